@@ -1,0 +1,159 @@
+//! AWS calls without an AWS SDK: boto3 in a child process, asked by name over its pipes.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::{Context, Result};
+use crate::project::Project;
+use crate::tools;
+
+const BRIDGE: &str = include_str!("aws_bridge.py");
+
+/// The region the local stack pretends to be in.
+pub const LOCAL_REGION: &str = "us-east-1";
+
+/// What the emulator takes for the account's root user.
+pub const LOCAL_CREDENTIALS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+
+/// A connection to one account. Calls from several threads wait for one another.
+pub struct Aws {
+    bridge: Mutex<Bridge>,
+}
+
+struct Bridge {
+    child: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Why AWS, or the way to it, did not do what was asked.
+#[derive(Debug, Deserialize)]
+pub struct AwsError {
+    /// As AWS spells it, e.g. `ResourceNotFoundException`.
+    pub code: String,
+    pub message: String,
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for AwsError {}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Ok(Value),
+    Error(AwsError),
+}
+
+impl Aws {
+    /// The emulator at `endpoint`.
+    pub fn local(project: &Project, endpoint: &str) -> Result<Self> {
+        let mut command = bridge(project);
+        command.envs(local_environment(endpoint));
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
+        Self::start(command)
+    }
+
+    /// The account that the environment names (profile, role or variables).
+    pub fn account(project: &Project) -> Result<Self> {
+        Self::start(bridge(project))
+    }
+
+    fn start(mut command: Command) -> Result<Self> {
+        // A group of its own: Ctrl-C reaches this program, whose end the bridge
+        // sees as the end of its input.
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .context("cannot start the SAM CLI's Python")?;
+        let requests = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().context("the bridge has no output")?);
+        Ok(Self { bridge: Mutex::new(Bridge { child, requests, answers }) })
+    }
+
+    /// One call, named as the API reference names it: `call("sqs", "SendMessage", ..)`.
+    ///
+    /// Times in the answer are RFC 3339, bodies are text.
+    pub fn call(&self, service: &str, operation: &str, params: Value) -> std::result::Result<Value, AwsError> {
+        let request = json!({"service": service, "operation": operation, "params": params});
+        let mut bridge = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+        match bridge.ask(&request) {
+            Ok(Answer::Ok(value)) => Ok(value),
+            Ok(Answer::Error(error)) => Err(error),
+            Err(error) => Err(AwsError { code: "Bridge".to_owned(), message: error.to_string() }),
+        }
+    }
+
+    /// As [`Aws::call`], with `None` where AWS says `missing`.
+    pub fn find(
+        &self,
+        service: &str,
+        operation: &str,
+        params: Value,
+        missing: &str,
+    ) -> std::result::Result<Option<Value>, AwsError> {
+        match self.call(service, operation, params) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.code == missing || error.message.contains(missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Bridge {
+    fn ask(&mut self, request: &Value) -> Result<Answer> {
+        let requests = self.requests.as_mut().context("the bridge is closed")?;
+        writeln!(requests, "{request}").and_then(|()| requests.flush()).context("the bridge does not listen")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line).context("the bridge does not answer")?;
+        serde_json::from_str(&line).context("the bridge ended without an answer")
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        self.requests = None;
+        let _ = self.child.wait();
+    }
+}
+
+fn bridge(project: &Project) -> Command {
+    let mut command = Command::new(tools::SAM.program(project, "python"));
+    command.args(["-u", "-c", BRIDGE]).env_remove("PYTHONPATH");
+    command
+}
+
+/// What would lead a local call to somebody's real account.
+pub const FOREIGN_VARIABLES: [&str; 5] =
+    ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+
+/// What makes any AWS tool talk to the emulator and to nothing else.
+pub fn local_environment(endpoint: &str) -> Vec<(&'static str, String)> {
+    let mut variables: Vec<_> =
+        LOCAL_CREDENTIALS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    variables.extend([
+        ("AWS_ENDPOINT_URL", endpoint.to_owned()),
+        ("AWS_REGION", LOCAL_REGION.to_owned()),
+        ("AWS_DEFAULT_REGION", LOCAL_REGION.to_owned()),
+        ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+    ]);
+    variables
+}

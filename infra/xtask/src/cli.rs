@@ -1,0 +1,244 @@
+//! The command line: what can be asked for, parsed into one enum.
+
+/// Where a command's AWS calls go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The developer's own stack on this machine.
+    Local,
+    /// The AWS account and region of the environment (profile, role, variables).
+    Account,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    Up {
+        port: Option<u16>,
+    },
+    Down {
+        wipe: bool,
+    },
+    Status,
+    Logs {
+        service: Option<String>,
+        follow: bool,
+    },
+    Url,
+    Env,
+    Watch {
+        arguments: Vec<String>,
+    },
+    Demo,
+    Test {
+        fast: bool,
+    },
+    AdminGrant {
+        email: String,
+        target: Target,
+        prefix: String,
+    },
+    KeysCreate {
+        target: Target,
+    },
+    Sweep {
+        target: Target,
+        prefix: String,
+    },
+    Help,
+}
+
+pub const HELP: &str = "\
+cargo xtask: the developer's and operator's command
+
+The local stack
+  up [--port N]         build, start, deploy and seed everything that changed; print what to try
+  down [--wipe]         stop it and keep its state; --wipe forgets the state too
+  status                stacks, functions, queue depths and the emulator's health
+  logs [SERVICE] [-f]   what the functions printed; -f goes on printing
+  url                   print the base URL and nothing else
+  env                   print `export X=...` lines: the tables, queues and keys of the stack
+  watch [ARGUMENTS]     `cargo lambda watch` against the same tables and queues
+  demo                  orders that end every way, their timelines, and the balance of stock and money
+  sweep                 run the deadline sweeper once, now
+
+Operating it (here, or with --aws [--prefix NAME] in the AWS account of the environment)
+  admin grant EMAIL     make a registered user an administrator
+  keys create           put a new signing key and its public key set into the parameter store
+  sweep                 as above
+
+Tests
+  test [--fast]         format, lints, tests, templates, then the whole system on a stack of its own;
+                        --fast leaves the system out
+  help                  this text
+";
+
+const DEFAULT_PREFIX: &str = "waybill";
+
+/// Parses what follows `cargo xtask`. The error is a sentence to print.
+pub fn parse<I>(arguments: I) -> Result<Command, String>
+where
+    I: IntoIterator<Item = String>,
+{
+    let mut arguments = arguments.into_iter();
+    let name = arguments.next().unwrap_or_else(|| "help".to_owned());
+    let mut rest = Arguments(arguments.collect());
+    let command = match name.as_str() {
+        "up" => Command::Up {
+            port: rest.value("--port")?.map(|port| parse_port(&port)).transpose()?,
+        },
+        "down" => Command::Down { wipe: rest.flag("--wipe") },
+        "status" => Command::Status,
+        "logs" => Command::Logs {
+            follow: rest.flag("-f") || rest.flag("--follow"),
+            service: rest.positional(),
+        },
+        "url" => Command::Url,
+        "env" => Command::Env,
+        "watch" => Command::Watch { arguments: std::mem::take(&mut rest.0) },
+        "demo" => Command::Demo,
+        "test" => Command::Test { fast: rest.flag("--fast") },
+        "sweep" => {
+            let (target, prefix) = rest.target()?;
+            Command::Sweep { target, prefix }
+        }
+        "admin" => {
+            let (target, prefix) = rest.target()?;
+            match (rest.positional().as_deref(), rest.positional()) {
+                (Some("grant"), Some(email)) => Command::AdminGrant { email, target, prefix },
+                _ => return Err("say whom: cargo xtask admin grant EMAIL".to_owned()),
+            }
+        }
+        "keys" => {
+            let (target, _) = rest.target()?;
+            match rest.positional().as_deref() {
+                Some("create") => Command::KeysCreate { target },
+                _ => return Err("say what: cargo xtask keys create [--aws]".to_owned()),
+            }
+        }
+        "help" | "--help" | "-h" => Command::Help,
+        other => return Err(format!("there is no command `{other}`; see cargo xtask help")),
+    };
+    match rest.0.first() {
+        None => Ok(command),
+        Some(unknown) => Err(format!("`{name}` does not take `{unknown}`; see cargo xtask help")),
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port >= 1024 => Ok(port),
+        _ => Err(format!("`{text}` is not a port from 1024 to 65535")),
+    }
+}
+
+/// What has not been understood yet.
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|argument| argument != name);
+        self.0.len() < before
+    }
+
+    /// `--name value` or `--name=value`.
+    fn value(&mut self, name: &str) -> Result<Option<String>, String> {
+        let assigned = format!("{name}=");
+        let Some(at) = self.0.iter().position(|argument| argument == name || argument.starts_with(&assigned)) else {
+            return Ok(None);
+        };
+        let argument = self.0.remove(at);
+        match argument.strip_prefix(&assigned) {
+            Some(value) => Ok(Some(value.to_owned())),
+            None if at < self.0.len() => Ok(Some(self.0.remove(at))),
+            None => Err(format!("`{name}` needs a value")),
+        }
+    }
+
+    fn positional(&mut self) -> Option<String> {
+        let at = self.0.iter().position(|argument| !argument.starts_with('-'))?;
+        Some(self.0.remove(at))
+    }
+
+    fn target(&mut self) -> Result<(Target, String), String> {
+        let target = if self.flag("--aws") { Target::Account } else { Target::Local };
+        match self.value("--prefix")? {
+            None => Ok((target, DEFAULT_PREFIX.to_owned())),
+            Some(_) if target == Target::Local => Err("`--prefix` goes with `--aws`".to_owned()),
+            Some(prefix) => Ok((target, prefix)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn no_arguments_ask_for_help() {
+        assert_eq!(parsed(""), Ok(Command::Help));
+    }
+
+    #[test]
+    fn a_port_is_taken_with_a_space_or_an_equals_sign() {
+        assert_eq!(parsed("up --port 5000"), Ok(Command::Up { port: Some(5000) }));
+        assert_eq!(parsed("up --port=5000"), Ok(Command::Up { port: Some(5000) }));
+        assert_eq!(parsed("up"), Ok(Command::Up { port: None }));
+    }
+
+    #[test]
+    fn a_port_that_is_missing_privileged_or_no_number_is_refused() {
+        for line in ["up --port", "up --port 80", "up --port many", "up --port 70000"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_does_not_know_is_refused_by_name() {
+        assert_eq!(
+            parsed("down --whipe"),
+            Err("`down` does not take `--whipe`; see cargo xtask help".to_owned())
+        );
+        assert!(parsed("fly").is_err());
+    }
+
+    #[test]
+    fn logs_take_the_service_before_or_after_the_flag() {
+        let expected = Ok(Command::Logs { service: Some("orders".to_owned()), follow: true });
+        assert_eq!(parsed("logs orders -f"), expected);
+        assert_eq!(parsed("logs -f orders"), expected);
+    }
+
+    #[test]
+    fn watch_passes_everything_on() {
+        assert_eq!(
+            parsed("watch --port 9001 -p users"),
+            Ok(Command::Watch { arguments: ["--port", "9001", "-p", "users"].map(str::to_owned).to_vec() })
+        );
+    }
+
+    #[test]
+    fn an_admin_is_granted_here_or_in_an_account() {
+        assert_eq!(
+            parsed("admin grant a@b.example"),
+            Ok(Command::AdminGrant {
+                email: "a@b.example".to_owned(),
+                target: Target::Local,
+                prefix: "waybill".to_owned()
+            })
+        );
+        assert_eq!(
+            parsed("admin grant a@b.example --aws --prefix shop"),
+            Ok(Command::AdminGrant {
+                email: "a@b.example".to_owned(),
+                target: Target::Account,
+                prefix: "shop".to_owned()
+            })
+        );
+        assert!(parsed("admin grant").is_err());
+        assert!(parsed("admin grant a@b.example --prefix shop").is_err());
+    }
+}

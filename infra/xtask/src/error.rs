@@ -1,0 +1,40 @@
+//! The one error of this tool: a sentence for the person at the terminal.
+
+use std::fmt;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong and, where there is one, what to do about it.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl Error {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Says what was being done when something failed.
+pub trait Context<T> {
+    fn context(self, doing: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, doing: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Error(format!("{doing}: {error}")))
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, missing: impl fmt::Display) -> Result<T> {
+        self.ok_or_else(|| Error(missing.to_string()))
+    }
+}

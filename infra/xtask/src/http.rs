@@ -1,0 +1,116 @@
+//! A small JSON client for the API, for which no status is an error.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Context, Error, Result};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Speaks to one base URL. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: ureq::Agent,
+    base_url: String,
+}
+
+/// What came back, whatever its status.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Names are lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Client {
+    pub fn new(base_url: &str) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .max_idle_connections_per_host(64)
+            .build()
+            .into();
+        Self { agent, base_url: base_url.trim_end_matches('/').to_owned() }
+    }
+
+    pub fn get(&self, path: &str, token: Option<&str>) -> Result<Response> {
+        self.send("GET", path, token, &[], None)
+    }
+
+    pub fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Response> {
+        self.json("POST", path, token, &[], body)
+    }
+
+    pub fn patch(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Response> {
+        self.json("PATCH", path, token, &[], body)
+    }
+
+    /// A request with a JSON body.
+    pub fn json(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Response> {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        self.send(method, path, token, &all, Some(body.to_string().as_bytes()))
+    }
+
+    /// Any request, with the body's bytes as they are. An error means that no
+    /// answer came.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Response> {
+        let url = format!("{}{path}", self.base_url);
+        let doing = || format!("{method} {url}");
+        let mut request = ureq::http::Request::builder().method(method).uri(&url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = match body {
+            Some(bytes) => self.agent.run(request.body(bytes).context(doing())?),
+            None => self.agent.run(request.body(()).context(doing())?),
+        };
+        let mut answer = answer.context(doing())?;
+        let headers = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let body = answer.body_mut().read_to_string().context(doing())?;
+        Ok(Response { status: answer.status().as_u16(), headers, body })
+    }
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON, `null` where it is none.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The body as JSON, if the status is the one hoped for.
+    pub fn expect(self, status: u16, doing: &str) -> Result<Value> {
+        if self.status == status {
+            Ok(self.value())
+        } else {
+            Err(Error::new(format!("{doing}: expected {status}, got {} {}", self.status, self.body)))
+        }
+    }
+}

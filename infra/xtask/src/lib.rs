@@ -1,0 +1,1 @@
+//! The developer and operator command, as a library that the system tests use too.

@@ -1,0 +1,68 @@
+//! Where things are in the project's own folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+
+/// The clone this command runs in.
+#[derive(Debug, Clone)]
+pub struct Project {
+    root: PathBuf,
+}
+
+/// One service: a folder below `functions/` with its crate and its template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub template: PathBuf,
+}
+
+impl Project {
+    /// The project around the current directory.
+    pub fn find() -> Result<Self> {
+        let start = std::env::current_dir().context("the current directory")?;
+        start
+            .ancestors()
+            .find(|directory| directory.join("infra/xtask/Cargo.toml").is_file())
+            .map(|root| Self { root: root.to_owned() })
+            .context("this is not inside the project: no infra/xtask above the current directory")
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The ignored folder that holds tools, state and logs.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(".waybill")
+    }
+
+    /// Where the templates expect each function: `<binary>/bootstrap`.
+    pub fn bootstraps(&self) -> PathBuf {
+        self.root.join("target/lambda")
+    }
+
+    pub fn gateway_template(&self) -> PathBuf {
+        self.root.join("infra/gateway/template.yaml")
+    }
+
+    /// The services, by name.
+    pub fn services(&self) -> Result<Vec<Service>> {
+        let folder = self.root.join("functions");
+        let mut services = Vec::new();
+        for entry in std::fs::read_dir(&folder).context(folder.display())? {
+            let path = entry.context(folder.display())?.path();
+            if !path.join("Cargo.toml").is_file() {
+                continue;
+            }
+            let template = path.join("template.yaml");
+            if !template.is_file() {
+                return Err(Error::new(format!("{} is missing", template.display())));
+            }
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            services.push(Service { name, template });
+        }
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(services)
+    }
+}

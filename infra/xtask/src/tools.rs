@@ -1,0 +1,120 @@
+//! The pinned tools, each in a virtual environment of its own inside the project's folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Context, Error, Result};
+use crate::process;
+use crate::project::Project;
+
+/// A Python package with a program in it. Their own dependencies conflict, so
+/// they do not share an environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    folder: &'static str,
+    pin: &'static str,
+}
+
+/// Deploys, and brings boto3 for the calls this tool makes to AWS.
+pub const SAM: Tool = Tool { folder: "sam", pin: "aws-sam-cli==1.170.0" };
+/// The AWS emulator.
+pub const MINISTACK: Tool = Tool { folder: "ministack", pin: "ministack[full]==1.5.33" };
+/// Cross-compiles for AWS and watches sources; the local stack does without it.
+pub const CARGO_LAMBDA: Tool = Tool { folder: "cargo-lambda", pin: "cargo-lambda==1.9.2" };
+
+const OLDEST_PYTHON: (u32, u32) = (3, 10);
+
+impl Tool {
+    /// A program of this tool.
+    pub fn program(self, project: &Project, name: &str) -> PathBuf {
+        self.bin(project).join(name)
+    }
+
+    pub fn bin(self, project: &Project) -> PathBuf {
+        self.directory(project).join("bin")
+    }
+
+    pub fn is_installed(self, project: &Project) -> bool {
+        fs::read_to_string(self.marker(project)).is_ok_and(|pin| pin.trim() == self.pin)
+    }
+
+    /// Installs unless the right version is there. An installation that was
+    /// cut short has no marker and is started over.
+    pub fn install(self, project: &Project) -> Result<()> {
+        if self.is_installed(project) {
+            return Ok(());
+        }
+        let python = find_python()?;
+        let directory = self.directory(project);
+        if directory.exists() {
+            fs::remove_dir_all(&directory).context(directory.display())?;
+        }
+        fs::create_dir_all(&directory).context(directory.display())?;
+        process::capture(Command::new(&python).args(["-m", "venv"]).arg(&directory)).map_err(|error| {
+            Error::new(format!(
+                "{error}\nPython's venv module is needed (Debian and Ubuntu: apt install python3-venv)"
+            ))
+        })?;
+        process::capture(
+            Command::new(self.program(project, "python"))
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", self.pin])
+                .env_remove("PYTHONPATH"),
+        )
+        .context(format!("installing {}", self.pin))?;
+        let unfinished = directory.join("pin.new");
+        fs::write(&unfinished, self.pin).context(unfinished.display())?;
+        fs::rename(&unfinished, self.marker(project)).context(unfinished.display())
+    }
+
+    pub fn pin(self) -> &'static str {
+        self.pin
+    }
+
+    fn directory(self, project: &Project) -> PathBuf {
+        project.folder().join("tools").join(self.folder)
+    }
+
+    fn marker(self, project: &Project) -> PathBuf {
+        self.directory(project).join("pin")
+    }
+}
+
+/// A Python that is new enough, from `PATH`.
+fn find_python() -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for name in ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"] {
+        let path = Path::new(name);
+        let Ok(version) = process::capture(Command::new(path).arg("--version")) else {
+            continue;
+        };
+        if python_version(&version).is_some_and(|version| version >= OLDEST_PYTHON) {
+            return Ok(path.to_owned());
+        }
+        found.push(format!("{name} is {}", version.trim()));
+    }
+    let (major, minor) = OLDEST_PYTHON;
+    let found = if found.is_empty() { "there is none on PATH".to_owned() } else { found.join(", ") };
+    Err(Error::new(format!(
+        "Python {major}.{minor} or newer is needed for the AWS emulator and the SAM CLI, and {found}; \
+         install python3 (with its venv module) and run this again"
+    )))
+}
+
+fn python_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("Python ")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pythons_are_told_apart_by_number_not_by_letter() {
+        assert_eq!(python_version("Python 3.9.2\n"), Some((3, 9)));
+        assert!(python_version("Python 3.11.7") >= Some(OLDEST_PYTHON));
+        assert!(python_version("Python 3.9.2") < Some(OLDEST_PYTHON));
+        assert_eq!(python_version("Jython 2.7"), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! ES256 for `jsonwebtoken`, done by ring: the crypto library the TLS client already brings.
+
+use std::sync::Once;
+
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind, new_error};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+};
+use signature::{Signer, Verifier};
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: signer,
+    verifier_factory: verifier,
+    // Only needed to derive JWKs from private keys, which `keys` does itself.
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Makes ring the provider of this process; safe to call as often as wanted.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // Refused only where the program installed a provider of its own before: theirs counts.
+        let _ = PROVIDER.install_default();
+    });
+}
+
+struct Es256Signer(EcdsaKeyPair);
+
+impl Signer<Vec<u8>> for Es256Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        self.0
+            .sign(&SystemRandom::new(), message)
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtSigner for Es256Signer {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::ES256
+    }
+}
+
+struct Es256Verifier(UnparsedPublicKey<Vec<u8>>);
+
+impl Verifier<Vec<u8>> for Es256Verifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        self.0
+            .verify(message, signature)
+            .map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Es256Verifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::ES256
+    }
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    only_es256(algorithm)?;
+    EcdsaKeyPair::from_pkcs8(
+        &ECDSA_P256_SHA256_FIXED_SIGNING,
+        key.as_bytes(),
+        &SystemRandom::new(),
+    )
+    .map(|pair| Box::new(Es256Signer(pair)) as Box<dyn JwtSigner>)
+    .map_err(|_| new_error(ErrorKind::InvalidEcdsaKey))
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+    only_es256(algorithm)?;
+    let public_key = key.try_get_as_bytes()?.to_vec();
+    Ok(Box::new(Es256Verifier(UnparsedPublicKey::new(
+        &ECDSA_P256_SHA256_FIXED,
+        public_key,
+    ))))
+}
+
+fn only_es256(algorithm: &Algorithm) -> Result<(), Error> {
+    if *algorithm == Algorithm::ES256 {
+        Ok(())
+    } else {
+        Err(new_error(ErrorKind::UnsupportedAlgorithm))
+    }
+}

@@ -1,0 +1,204 @@
+//! AWS clients built from the environment Lambda gives, and from nothing else.
+//!
+//! The default credential chain and the default HTTP client look in files, read the system's root
+//! certificates one by one and gather CPU-jitter entropy; on a cold start that is most of the time
+//! spent. Here credentials and region come from the environment, TLS is rustls with ring, and the
+//! trusted roots are Amazon's own (<https://www.amazontrust.com/repository/>), compiled in.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::BodyExt;
+use serde::Deserialize;
+
+use crate::{Error, env, env_or_none};
+
+const AMAZON_ROOTS: &[u8] = include_bytes!("../roots/amazon.pem");
+
+/// How often a call is tried: DynamoDB and SQS both ask clients to retry throttling (the SDK waits
+/// with jitter in between).
+const ATTEMPTS: u32 = 4;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Region, credentials and, for a local stack, the endpoint that stands in for AWS.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    region: String,
+    endpoint: Option<String>,
+    credentials: Credentials,
+}
+
+impl Settings {
+    /// From `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` (where
+    /// set) and `AWS_ENDPOINT_URL` (local stacks only).
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self {
+            region: env("AWS_REGION")?,
+            endpoint: env_or_none("AWS_ENDPOINT_URL"),
+            credentials: Credentials::new(
+                env("AWS_ACCESS_KEY_ID")?,
+                env("AWS_SECRET_ACCESS_KEY")?,
+                env_or_none("AWS_SESSION_TOKEN"),
+                None,
+                "environment",
+            ),
+        })
+    }
+
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(self.credentials.clone())
+            .http_client(http_client())
+            .retry_config(retries())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(self.credentials.clone())
+            .http_client(http_client())
+            .retry_config(retries())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.endpoint.clone());
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// The decrypted value of an SSM `SecureString` parameter.
+    ///
+    /// One signed call (`GetParameter`, SSM API reference) instead of a whole SDK crate: this runs
+    /// once per cold start in the functions that issue tokens, and nowhere else.
+    pub async fn secret_parameter(&self, name: &str) -> Result<String, SecretError> {
+        let failed = |source: Error| SecretError {
+            name: name.to_owned(),
+            source,
+        };
+        self.get_parameter(name).await.map_err(failed)
+    }
+
+    async fn get_parameter(&self, name: &str) -> Result<String, Error> {
+        use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+        use aws_sigv4::sign::v4::SigningParams;
+
+        let endpoint = self
+            .endpoint
+            .clone()
+            .unwrap_or_else(|| format!("https://ssm.{}.amazonaws.com", self.region));
+        let body = serde_json::json!({"Name": name, "WithDecryption": true}).to_string();
+        let target = "AmazonSSM.GetParameter";
+        let content_type = "application/x-amz-json-1.1";
+        let mut request = ::http::Request::post(format!("{}/", endpoint.trim_end_matches('/')))
+            .header("content-type", content_type)
+            .header("x-amz-target", target)
+            .body(SdkBody::from(body.clone()))?;
+
+        let identity = self.credentials.clone().into();
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("ssm")
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
+        let uri = request.uri().to_string();
+        let headers = [("content-type", content_type), ("x-amz-target", target)];
+        let signable = SignableRequest::new(
+            "POST",
+            &uri,
+            headers.into_iter(),
+            SignableBody::Bytes(body.as_bytes()),
+        )?;
+        let (instructions, _) = sign(signable, &params)?.into_parts();
+        instructions.apply_to_request_http1x(&mut request);
+
+        let response = tokio::time::timeout(CALL_TIMEOUT, connector().call(request.try_into()?))
+            .await
+            .map_err(|_| "the parameter store did not answer in time")??;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await?.to_bytes();
+        if status != 200 {
+            let refusal: Refusal = serde_json::from_slice(&bytes).unwrap_or_default();
+            return Err(format!("the parameter store answered {status} {}", refusal.kind).into());
+        }
+        let answer: Answer = serde_json::from_slice(&bytes)?;
+        Ok(answer.parameter.value)
+    }
+}
+
+/// A secret that could not be read; the function that needs it does not start.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the secret parameter {name} cannot be read; check that it exists and that the function's role may ssm:GetParameter it"
+)]
+pub struct SecretError {
+    name: String,
+    source: Error,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Parameter")]
+    parameter: Parameter,
+}
+
+#[derive(Deserialize)]
+struct Parameter {
+    #[serde(rename = "Value")]
+    value: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Refusal {
+    #[serde(rename = "__type", default)]
+    kind: String,
+}
+
+/// One HTTP connector for plain requests: to the parameter store, or to another service.
+pub fn connector() -> SharedHttpConnector {
+    SharedHttpConnector::new(
+        Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls())
+            .build(),
+    )
+}
+
+fn http_client() -> SharedHttpClient {
+    Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls())
+        .build_https()
+}
+
+fn tls() -> TlsContext {
+    TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS))
+        .build()
+        .expect("a trust store alone always makes a TLS context")
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build()
+}

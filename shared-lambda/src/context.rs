@@ -1,0 +1,81 @@
+//! What a handler is told about its call: the time, a fresh id and the trace it belongs to.
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, Unit};
+use uuid::Uuid;
+
+/// The only source of time and ids a handler has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// When the call began, to the millisecond.
+    pub now: Timestamp,
+    /// An id nobody has used (UUIDv7), for whatever this call creates.
+    pub fresh_id: Uuid,
+    /// The W3C trace context to send along with every call and message this one causes.
+    pub traceparent: String,
+}
+
+impl Context {
+    /// The trace's id: 32 hexadecimal digits, the same in every log line a request leads to.
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.get(3..35).unwrap_or_default()
+    }
+}
+
+/// Where contexts come from: the system's clock and randomness, or a simulation's.
+#[derive(Clone)]
+pub struct Origin {
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
+}
+
+impl Origin {
+    pub fn system() -> Self {
+        Self::new(Timestamp::now, Uuid::now_v7)
+    }
+
+    pub fn new(
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        ids: impl Fn() -> Uuid + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            ids: Arc::new(ids),
+        }
+    }
+
+    /// The context of a call that begins now, continuing the caller's trace where it sent one.
+    pub fn context(&self, traceparent: Option<&str>) -> Context {
+        let now = (self.clock)();
+        let fresh_id = (self.ids)();
+        let span = (self.ids)().as_u128() as u64;
+        let traceparent = match traceparent.and_then(trace_of) {
+            Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
+            None => format!("00-{}-{span:016x}-01", (self.ids)().simple()),
+        };
+        Context {
+            now: now.round(Unit::Millisecond).unwrap_or(now),
+            fresh_id,
+            traceparent,
+        }
+    }
+}
+
+/// The trace id and flags of a `traceparent` (W3C Trace Context §3.2), or nothing where it is not
+/// one; a broken header starts a new trace, as the recommendation asks.
+fn trace_of(traceparent: &str) -> Option<(&str, &str)> {
+    let mut parts = traceparent.split('-');
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let well_formed = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && is_hex(span, 16)
+        && is_hex(flags, 2)
+        && trace.bytes().any(|b| b != b'0');
+    well_formed.then_some((trace, flags))
+}

@@ -1,0 +1,29 @@
+//! List cursors: where the next page begins, opaque to the client.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// The cursor that continues after `position`. It holds only what sorts within the caller's own
+/// list; whose list it is never comes from a cursor.
+pub fn encode(position: &impl Serialize) -> String {
+    let json = serde_json::to_vec(position).expect("a position is plain JSON");
+    URL_SAFE_NO_PAD.encode(json)
+}
+
+/// Reads a cursor back. One that we did not make is the client's mistake.
+pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
+    URL_SAFE_NO_PAD
+        .decode(cursor)
+        .ok()
+        .and_then(|json| serde_json::from_slice(&json).ok())
+        .ok_or_else(|| {
+            Problem::invalid_field(
+                "cursor",
+                "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again",
+            )
+        })
+}

@@ -1,0 +1,88 @@
+//! The envelope every message travels in, command or reply.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::Context;
+use crate::sqs::Failure;
+
+/// What a message says. The name and version are its contract; the fields are its service's own.
+pub trait Payload: Serialize {
+    /// Commands are imperative (`ReserveStock`), events past tense (`StockReserved`).
+    const TYPE: &'static str;
+    const VERSION: u32 = 1;
+}
+
+/// A message as it arrives.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Envelope {
+    pub id: Uuid,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub version: u32,
+    /// The order it is about: every message in this system is about one.
+    pub order_id: Uuid,
+    pub time: Timestamp,
+    pub traceparent: Option<String>,
+    data: Box<RawValue>,
+}
+
+impl Envelope {
+    /// Reads a queue message's body. Fields it does not know are left alone: a sender may be newer.
+    pub fn parse(body: &str) -> Result<Self, Failure> {
+        serde_json::from_str(body).map_err(|error| {
+            Failure::unprocessable(format!("the message is not an envelope: {error}"))
+        })
+    }
+
+    /// What it says, as the type the receiver reads it with.
+    pub fn open<T: Payload + DeserializeOwned>(&self) -> Result<T, Failure> {
+        if self.kind != T::TYPE || self.version != T::VERSION {
+            return Err(Failure::unprocessable(format!(
+                "expected {} version {}, got {} version {}",
+                T::TYPE,
+                T::VERSION,
+                self.kind,
+                self.version
+            )));
+        }
+        serde_json::from_str(self.data.get()).map_err(|error| {
+            Failure::unprocessable(format!("the data of {} is not valid: {error}", self.kind))
+        })
+    }
+
+    /// The failure of a queue that was sent a type it does not handle.
+    pub fn unknown(&self) -> Failure {
+        Failure::unprocessable(format!("this queue does not take {}", self.kind))
+    }
+}
+
+#[derive(Serialize)]
+struct Outbound<'a, T> {
+    id: Uuid,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    version: u32,
+    order_id: Uuid,
+    time: String,
+    traceparent: &'a str,
+    data: &'a T,
+}
+
+/// The body of a message about an order. Its id is derived from the order and the type, so that
+/// the same message sent again, by whoever, is recognisably the same.
+pub(crate) fn seal<T: Payload>(order_id: Uuid, payload: &T, context: &Context) -> String {
+    let outbound = Outbound {
+        id: Uuid::new_v5(&order_id, T::TYPE.as_bytes()),
+        kind: T::TYPE,
+        version: T::VERSION,
+        order_id,
+        time: format!("{:.3}", context.now),
+        traceparent: &context.traceparent,
+        data: payload,
+    };
+    serde_json::to_string(&outbound).expect("a payload is plain JSON")
+}

@@ -1,0 +1,317 @@
+//! Endpoints: a request in, a response or a [`Problem`] out, one function per route.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use lambda_http::{Body, RequestExt, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared_auth::{Caller, Verifier};
+use uuid::Uuid;
+
+use crate::problem::Problem;
+use crate::{Context, Error, Origin, telemetry};
+
+/// The longest body a request may have, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How many items a page has when the client does not say, and at most.
+pub const DEFAULT_PAGE: usize = 20;
+pub const MAX_PAGE: usize = 100;
+
+/// A request, after API Gateway's own wrapping has been taken off.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    path_parameters: HashMap<String, String>,
+    query: HashMap<String, String>,
+    headers: HashMap<String, String>,
+    body: Bytes,
+}
+
+/// Which part of a list the client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub limit: usize,
+    pub cursor: Option<String>,
+}
+
+impl Request {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn with_path_parameter(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.path_parameters.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn with_query(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.query.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.insert(name.to_ascii_lowercase(), value.into());
+        self
+    }
+
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// A parameter of the route. The route's template guarantees it, so an absent one is empty.
+    pub fn path_parameter(&self, name: &str) -> &str {
+        self.path_parameters.get(name).map_or("", String::as_str)
+    }
+
+    /// A parameter of the route that is a UUID.
+    pub fn uuid(&self, name: &str) -> Result<Uuid, Problem> {
+        Uuid::try_parse(self.path_parameter(name)).map_err(|_| {
+            Problem::invalid_field(
+                name,
+                "is not a UUID, for example 01890a5d-ac96-774b-bcce-b302099a8057",
+            )
+        })
+    }
+
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    /// A header by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`.
+    pub fn page(&self) -> Result<Page, Problem> {
+        let limit = match self.query("limit") {
+            None => DEFAULT_PAGE,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=MAX_PAGE).contains(limit))
+                .ok_or_else(|| {
+                    Problem::invalid_field(
+                        "limit",
+                        format!("is not a whole number from 1 to {MAX_PAGE}"),
+                    )
+                })?,
+        };
+        let cursor = self.query("cursor").map(str::to_owned);
+        Ok(Page { limit, cursor })
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body, read strictly: an unknown field, a wrong type or a missing field is named by its
+    /// JSON Pointer.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        if self.body.len() > MAX_BODY_BYTES {
+            return Err(Problem::payload_too_large(MAX_BODY_BYTES));
+        }
+        if self.body.is_empty() {
+            return Err(Problem::invalid_field(
+                "",
+                "the body is empty; send a JSON object",
+            ));
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(&self.body);
+        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let pointer = pointer(error.path());
+            Problem::invalid_field(pointer, mistake(error.inner()))
+        })?;
+        deserializer
+            .end()
+            .map_err(|error| Problem::invalid_field("", mistake(&error)))?;
+        Ok(value)
+    }
+
+    fn from_lambda(request: lambda_http::Request) -> Self {
+        let path_parameters = request
+            .path_parameters()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let query = request
+            .query_string_parameters()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let (parts, body) = request.into_parts();
+        let headers = parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| {
+                let value = value.to_str().ok()?;
+                Some((name.as_str().to_owned(), value.to_owned()))
+            })
+            .collect();
+        let body = match body {
+            Body::Text(text) => Bytes::from(text),
+            Body::Binary(bytes) => Bytes::from(bytes),
+            _ => Bytes::new(),
+        };
+        Self {
+            path_parameters,
+            query,
+            headers,
+            body,
+        }
+    }
+}
+
+fn mistake(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        // "… at line 1 column 17": the pointer says it better.
+        let text = error.to_string();
+        text.split(" at line ").next().unwrap_or(&text).to_owned()
+    } else {
+        format!("the body is not JSON: {error}")
+    }
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                // RFC 6901 §3: `~` and `/` are escaped within a token.
+                let key = key.replace('~', "~0").replace('/', "~1");
+                pointer.push_str(&format!("/{key}"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// What goes back to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Option<String>,
+}
+
+impl Response {
+    /// A JSON document.
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
+        let body = serde_json::to_string(body).expect("a response type is plain JSON");
+        Self {
+            status,
+            headers: vec![
+                ("content-type", "application/json".to_owned()),
+                // What a caller may see is theirs alone; a shared cache must not keep it.
+                ("cache-control", "no-store".to_owned()),
+            ],
+            body: Some(body),
+        }
+    }
+
+    /// No body, as with 204.
+    pub fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: vec![("cache-control", "no-store".to_owned())],
+            body: None,
+        }
+    }
+
+    /// Sets a header, in place of one of the same name.
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn into_lambda(self) -> Result<lambda_http::Response<Body>, lambda_http::http::Error> {
+        let mut builder = lambda_http::Response::builder().status(self.status);
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        builder.body(self.body.map_or(Body::Empty, Body::Text))
+    }
+}
+
+/// Runs an endpoint that anybody may call.
+pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
+where
+    F: Fn(Context, Request) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Response, Problem>> + Send,
+{
+    telemetry::init();
+    let (origin, handler) = (Origin::system(), &handler);
+    // Boxed once here: the SDK's futures nest deeply enough to defeat the compiler otherwise.
+    lambda_http::run(service_fn(move |request: lambda_http::Request| {
+        let origin = origin.clone();
+        async move {
+            let request = Request::from_lambda(request);
+            respond(&origin, request, handler)
+                .await
+                .into_lambda()
+                .map_err(Error::from)
+        }
+        .boxed()
+    }))
+    .await
+}
+
+/// Runs an endpoint for callers with a valid access token.
+pub async fn run_authenticated<F, Fut>(verifier: &Verifier, handler: F) -> Result<(), Error>
+where
+    F: Fn(Caller, Context, Request) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Response, Problem>> + Send,
+{
+    let handler = &handler;
+    run(move |context, request| async move {
+        let caller = authenticate(verifier, &request, context.now)?;
+        handler(caller, context, request).await
+    })
+    .await
+}
+
+/// Who is calling, or the 401 that says why that is not known.
+pub fn authenticate(
+    verifier: &Verifier,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Caller, Problem> {
+    verifier
+        .caller(request.header("authorization"), now)
+        .map_err(|error| Problem::unauthorized(error.to_string()))
+}
+
+/// One request through a handler: what [`run`] does per call, without Lambda around it. A panic
+/// becomes a 500, so that the client gets an answer and the process goes on.
+pub async fn respond<F, Fut>(origin: &Origin, request: Request, handler: F) -> Response
+where
+    F: Fn(Context, Request) -> Fut,
+    Fut: Future<Output = Result<Response, Problem>>,
+{
+    let context = origin.context(request.header("traceparent"));
+    let outcome = AssertUnwindSafe(handler(context.clone(), request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            Err(Problem::internal(
+                "the handler panicked; see the line before",
+            ))
+        });
+    outcome.unwrap_or_else(|problem| problem.into_response(&context))
+}

@@ -1,0 +1,38 @@
+//! What every function starts with, and nothing that knows a service.
+//!
+//! A function's `main` builds its clients from the environment, then hands a plain async function
+//! to a runner: [`http`] for an endpoint, [`sqs`] for a queue, [`schedule`] for a timer. Time, ids
+//! and the trace come to the handler as values in a [`Context`], so that the same handler runs in
+//! Lambda, in a test and in a simulation.
+
+pub mod aws;
+mod context;
+pub mod cursor;
+pub mod envelope;
+pub mod http;
+pub mod problem;
+pub mod rest;
+pub mod schedule;
+pub mod sqs;
+pub mod table;
+pub mod telemetry;
+
+pub use context::{Context, Origin};
+
+/// What stops a function from starting.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A variable the function cannot work without.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment variable {0} is missing or empty; set it and start again")]
+pub struct MissingVariable(&'static str);
+
+/// The value of an environment variable that the function cannot work without.
+pub fn env(name: &'static str) -> Result<String, MissingVariable> {
+    env_or_none(name).ok_or(MissingVariable(name))
+}
+
+/// The value of an environment variable; one that is set to nothing counts as missing.
+pub fn env_or_none(name: &'static str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

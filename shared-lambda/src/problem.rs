@@ -1,0 +1,247 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457).
+//!
+//! A problem has two halves. What the client may read is its type, title, status, detail and
+//! fields. The cause is for the log alone, and nothing here can serialise it.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::http::Response;
+use crate::{Context, Error, telemetry};
+
+/// One thing wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where: a JSON Pointer (RFC 6901) into the body, or the name of a parameter or header.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+impl FieldError {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// The statuses a problem can have. There is no 2xx among them, so an error cannot look like
+/// success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Conflict,
+    PayloadTooLarge,
+    UnprocessableContent,
+    TooManyRequests,
+    /// A bug: calling again will not help.
+    Internal,
+    /// Something we need does not answer: calling again helps.
+    Unavailable,
+}
+
+impl Status {
+    fn code(self) -> u16 {
+        match self {
+            Status::BadRequest => 400,
+            Status::Unauthorized => 401,
+            Status::Forbidden => 403,
+            Status::NotFound => 404,
+            Status::Conflict => 409,
+            Status::PayloadTooLarge => 413,
+            Status::UnprocessableContent => 422,
+            Status::TooManyRequests => 429,
+            Status::Internal => 500,
+            Status::Unavailable => 503,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Status::BadRequest => "The request is not valid",
+            Status::Unauthorized => "The caller is not known",
+            Status::Forbidden => "The caller may not do this",
+            Status::NotFound => "There is no such resource",
+            Status::Conflict => "The resource does not allow this now",
+            Status::PayloadTooLarge => "The request body is too large",
+            Status::UnprocessableContent => "The request cannot be carried out as it stands",
+            Status::TooManyRequests => "Too many requests",
+            Status::Internal => "Something went wrong here",
+            Status::Unavailable => "The service is busy or not reachable",
+        }
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub struct Problem {
+    status: Status,
+    slug: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after_seconds: Option<u32>,
+    cause: Option<Error>,
+}
+
+impl Problem {
+    /// 400: the body or a parameter is wrong; says where.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => format!("{} {}", only.pointer, only.detail),
+            _ => format!("{} fields are wrong; see errors", errors.len()),
+        };
+        Self {
+            errors,
+            ..Self::new(Status::BadRequest, "invalid-request", detail)
+        }
+    }
+
+    /// 400 with one field.
+    pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    /// 401: no token, or not a good one.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(Status::Unauthorized, "unauthorized", detail)
+    }
+
+    /// 403: known, but not allowed.
+    pub fn forbidden(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(Status::Forbidden, slug, detail)
+    }
+
+    /// 404: not there, or not for this caller to know about.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(Status::NotFound, "not-found", detail)
+    }
+
+    /// 409: at odds with the state of the resource.
+    pub fn conflict(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(Status::Conflict, slug, detail)
+    }
+
+    /// 413: longer than a request may be.
+    pub fn payload_too_large(limit_bytes: usize) -> Self {
+        Self::new(
+            Status::PayloadTooLarge,
+            "payload-too-large",
+            format!("a request body has at most {limit_bytes} bytes"),
+        )
+    }
+
+    /// 422: well formed, and yet it cannot be done.
+    pub fn unprocessable(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(Status::UnprocessableContent, slug, detail)
+    }
+
+    /// 429: the client is to slow down.
+    pub fn too_many_requests(retry_after_seconds: u32) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(
+                Status::TooManyRequests,
+                "too-many-requests",
+                format!("try again in {retry_after_seconds} seconds"),
+            )
+        }
+    }
+
+    /// 503: something needed does not answer; the client may try again.
+    pub fn unavailable(cause: impl Into<Error>) -> Self {
+        Self {
+            retry_after_seconds: Some(1),
+            cause: Some(cause.into()),
+            ..Self::new(
+                Status::Unavailable,
+                "unavailable",
+                "nothing was lost; try again shortly, with the same Idempotency-Key where you sent one",
+            )
+        }
+    }
+
+    /// 500: a bug.
+    pub fn internal(cause: impl Into<Error>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(
+                Status::Internal,
+                "internal",
+                "the failure has been logged; name the instance when you report it",
+            )
+        }
+    }
+
+    /// Adds what the log should say beyond what the client reads.
+    pub fn with_cause(mut self, cause: impl Into<Error>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    pub fn status(&self) -> u16 {
+        self.status.code()
+    }
+
+    /// The stable type without its prefix, for example `invalid-request`.
+    pub fn slug(&self) -> &'static str {
+        self.slug
+    }
+
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// The response; a failure of ours is logged here, once.
+    pub(crate) fn into_response(self, context: &Context) -> Response {
+        let status = self.status.code();
+        let instance = format!("urn:waybill:trace:{}", context.trace_id());
+        if status >= 500 {
+            let cause = self.cause.as_deref().map(|cause| telemetry::chain(cause));
+            tracing::error!(
+                status,
+                problem = self.slug,
+                trace_id = context.trace_id(),
+                cause = cause.as_deref().unwrap_or(&self.detail),
+                "request failed"
+            );
+        } else {
+            tracing::debug!(status, problem = self.slug, detail = %self.detail, "request refused");
+        }
+        let mut body = json!({
+            "type": format!("urn:waybill:problem:{}", self.slug),
+            "title": self.status.title(),
+            "status": status,
+            "detail": self.detail,
+            "instance": instance,
+        });
+        if !self.errors.is_empty() {
+            body["errors"] = json!(self.errors);
+        }
+        let mut response =
+            Response::json(status, &body).with_header("content-type", "application/problem+json");
+        if let Some(seconds) = self.retry_after_seconds {
+            response = response.with_header("retry-after", seconds.to_string());
+        }
+        if self.status == Status::Unauthorized {
+            // RFC 6750 §3: the challenge names the scheme, and the error where a token was sent.
+            response = response.with_header("www-authenticate", r#"Bearer realm="waybill""#);
+        }
+        response
+    }
+
+    fn new(status: Status, slug: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            slug,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_seconds: None,
+            cause: None,
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Queues: each message by itself, failures reported by id, answers sent before anything is
+//! acknowledged.
+//!
+//! A handler returns the messages its outcome owes; the runner sends them, batched, and lets SQS
+//! delete a message only when everything it led to was accepted. Dying at any point before that
+//! brings the message back.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, SendMessageBatchRequestEntry};
+use futures_util::{FutureExt, StreamExt, stream};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::envelope::{Envelope, Payload, seal};
+use crate::{Context, Error, Origin, telemetry};
+
+/// `SendMessageBatch` and a visibility batch take at most this many entries (SQS API reference).
+const BATCH_ENTRIES: usize = 10;
+
+/// A batch may have 1 MiB in all; staying under 256 KiB suits every region's older limit too.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// The longest a failed message waits before it is tried again.
+const MAX_BACKOFF_SECONDS: u32 = 60;
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    queue_url: String,
+    body: String,
+}
+
+impl Outgoing {
+    pub fn new<T: Payload>(
+        queue_url: &str,
+        order_id: Uuid,
+        payload: &T,
+        context: &Context,
+    ) -> Self {
+        Self {
+            queue_url: queue_url.to_owned(),
+            body: seal(order_id, payload, context),
+        }
+    }
+
+    pub fn queue_url(&self) -> &str {
+        &self.queue_url
+    }
+
+    /// The message's body, as it goes onto the queue.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+}
+
+/// Why a message was not handled.
+#[derive(Debug)]
+pub struct Failure {
+    detail: String,
+    cause: Option<Error>,
+    retry: bool,
+}
+
+impl Failure {
+    /// Something did not answer or was contended: the message comes back after a growing wait.
+    pub fn retry(detail: impl Into<String>, cause: impl Into<Error>) -> Self {
+        Self {
+            detail: detail.into(),
+            cause: Some(cause.into()),
+            retry: true,
+        }
+    }
+
+    /// No later try can succeed: the message comes back at once until the queue's redrive policy
+    /// moves it to the dead-letter queue, where an operator finds it whole.
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            cause: None,
+            retry: false,
+        }
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub fn is_retried(&self) -> bool {
+        self.retry
+    }
+}
+
+/// The queue a function is triggered by.
+pub struct Queue {
+    client: aws_sdk_sqs::Client,
+    url: String,
+    concurrency: usize,
+}
+
+impl Queue {
+    /// Messages of a batch are handled side by side: they are about different orders.
+    pub fn new(client: aws_sdk_sqs::Client, url: String) -> Self {
+        Self {
+            client,
+            url,
+            concurrency: BATCH_ENTRIES,
+        }
+    }
+
+    /// Messages of a batch are handled one after another, for handlers that contend for the same
+    /// rows.
+    pub fn one_at_a_time(mut self) -> Self {
+        self.concurrency = 1;
+        self
+    }
+}
+
+/// Runs the function of a queue.
+pub async fn run<F, Fut>(queue: &Queue, handler: F) -> Result<(), Error>
+where
+    F: Fn(Context, Envelope) -> Fut,
+    Fut: Future<Output = Result<Vec<Outgoing>, Failure>>,
+{
+    telemetry::init();
+    let (origin, handler) = (Origin::system(), &handler);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
+        let origin = origin.clone();
+        async move { Ok::<_, Error>(process(&origin, queue, event.payload, handler).await) }
+            .boxed_local()
+    }))
+    .await
+}
+
+/// One batch: what [`run`] does per invocation, without Lambda around it.
+pub async fn process<F, Fut>(
+    origin: &Origin,
+    queue: &Queue,
+    event: SqsEvent,
+    handler: F,
+) -> SqsBatchResponse
+where
+    F: Fn(Context, Envelope) -> Fut,
+    Fut: Future<Output = Result<Vec<Outgoing>, Failure>>,
+{
+    let handler = &handler;
+    let mut handled: Vec<(SqsMessage, Result<Vec<Outgoing>, Failure>)> =
+        stream::iter(event.records)
+            .map(|message| async move {
+                let outcome = handle(origin, &message, handler).await;
+                (message, outcome)
+            })
+            .buffered(queue.concurrency)
+            .collect()
+            .await;
+
+    send_answers(&queue.client, &mut handled).await;
+
+    let mut response = SqsBatchResponse::default();
+    let mut retries = Vec::new();
+    for (message, outcome) in handled {
+        let Err(failure) = outcome else { continue };
+        log(&message, &failure);
+        retries.push((
+            message.receipt_handle.clone().unwrap_or_default(),
+            backoff_seconds(&message, &failure),
+        ));
+        response.add_failure(message.message_id.unwrap_or_default());
+    }
+    make_visible(queue, retries).await;
+    response
+}
+
+async fn handle<F, Fut>(
+    origin: &Origin,
+    message: &SqsMessage,
+    handler: &F,
+) -> Result<Vec<Outgoing>, Failure>
+where
+    F: Fn(Context, Envelope) -> Fut,
+    Fut: Future<Output = Result<Vec<Outgoing>, Failure>>,
+{
+    let envelope = Envelope::parse(message.body.as_deref().unwrap_or_default())?;
+    let context = origin.context(envelope.traceparent.as_deref());
+    // Made inside the guarded future, so that a panic before the first await is caught as well.
+    AssertUnwindSafe(async { handler(context, envelope).await })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            Err(Failure::retry(
+                "the handler panicked",
+                "see the panic's own line before this one",
+            ))
+        })
+}
+
+/// Sends what the handled messages led to; a message whose answer was not accepted has failed.
+async fn send_answers(
+    client: &aws_sdk_sqs::Client,
+    handled: &mut [(SqsMessage, Result<Vec<Outgoing>, Failure>)],
+) {
+    let mut sources = Vec::new();
+    let mut outgoing = Vec::new();
+    for (source, (_, outcome)) in handled.iter_mut().enumerate() {
+        if let Ok(answers) = outcome {
+            for answer in answers.drain(..) {
+                sources.push(source);
+                outgoing.push(answer);
+            }
+        }
+    }
+    for rejected in send_each(client, outgoing).await {
+        let source = sources[rejected.index];
+        handled[source].1 = Err(Failure::retry(
+            "its answer was not accepted",
+            rejected.cause,
+        ));
+    }
+}
+
+/// Messages that were not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} messages were not accepted by {queue_url}")]
+pub struct SendError {
+    count: usize,
+    queue_url: String,
+    source: Error,
+}
+
+/// Sends messages, for functions that no queue triggers.
+pub async fn send(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Result<(), SendError> {
+    let urls: Vec<String> = outgoing.iter().map(|m| m.queue_url.clone()).collect();
+    let mut rejected = send_each(client, outgoing).await;
+    let count = rejected.len();
+    match rejected.pop() {
+        None => Ok(()),
+        Some(last) => Err(SendError {
+            count,
+            queue_url: urls[last.index].clone(),
+            source: last.cause,
+        }),
+    }
+}
+
+struct Rejected {
+    index: usize,
+    cause: Error,
+}
+
+async fn send_each(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Vec<Rejected> {
+    let mut by_queue: BTreeMap<String, Vec<(usize, String)>> = BTreeMap::new();
+    for (index, message) in outgoing.into_iter().enumerate() {
+        by_queue
+            .entry(message.queue_url)
+            .or_default()
+            .push((index, message.body));
+    }
+    let mut rejected = Vec::new();
+    for (queue_url, messages) in by_queue {
+        for batch in batches(messages) {
+            send_batch(client, &queue_url, batch, &mut rejected).await;
+        }
+    }
+    rejected
+}
+
+/// Cuts messages into batches that SQS takes.
+fn batches(messages: Vec<(usize, String)>) -> Vec<Vec<(usize, String)>> {
+    let mut batches: Vec<Vec<(usize, String)>> = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        bytes += message.1.len();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH_ENTRIES && bytes <= BATCH_BYTES => {
+                batch.push(message);
+            }
+            _ => {
+                bytes = message.1.len();
+                batches.push(vec![message]);
+            }
+        }
+    }
+    batches
+}
+
+async fn send_batch(
+    client: &aws_sdk_sqs::Client,
+    queue_url: &str,
+    batch: Vec<(usize, String)>,
+    rejected: &mut Vec<Rejected>,
+) {
+    let indices: Vec<usize> = batch.iter().map(|(index, _)| *index).collect();
+    let entries = batch.into_iter().map(|(index, body)| {
+        SendMessageBatchRequestEntry::builder()
+            .id(index.to_string())
+            .message_body(body)
+            .build()
+            .expect("id and body are set")
+    });
+    let answer = client
+        .send_message_batch()
+        .queue_url(queue_url)
+        .set_entries(Some(entries.collect()))
+        .send()
+        .await;
+    match answer {
+        Ok(answer) => rejected.extend(answer.failed.into_iter().filter_map(|entry| {
+            Some(Rejected {
+                index: entry.id.parse().ok()?,
+                cause: format!("{queue_url} refused a message: {}", entry.code).into(),
+            })
+        })),
+        Err(error) => {
+            let cause = telemetry::chain(&error);
+            rejected.extend(indices.into_iter().map(|index| Rejected {
+                index,
+                cause: format!("{queue_url} did not take a batch: {cause}").into(),
+            }));
+        }
+    }
+}
+
+/// Lets failed messages come back sooner than the visibility timeout would, which must be long
+/// enough for a whole batch. A message this fails for simply comes back later.
+async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
+    for batch in retries.chunks(BATCH_ENTRIES) {
+        let entries = batch.iter().enumerate().map(|(index, (receipt, seconds))| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(receipt)
+                .visibility_timeout(i32::try_from(*seconds).unwrap_or(i32::MAX))
+                .build()
+                .expect("id and receipt handle are set")
+        });
+        let changed = queue
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&queue.url)
+            .set_entries(Some(entries.collect()))
+            .send()
+            .await;
+        if let Err(error) = changed {
+            let cause = telemetry::chain(&error);
+            tracing::warn!(
+                cause,
+                "failed messages come back only after the visibility timeout"
+            );
+        }
+    }
+}
+
+fn backoff_seconds(message: &SqsMessage, failure: &Failure) -> u32 {
+    if failure.retry {
+        let exponent = receive_count(message).saturating_sub(1).min(6);
+        (1_u32 << exponent).min(MAX_BACKOFF_SECONDS)
+    } else {
+        0
+    }
+}
+
+fn receive_count(message: &SqsMessage) -> u32 {
+    message
+        .attributes
+        .get("ApproximateReceiveCount")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1)
+}
+
+/// One line per failure, with everything an operator needs to find the order, and nothing of what
+/// the message says.
+fn log(message: &SqsMessage, failure: &Failure) {
+    let body: Value = message
+        .body
+        .as_deref()
+        .and_then(|body| serde_json::from_str(body).ok())
+        .unwrap_or_default();
+    let text = |name: &str| body[name].as_str().unwrap_or("unknown");
+    tracing::error!(
+        message_id = message.message_id.as_deref().unwrap_or("unknown"),
+        order_id = text("order_id"),
+        message_type = text("type"),
+        traceparent = text("traceparent"),
+        receive_count = receive_count(message),
+        retry = failure.retry,
+        cause = failure
+            .cause
+            .as_deref()
+            .map(|cause| telemetry::chain(cause)),
+        "message failed: {}",
+        failure.detail
+    );
+}

@@ -1,0 +1,118 @@
+//! What went wrong with a table, told apart by what the caller can do about it.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::CancellationReason;
+
+use crate::Error;
+use crate::problem::Problem;
+use crate::sqs::Failure;
+
+/// Service errors that go away by themselves (DynamoDB developer guide, "Error handling").
+const TRANSIENT: [&str; 8] = [
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "ReplicatedWriteConflictException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+    "TransactionInProgressException",
+];
+
+/// A call to the table that failed for a reason that is not part of its contract. Failed
+/// conditions are outcomes, not errors: stores handle those themselves.
+#[derive(Debug, thiserror::Error)]
+#[error("the table did not carry out: {operation}")]
+pub struct TableError {
+    operation: &'static str,
+    transient: bool,
+    source: Error,
+}
+
+impl TableError {
+    /// `operation` says what was wanted in the service's own words: "reserve stock".
+    pub fn new<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        let transient = match &error {
+            SdkError::ServiceError(service) => service
+                .err()
+                .code()
+                .is_some_and(|code| TRANSIENT.contains(&code)),
+            SdkError::TimeoutError(_)
+            | SdkError::DispatchFailure(_)
+            | SdkError::ResponseError(_) => true,
+            _ => false,
+        };
+        Self {
+            operation,
+            transient,
+            source: error.into(),
+        }
+    }
+
+    /// Contention that outlasted the tries it was given.
+    pub fn contended(operation: &'static str) -> Self {
+        Self {
+            operation,
+            transient: true,
+            source: "other writers kept getting in first".into(),
+        }
+    }
+
+    /// A row that is not what this code writes.
+    pub fn corrupt(operation: &'static str, source: impl Into<Error>) -> Self {
+        Self {
+            operation,
+            transient: false,
+            source: source.into(),
+        }
+    }
+}
+
+impl From<TableError> for Problem {
+    fn from(error: TableError) -> Self {
+        if error.transient {
+            Problem::unavailable(error)
+        } else {
+            Problem::internal(error)
+        }
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        Failure::retry("its table did not carry it out", error)
+    }
+}
+
+/// Why each part of a transaction was cancelled, in the order of its items; nothing where it
+/// failed for another reason.
+pub fn cancellation_reasons<R>(
+    error: &SdkError<TransactWriteItemsError, R>,
+) -> Option<&[CancellationReason]> {
+    match error.as_service_error()? {
+        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+            Some(cancelled.cancellation_reasons())
+        }
+        _ => None,
+    }
+}
+
+/// Whether an item's own condition is what failed.
+pub fn condition_failed(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
+}
+
+/// Whether another transaction held an item just then; trying again is right.
+pub fn was_contended(reasons: &[CancellationReason]) -> bool {
+    reasons.iter().any(|reason| {
+        matches!(
+            reason.code(),
+            Some("TransactionConflict" | "ThrottlingError")
+        )
+    })
+}

@@ -1,0 +1,362 @@
+//! One test's AWS: clients, tables, queues, and what went over the wire.
+
+use crate::{
+    Clock, Fault, Hook, Message, dynamodb, fault::Plan, mortal::die, sqs, sqs::Queues, ssm,
+    template, template::Template, wire::Answer, wire::Call,
+};
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::retry::RetryConfig;
+use dynoxide::Database;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+/// An AWS that nothing else shares. Clones are the same one.
+#[derive(Clone)]
+pub struct Aws {
+    database: Database,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<Call>,
+    plan: Plan,
+    hook: Option<Hook>,
+    dice: Option<Dice>,
+    queues: Queues,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Aws {
+    /// An empty AWS on the machine's clock.
+    pub fn new() -> Aws {
+        Aws::on(Database::memory())
+    }
+
+    /// An empty AWS whose tables read time (creation times, TTL) from `clock`.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Aws {
+        Aws::on(Database::memory_with_clock(clock))
+    }
+
+    fn on(database: dynoxide::Result<Database>) -> Aws {
+        Aws {
+            database: database.expect("a database in memory opens"),
+            state: Arc::default(),
+        }
+    }
+
+    /// A DynamoDB client that does not retry: one call of it is one [`Call`].
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        self.dynamodb_with_attempts(1)
+    }
+
+    /// A DynamoDB client that tries a call `attempts` times, without waiting in between.
+    pub fn dynamodb_with_attempts(&self, attempts: u32) -> aws_sdk_dynamodb::Client {
+        use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region, retry::RetryPartition};
+        aws_sdk_dynamodb::Client::from_conf(
+            Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(credentials())
+                .http_client(self.http_client())
+                .retry_config(retries(attempts))
+                .retry_partition(RetryPartition::new(fresh_partition()))
+                .build(),
+        )
+    }
+
+    /// An SQS client that does not retry: one call of it is one [`Call`].
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        self.sqs_with_attempts(1)
+    }
+
+    /// An SQS client that tries a call `attempts` times, without waiting in between.
+    pub fn sqs_with_attempts(&self, attempts: u32) -> aws_sdk_sqs::Client {
+        use aws_sdk_sqs::config::{BehaviorVersion, Config, Region, retry::RetryPartition};
+        aws_sdk_sqs::Client::from_conf(
+            Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(credentials())
+                .http_client(self.http_client())
+                .retry_config(retries(attempts))
+                .retry_partition(RetryPartition::new(fresh_partition()))
+                .build(),
+        )
+    }
+
+    /// What reaches this AWS from beneath any SDK client or signed request.
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(self.clone())
+    }
+
+    /// Creates the table a service's template declares and gives its name.
+    pub async fn create_table(&self, service: &str, logical_id: &str) -> String {
+        self.create_table_from(&Template::of_service(service), logical_id)
+    }
+
+    /// Creates the table a template declares and gives its name.
+    pub fn create_table_from(&self, template: &Template, logical_id: &str) -> String {
+        let request = template::create_table_request(template, logical_id);
+        dynamodb::create_table(&self.database, &request);
+        let name = request["TableName"].as_str();
+        name.expect("a table's name is text").to_owned()
+    }
+
+    /// Every item of a table as plain JSON in a stable order, to compare whole
+    /// tables: sets are sorted arrays, bytes are arrays of numbers, and a
+    /// number that JSON cannot hold exactly is text. It is not a [`Call`].
+    pub fn dump(&self, table: &str) -> Vec<Value> {
+        dynamodb::dump(&self.database, table)
+    }
+
+    /// Puts an item given as plain JSON behind the clients' back. It is not a [`Call`].
+    pub fn put_raw(&self, table: &str, item: Value) {
+        dynamodb::put(&self.database, table, &item);
+    }
+
+    /// Takes the bodies of the messages that wait on a queue, in the order they were sent.
+    pub fn sent(&self, queue_url: &str) -> Vec<Value> {
+        let body = |message: Message| {
+            serde_json::from_str(&message.body).unwrap_or_else(|error| {
+                panic!(
+                    "a message on {queue_url} is not JSON: {error}: {}",
+                    message.body
+                )
+            })
+        };
+        self.sent_messages(queue_url)
+            .into_iter()
+            .map(body)
+            .collect()
+    }
+
+    /// Takes the messages that wait on a queue, in the order they were sent.
+    pub fn sent_messages(&self, queue_url: &str) -> Vec<Message> {
+        self.state().queues.drain(queue_url)
+    }
+
+    /// The messages of a queue that were received and not deleted.
+    pub fn in_flight(&self, queue_url: &str) -> Vec<Message> {
+        self.state().queues.in_flight(queue_url)
+    }
+
+    /// Puts a message on a queue behind the clients' back; its id. It is not a [`Call`].
+    pub fn enqueue(&self, queue_url: &str, body: &str) -> String {
+        self.state().queues.send(queue_url, body, &Value::Null)
+    }
+
+    /// Lets the visibility timeout of every message in flight run out.
+    pub fn redeliver(&self, queue_url: &str) {
+        self.state().queues.redeliver(queue_url);
+    }
+
+    /// Sets a parameter that `GetParameter` answers with.
+    pub fn set_parameter(&self, name: &str, value: &str) {
+        let parameters = &mut self.state().parameters;
+        parameters.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Every call so far, in the order they came, faulty ones included.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// Forgets the calls so far; [`writes`](Aws::writes) goes on.
+    pub fn clear_calls(&self) {
+        self.state().calls.clear();
+    }
+
+    /// How many calls so far were writes, faulty ones included.
+    pub fn writes(&self) -> usize {
+        self.state().plan.writes()
+    }
+
+    /// Plans a fault for the `nth` write from now, counted from 0. A fault that
+    /// cannot befall that call lets it pass and does not count as
+    /// [fired](Aws::fired).
+    pub fn fault_at(&self, nth: usize, fault: Fault) {
+        self.state().plan.at(nth, fault);
+    }
+
+    /// Plans a fault for the next call of an action, e.g. `dynamodb:GetItem`;
+    /// planned twice, it befalls the next two.
+    pub fn fault_on(&self, action: &str, fault: Fault) {
+        self.state().plan.on(action, fault);
+    }
+
+    /// Forgets the faults that have not come yet.
+    pub fn clear_faults(&self) {
+        self.state().plan.clear();
+    }
+
+    /// How many faults came about. A test that plans one should see it here.
+    pub fn fired(&self) -> usize {
+        self.state().plan.fired()
+    }
+
+    /// Asks `hook` about every call from now on; a planned fault goes before its word.
+    pub fn on_call<F>(&self, hook: impl Fn(Call) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Option<Fault>> + Send + 'static,
+    {
+        self.state().hook = Some(Arc::new(move |call| Box::pin(hook(call))));
+    }
+
+    /// Makes each call pause around its effect, by a count drawn from `seed`, so
+    /// that handlers joined on one thread interleave differently for each seed
+    /// and alike for the same. Without it a handler runs through in one go.
+    pub fn interleave(&self, seed: u64) {
+        self.state().dice = Some(Dice(seed));
+    }
+
+    async fn exchange(self, call: Call) -> Result<HttpResponse, ConnectorError> {
+        let (planned, hook) = {
+            let mut state = self.state();
+            state.calls.push(call.clone());
+            (state.plan.next(&call), state.hook.clone())
+        };
+        let fault = match (planned, hook) {
+            (None, Some(hook)) => hook(call.clone()).await,
+            (planned, _) => planned,
+        };
+        if let Some(fault) = &fault {
+            assert!(
+                fault.can_befall(&call),
+                "{fault:?} cannot befall {}",
+                call.name()
+            );
+            self.state().plan.count_fired();
+        }
+        self.pause().await;
+        let answer = match fault {
+            None => Ok(self.answer(&call, &[])),
+            Some(Fault::PartialSend(refused)) => Ok(self.answer(&call, &refused)),
+            Some(Fault::Unprocessed) => Ok(dynamodb::answer_in_part(&self.database, &call)),
+            Some(Fault::TransactionConflict) => Ok(dynamodb::conflict(&call)),
+            Some(Fault::Throttle) => Ok(match call.service {
+                "sqs" => sqs::throttled(),
+                _ => dynamodb::throttled(),
+            }),
+            Some(Fault::BeforeEffect) => Err("the connection broke before the request arrived"),
+            Some(Fault::AfterEffect) => {
+                self.answer(&call, &[]);
+                Err("the connection broke before the answer came")
+            }
+            Some(Fault::KillBefore) => die().await,
+            Some(Fault::KillAfter) => {
+                self.answer(&call, &[]);
+                die().await
+            }
+        };
+        self.pause().await;
+        answer
+            .map(Answer::into_response)
+            .map_err(|reason| ConnectorError::io(reason.into()))
+    }
+
+    fn answer(&self, call: &Call, refused: &[usize]) -> Answer {
+        match call.service {
+            "dynamodb" => dynamodb::answer(&self.database, call),
+            "sqs" => self.state().queues.answer(call, refused),
+            _ => ssm::answer(&self.state().parameters, call),
+        }
+    }
+
+    async fn pause(&self) {
+        let mut turns = self.state().dice.as_mut().map_or(0, Dice::roll);
+        std::future::poll_fn(|context| {
+            if turns == 0 {
+                return Poll::Ready(());
+            }
+            turns -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A test that panicked while it held the state has failed already; the
+    /// rest of it may still look.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Default for Aws {
+    fn default() -> Aws {
+        Aws::new()
+    }
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Aws")
+    }
+}
+
+impl HttpClient for Aws {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Aws {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().exchange(Call::read(&request)))
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials::new("test", "test", None, None, "test-support")
+}
+
+fn retries(attempts: u32) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(attempts)
+        .with_initial_backoff(Duration::ZERO)
+}
+
+/// Clients of one partition share a budget of retries, which would be one
+/// budget for all tests of a process.
+fn fresh_partition() -> String {
+    static PARTITIONS: AtomicU64 = AtomicU64::new(0);
+    format!("test-{}", PARTITIONS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// SplitMix64: enough chance to shuffle with, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    /// 0 to 3.
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % 4
+    }
+}

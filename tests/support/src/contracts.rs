@@ -1,0 +1,77 @@
+//! The message contracts of a service: its JSON Schemas, and data held against them.
+
+use crate::template::workspace_root;
+use serde_json::Value;
+use std::path::PathBuf;
+
+const SUFFIX: &str = ".schema.json";
+
+/// The message types a service has a contract for, sorted.
+pub fn types(service: &str) -> Vec<String> {
+    let folder = folder(service);
+    let entries = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("functions/{service}/contracts cannot be read: {error}"));
+    let mut types: Vec<String> = entries
+        .map(|entry| {
+            entry
+                .expect("a folder that opened can be listed")
+                .file_name()
+        })
+        .filter_map(|name| Some(name.to_str()?.strip_suffix(SUFFIX)?.to_owned()))
+        .collect();
+    types.sort();
+    types
+}
+
+/// `functions/<service>/contracts/<message_type>.schema.json`.
+pub fn schema(service: &str, message_type: &str) -> Value {
+    let name = format!("functions/{service}/contracts/{message_type}{SUFFIX}");
+    let text = std::fs::read_to_string(workspace_root().join(&name))
+        .unwrap_or_else(|error| panic!("{name} cannot be read: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name} is not JSON: {error}"))
+}
+
+/// Panics with every violation if a message's `data` breaks its contract.
+pub fn assert_valid(service: &str, message_type: &str, data: &Value) {
+    let violations = violations(service, message_type, data);
+    assert!(
+        violations.is_empty(),
+        "{service}'s contract for {message_type} does not hold:\n  {}\nin {data:#}",
+        violations.join("\n  ")
+    );
+}
+
+/// Where and how a message's `data` breaks its contract; empty if it holds.
+pub fn violations(service: &str, message_type: &str, data: &Value) -> Vec<String> {
+    let schema = schema(service, message_type);
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .with_retriever(Neighbours(folder(service)))
+        .build(&schema)
+        .unwrap_or_else(|error| panic!("{service}'s schema for {message_type}: {error}"));
+    validator
+        .iter_errors(data)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+fn folder(service: &str) -> PathBuf {
+    workspace_root()
+        .join("functions")
+        .join(service)
+        .join("contracts")
+}
+
+/// Resolves a `$ref` to another file to the one beside it: nothing is fetched.
+struct Neighbours(PathBuf);
+
+impl jsonschema::Retrieve for Neighbours {
+    fn retrieve(
+        &self,
+        uri: &jsonschema::Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let file = uri.path().as_str().rsplit('/').next().unwrap_or_default();
+        let text = std::fs::read_to_string(self.0.join(file))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}

@@ -1,0 +1,252 @@
+//! DynamoDB: requests handed to the engine, and the answers it never gives by itself.
+
+use crate::wire::{Answer, Call};
+use dynoxide::{AttributeValue, Database, DynoxideError, Item};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Number, Value, json};
+
+pub(crate) fn answer(database: &Database, call: &Call) -> Answer {
+    let request = &call.request;
+    let outcome = match call.action.as_str() {
+        "PutItem" => run(request, |request| database.put_item(request)),
+        "GetItem" => run(request, |request| database.get_item(request)),
+        "UpdateItem" => run(request, |request| database.update_item(request)),
+        "DeleteItem" => run(request, |request| database.delete_item(request)),
+        "Query" => run(request, |request| database.query(request)),
+        "Scan" => run(request, |request| database.scan(request)),
+        "BatchGetItem" => run(request, |request| database.batch_get_item(request)),
+        "BatchWriteItem" => run(request, |request| database.batch_write_item(request)),
+        "TransactWriteItems" => run(request, |request| database.transact_write_items(request)),
+        "TransactGetItems" => run(request, |request| database.transact_get_items(request)),
+        "CreateTable" => run(request, |request| database.create_table(request)),
+        "DescribeTable" => run(request, |request| database.describe_table(request)),
+        _ => return Answer::unknown_operation(call),
+    };
+    match outcome {
+        Ok(body) => Answer::ok(&body),
+        Err(error) => Answer::json(error.status_code(), error.to_json()),
+    }
+}
+
+fn run<Request: DeserializeOwned, Response: Serialize>(
+    request: &Value,
+    action: impl FnOnce(Request) -> dynoxide::Result<Response>,
+) -> dynoxide::Result<Value> {
+    // From text, not from the parsed value: the engine's types read borrowed strings.
+    let request = serde_json::from_str(&request.to_string()).map_err(unreadable)?;
+    let response = action(request)?;
+    Ok(serde_json::to_value(response).expect("the engine's answers are JSON"))
+}
+
+/// The engine marks in the message which of DynamoDB's errors an unreadable request is.
+fn unreadable(error: serde_json::Error) -> DynoxideError {
+    let message = error.to_string();
+    match message.strip_prefix("SERIALIZATION:") {
+        Some(rest) => DynoxideError::SerializationException(rest.to_owned()),
+        None => DynoxideError::ValidationException(
+            message
+                .trim_start_matches("VALIDATION_REQUEST:")
+                .trim_start_matches("VALIDATION:")
+                .to_owned(),
+        ),
+    }
+}
+
+pub(crate) fn throttled() -> Answer {
+    Answer::error(
+        "com.amazon.coral.availability#ThrottlingException",
+        "Throughput exceeds the current capacity of your table or index.",
+    )
+}
+
+/// Another transaction is at work on the first item.
+pub(crate) fn conflict(call: &Call) -> Answer {
+    const MESSAGE: &str = "Transaction is ongoing for the item";
+    let Some(items) = call.request["TransactItems"].as_array() else {
+        return Answer::error(
+            "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+            MESSAGE,
+        );
+    };
+    let reasons: Vec<Value> = (0..items.len())
+        .map(|position| match position {
+            0 => json!({ "Code": "TransactionConflict", "Message": MESSAGE }),
+            _ => json!({ "Code": "None" }),
+        })
+        .collect();
+    let codes: Vec<&str> = reasons.iter().filter_map(|r| r["Code"].as_str()).collect();
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        ),
+        "CancellationReasons": reasons,
+    });
+    Answer::json(400, body.to_string())
+}
+
+/// Does the first key or write of each table and hands the rest back.
+pub(crate) fn answer_in_part(database: &Database, call: &Call) -> Answer {
+    let mut done = call.clone();
+    let mut rest = Map::new();
+    let tables = done.request["RequestItems"].as_object_mut();
+    for (table, asked) in tables.into_iter().flatten() {
+        let mut left = asked.clone();
+        for (keep, entries) in [(true, &mut *asked), (false, &mut left)] {
+            let entries = match entries {
+                Value::Array(writes) => Some(writes),
+                reads => reads["Keys"].as_array_mut(),
+            };
+            let entries = entries.expect("a batch lists keys or writes for each table");
+            match keep {
+                true => entries.truncate(1),
+                false => drop(entries.remove(0)),
+            }
+        }
+        let is_empty = left.as_array().is_some_and(Vec::is_empty)
+            || left["Keys"].as_array().is_some_and(Vec::is_empty);
+        if !is_empty {
+            rest.insert(table.clone(), left);
+        }
+    }
+    let outcome = match call.action.as_str() {
+        "BatchGetItem" => run(&done.request, |request| database.batch_get_item(request)),
+        _ => run(&done.request, |request| database.batch_write_item(request)),
+    };
+    match outcome {
+        Ok(mut body) => {
+            let member = match call.action.as_str() {
+                "BatchGetItem" => "UnprocessedKeys",
+                _ => "UnprocessedItems",
+            };
+            body[member] = Value::Object(rest);
+            Answer::ok(&body)
+        }
+        Err(error) => Answer::json(error.status_code(), error.to_json()),
+    }
+}
+
+pub(crate) fn create_table(database: &Database, request: &Value) {
+    if let Err(error) = run(request, |request| database.create_table(request)) {
+        panic!("the engine refuses this table: {error}\n{request:#}");
+    }
+}
+
+/// Every item of a table in plain JSON, in the order of its canonical text.
+pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
+    let mut items = Vec::new();
+    let mut start: Option<Value> = None;
+    loop {
+        let mut request = json!({ "TableName": table, "ConsistentRead": true });
+        if let Some(key) = start.take() {
+            request["ExclusiveStartKey"] = key;
+        }
+        let page = run(&request, |request| database.scan(request))
+            .unwrap_or_else(|error| panic!("{table} cannot be read: {error}"));
+        for item in page["Items"].as_array().into_iter().flatten() {
+            let item: Item =
+                serde_json::from_value(item.clone()).expect("the engine reads its own items");
+            items.push(from_item(&item));
+        }
+        match page.get("LastEvaluatedKey") {
+            Some(key) if !key.is_null() => start = Some(key.clone()),
+            _ => break,
+        }
+    }
+    items.sort_by_cached_key(canonical);
+    items
+}
+
+pub(crate) fn put(database: &Database, table: &str, item: &Value) {
+    let attributes = item.as_object().expect("an item is a JSON object");
+    let item: Map<String, Value> = attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), to_attribute(value)))
+        .collect();
+    let request = json!({ "TableName": table, "Item": item });
+    if let Err(error) = run(&request, |request| database.put_item(request)) {
+        panic!("{table} does not take this item: {error}\n{request:#}");
+    }
+}
+
+fn to_attribute(value: &Value) -> Value {
+    match value {
+        Value::Null => json!({ "NULL": true }),
+        Value::Bool(flag) => json!({ "BOOL": flag }),
+        Value::Number(number) => json!({ "N": number.to_string() }),
+        Value::String(text) => json!({ "S": text }),
+        Value::Array(values) => {
+            json!({ "L": values.iter().map(to_attribute).collect::<Vec<_>>() })
+        }
+        Value::Object(members) => {
+            let members: Map<String, Value> = members
+                .iter()
+                .map(|(name, value)| (name.clone(), to_attribute(value)))
+                .collect();
+            json!({ "M": members })
+        }
+    }
+}
+
+fn from_item(item: &Item) -> Value {
+    item.iter()
+        .map(|(name, value)| (name.clone(), from_attribute(value)))
+        .collect()
+}
+
+/// Sets become sorted arrays and bytes arrays of numbers, so that equal items are equal JSON.
+fn from_attribute(value: &AttributeValue) -> Value {
+    let sorted = |mut values: Vec<Value>| {
+        values.sort_by_cached_key(canonical);
+        Value::Array(values)
+    };
+    match value {
+        AttributeValue::S(text) => json!(text),
+        AttributeValue::N(digits) => number(digits),
+        AttributeValue::B(bytes) => json!(bytes),
+        AttributeValue::BOOL(flag) => json!(flag),
+        AttributeValue::NULL(_) => Value::Null,
+        AttributeValue::SS(set) => sorted(set.iter().map(|text| json!(text)).collect()),
+        AttributeValue::NS(set) => sorted(set.iter().map(|digits| number(digits)).collect()),
+        AttributeValue::BS(set) => sorted(set.iter().map(|bytes| json!(bytes)).collect()),
+        AttributeValue::L(values) => values.iter().map(from_attribute).collect(),
+        AttributeValue::M(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), from_attribute(value)))
+            .collect(),
+    }
+}
+
+/// A number JSON cannot hold exactly stays text, so that no digit is lost.
+fn number(digits: &str) -> Value {
+    if let Ok(integer) = digits.parse::<i64>() {
+        return integer.into();
+    }
+    digits
+        .parse::<f64>()
+        .ok()
+        .filter(|float| float.to_string() == digits)
+        .and_then(Number::from_f64)
+        .map_or_else(|| json!(digits), Value::Number)
+}
+
+/// JSON text that does not depend on the order in which a map keeps its members.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            let members: Vec<String> = members
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", json!(name), canonical(value)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(canonical).collect();
+            format!("[{}]", values.join(","))
+        }
+        scalar => scalar.to_string(),
+    }
+}

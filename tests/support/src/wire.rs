@@ -1,0 +1,135 @@
+//! AWS's JSON protocols as the SDK speaks them: a request read into a call, an answer written.
+
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+
+const WRITES: [&str; 7] = [
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:TransactWriteItems",
+    "dynamodb:BatchWriteItem",
+    "sqs:SendMessage",
+    "sqs:SendMessageBatch",
+];
+
+/// One request that reached the stand-in: an attempt, so a retried operation is several calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The IAM prefix of the service: `dynamodb`, `sqs` or `ssm`.
+    pub service: &'static str,
+    /// The action as IAM and the API name it: `PutItem`, `SendMessageBatch`, ...
+    pub action: String,
+    /// The tables, the queue URL or the parameter it is about; each once.
+    pub targets: Vec<String>,
+    /// The request's whole JSON body.
+    pub request: Value,
+}
+
+impl Call {
+    /// `service:action`, e.g. `dynamodb:TransactWriteItems`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.service, self.action)
+    }
+
+    /// Whether a process that dies around this call may leave something behind:
+    /// a write to a table or a message sent. Taking and deleting messages is
+    /// not counted; losing either is a redelivery, which a test does by itself.
+    pub fn is_write(&self) -> bool {
+        WRITES.contains(&self.name().as_str())
+    }
+
+    pub(crate) fn read(request: &HttpRequest) -> Call {
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .unwrap_or_else(|| panic!("a request without x-amz-target: {}", request.uri()));
+        let (service, action) = match target.split_once('.') {
+            Some(("DynamoDB_20120810", action)) => ("dynamodb", action),
+            Some(("AmazonSQS", action)) => ("sqs", action),
+            Some(("AmazonSSM", action)) => ("ssm", action),
+            _ => panic!("there is no stand-in for {target}"),
+        };
+        let body = request
+            .body()
+            .bytes()
+            .expect("these protocols send the whole body at once");
+        let request: Value =
+            serde_json::from_slice(body).expect("the SDK sends JSON to these services");
+        Call {
+            service,
+            action: action.to_owned(),
+            targets: targets(&request),
+            request,
+        }
+    }
+}
+
+/// Every place in which one of these services' requests names what it is about.
+fn targets(request: &Value) -> Vec<String> {
+    let named = ["TableName", "QueueUrl", "Name"]
+        .iter()
+        .filter_map(|member| request[*member].as_str());
+    let in_transaction = request["TransactItems"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_object()?.values().next()?["TableName"].as_str());
+    let in_batch = request["RequestItems"]
+        .as_object()
+        .into_iter()
+        .flat_map(|tables| tables.keys().map(String::as_str));
+
+    let mut targets: Vec<String> = Vec::new();
+    for name in named.chain(in_transaction).chain(in_batch) {
+        if !targets.iter().any(|known| known == name) {
+            targets.push(name.to_owned());
+        }
+    }
+    targets
+}
+
+/// What a service answers: a status and a JSON body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Answer {
+    pub(crate) fn ok(body: &Value) -> Answer {
+        Answer::json(200, body.to_string())
+    }
+
+    pub(crate) fn json(status: u16, body: String) -> Answer {
+        Answer { status, body }
+    }
+
+    /// A 400 with the service's error shape, e.g. `com.amazonaws.sqs#RequestThrottled`.
+    pub(crate) fn error(shape: &str, message: &str) -> Answer {
+        Answer::json(
+            400,
+            json!({ "__type": shape, "message": message }).to_string(),
+        )
+    }
+
+    pub(crate) fn unknown_operation(call: &Call) -> Answer {
+        Answer::error(
+            "com.amazon.coral.service#UnknownOperationException",
+            &format!("the stand-in does not know {}", call.name()),
+        )
+    }
+
+    pub(crate) fn into_response(self) -> HttpResponse {
+        let status = self
+            .status
+            .try_into()
+            .expect("the stand-ins answer with real statuses");
+        let mut response = HttpResponse::new(status, SdkBody::from(self.body));
+        response
+            .headers_mut()
+            .insert("content-type", "application/x-amz-json-1.0");
+        response
+    }
+}

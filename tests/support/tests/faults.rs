@@ -1,0 +1,288 @@
+//! Each fault does what it says, to the call it was planned for and to no other.
+
+use super::*;
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
+    types::{AttributeValue::S, KeysAndAttributes, Put, TransactWriteItem},
+};
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use std::sync::{Arc, Mutex};
+use test_support::{Call, Fault, mortal};
+
+async fn put(client: &Client, table: &str, pk: &str) -> Result<(), SdkError<PutItemError>> {
+    client
+        .put_item()
+        .table_name(table)
+        .item("pk", S(pk.to_owned()))
+        .item("sk", S("s".to_owned()))
+        .send()
+        .await
+        .map(drop)
+}
+
+fn keys(aws: &Aws, table: &str) -> Vec<String> {
+    let items = aws.dump(table);
+    let keys = items
+        .iter()
+        .map(|item| item["pk"].as_str().unwrap().to_owned());
+    keys.collect()
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_effect_leaves_nothing() {
+    let (aws, table) = aws_with_table();
+    aws.fault_at(1, Fault::BeforeEffect);
+    let client = aws.dynamodb();
+    put(&client, &table, "a").await.unwrap();
+    let broken = put(&client, &table, "b").await.unwrap_err();
+    assert!(matches!(broken, SdkError::DispatchFailure(failure) if failure.is_io()));
+    put(&client, &table, "c").await.unwrap();
+    assert_eq!(keys(&aws, &table), ["a", "c"]);
+    assert_eq!((aws.writes(), aws.fired()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_after_the_effect_hides_it() {
+    let (aws, table) = aws_with_table();
+    aws.fault_at(0, Fault::AfterEffect);
+    let broken = put(&aws.dynamodb(), &table, "a").await.unwrap_err();
+    assert!(matches!(broken, SdkError::DispatchFailure(_)));
+    assert_eq!(keys(&aws, &table), ["a"]);
+}
+
+#[tokio::test]
+async fn the_sdk_retries_a_broken_connection_as_often_as_it_is_told() {
+    let (aws, table) = aws_with_table();
+    aws.fault_at(0, Fault::BeforeEffect);
+    aws.fault_at(1, Fault::Throttle);
+    put(&aws.dynamodb_with_attempts(3), &table, "a")
+        .await
+        .unwrap();
+    assert_eq!((aws.writes(), aws.fired()), (3, 2));
+
+    aws.fault_at(0, Fault::Throttle);
+    let throttled = put(&aws.dynamodb(), &table, "b").await.unwrap_err();
+    assert!(throttled.into_service_error().is_throttling_exception());
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_a_transaction_is_found_again_by_the_sdks_own_token() {
+    let (aws, table) = aws_with_table();
+    aws.fault_at(0, Fault::AfterEffect);
+    let put = Put::builder()
+        .table_name(&table)
+        .item("pk", S("a".to_owned()))
+        .item("sk", S("s".to_owned()))
+        .condition_expression("attribute_not_exists(pk)")
+        .build()
+        .unwrap();
+    aws.dynamodb_with_attempts(2)
+        .transact_write_items()
+        .transact_items(TransactWriteItem::builder().put(put).build())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(aws.writes(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_conflict_is_told_apart_from_a_failed_condition() {
+    let (aws, table) = aws_with_table();
+    aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
+    let part = |pk: &str| {
+        let put = Put::builder()
+            .table_name(&table)
+            .item("pk", S(pk.to_owned()))
+            .item("sk", S("s".to_owned()))
+            .build()
+            .unwrap();
+        TransactWriteItem::builder().put(put).build()
+    };
+    let cancelled = aws
+        .dynamodb()
+        .transact_write_items()
+        .transact_items(part("a"))
+        .transact_items(part("b"))
+        .send()
+        .await
+        .unwrap_err()
+        .into_service_error();
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = cancelled else {
+        panic!("{cancelled:?}");
+    };
+    let codes: Vec<&str> = cancelled
+        .cancellation_reasons()
+        .iter()
+        .filter_map(|reason| reason.code())
+        .collect();
+    assert_eq!(codes, ["TransactionConflict", "None"]);
+
+    aws.fault_on("dynamodb:PutItem", Fault::TransactionConflict);
+    let conflict = put(&aws.dynamodb(), &table, "a").await.unwrap_err();
+    assert!(
+        conflict
+            .into_service_error()
+            .is_transaction_conflict_exception()
+    );
+    assert!(keys(&aws, &table).is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_of_messages_can_be_accepted_in_part() {
+    let aws = Aws::new();
+    aws.fault_on("sqs:SendMessageBatch", Fault::PartialSend(vec![1]));
+    let entries = ["a", "b", "c"].map(|id| {
+        SendMessageBatchRequestEntry::builder()
+            .id(id)
+            .message_body(format!("{id:?}"))
+            .build()
+            .unwrap()
+    });
+    let sent = aws
+        .sqs()
+        .send_message_batch()
+        .queue_url(QUEUE)
+        .set_entries(Some(entries.to_vec()))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.failed()[0].id(), "b");
+    assert_eq!(aws.sent(QUEUE), ["a", "c"]);
+
+    aws.fault_on("sqs:SendMessageBatch", Fault::Throttle);
+    let throttled = aws
+        .sqs()
+        .send_message_batch()
+        .queue_url(QUEUE)
+        .set_entries(Some(entries.to_vec()))
+        .send()
+        .await
+        .unwrap_err();
+    assert!(throttled.into_service_error().is_request_throttled());
+}
+
+#[tokio::test]
+async fn a_batch_get_can_hand_keys_back() {
+    let (aws, table) = aws_with_table();
+    for pk in ["a", "b"] {
+        aws.put_raw(&table, serde_json::json!({ "pk": pk, "sk": "s" }));
+    }
+    aws.fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    let key = |pk: &str| {
+        [("pk", pk), ("sk", "s")]
+            .map(|(name, value)| (name.to_owned(), S(value.to_owned())))
+            .into()
+    };
+    let keys = KeysAndAttributes::builder()
+        .set_keys(Some(vec![key("a"), key("b")]))
+        .build()
+        .unwrap();
+    let got = aws
+        .dynamodb()
+        .batch_get_item()
+        .request_items(&table, keys)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(got.responses.unwrap()[&table], [key("a")]);
+    assert_eq!(got.unprocessed_keys.unwrap()[&table].keys(), [key("b")]);
+}
+
+#[tokio::test]
+async fn a_killed_process_runs_no_further_and_leaves_what_it_had_done() {
+    let (aws, table) = aws_with_table();
+    let client = aws.dynamodb_with_attempts(3);
+    let handler = || async {
+        put(&client, &table, "a").await.unwrap();
+        put(&client, &table, "b").await.unwrap();
+    };
+    aws.fault_at(1, Fault::KillBefore);
+    assert!(mortal(handler()).await.is_none());
+    assert_eq!(keys(&aws, &table), ["a"]);
+
+    aws.fault_at(1, Fault::KillAfter);
+    assert!(mortal(handler()).await.is_none());
+    assert_eq!(keys(&aws, &table), ["a", "b"]);
+    assert_eq!(aws.writes(), 4, "nothing was tried again");
+
+    assert!(mortal(handler()).await.is_some());
+}
+
+#[tokio::test]
+async fn a_fault_that_cannot_befall_its_call_does_not_fire() {
+    let (aws, table) = aws_with_table();
+    aws.fault_at(0, Fault::PartialSend(vec![0]));
+    put(&aws.dynamodb(), &table, "a").await.unwrap();
+    assert_eq!(aws.fired(), 0);
+}
+
+#[test]
+#[should_panic(expected = "TransactionConflict cannot befall sqs:SendMessage")]
+fn a_fault_that_cannot_befall_an_action_is_refused() {
+    Aws::new().fault_on("sqs:SendMessage", Fault::TransactionConflict);
+}
+
+#[tokio::test]
+async fn a_hook_sees_each_call_and_decides_it() {
+    let (aws, table) = aws_with_table();
+    let seen: Arc<Mutex<Vec<Call>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    aws.on_call(move |call| {
+        let is_b = call.request["Item"]["pk"]["S"] == "b";
+        log.lock().unwrap().push(call);
+        async move {
+            tokio::task::yield_now().await;
+            is_b.then_some(Fault::Throttle)
+        }
+    });
+    let client = aws.dynamodb();
+    put(&client, &table, "a").await.unwrap();
+    put(&client, &table, "b").await.unwrap_err();
+    assert_eq!(*seen.lock().unwrap(), aws.calls());
+    assert_eq!(keys(&aws, &table), ["a"]);
+}
+
+/// Two handlers that each write three items, and the order their writes came in.
+async fn order_of_writes(seed: Option<u64>) -> Vec<String> {
+    let (aws, table) = aws_with_table();
+    if let Some(seed) = seed {
+        aws.interleave(seed);
+    }
+    let client = aws.dynamodb();
+    let handler = |name: &'static str| {
+        let (client, table) = (&client, &table);
+        async move {
+            for _ in 0..3 {
+                put(client, table, name).await.unwrap();
+            }
+        }
+    };
+    futures_util::future::join(handler("a"), handler("b")).await;
+    let text = |call: &Call| call.request["Item"]["pk"]["S"].as_str().unwrap().to_owned();
+    aws.calls().iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn joined_handlers_interleave_differently_for_each_seed_and_alike_for_the_same() {
+    assert_eq!(order_of_writes(None).await, ["a", "a", "a", "b", "b", "b"]);
+    let mut orders = Vec::new();
+    for seed in 0..20 {
+        let order = order_of_writes(Some(seed)).await;
+        assert_eq!(order, order_of_writes(Some(seed)).await, "seed {seed}");
+        orders.push(order);
+    }
+    orders.sort();
+    orders.dedup();
+    assert!(orders.len() > 3, "{orders:?}");
+}
+
+#[tokio::test]
+async fn two_instances_share_nothing() {
+    let (one, table) = aws_with_table();
+    let (other, _) = aws_with_table();
+    put(&one.dynamodb(), &table, "a").await.unwrap();
+    assert!(keys(&other, &table).is_empty());
+    assert!(other.calls().is_empty());
+}
