@@ -1,8 +1,8 @@
 //! One test's AWS: clients, tables, queues, and what went over the wire.
 
 use crate::{
-    Clock, Fault, Hook, Message, dynamodb, fault::Plan, mortal::die, sqs, sqs::Queues, ssm,
-    template, template::Template, wire::Answer, wire::Call,
+    Fault, Hook, Message, dynamodb, fault::Plan, mortal::die, sqs, sqs::Queues, ssm, template,
+    template::Template, wire::Answer, wire::Call,
 };
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::{
@@ -46,19 +46,10 @@ struct State {
 }
 
 impl Aws {
-    /// An empty AWS on the machine's clock.
+    /// An AWS without tables, messages or parameters.
     pub fn new() -> Aws {
-        Aws::on(Database::memory())
-    }
-
-    /// An empty AWS whose tables read time (creation times, TTL) from `clock`.
-    pub fn with_clock(clock: Arc<dyn Clock>) -> Aws {
-        Aws::on(Database::memory_with_clock(clock))
-    }
-
-    fn on(database: dynoxide::Result<Database>) -> Aws {
         Aws {
-            database: database.expect("a database in memory opens"),
+            database: Database::memory().expect("a database in memory opens"),
             state: Arc::default(),
         }
     }
@@ -103,7 +94,8 @@ impl Aws {
         )
     }
 
-    /// What reaches this AWS from beneath any SDK client or signed request.
+    /// What leads any SDK client here: give it to the settings a function is
+    /// built from to test with production's own timeouts and retries.
     pub fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(self.clone())
     }

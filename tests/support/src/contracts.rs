@@ -2,7 +2,7 @@
 
 use crate::template::workspace_root;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".schema.json";
 
@@ -25,15 +25,12 @@ pub fn types(service: &str) -> Vec<String> {
 
 /// `functions/<service>/contracts/<message_type>.schema.json`.
 pub fn schema(service: &str, message_type: &str) -> Value {
-    let name = format!("functions/{service}/contracts/{message_type}{SUFFIX}");
-    let text = std::fs::read_to_string(workspace_root().join(&name))
-        .unwrap_or_else(|error| panic!("{name} cannot be read: {error}"));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name} is not JSON: {error}"))
+    read(&folder(service), message_type)
 }
 
 /// Panics with every violation if a message's `data` breaks its contract.
 pub fn assert_valid(service: &str, message_type: &str, data: &Value) {
-    let violations = violations(service, message_type, data);
+    let violations = violations(&folder(service), message_type, data);
     assert!(
         violations.is_empty(),
         "{service}'s contract for {message_type} does not hold:\n  {}\nin {data:#}",
@@ -41,25 +38,39 @@ pub fn assert_valid(service: &str, message_type: &str, data: &Value) {
     );
 }
 
-/// Where and how a message's `data` breaks its contract; empty if it holds.
-pub fn violations(service: &str, message_type: &str, data: &Value) -> Vec<String> {
-    let schema = schema(service, message_type);
+/// Whether a message's `data` keeps its contract, for data that should not.
+pub fn is_valid(service: &str, message_type: &str, data: &Value) -> bool {
+    violations(&folder(service), message_type, data).is_empty()
+}
+
+/// Where and how data breaks a schema of a folder of them; empty if it does
+/// not. Formats (`uuid`, `date-time`) are checked, too.
+pub fn violations(folder: &Path, message_type: &str, data: &Value) -> Vec<String> {
     let validator = jsonschema::draft202012::options()
         .should_validate_formats(true)
-        .with_retriever(Neighbours(folder(service)))
-        .build(&schema)
-        .unwrap_or_else(|error| panic!("{service}'s schema for {message_type}: {error}"));
+        .with_retriever(Neighbours(folder.to_owned()))
+        .build(&read(folder, message_type))
+        .unwrap_or_else(|error| panic!("the schema of {message_type} is not one: {error}"));
     validator
         .iter_errors(data)
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect()
 }
 
-fn folder(service: &str) -> PathBuf {
+/// `functions/<service>/contracts`.
+pub fn folder(service: &str) -> PathBuf {
     workspace_root()
         .join("functions")
         .join(service)
         .join("contracts")
+}
+
+fn read(folder: &Path, message_type: &str) -> Value {
+    let path = folder.join(format!("{message_type}{SUFFIX}"));
+    let name = path.display();
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{name} cannot be read: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name} is not JSON: {error}"))
 }
 
 /// Resolves a `$ref` to another file to the one beside it: nothing is fetched.

@@ -14,7 +14,7 @@
 //!
 //! A walk of "die at every write, then redeliver" looks like this:
 //!
-//! ```ignore
+//! ```text
 //! for nth in 0..writes_of_a_clean_run {
 //!     let aws = Aws::new();
 //!     aws.fault_at(nth, Fault::KillAfter);
@@ -35,7 +35,6 @@ pub mod template;
 mod wire;
 
 pub use aws::Aws;
-pub use dynoxide::storage_backend::{Clock, ManualClock};
 pub use fault::{Fault, Hook};
 pub use mortal::mortal;
 pub use sqs::Message;

@@ -212,8 +212,9 @@ impl Queues {
         for entry in entries_of(request)? {
             match action(self, queue_url, entry) {
                 Ok(()) => successful.push(json!({ "Id": entry["Id"] })),
-                Err(Refusal(code, message)) => failed.push(json!({
-                    "Id": entry["Id"], "Code": code, "SenderFault": true, "Message": message,
+                Err(refusal) => failed.push(json!({
+                    "Id": entry["Id"], "Code": refusal.code(), "SenderFault": true,
+                    "Message": refusal.1,
                 })),
             }
         }
@@ -229,7 +230,7 @@ pub(crate) fn throttled() -> Answer {
     Refusal("RequestThrottled", "the rate of requests is too high").into_answer()
 }
 
-/// The error's name in SQS's own model, and what it says.
+/// The error's name in SQS's model, and what it says.
 struct Refusal(&'static str, &'static str);
 
 impl Refusal {
@@ -237,9 +238,20 @@ impl Refusal {
         Refusal("InvalidParameterValue", message)
     }
 
+    /// The error's name in the older protocol, which the SDK and a batch's failures go by.
+    fn code(&self) -> String {
+        let Refusal(shape, _) = self;
+        match *shape {
+            "InvalidParameterValue" | "MissingParameter" | "RequestThrottled" => {
+                (*shape).to_owned()
+            }
+            _ => format!("AWS.SimpleQueueService.{shape}"),
+        }
+    }
+
     fn into_answer(self) -> Answer {
-        let Refusal(code, message) = self;
-        Answer::error(&format!("com.amazonaws.sqs#{code}"), message)
+        let Refusal(shape, message) = self;
+        Answer::error(&format!("com.amazonaws.sqs#{shape}"), message).with_query_error(&self.code())
     }
 }
 

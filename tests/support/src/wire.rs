@@ -95,6 +95,7 @@ fn targets(request: &Value) -> Vec<String> {
 pub(crate) struct Answer {
     status: u16,
     body: String,
+    query_error: Option<String>,
 }
 
 impl Answer {
@@ -103,7 +104,11 @@ impl Answer {
     }
 
     pub(crate) fn json(status: u16, body: String) -> Answer {
-        Answer { status, body }
+        Answer {
+            status,
+            body,
+            query_error: None,
+        }
     }
 
     /// A 400 with the service's error shape, e.g. `com.amazonaws.sqs#RequestThrottled`.
@@ -112,6 +117,15 @@ impl Answer {
             400,
             json!({ "__type": shape, "message": message }).to_string(),
         )
+    }
+
+    /// Adds the header by which SQS names an error as its older protocol did;
+    /// the SDK takes the error's code from there.
+    pub(crate) fn with_query_error(self, code: &str) -> Answer {
+        Answer {
+            query_error: Some(format!("{code};Sender")),
+            ..self
+        }
     }
 
     pub(crate) fn unknown_operation(call: &Call) -> Answer {
@@ -130,6 +144,11 @@ impl Answer {
         response
             .headers_mut()
             .insert("content-type", "application/x-amz-json-1.0");
+        if let Some(query_error) = self.query_error {
+            response
+                .headers_mut()
+                .insert("x-amzn-query-error", query_error);
+        }
         response
     }
 }

@@ -5,7 +5,9 @@ use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{AttributeValue::S, KeysAndAttributes, Put, TransactWriteItem},
+    types::{
+        AttributeValue::S, KeysAndAttributes, Put, PutRequest, TransactWriteItem, WriteRequest,
+    },
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use std::sync::{Arc, Mutex};
@@ -188,6 +190,29 @@ async fn a_batch_get_can_hand_keys_back() {
         .unwrap();
     assert_eq!(got.responses.unwrap()[&table], [key("a")]);
     assert_eq!(got.unprocessed_keys.unwrap()[&table].keys(), [key("b")]);
+}
+
+#[tokio::test]
+async fn a_batch_write_can_hand_writes_back() {
+    let (aws, table) = aws_with_table();
+    aws.fault_on("dynamodb:BatchWriteItem", Fault::Unprocessed);
+    let write = |pk: &str| {
+        let put = PutRequest::builder()
+            .item("pk", S(pk.to_owned()))
+            .item("sk", S("s".to_owned()))
+            .build()
+            .unwrap();
+        WriteRequest::builder().put_request(put).build()
+    };
+    let written = aws
+        .dynamodb()
+        .batch_write_item()
+        .request_items(&table, vec![write("a"), write("b")])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(keys(&aws, &table), ["a"]);
+    assert_eq!(written.unprocessed_items.unwrap()[&table], [write("b")]);
 }
 
 #[tokio::test]

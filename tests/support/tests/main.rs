@@ -5,6 +5,7 @@ mod contracts;
 mod dynamodb;
 mod faults;
 mod sqs;
+mod ssm;
 mod template;
 
 use test_support::{Aws, template::Template};

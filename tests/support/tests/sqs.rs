@@ -147,7 +147,10 @@ async fn batches_that_sqs_would_refuse_are_refused() {
     let heavy = vec![entry("a", &long), entry("b", &long)];
     assert!(send(heavy).await.is_batch_request_too_long());
     let dotted = send(vec![entry("a.b", "{}")]).await;
-    assert_eq!(dotted.code(), Some("InvalidBatchEntryId"));
+    assert_eq!(
+        dotted.code(),
+        Some("AWS.SimpleQueueService.InvalidBatchEntryId")
+    );
     assert!(aws.sent(QUEUE).is_empty());
 }
 
@@ -190,7 +193,10 @@ async fn deleting_and_changing_in_batches_answers_for_each_entry() {
         .await
         .unwrap();
     assert_eq!(changed.successful()[0].id(), "a");
-    assert_eq!(changed.failed()[0].code(), "MessageNotInflight");
+    assert_eq!(
+        changed.failed()[0].code(),
+        "AWS.SimpleQueueService.MessageNotInflight"
+    );
 
     let delete = Delete::builder()
         .id("b")

@@ -1,1 +1,36 @@
-fn main() {}
+//! `POST /api/v1/orders`.
+
+use std::time::Duration;
+
+use orders::handlers::place::{Place, handle};
+use orders::messages::Routes;
+use orders::store::OrderStore;
+use orders::users::Users;
+use shared_lambda::{aws, env, http, rest};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared_lambda::Error> {
+    let aws = aws::Settings::from_env()?;
+    let policy = rest::Policy {
+        timeout: Duration::from_millis(1500),
+        ..rest::Policy::default()
+    };
+    let place = Place {
+        orders: OrderStore::new(aws.dynamodb(), env("ORDERS_TABLE")?),
+        users: Users::new(rest::Client::new(
+            &env("USERS_URL")?,
+            aws::connector(),
+            policy,
+        )),
+        queues: aws.sqs(),
+        routes: Routes::default()
+            .users(env("USERS_COMMANDS_QUEUE_URL")?)
+            .inventory(env("INVENTORY_COMMANDS_QUEUE_URL")?),
+        timeout: orders::step_timeout_from_env()?,
+    };
+    let verifier = shared_auth::Verifier::from_env()?;
+    http::run_authenticated(&verifier, |caller, context, request| {
+        handle(&place, caller, context, request)
+    })
+    .await
+}

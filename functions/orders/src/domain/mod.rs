@@ -1,0 +1,16 @@
+//! What an order is and what may happen to it. No I/O, no clock, no wire format.
+
+mod order;
+mod saga;
+mod timeline;
+mod values;
+
+pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
+pub use saga::{
+    Command, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, PARKED_RETRY, Refusal, ReservedLine,
+    State, StepTimeout, decide, owed, place,
+};
+pub use timeline::{Entry, What};
+pub use values::{
+    Currency, InvalidValue, MAX_LINES, MAX_QUANTITY, Money, PaymentMethod, Quantity, Sku,
+};

@@ -1,0 +1,534 @@
+//! The saga: reserve stock (compensatable), charge payment (pivot), confirm; and back again.
+//!
+//! ```text
+//!   place ─┬─> Verifying ──> Reserving ──> Charging ──> Confirmed
+//!          └────────────────────^  │           │  │         │ cancel
+//!                                  │  declined │  │ gave up │
+//!                                  v           v  v         v
+//!            Rejected/Cancelled <─ Releasing <────── Refunding
+//! ```
+//!
+//! [`decide`] is total: every pair of state and event has an answer somebody thought about, and
+//! neither match below has a wildcard over them. The answers are listed in
+//! `tests/golden/transitions.txt`. What an order still owes its participants is a function of its
+//! state alone ([`owed`]), which is why there is no outbox: whoever comes upon an order can send
+//! what it owes again.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::order::{Draft, Failure, Order};
+use super::timeline::{Entry, What};
+use super::values::{Money, Quantity, Sku};
+
+/// How often a step is asked for before a forward step is given up and a compensation parked.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// How often a parked compensation is asked for again.
+pub const PARKED_RETRY: SignedDuration = SignedDuration::from_hours(1);
+
+/// The timeline stops listing attempts here; a parked order must not grow without bound.
+const MAX_LISTED_ATTEMPTS: u32 = 20;
+
+/// Where an order is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Users could not be asked when the order was placed; it is asked through its queue.
+    Verifying,
+    /// Compensatable: what it does, [`State::Releasing`] undoes.
+    Reserving,
+    /// The pivot: once charged, the order is confirmed.
+    Charging,
+    Confirmed,
+    /// Taking back a charge that was, or may have been, made.
+    Refunding(Ending),
+    /// Giving back stock that was, or may have been, reserved.
+    Releasing(Ending),
+    Rejected,
+    Cancelled,
+}
+
+/// What compensations lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    Rejected,
+    Cancelled,
+}
+
+/// What can happen to an order after it was placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    UserVerified,
+    UserRefused {
+        code: String,
+        detail: String,
+    },
+    StockReserved {
+        lines: Vec<ReservedLine>,
+    },
+    StockRefused {
+        code: String,
+        detail: String,
+    },
+    StockReleased,
+    PaymentCharged {
+        amount: Money,
+    },
+    PaymentDeclined {
+        code: String,
+        detail: String,
+    },
+    PaymentRefunded {
+        refunded: Option<Money>,
+    },
+    /// The customer, or an administrator, wants out.
+    CancelRequested,
+    /// The sweeper found the order's `due_at` to have passed.
+    Due,
+}
+
+/// A line with the price that counts: inventory's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservedLine {
+    pub sku: Sku,
+    pub quantity: Quantity,
+    pub unit_price: Money,
+}
+
+/// What an order asks of a participant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    VerifyUser,
+    ReserveStock,
+    ChargePayment { amount: Money },
+    RefundPayment,
+    ReleaseStock,
+}
+
+/// The three answers to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The order moves on: write it, then send what it owes.
+    Advance(Box<Order>),
+    /// Normal under at-least-once delivery; nothing changes.
+    Ignore(Ignored),
+    /// Whoever sent it is to hear why.
+    Refuse(Refusal),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// The event that led here, again. Its first delivery may have died before sending, so what
+    /// the order owes is sent again.
+    Repeat,
+    /// An event the order has moved past. Nothing is owed because of it.
+    Overtaken,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The order was, or is being, rejected: there is nothing left to cancel.
+    #[error("the order is rejected; there is nothing left to cancel")]
+    TooLate,
+    /// Correct participants cannot send this. It must reach an operator, not be swallowed.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+/// How long a step may take before it is asked for again; each further wait is twice as long.
+#[derive(Clone, Copy, Debug)]
+pub struct StepTimeout(pub SignedDuration);
+
+impl StepTimeout {
+    fn after(self, attempt: u32) -> SignedDuration {
+        self.0
+            .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+    }
+}
+
+/// A new order. `verified` says whether users has already been asked and agreed.
+pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp) -> Order {
+    let mut order = Order {
+        id: draft.id,
+        user_id: draft.user_id,
+        lines: draft.lines,
+        payment_method: draft.payment_method,
+        expected_total: draft.expected_total,
+        fingerprint: draft.fingerprint,
+        total: None,
+        state: State::Verifying,
+        failure: None,
+        attempt: 0,
+        due_at: None,
+        parked: false,
+        timeline: Vec::new(),
+        created_at: now,
+        updated_at: now,
+        version: 1,
+    };
+    order.note(now, What::OrderPlaced, None);
+    if verified {
+        order.note(now, What::UserVerified, None);
+        order.forward(State::Reserving, timeout, now);
+    } else {
+        order.forward(State::Verifying, timeout, now);
+    }
+    order
+}
+
+/// What the order's state obliges it to ask for, over and over until the answer comes.
+pub fn owed(order: &Order) -> Option<Command> {
+    match order.state {
+        State::Verifying => Some(Command::VerifyUser),
+        State::Reserving => Some(Command::ReserveStock),
+        // An order reaches Charging only by way of its total.
+        State::Charging => order.total.map(|amount| Command::ChargePayment { amount }),
+        State::Refunding(_) => Some(Command::RefundPayment),
+        State::Releasing(_) => Some(Command::ReleaseStock),
+        State::Confirmed | State::Rejected | State::Cancelled => None,
+    }
+}
+
+/// What becomes of an order when something happens.
+pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp) -> Decision {
+    match event {
+        Event::UserVerified => match order.state {
+            State::Verifying => order.advance(now, |next| {
+                next.note(now, What::UserVerified, None);
+                next.forward(State::Reserving, timeout, now);
+            }),
+            State::Reserving => REPEAT,
+            State::Charging
+            | State::Confirmed
+            | State::Refunding(_)
+            | State::Releasing(_)
+            | State::Rejected
+            | State::Cancelled => OVERTAKEN,
+        },
+        Event::UserRefused { code, detail } => match order.state {
+            State::Verifying => order.advance(now, |next| {
+                next.note(now, What::UserRefused, Some(detail));
+                next.fail(code, detail);
+                next.end(Ending::Rejected, now);
+            }),
+            State::Rejected => REPEAT,
+            // Asked twice, users may answer differently: the first answer counted.
+            State::Reserving
+            | State::Charging
+            | State::Confirmed
+            | State::Refunding(_)
+            | State::Releasing(_)
+            | State::Cancelled => OVERTAKEN,
+        },
+        Event::StockReserved { lines } => match order.state {
+            State::Reserving => stock_reserved(order, lines, timeout, now),
+            // Charging: the first delivery led here. Releasing: it did if the price had changed,
+            // and otherwise one more ReleaseStock does no harm.
+            State::Charging | State::Releasing(_) => REPEAT,
+            State::Confirmed | State::Refunding(_) | State::Rejected | State::Cancelled => {
+                OVERTAKEN
+            }
+            State::Verifying => contradiction(order, "stock was reserved that was not asked for"),
+        },
+        Event::StockRefused { code, detail } => match order.state {
+            State::Reserving => order.advance(now, |next| {
+                next.note(now, What::StockRefused, Some(detail));
+                next.fail(code, detail);
+                next.end(Ending::Rejected, now);
+            }),
+            State::Rejected => REPEAT,
+            // The refusal crossed with the release, or is the release's tombstone speaking.
+            State::Releasing(_) | State::Cancelled => OVERTAKEN,
+            State::Verifying => contradiction(order, "stock was refused that was not asked for"),
+            State::Charging | State::Confirmed | State::Refunding(_) => {
+                contradiction(order, "stock was refused after it had been reserved")
+            }
+        },
+        Event::StockReleased => match order.state {
+            State::Releasing(ending) => order.advance(now, |next| {
+                next.note(now, What::StockReleased, None);
+                next.end(ending, now);
+            }),
+            State::Rejected | State::Cancelled => REPEAT,
+            State::Verifying
+            | State::Reserving
+            | State::Charging
+            | State::Confirmed
+            | State::Refunding(_) => {
+                contradiction(order, "stock was released that the order still needs")
+            }
+        },
+        Event::PaymentCharged { amount } => match order.state {
+            State::Charging => payment_charged(order, *amount, now),
+            State::Confirmed => REPEAT,
+            // The charge crossed with the refund, which takes it back.
+            State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled => {
+                OVERTAKEN
+            }
+            State::Verifying | State::Reserving => {
+                contradiction(order, "a payment was charged that was not asked for")
+            }
+        },
+        Event::PaymentDeclined { code, detail } => match order.state {
+            State::Charging => order.advance(now, |next| {
+                next.note(
+                    now,
+                    What::PaymentDeclined,
+                    Some(&format!("{code}: {detail}")),
+                );
+                next.fail("payment_declined", detail);
+                next.compensate(State::Releasing(Ending::Rejected), timeout, now);
+            }),
+            State::Releasing(_) => REPEAT,
+            // The decline crossed with the refund, or is the void's tombstone speaking.
+            State::Refunding(_) | State::Rejected | State::Cancelled => OVERTAKEN,
+            State::Verifying | State::Reserving => {
+                contradiction(order, "a payment was declined that was not asked for")
+            }
+            State::Confirmed => {
+                contradiction(order, "a payment was declined after it had been charged")
+            }
+        },
+        Event::PaymentRefunded { refunded } => match order.state {
+            State::Refunding(ending) => order.advance(now, |next| {
+                let detail = match refunded {
+                    Some(amount) => format!("{amount} given back"),
+                    None => "nothing had been charged".to_owned(),
+                };
+                next.note(now, What::PaymentRefunded, Some(&detail));
+                next.compensate(State::Releasing(ending), timeout, now);
+            }),
+            State::Releasing(_) => REPEAT,
+            State::Rejected | State::Cancelled => OVERTAKEN,
+            State::Verifying | State::Reserving | State::Charging | State::Confirmed => {
+                contradiction(order, "a payment was refunded that the order still needs")
+            }
+        },
+        Event::CancelRequested => match order.state {
+            // Nothing has been asked of anybody but whether the user may order.
+            State::Verifying => order.advance(now, |next| {
+                next.note(now, What::CancelRequested, None);
+                next.end(Ending::Cancelled, now);
+            }),
+            State::Reserving => order.advance(now, |next| {
+                next.note(now, What::CancelRequested, None);
+                next.compensate(State::Releasing(Ending::Cancelled), timeout, now);
+            }),
+            State::Charging | State::Confirmed => order.advance(now, |next| {
+                next.note(now, What::CancelRequested, None);
+                next.compensate(State::Refunding(Ending::Cancelled), timeout, now);
+            }),
+            State::Refunding(Ending::Cancelled)
+            | State::Releasing(Ending::Cancelled)
+            | State::Cancelled => REPEAT,
+            State::Refunding(Ending::Rejected)
+            | State::Releasing(Ending::Rejected)
+            | State::Rejected => Decision::Refuse(Refusal::TooLate),
+        },
+        Event::Due => due(order, timeout, now),
+    }
+}
+
+const REPEAT: Decision = Decision::Ignore(Ignored::Repeat);
+const OVERTAKEN: Decision = Decision::Ignore(Ignored::Overtaken);
+
+fn contradiction(order: &Order, what: &str) -> Decision {
+    Decision::Refuse(Refusal::Contradiction(format!(
+        "{what} (the order is {:?})",
+        order.state
+    )))
+}
+
+fn stock_reserved(
+    order: &Order,
+    lines: &[ReservedLine],
+    timeout: StepTimeout,
+    now: Timestamp,
+) -> Decision {
+    let asked = order.lines.iter().map(|line| (&line.sku, line.quantity));
+    let given = lines.iter().map(|line| (&line.sku, line.quantity));
+    if !asked.eq(given) {
+        return contradiction(order, "other lines were reserved than were asked for");
+    }
+    let Some(total) = total(lines) else {
+        return contradiction(order, "the reserved lines do not add up to one amount");
+    };
+    order.advance(now, |next| {
+        for (line, reserved) in next.lines.iter_mut().zip(lines) {
+            line.unit_price = Some(reserved.unit_price);
+        }
+        next.total = Some(total);
+        next.note(now, What::StockReserved, Some(&format!("for {total}")));
+        match order.expected_total.filter(|expected| *expected != total) {
+            None => next.forward(State::Charging, timeout, now),
+            Some(expected) => {
+                let detail = format!("the total is {total}, not the expected {expected}");
+                next.note(now, What::PriceChanged, Some(&detail));
+                next.fail("price_changed", &detail);
+                next.compensate(State::Releasing(Ending::Rejected), timeout, now);
+            }
+        }
+    })
+}
+
+/// The sum of the lines; nothing where they differ in currency or leave the range of amounts.
+fn total(lines: &[ReservedLine]) -> Option<Money> {
+    let currency = lines.first()?.unit_price.currency;
+    let amount = lines.iter().try_fold(0_i64, |sum, line| {
+        let cost = line
+            .unit_price
+            .amount
+            .checked_mul(i64::from(line.quantity.units()))?;
+        (line.unit_price.currency == currency).then_some(())?;
+        sum.checked_add(cost)
+    })?;
+    Some(Money { amount, currency })
+}
+
+fn payment_charged(order: &Order, amount: Money, now: Timestamp) -> Decision {
+    if order.total != Some(amount) {
+        return contradiction(order, "another amount was charged than was asked for");
+    }
+    order.advance(now, |next| {
+        next.note(now, What::PaymentCharged, Some(&amount.to_string()));
+        next.note(now, What::OrderConfirmed, None);
+        next.state = State::Confirmed;
+        next.rest();
+    })
+}
+
+/// A step has had no answer in time. Whether it happened is not known: a timeout is a third
+/// outcome, so giving up a forward step undoes it as if it had.
+fn due(order: &Order, timeout: StepTimeout, now: Timestamp) -> Decision {
+    // The index the sweeper reads runs behind; the order itself knows whether it is due.
+    if order.due_at.is_none_or(|due_at| now < due_at) {
+        return OVERTAKEN;
+    }
+    let tries_left = order.attempt < MAX_ATTEMPTS;
+    match order.state {
+        State::Verifying | State::Reserving | State::Charging if tries_left => {
+            order.advance(now, |next| next.ask_again(timeout, now))
+        }
+        State::Verifying => order.advance(now, |next| {
+            next.give_up("whether the user may order", now);
+            next.end(Ending::Rejected, now);
+        }),
+        State::Reserving => order.advance(now, |next| {
+            next.give_up("the stock reservation", now);
+            next.compensate(State::Releasing(Ending::Rejected), timeout, now);
+        }),
+        State::Charging => order.advance(now, |next| {
+            next.give_up("the payment", now);
+            next.compensate(State::Refunding(Ending::Rejected), timeout, now);
+        }),
+        State::Refunding(_) | State::Releasing(_) => order.advance(now, |next| {
+            if !tries_left && !next.parked {
+                next.parked = true;
+                let detail = format!("no answer after {} attempts", next.attempt);
+                next.note(now, What::OrderParked, Some(&detail));
+            }
+            next.ask_again(timeout, now);
+        }),
+        State::Confirmed | State::Rejected | State::Cancelled => OVERTAKEN,
+    }
+}
+
+impl Order {
+    fn advance(&self, now: Timestamp, change: impl FnOnce(&mut Order)) -> Decision {
+        let mut next = self.clone();
+        next.version += 1;
+        next.updated_at = now;
+        change(&mut next);
+        Decision::Advance(Box::new(next))
+    }
+
+    fn note(&mut self, at: Timestamp, what: What, detail: Option<&str>) {
+        self.timeline.push(Entry {
+            at,
+            what,
+            attempt: None,
+            detail: detail.map(str::to_owned),
+        });
+    }
+
+    fn note_attempt(&mut self, at: Timestamp) {
+        let what = match self.state {
+            State::Verifying => What::VerifyUserRequested,
+            State::Reserving => What::ReserveStockRequested,
+            State::Charging => What::ChargePaymentRequested,
+            State::Refunding(_) => What::RefundPaymentRequested,
+            State::Releasing(_) => What::ReleaseStockRequested,
+            State::Confirmed | State::Rejected | State::Cancelled => return,
+        };
+        if self.attempt <= MAX_LISTED_ATTEMPTS {
+            self.timeline.push(Entry {
+                at,
+                what,
+                attempt: Some(self.attempt),
+                detail: None,
+            });
+        }
+    }
+
+    fn fail(&mut self, code: &str, detail: &str) {
+        self.failure = Some(Failure {
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        });
+    }
+
+    fn give_up(&mut self, waited_for: &str, now: Timestamp) {
+        let detail = format!(
+            "no answer about {waited_for} after {} attempts",
+            self.attempt
+        );
+        self.note(now, What::StepTimedOut, Some(&detail));
+        self.fail("timed_out", &detail);
+    }
+
+    /// To the next step on the way to Confirmed. `due_at` stays as it is unless that would be too
+    /// late: it counts from the placing, and the order that goes well then writes its index entry
+    /// once and removes it once.
+    fn forward(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
+        let latest = now + timeout.after(1);
+        self.state = state;
+        self.attempt = 1;
+        self.due_at = Some(self.due_at.map_or(latest, |due_at| due_at.min(latest)));
+        self.note_attempt(now);
+    }
+
+    /// To a step on the way back, with its full time.
+    fn compensate(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
+        self.state = state;
+        self.attempt = 1;
+        self.parked = false;
+        self.due_at = Some(now + timeout.after(1));
+        self.note_attempt(now);
+    }
+
+    fn ask_again(&mut self, timeout: StepTimeout, now: Timestamp) {
+        self.attempt = self.attempt.saturating_add(1);
+        let pause = if self.parked {
+            PARKED_RETRY
+        } else {
+            timeout.after(self.attempt)
+        };
+        self.due_at = Some(now + pause);
+        self.note_attempt(now);
+    }
+
+    fn end(&mut self, ending: Ending, now: Timestamp) {
+        let (state, what) = match ending {
+            Ending::Rejected => (State::Rejected, What::OrderRejected),
+            Ending::Cancelled => (State::Cancelled, What::OrderCancelled),
+        };
+        self.state = state;
+        self.note(now, what, None);
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        self.attempt = 0;
+        self.parked = false;
+        self.due_at = None;
+    }
+}

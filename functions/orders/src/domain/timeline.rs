@@ -1,0 +1,60 @@
+//! The order's diary: every step asked for, every answer, every compensation.
+
+use jiff::Timestamp;
+
+/// One line of the diary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub what: What,
+    /// Which try of the step this was, for steps asked for.
+    pub attempt: Option<u32>,
+    /// In words, where the event alone does not say it all.
+    pub detail: Option<String>,
+}
+
+macro_rules! whats {
+    ($($variant:ident => $name:literal,)*) => {
+        /// What happened. The names are part of the API and do not change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum What { $($variant,)* }
+
+        impl What {
+            pub const ALL: &[What] = &[$(What::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(What::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+whats! {
+    OrderPlaced => "order_placed",
+    VerifyUserRequested => "verify_user_requested",
+    UserVerified => "user_verified",
+    UserRefused => "user_refused",
+    ReserveStockRequested => "reserve_stock_requested",
+    StockReserved => "stock_reserved",
+    StockRefused => "stock_refused",
+    ChargePaymentRequested => "charge_payment_requested",
+    PaymentCharged => "payment_charged",
+    PaymentDeclined => "payment_declined",
+    OrderConfirmed => "order_confirmed",
+    CancelRequested => "cancel_requested",
+    PriceChanged => "price_changed",
+    StepTimedOut => "step_timed_out",
+    RefundPaymentRequested => "refund_payment_requested",
+    PaymentRefunded => "payment_refunded",
+    ReleaseStockRequested => "release_stock_requested",
+    StockReleased => "stock_released",
+    OrderParked => "order_parked",
+    OrderRejected => "order_rejected",
+    OrderCancelled => "order_cancelled",
+}
+
+impl What {
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|what| what.as_str() == name)
+    }
+}

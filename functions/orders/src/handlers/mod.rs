@@ -1,0 +1,168 @@
+//! The functions of this service, one module each, and what they share: how an order looks to a
+//! client, and how an event is carried through.
+
+pub mod cancel;
+pub mod get;
+pub mod list;
+pub mod place;
+pub mod replies;
+pub mod sweep;
+pub mod timeline;
+
+use serde::Serialize;
+use shared_auth::Caller;
+use shared_lambda::Context;
+use shared_lambda::http::Request;
+use shared_lambda::problem::Problem;
+use shared_lambda::table::TableError;
+use uuid::Uuid;
+
+use crate::domain::{
+    Decision, Event, Ignored, Money, Order, OrderId, Refusal, StepTimeout, decide,
+};
+use crate::store::{OrderStore, Updated};
+
+/// How often an event is decided anew because somebody else wrote the order first.
+const WRITE_TRIES: usize = 8;
+
+/// What an event led to.
+#[derive(Debug)]
+pub enum Applied {
+    /// The order as it now is. Where `owes` is set, what it owes is to be sent (again).
+    Order {
+        order: Box<Order>,
+        owes: bool,
+    },
+    Refused {
+        order: Box<Order>,
+        refusal: Refusal,
+    },
+    NoSuchOrder,
+}
+
+/// Load, decide, write on condition: the one way any order changes after it was placed.
+pub async fn apply(
+    orders: &OrderStore,
+    id: OrderId,
+    event: &Event,
+    timeout: StepTimeout,
+    context: &Context,
+) -> Result<Applied, TableError> {
+    for _ in 0..WRITE_TRIES {
+        let Some(order) = orders.get(id).await? else {
+            return Ok(Applied::NoSuchOrder);
+        };
+        match decide(&order, event, timeout, context.now) {
+            Decision::Advance(next) => match orders.update(&next).await? {
+                Updated::Done => {
+                    return Ok(Applied::Order {
+                        order: next,
+                        owes: true,
+                    });
+                }
+                Updated::Overtaken => {}
+            },
+            Decision::Ignore(ignored) => {
+                return Ok(Applied::Order {
+                    order: Box::new(order),
+                    owes: ignored == Ignored::Repeat,
+                });
+            }
+            Decision::Refuse(refusal) => {
+                return Ok(Applied::Refused {
+                    order: Box::new(order),
+                    refusal,
+                });
+            }
+        }
+    }
+    Err(TableError::contended("advance order"))
+}
+
+/// The order the path names, if the caller may see it. Somebody else's is not there at all.
+async fn visible_order(
+    orders: &OrderStore,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Order, Problem> {
+    let id = OrderId(request.uuid("id")?);
+    orders
+        .get(id)
+        .await?
+        .filter(|order| order.user_id.0 == caller.user_id || caller.is_admin())
+        .ok_or_else(|| no_such_order(id))
+}
+
+fn no_such_order(id: OrderId) -> Problem {
+    Problem::not_found(format!("there is no order {}", id.0))
+}
+
+#[derive(Serialize)]
+struct OrderBody {
+    id: Uuid,
+    user_id: Uuid,
+    status: &'static str,
+    lines: Vec<LineBody>,
+    total: Option<MoneyBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_total: Option<MoneyBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureBody>,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct LineBody {
+    sku: String,
+    quantity: u32,
+    unit_price: Option<MoneyBody>,
+}
+
+#[derive(Serialize)]
+struct MoneyBody {
+    amount: i64,
+    currency: String,
+}
+
+#[derive(Serialize)]
+struct FailureBody {
+    code: String,
+    detail: String,
+}
+
+impl From<&Order> for OrderBody {
+    fn from(order: &Order) -> Self {
+        Self {
+            id: order.id.0,
+            user_id: order.user_id.0,
+            status: order.status().as_str(),
+            lines: order
+                .lines
+                .iter()
+                .map(|line| LineBody {
+                    sku: line.sku.as_str().to_owned(),
+                    quantity: line.quantity.units(),
+                    unit_price: line.unit_price.map(MoneyBody::from),
+                })
+                .collect(),
+            total: order.total.map(MoneyBody::from),
+            expected_total: order.expected_total.map(MoneyBody::from),
+            failure: order.failure.as_ref().map(|failure| FailureBody {
+                code: failure.code.clone(),
+                detail: failure.detail.clone(),
+            }),
+            created_at: format!("{:.3}", order.created_at),
+            updated_at: format!("{:.3}", order.updated_at),
+        }
+    }
+}
+
+impl From<Money> for MoneyBody {
+    fn from(money: Money) -> Self {
+        Self {
+            amount: money.amount,
+            currency: money.currency.as_str().to_owned(),
+        }
+    }
+}

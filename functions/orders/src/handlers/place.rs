@@ -1,0 +1,229 @@
+//! `POST /api/v1/orders`: takes an order and answers before it is carried out.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use shared_auth::Caller;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::{Context, sqs, telemetry};
+use uuid::Uuid;
+
+use super::OrderBody;
+use crate::domain::{
+    Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, Sku, StepTimeout,
+    UserId, place,
+};
+use crate::messages::{Routes, owed_message};
+use crate::store::{Inserted, OrderStore};
+use crate::users::{Permission, Users};
+
+/// The namespace of request fingerprints: the body's UUIDv5, which only has to tell one user's
+/// requests under one key apart.
+const FINGERPRINTS: Uuid = Uuid::from_u128(0x0d4e_91a7_52c8_4f36_a0b9_6f1d_8e24_7c53);
+
+const MAX_KEY_CHARACTERS: usize = 255;
+
+/// What placing needs besides the request.
+pub struct Place {
+    pub orders: OrderStore,
+    pub users: Users,
+    pub queues: aws_sdk_sqs::Client,
+    pub routes: Routes,
+    pub timeout: StepTimeout,
+}
+
+/// The body, as the client wrote it. Serialised again it is the canonical form that is compared
+/// when a key comes back.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    lines: Vec<LineBody>,
+    payment_method: String,
+    expected_total: Option<MoneyBody>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineBody {
+    sku: String,
+    quantity: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MoneyBody {
+    amount: i64,
+    currency: String,
+}
+
+pub async fn handle(
+    service: &Place,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    let draft = draft(&caller, &context, &request)?;
+    let verified = match service.users.may_order(&caller, &context).await {
+        Permission::Allowed => true,
+        Permission::Unknown => false,
+        Permission::Refused => return refused(service, &draft).await,
+    };
+    let order = place(draft, verified, service.timeout, context.now);
+    match service.orders.insert(&order).await? {
+        Inserted::New => {
+            send_owed(service, &order, &context).await;
+            Ok(accepted(&order))
+        }
+        Inserted::Existing(existing) => {
+            same_request(&order.fingerprint, &existing)?;
+            // The first try may have died before it sent this; every receiver knows a repeat.
+            send_owed(service, &existing, &context).await;
+            Ok(accepted(&existing))
+        }
+    }
+}
+
+/// The user may not order. An order acknowledged before that is still answered with itself.
+async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
+    match service.orders.get(draft.id).await? {
+        Some(existing) => {
+            same_request(&draft.fingerprint, &existing)?;
+            Ok(accepted(&existing))
+        }
+        None => Err(Problem::forbidden(
+            "user-not-allowed",
+            "this account may not place orders; ask the operator why",
+        )),
+    }
+}
+
+fn accepted(order: &Order) -> Response {
+    Response::json(202, &OrderBody::from(order))
+        .with_header("location", format!("/api/v1/orders/{}", order.id.0))
+        .with_header("retry-after", "1")
+}
+
+fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
+    if existing.fingerprint == *fingerprint {
+        Ok(())
+    } else {
+        Err(Problem::unprocessable(
+            "idempotency-key-reused",
+            format!(
+                "this Idempotency-Key was used for another request, which became order {}; use a new key for a new order",
+                existing.id.0
+            ),
+        ))
+    }
+}
+
+/// The order is written and will be carried out: a message that cannot be sent now is the
+/// sweeper's, and the customer need not hear of it.
+async fn send_owed(service: &Place, order: &Order, context: &Context) {
+    let owed = owed_message(order, &service.routes, context);
+    if let Err(error) = sqs::send(&service.queues, owed.into_iter().collect()).await {
+        tracing::warn!(
+            order_id = %order.id.0,
+            trace_id = context.trace_id(),
+            cause = telemetry::chain(&error),
+            "the sweeper will send what the new order owes"
+        );
+    }
+}
+
+fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft, Problem> {
+    let body: Body = request.json()?;
+    let user_id = UserId(caller.user_id);
+    let mut errors = Vec::new();
+    let key = request
+        .header("idempotency-key")
+        .map(idempotency_key)
+        .transpose()
+        .unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+    let lines = lines(&body.lines, &mut errors);
+    let payment_method = PaymentMethod::parse(&body.payment_method)
+        .inspect_err(|error| errors.push(FieldError::new("/payment_method", error.to_string())));
+    let expected_total = body
+        .expected_total
+        .as_ref()
+        .map(|money| {
+            Money::new(money.amount, &money.currency).inspect_err(|error| {
+                errors.push(FieldError::new("/expected_total", error.to_string()))
+            })
+        })
+        .transpose();
+    let (Ok(payment_method), Ok(expected_total), true) =
+        (payment_method, expected_total, errors.is_empty())
+    else {
+        return Err(Problem::invalid(errors));
+    };
+    let canonical = serde_json::to_vec(&body).expect("a body that was read is plain JSON");
+    Ok(Draft {
+        id: key.map_or(OrderId(context.fresh_id), |key| {
+            OrderId::of_key(user_id, &key)
+        }),
+        user_id,
+        lines,
+        payment_method,
+        expected_total,
+        fingerprint: Uuid::new_v5(&FINGERPRINTS, &canonical),
+    })
+}
+
+fn idempotency_key(text: &str) -> Result<String, FieldError> {
+    let fits = (1..=MAX_KEY_CHARACTERS).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(FieldError::new(
+            "Idempotency-Key",
+            "is not 1 to 255 visible ASCII characters; a fresh UUID per order is a good key",
+        ))
+    }
+}
+
+fn lines(bodies: &[LineBody], errors: &mut Vec<FieldError>) -> Vec<Line> {
+    if bodies.is_empty() || bodies.len() > MAX_LINES {
+        errors.push(FieldError::new(
+            "/lines",
+            format!(
+                "has {} entries; an order has 1 to {MAX_LINES}",
+                bodies.len()
+            ),
+        ));
+        return Vec::new();
+    }
+    let mut seen = HashSet::new();
+    let mut lines = Vec::with_capacity(bodies.len());
+    for (index, body) in bodies.iter().enumerate() {
+        let sku = Sku::parse(&body.sku).inspect_err(|error| {
+            errors.push(FieldError::new(
+                format!("/lines/{index}/sku"),
+                error.to_string(),
+            ));
+        });
+        let quantity = Quantity::new(body.quantity).inspect_err(|error| {
+            let pointer = format!("/lines/{index}/quantity");
+            errors.push(FieldError::new(pointer, error.to_string()));
+        });
+        if !seen.insert(&body.sku) {
+            errors.push(FieldError::new(
+                format!("/lines/{index}/sku"),
+                "is in the order already; add the quantities up in one line",
+            ));
+        }
+        if let (Ok(sku), Ok(quantity)) = (sku, quantity) {
+            lines.push(Line {
+                sku,
+                quantity,
+                unit_price: None,
+            });
+        }
+    }
+    lines
+}

@@ -1,0 +1,51 @@
+//! `GET /api/v1/orders/{id}/timeline`: everything that has happened to an order, oldest first.
+
+use serde::Serialize;
+use shared_auth::Caller;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
+
+use super::visible_order;
+use crate::domain::Entry;
+use crate::store::OrderStore;
+
+#[derive(Serialize)]
+struct Body {
+    items: Vec<EntryBody>,
+    /// A timeline is one page: its length is bounded by the saga's.
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EntryBody {
+    at: String,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+pub async fn handle(
+    orders: &OrderStore,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let order = visible_order(orders, &caller, &request).await?;
+    let body = Body {
+        items: order.timeline.into_iter().map(EntryBody::from).collect(),
+        next_cursor: None,
+    };
+    Ok(Response::json(200, &body))
+}
+
+impl From<Entry> for EntryBody {
+    fn from(entry: Entry) -> Self {
+        Self {
+            at: format!("{:.3}", entry.at),
+            event: entry.what.as_str(),
+            attempt: entry.attempt,
+            detail: entry.detail,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The queue messages orders sends and takes, as this service writes and reads them. The contracts
+//! are the participants': `functions/<participant>/contracts/`.
+
+use serde::{Deserialize, Serialize};
+use shared_lambda::Context;
+use shared_lambda::envelope::{Envelope, Payload};
+use shared_lambda::sqs::{Failure, Outgoing};
+use uuid::Uuid;
+
+use crate::domain::{Command, Event, Money, Order, Quantity, ReservedLine, Sku, owed};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct MoneyData {
+    pub amount: i64,
+    pub currency: String,
+}
+
+impl From<Money> for MoneyData {
+    fn from(money: Money) -> Self {
+        Self {
+            amount: money.amount,
+            currency: money.currency.as_str().to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct VerifyUser {
+    pub user_id: Uuid,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ReserveStock {
+    pub lines: Vec<LineToReserve>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LineToReserve {
+    pub sku: String,
+    pub quantity: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ReleaseStock {}
+
+#[derive(Debug, Serialize)]
+pub struct ChargePayment {
+    pub user_id: Uuid,
+    pub amount: MoneyData,
+    pub payment_method: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RefundPayment {
+    pub user_id: Uuid,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserVerified {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserRefused {
+    pub code: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StockReserved {
+    pub lines: Vec<LineReserved>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LineReserved {
+    pub sku: String,
+    pub quantity: i64,
+    pub unit_price: MoneyData,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StockRefused {
+    pub code: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StockReleased {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PaymentCharged {
+    pub payment_id: String,
+    pub amount: MoneyData,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PaymentDeclined {
+    pub code: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PaymentRefunded {
+    pub refunded: Option<MoneyData>,
+}
+
+macro_rules! payloads {
+    ($($payload:ident)*) => {
+        $(impl Payload for $payload { const TYPE: &'static str = stringify!($payload); })*
+    };
+}
+
+payloads! {
+    VerifyUser ReserveStock ReleaseStock ChargePayment RefundPayment
+    UserVerified UserRefused StockReserved StockRefused StockReleased
+    PaymentCharged PaymentDeclined PaymentRefunded
+}
+
+/// Where commands go. A function is given only the queues it may write to.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    users: Option<String>,
+    inventory: Option<String>,
+    payments: Option<String>,
+}
+
+impl Routes {
+    pub fn users(mut self, queue_url: String) -> Self {
+        self.users = Some(queue_url);
+        self
+    }
+
+    pub fn inventory(mut self, queue_url: String) -> Self {
+        self.inventory = Some(queue_url);
+        self
+    }
+
+    pub fn payments(mut self, queue_url: String) -> Self {
+        self.payments = Some(queue_url);
+        self
+    }
+}
+
+/// The message an order owes now, where it owes one that this function may send.
+pub fn owed_message(order: &Order, routes: &Routes, context: &Context) -> Option<Outgoing> {
+    let command = owed(order)?;
+    let queue_url = match command {
+        Command::VerifyUser => &routes.users,
+        Command::ReserveStock | Command::ReleaseStock => &routes.inventory,
+        Command::ChargePayment { .. } | Command::RefundPayment => &routes.payments,
+    };
+    let queue_url = queue_url.as_deref()?;
+    let (id, user_id) = (order.id.0, order.user_id.0);
+    Some(match command {
+        Command::VerifyUser => Outgoing::new(queue_url, id, &VerifyUser { user_id }, context),
+        Command::ReserveStock => {
+            let lines = order
+                .lines
+                .iter()
+                .map(|line| LineToReserve {
+                    sku: line.sku.as_str().to_owned(),
+                    quantity: line.quantity.units(),
+                })
+                .collect();
+            Outgoing::new(queue_url, id, &ReserveStock { lines }, context)
+        }
+        Command::ReleaseStock => Outgoing::new(queue_url, id, &ReleaseStock {}, context),
+        Command::ChargePayment { amount } => {
+            let charge = ChargePayment {
+                user_id,
+                amount: amount.into(),
+                payment_method: order.payment_method.as_str().to_owned(),
+            };
+            Outgoing::new(queue_url, id, &charge, context)
+        }
+        Command::RefundPayment => Outgoing::new(queue_url, id, &RefundPayment { user_id }, context),
+    })
+}
+
+/// What a participant's reply means to the saga.
+pub fn event(envelope: &Envelope) -> Result<Event, Failure> {
+    Ok(match envelope.kind.as_str() {
+        UserVerified::TYPE => {
+            envelope.open::<UserVerified>()?;
+            Event::UserVerified
+        }
+        UserRefused::TYPE => {
+            let UserRefused { code, detail } = envelope.open()?;
+            Event::UserRefused { code, detail }
+        }
+        StockReserved::TYPE => {
+            let reserved: StockReserved = envelope.open()?;
+            let lines = reserved.lines.iter().map(reserved_line);
+            Event::StockReserved {
+                lines: lines.collect::<Result<_, _>>()?,
+            }
+        }
+        StockRefused::TYPE => {
+            let StockRefused { code, detail } = envelope.open()?;
+            Event::StockRefused { code, detail }
+        }
+        StockReleased::TYPE => {
+            envelope.open::<StockReleased>()?;
+            Event::StockReleased
+        }
+        PaymentCharged::TYPE => {
+            let charged: PaymentCharged = envelope.open()?;
+            Event::PaymentCharged {
+                amount: money(&charged.amount)?,
+            }
+        }
+        PaymentDeclined::TYPE => {
+            let PaymentDeclined { code, detail } = envelope.open()?;
+            Event::PaymentDeclined { code, detail }
+        }
+        PaymentRefunded::TYPE => {
+            let refunded: PaymentRefunded = envelope.open()?;
+            Event::PaymentRefunded {
+                refunded: refunded.refunded.as_ref().map(money).transpose()?,
+            }
+        }
+        _ => return Err(envelope.unknown()),
+    })
+}
+
+fn reserved_line(line: &LineReserved) -> Result<ReservedLine, Failure> {
+    let invalid = |error| Failure::unprocessable(format!("a reserved line {error}"));
+    Ok(ReservedLine {
+        sku: Sku::parse(&line.sku).map_err(invalid)?,
+        quantity: Quantity::new(line.quantity).map_err(invalid)?,
+        unit_price: money(&line.unit_price)?,
+    })
+}
+
+fn money(data: &MoneyData) -> Result<Money, Failure> {
+    Money::new(data.amount, &data.currency)
+        .map_err(|error| Failure::unprocessable(format!("an amount {error}")))
+}

@@ -1,0 +1,589 @@
+//! The orders table.
+//!
+//! | what | pk | sk |
+//! | --- | --- | --- |
+//! | order | `ORDER#<id>` | `ORDER` |
+//!
+//! Index `by_user` (`user_id`, `placed`) lists a customer's orders, newest first. Index `by_due`
+//! (`due_shard`, `due_at`) is sparse: only orders that still owe something are in it, spread over
+//! [`DUE_SHARDS`] partitions, and parked ones under a partition of their own. Both hold keys only,
+//! so that a change of status writes no index entry.
+//!
+//! The timeline lives in the order's own item: one conditional write is the whole step, at half
+//! the price of a transaction over two items.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared_lambda::table::TableError;
+use uuid::Uuid;
+
+use crate::domain::{
+    Ending, Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku, State,
+    Status, UserId, What,
+};
+use crate::migrations::CURRENT_SCHEMA;
+
+/// How many partitions the orders in flight are spread over. One partition takes 1,000 writes a
+/// second (DynamoDB developer guide, "Designing partition keys").
+pub const DUE_SHARDS: u8 = 8;
+
+const BY_USER: &str = "by_user";
+const BY_DUE: &str = "by_due";
+const PARKED: &str = "PARKED";
+
+/// `BatchGetItem` takes at most this many keys.
+const BATCH_GET_KEYS: usize = 100;
+
+/// How often a batch is asked for the keys it left out before the caller is told to come back.
+const BATCH_GET_TRIES: usize = 5;
+
+/// How many orders a filtered list reads for one page before it returns what it has.
+const MAX_READ_PER_PAGE: usize = 500;
+
+/// Orders, in their table.
+pub struct OrderStore {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+/// What became of an insert.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Inserted {
+    New,
+    /// The id is taken: by this order.
+    Existing(Box<Order>),
+}
+
+/// What became of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updated {
+    Done,
+    /// Somebody else wrote first: load and decide again.
+    Overtaken,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct OrderPage {
+    pub orders: Vec<Order>,
+    /// Where the next page begins, where there is one.
+    pub next: Option<String>,
+}
+
+/// Which due orders to look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuePartition {
+    Shard(u8),
+    Parked,
+}
+
+impl DuePartition {
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..DUE_SHARDS).map(Self::Shard).chain([Self::Parked])
+    }
+
+    fn key(self) -> String {
+        match self {
+            Self::Shard(shard) => format!("DUE#{shard}"),
+            Self::Parked => PARKED.to_owned(),
+        }
+    }
+
+    fn of(order: &Order) -> Self {
+        if order.parked {
+            Self::Parked
+        } else {
+            Self::Shard(order.id.0.as_bytes()[15] % DUE_SHARDS)
+        }
+    }
+}
+
+impl OrderStore {
+    pub fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Writes a new order, or finds the one that has its id already.
+    pub async fn insert(&self, order: &Order) -> Result<Inserted, TableError> {
+        const OPERATION: &str = "insert order";
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(order, OPERATION)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Inserted::New),
+            Err(SdkError::ServiceError(error))
+                if error.err().is_conditional_check_failed_exception() =>
+            {
+                let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
+                    return Err(TableError::contended(OPERATION));
+                };
+                // Without the old item (some engines leave it out) it is read.
+                match failed.item {
+                    Some(existing) => {
+                        Ok(Inserted::Existing(Box::new(order_of(existing, OPERATION)?)))
+                    }
+                    None => match self.get(order.id).await? {
+                        Some(existing) => Ok(Inserted::Existing(Box::new(existing))),
+                        None => Err(TableError::contended(OPERATION)),
+                    },
+                }
+            }
+            Err(error) => Err(TableError::new(OPERATION, error)),
+        }
+    }
+
+    /// Writes the next version of an order, if nobody has yet.
+    pub async fn update(&self, order: &Order) -> Result<Updated, TableError> {
+        const OPERATION: &str = "update order";
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(order, OPERATION)?))
+            .condition_expression("version = :before")
+            .expression_attribute_values(
+                ":before",
+                AttributeValue::N((order.version - 1).to_string()),
+            )
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Updated::Done),
+            Err(SdkError::ServiceError(error))
+                if error.err().is_conditional_check_failed_exception() =>
+            {
+                Ok(Updated::Overtaken)
+            }
+            Err(error) => Err(TableError::new(OPERATION, error)),
+        }
+    }
+
+    /// The order as last written.
+    pub async fn get(&self, id: OrderId) -> Result<Option<Order>, TableError> {
+        const OPERATION: &str = "read order";
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::new(OPERATION, error))?;
+        answer
+            .item
+            .map(|item| order_of(item, OPERATION))
+            .transpose()
+    }
+
+    /// A customer's orders, newest first, of one status or of any. `after` is a page's `next`.
+    pub async fn list(
+        &self,
+        user: UserId,
+        status: Option<Status>,
+        limit: usize,
+        after: Option<String>,
+    ) -> Result<OrderPage, TableError> {
+        let mut orders: Vec<Order> = Vec::new();
+        let mut after = after;
+        let mut read = 0;
+        loop {
+            let wanted = limit - orders.len();
+            let places = self.placed_by(user, wanted, after.as_deref()).await?;
+            let last_page = places.len() < wanted;
+            read += places.len();
+            after = places.last().cloned();
+            let ids = places.iter().filter_map(|place| id_of_place(place));
+            let found = self.get_all(ids.collect()).await?;
+            orders.extend(
+                found
+                    .into_iter()
+                    .filter(|order| status.is_none_or(|status| order.status() == status)),
+            );
+            if last_page {
+                return Ok(OrderPage { orders, next: None });
+            }
+            if orders.len() >= limit || read >= MAX_READ_PER_PAGE {
+                return Ok(OrderPage {
+                    orders,
+                    next: after,
+                });
+            }
+        }
+    }
+
+    /// The ids of orders of a partition that were due by `now`, the longest due first.
+    pub async fn due(
+        &self,
+        partition: DuePartition,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, TableError> {
+        const OPERATION: &str = "find due orders";
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_DUE)
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", AttributeValue::S(partition.key()))
+            .expression_attribute_values(":now", AttributeValue::S(sortable(now)))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| TableError::new(OPERATION, error))?;
+        let ids = answer.items.unwrap_or_default();
+        Ok(ids
+            .iter()
+            .filter_map(|item| {
+                let pk = item.get("pk")?.as_s().ok()?;
+                Uuid::try_parse(pk.strip_prefix("ORDER#")?)
+                    .ok()
+                    .map(OrderId)
+            })
+            .collect())
+    }
+
+    /// Places (see [`place_of`]) of a customer's orders, newest first.
+    async fn placed_by(
+        &self,
+        user: UserId,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Vec<String>, TableError> {
+        const OPERATION: &str = "list orders";
+        let user = user.0.to_string();
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_USER)
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .expression_attribute_values(":user", AttributeValue::S(user));
+        // A condition instead of a start key: it cannot point outside the caller's own list.
+        query = match after {
+            None => query.key_condition_expression("user_id = :user"),
+            Some(after) => query
+                .key_condition_expression("user_id = :user AND placed < :after")
+                .expression_attribute_values(":after", AttributeValue::S(after.to_owned())),
+        };
+        let answer = query
+            .send()
+            .await
+            .map_err(|error| TableError::new(OPERATION, error))?;
+        let items = answer.items.unwrap_or_default();
+        Ok(items
+            .iter()
+            .filter_map(|item| item.get("placed")?.as_s().ok().cloned())
+            .collect())
+    }
+
+    /// The orders with these ids, in their order.
+    async fn get_all(&self, ids: Vec<OrderId>) -> Result<Vec<Order>, TableError> {
+        const OPERATION: &str = "read orders";
+        let mut found: HashMap<OrderId, Order> = HashMap::new();
+        for batch in ids.chunks(BATCH_GET_KEYS) {
+            let mut keys: Vec<_> = batch.iter().map(|id| key(*id)).collect();
+            for _ in 0..BATCH_GET_TRIES {
+                if keys.is_empty() {
+                    break;
+                }
+                let wanted = KeysAndAttributes::builder()
+                    .set_keys(Some(keys))
+                    .consistent_read(true)
+                    .build()
+                    .expect("keys are set");
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.table, wanted)
+                    .send()
+                    .await
+                    .map_err(|error| TableError::new(OPERATION, error))?;
+                for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                    let order = order_of(item, OPERATION)?;
+                    found.insert(order.id, order);
+                }
+                keys = answer
+                    .unprocessed_keys
+                    .unwrap_or_default()
+                    .into_values()
+                    .flat_map(|left| left.keys)
+                    .collect();
+            }
+            if !keys.is_empty() {
+                return Err(TableError::contended(OPERATION));
+            }
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrderRow {
+    pk: String,
+    sk: String,
+    schema: u32,
+    id: Uuid,
+    user_id: Uuid,
+    placed: String,
+    lines: Vec<LineRow>,
+    payment_method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_total: Option<MoneyRow>,
+    fingerprint: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<MoneyRow>,
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureRow>,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_shard: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    parked: bool,
+    timeline: Vec<EntryRow>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LineRow {
+    sku: String,
+    quantity: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_price: Option<MoneyRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MoneyRow {
+    amount: i64,
+    currency: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailureRow {
+    code: String,
+    detail: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryRow {
+    at: Timestamp,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// A row that this version of the code cannot have written.
+#[derive(Debug, thiserror::Error)]
+#[error("the order's row has an unknown or invalid {0}")]
+struct InvalidRow(&'static str);
+
+fn key(id: OrderId) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        (
+            "pk".to_owned(),
+            AttributeValue::S(format!("ORDER#{}", id.0)),
+        ),
+        ("sk".to_owned(), AttributeValue::S("ORDER".to_owned())),
+    ])
+}
+
+/// Milliseconds always, so that text sorts as time does.
+fn sortable(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// Where an order stands in its customer's list.
+fn place_of(order: &Order) -> String {
+    format!("{}#{}", sortable(order.created_at), order.id.0)
+}
+
+fn id_of_place(place: &str) -> Option<OrderId> {
+    let (_, id) = place.split_once('#')?;
+    Uuid::try_parse(id).ok().map(OrderId)
+}
+
+fn item(
+    order: &Order,
+    operation: &'static str,
+) -> Result<HashMap<String, AttributeValue>, TableError> {
+    serde_dynamo::to_item(OrderRow::from(order))
+        .map_err(|error| TableError::corrupt(operation, error))
+}
+
+fn order_of(
+    item: HashMap<String, AttributeValue>,
+    operation: &'static str,
+) -> Result<Order, TableError> {
+    let row: OrderRow =
+        serde_dynamo::from_item(item).map_err(|error| TableError::corrupt(operation, error))?;
+    Order::try_from(row).map_err(|error| TableError::corrupt(operation, error))
+}
+
+impl From<&Order> for OrderRow {
+    fn from(order: &Order) -> Self {
+        Self {
+            pk: format!("ORDER#{}", order.id.0),
+            sk: "ORDER".to_owned(),
+            schema: CURRENT_SCHEMA,
+            id: order.id.0,
+            user_id: order.user_id.0,
+            placed: place_of(order),
+            lines: order.lines.iter().map(LineRow::from).collect(),
+            payment_method: order.payment_method.as_str().to_owned(),
+            expected_total: order.expected_total.map(MoneyRow::from),
+            fingerprint: order.fingerprint,
+            total: order.total.map(MoneyRow::from),
+            state: state_name(order.state).to_owned(),
+            failure: order.failure.clone().map(|failure| FailureRow {
+                code: failure.code,
+                detail: failure.detail,
+            }),
+            attempt: order.attempt,
+            due_shard: order.due_at.map(|_| DuePartition::of(order).key()),
+            due_at: order.due_at.map(sortable),
+            parked: order.parked,
+            timeline: order.timeline.iter().map(EntryRow::from).collect(),
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+            version: order.version,
+        }
+    }
+}
+
+impl From<&Line> for LineRow {
+    fn from(line: &Line) -> Self {
+        Self {
+            sku: line.sku.as_str().to_owned(),
+            quantity: i64::from(line.quantity.units()),
+            unit_price: line.unit_price.map(MoneyRow::from),
+        }
+    }
+}
+
+impl From<Money> for MoneyRow {
+    fn from(money: Money) -> Self {
+        Self {
+            amount: money.amount,
+            currency: money.currency.as_str().to_owned(),
+        }
+    }
+}
+
+impl From<&Entry> for EntryRow {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            at: entry.at,
+            what: entry.what.as_str().to_owned(),
+            attempt: entry.attempt,
+            detail: entry.detail.clone(),
+        }
+    }
+}
+
+impl TryFrom<OrderRow> for Order {
+    type Error = InvalidRow;
+
+    fn try_from(row: OrderRow) -> Result<Self, InvalidRow> {
+        let due_at = row.due_at.map(|text| text.parse());
+        Ok(Self {
+            id: OrderId(row.id),
+            user_id: UserId(row.user_id),
+            lines: row.lines.into_iter().map(line).collect::<Result<_, _>>()?,
+            payment_method: PaymentMethod::parse(&row.payment_method)
+                .map_err(|_| InvalidRow("payment_method"))?,
+            expected_total: row.expected_total.map(money).transpose()?,
+            fingerprint: row.fingerprint,
+            total: row.total.map(money).transpose()?,
+            state: parse_state(&row.state).ok_or(InvalidRow("state"))?,
+            failure: row.failure.map(|failure| Failure {
+                code: failure.code,
+                detail: failure.detail,
+            }),
+            attempt: row.attempt,
+            due_at: due_at.transpose().map_err(|_| InvalidRow("due_at"))?,
+            parked: row.parked,
+            timeline: row
+                .timeline
+                .into_iter()
+                .map(entry)
+                .collect::<Result<_, _>>()?,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        })
+    }
+}
+
+fn line(row: LineRow) -> Result<Line, InvalidRow> {
+    Ok(Line {
+        sku: Sku::parse(&row.sku).map_err(|_| InvalidRow("sku"))?,
+        quantity: Quantity::new(row.quantity).map_err(|_| InvalidRow("quantity"))?,
+        unit_price: row.unit_price.map(money).transpose()?,
+    })
+}
+
+fn money(row: MoneyRow) -> Result<Money, InvalidRow> {
+    Money::new(row.amount, &row.currency).map_err(|_| InvalidRow("amount"))
+}
+
+fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {
+    Ok(Entry {
+        at: row.at,
+        what: What::parse(&row.what).ok_or(InvalidRow("timeline entry"))?,
+        attempt: row.attempt,
+        detail: row.detail,
+    })
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Verifying => "verifying",
+        State::Reserving => "reserving",
+        State::Charging => "charging",
+        State::Confirmed => "confirmed",
+        State::Refunding(Ending::Rejected) => "refunding_to_reject",
+        State::Refunding(Ending::Cancelled) => "refunding_to_cancel",
+        State::Releasing(Ending::Rejected) => "releasing_to_reject",
+        State::Releasing(Ending::Cancelled) => "releasing_to_cancel",
+        State::Rejected => "rejected",
+        State::Cancelled => "cancelled",
+    }
+}
+
+fn parse_state(name: &str) -> Option<State> {
+    Some(match name {
+        "verifying" => State::Verifying,
+        "reserving" => State::Reserving,
+        "charging" => State::Charging,
+        "confirmed" => State::Confirmed,
+        "refunding_to_reject" => State::Refunding(Ending::Rejected),
+        "refunding_to_cancel" => State::Refunding(Ending::Cancelled),
+        "releasing_to_reject" => State::Releasing(Ending::Rejected),
+        "releasing_to_cancel" => State::Releasing(Ending::Cancelled),
+        "rejected" => State::Rejected,
+        "cancelled" => State::Cancelled,
+        _ => return None,
+    })
+}

@@ -1,0 +1,83 @@
+//! The question to the users service: may this user order?
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use shared_auth::Caller;
+use shared_lambda::Context;
+use shared_lambda::rest::{Cache, Client};
+use uuid::Uuid;
+
+/// For how long a yes is believed without asking again. A user deactivated meanwhile can still
+/// place orders until it has passed.
+pub const PERMISSION_LIFETIME: SignedDuration = SignedDuration::from_secs(30);
+
+/// How many users' permissions one function instance remembers.
+const REMEMBERED_USERS: usize = 10_000;
+
+/// What users answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    Allowed,
+    /// Users was reached and said no.
+    Refused,
+    /// Users could not be asked, or its answer not understood; the saga asks again by queue.
+    Unknown,
+}
+
+/// Asks users over REST, in the caller's own name.
+pub struct Users {
+    client: Client,
+    allowed: Cache<Uuid, ()>,
+}
+
+/// What orders reads of a user; the rest is none of its business.
+#[derive(Deserialize)]
+struct User {
+    id: Uuid,
+    status: String,
+}
+
+impl Users {
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            allowed: Cache::new(PERMISSION_LIFETIME, REMEMBERED_USERS),
+        }
+    }
+
+    pub async fn may_order(&self, caller: &Caller, context: &Context) -> Permission {
+        if self.allowed.get(&caller.user_id, context.now).is_some() {
+            return Permission::Allowed;
+        }
+        let path = format!("/api/v1/users/{}", caller.user_id);
+        let permission = match self.client.get(&path, &caller.token, context).await {
+            Ok(answer) => permission(caller.user_id, answer.status, &answer.body),
+            Err(error) => {
+                let cause = shared_lambda::telemetry::chain(&error);
+                let trace_id = context.trace_id();
+                tracing::warn!(
+                    trace_id,
+                    cause,
+                    "users cannot be asked; the saga will ask again"
+                );
+                Permission::Unknown
+            }
+        };
+        if permission == Permission::Allowed {
+            self.allowed.put(caller.user_id, (), context.now);
+        }
+        permission
+    }
+}
+
+fn permission(user_id: Uuid, status: u16, body: &[u8]) -> Permission {
+    match status {
+        200 => match serde_json::from_slice::<User>(body) {
+            Ok(user) if user.id == user_id && user.status == "active" => Permission::Allowed,
+            Ok(user) if user.id == user_id => Permission::Refused,
+            Ok(_) | Err(_) => Permission::Unknown,
+        },
+        401 | 403 | 404 => Permission::Refused,
+        _ => Permission::Unknown,
+    }
+}
