@@ -1,1 +1,94 @@
-//! The architecture held by tests.
+//! The architecture's rules, each held by a test: what may depend on what, and that templates,
+//! binaries, variables, permissions, routes and contracts agree.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod contracts;
+mod dependencies;
+mod permissions;
+mod templates;
+
+use std::path::{Path, PathBuf};
+
+use test_support::template::{Template, workspace_root};
+
+pub const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
+
+/// A service's template with what the rules ask of it.
+pub struct Service {
+    pub name: &'static str,
+    pub template: Template,
+    pub folder: PathBuf,
+}
+
+pub fn services() -> Vec<Service> {
+    SERVICES
+        .into_iter()
+        .map(|name| Service {
+            name,
+            template: Template::of_service(name),
+            folder: workspace_root().join("functions").join(name),
+        })
+        .collect()
+}
+
+impl Service {
+    /// The resources of a type, by logical id, with references resolved.
+    pub fn resources(&self, kind: &str) -> Vec<(String, serde_json::Value)> {
+        self.template.document()["Resources"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, resource)| resource["Type"] == kind)
+            .map(|(id, _)| (id.clone(), self.template.properties(id, kind)))
+            .collect()
+    }
+
+    /// The functions' names without the prefix: the binaries'.
+    pub fn functions(&self) -> Vec<(String, String, serde_json::Value)> {
+        self.resources("AWS::Serverless::Function")
+            .into_iter()
+            .map(|(id, properties)| {
+                let name = properties["FunctionName"].as_str().unwrap();
+                let binary = name.strip_prefix("waybill-").unwrap().to_owned();
+                (id, binary, properties)
+            })
+            .collect()
+    }
+
+    pub fn binaries(&self) -> Vec<String> {
+        let mut names: Vec<String> = files(&self.folder.join("src/bin"))
+            .iter()
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub fn binary_source(&self, binary: &str) -> String {
+        read(&self.folder.join(format!("src/bin/{binary}.rs")))
+    }
+}
+
+/// Every file below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+pub fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+pub fn yaml(path: &Path) -> serde_json::Value {
+    serde_yaml_ng::from_str(&read(path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}

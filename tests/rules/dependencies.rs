@@ -1,0 +1,154 @@
+//! What may depend on what.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{SERVICES, files, read, services};
+
+/// Each package's normal dependencies within the workspace and outside it.
+fn dependencies_of(package: &str) -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|p| p["name"] == package).unwrap();
+    package["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|dependency| dependency["kind"].is_null())
+        .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn no_service_depends_on_another() {
+    for service in SERVICES {
+        for dependency in dependencies_of(service) {
+            assert!(
+                !SERVICES.contains(&dependency.as_str()),
+                "{service} depends on {dependency}; services share nothing but contracts"
+            );
+        }
+    }
+}
+
+#[test]
+fn shared_crates_know_no_service_and_tokens_no_aws() {
+    for dependency in dependencies_of("shared-lambda") {
+        assert!(!SERVICES.contains(&dependency.as_str()), "{dependency}");
+    }
+    for dependency in dependencies_of("shared-auth") {
+        let foreign = SERVICES.contains(&dependency.as_str())
+            || ["aws", "lambda", "tokio", "http", "hyper"]
+                .iter()
+                .any(|prefix| dependency.starts_with(prefix));
+        assert!(
+            !foreign,
+            "shared-auth depends on {dependency}; it does no I/O"
+        );
+    }
+}
+
+#[test]
+fn the_domain_does_no_io_and_knows_no_wire_format() {
+    const FORBIDDEN: [&str; 15] = [
+        "aws_",
+        "serde",
+        "tokio",
+        "tracing",
+        "lambda_",
+        "shared_",
+        "std::env",
+        "std::fs",
+        "std::net",
+        "std::time",
+        "Timestamp::now",
+        "now_v7",
+        "new_v4",
+        "crate::",
+        "async ",
+    ];
+    for service in services() {
+        for path in files(&service.folder.join("src/domain")) {
+            for (number, line) in read(&path).lines().enumerate() {
+                let code = line.split("//").next().unwrap();
+                let within = code.replace("crate::domain", "");
+                for word in FORBIDDEN {
+                    assert!(
+                        !within.contains(word),
+                        "{}:{}: the domain may not use `{word}`: {line}",
+                        path.display(),
+                        number + 1
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_depend_downwards() {
+    for service in services() {
+        for (layer, above) in [
+            (
+                "store.rs",
+                ["crate::handlers", "crate::messages"].as_slice(),
+            ),
+            ("messages.rs", &["crate::handlers", "crate::store"]),
+        ] {
+            let path = service.folder.join("src").join(layer);
+            let source = read(&path);
+            for module in above {
+                assert!(!source.contains(module), "{} uses {module}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn time_and_ids_come_from_the_context_alone() {
+    for service in services() {
+        for path in files(&service.folder.join("src")) {
+            let source = read(&path);
+            for word in [
+                "Timestamp::now",
+                "now_v7",
+                "new_v4()",
+                "SystemTime::now",
+                "Instant::now",
+            ] {
+                assert!(
+                    !source.contains(word),
+                    "{} uses {word}; a handler's time and ids come with its Context",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for() {
+    let root = test_support::template::workspace_root();
+    for folder in [
+        "functions",
+        "shared-auth",
+        "shared-lambda",
+        "infra",
+        "tests",
+    ] {
+        for path in files(&root.join(folder)) {
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                assert!(
+                    read(&path).starts_with("//! "),
+                    "{} does not open with a `//!` sentence",
+                    path.display()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Each function has a role of its own, with exactly the actions it uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::{Service, read, services};
+
+/// A function's statements: (action, resource) pairs.
+fn grants(service: &Service, role: &str) -> BTreeSet<(String, String)> {
+    let role = service.template.properties(role, "AWS::IAM::Role");
+    let mut grants = BTreeSet::new();
+    for policy in role["Policies"].as_array().unwrap() {
+        for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+            assert_eq!(statement["Effect"], "Allow");
+            for action in list(&statement["Action"]) {
+                for resource in list(&statement["Resource"]) {
+                    grants.insert((action.clone(), resource));
+                }
+            }
+        }
+    }
+    grants
+}
+
+fn list(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values
+            .iter()
+            .map(|value| value.as_str().unwrap().to_owned())
+            .collect(),
+        value => vec![value.as_str().unwrap().to_owned()],
+    }
+}
+
+fn role_of(properties: &Value) -> String {
+    let role = properties["Role"]
+        .as_str()
+        .expect("a function names its role");
+    role.strip_suffix(".Arn").unwrap().to_owned()
+}
+
+#[test]
+fn every_function_has_a_role_of_its_own_without_managed_policies() {
+    for service in services() {
+        let mut roles = BTreeSet::new();
+        for (id, _, properties) in service.functions() {
+            let role = role_of(&properties);
+            assert!(roles.insert(role.clone()), "{id} shares {role}");
+            assert!(properties["Policies"].is_null(), "{id} has SAM policies");
+            let role = service.template.properties(&role, "AWS::IAM::Role");
+            assert!(role["ManagedPolicyArns"].is_null(), "{id}");
+        }
+    }
+}
+
+#[test]
+fn no_role_has_a_wildcard_or_may_scan() {
+    for service in services() {
+        for (role, _) in service.resources("AWS::IAM::Role") {
+            for (action, resource) in grants(&service, &role) {
+                assert!(!action.contains('*'), "{role}: {action}");
+                assert_ne!(action, "dynamodb:Scan", "{role}");
+                assert!(!resource.contains('*'), "{role}: {action} on {resource}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_function_may_write_its_own_log_and_no_other() {
+    for service in services() {
+        for (id, binary, properties) in service.functions() {
+            let (group, _) = service
+                .resources("AWS::Logs::LogGroup")
+                .into_iter()
+                .find(|(_, group)| {
+                    group["LogGroupName"] == format!("/aws/lambda/waybill-{binary}").as_str()
+                })
+                .unwrap_or_else(|| panic!("{id} has no log group"));
+            let logs: Vec<_> = grants(&service, &role_of(&properties))
+                .into_iter()
+                .filter(|(action, _)| action.starts_with("logs:"))
+                .collect();
+            let arn = format!("{group}.Arn");
+            assert_eq!(
+                logs,
+                [
+                    ("logs:CreateLogStream".to_owned(), arn.clone()),
+                    ("logs:PutLogEvents".to_owned(), arn)
+                ],
+                "{id}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_functions_of_queues_may_do_what_a_trigger_needs() {
+    for service in services() {
+        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
+            let id = trigger["FunctionName"].as_str().unwrap();
+            let queue = trigger["EventSourceArn"].as_str().unwrap();
+            let function = service.template.properties(id, "AWS::Serverless::Function");
+            let grants = grants(&service, &role_of(&function));
+            for action in [
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ChangeMessageVisibility",
+            ] {
+                let grant = (action.to_owned(), queue.to_owned());
+                assert!(grants.contains(&grant), "{id} lacks {action}");
+            }
+        }
+    }
+}
+
+/// What the store's and handlers' SDK calls need, by the SDK's method names.
+const CALLS: [(&str, &str); 11] = [
+    (".get_item()", "dynamodb:GetItem"),
+    (".put_item()", "dynamodb:PutItem"),
+    (".update_item()", "dynamodb:UpdateItem"),
+    (".delete_item()", "dynamodb:DeleteItem"),
+    (".query()", "dynamodb:Query"),
+    (".scan()", "dynamodb:Scan"),
+    (".batch_get_item()", "dynamodb:BatchGetItem"),
+    ("Put::builder()", "dynamodb:PutItem"),
+    ("Update::builder()", "dynamodb:UpdateItem"),
+    ("Delete::builder()", "dynamodb:DeleteItem"),
+    ("ConditionCheck::builder()", "dynamodb:ConditionCheckItem"),
+];
+
+#[test]
+fn a_service_is_granted_the_table_actions_its_code_uses_and_no_others() {
+    for service in services() {
+        let source: String = crate::files(&service.folder.join("src"))
+            .iter()
+            .map(|path| read(path))
+            .collect();
+        let used: BTreeSet<String> = CALLS
+            .iter()
+            .filter(|(call, _)| source.contains(call))
+            .map(|(_, action)| (*action).to_owned())
+            .collect();
+        let granted: BTreeSet<String> = service
+            .functions()
+            .iter()
+            .flat_map(|(_, _, properties)| grants(&service, &role_of(properties)))
+            .map(|(action, _)| action)
+            .filter(|action| action.starts_with("dynamodb:"))
+            .collect();
+        assert_eq!(granted, used, "{}", service.name);
+    }
+}
+
+#[test]
+fn the_permissions_are_the_reviewed_ones() {
+    let mut text = String::new();
+    for service in services() {
+        let functions: BTreeMap<String, Value> = service
+            .functions()
+            .into_iter()
+            .map(|(_, binary, properties)| (binary, properties))
+            .collect();
+        for (binary, properties) in functions {
+            writeln!(text, "{binary}").unwrap();
+            for (action, resource) in grants(&service, &role_of(&properties)) {
+                writeln!(text, "    {action} {resource}").unwrap();
+            }
+        }
+    }
+    expect_test::expect_file!["../golden/permissions.txt"].assert_eq(&text);
+}

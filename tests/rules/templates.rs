@@ -1,0 +1,266 @@
+//! Templates, binaries, variables and routes agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use test_support::template::{Template, workspace_root};
+
+use crate::{SERVICES, Service, read, services, yaml};
+
+#[test]
+fn every_binary_is_a_function_and_every_function_a_binary() {
+    for service in services() {
+        let mut functions: Vec<String> = service
+            .functions()
+            .into_iter()
+            .map(|(id, binary, properties)| {
+                let code = format!("../../target/lambda/{binary}/");
+                assert_eq!(properties["CodeUri"], code.as_str(), "{id}");
+                assert!(
+                    binary.starts_with(&format!("{}-", service.name)),
+                    "{binary} does not begin with its service's name"
+                );
+                binary
+            })
+            .collect();
+        functions.sort();
+        assert_eq!(functions, service.binaries(), "{}", service.name);
+    }
+}
+
+/// The variables a binary reads: those it names, and those of the constructors it calls.
+fn variables_read(service: &Service, binary: &str) -> BTreeSet<String> {
+    let source = service.binary_source(binary);
+    let mut names: BTreeSet<String> = source
+        .split("env(\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    let constructors: [(&str, &[&str]); 5] = [
+        (
+            "Verifier::from_env",
+            &["AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE"],
+        ),
+        ("Issuer::from_env", &["AUTH_ISSUER", "AUTH_AUDIENCE"]),
+        ("step_timeout_from_env", &["ORDERS_STEP_TIMEOUT_SECONDS"]),
+        ("::run", &["LOG_LEVEL"]),
+        ("Provider::from_env", &["PAYMENT_PROVIDER"]),
+    ];
+    for (call, variables) in constructors {
+        if source.contains(call) {
+            names.extend(variables.iter().map(|&name| name.to_owned()));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_function_is_given_the_variables_it_reads_and_no_others() {
+    for service in services() {
+        let globals =
+            &service.template.document()["Globals"]["Function"]["Environment"]["Variables"];
+        for (id, binary, properties) in service.functions() {
+            let own = &properties["Environment"]["Variables"];
+            let given: BTreeSet<String> = [globals, own]
+                .into_iter()
+                .filter_map(Value::as_object)
+                .flat_map(|variables| variables.keys().cloned())
+                .collect();
+            assert_eq!(given, variables_read(&service, &binary), "{id}");
+        }
+    }
+}
+
+#[test]
+fn every_queue_gives_a_message_time_and_five_tries() {
+    for service in services() {
+        for (id, queue) in service.resources("AWS::SQS::Queue") {
+            assert_eq!(queue["MessageRetentionPeriod"], 1_209_600, "{id}");
+            assert_eq!(queue["SqsManagedSseEnabled"], true, "{id}");
+            let name = queue["QueueName"].as_str().unwrap();
+            if name.ends_with("-dlq") {
+                continue;
+            }
+            assert_eq!(queue["RedrivePolicy"]["maxReceiveCount"], 5, "{id}");
+            let trigger = service
+                .resources("AWS::Lambda::EventSourceMapping")
+                .into_iter()
+                .map(|(_, trigger)| trigger)
+                .find(|trigger| trigger["EventSourceArn"] == format!("{id}.Arn").as_str())
+                .unwrap_or_else(|| panic!("{id} triggers nothing"));
+            assert_eq!(trigger["BatchSize"], 10, "{id}");
+            assert_eq!(
+                trigger["FunctionResponseTypes"],
+                serde_json::json!(["ReportBatchItemFailures"]),
+                "{id}"
+            );
+            assert!(
+                trigger["ScalingConfig"]["MaximumConcurrency"].is_number(),
+                "{id}"
+            );
+            let consumer = trigger["FunctionName"].as_str().unwrap();
+            let function = service
+                .template
+                .properties(consumer, "AWS::Serverless::Function");
+            let default = &service.template.document()["Globals"]["Function"]["Timeout"];
+            let timeout = function["Timeout"].as_u64().or(default.as_u64()).unwrap();
+            let visibility = queue["VisibilityTimeout"].as_u64().unwrap();
+            assert!(
+                visibility >= 6 * timeout,
+                "{id}: {visibility} s for {timeout} s"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dead_letter_queue_rings_an_alarm() {
+    for service in services() {
+        let alarms = service.resources("AWS::CloudWatch::Alarm");
+        for (id, queue) in service.resources("AWS::SQS::Queue") {
+            if queue["QueueName"].as_str().unwrap().ends_with("-dlq") {
+                let named = format!("{id}.QueueName");
+                let rings = alarms.iter().any(|(_, alarm)| {
+                    alarm["Dimensions"][0]["Value"] == named.as_str() && alarm["Threshold"] == 0
+                });
+                assert!(rings, "{} {id} has no alarm", service.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_table_is_kept_when_its_stack_goes_and_can_be_restored() {
+    for service in services() {
+        let tables = service.resources("AWS::DynamoDB::Table");
+        assert_eq!(tables.len(), 1, "{} has one table", service.name);
+        let (id, table) = &tables[0];
+        assert_eq!(
+            table["TableName"],
+            format!("waybill-{}", service.name).as_str()
+        );
+        assert_eq!(
+            table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+            true
+        );
+        let resource = &service.template.document()["Resources"][id];
+        assert_eq!(resource["DeletionPolicy"], "Retain");
+        assert_eq!(resource["UpdateReplacePolicy"], "Retain");
+    }
+}
+
+/// Route keys (`GET /api/v1/items`) with the function each one reaches.
+fn routes(service: &Service) -> BTreeMap<String, String> {
+    let integrations: BTreeMap<String, Value> = service
+        .resources("AWS::ApiGatewayV2::Integration")
+        .into_iter()
+        .collect();
+    service
+        .resources("AWS::ApiGatewayV2::Route")
+        .into_iter()
+        .map(|(id, route)| {
+            let target = route["Target"].as_str().unwrap();
+            let integration = &integrations[target.strip_prefix("integrations/").unwrap()];
+            assert_eq!(integration["PayloadFormatVersion"], "2.0", "{id}");
+            let function = integration["IntegrationUri"].as_str().unwrap();
+            let function = function.strip_suffix(".Arn").unwrap().to_owned();
+            (route["RouteKey"].as_str().unwrap().to_owned(), function)
+        })
+        .collect()
+}
+
+#[test]
+fn every_route_is_documented_and_every_documented_route_exists() {
+    for service in services() {
+        let document = yaml(&service.folder.join("openapi.yaml"));
+        assert!(
+            document["openapi"].as_str().unwrap().starts_with("3.1"),
+            "{}",
+            service.name
+        );
+        let mut documented = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for method in methods.as_object().unwrap().keys() {
+                if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
+                    documented.insert(format!("{} {path}", method.to_uppercase()));
+                }
+            }
+        }
+        let routed: BTreeSet<String> = routes(&service).into_keys().collect();
+        assert_eq!(routed, documented, "{}", service.name);
+        for route in &routed {
+            let path = route.split(' ').nth(1).unwrap();
+            assert!(
+                path.starts_with("/api/v1/") || path == "/.well-known/jwks.json",
+                "{route} carries no version"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_function_is_reached_by_a_route_a_queue_or_a_schedule() {
+    for service in services() {
+        let mut reached: Vec<String> = routes(&service).into_values().collect();
+        let permitted: BTreeSet<String> = service
+            .resources("AWS::Lambda::Permission")
+            .into_iter()
+            .map(|(_, permission)| permission["FunctionName"].as_str().unwrap().to_owned())
+            .collect();
+        for function in &reached {
+            assert!(
+                permitted.contains(function),
+                "the gateway may not call {function}"
+            );
+        }
+        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
+            reached.push(trigger["FunctionName"].as_str().unwrap().to_owned());
+        }
+        for (_, schedule) in service.resources("AWS::Scheduler::Schedule") {
+            let target = schedule["Target"]["Arn"].as_str().unwrap();
+            reached.push(target.strip_suffix(".Arn").unwrap().to_owned());
+        }
+        reached.sort();
+        let mut functions: Vec<String> = service.functions().into_iter().map(|f| f.0).collect();
+        functions.sort();
+        assert_eq!(reached, functions, "{}", service.name);
+    }
+}
+
+#[test]
+fn the_root_template_nests_every_service_with_parameters_it_has() {
+    let root = workspace_root();
+    let template = Template::parse("template.yaml", &read(&root.join("template.yaml")));
+    let resources = template.document()["Resources"].as_object().unwrap();
+    let mut nested = BTreeSet::new();
+    for (id, resource) in resources {
+        assert_eq!(resource["Type"], "AWS::Serverless::Application", "{id}");
+        let location = resource["Properties"]["Location"].as_str().unwrap();
+        let inner = Template::parse(location, &read(&root.join(location)));
+        let given: BTreeSet<&String> = resource["Properties"]["Parameters"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
+        let parameters = inner.document()["Parameters"].as_object().unwrap();
+        for parameter in &given {
+            assert!(
+                parameters.contains_key(*parameter),
+                "{location} has no {parameter}"
+            );
+        }
+        for (parameter, definition) in parameters {
+            assert!(
+                given.contains(parameter) || !definition["Default"].is_null(),
+                "{location} needs {parameter}"
+            );
+        }
+        nested.insert(location.to_owned());
+    }
+    let mut expected: BTreeSet<String> = SERVICES
+        .iter()
+        .map(|service| format!("functions/{service}/template.yaml"))
+        .collect();
+    expected.insert("infra/gateway/template.yaml".to_owned());
+    assert_eq!(nested, expected);
+}
