@@ -1,1 +1,12 @@
-//! The deployed system over HTTP.
+//! The deployed system over HTTP: real functions, queues, roles and tables. `cargo xtask test`
+//! starts the stack these tests run against.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod access;
+mod bad_input;
+mod catalogue;
+mod contention;
+mod journeys;
+mod outages;
+mod poison;
+mod world;

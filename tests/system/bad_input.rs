@@ -1,0 +1,184 @@
+//! Bad input gets the right 4xx, with a problem that says which field and why, and does nothing.
+
+use serde_json::{Value, json};
+
+use crate::world::{Customer, order_body, world};
+
+/// A body, where the problem must point, and a part of what it must say.
+fn cases(sku: &str) -> Vec<(String, u16, &'static str, &'static str)> {
+    let good = order_body(sku, 1, "pm_card_visa");
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut body = good.clone();
+        change(&mut body);
+        body.to_string()
+    };
+    let quantity = |value: Value| with(&move |body| body["lines"][0]["quantity"] = value.clone());
+    let many: Vec<Value> = (0..51)
+        .map(|n| json!({"sku": format!("s{n}"), "quantity": 1}))
+        .collect();
+    vec![
+        (String::new(), 400, "", "empty"),
+        ("order please".to_owned(), 400, "", "not JSON"),
+        ("[]".to_owned(), 400, "", ""),
+        (good.to_string() + "x", 400, "", "not JSON"),
+        (
+            with(&|body| body["colour"] = json!("red")),
+            400,
+            "/colour",
+            "unknown field",
+        ),
+        (
+            with(&|body| body["lines"] = json!([])),
+            400,
+            "/lines",
+            "1 to 50",
+        ),
+        (
+            with(&|body| body["lines"] = json!("tea")),
+            400,
+            "/lines",
+            "expected a sequence",
+        ),
+        (
+            with(&|body| body["lines"] = json!(many)),
+            400,
+            "/lines",
+            "1 to 50",
+        ),
+        (
+            with(&|body| body["lines"] = json!([good["lines"][0], good["lines"][0]])),
+            400,
+            "/lines/1/sku",
+            "already",
+        ),
+        (
+            with(&|body| body["lines"][0]["price"] = json!(1)),
+            400,
+            "/lines/0/price",
+            "unknown field",
+        ),
+        (
+            with(&|body| body["lines"][0]["sku"] = json!("no spaces")),
+            400,
+            "/lines/0/sku",
+            "not a sku",
+        ),
+        (quantity(json!(0)), 400, "/lines/0/quantity", "1 to 10000"),
+        (quantity(json!(-1)), 400, "/lines/0/quantity", "1 to 10000"),
+        (
+            quantity(json!(10_001)),
+            400,
+            "/lines/0/quantity",
+            "1 to 10000",
+        ),
+        (
+            quantity(json!(9e99)),
+            400,
+            "/lines/0/quantity",
+            "expected i64",
+        ),
+        (
+            quantity(json!("2")),
+            400,
+            "/lines/0/quantity",
+            "expected i64",
+        ),
+        (
+            quantity(json!(1.5)),
+            400,
+            "/lines/0/quantity",
+            "expected i64",
+        ),
+        (
+            with(&|body| body["payment_method"] = json!("4242424242424242")),
+            400,
+            "/payment_method",
+            "card number",
+        ),
+        (
+            with(&|body| body["expected_total"] = json!({"amount": -1, "currency": "USD"})),
+            400,
+            "/expected_total",
+            "below zero",
+        ),
+        (
+            with(&|body| body["expected_total"] = json!({"amount": 1, "currency": "usd"})),
+            400,
+            "/expected_total",
+            "three capital letters",
+        ),
+        (
+            with(&|body| body["padding"] = json!("x".repeat(70_000))),
+            413,
+            "",
+            "65536",
+        ),
+    ]
+}
+
+#[test]
+fn a_bad_order_is_refused_and_leaves_nothing_behind() {
+    let world = world();
+    let _shared = world.shared();
+    let sku = world.item(5, 700);
+    let customer = Customer::new();
+    for (body, status, pointer, says) in cases(&sku) {
+        let shown: String = body.chars().take(120).collect();
+        let answer = world
+            .http
+            .send(
+                "POST",
+                "/api/v1/orders",
+                Some(&customer.token),
+                &[("content-type", "application/json")],
+                Some(body.as_bytes()),
+            )
+            .unwrap();
+        assert_eq!(answer.status, status, "{shown}: {}", answer.body);
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{shown}"
+        );
+        let problem = answer.value();
+        if status == 400 {
+            assert_eq!(
+                problem["errors"][0]["pointer"], pointer,
+                "{shown}: {problem}"
+            );
+        }
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{shown}: {problem}");
+    }
+    let left = customer.get("/api/v1/orders").value();
+    assert_eq!(left["items"], json!([]));
+    assert_eq!(world.stock(&sku), (5, 5, 0));
+}
+
+#[test]
+fn a_malformed_id_or_parameter_is_named() {
+    let world = world();
+    let _shared = world.shared();
+    let customer = Customer::new();
+    for (path, field) in [
+        ("/api/v1/orders/42", "id"),
+        ("/api/v1/orders/42/timeline", "id"),
+        ("/api/v1/payments/42", "order_id"),
+        ("/api/v1/users/42", "id"),
+        ("/api/v1/orders?limit=0", "limit"),
+        ("/api/v1/orders?limit=101", "limit"),
+        ("/api/v1/orders?limit=many", "limit"),
+        ("/api/v1/orders?status=LOST", "status"),
+        ("/api/v1/orders?cursor=%25%25", "cursor"),
+        ("/api/v1/orders?user_id=42", "user_id"),
+        ("/api/v1/items?limit=-1", "limit"),
+        ("/api/v1/items?cursor=bm9uc2Vuc2U", "cursor"),
+    ] {
+        let answer = customer.get(path);
+        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        assert_eq!(answer.value()["errors"][0]["pointer"], field, "{path}");
+    }
+    let key = customer.try_place(Some("two words"), &order_body("tea", 1, "pm_card_visa"));
+    assert_eq!(key.status, 400, "{}", key.body);
+    assert_eq!(key.value()["errors"][0]["pointer"], "Idempotency-Key");
+}

@@ -1,0 +1,83 @@
+//! Many at once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::world::{Customer, eventually, world};
+
+#[test]
+fn of_twenty_orders_for_the_last_unit_one_is_confirmed() {
+    let world = world();
+    let _shared = world.shared();
+    let sku = world.item(1, 700);
+    let customers: Vec<Customer> = (0..4).map(|_| Customer::new()).collect();
+    let placed: Vec<(&Customer, String)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..20)
+            .map(|n| {
+                let (customer, sku) = (&customers[n % 4], &sku);
+                scope.spawn(move || (customer, customer.place(sku, 1, "pm_card_visa")))
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    let mut confirmed = 0;
+    for (customer, id) in &placed {
+        let order = eventually("the order ends", || {
+            let order = customer.order(id);
+            (order["status"] != "PENDING").then_some(order)
+        });
+        if order["status"] == "CONFIRMED" {
+            confirmed += 1;
+            assert_eq!(world.net_charge(id), 700);
+        } else {
+            assert_eq!(order["failure"]["code"], "out_of_stock", "{order}");
+            assert_eq!(world.net_charge(id), 0);
+        }
+    }
+    assert_eq!(confirmed, 1);
+    assert_eq!(world.stock(&sku), (1, 0, 1));
+}
+
+#[test]
+fn of_a_thousand_orders_by_fifty_clients_on_a_hundred_units_a_hundred_are_confirmed() {
+    const CLIENTS: usize = 50;
+    const ORDERS_EACH: usize = 20;
+    const UNITS: usize = 100;
+    let world = world();
+    let _alone = world.alone();
+    let sku = world.item(UNITS as i64, 1_999);
+    let customers: Vec<Customer> = (0..5).map(|_| Customer::new()).collect();
+    let (confirmed, rejected, charged) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let customer = &customers[client % customers.len()];
+            let (sku, confirmed, rejected, charged) = (&sku, &confirmed, &rejected, &charged);
+            scope.spawn(move || {
+                let ids: Vec<String> = (0..ORDERS_EACH)
+                    .map(|_| customer.place(sku, 1, "pm_card_visa"))
+                    .collect();
+                for id in ids {
+                    let order = eventually("the order ends", || {
+                        let order = customer.order(&id);
+                        (order["status"] != "PENDING").then_some(order)
+                    });
+                    let net = usize::try_from(world.net_charge(&id)).unwrap();
+                    charged.fetch_add(net, Ordering::Relaxed);
+                    if order["status"] == "CONFIRMED" {
+                        confirmed.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        assert_eq!(order["failure"]["code"], "out_of_stock", "{order}");
+                        rejected.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(confirmed.into_inner(), UNITS);
+    assert_eq!(rejected.into_inner(), CLIENTS * ORDERS_EACH - UNITS);
+    assert_eq!(charged.into_inner(), UNITS * 1_999);
+    assert_eq!(world.stock(&sku), (100, 0, 100));
+}

@@ -1,0 +1,345 @@
+//! The stack under test and the people in it.
+
+use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xtask::aws::Aws;
+use xtask::http::{Client, Response};
+use xtask::project::Project;
+use xtask::stack::Stack;
+
+/// How long anything the stack was asked to do may take before a test gives up on it. The machine
+/// under a test run is small and shared; nothing is concluded from how long it takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two looks at something that is not there yet.
+const PAUSE: Duration = Duration::from_millis(150);
+
+pub struct World {
+    pub stack: Stack,
+    pub http: Client,
+    pub aws: Aws,
+    pub admin: String,
+    quiet: RwLock<()>,
+}
+
+/// The stack that `WAYBILL_STACK` names, connected to once.
+pub fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let project = Project::find().unwrap();
+        let stack = Stack::load(&project).unwrap();
+        let aws = stack.aws(&project).unwrap();
+        let http = stack.http();
+        let admin = login(&http, &stack.admin.email, &stack.admin.password);
+        World {
+            stack,
+            http,
+            aws,
+            admin,
+            quiet: RwLock::new(()),
+        }
+    })
+}
+
+impl World {
+    /// For tests that only use the system: they run side by side.
+    pub fn shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.quiet
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// For tests that break something or count everything: nobody else runs meanwhile.
+    pub fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.quiet
+            .write()
+            .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    pub fn queue_url(&self, name: &str) -> String {
+        let answer = self
+            .aws
+            .call(
+                "sqs",
+                "GetQueueUrl",
+                json!({"QueueName": self.stack.name(name)}),
+            )
+            .unwrap();
+        answer["QueueUrl"].as_str().unwrap().to_owned()
+    }
+
+    /// Messages in a queue: waiting, in flight and delayed.
+    pub fn queue_depth(&self, name: &str) -> u64 {
+        let answer = self
+            .aws
+            .call(
+                "sqs",
+                "GetQueueAttributes",
+                json!({"QueueUrl": self.queue_url(name), "AttributeNames": ["All"]}),
+            )
+            .unwrap();
+        [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ]
+        .iter()
+        .map(|name| {
+            let text = answer["Attributes"][name].as_str().unwrap_or("0");
+            text.parse::<u64>().unwrap()
+        })
+        .sum()
+    }
+
+    /// An item of its own for each test, so that its stock can be counted.
+    pub fn item(&self, stock: i64, price: i64) -> String {
+        let sku = format!("test-{}", Uuid::new_v4().simple());
+        let body = json!({"sku": sku, "name": "Under test", "stock": stock,
+                          "price": {"amount": price, "currency": "USD"}});
+        let answer = self
+            .http
+            .post("/api/v1/items", Some(&self.admin), &body)
+            .unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        sku
+    }
+
+    /// An item's stock as an administrator sees it: (stocked, available, held).
+    pub fn stock(&self, sku: &str) -> (i64, i64, i64) {
+        let item = self
+            .http
+            .get(&format!("/api/v1/items/{sku}"), Some(&self.admin))
+            .unwrap()
+            .expect(200, "reading an item")
+            .unwrap();
+        let number = |name: &str| item[name].as_i64().unwrap_or_else(|| panic!("{item}"));
+        let stock = (number("stocked"), number("available"), number("held"));
+        assert_eq!(
+            stock.0,
+            stock.1 + stock.2,
+            "stocked = available + held: {item}"
+        );
+        assert!(stock.1 >= 0, "oversold: {item}");
+        stock
+    }
+
+    pub fn payment(&self, order: &str) -> Response {
+        self.http
+            .get(&format!("/api/v1/payments/{order}"), Some(&self.admin))
+            .unwrap()
+    }
+
+    /// What is charged for an order and not given back.
+    pub fn net_charge(&self, order: &str) -> i64 {
+        let answer = self.payment(order);
+        if answer.status == 404 {
+            return 0;
+        }
+        let payment = answer.expect(200, "reading a payment").unwrap();
+        match payment["status"].as_str().unwrap() {
+            "CHARGED" => payment["amount"]["amount"].as_i64().unwrap(),
+            "DECLINED" | "REFUNDED" | "VOIDED" => 0,
+            other => panic!("the payment of {order} is {other} at rest"),
+        }
+    }
+
+    pub fn sweep(&self) -> Value {
+        let answer = self
+            .aws
+            .call(
+                "lambda",
+                "Invoke",
+                json!({"FunctionName": self.stack.name("orders-sweep"), "Payload": "{}"}),
+            )
+            .unwrap();
+        assert!(answer["FunctionError"].is_null(), "{answer}");
+        answer
+    }
+
+    /// Starts or stops a queue's trigger, and waits until that holds.
+    pub fn set_trigger(&self, function: &str, enabled: bool) {
+        let name = self.stack.name(function);
+        let answer = self
+            .aws
+            .call(
+                "lambda",
+                "ListEventSourceMappings",
+                json!({"FunctionName": name}),
+            )
+            .unwrap();
+        let id = answer["EventSourceMappings"][0]["UUID"].clone();
+        self.aws
+            .call(
+                "lambda",
+                "UpdateEventSourceMapping",
+                json!({"UUID": id, "Enabled": enabled}),
+            )
+            .unwrap();
+        let wanted = if enabled { "Enabled" } else { "Disabled" };
+        eventually(&format!("{function} is {wanted}"), || {
+            let now = self
+                .aws
+                .call("lambda", "GetEventSourceMapping", json!({"UUID": id}))
+                .unwrap();
+            (now["State"] == wanted).then_some(())
+        });
+    }
+}
+
+/// Somebody who orders.
+pub struct Customer {
+    pub id: String,
+    pub token: String,
+    pub email: String,
+    pub password: String,
+}
+
+pub fn login(http: &Client, email: &str, password: &str) -> String {
+    http.post(
+        "/api/v1/auth/login",
+        None,
+        &json!({"email": email, "password": password}),
+    )
+    .unwrap()
+    .expect(200, "logging in")
+    .unwrap()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+impl Customer {
+    /// Registers a new one and logs them in.
+    pub fn new() -> Self {
+        let world = world();
+        let email = format!("{}@customers.example", Uuid::new_v4().simple());
+        let password = format!("pass phrase {}", Uuid::new_v4().simple());
+        let body = json!({"email": email, "password": password, "name": "Some Body"});
+        let user = world
+            .http
+            .post("/api/v1/users", None, &body)
+            .unwrap()
+            .expect(201, "registering")
+            .unwrap();
+        Self {
+            id: user["id"].as_str().unwrap().to_owned(),
+            token: login(&world.http, &email, &password),
+            email,
+            password,
+        }
+    }
+
+    pub fn try_place(&self, key: Option<&str>, body: &Value) -> Response {
+        let headers: Vec<(&str, &str)> = key
+            .map(|key| ("idempotency-key", key))
+            .into_iter()
+            .collect();
+        world()
+            .http
+            .json("POST", "/api/v1/orders", Some(&self.token), &headers, body)
+            .unwrap()
+    }
+
+    /// Places an order for one line and returns its id.
+    pub fn place(&self, sku: &str, quantity: i64, payment_method: &str) -> String {
+        let body = order_body(sku, quantity, payment_method);
+        let answer = self.try_place(None, &body);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        let order = answer.value();
+        let id = order["id"].as_str().unwrap().to_owned();
+        assert_eq!(
+            answer.header("location"),
+            Some(format!("/api/v1/orders/{id}").as_str())
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        id
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        world().http.get(path, Some(&self.token)).unwrap()
+    }
+
+    pub fn order(&self, id: &str) -> Value {
+        self.get(&format!("/api/v1/orders/{id}"))
+            .expect(200, "reading an order")
+            .unwrap()
+    }
+
+    pub fn cancel(&self, id: &str) -> Response {
+        world()
+            .http
+            .send(
+                "POST",
+                &format!("/api/v1/orders/{id}/cancel"),
+                Some(&self.token),
+                &[],
+                None,
+            )
+            .unwrap()
+    }
+
+    /// Waits for the order's end, which must be this one.
+    pub fn ends(&self, id: &str, status: &str) -> Value {
+        let order = eventually(&format!("order {id} ends"), || {
+            let order = self.order(id);
+            let ended = ["CONFIRMED", "REJECTED", "CANCELLED"]
+                .iter()
+                // An order on its way to being cancelled passes no other end.
+                .any(|end| order["status"] == *end);
+            ended.then_some(order)
+        });
+        assert_eq!(order["status"], status, "{order} {:?}", self.events(id));
+        order
+    }
+
+    /// Waits until an order that had ended otherwise is cancelled.
+    pub fn is_cancelled(&self, id: &str) -> Value {
+        eventually(&format!("order {id} is cancelled"), || {
+            let order = self.order(id);
+            (order["status"] == "CANCELLED").then_some(order)
+        })
+    }
+
+    /// The names on the order's timeline.
+    pub fn events(&self, id: &str) -> Vec<String> {
+        let timeline = self
+            .get(&format!("/api/v1/orders/{id}/timeline"))
+            .expect(200, "reading a timeline")
+            .unwrap();
+        let items = timeline["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|entry| entry["event"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// The timeline without the question that is asked by queue while users is not reachable: how
+    /// an order fares does not depend on it.
+    pub fn journey(&self, id: &str) -> Vec<String> {
+        let mut events = self.events(id);
+        events.retain(|event| event != "verify_user_requested");
+        events
+    }
+}
+
+pub fn order_body(sku: &str, quantity: i64, payment_method: &str) -> Value {
+    json!({"lines": [{"sku": sku, "quantity": quantity}], "payment_method": payment_method})
+}
+
+/// Looks again and again until there is something to see.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::sleep(PAUSE);
+    }
+}
