@@ -284,9 +284,9 @@ fn a_customer_lists_their_own_orders_newest_first() {
     let (second, end) = listed(&format!("limit=3&cursor={}", cursor.unwrap()));
     assert_eq!(
         (second.as_slice(), end),
-        ([ids[0].clone()].as_slice(), None)
+        (std::slice::from_ref(&ids[0]), None)
     );
-    assert_eq!(listed("status=REJECTED").0, [rejected.clone()]);
+    assert_eq!(listed("status=REJECTED").0, std::slice::from_ref(&rejected));
 
     let path = format!("/api/v1/orders?user_id={}", customer.id);
     let seen = world.http.get(&path, Some(&world.admin)).unwrap();
