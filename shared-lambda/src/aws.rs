@@ -11,11 +11,14 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 
@@ -29,29 +32,52 @@ const ATTEMPTS: u32 = 4;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Region, credentials and, for a local stack, the endpoint that stands in for AWS.
+/// How long to wait before a secret is asked for again; each further wait is twice as long.
+const SECRET_WAIT: Duration = Duration::from_millis(100);
+
+/// Region, credentials and, for a local stack, the endpoint that stands in for AWS; and the one
+/// connector that everything built from them shares, so that the roots are parsed once.
 #[derive(Clone, Debug)]
 pub struct Settings {
     region: String,
     endpoint: Option<String>,
     credentials: Credentials,
+    connector: SharedHttpConnector,
 }
 
 impl Settings {
     /// From `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` (where
     /// set) and `AWS_ENDPOINT_URL` (local stacks only).
     pub fn from_env() -> Result<Self, Error> {
-        Ok(Self {
-            region: env("AWS_REGION")?,
-            endpoint: env_or_none("AWS_ENDPOINT_URL"),
-            credentials: Credentials::new(
-                env("AWS_ACCESS_KEY_ID")?,
-                env("AWS_SECRET_ACCESS_KEY")?,
-                env_or_none("AWS_SESSION_TOKEN"),
-                None,
-                "environment",
-            ),
-        })
+        let credentials = Credentials::new(
+            env("AWS_ACCESS_KEY_ID")?,
+            env("AWS_SECRET_ACCESS_KEY")?,
+            env_or_none("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let endpoint = env_or_none("AWS_ENDPOINT_URL");
+        let region = env("AWS_REGION")?;
+        Ok(Self::new(region, endpoint, credentials, connector()))
+    }
+
+    pub fn new(
+        region: String,
+        endpoint: Option<String>,
+        credentials: Credentials,
+        connector: SharedHttpConnector,
+    ) -> Self {
+        Self {
+            region,
+            endpoint,
+            credentials,
+            connector,
+        }
+    }
+
+    /// What the clients built here send their requests through, for plain requests beside them.
+    pub fn connector(&self) -> SharedHttpConnector {
+        self.connector.clone()
     }
 
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
@@ -59,7 +85,7 @@ impl Settings {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(self.region.clone()))
             .credentials_provider(self.credentials.clone())
-            .http_client(http_client())
+            .http_client(self.http_client())
             .retry_config(retries())
             .timeout_config(timeouts());
         config.set_endpoint_url(self.endpoint.clone());
@@ -71,7 +97,7 @@ impl Settings {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(self.region.clone()))
             .credentials_provider(self.credentials.clone())
-            .http_client(http_client())
+            .http_client(self.http_client())
             .retry_config(retries())
             .timeout_config(timeouts());
         config.set_endpoint_url(self.endpoint.clone());
@@ -83,14 +109,38 @@ impl Settings {
     /// One signed call (`GetParameter`, SSM API reference) instead of a whole SDK crate: this runs
     /// once per cold start in the functions that issue tokens, and nowhere else.
     pub async fn secret_parameter(&self, name: &str) -> Result<String, SecretError> {
-        let failed = |source: Error| SecretError {
-            name: name.to_owned(),
-            source,
-        };
-        self.get_parameter(name).await.map_err(failed)
+        let mut wait = SECRET_WAIT;
+        let mut attempt = 1;
+        loop {
+            let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, self.get_parameter(name))
+                .await
+                .unwrap_or_else(|_| Err("the parameter store did not answer in time".into()));
+            match answer {
+                Ok((200, body)) => {
+                    let answer: Result<Answer, _> = serde_json::from_slice(&body);
+                    return answer
+                        .map(|answer| answer.parameter.value)
+                        .map_err(|error| SecretError::new(name, error));
+                }
+                Ok((status, body)) => {
+                    let Refusal { kind } = serde_json::from_slice(&body).unwrap_or_default();
+                    let is_transient = status >= 500 || kind.contains("Throttling");
+                    if !is_transient || attempt == ATTEMPTS {
+                        let refusal = format!("the parameter store answered {status} {kind}");
+                        return Err(SecretError::new(name, refusal));
+                    }
+                }
+                Err(error) if attempt == ATTEMPTS => return Err(SecretError::new(name, error)),
+                Err(_) => {}
+            }
+            // Many instances that start at once meet the parameter store's low default rate.
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+            attempt += 1;
+        }
     }
 
-    async fn get_parameter(&self, name: &str) -> Result<String, Error> {
+    async fn get_parameter(&self, name: &str) -> Result<(u16, Bytes), Error> {
         use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
         use aws_sigv4::sign::v4::SigningParams;
 
@@ -126,17 +176,16 @@ impl Settings {
         let (instructions, _) = sign(signable, &params)?.into_parts();
         instructions.apply_to_request_http1x(&mut request);
 
-        let response = tokio::time::timeout(CALL_TIMEOUT, connector().call(request.try_into()?))
-            .await
-            .map_err(|_| "the parameter store did not answer in time")??;
+        let response = self.connector.call(request.try_into()?).await?;
         let status = response.status().as_u16();
-        let bytes = response.into_body().collect().await?.to_bytes();
-        if status != 200 {
-            let refusal: Refusal = serde_json::from_slice(&bytes).unwrap_or_default();
-            return Err(format!("the parameter store answered {status} {}", refusal.kind).into());
-        }
-        let answer: Answer = serde_json::from_slice(&bytes)?;
-        Ok(answer.parameter.value)
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, body))
+    }
+
+    /// The SDK's own timeouts for connecting are left out: an attempt's covers them.
+    fn http_client(&self) -> SharedHttpClient {
+        let connector = self.connector();
+        http_client_fn(move |_, _| connector.clone())
     }
 }
 
@@ -148,6 +197,15 @@ impl Settings {
 pub struct SecretError {
     name: String,
     source: Error,
+}
+
+impl SecretError {
+    fn new(name: &str, source: impl Into<Error>) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: source.into(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -176,13 +234,6 @@ pub fn connector() -> SharedHttpConnector {
             .tls_context(tls())
             .build(),
     )
-}
-
-fn http_client() -> SharedHttpClient {
-    Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls())
-        .build_https()
 }
 
 fn tls() -> TlsContext {

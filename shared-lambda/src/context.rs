@@ -68,14 +68,19 @@ fn trace_of(traceparent: &str) -> Option<(&str, &str)> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    // Only a version newer than ours may have more parts.
+    let is_whole = version != "00" || parts.next().is_none();
     let is_hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
-    let well_formed = is_hex(version, 2)
+    let is_zero = |text: &str| text.bytes().all(|b| b == b'0');
+    let well_formed = is_whole
+        && is_hex(version, 2)
         && version != "ff"
         && is_hex(trace, 32)
         && is_hex(span, 16)
         && is_hex(flags, 2)
-        && trace.bytes().any(|b| b != b'0');
+        && !is_zero(trace)
+        && !is_zero(span);
     well_formed.then_some((trace, flags))
 }

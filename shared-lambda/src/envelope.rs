@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::Context;
+use crate::problem::FieldError;
 use crate::sqs::Failure;
+use crate::{Context, json};
 
 /// What a message says. The name and version are its contract; the fields are its service's own.
 pub trait Payload: Serialize {
@@ -33,8 +34,12 @@ pub struct Envelope {
 impl Envelope {
     /// Reads a queue message's body. Fields it does not know are left alone: a sender may be newer.
     pub fn parse(body: &str) -> Result<Self, Failure> {
-        serde_json::from_str(body).map_err(|error| {
-            Failure::unprocessable(format!("the message is not an envelope: {error}"))
+        json::read(body).map_err(|mistake| {
+            let FieldError { pointer, detail } = mistake;
+            let subject = if pointer.is_empty() { "it" } else { &pointer };
+            Failure::unprocessable(format!(
+                "the message is not an envelope: {subject} {detail}"
+            ))
         })
     }
 
@@ -49,8 +54,10 @@ impl Envelope {
                 self.version
             )));
         }
-        serde_json::from_str(self.data.get()).map_err(|error| {
-            Failure::unprocessable(format!("the data of {} is not valid: {error}", self.kind))
+        json::read(self.data.get()).map_err(|mistake| {
+            let FieldError { pointer, detail } = mistake;
+            let kind = &self.kind;
+            Failure::unprocessable(format!("in {kind}, /data{pointer} {detail}"))
         })
     }
 

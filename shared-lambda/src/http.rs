@@ -6,14 +6,15 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared_auth::{Caller, Verifier};
+use shared_auth::{Caller, TokenError, Verifier};
 use uuid::Uuid;
 
 use crate::problem::Problem;
-use crate::{Context, Error, Origin, telemetry};
+use crate::{Context, Error, Origin, json, telemetry};
 
 /// The longest body a request may have, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -28,6 +29,7 @@ pub struct Request {
     path_parameters: HashMap<String, String>,
     query: HashMap<String, String>,
     headers: HashMap<String, String>,
+    source_address: Option<String>,
     body: Bytes,
 }
 
@@ -58,6 +60,11 @@ impl Request {
         self
     }
 
+    pub fn with_source_address(mut self, address: impl Into<String>) -> Self {
+        self.source_address = Some(address.into());
+        self
+    }
+
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
@@ -78,6 +85,7 @@ impl Request {
         })
     }
 
+    /// A query parameter, decoded; of one that is repeated, the last.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
     }
@@ -85,6 +93,12 @@ impl Request {
     /// A header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// The address the request came from, as API Gateway saw it itself (`requestContext.http.sourceIp`).
+    /// Never from a header: `X-Forwarded-For` says what the client likes.
+    pub fn source_address(&self) -> Option<&str> {
+        self.source_address.as_deref()
     }
 
     /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`.
@@ -116,24 +130,26 @@ impl Request {
         if self.body.len() > MAX_BODY_BYTES {
             return Err(Problem::payload_too_large(MAX_BODY_BYTES));
         }
+        let wrong = |pointer: String, detail: &str| match pointer.as_str() {
+            "" => Problem::invalid_field("", format!("the body {detail}")),
+            _ => Problem::invalid_field(pointer, detail),
+        };
         if self.body.is_empty() {
-            return Err(Problem::invalid_field(
-                "",
-                "the body is empty; send a JSON object",
-            ));
+            return Err(wrong(String::new(), "is empty; send a JSON object"));
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(&self.body);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let pointer = pointer(error.path());
-            Problem::invalid_field(pointer, mistake(error.inner()))
-        })?;
-        deserializer
-            .end()
-            .map_err(|error| Problem::invalid_field("", mistake(&error)))?;
-        Ok(value)
+        // RFC 8259 §8.1: JSON between systems is UTF-8.
+        let text =
+            std::str::from_utf8(&self.body).map_err(|_| wrong(String::new(), "is not UTF-8"))?;
+        // Left to itself, serde takes an array of the fields' values for an object.
+        if text.trim_start().starts_with('[') {
+            return Err(wrong(String::new(), "is not an object"));
+        }
+        json::read(text).map_err(|mistake| wrong(mistake.pointer, &mistake.detail))
     }
+}
 
-    fn from_lambda(request: lambda_http::Request) -> Self {
+impl From<lambda_http::Request> for Request {
+    fn from(request: lambda_http::Request) -> Self {
         let path_parameters = request
             .path_parameters()
             .iter()
@@ -144,13 +160,18 @@ impl Request {
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        let source_address = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
+            _ => None,
+        };
         let (parts, body) = request.into_parts();
         let headers = parts
             .headers
             .iter()
-            .filter_map(|(name, value)| {
-                let value = value.to_str().ok()?;
-                Some((name.as_str().to_owned(), value.to_owned()))
+            .map(|(name, value)| {
+                // One that is not UTF-8 stays, spoilt: an `Idempotency-Key` must not look absent.
+                let value = String::from_utf8_lossy(value.as_bytes());
+                (name.as_str().to_owned(), value.into_owned())
             })
             .collect();
         let body = match body {
@@ -162,36 +183,10 @@ impl Request {
             path_parameters,
             query,
             headers,
+            source_address,
             body,
         }
     }
-}
-
-fn mistake(error: &serde_json::Error) -> String {
-    if error.is_data() {
-        // "… at line 1 column 17": the pointer says it better.
-        let text = error.to_string();
-        text.split(" at line ").next().unwrap_or(&text).to_owned()
-    } else {
-        format!("the body is not JSON: {error}")
-    }
-}
-
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => {
-                // RFC 6901 §3: `~` and `/` are escaped within a token.
-                let key = key.replace('~', "~0").replace('/', "~1");
-                pointer.push_str(&format!("/{key}"));
-            }
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    pointer
 }
 
 /// What goes back to the client.
@@ -228,7 +223,8 @@ impl Response {
 
     /// Sets a header, in place of one of the same name.
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.retain(|(known, _)| *known != name);
+        self.headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.headers.push((name, value.into()));
         self
     }
@@ -236,11 +232,12 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
-            .find(|(known, _)| *known == name)
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
 
-    fn into_lambda(self) -> Result<lambda_http::Response<Body>, lambda_http::http::Error> {
+    /// As the Lambda runtime sends it.
+    pub fn into_lambda(self) -> Result<lambda_http::Response<Body>, lambda_http::http::Error> {
         let mut builder = lambda_http::Response::builder().status(self.status);
         for (name, value) in self.headers {
             builder = builder.header(name, value);
@@ -261,8 +258,7 @@ where
     lambda_http::run(service_fn(move |request: lambda_http::Request| {
         let origin = origin.clone();
         async move {
-            let request = Request::from_lambda(request);
-            respond(&origin, request, handler)
+            respond(&origin, request.into(), handler)
                 .await
                 .into_lambda()
                 .map_err(Error::from)
@@ -294,7 +290,10 @@ pub fn authenticate(
 ) -> Result<Caller, Problem> {
     verifier
         .caller(request.header("authorization"), now)
-        .map_err(|error| Problem::unauthorized(error.to_string()))
+        .map_err(|error| match error {
+            TokenError::Missing => Problem::unauthorized(error.to_string()),
+            _ => Problem::invalid_token(error.to_string()),
+        })
 }
 
 /// One request through a handler: what [`run`] does per call, without Lambda around it. A panic
@@ -305,7 +304,9 @@ where
     Fut: Future<Output = Result<Response, Problem>>,
 {
     let context = origin.context(request.header("traceparent"));
-    let outcome = AssertUnwindSafe(handler(context.clone(), request))
+    // Called inside the guarded future, so that a panic before the first await is caught as well.
+    let call = async { handler(context.clone(), request).await };
+    let outcome = AssertUnwindSafe(call)
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {

@@ -10,6 +10,7 @@ mod context;
 pub mod cursor;
 pub mod envelope;
 pub mod http;
+mod json;
 pub mod problem;
 pub mod rest;
 pub mod schedule;
@@ -23,9 +24,16 @@ pub use context::{Context, Origin};
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A variable the function cannot work without.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the environment variable {0} is missing or empty; set it and start again")]
 pub struct MissingVariable(&'static str);
+
+/// A `main` that fails prints its error's `Debug`: that is what an operator reads.
+impl std::fmt::Debug for MissingVariable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 /// The value of an environment variable that the function cannot work without.
 pub fn env(name: &'static str) -> Result<String, MissingVariable> {

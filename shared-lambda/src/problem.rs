@@ -85,6 +85,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
+    challenge: &'static str,
     cause: Option<Error>,
 }
 
@@ -92,6 +93,7 @@ impl Problem {
     /// 400: the body or a parameter is wrong; says where.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
+            [only] if only.pointer.is_empty() => only.detail.clone(),
             [only] => format!("{} {}", only.pointer, only.detail),
             _ => format!("{} fields are wrong; see errors", errors.len()),
         };
@@ -106,9 +108,22 @@ impl Problem {
         Self::invalid(vec![FieldError::new(pointer, detail)])
     }
 
-    /// 401: no token, or not a good one.
+    /// 401: nothing sent, or nothing sent that proves who is calling.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(Status::Unauthorized, "unauthorized", detail)
+    }
+
+    /// 401 of its own kind: what was to prove who is calling, other than a token, did not.
+    pub fn not_authenticated(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(Status::Unauthorized, slug, detail)
+    }
+
+    /// 401: a token was sent, and is not good.
+    pub fn invalid_token(detail: impl Into<String>) -> Self {
+        Self {
+            challenge: r#"Bearer realm="waybill", error="invalid_token""#,
+            ..Self::unauthorized(detail)
+        }
     }
 
     /// 403: known, but not allowed.
@@ -229,7 +244,7 @@ impl Problem {
         }
         if self.status == Status::Unauthorized {
             // RFC 6750 §3: the challenge names the scheme, and the error where a token was sent.
-            response = response.with_header("www-authenticate", r#"Bearer realm="waybill""#);
+            response = response.with_header("www-authenticate", self.challenge);
         }
         response
     }
@@ -241,6 +256,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_seconds: None,
+            challenge: r#"Bearer realm="waybill""#,
             cause: None,
         }
     }

@@ -200,7 +200,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         if entries.len() >= self.capacity {
             entries.retain(|_, (kept_at, _)| now.duration_since(*kept_at) < self.lifetime);
         }
-        if entries.len() < self.capacity {
+        if entries.len() < self.capacity || entries.contains_key(&key) {
             entries.insert(key, (now, value));
         }
     }

@@ -17,14 +17,8 @@ where
     let (origin, handler) = (Origin::system(), &handler);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Value>| {
         let context = origin.context(None);
-        async move {
-            let trace_id = context.trace_id().to_owned();
-            handler(context).await.inspect_err(|error| {
-                let cause = telemetry::chain(error.as_ref());
-                tracing::error!(trace_id, cause, "scheduled run failed");
-            })
-        }
-        .boxed()
+        // A failure is logged by the runtime, once.
+        handler(context).boxed()
     }))
     .await
 }

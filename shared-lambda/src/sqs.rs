@@ -161,15 +161,19 @@ where
 
     let mut response = SqsBatchResponse::default();
     let mut retries = Vec::new();
+    // A standard queue may deliver one message twice in a batch; its id is then reported once.
+    let mut failed: Vec<String> = Vec::new();
     for (message, outcome) in handled {
         let Err(failure) = outcome else { continue };
         log(&message, &failure);
-        retries.push((
-            message.receipt_handle.clone().unwrap_or_default(),
-            backoff_seconds(&message, &failure),
-        ));
-        response.add_failure(message.message_id.unwrap_or_default());
+        let seconds = backoff_seconds(&message, &failure);
+        retries.extend(message.receipt_handle.map(|receipt| (receipt, seconds)));
+        let id = message.message_id.unwrap_or_default();
+        if !failed.contains(&id) {
+            failed.push(id);
+        }
     }
+    response.set_failures(failed);
     make_visible(queue, retries).await;
     response
 }
@@ -307,10 +311,17 @@ async fn send_batch(
         .send()
         .await;
     match answer {
-        Ok(answer) => rejected.extend(answer.failed.into_iter().filter_map(|entry| {
+        // Only what SQS says it took has been sent.
+        Ok(answer) => rejected.extend(indices.into_iter().filter_map(|index| {
+            let id = index.to_string();
+            if answer.successful.iter().any(|entry| entry.id == id) {
+                return None;
+            }
+            let refusal = answer.failed.iter().find(|entry| entry.id == id);
+            let code = refusal.map_or("it did not say why", |entry| entry.code.as_str());
             Some(Rejected {
-                index: entry.id.parse().ok()?,
-                cause: format!("{queue_url} refused a message: {}", entry.code).into(),
+                index,
+                cause: format!("{queue_url} refused a message: {code}").into(),
             })
         })),
         Err(error) => {
@@ -342,13 +353,15 @@ async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
             .set_entries(Some(entries.collect()))
             .send()
             .await;
-        if let Err(error) = changed {
-            let cause = telemetry::chain(&error);
-            tracing::warn!(
-                cause,
-                "failed messages come back only after the visibility timeout"
-            );
-        }
+        let cause = match changed {
+            Ok(answer) if answer.failed.is_empty() => continue,
+            Ok(answer) => answer.failed[0].code.clone(),
+            Err(error) => telemetry::chain(&error),
+        };
+        tracing::warn!(
+            cause,
+            "failed messages come back only after the visibility timeout"
+        );
     }
 }
 

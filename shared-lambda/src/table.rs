@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::sqs::Failure;
 
 /// Service errors that go away by themselves (DynamoDB developer guide, "Error handling").
-const TRANSIENT: [&str; 8] = [
+const TRANSIENT: [&str; 9] = [
     "InternalServerError",
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -17,6 +17,7 @@ const TRANSIENT: [&str; 8] = [
     "RequestLimitExceeded",
     "ServiceUnavailable",
     "ThrottlingException",
+    "TransactionConflictException",
     "TransactionInProgressException",
 ];
 
@@ -38,10 +39,11 @@ impl TableError {
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         let transient = match &error {
+            // An answer without a code is not DynamoDB's own but of something before it.
             SdkError::ServiceError(service) => service
                 .err()
                 .code()
-                .is_some_and(|code| TRANSIENT.contains(&code)),
+                .is_none_or(|code| TRANSIENT.contains(&code)),
             SdkError::TimeoutError(_)
             | SdkError::DispatchFailure(_)
             | SdkError::ResponseError(_) => true,
@@ -107,12 +109,13 @@ pub fn condition_failed(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
-/// Whether another transaction held an item just then; trying again is right.
+/// Whether another transaction held an item just then, or too much was going on; trying again is
+/// right.
 pub fn was_contended(reasons: &[CancellationReason]) -> bool {
     reasons.iter().any(|reason| {
         matches!(
             reason.code(),
-            Some("TransactionConflict" | "ThrottlingError")
+            Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
         )
     })
 }

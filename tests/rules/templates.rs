@@ -264,3 +264,16 @@ fn the_root_template_nests_every_service_with_parameters_it_has() {
     expected.insert("infra/gateway/template.yaml".to_owned());
     assert_eq!(nested, expected);
 }
+
+#[test]
+fn every_function_that_fails_rings_an_alarm() {
+    for service in services() {
+        let alarms = service.resources("AWS::CloudWatch::Alarm");
+        for (id, _, _) in service.functions() {
+            let rings = alarms.iter().any(|(_, alarm)| {
+                alarm["MetricName"] == "Errors" && alarm["Dimensions"][0]["Value"] == id.as_str()
+            });
+            assert!(rings, "{id} has no alarm on its errors");
+        }
+    }
+}

@@ -12,7 +12,11 @@ use xtask::stack::Stack;
 
 /// How long anything the stack was asked to do may take before a test gives up on it. The machine
 /// under a test run is small and shared; nothing is concluded from how long it takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// `WAYBILL_TEST_PATIENCE` (in seconds) shortens it for runs that are meant to fail.
+fn patience() -> Duration {
+    let seconds = std::env::var("WAYBILL_TEST_PATIENCE").ok();
+    Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(120))
+}
 
 /// Between two looks at something that is not there yet.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -331,14 +335,14 @@ pub fn order_body(sku: &str, quantity: i64, payment_method: &str) -> Value {
 
 /// Looks again and again until there is something to see.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+    let (begun, patience) = (Instant::now(), patience());
     loop {
         if let Some(seen) = look() {
             return seen;
         }
         assert!(
-            begun.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
+            begun.elapsed() < patience,
+            "not within {patience:?}: {what}"
         );
         std::thread::sleep(PAUSE);
     }

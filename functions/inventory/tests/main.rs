@@ -1,1 +1,9 @@
 //! Every test of this service.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod commands;
+mod contracts;
+mod domain;
+mod handlers;
+mod store;
+mod world;

@@ -73,8 +73,36 @@ pub enum Updated {
 #[derive(Debug)]
 pub struct OrderPage {
     pub orders: Vec<Order>,
-    /// Where the next page begins, where there is one.
-    pub next: Option<String>,
+    /// After which order the next page begins, where there is one.
+    pub next: Option<Place>,
+}
+
+/// Where an order stands in its customer's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    placed_at: Timestamp,
+    id: Uuid,
+}
+
+impl Place {
+    pub fn of(order: &Order) -> Self {
+        Self {
+            placed_at: order.created_at,
+            id: order.id.0,
+        }
+    }
+
+    fn key(self) -> String {
+        format!("{}#{}", sortable(self.placed_at), self.id)
+    }
+
+    fn parse(key: &str) -> Option<Self> {
+        let (placed_at, id) = key.split_once('#')?;
+        Some(Self {
+            placed_at: placed_at.parse().ok()?,
+            id: Uuid::try_parse(id).ok()?,
+        })
+    }
 }
 
 /// Which due orders to look for.
@@ -195,32 +223,38 @@ impl OrderStore {
         user: UserId,
         status: Option<Status>,
         limit: usize,
-        after: Option<String>,
+        after: Option<Place>,
     ) -> Result<OrderPage, TableError> {
+        // Unfiltered, every place read is an order given. Filtered, most may not be: read as many
+        // as one batch holds, so that a rare status does not cost a round trip an order.
+        let window = match status {
+            None => limit,
+            Some(_) => BATCH_GET_KEYS,
+        };
         let mut orders: Vec<Order> = Vec::new();
         let mut after = after;
         let mut read = 0;
         loop {
-            let wanted = limit - orders.len();
-            let places = self.placed_by(user, wanted, after.as_deref()).await?;
-            let last_page = places.len() < wanted;
+            // One place more than is read tells whether the list goes on.
+            let mut places = self.placed_by(user, window + 1, after).await?;
+            let goes_on = places.len() > window;
+            places.truncate(window);
             read += places.len();
-            after = places.last().cloned();
-            let ids = places.iter().filter_map(|place| id_of_place(place));
-            let found = self.get_all(ids.collect()).await?;
-            orders.extend(
-                found
-                    .into_iter()
-                    .filter(|order| status.is_none_or(|status| order.status() == status)),
-            );
-            if last_page {
-                return Ok(OrderPage { orders, next: None });
+            after = places.last().copied();
+            let ids = places.iter().map(|place| OrderId(place.id)).collect();
+            let found = self.get_all(ids).await?;
+            let mut wanted = found
+                .into_iter()
+                .filter(|order| status.is_none_or(|status| order.status() == status));
+            orders.extend(wanted.by_ref().take(limit - orders.len()));
+            if orders.len() == limit {
+                let goes_on = wanted.next().is_some() || goes_on;
+                let next = orders.last().filter(|_| goes_on).map(Place::of);
+                return Ok(OrderPage { orders, next });
             }
-            if orders.len() >= limit || read >= MAX_READ_PER_PAGE {
-                return Ok(OrderPage {
-                    orders,
-                    next: after,
-                });
+            if !goes_on || read >= MAX_READ_PER_PAGE {
+                let next = after.filter(|_| goes_on);
+                return Ok(OrderPage { orders, next });
             }
         }
     }
@@ -257,13 +291,13 @@ impl OrderStore {
             .collect())
     }
 
-    /// Places (see [`place_of`]) of a customer's orders, newest first.
+    /// Where a customer's orders stand, newest first.
     async fn placed_by(
         &self,
         user: UserId,
         limit: usize,
-        after: Option<&str>,
-    ) -> Result<Vec<String>, TableError> {
+        after: Option<Place>,
+    ) -> Result<Vec<Place>, TableError> {
         const OPERATION: &str = "list orders";
         let user = user.0.to_string();
         let mut query = self
@@ -279,7 +313,7 @@ impl OrderStore {
             None => query.key_condition_expression("user_id = :user"),
             Some(after) => query
                 .key_condition_expression("user_id = :user AND placed < :after")
-                .expression_attribute_values(":after", AttributeValue::S(after.to_owned())),
+                .expression_attribute_values(":after", AttributeValue::S(after.key())),
         };
         let answer = query
             .send()
@@ -288,7 +322,7 @@ impl OrderStore {
         let items = answer.items.unwrap_or_default();
         Ok(items
             .iter()
-            .filter_map(|item| item.get("placed")?.as_s().ok().cloned())
+            .filter_map(|item| Place::parse(item.get("placed")?.as_s().ok()?))
             .collect())
     }
 
@@ -414,16 +448,6 @@ fn sortable(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// Where an order stands in its customer's list.
-fn place_of(order: &Order) -> String {
-    format!("{}#{}", sortable(order.created_at), order.id.0)
-}
-
-fn id_of_place(place: &str) -> Option<OrderId> {
-    let (_, id) = place.split_once('#')?;
-    Uuid::try_parse(id).ok().map(OrderId)
-}
-
 fn item(
     order: &Order,
     operation: &'static str,
@@ -436,8 +460,10 @@ fn order_of(
     item: HashMap<String, AttributeValue>,
     operation: &'static str,
 ) -> Result<Order, TableError> {
-    let row: OrderRow =
-        serde_dynamo::from_item(item).map_err(|error| TableError::corrupt(operation, error))?;
+    // The path says which field of the row it is; serde_dynamo alone does not.
+    let row = serde_dynamo::Deserializer::from_attribute_value(AttributeValue::M(item).into());
+    let row: OrderRow = serde_path_to_error::deserialize(row)
+        .map_err(|error| TableError::corrupt(operation, error))?;
     Order::try_from(row).map_err(|error| TableError::corrupt(operation, error))
 }
 
@@ -449,7 +475,7 @@ impl From<&Order> for OrderRow {
             schema: CURRENT_SCHEMA,
             id: order.id.0,
             user_id: order.user_id.0,
-            placed: place_of(order),
+            placed: Place::of(order).key(),
             lines: order.lines.iter().map(LineRow::from).collect(),
             payment_method: order.payment_method.as_str().to_owned(),
             expected_total: order.expected_total.map(MoneyRow::from),

@@ -70,6 +70,14 @@ impl Users {
     }
 }
 
+/// A problem as users words it (RFC 9457); its status repeats the answer's.
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(rename = "type")]
+    _kind: String,
+    status: u16,
+}
+
 fn permission(user_id: Uuid, status: u16, body: &[u8]) -> Permission {
     match status {
         200 => match serde_json::from_slice::<User>(body) {
@@ -77,7 +85,11 @@ fn permission(user_id: Uuid, status: u16, body: &[u8]) -> Permission {
             Ok(user) if user.id == user_id => Permission::Refused,
             Ok(_) | Err(_) => Permission::Unknown,
         },
-        401 | 403 | 404 => Permission::Refused,
+        // A gateway whose route to users is gone answers 403 or 404 as well, in words of its own.
+        401 | 403 | 404 => match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) if problem.status == status => Permission::Refused,
+            Ok(_) | Err(_) => Permission::Unknown,
+        },
         _ => Permission::Unknown,
     }
 }

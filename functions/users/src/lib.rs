@@ -1,1 +1,11 @@
-//! The users service.
+//! The users service: who may call, how they prove it, and whether they may order.
+//!
+//! `domain` says what a user is, `store` keeps them, `passwords` keeps their passwords unreadable,
+//! `handlers` answer; each binary wires one handler and runs it.
+
+pub mod domain;
+pub mod handlers;
+pub mod messages;
+pub mod migrations;
+pub mod passwords;
+pub mod store;

@@ -1,1 +1,8 @@
 //! Every test of this service.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod contracts;
+mod domain;
+mod handlers;
+mod store;
+mod world;

@@ -19,8 +19,10 @@ const BRIDGE: &str = include_str!("aws_bridge.py");
 pub const LOCAL_REGION: &str = "us-east-1";
 
 /// What the emulator takes for the account's root user.
-pub const LOCAL_CREDENTIALS: [(&str, &str); 2] =
-    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+pub const LOCAL_CREDENTIALS: [(&str, &str); 2] = [
+    ("AWS_ACCESS_KEY_ID", "test"),
+    ("AWS_SECRET_ACCESS_KEY", "test"),
+];
 
 /// A connection to one account. Calls from several threads wait for one another.
 pub struct Aws {
@@ -83,19 +85,33 @@ impl Aws {
             .context("cannot start the SAM CLI's Python")?;
         let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("the bridge has no output")?);
-        Ok(Self { bridge: Mutex::new(Bridge { child, requests, answers }) })
+        Ok(Self {
+            bridge: Mutex::new(Bridge {
+                child,
+                requests,
+                answers,
+            }),
+        })
     }
 
     /// One call, named as the API reference names it: `call("sqs", "SendMessage", ..)`.
     ///
     /// Times in the answer are RFC 3339, bodies are text.
-    pub fn call(&self, service: &str, operation: &str, params: Value) -> std::result::Result<Value, AwsError> {
+    pub fn call(
+        &self,
+        service: &str,
+        operation: &str,
+        params: Value,
+    ) -> std::result::Result<Value, AwsError> {
         let request = json!({"service": service, "operation": operation, "params": params});
         let mut bridge = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
         match bridge.ask(&request) {
             Ok(Answer::Ok(value)) => Ok(value),
             Ok(Answer::Error(error)) => Err(error),
-            Err(error) => Err(AwsError { code: "Bridge".to_owned(), message: error.to_string() }),
+            Err(error) => Err(AwsError {
+                code: "Bridge".to_owned(),
+                message: error.to_string(),
+            }),
         }
     }
 
@@ -118,9 +134,13 @@ impl Aws {
 impl Bridge {
     fn ask(&mut self, request: &Value) -> Result<Answer> {
         let requests = self.requests.as_mut().context("the bridge is closed")?;
-        writeln!(requests, "{request}").and_then(|()| requests.flush()).context("the bridge does not listen")?;
+        writeln!(requests, "{request}")
+            .and_then(|()| requests.flush())
+            .context("the bridge does not listen")?;
         let mut line = String::new();
-        self.answers.read_line(&mut line).context("the bridge does not answer")?;
+        self.answers
+            .read_line(&mut line)
+            .context("the bridge does not answer")?;
         serde_json::from_str(&line).context("the bridge ended without an answer")
     }
 }
@@ -140,13 +160,20 @@ fn bridge(project: &Project) -> Command {
 }
 
 /// What would lead a local call to somebody's real account.
-pub const FOREIGN_VARIABLES: [&str; 5] =
-    ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+pub const FOREIGN_VARIABLES: [&str; 5] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+];
 
 /// What makes any AWS tool talk to the emulator and to nothing else.
 pub fn local_environment(endpoint: &str) -> Vec<(&'static str, String)> {
-    let mut variables: Vec<_> =
-        LOCAL_CREDENTIALS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let mut variables: Vec<_> = LOCAL_CREDENTIALS
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
     variables.extend([
         ("AWS_ENDPOINT_URL", endpoint.to_owned()),
         ("AWS_REGION", LOCAL_REGION.to_owned()),

@@ -27,6 +27,9 @@ pub enum Command {
     Watch {
         arguments: Vec<String>,
     },
+    Bundle {
+        x86_64: bool,
+    },
     Demo,
     Test {
         fast: bool,
@@ -60,6 +63,9 @@ The local stack
   demo                  orders that end every way, their timelines, and the balance of stock and money
   sweep                 run the deadline sweeper once, now
 
+For AWS
+  bundle [--x86_64]     build the functions, small and for arm64, where the templates look for them
+
 Operating it (here, or with --aws [--prefix NAME] in the AWS account of the environment)
   admin grant EMAIL     make a registered user an administrator
   keys create           put a new signing key and its public key set into the parameter store
@@ -83,9 +89,14 @@ where
     let mut rest = Arguments(arguments.collect());
     let command = match name.as_str() {
         "up" => Command::Up {
-            port: rest.value("--port")?.map(|port| parse_port(&port)).transpose()?,
+            port: rest
+                .value("--port")?
+                .map(|port| parse_port(&port))
+                .transpose()?,
         },
-        "down" => Command::Down { wipe: rest.flag("--wipe") },
+        "down" => Command::Down {
+            wipe: rest.flag("--wipe"),
+        },
         "status" => Command::Status,
         "logs" => Command::Logs {
             follow: rest.flag("-f") || rest.flag("--follow"),
@@ -93,9 +104,16 @@ where
         },
         "url" => Command::Url,
         "env" => Command::Env,
-        "watch" => Command::Watch { arguments: std::mem::take(&mut rest.0) },
+        "watch" => Command::Watch {
+            arguments: std::mem::take(&mut rest.0),
+        },
+        "bundle" => Command::Bundle {
+            x86_64: rest.flag("--x86_64"),
+        },
         "demo" => Command::Demo,
-        "test" => Command::Test { fast: rest.flag("--fast") },
+        "test" => Command::Test {
+            fast: rest.flag("--fast"),
+        },
         "sweep" => {
             let (target, prefix) = rest.target()?;
             Command::Sweep { target, prefix }
@@ -103,7 +121,11 @@ where
         "admin" => {
             let (target, prefix) = rest.target()?;
             match (rest.positional().as_deref(), rest.positional()) {
-                (Some("grant"), Some(email)) => Command::AdminGrant { email, target, prefix },
+                (Some("grant"), Some(email)) => Command::AdminGrant {
+                    email,
+                    target,
+                    prefix,
+                },
                 _ => return Err("say whom: cargo xtask admin grant EMAIL".to_owned()),
             }
         }
@@ -115,11 +137,17 @@ where
             }
         }
         "help" | "--help" | "-h" => Command::Help,
-        other => return Err(format!("there is no command `{other}`; see cargo xtask help")),
+        other => {
+            return Err(format!(
+                "there is no command `{other}`; see cargo xtask help"
+            ));
+        }
     };
     match rest.0.first() {
         None => Ok(command),
-        Some(unknown) => Err(format!("`{name}` does not take `{unknown}`; see cargo xtask help")),
+        Some(unknown) => Err(format!(
+            "`{name}` does not take `{unknown}`; see cargo xtask help"
+        )),
     }
 }
 
@@ -143,7 +171,11 @@ impl Arguments {
     /// `--name value` or `--name=value`.
     fn value(&mut self, name: &str) -> Result<Option<String>, String> {
         let assigned = format!("{name}=");
-        let Some(at) = self.0.iter().position(|argument| argument == name || argument.starts_with(&assigned)) else {
+        let Some(at) = self
+            .0
+            .iter()
+            .position(|argument| argument == name || argument.starts_with(&assigned))
+        else {
             return Ok(None);
         };
         let argument = self.0.remove(at);
@@ -155,12 +187,19 @@ impl Arguments {
     }
 
     fn positional(&mut self) -> Option<String> {
-        let at = self.0.iter().position(|argument| !argument.starts_with('-'))?;
+        let at = self
+            .0
+            .iter()
+            .position(|argument| !argument.starts_with('-'))?;
         Some(self.0.remove(at))
     }
 
     fn target(&mut self) -> Result<(Target, String), String> {
-        let target = if self.flag("--aws") { Target::Account } else { Target::Local };
+        let target = if self.flag("--aws") {
+            Target::Account
+        } else {
+            Target::Local
+        };
         match self.value("--prefix")? {
             None => Ok((target, DEFAULT_PREFIX.to_owned())),
             Some(_) if target == Target::Local => Err("`--prefix` goes with `--aws`".to_owned()),
@@ -184,14 +223,25 @@ mod tests {
 
     #[test]
     fn a_port_is_taken_with_a_space_or_an_equals_sign() {
-        assert_eq!(parsed("up --port 5000"), Ok(Command::Up { port: Some(5000) }));
-        assert_eq!(parsed("up --port=5000"), Ok(Command::Up { port: Some(5000) }));
+        assert_eq!(
+            parsed("up --port 5000"),
+            Ok(Command::Up { port: Some(5000) })
+        );
+        assert_eq!(
+            parsed("up --port=5000"),
+            Ok(Command::Up { port: Some(5000) })
+        );
         assert_eq!(parsed("up"), Ok(Command::Up { port: None }));
     }
 
     #[test]
     fn a_port_that_is_missing_privileged_or_no_number_is_refused() {
-        for line in ["up --port", "up --port 80", "up --port many", "up --port 70000"] {
+        for line in [
+            "up --port",
+            "up --port 80",
+            "up --port many",
+            "up --port 70000",
+        ] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }
@@ -207,7 +257,10 @@ mod tests {
 
     #[test]
     fn logs_take_the_service_before_or_after_the_flag() {
-        let expected = Ok(Command::Logs { service: Some("orders".to_owned()), follow: true });
+        let expected = Ok(Command::Logs {
+            service: Some("orders".to_owned()),
+            follow: true,
+        });
         assert_eq!(parsed("logs orders -f"), expected);
         assert_eq!(parsed("logs -f orders"), expected);
     }
@@ -216,7 +269,11 @@ mod tests {
     fn watch_passes_everything_on() {
         assert_eq!(
             parsed("watch --port 9001 -p users"),
-            Ok(Command::Watch { arguments: ["--port", "9001", "-p", "users"].map(str::to_owned).to_vec() })
+            Ok(Command::Watch {
+                arguments: ["--port", "9001", "-p", "users"]
+                    .map(str::to_owned)
+                    .to_vec()
+            })
         );
     }
 

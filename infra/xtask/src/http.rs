@@ -26,13 +26,20 @@ pub struct Response {
 
 impl Client {
     pub fn new(base_url: &str) -> Self {
+        Self::with_timeout(base_url, TIMEOUT)
+    }
+
+    pub fn with_timeout(base_url: &str, timeout: Duration) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(timeout))
             .max_idle_connections_per_host(64)
             .build()
             .into();
-        Self { agent, base_url: base_url.trim_end_matches('/').to_owned() }
+        Self {
+            agent,
+            base_url: base_url.trim_end_matches('/').to_owned(),
+        }
     }
 
     pub fn get(&self, path: &str, token: Option<&str>) -> Result<Response> {
@@ -88,16 +95,28 @@ impl Client {
         let headers = answer
             .headers()
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
             .collect();
         let body = answer.body_mut().read_to_string().context(doing())?;
-        Ok(Response { status: answer.status().as_u16(), headers, body })
+        Ok(Response {
+            status: answer.status().as_u16(),
+            headers,
+            body,
+        })
     }
 }
 
 impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON, `null` where it is none.
@@ -110,7 +129,10 @@ impl Response {
         if self.status == status {
             Ok(self.value())
         } else {
-            Err(Error::new(format!("{doing}: expected {status}, got {} {}", self.status, self.body)))
+            Err(Error::new(format!(
+                "{doing}: expected {status}, got {} {}",
+                self.status, self.body
+            )))
         }
     }
 }

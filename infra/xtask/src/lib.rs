@@ -1,1 +1,27 @@
-//! The developer and operator command, as a library that the system tests use too.
+//! The developer's and operator's command, as a library that the system tests use too.
+
+pub mod admin;
+pub mod aws;
+mod build;
+pub mod cli;
+mod demo;
+mod deploy;
+mod emulator;
+pub mod error;
+pub mod functions;
+pub mod http;
+pub mod keys;
+mod local;
+mod logs;
+mod process;
+pub mod project;
+mod run;
+pub mod seed;
+pub mod stack;
+mod state;
+mod status;
+mod test;
+mod tools;
+mod ui;
+
+pub use run::run;

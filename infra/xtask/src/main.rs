@@ -1,1 +1,16 @@
-fn main() {}
+//! `cargo xtask`: parse, run, and say what went wrong in a sentence.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = xtask::cli::parse(std::env::args().skip(1))
+        .map_err(xtask::error::Error::new)
+        .and_then(xtask::run);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -9,25 +9,43 @@ use crate::error::{Context, Error, Result};
 /// Runs to the end with the terminal's own output; a failure names the program.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = name_of(command);
-    let status = command.stdin(Stdio::null()).status().context(format!("cannot run {name}"))?;
-    if status.success() { Ok(()) } else { Err(Error::new(format!("{name} failed ({status})"))) }
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .context(format!("cannot run {name}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::new(format!("{name} failed ({status})")))
+    }
 }
 
 /// Runs to the end and keeps the output, which a failure shows.
 pub fn capture(command: &mut Command) -> Result<String> {
     let name = name_of(command);
-    let output = command.stdin(Stdio::null()).output().context(format!("cannot run {name}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .context(format!("cannot run {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
     let all = format!("{}\n{}", text.trim_end(), errors.trim_end());
-    Err(Error::new(format!("{name} failed ({}):\n{}", output.status, last_lines(all.trim(), 40))))
+    Err(Error::new(format!(
+        "{name} failed ({}):\n{}",
+        output.status,
+        last_lines(all.trim(), 40)
+    )))
 }
 
 fn name_of(command: &Command) -> String {
-    Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
+    Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 pub fn last_lines(text: &str, count: usize) -> String {
@@ -45,11 +63,14 @@ pub struct Process {
 
 /// Every process that `ps` shows or, where there is none, `/proc`.
 pub fn all() -> Vec<Process> {
-    let listing = Command::new("ps").args(["-A", "-ww", "-o", "pid=,pgid=,stat=,command="]).output();
+    let listing = Command::new("ps")
+        .args(["-A", "-ww", "-o", "pid=,pgid=,stat=,command="])
+        .output();
     match listing {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).lines().filter_map(parse_ps).collect()
-        }
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(parse_ps)
+            .collect(),
         _ => from_proc(),
     }
 }
@@ -66,7 +87,11 @@ fn parse_ps(line: &str) -> Option<Process> {
     if field()?.starts_with('Z') {
         return None;
     }
-    Some(Process { pid, group, command: rest.to_owned() })
+    Some(Process {
+        pid,
+        group,
+        command: rest.to_owned(),
+    })
 }
 
 fn from_proc() -> Vec<Process> {
@@ -84,7 +109,11 @@ fn from_proc() -> Vec<Process> {
             let group = fields.nth(1)?.parse().ok()?;
             let command = std::fs::read(path.join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            (state != "Z").then_some(Process { pid, group, command })
+            (state != "Z").then_some(Process {
+                pid,
+                group,
+                command,
+            })
         })
         .collect()
 }
@@ -94,26 +123,40 @@ fn from_proc() -> Vec<Process> {
 /// The mark keeps a recycled number from ending somebody else's processes.
 pub fn of_group(group: u32, mark: &Path) -> Vec<Process> {
     let mark = mark.to_string_lossy();
-    all().into_iter().filter(|p| p.group == group && p.command.contains(&*mark)).collect()
+    all()
+        .into_iter()
+        .filter(|p| p.group == group && p.command.contains(&*mark))
+        .collect()
 }
 
-/// Asks the group to end, waits, then insists.
-pub fn end_group(group: u32, mark: &Path, patience: Duration) {
-    for (signal, patience) in [("TERM", patience), ("KILL", Duration::from_secs(5))] {
-        let left = of_group(group, mark);
+/// Asks what is left of the group to end, waits, then insists.
+pub fn end_group(group: u32, mark: &Path) {
+    for (name, patience) in [
+        ("TERM", Duration::from_secs(3)),
+        ("KILL", Duration::from_secs(3)),
+    ] {
+        let left: Vec<u32> = of_group(group, mark)
+            .iter()
+            .map(|process| process.pid)
+            .collect();
         if left.is_empty() {
             return;
         }
-        let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
-        let _ = Command::new("sh")
-            .args(["-c", &format!("kill -{signal} {}", pids.join(" "))])
-            .stderr(Stdio::null())
-            .status();
+        signal(name, &left);
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline && !of_group(group, mark).is_empty() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Signals processes, by id. One that is gone meanwhile is no failure.
+pub fn signal(name: &str, pids: &[u32]) {
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    let _ = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {}", pids.join(" "))])
+        .stderr(Stdio::null())
+        .status();
 }
 
 #[cfg(test)]
@@ -124,7 +167,11 @@ mod tests {
     fn a_line_of_ps_is_taken_apart() {
         assert_eq!(
             parse_ps("  412   400 Ssl  python /x/ministack --one  two"),
-            Some(Process { pid: 412, group: 400, command: "python /x/ministack --one  two".to_owned() })
+            Some(Process {
+                pid: 412,
+                group: 400,
+                command: "python /x/ministack --one  two".to_owned()
+            })
         );
     }
 

@@ -1,6 +1,7 @@
 //! Where things are in the project's own folder.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::{Context, Error, Result};
 
@@ -24,7 +25,9 @@ impl Project {
         start
             .ancestors()
             .find(|directory| directory.join("infra/xtask/Cargo.toml").is_file())
-            .map(|root| Self { root: root.to_owned() })
+            .map(|root| Self {
+                root: root.to_owned(),
+            })
             .context("this is not inside the project: no infra/xtask above the current directory")
     }
 
@@ -46,6 +49,36 @@ impl Project {
         self.root.join("infra/gateway/template.yaml")
     }
 
+    /// Cargo, as from a terminal.
+    pub fn cargo(&self) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(&self.root);
+        self.without_cargo_variables(&mut command);
+        command
+    }
+
+    /// Takes out what `cargo run` has put into this program's environment about
+    /// this program. Some build scripts look at it and would run again.
+    pub fn without_cargo_variables<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let about_this = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ];
+        for (name, _) in std::env::vars_os() {
+            if about_this
+                .iter()
+                .any(|start| name.to_string_lossy().starts_with(start))
+            {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
     /// The services, by name.
     pub fn services(&self) -> Result<Vec<Service>> {
         let folder = self.root.join("functions");
@@ -59,7 +92,11 @@ impl Project {
             if !template.is_file() {
                 return Err(Error::new(format!("{} is missing", template.display())));
             }
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             services.push(Service { name, template });
         }
         services.sort_by(|a, b| a.name.cmp(&b.name));

@@ -17,11 +17,20 @@ pub struct Tool {
 }
 
 /// Deploys, and brings boto3 for the calls this tool makes to AWS.
-pub const SAM: Tool = Tool { folder: "sam", pin: "aws-sam-cli==1.170.0" };
+pub const SAM: Tool = Tool {
+    folder: "sam",
+    pin: "aws-sam-cli==1.170.0",
+};
 /// The AWS emulator.
-pub const MINISTACK: Tool = Tool { folder: "ministack", pin: "ministack[full]==1.5.33" };
+pub const MINISTACK: Tool = Tool {
+    folder: "ministack",
+    pin: "ministack[full]==1.5.33",
+};
 /// Cross-compiles for AWS and watches sources; the local stack does without it.
-pub const CARGO_LAMBDA: Tool = Tool { folder: "cargo-lambda", pin: "cargo-lambda==1.9.2" };
+pub const CARGO_LAMBDA: Tool = Tool {
+    folder: "cargo-lambda",
+    pin: "cargo-lambda==1.9.2",
+};
 
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
@@ -58,7 +67,15 @@ impl Tool {
         })?;
         process::capture(
             Command::new(self.program(project, "python"))
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", self.pin])
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    self.pin,
+                ])
                 .env_remove("PYTHONPATH"),
         )
         .context(format!("installing {}", self.pin))?;
@@ -81,9 +98,16 @@ impl Tool {
 }
 
 /// A Python that is new enough, from `PATH`.
-fn find_python() -> Result<PathBuf> {
+pub fn find_python() -> Result<PathBuf> {
     let mut found = Vec::new();
-    for name in ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"] {
+    for name in [
+        "python3",
+        "python3.13",
+        "python3.12",
+        "python3.11",
+        "python3.10",
+        "python",
+    ] {
         let path = Path::new(name);
         let Ok(version) = process::capture(Command::new(path).arg("--version")) else {
             continue;
@@ -94,7 +118,11 @@ fn find_python() -> Result<PathBuf> {
         found.push(format!("{name} is {}", version.trim()));
     }
     let (major, minor) = OLDEST_PYTHON;
-    let found = if found.is_empty() { "there is none on PATH".to_owned() } else { found.join(", ") };
+    let found = if found.is_empty() {
+        "there is none on PATH".to_owned()
+    } else {
+        found.join(", ")
+    };
     Err(Error::new(format!(
         "Python {major}.{minor} or newer is needed for the AWS emulator and the SAM CLI, and {found}; \
          install python3 (with its venv module) and run this again"

@@ -19,7 +19,7 @@ async fn main() -> Result<(), shared_lambda::Error> {
         orders: OrderStore::new(aws.dynamodb(), env("ORDERS_TABLE")?),
         users: Users::new(rest::Client::new(
             &env("USERS_URL")?,
-            aws::connector(),
+            aws.connector(),
             policy,
         )),
         queues: aws.sqs(),

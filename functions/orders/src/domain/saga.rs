@@ -16,7 +16,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::order::{Draft, Failure, Order};
+use super::order::{Draft, Failure, Line, Order};
 use super::timeline::{Entry, What};
 use super::values::{Money, Quantity, Sku};
 
@@ -344,17 +344,15 @@ fn stock_reserved(
     timeout: StepTimeout,
     now: Timestamp,
 ) -> Decision {
-    let asked = order.lines.iter().map(|line| (&line.sku, line.quantity));
-    let given = lines.iter().map(|line| (&line.sku, line.quantity));
-    if !asked.eq(given) {
+    let Some(prices) = prices(order, lines) else {
         return contradiction(order, "other lines were reserved than were asked for");
-    }
+    };
     let Some(total) = total(lines) else {
         return contradiction(order, "the reserved lines do not add up to one amount");
     };
     order.advance(now, |next| {
-        for (line, reserved) in next.lines.iter_mut().zip(lines) {
-            line.unit_price = Some(reserved.unit_price);
+        for (line, price) in next.lines.iter_mut().zip(prices) {
+            line.unit_price = Some(price);
         }
         next.total = Some(total);
         next.note(now, What::StockReserved, Some(&format!("for {total}")));
@@ -368,6 +366,17 @@ fn stock_reserved(
             }
         }
     })
+}
+
+/// The price of each of the order's lines, where exactly those were reserved, in whatever order.
+fn prices(order: &Order, reserved: &[ReservedLine]) -> Option<Vec<Money>> {
+    // An order's skus are distinct, so as many lines that are all found are the same lines.
+    (reserved.len() == order.lines.len()).then_some(())?;
+    let price = |line: &Line| {
+        let given = reserved.iter().find(|given| given.sku == line.sku)?;
+        (given.quantity == line.quantity).then_some(given.unit_price)
+    };
+    order.lines.iter().map(price).collect()
 }
 
 /// The sum of the lines; nothing where they differ in currency or leave the range of amounts.

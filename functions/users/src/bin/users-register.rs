@@ -1,1 +1,13 @@
-fn main() {}
+//! POST /api/v1/users
+
+use shared_lambda::{aws, env, http};
+use users::handlers::register;
+use users::passwords::Salt;
+use users::store::UserStore;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared_lambda::Error> {
+    let aws = aws::Settings::from_env()?;
+    let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
+    http::run(|context, request| register::handle(&store, Salt::random(), context, request)).await
+}

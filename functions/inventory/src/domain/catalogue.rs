@@ -1,0 +1,155 @@
+//! Items and what describes them: SKU, name, price.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::is_readable;
+use super::stock::Levels;
+
+pub const MAX_SKU_CHARS: usize = 64;
+pub const MAX_NAME_CHARS: usize = 200;
+
+/// The highest price of one unit, in minor units.
+pub const MAX_AMOUNT: i64 = 100_000_000;
+
+/// What an item is known by, chosen by whoever creates it and never changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sku(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is not a SKU: 1 to {MAX_SKU_CHARS} letters, digits, dots, underscores or hyphens, beginning with a letter or digit"
+)]
+pub struct InvalidSku;
+
+impl Sku {
+    pub fn parse(text: &str) -> Result<Self, InvalidSku> {
+        let mut bytes = text.bytes();
+        let begins_well = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let goes_on_well =
+            bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if begins_well && goes_on_well && text.len() <= MAX_SKU_CHARS {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidSku)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sku {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an item is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemName(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a name: 1 to {MAX_NAME_CHARS} characters, not only blanks, no control characters")]
+pub struct InvalidName;
+
+impl ItemName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        if is_readable(text, MAX_NAME_CHARS) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The price of one unit, in minor units of its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceAmount(i64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a price in minor units: a whole number from 1 to {MAX_AMOUNT}")]
+pub struct InvalidAmount;
+
+impl PriceAmount {
+    pub fn parse(amount: i64) -> Result<Self, InvalidAmount> {
+        if (1..=MAX_AMOUNT).contains(&amount) {
+            Ok(Self(amount))
+        } else {
+            Err(InvalidAmount)
+        }
+    }
+
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+/// A currency's code (ISO 4217).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Currency(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a currency code: three capital letters, for example USD")]
+pub struct InvalidCurrency;
+
+impl Currency {
+    pub fn parse(text: &str) -> Result<Self, InvalidCurrency> {
+        if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidCurrency)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What one unit costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    pub amount: PriceAmount,
+    pub currency: Currency,
+}
+
+/// One entry of the catalogue with its stock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub sku: Sku,
+    pub name: ItemName,
+    pub price: Price,
+    pub levels: Levels,
+    pub created_at: Timestamp,
+    /// When an administrator last changed it; orders holding its units do not count.
+    pub updated_at: Timestamp,
+}
+
+/// What an administrator changes about an item: at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemChange {
+    name: Option<ItemName>,
+    price: Option<Price>,
+}
+
+impl ItemChange {
+    /// Nothing where nothing is to change.
+    pub fn new(name: Option<ItemName>, price: Option<Price>) -> Option<Self> {
+        (name.is_some() || price.is_some()).then_some(Self { name, price })
+    }
+
+    pub fn name(&self) -> Option<&ItemName> {
+        self.name.as_ref()
+    }
+
+    pub fn price(&self) -> Option<&Price> {
+        self.price.as_ref()
+    }
+}

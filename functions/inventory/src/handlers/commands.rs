@@ -1,0 +1,90 @@
+//! The queue: `ReserveStock` and `ReleaseStock`, each carried out once however often it comes.
+//!
+//! Both run the same loop: read the order's record, decide, write under the condition that nothing
+//! the decision was based on has changed; overtaken, begin again. The record is written in the
+//! effect's own transaction, so there is no moment at which only one of them is there.
+
+use shared_lambda::Context;
+use shared_lambda::envelope::{Envelope, Payload};
+use shared_lambda::sqs::{Failure, Outgoing};
+use shared_lambda::table::TableError;
+use uuid::Uuid;
+
+use crate::contention::Tries;
+use crate::domain::{OnRelease, OnReserve, Outcome, WantedLines, decide, on_release, on_reserve};
+use crate::messages::{ReleaseStock, ReserveStock, StockRefused, StockReleased, StockReserved};
+use crate::store::{InventoryStore, Read, Written};
+
+/// Carries out one command and gives the reply it owes to orders.
+pub async fn handle(
+    store: &InventoryStore,
+    replies_queue_url: &str,
+    context: Context,
+    command: Envelope,
+) -> Result<Vec<Outgoing>, Failure> {
+    let order_id = command.order_id;
+    let reply = match command.kind.as_str() {
+        ReserveStock::TYPE => {
+            let wanted = command.open::<ReserveStock>()?.wanted()?;
+            match reserve(store, &context, order_id, &wanted).await? {
+                Outcome::Reserved(lines) => {
+                    let reply = StockReserved::from(lines);
+                    Outgoing::new(replies_queue_url, order_id, &reply, &context)
+                }
+                Outcome::Refused(refusal) => {
+                    let reply = StockRefused::from(refusal);
+                    Outgoing::new(replies_queue_url, order_id, &reply, &context)
+                }
+            }
+        }
+        ReleaseStock::TYPE => {
+            let ReleaseStock {} = command.open()?;
+            release(store, &context, order_id).await?;
+            Outgoing::new(replies_queue_url, order_id, &StockReleased {}, &context)
+        }
+        _ => return Err(command.unknown()),
+    };
+    Ok(vec![reply])
+}
+
+async fn reserve(
+    store: &InventoryStore,
+    context: &Context,
+    order_id: Uuid,
+    wanted: &WantedLines,
+) -> Result<Outcome, TableError> {
+    let skus = wanted.skus();
+    let mut tries = Tries::new(context.fresh_id);
+    while tries.next().await {
+        if let OnReserve::Replay(outcome) = on_reserve(store.reservation(order_id).await?) {
+            return Ok(outcome);
+        }
+        let items = store.items(&skus, Read::Current, context.fresh_id).await?;
+        let outcome = decide(wanted, &items);
+        match store.reserve(order_id, &outcome, context.now).await? {
+            Written::Done => return Ok(outcome),
+            Written::Overtaken | Written::Contended => {}
+        }
+    }
+    Err(TableError::contended("reserve stock"))
+}
+
+async fn release(
+    store: &InventoryStore,
+    context: &Context,
+    order_id: Uuid,
+) -> Result<(), TableError> {
+    let mut tries = Tries::new(context.fresh_id);
+    while tries.next().await {
+        let written = match on_release(store.reservation(order_id).await?) {
+            OnRelease::GiveBack(lines) => store.release(order_id, &lines, context.now).await?,
+            OnRelease::Forestall => store.forestall(order_id, context.now).await?,
+            OnRelease::Nothing => Written::Done,
+        };
+        match written {
+            Written::Done => return Ok(()),
+            Written::Overtaken | Written::Contended => {}
+        }
+    }
+    Err(TableError::contended("release stock"))
+}

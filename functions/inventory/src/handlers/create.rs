@@ -1,0 +1,60 @@
+//! `POST /api/v1/items`: a new item in the catalogue, for administrators.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use shared_auth::Caller;
+use shared_lambda::Context;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
+
+use super::{Fields, ItemBody, MoneyBody, Viewer, admin_only};
+use crate::domain::{InitialStock, Item, ItemName, Levels, Sku};
+use crate::store::{Created, InventoryStore};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    sku: String,
+    name: String,
+    price: MoneyBody,
+    stock: i64,
+}
+
+pub async fn handle(
+    store: &InventoryStore,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    admin_only(&caller)?;
+    let item = request.json::<CreateBody>()?.parse(context.now)?;
+    match store.create(&item, context.fresh_id).await? {
+        Created::Done => Ok(Response::json(201, &ItemBody::new(&item, Viewer::Admin))
+            .with_header("location", format!("/api/v1/items/{}", item.sku))),
+        Created::Taken => Err(Problem::conflict(
+            "sku-taken",
+            format!("there is an item {} already", item.sku),
+        )),
+    }
+}
+
+impl CreateBody {
+    fn parse(&self, now: Timestamp) -> Result<Item, Problem> {
+        let mut fields = Fields::default();
+        let sku = fields.take("/sku", Sku::parse(&self.sku));
+        let name = fields.take("/name", ItemName::parse(&self.name));
+        let price = self.price.parse(&mut fields);
+        let stock = fields.take("/stock", InitialStock::parse(self.stock));
+        match (sku, name, price, stock) {
+            (Some(sku), Some(name), Some(price), Some(stock)) => Ok(Item {
+                sku,
+                name,
+                price,
+                levels: Levels::initial(stock),
+                created_at: now,
+                updated_at: now,
+            }),
+            _ => Err(fields.into_problem()),
+        }
+    }
+}

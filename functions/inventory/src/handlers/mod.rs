@@ -1,0 +1,157 @@
+//! The service's functions, one module each, and what its endpoints share: the item as clients see
+//! it, who counts as an administrator, and which status an outcome has.
+
+pub mod adjust;
+pub mod commands;
+pub mod create;
+pub mod get;
+pub mod list;
+pub mod update;
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use shared_auth::{Caller, Verifier};
+use shared_lambda::Context;
+use shared_lambda::http::{Request, authenticate};
+use shared_lambda::problem::{FieldError, Problem};
+
+use crate::domain::{Currency, Item, Price, PriceAmount, Sku};
+
+/// Money as clients send and receive it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MoneyBody {
+    amount: i64,
+    currency: String,
+}
+
+impl MoneyBody {
+    fn new(price: &Price) -> Self {
+        Self {
+            amount: price.amount.get(),
+            currency: price.currency.as_str().to_owned(),
+        }
+    }
+
+    /// The price it says, with what is wrong about it under `/price`.
+    fn parse(&self, fields: &mut Fields) -> Option<Price> {
+        let amount = fields.take("/price/amount", PriceAmount::parse(self.amount));
+        let currency = fields.take("/price/currency", Currency::parse(&self.currency));
+        Some(Price {
+            amount: amount?,
+            currency: currency?,
+        })
+    }
+}
+
+/// An item as clients see it.
+#[derive(Serialize)]
+struct ItemBody<'a> {
+    sku: &'a str,
+    name: &'a str,
+    price: MoneyBody,
+    available: i64,
+    /// Administrators only, and so is `held`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stocked: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<i64>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl<'a> ItemBody<'a> {
+    fn new(item: &'a Item, viewer: Viewer) -> Self {
+        let for_admins = |units| (viewer == Viewer::Admin).then_some(units);
+        Self {
+            sku: item.sku.as_str(),
+            name: item.name.as_str(),
+            price: MoneyBody::new(&item.price),
+            available: item.levels.available,
+            stocked: for_admins(item.levels.stocked),
+            held: for_admins(item.levels.held),
+            created_at: format!("{:.3}", item.created_at),
+            updated_at: format!("{:.3}", item.updated_at),
+        }
+    }
+}
+
+/// Whom an item is shown to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Viewer {
+    Anybody,
+    Admin,
+}
+
+impl Viewer {
+    /// Of a public endpoint. No token is needed, but one that is sent must be good: a client whose
+    /// token has expired hears so instead of quietly seeing less.
+    fn of(verifier: &Verifier, context: &Context, request: &Request) -> Result<Self, Problem> {
+        if request.header("authorization").is_none() {
+            return Ok(Self::Anybody);
+        }
+        let caller = authenticate(verifier, request, context.now)?;
+        Ok(if caller.is_admin() {
+            Self::Admin
+        } else {
+            Self::Anybody
+        })
+    }
+}
+
+fn admin_only(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_admin() {
+        Ok(())
+    } else {
+        Err(Problem::forbidden(
+            "admin-only",
+            "the catalogue and its stock are managed by administrators",
+        ))
+    }
+}
+
+fn sku_of(request: &Request) -> Result<Sku, Problem> {
+    Sku::parse(request.path_parameter("sku"))
+        .map_err(|error| Problem::invalid_field("sku", error.to_string()))
+}
+
+fn no_such_item(sku: &Sku) -> Problem {
+    Problem::not_found(format!("there is no item {sku}"))
+}
+
+/// Collects everything that is wrong with a body, so that a client hears it all at once.
+#[derive(Default)]
+struct Fields(Vec<FieldError>);
+
+impl Fields {
+    fn take<T>(&mut self, pointer: &str, parsed: Result<T, impl Display>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0.push(FieldError::new(pointer, error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn into_problem(self) -> Problem {
+        Problem::invalid(self.0)
+    }
+
+    /// Nothing, or what is wrong.
+    fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.into_problem())
+        }
+    }
+}
+
+/// A field that may be left out but not be null: null would look like a change and make none.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,56 @@
+//! `PATCH /api/v1/items/{sku}`: another name or price, for administrators.
+//!
+//! What is reserved already keeps its price: it was recorded with the reservation.
+
+use serde::Deserialize;
+use shared_auth::Caller;
+use shared_lambda::Context;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
+
+use super::{Fields, ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
+use crate::domain::{ItemChange, ItemName};
+use crate::store::InventoryStore;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdateBody {
+    #[serde(default, deserialize_with = "not_null")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
+    price: Option<MoneyBody>,
+}
+
+pub async fn handle(
+    store: &InventoryStore,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    admin_only(&caller)?;
+    let sku = sku_of(&request)?;
+    let change = request.json::<UpdateBody>()?.parse()?;
+    let item = store
+        .change(&sku, &change, context.now, context.fresh_id)
+        .await?
+        .ok_or_else(|| no_such_item(&sku))?;
+    Ok(Response::json(200, &ItemBody::new(&item, Viewer::Admin)))
+}
+
+impl UpdateBody {
+    fn parse(&self) -> Result<ItemChange, Problem> {
+        let mut fields = Fields::default();
+        let name = self
+            .name
+            .as_deref()
+            .and_then(|name| fields.take("/name", ItemName::parse(name)));
+        let price = self
+            .price
+            .as_ref()
+            .and_then(|price| price.parse(&mut fields));
+        fields.finish()?;
+        ItemChange::new(name, price).ok_or_else(|| {
+            Problem::invalid_field("", "there is nothing to change; send a name or a price")
+        })
+    }
+}

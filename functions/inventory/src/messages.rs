@@ -1,0 +1,130 @@
+//! What the inventory queue takes and what goes back to orders, as it is on the wire.
+//!
+//! The contracts are in `contracts/`. Fields that are not known here are left alone: a sender may
+//! be newer.
+
+use serde::{Deserialize, Serialize};
+use shared_lambda::envelope::Payload;
+use shared_lambda::sqs::Failure;
+
+use crate::domain::{Price, Quantity, Refusal, ReservedLine, Sku, WantedLine, WantedLines};
+
+/// Command: hold these units for the order, at today's prices.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReserveStock {
+    pub lines: Vec<Line>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub sku: String,
+    pub quantity: i64,
+}
+
+impl Payload for ReserveStock {
+    const TYPE: &'static str = "ReserveStock";
+}
+
+impl ReserveStock {
+    /// What it asks for. Orders checks its lines when an order is placed, so a command that is not
+    /// well formed is a defect for a person to look at, never an answer to a customer.
+    pub fn wanted(&self) -> Result<WantedLines, Failure> {
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for (index, line) in self.lines.iter().enumerate() {
+            let sku = Sku::parse(&line.sku)
+                .map_err(|error| defect(format!("/data/lines/{index}/sku {error}")))?;
+            let quantity = Quantity::parse(line.quantity)
+                .map_err(|error| defect(format!("/data/lines/{index}/quantity {error}")))?;
+            lines.push(WantedLine { sku, quantity });
+        }
+        WantedLines::new(lines).map_err(|error| defect(format!("/data/lines {error}")))
+    }
+}
+
+fn defect(detail: String) -> Failure {
+    Failure::unprocessable(format!("in {}, {detail}", ReserveStock::TYPE))
+}
+
+/// Command: hold nothing for the order, now and from now on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReleaseStock {}
+
+impl Payload for ReleaseStock {
+    const TYPE: &'static str = "ReleaseStock";
+}
+
+/// Reply: the units are held, at these prices.
+#[derive(Debug, Serialize)]
+pub struct StockReserved {
+    lines: Vec<PricedLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct PricedLine {
+    sku: String,
+    quantity: i64,
+    unit_price: Money,
+}
+
+#[derive(Debug, Serialize)]
+struct Money {
+    amount: i64,
+    currency: String,
+}
+
+impl Payload for StockReserved {
+    const TYPE: &'static str = "StockReserved";
+}
+
+impl From<Vec<ReservedLine>> for StockReserved {
+    fn from(lines: Vec<ReservedLine>) -> Self {
+        let lines = lines.into_iter().map(|line| PricedLine {
+            sku: line.sku.as_str().to_owned(),
+            quantity: line.quantity.get(),
+            unit_price: line.unit_price.into(),
+        });
+        Self {
+            lines: lines.collect(),
+        }
+    }
+}
+
+impl From<Price> for Money {
+    fn from(price: Price) -> Self {
+        Self {
+            amount: price.amount.get(),
+            currency: price.currency.as_str().to_owned(),
+        }
+    }
+}
+
+/// Reply: nothing is held, and why.
+#[derive(Debug, Serialize)]
+pub struct StockRefused {
+    code: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sku: Option<String>,
+}
+
+impl Payload for StockRefused {
+    const TYPE: &'static str = "StockRefused";
+}
+
+impl From<Refusal> for StockRefused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code.as_str(),
+            detail: refusal.detail,
+            sku: refusal.sku.map(|sku| sku.as_str().to_owned()),
+        }
+    }
+}
+
+/// Reply: nothing is held any more.
+#[derive(Debug, Serialize)]
+pub struct StockReleased {}
+
+impl Payload for StockReleased {
+    const TYPE: &'static str = "StockReleased";
+}

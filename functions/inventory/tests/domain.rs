@@ -1,0 +1,275 @@
+//! The values, the decision, and the reservation's whole transition table.
+
+use expect_test::expect;
+use inventory::domain::*;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+fn sku(text: &str) -> Sku {
+    Sku::parse(text).unwrap()
+}
+
+fn item(text: &str, amount: i64, currency: &str, available: i64) -> Item {
+    Item {
+        sku: sku(text),
+        name: ItemName::parse("An item").unwrap(),
+        price: Price {
+            amount: PriceAmount::parse(amount).unwrap(),
+            currency: Currency::parse(currency).unwrap(),
+        },
+        levels: Levels::initial(InitialStock::parse(available).unwrap()),
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn wanted(lines: &[(&str, i64)]) -> WantedLines {
+    WantedLines::new(
+        lines
+            .iter()
+            .map(|(sku, quantity)| line(sku, *quantity))
+            .collect(),
+    )
+    .unwrap()
+}
+
+fn line(text: &str, quantity: i64) -> WantedLine {
+    WantedLine {
+        sku: sku(text),
+        quantity: Quantity::parse(quantity).unwrap(),
+    }
+}
+
+fn refused(outcome: Outcome) -> Refusal {
+    match outcome {
+        Outcome::Refused(refusal) => refusal,
+        Outcome::Reserved(lines) => panic!("reserved {lines:?}"),
+    }
+}
+
+#[test]
+fn every_state_has_a_deliberate_answer_to_every_command() {
+    let held = vec![ReservedLine {
+        sku: sku("A"),
+        quantity: Quantity::parse(2).unwrap(),
+        unit_price: item("A", 100, "USD", 9).price,
+    }];
+    let refusal = refused(decide(&wanted(&[("A", 1)]), &[]));
+    let states = [
+        ("(none)", None),
+        ("RESERVED", Some(Reservation::Reserved(held))),
+        ("REFUSED", Some(Reservation::Refused(refusal))),
+        ("RELEASED", Some(Reservation::Released)),
+    ];
+    let mut table = String::new();
+    for (name, state) in states {
+        let on_reserve = match on_reserve(state.clone()) {
+            OnReserve::Decide => "decide and record".to_owned(),
+            OnReserve::Replay(Outcome::Reserved(lines)) => {
+                format!("reply StockReserved with the {} line recorded", lines.len())
+            }
+            OnReserve::Replay(Outcome::Refused(refusal)) => {
+                format!("reply StockRefused {}", refusal.code.as_str())
+            }
+        };
+        let on_release = match on_release(state) {
+            OnRelease::GiveBack(lines) => {
+                format!("give back the {} line, RELEASED", lines.len())
+            }
+            OnRelease::Forestall => "record RELEASED".to_owned(),
+            OnRelease::Nothing => "nothing".to_owned(),
+        };
+        table.push_str(&format!("{name:8} ReserveStock  {on_reserve}\n"));
+        table.push_str(&format!(
+            "{name:8} ReleaseStock  {on_release}, reply StockReleased\n"
+        ));
+    }
+    expect![[r#"
+        (none)   ReserveStock  decide and record
+        (none)   ReleaseStock  record RELEASED, reply StockReleased
+        RESERVED ReserveStock  reply StockReserved with the 1 line recorded
+        RESERVED ReleaseStock  give back the 1 line, RELEASED, reply StockReleased
+        REFUSED  ReserveStock  reply StockRefused unknown_item
+        REFUSED  ReleaseStock  nothing, reply StockReleased
+        RELEASED ReserveStock  reply StockRefused released
+        RELEASED ReleaseStock  nothing, reply StockReleased
+    "#]]
+    .assert_eq(&table);
+}
+
+#[test]
+fn everything_wanted_is_reserved_in_the_orders_own_sequence_at_the_items_prices() {
+    let items = [item("A", 100, "USD", 5), item("B", 250, "USD", 1)];
+    let Outcome::Reserved(lines) = decide(&wanted(&[("B", 1), ("A", 5)]), &items) else {
+        panic!("all of it is there");
+    };
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (
+                line.sku.as_str(),
+                line.quantity.get(),
+                line.unit_price.amount.get(),
+            )
+        })
+        .collect();
+    assert_eq!(lines, [("B", 1, 250), ("A", 5, 100)]);
+}
+
+#[test]
+fn an_unknown_item_refuses_the_whole_order_and_is_named() {
+    let refusal = refused(decide(
+        &wanted(&[("A", 1), ("NOPE", 1)]),
+        &[item("A", 1, "USD", 9)],
+    ));
+    assert_eq!(refusal.code, RefusalCode::UnknownItem);
+    assert_eq!(refusal.sku, Some(sku("NOPE")));
+    assert_eq!(refusal.detail, "there is no item NOPE");
+}
+
+#[test]
+fn items_of_two_currencies_refuse_the_whole_order() {
+    let items = [item("A", 1, "USD", 9), item("B", 1, "EUR", 0)];
+    let refusal = refused(decide(&wanted(&[("A", 1), ("B", 1)]), &items));
+    assert_eq!(refusal.code, RefusalCode::MixedCurrency);
+    assert_eq!(refusal.sku, None);
+    assert_eq!(
+        refusal.detail,
+        "one order is paid in one currency, and these items are priced in EUR and USD"
+    );
+}
+
+#[test]
+fn one_unit_too_few_refuses_the_whole_order_instead_of_giving_what_is_there() {
+    let items = [item("A", 1, "USD", 9), item("B", 1, "USD", 2)];
+    let refusal = refused(decide(&wanted(&[("A", 1), ("B", 3)]), &items));
+    assert_eq!(refusal.code, RefusalCode::OutOfStock);
+    assert_eq!(refusal.sku, Some(sku("B")));
+    assert_eq!(refusal.detail, "3 of B wanted, 2 available");
+}
+
+#[test]
+fn the_last_unit_can_be_had() {
+    let outcome = decide(&wanted(&[("A", 1)]), &[item("A", 1, "USD", 1)]);
+    assert!(matches!(outcome, Outcome::Reserved(_)));
+}
+
+#[test]
+fn lines_are_one_to_fifty_and_no_sku_twice() {
+    assert_eq!(WantedLines::new(vec![]), Err(InvalidLines::Empty));
+    let many = |count: usize| (0..count).map(|n| line(&format!("S{n}"), 1)).collect();
+    assert!(WantedLines::new(many(50)).is_ok());
+    assert_eq!(WantedLines::new(many(51)), Err(InvalidLines::TooMany(51)));
+    assert_eq!(
+        WantedLines::new(vec![line("A", 1), line("B", 1), line("A", 2)]),
+        Err(InvalidLines::Duplicate(sku("A")))
+    );
+}
+
+#[test]
+fn a_sku_begins_with_a_letter_or_digit_and_has_at_most_64_plain_characters() {
+    let longest = "x".repeat(64);
+    for good in ["A", "7", "mug-01", "a.b_c-D", longest.as_str()] {
+        assert_eq!(Sku::parse(good).unwrap().as_str(), good);
+    }
+    let too_long = "x".repeat(65);
+    for bad in [
+        "",
+        "-a",
+        ".a",
+        "_a",
+        "a b",
+        "a#b",
+        "a/b",
+        "Ä",
+        "aé",
+        "a\n",
+        too_long.as_str(),
+    ] {
+        assert_eq!(Sku::parse(bad), Err(InvalidSku), "{bad:?}");
+    }
+}
+
+#[test]
+fn numbers_keep_to_their_limits() {
+    assert!(PriceAmount::parse(1).is_ok() && PriceAmount::parse(MAX_AMOUNT).is_ok());
+    assert!(Quantity::parse(1).is_ok() && Quantity::parse(MAX_QUANTITY).is_ok());
+    assert!(InitialStock::parse(0).is_ok() && InitialStock::parse(MAX_INITIAL_STOCK).is_ok());
+    assert!(Delta::parse(-MAX_DELTA).is_ok() && Delta::parse(MAX_DELTA).is_ok());
+    for bad in [i64::MIN, -1, 0, MAX_AMOUNT + 1, i64::MAX] {
+        assert!(PriceAmount::parse(bad).is_err(), "{bad}");
+    }
+    for bad in [i64::MIN, -1, 0, MAX_QUANTITY + 1, i64::MAX] {
+        assert!(Quantity::parse(bad).is_err(), "{bad}");
+    }
+    for bad in [i64::MIN, -1, MAX_INITIAL_STOCK + 1, i64::MAX] {
+        assert!(InitialStock::parse(bad).is_err(), "{bad}");
+    }
+    for bad in [i64::MIN, -MAX_DELTA - 1, 0, MAX_DELTA + 1, i64::MAX] {
+        assert!(Delta::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_adjustment_that_adds_takes_nothing() {
+    assert_eq!(Delta::parse(5).unwrap().takes(), 0);
+    assert_eq!(Delta::parse(-5).unwrap().takes(), 5);
+}
+
+#[test]
+fn currencies_are_three_capital_letters() {
+    assert_eq!(Currency::parse("USD").unwrap().as_str(), "USD");
+    for bad in ["", "usd", "US", "USDX", "U$D", "ÜSD"] {
+        assert!(Currency::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn names_and_reasons_are_readable_and_count_characters_not_bytes() {
+    assert!(ItemName::parse(&"ü".repeat(200)).is_ok());
+    assert!(Reason::parse(&"ü".repeat(200)).is_ok());
+    for bad in ["", "   ", "a\u{7}b", "two\nlines", &"ü".repeat(201)] {
+        assert!(ItemName::parse(bad).is_err(), "{bad:?}");
+        assert!(Reason::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_refusals_code_can_be_read_back() {
+    for code in RefusalCode::ALL {
+        assert_eq!(RefusalCode::parse(code.as_str()), Some(code));
+    }
+    assert_eq!(RefusalCode::parse("because"), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// All or nothing, and never more than there is.
+    #[test]
+    fn a_decision_reserves_exactly_what_is_wanted_or_nothing(
+        available in prop::collection::vec(0i64..6, 4),
+        quantities in prop::collection::vec(1i64..6, 1..6),
+    ) {
+        let name = |n: usize| format!("S{n}");
+        let items: Vec<Item> = available
+            .iter()
+            .enumerate()
+            .map(|(n, units)| item(&name(n), 10, "USD", *units))
+            .collect();
+        let lines: Vec<WantedLine> =
+            quantities.iter().enumerate().map(|(n, q)| line(&name(n), *q)).collect();
+        let possible = lines.len() <= items.len()
+            && quantities.iter().zip(&available).all(|(wanted, there)| wanted <= there);
+        match decide(&WantedLines::new(lines.clone()).unwrap(), &items) {
+            Outcome::Refused(_) => prop_assert!(!possible),
+            Outcome::Reserved(held) => {
+                prop_assert!(possible);
+                prop_assert_eq!(held.len(), lines.len());
+                for (held, line) in held.iter().zip(&lines) {
+                    prop_assert_eq!((&held.sku, held.quantity), (&line.sku, line.quantity));
+                }
+            }
+        }
+    }
+}

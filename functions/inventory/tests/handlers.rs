@@ -1,0 +1,757 @@
+//! The endpoints: what they answer, to whom, and what they say about bad input.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use shared_lambda::http::Request;
+use test_support::Fault;
+
+use crate::world::{Answer, NOON, World, id};
+
+fn mug() -> Value {
+    json!({"sku": "MUG-01", "name": "Enamel mug",
+           "price": {"amount": 1250, "currency": "USD"}, "stock": 5})
+}
+
+fn mug_as_anybody_sees_it() -> Value {
+    json!({"sku": "MUG-01", "name": "Enamel mug",
+           "price": {"amount": 1250, "currency": "USD"}, "available": 5,
+           "created_at": NOON, "updated_at": NOON})
+}
+
+fn mug_as_admins_see_it() -> Value {
+    let mut mug = mug_as_anybody_sees_it();
+    mug["stocked"] = json!(5);
+    mug["held"] = json!(0);
+    mug
+}
+
+/// A world with one mug in it.
+async fn shop() -> World {
+    let world = World::new().await;
+    let created = world
+        .create(world.as_admin().with_body(mug().to_string()))
+        .await;
+    assert_eq!(created.status, 201);
+    world
+}
+
+fn of(sku: &str) -> Request {
+    Request::new().with_path_parameter("sku", sku)
+}
+
+async fn patch(world: &World, sku: &str, body: &Value) -> Answer {
+    let request = world.as_admin().with_path_parameter("sku", sku);
+    world.update(request.with_body(body.to_string())).await
+}
+
+async fn adjust(world: &World, sku: &str, body: &Value, key: Option<&str>) -> Answer {
+    let mut request = world.as_admin().with_path_parameter("sku", sku);
+    if let Some(key) = key {
+        request = request.with_header("Idempotency-Key", key);
+    }
+    world.adjust(request.with_body(body.to_string())).await
+}
+
+fn problem(status: u16, slug: &str, fields: &[&str]) -> (u16, String, Vec<String>) {
+    let fields = fields.iter().map(|field| (*field).to_owned());
+    (status, slug.to_owned(), fields.collect())
+}
+
+#[tokio::test]
+async fn a_new_item_is_answered_with_its_place_and_everything_about_it() {
+    let world = World::new().await;
+    let created = world
+        .create(world.as_admin().with_body(mug().to_string()))
+        .await;
+    assert_eq!(created.status, 201);
+    assert_eq!(created.header("location"), Some("/api/v1/items/MUG-01"));
+    assert_eq!(created.body, mug_as_admins_see_it());
+    world.check_books(5);
+}
+
+#[tokio::test]
+async fn an_item_may_be_created_without_stock() {
+    let world = World::new().await;
+    let mut body = mug();
+    body["stock"] = json!(0);
+    let created = world
+        .create(world.as_admin().with_body(body.to_string()))
+        .await;
+    assert_eq!(
+        (created.status, &created.body["available"]),
+        (201, &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn a_taken_sku_is_a_conflict_and_the_item_stays() {
+    let world = shop().await;
+    let before = world.dump();
+    let mut body = mug();
+    body["name"] = json!("Another mug");
+    let created = world
+        .create(world.as_admin().with_body(body.to_string()))
+        .await;
+    assert_eq!(created.problem(), problem(409, "sku-taken", &[]));
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn of_forty_items_of_one_sku_created_at_once_one_comes_to_be() {
+    let world = World::new().await;
+    world.aws.interleave(7);
+    let body = mug().to_string();
+    let created = (0..40).map(|_| world.create(world.as_admin().with_body(body.clone())));
+    let created = join_all(created).await;
+    let count = |status| {
+        created
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!((count(201), count(409)), (1, 39));
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_the_table_does_not_make_a_new_item_a_taken_one() {
+    let world = World::with_attempts(2).await;
+    world.aws.fault_on("dynamodb:PutItem", Fault::AfterEffect);
+    let created = world
+        .create(world.as_admin().with_body(mug().to_string()))
+        .await;
+    assert_eq!((created.status, world.aws.fired()), (201, 1));
+    assert_eq!(created.body, mug_as_admins_see_it());
+}
+
+#[tokio::test]
+async fn anybody_sees_what_is_available_and_admins_also_what_is_stocked_and_held() {
+    let world = shop().await;
+    world.reserve(9, &[("MUG-01", 2)]).await;
+    let mut public = mug_as_anybody_sees_it();
+    public["available"] = json!(3);
+    let mut managed = public.clone();
+    managed["stocked"] = json!(5);
+    managed["held"] = json!(2);
+    let customer = world.customer();
+    let admin = world.admin();
+    for (token, expected) in [
+        (None, &public),
+        (Some(customer), &public),
+        (Some(admin), &managed),
+    ] {
+        let with_token = |request: Request| match &token {
+            None => request,
+            Some(token) => request.with_header("authorization", token.clone()),
+        };
+        let one = world.get(with_token(of("MUG-01"))).await;
+        assert_eq!((one.status, &one.body), (200, expected));
+        let all = world.list(with_token(Request::new())).await;
+        assert_eq!(all.status, 200);
+        assert_eq!(all.body, json!({"items": [expected], "next_cursor": null}));
+    }
+}
+
+#[tokio::test]
+async fn a_bad_token_is_refused_even_where_none_is_needed() {
+    let world = shop().await;
+    let expired = world.admin();
+    world.advance(15 * 60);
+    for token in [expired.as_str(), "Bearer nonsense", "Basic dTpw", ""] {
+        let one = world
+            .get(of("MUG-01").with_header("authorization", token))
+            .await;
+        assert_eq!(one.problem(), problem(401, "unauthorized", &[]), "{token}");
+        assert!(one.header("www-authenticate").is_some());
+        let all = world
+            .list(Request::new().with_header("authorization", token))
+            .await;
+        assert_eq!(all.problem(), problem(401, "unauthorized", &[]), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn managing_is_for_admins_and_says_so_before_it_looks_at_anything() {
+    let world = shop().await;
+    let before = world.dump();
+    let anybody = || of("NOPE").with_body("not json");
+    let customer = || anybody().with_header("authorization", world.customer());
+    for answer in [
+        world.create(anybody()).await,
+        world.update(anybody()).await,
+        world.adjust(anybody()).await,
+    ] {
+        assert_eq!(answer.problem(), problem(401, "unauthorized", &[]));
+    }
+    for answer in [
+        world.create(customer()).await,
+        world.update(customer()).await,
+        world.adjust(customer()).await,
+    ] {
+        assert_eq!(answer.problem(), problem(403, "admin-only", &[]));
+    }
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn an_item_that_does_not_exist_is_not_found() {
+    let world = shop().await;
+    let gone = problem(404, "not-found", &[]);
+    assert_eq!(world.get(of("NOPE")).await.problem(), gone);
+    assert_eq!(
+        patch(&world, "NOPE", &json!({"name": "x"})).await.problem(),
+        gone
+    );
+    let body = json!({"delta": 1, "reason": "found"});
+    assert_eq!(adjust(&world, "NOPE", &body, None).await.problem(), gone);
+    assert_eq!(
+        adjust(&world, "NOPE", &body, Some("k")).await.problem(),
+        gone
+    );
+}
+
+#[tokio::test]
+async fn a_sku_in_the_path_that_is_none_is_named() {
+    let world = shop().await;
+    let wrong = problem(400, "invalid-request", &["sku"]);
+    assert_eq!(world.get(of("no spaces")).await.problem(), wrong);
+    assert_eq!(
+        patch(&world, "a#b", &json!({"name": "x"})).await.problem(),
+        wrong
+    );
+    let body = json!({"delta": 1, "reason": "found"});
+    assert_eq!(adjust(&world, "", &body, None).await.problem(), wrong);
+}
+
+#[tokio::test]
+async fn a_change_changes_what_it_names_and_nothing_else() {
+    let world = shop().await;
+    let mut expected = mug_as_admins_see_it();
+    let changes = [
+        json!({"name": "Steel mug"}),
+        json!({"price": {"amount": 1300, "currency": "EUR"}}),
+        json!({"name": "Tin mug", "price": {"amount": 1, "currency": "USD"}}),
+    ];
+    for change in changes {
+        world.advance(1);
+        let changed = patch(&world, "MUG-01", &change).await;
+        for (field, value) in change.as_object().unwrap() {
+            expected[field] = value.clone();
+        }
+        expected["updated_at"] = json!(format!("{:.3}", world.context().now));
+        assert_eq!((changed.status, &changed.body), (200, &expected));
+    }
+    assert_eq!(
+        world
+            .get(world.as_admin().with_path_parameter("sku", "MUG-01"))
+            .await
+            .body,
+        expected
+    );
+}
+
+#[tokio::test]
+async fn a_change_waits_for_the_transactions_of_orders() {
+    let world = shop().await;
+    for _ in 0..3 {
+        world
+            .aws
+            .fault_on("dynamodb:UpdateItem", Fault::TransactionConflict);
+    }
+    let changed = patch(&world, "MUG-01", &json!({"name": "Steel mug"})).await;
+    assert_eq!((changed.status, world.aws.fired()), (200, 3));
+    for _ in 0..8 {
+        world
+            .aws
+            .fault_on("dynamodb:UpdateItem", Fault::TransactionConflict);
+    }
+    let changed = patch(&world, "MUG-01", &json!({"name": "Tin mug"})).await;
+    assert_eq!(changed.problem(), problem(503, "unavailable", &[]));
+}
+
+#[tokio::test]
+async fn an_adjustment_moves_the_stock_and_is_kept() {
+    let world = shop().await;
+    world.advance(5);
+    let found = adjust(
+        &world,
+        "MUG-01",
+        &json!({"delta": 3, "reason": "Found"}),
+        None,
+    )
+    .await;
+    assert_eq!(found.status, 201);
+    let adjustment = found.body["id"].clone();
+    let at = "2026-11-23T12:00:05.000Z";
+    assert_eq!(
+        found.body,
+        json!({"id": adjustment, "sku": "MUG-01", "delta": 3, "reason": "Found", "created_at": at})
+    );
+    let lost = adjust(
+        &world,
+        "MUG-01",
+        &json!({"delta": -8, "reason": "Lost"}),
+        None,
+    )
+    .await;
+    assert_eq!(lost.status, 201);
+    assert_eq!(world.levels("MUG-01"), (0, 0, 0));
+    world.check_books(5);
+    let row = world
+        .dump()
+        .into_iter()
+        .find(|row| row["id"] == adjustment)
+        .unwrap();
+    assert_eq!(
+        row,
+        json!({"pk": "ITEM#MUG-01", "sk": format!("ADJUSTMENT#{}", adjustment.as_str().unwrap()),
+               "id": adjustment, "sku": "MUG-01", "delta": 3, "reason": "Found",
+               "made_by": id(1), "created_at": at})
+    );
+    let item = world.get(of("MUG-01")).await;
+    assert_eq!(item.body["updated_at"], at);
+}
+
+#[tokio::test]
+async fn an_adjustment_takes_only_what_no_order_holds() {
+    let world = shop().await;
+    world.reserve(9, &[("MUG-01", 3)]).await;
+    let before = world.dump();
+    let lost = adjust(
+        &world,
+        "MUG-01",
+        &json!({"delta": -3, "reason": "Lost"}),
+        None,
+    )
+    .await;
+    assert_eq!(lost.problem(), problem(409, "insufficient-stock", &[]));
+    assert_eq!(
+        lost.body["detail"],
+        "2 units of MUG-01 are available, and this would take 3"
+    );
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn an_adjustment_under_one_key_is_made_once_and_answered_the_same() {
+    let world = shop().await;
+    let body = json!({"delta": -4, "reason": "Lost"});
+    let first = adjust(&world, "MUG-01", &body, Some("key-1")).await;
+    assert_eq!(first.status, 201);
+    let after = world.dump();
+    world.advance(60);
+    // One unit is left: done again, it would be refused.
+    let again = adjust(&world, "MUG-01", &body, Some("key-1")).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(world.dump(), after);
+    for other in [
+        json!({"delta": -1, "reason": "Lost"}),
+        json!({"delta": -4, "reason": "Sold"}),
+    ] {
+        let refused = adjust(&world, "MUG-01", &other, Some("key-1")).await;
+        assert_eq!(
+            refused.problem(),
+            problem(422, "idempotency-key-reused", &[])
+        );
+    }
+    assert_eq!(world.dump(), after);
+}
+
+#[tokio::test]
+async fn a_key_holds_for_one_admin_and_one_item() {
+    let world = shop().await;
+    world.stock("TEE", 100, 5).await;
+    let body = json!({"delta": 1, "reason": "Found"});
+    let mine = adjust(&world, "MUG-01", &body, Some("key-1")).await;
+    let other_item = adjust(&world, "TEE", &body, Some("key-1")).await;
+    let other_admin = world
+        .adjust(
+            of("MUG-01")
+                .with_header(
+                    "authorization",
+                    world.token(id(3), shared_auth::Role::Admin),
+                )
+                .with_header("idempotency-key", "key-1")
+                .with_body(body.to_string()),
+        )
+        .await;
+    assert_ne!(mine.body["id"], other_item.body["id"]);
+    assert_ne!(mine.body["id"], other_admin.body["id"]);
+    assert_eq!(world.levels("MUG-01"), (7, 7, 0));
+}
+
+#[tokio::test]
+async fn an_adjustment_without_a_key_is_made_as_often_as_it_is_asked_for() {
+    let world = shop().await;
+    for _ in 0..3 {
+        adjust(
+            &world,
+            "MUG-01",
+            &json!({"delta": 1, "reason": "Found"}),
+            None,
+        )
+        .await;
+    }
+    assert_eq!(world.levels("MUG-01"), (8, 8, 0));
+    world.check_books(5);
+}
+
+#[tokio::test]
+async fn one_key_used_forty_times_at_once_adjusts_once() {
+    for seed in 0..4 {
+        let world = shop().await;
+        world.aws.interleave(seed);
+        let body = json!({"delta": -3, "reason": "Lost"});
+        let answers = (0..40).map(|_| adjust(&world, "MUG-01", &body, Some("key-1")));
+        let answers = join_all(answers).await;
+        let first = &answers[0].body;
+        assert!(
+            answers
+                .iter()
+                .all(|answer| answer.status == 201 && answer.body == *first)
+        );
+        assert_eq!(world.levels("MUG-01"), (2, 2, 0), "seed {seed}");
+        world.check_books(5);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_the_table_does_not_adjust_twice() {
+    let world = World::with_attempts(2).await;
+    world.stock("MUG-01", 100, 5).await;
+    world
+        .aws
+        .fault_on("dynamodb:TransactWriteItems", Fault::AfterEffect);
+    let body = json!({"delta": -4, "reason": "Lost"});
+    let answer = adjust(&world, "MUG-01", &body, None).await;
+    assert_eq!((answer.status, world.aws.fired()), (201, 1));
+    assert_eq!(world.levels("MUG-01"), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn an_adjustment_interrupted_anywhere_is_finished_by_the_same_key() {
+    let body = json!({"delta": -4, "reason": "Lost"});
+    for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
+        let world = shop().await;
+        world
+            .aws
+            .fault_on("dynamodb:TransactWriteItems", fault.clone());
+        let failed = adjust(&world, "MUG-01", &body, Some("key-1")).await;
+        assert_eq!(
+            failed.problem(),
+            problem(503, "unavailable", &[]),
+            "{fault:?}"
+        );
+        assert_eq!(failed.header("retry-after"), Some("1"));
+        let again = adjust(&world, "MUG-01", &body, Some("key-1")).await;
+        assert_eq!(again.status, 201, "{fault:?}");
+        assert_eq!(world.levels("MUG-01"), (1, 1, 0), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_adjustment_waits_for_the_transactions_of_orders() {
+    let world = shop().await;
+    let body = json!({"delta": -4, "reason": "Lost"});
+    for _ in 0..3 {
+        world
+            .aws
+            .fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
+    }
+    assert_eq!(adjust(&world, "MUG-01", &body, None).await.status, 201);
+    for _ in 0..8 {
+        world
+            .aws
+            .fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
+    }
+    let refused = adjust(&world, "MUG-01", &body, None).await;
+    assert_eq!(refused.problem(), problem(503, "unavailable", &[]));
+    world.check_books(5);
+}
+
+#[tokio::test]
+async fn the_catalogue_is_listed_page_by_page_each_item_once() {
+    let world = World::new().await;
+    let skus: Vec<String> = (0..7).map(|n| format!("S{n}")).collect();
+    for sku in skus.iter().rev() {
+        world.stock(sku, 100, 5).await;
+    }
+    world.reserve(9, &[("S0", 1)]).await;
+    for limit in 1..=8 {
+        let mut listed = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut request = Request::new().with_query("limit", limit.to_string());
+            if let Some(cursor) = cursor {
+                request = request.with_query("cursor", cursor);
+            }
+            let page = world.list(request).await;
+            assert_eq!(page.status, 200);
+            let items = page.body["items"].as_array().unwrap();
+            assert!(!items.is_empty() && items.len() <= limit);
+            listed.extend(
+                items
+                    .iter()
+                    .map(|item| item["sku"].as_str().unwrap().to_owned()),
+            );
+            assert!(listed.len() <= skus.len(), "limit {limit}: {listed:?}");
+            cursor = page.body["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, skus, "limit {limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_shows_the_stock_there_is_and_not_what_the_index_once_saw() {
+    let world = shop().await;
+    world.reserve(9, &[("MUG-01", 5)]).await;
+    let listed = world.list(Request::new()).await;
+    assert_eq!(listed.body["items"][0]["available"], 0);
+}
+
+#[tokio::test]
+async fn a_list_of_nothing_is_empty() {
+    let world = World::new().await;
+    let listed = world.list(Request::new()).await;
+    assert_eq!(listed.body, json!({"items": [], "next_cursor": null}));
+}
+
+#[tokio::test]
+async fn a_list_is_whole_although_the_table_answers_in_parts() {
+    let world = World::new().await;
+    for n in 0..5 {
+        world.stock(&format!("S{n}"), 100, 5).await;
+    }
+    for _ in 0..4 {
+        world
+            .aws
+            .fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    }
+    let listed = world.list(Request::new()).await;
+    let skus: Vec<&Value> = listed.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| &i["sku"])
+        .collect();
+    assert_eq!(skus, ["S0", "S1", "S2", "S3", "S4"]);
+    assert_eq!(world.aws.fired(), 4);
+}
+
+#[tokio::test]
+async fn a_bad_limit_or_cursor_is_named() {
+    let world = shop().await;
+    for limit in ["0", "-1", "101", "ten", "", "1.5"] {
+        let listed = world.list(Request::new().with_query("limit", limit)).await;
+        assert_eq!(
+            listed.problem(),
+            problem(400, "invalid-request", &["limit"]),
+            "{limit}"
+        );
+    }
+    let not_a_sku = shared_lambda::cursor::encode(&json!({"after": "ITEM#x"}));
+    let another_list = shared_lambda::cursor::encode(&json!({"before": 7}));
+    for cursor in [
+        "",
+        "nonsense!",
+        "e30",
+        not_a_sku.as_str(),
+        another_list.as_str(),
+    ] {
+        let listed = world
+            .list(Request::new().with_query("cursor", cursor))
+            .await;
+        assert_eq!(
+            listed.problem(),
+            problem(400, "invalid-request", &["cursor"]),
+            "{cursor}"
+        );
+    }
+}
+
+/// `base` with a member set, or taken out where the value is null.
+fn with(base: &Value, pointer: &str, value: Value) -> Value {
+    let mut body = base.clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = body.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    parent.insert(name.to_owned(), value);
+    body
+}
+
+/// Changes to a new item, each with the fields a client should hear about. Also the contract
+/// tests' material.
+pub fn bad_items() -> Vec<(Value, Vec<&'static str>)> {
+    let long = "x".repeat(201);
+    let case = |pointer: &'static str, value: Value| (with(&mug(), pointer, value), vec![pointer]);
+    vec![
+        case("/sku", json!("")),
+        case("/sku", json!("-mug")),
+        case("/sku", json!("mug 01")),
+        case("/sku", json!("x".repeat(65))),
+        case("/sku", json!(7)),
+        case("/sku", json!(null)),
+        case("/name", json!("")),
+        case("/name", json!(long)),
+        case("/name", json!(["mug"])),
+        case("/price", json!(1250)),
+        case("/price/amount", json!(0)),
+        case("/price/amount", json!(-1)),
+        case("/price/amount", json!(100_000_001)),
+        case("/price/amount", json!(12.5)),
+        case("/price/amount", json!("1250")),
+        case("/price/currency", json!("usd")),
+        case("/price/currency", json!("USDX")),
+        case("/price/tax", json!(7)),
+        case("/stock", json!(-1)),
+        case("/stock", json!(1_000_000_001)),
+        case("/stock", json!(1e30)),
+        case("/stock", json!(true)),
+        case("/available", json!(1_000)),
+    ]
+}
+
+pub fn bad_adjustments() -> Vec<(Value, Vec<&'static str>)> {
+    let good = json!({"delta": 1, "reason": "Found"});
+    let case = |pointer: &'static str, value: Value| (with(&good, pointer, value), vec![pointer]);
+    vec![
+        case("/delta", json!(0)),
+        case("/delta", json!(1_000_001)),
+        case("/delta", json!(-1_000_001)),
+        case("/delta", json!(i64::MIN)),
+        case("/delta", json!(0.5)),
+        case("/delta", json!("1")),
+        case("/delta", json!(null)),
+        case("/reason", json!("")),
+        case("/reason", json!("x".repeat(201))),
+        case("/reason", json!(1)),
+        case("/note", json!("x")),
+    ]
+}
+
+pub fn bad_changes() -> Vec<(Value, Vec<&'static str>)> {
+    vec![
+        (json!({}), vec![""]),
+        (json!({"name": ""}), vec!["/name"]),
+        (json!({"name": null}), vec!["/name"]),
+        (json!({"price": null, "name": "x"}), vec!["/price"]),
+        (
+            json!({"price": {"amount": 0, "currency": "USD"}}),
+            vec!["/price/amount"],
+        ),
+        (json!({"stock": 7}), vec!["/stock"]),
+        (json!({"sku": "OTHER"}), vec!["/sku"]),
+    ]
+}
+
+#[tokio::test]
+async fn every_field_that_is_wrong_is_named_and_nothing_is_done() {
+    let world = shop().await;
+    let before = world.dump();
+    let check = |answer: Answer, body: &Value, fields: &[&str]| {
+        assert_eq!(
+            answer.problem(),
+            problem(400, "invalid-request", fields),
+            "{body}"
+        );
+    };
+    for (body, fields) in bad_items() {
+        let answer = world
+            .create(world.as_admin().with_body(body.to_string()))
+            .await;
+        check(answer, &body, &fields);
+    }
+    for (body, fields) in bad_changes() {
+        check(patch(&world, "MUG-01", &body).await, &body, &fields);
+    }
+    for (body, fields) in bad_adjustments() {
+        check(adjust(&world, "MUG-01", &body, None).await, &body, &fields);
+    }
+    let good = json!({"delta": 1, "reason": "Found"});
+    for key in ["", "with blank", "ü", &"x".repeat(256)] {
+        let answer = adjust(&world, "MUG-01", &good, Some(key)).await;
+        check(answer, &good, &["Idempotency-Key"]);
+    }
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_with_a_body_is_said_at_once() {
+    let world = World::new().await;
+    let body = json!({"sku": "", "name": " ", "stock": -1,
+                      "price": {"amount": 0, "currency": "x"}});
+    let answer = world
+        .create(world.as_admin().with_body(body.to_string()))
+        .await;
+    let fields = [
+        "/sku",
+        "/name",
+        "/price/amount",
+        "/price/currency",
+        "/stock",
+    ];
+    assert_eq!(answer.problem(), problem(400, "invalid-request", &fields));
+    assert_eq!(answer.body["detail"], "5 fields are wrong; see errors");
+}
+
+#[tokio::test]
+async fn a_field_that_is_missing_is_named() {
+    let world = shop().await;
+    for field in ["sku", "name", "price", "stock"] {
+        let mut body = mug();
+        body.as_object_mut().unwrap().remove(field);
+        let answer = world
+            .create(world.as_admin().with_body(body.to_string()))
+            .await;
+        let pointer = format!("/{field}");
+        assert_eq!(
+            answer.problem(),
+            problem(400, "invalid-request", &[&pointer])
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_or_too_long_is_refused() {
+    let world = shop().await;
+    let before = world.dump();
+    for body in ["", "{", "nonsense", "[]", "null", "{} {}", "\u{0}"] {
+        let answer = world.create(world.as_admin().with_body(body)).await;
+        assert_eq!(
+            (answer.status, answer.problem().1.as_str()),
+            (400, "invalid-request"),
+            "{body}"
+        );
+    }
+    let long = format!("{{\"name\": \"{}\"}}", "x".repeat(65_536));
+    let answer = world.create(world.as_admin().with_body(long)).await;
+    assert_eq!(answer.problem(), problem(413, "payload-too-large", &[]));
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_answer_is_a_503_that_says_nothing_about_it() {
+    for action in ["GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem"] {
+        let world = shop().await;
+        for fault in [Fault::Throttle, Fault::BeforeEffect] {
+            world.aws.fault_on(&format!("dynamodb:{action}"), fault);
+            let answer = match action {
+                "GetItem" => world.get(of("MUG-01")).await,
+                "PutItem" => {
+                    world
+                        .create(world.as_admin().with_body(mug().to_string()))
+                        .await
+                }
+                "UpdateItem" => patch(&world, "MUG-01", &json!({"name": "x"})).await,
+                _ => world.list(Request::new()).await,
+            };
+            assert_eq!(
+                answer.problem(),
+                problem(503, "unavailable", &[]),
+                "{action}"
+            );
+            assert!(!answer.body.to_string().contains("hroughput"));
+        }
+    }
+}

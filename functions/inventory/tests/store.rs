@@ -1,0 +1,390 @@
+//! The access patterns, each condition by itself.
+
+use inventory::domain::*;
+use inventory::store::{Adjusted, Created, Read, Written};
+use serde_json::json;
+use test_support::Fault;
+
+use crate::world::{World, id};
+
+fn sku(text: &str) -> Sku {
+    Sku::parse(text).unwrap()
+}
+
+fn price(amount: i64, currency: &str) -> Price {
+    Price {
+        amount: PriceAmount::parse(amount).unwrap(),
+        currency: Currency::parse(currency).unwrap(),
+    }
+}
+
+fn held(text: &str, quantity: i64, unit_price: Price) -> ReservedLine {
+    ReservedLine {
+        sku: sku(text),
+        quantity: Quantity::parse(quantity).unwrap(),
+        unit_price,
+    }
+}
+
+fn item(world: &World, text: &str, units: i64) -> Item {
+    let now = world.context().now;
+    Item {
+        sku: sku(text),
+        name: ItemName::parse("Mug").unwrap(),
+        price: price(1250, "USD"),
+        levels: Levels::initial(InitialStock::parse(units).unwrap()),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn adjustment(world: &World, number: u64, text: &str, delta: i64) -> Adjustment {
+    Adjustment {
+        id: id(number),
+        sku: sku(text),
+        delta: Delta::parse(delta).unwrap(),
+        reason: Reason::parse("Stocktaking").unwrap(),
+        made_by: id(1),
+        created_at: world.context().now,
+    }
+}
+
+async fn reserve(world: &World, order: u64, lines: Vec<ReservedLine>) -> Written {
+    let now = world.context().now;
+    let outcome = Outcome::Reserved(lines);
+    world.store.reserve(id(order), &outcome, now).await.unwrap()
+}
+
+fn out_of_stock() -> Outcome {
+    Outcome::Refused(Refusal {
+        code: RefusalCode::OutOfStock,
+        detail: "1 of MUG wanted, 0 available".to_owned(),
+        sku: Some(sku("MUG")),
+    })
+}
+
+#[tokio::test]
+async fn an_item_is_read_back_as_it_was_written() {
+    let world = World::new().await;
+    let mug = item(&world, "MUG", 5);
+    assert_eq!(world.store.item(&mug.sku).await.unwrap(), None);
+    assert_eq!(
+        world.store.create(&mug, id(7)).await.unwrap(),
+        Created::Done
+    );
+    assert_eq!(world.store.item(&mug.sku).await.unwrap(), Some(mug));
+}
+
+#[tokio::test]
+async fn a_second_item_of_a_sku_does_not_replace_the_first() {
+    let world = World::new().await;
+    let first = item(&world, "MUG", 5);
+    world.store.create(&first, id(7)).await.unwrap();
+    let before = world.dump();
+    let second = item(&world, "MUG", 9);
+    assert_eq!(
+        world.store.create(&second, id(8)).await.unwrap(),
+        Created::Taken
+    );
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_change_of_an_item_that_does_not_exist_makes_none() {
+    let world = World::new().await;
+    let change = ItemChange::new(None, Some(price(1, "USD"))).unwrap();
+    let context = world.context();
+    let changed = world
+        .store
+        .change(&sku("NOPE"), &change, context.now, context.fresh_id)
+        .await
+        .unwrap();
+    assert_eq!(changed, None);
+    assert_eq!(world.dump(), Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
+async fn an_adjustment_never_takes_more_than_is_available() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    reserve(&world, 9, vec![held("MUG", 2, price(100, "USD"))]).await;
+    let before = world.dump();
+    let adjusted = world
+        .store
+        .adjust(&adjustment(&world, 1, "MUG", -4), id(7))
+        .await;
+    assert_eq!(adjusted.unwrap(), Adjusted::Insufficient { available: 3 });
+    assert_eq!(world.dump(), before);
+    let adjusted = world
+        .store
+        .adjust(&adjustment(&world, 1, "MUG", -3), id(7))
+        .await;
+    assert_eq!(adjusted.unwrap(), Adjusted::Done);
+    assert_eq!(world.levels("MUG"), (2, 0, 2));
+}
+
+#[tokio::test]
+async fn an_adjustment_of_an_item_that_does_not_exist_leaves_nothing() {
+    let world = World::new().await;
+    for delta in [1, -1] {
+        let adjusted = world
+            .store
+            .adjust(&adjustment(&world, 1, "NOPE", delta), id(7))
+            .await;
+        assert_eq!(adjusted.unwrap(), Adjusted::NoSuchItem);
+    }
+    assert_eq!(world.dump(), Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
+async fn an_adjustment_of_one_id_is_made_once() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    let first = adjustment(&world, 1, "MUG", -3);
+    assert_eq!(
+        world.store.adjust(&first, id(7)).await.unwrap(),
+        Adjusted::Done
+    );
+    let after = world.dump();
+    for delta in [-3, -2, 5] {
+        let again = adjustment(&world, 1, "MUG", delta);
+        assert_eq!(
+            world.store.adjust(&again, id(8)).await.unwrap(),
+            Adjusted::Before(first.clone())
+        );
+    }
+    assert_eq!(world.dump(), after);
+}
+
+#[tokio::test]
+async fn a_reservation_moves_units_and_is_read_back() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    world.stock("TEE", 200, 5).await;
+    let lines = vec![
+        held("MUG", 2, price(100, "USD")),
+        held("TEE", 5, price(200, "USD")),
+    ];
+    assert_eq!(reserve(&world, 9, lines.clone()).await, Written::Done);
+    assert_eq!(world.levels("MUG"), (5, 3, 2));
+    assert_eq!(world.levels("TEE"), (5, 0, 5));
+    let record = world.store.reservation(id(9)).await.unwrap();
+    assert_eq!(record, Some(Reservation::Reserved(lines)));
+}
+
+#[tokio::test]
+async fn a_second_reservation_of_an_order_takes_nothing() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    let lines = || vec![held("MUG", 2, price(100, "USD"))];
+    reserve(&world, 9, lines()).await;
+    let before = world.dump();
+    assert_eq!(reserve(&world, 9, lines()).await, Written::Overtaken);
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_there_reserves_nothing_at_all() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    world.stock("TEE", 200, 1).await;
+    let before = world.dump();
+    let mug = || held("MUG", 2, price(100, "USD"));
+    let short = vec![mug(), held("TEE", 2, price(200, "USD"))];
+    assert_eq!(reserve(&world, 9, short).await, Written::Overtaken);
+    let unknown = vec![mug(), held("NOPE", 2, price(200, "USD"))];
+    assert_eq!(reserve(&world, 9, unknown).await, Written::Overtaken);
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_price_that_has_changed_reserves_nothing() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    let before = world.dump();
+    for stale in [price(99, "USD"), price(100, "EUR")] {
+        let written = reserve(&world, 9, vec![held("MUG", 1, stale)]).await;
+        assert_eq!(written, Written::Overtaken);
+    }
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_refusal_never_replaces_a_reservation() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 1).await;
+    reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
+    let before = world.dump();
+    let now = world.context().now;
+    let written = world.store.reserve(id(9), &out_of_stock(), now).await;
+    assert_eq!(written.unwrap(), Written::Overtaken);
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_tombstone_never_replaces_a_reservation() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 1).await;
+    reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
+    let before = world.dump();
+    let written = world.store.forestall(id(9), world.context().now).await;
+    assert_eq!(written.unwrap(), Written::Overtaken);
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_refusal_is_read_back_word_for_word() {
+    let world = World::new().await;
+    let Outcome::Refused(refusal) = out_of_stock() else {
+        unreachable!()
+    };
+    let now = world.context().now;
+    world
+        .store
+        .reserve(id(9), &out_of_stock(), now)
+        .await
+        .unwrap();
+    let record = world.store.reservation(id(9)).await.unwrap();
+    assert_eq!(record, Some(Reservation::Refused(refusal)));
+}
+
+#[tokio::test]
+async fn units_are_given_back_once_though_another_order_holds_some_too() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    let lines = vec![held("MUG", 2, price(100, "USD"))];
+    reserve(&world, 8, lines.clone()).await;
+    reserve(&world, 9, lines.clone()).await;
+    let now = world.context().now;
+    let first = world.store.release(id(9), &lines, now).await.unwrap();
+    let second = world.store.release(id(9), &lines, now).await.unwrap();
+    assert_eq!((first, second), (Written::Done, Written::Overtaken));
+    assert_eq!(world.levels("MUG"), (5, 3, 2));
+    world.check_books(5);
+}
+
+#[tokio::test]
+async fn nothing_is_given_back_that_is_not_held() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    let lines = vec![held("MUG", 2, price(100, "USD"))];
+    reserve(&world, 9, lines).await;
+    let before = world.dump();
+    let now = world.context().now;
+    for wrong in [
+        held("MUG", 3, price(100, "USD")),
+        held("NOPE", 1, price(100, "USD")),
+    ] {
+        let written = world.store.release(id(9), &[wrong], now).await.unwrap();
+        assert_eq!(written, Written::Overtaken);
+    }
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
+async fn a_conflict_with_another_transaction_is_told_from_a_failed_condition() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    for action in ["dynamodb:TransactWriteItems", "dynamodb:PutItem"] {
+        world.aws.fault_on(action, Fault::TransactionConflict);
+    }
+    let now = world.context().now;
+    let lines = vec![held("MUG", 1, price(100, "USD"))];
+    assert_eq!(reserve(&world, 9, lines).await, Written::Contended);
+    let written = world.store.reserve(id(9), &out_of_stock(), now).await;
+    assert_eq!(written.unwrap(), Written::Contended);
+    assert_eq!(world.aws.fired(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_in_parts_is_read_to_its_end() {
+    let world = World::new().await;
+    let skus: Vec<Sku> = (0..4).map(|n| sku(&format!("S{n}"))).collect();
+    for sku in &skus {
+        world.stock(sku.as_str(), 100, 5).await;
+    }
+    for _ in 0..3 {
+        world
+            .aws
+            .fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    }
+    let items = world
+        .store
+        .items(&skus, Read::Current, id(7))
+        .await
+        .unwrap();
+    let mut found: Vec<&Sku> = items.iter().map(|item| &item.sku).collect();
+    found.sort();
+    assert_eq!(found, skus.iter().collect::<Vec<_>>());
+    assert_eq!(world.aws.fired(), 3);
+}
+
+#[tokio::test]
+async fn a_batch_that_never_ends_is_given_up() {
+    let world = World::new().await;
+    let skus: Vec<Sku> = (0..20).map(|n| sku(&format!("S{n}"))).collect();
+    for _ in 0..8 {
+        world
+            .aws
+            .fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    }
+    assert!(
+        world
+            .store
+            .items(&skus, Read::Current, id(7))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn what_is_decided_on_is_read_consistently_and_nothing_is_ever_scanned() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    world.aws.clear_calls();
+    world.reserve(9, &[("MUG", 1)]).await;
+    world.release(9).await;
+    for call in world.aws.calls() {
+        let consistent = match call.action.as_str() {
+            "GetItem" => call.request["ConsistentRead"] == json!(true),
+            "BatchGetItem" => call.request["RequestItems"][&world.table]["ConsistentRead"] == true,
+            _ => true,
+        };
+        assert!(consistent && call.action != "Scan", "{call:?}");
+    }
+}
+
+#[tokio::test]
+async fn moving_stock_never_touches_the_index() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    let keys = |world: &World| {
+        let item = world.dump().into_iter().find(|row| row["sk"] == "ITEM");
+        let item = item.unwrap();
+        ["pk", "sk", "catalogue", "sku"].map(|name| item[name].clone())
+    };
+    let before = keys(&world);
+    world.reserve(9, &[("MUG", 1)]).await;
+    world
+        .store
+        .adjust(&adjustment(&world, 1, "MUG", 3), id(7))
+        .await
+        .unwrap();
+    assert_eq!(keys(&world), before);
+    let indexed = world
+        .dump()
+        .into_iter()
+        .filter(|row| !row["catalogue"].is_null());
+    assert_eq!(indexed.count(), 1, "items alone are in the catalogue");
+}
+
+#[tokio::test]
+async fn a_row_nobody_here_wrote_is_an_error_and_not_a_guess() {
+    let world = World::new().await;
+    let row = json!({
+        "pk": format!("ORDER#{}", id(9)), "sk": "RESERVATION", "order_id": id(9),
+        "status": "REFUSED", "created_at": "x", "updated_at": "x",
+    });
+    world.aws.put_raw(&world.table, row);
+    assert!(world.store.reservation(id(9)).await.is_err());
+}

@@ -1,0 +1,451 @@
+//! What orders sends and takes, and what it answers over HTTP, held to what is written down.
+
+use std::collections::BTreeSet;
+
+use orders::domain::{Command, Ending, Event, State, owed};
+use orders::messages::{Routes, event, owed_message};
+use serde_json::{Value, json};
+use shared_lambda::envelope::Envelope;
+use shared_lambda::http::{Request, Response};
+use test_support::contracts::{assert_valid, is_valid, schema, types};
+use test_support::template::{Template, workspace_root};
+use uuid::Uuid;
+
+use crate::samples::{ANN, STATES, order_in, usd};
+use crate::world::{
+    INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, admin, body, customer, posting,
+    reply, user,
+};
+
+/// The participant, its queue, what it is asked, and what it answers.
+const PARTICIPANTS: [(&str, &str, &[&str], &[&str]); 3] = [
+    (
+        "users",
+        USERS_QUEUE,
+        &["VerifyUser"],
+        &["UserRefused", "UserVerified"],
+    ),
+    (
+        "inventory",
+        INVENTORY_QUEUE,
+        &["ReleaseStock", "ReserveStock"],
+        &["StockRefused", "StockReleased", "StockReserved"],
+    ),
+    (
+        "payments",
+        PAYMENTS_QUEUE,
+        &["ChargePayment", "RefundPayment"],
+        &["PaymentCharged", "PaymentDeclined", "PaymentRefunded"],
+    ),
+];
+
+fn routes() -> Routes {
+    Routes::default()
+        .users(USERS_QUEUE.to_owned())
+        .inventory(INVENTORY_QUEUE.to_owned())
+        .payments(PAYMENTS_QUEUE.to_owned())
+}
+
+fn command_type(command: &Command) -> &'static str {
+    match command {
+        Command::VerifyUser => "VerifyUser",
+        Command::ReserveStock => "ReserveStock",
+        Command::ChargePayment { .. } => "ChargePayment",
+        Command::RefundPayment => "RefundPayment",
+        Command::ReleaseStock => "ReleaseStock",
+    }
+}
+
+#[test]
+fn every_command_keeps_its_participants_contract_in_a_whole_envelope() {
+    let context = World::new().context();
+    let mut sent = BTreeSet::new();
+    for state in STATES {
+        let order = order_in(state);
+        let Some(command) = owed(&order) else {
+            assert_eq!(owed_message(&order, &routes(), &context), None);
+            continue;
+        };
+        let message = owed_message(&order, &routes(), &context).unwrap();
+        let kind = command_type(&command);
+        let (service, queue, ..) = PARTICIPANTS
+            .into_iter()
+            .find(|(_, _, commands, _)| commands.contains(&kind))
+            .unwrap();
+        assert_eq!(message.queue_url(), queue);
+        let envelope: Value = serde_json::from_str(message.body()).unwrap();
+        assert_valid(service, kind, &envelope["data"]);
+        assert_eq!(
+            envelope,
+            json!({
+                "id": Uuid::new_v5(&order.id.0, kind.as_bytes()),
+                "type": kind,
+                "version": 1,
+                "order_id": order.id.0,
+                "time": "2026-01-02T03:04:05.678Z",
+                "traceparent": context.traceparent,
+                "data": envelope["data"],
+            })
+        );
+        sent.insert(kind);
+    }
+    let known: BTreeSet<&str> = PARTICIPANTS.iter().flat_map(|p| p.2).copied().collect();
+    assert_eq!(sent, known);
+}
+
+#[test]
+fn a_function_sends_nothing_to_a_queue_it_was_not_given() {
+    let context = World::new().context();
+    for state in STATES {
+        assert_eq!(
+            owed_message(&order_in(state), &Routes::default(), &context),
+            None
+        );
+    }
+}
+
+#[test]
+fn the_data_of_the_commands_is_this() {
+    let context = World::new().context();
+    let data = |state| -> Value {
+        let message = owed_message(&order_in(state), &routes(), &context).unwrap();
+        serde_json::from_str::<Value>(message.body()).unwrap()["data"].clone()
+    };
+    assert_eq!(data(State::Verifying), json!({"user_id": ANN}));
+    assert_eq!(
+        data(State::Reserving),
+        json!({"lines": [{"sku": "cup", "quantity": 2}, {"sku": "pot", "quantity": 1}]})
+    );
+    assert_eq!(
+        data(State::Charging),
+        json!({
+            "user_id": ANN,
+            "amount": {"amount": 3500, "currency": "USD"},
+            "payment_method": "pm_card_visa",
+        })
+    );
+    assert_eq!(
+        data(State::Refunding(Ending::Rejected)),
+        json!({"user_id": ANN})
+    );
+    assert_eq!(data(State::Releasing(Ending::Cancelled)), json!({}));
+}
+
+fn event_type(event: &Event) -> Option<&'static str> {
+    Some(match event {
+        Event::UserVerified => "UserVerified",
+        Event::UserRefused { .. } => "UserRefused",
+        Event::StockReserved { .. } => "StockReserved",
+        Event::StockRefused { .. } => "StockRefused",
+        Event::StockReleased => "StockReleased",
+        Event::PaymentCharged { .. } => "PaymentCharged",
+        Event::PaymentDeclined { .. } => "PaymentDeclined",
+        Event::PaymentRefunded { .. } => "PaymentRefunded",
+        Event::CancelRequested | Event::Due => return None,
+    })
+}
+
+#[test]
+fn every_example_of_a_participants_reply_is_understood() {
+    for (service, _, _, replies) in PARTICIPANTS {
+        for kind in replies {
+            let examples = schema(service, kind)["examples"].clone();
+            let examples = examples.as_array().unwrap();
+            assert!(!examples.is_empty(), "{service}'s {kind} has no example");
+            for example in examples {
+                assert_valid(service, kind, example);
+                let envelope = Envelope::parse(&reply(order_in(State::Charging).id, kind, example));
+                let event = event(&envelope.unwrap()).unwrap_or_else(|failure| {
+                    panic!("{service}'s {kind} {example}: {}", failure.detail())
+                });
+                assert_eq!(event_type(&event), Some(*kind));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_participant_has_a_message_that_orders_does_not_know() {
+    for (service, _, commands, replies) in PARTICIPANTS {
+        let known: BTreeSet<String> = commands
+            .iter()
+            .chain(replies)
+            .map(|kind| (*kind).to_owned())
+            .collect();
+        let written: BTreeSet<String> = types(service).into_iter().collect();
+        assert_eq!(known, written, "{service}");
+    }
+}
+
+#[test]
+fn what_a_reply_must_have_for_orders_its_contract_requires() {
+    // Leaving out any field that orders reads breaks the contract, so no participant does.
+    for (service, kind, fields) in [
+        ("users", "UserRefused", &["code", "detail"][..]),
+        ("inventory", "StockRefused", &["code", "detail"]),
+        ("inventory", "StockReserved", &["lines"]),
+        ("payments", "PaymentCharged", &["payment_id", "amount"]),
+        ("payments", "PaymentDeclined", &["code", "detail"]),
+        ("payments", "PaymentRefunded", &["refunded"]),
+    ] {
+        let example = schema(service, kind)["examples"][0].clone();
+        for field in fields {
+            let mut without = example.clone();
+            without.as_object_mut().unwrap().remove(*field);
+            assert!(!is_valid(service, kind, &without), "{kind} without {field}");
+        }
+    }
+}
+
+// ---- openapi.yaml and asyncapi.yaml
+
+fn document(name: &str) -> Value {
+    let path = workspace_root().join("functions/orders").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{name} is not YAML: {error}"))
+}
+
+const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
+
+fn operations(openapi: &Value) -> Vec<(String, String, Value)> {
+    let mut operations = Vec::new();
+    for (path, item) in openapi["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if METHODS.contains(&method.as_str()) {
+                operations.push((method.to_uppercase(), path.clone(), operation.clone()));
+            }
+        }
+    }
+    operations
+}
+
+#[test]
+fn the_api_description_has_exactly_the_routes_that_are_deployed() {
+    let template = Template::of_service("orders");
+    let deployed: BTreeSet<String> = template.document()["Resources"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter(|resource| resource["Type"] == "AWS::ApiGatewayV2::Route")
+        .map(|route| route["Properties"]["RouteKey"].as_str().unwrap().to_owned())
+        .collect();
+    let described: BTreeSet<String> = operations(&document("openapi.yaml"))
+        .into_iter()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    assert_eq!(described, deployed);
+}
+
+/// What a `$ref` within the document names, or the value itself.
+fn resolved<'a>(openapi: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        None => value,
+        Some(reference) => openapi
+            .pointer(reference.strip_prefix('#').unwrap())
+            .unwrap_or_else(|| panic!("{reference} is not there")),
+    }
+}
+
+/// Whether a value keeps a schema of the document.
+fn violations(openapi: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    let mut root = schema.clone();
+    root["components"] = openapi["components"].clone();
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&root)
+        .unwrap();
+    validator
+        .iter_errors(value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+fn examples(openapi: &Value, media: &Value) -> Vec<Value> {
+    let named = media["examples"].as_object().into_iter().flatten();
+    named
+        .map(|(_, example)| resolved(openapi, example)["value"].clone())
+        .chain(media.get("example").cloned())
+        .collect()
+}
+
+#[test]
+fn every_example_of_the_api_description_keeps_its_own_schema() {
+    let openapi = document("openapi.yaml");
+    assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1."));
+    for (method, path, operation) in operations(&openapi) {
+        assert!(operation["operationId"].is_string(), "{method} {path}");
+        let mut contents: Vec<(String, &Value)> = Vec::new();
+        if let Some(body) = operation.get("requestBody") {
+            contents.push(("request".to_owned(), body));
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            contents.push((status.clone(), resolved(&openapi, response)));
+        }
+        for (name, holder) in contents {
+            for (kind, media) in holder["content"].as_object().unwrap() {
+                let problem = name.starts_with(['4', '5']);
+                assert_eq!(
+                    kind == "application/problem+json",
+                    problem,
+                    "{method} {path} {name}"
+                );
+                let examples = examples(&openapi, media);
+                assert!(
+                    !examples.is_empty(),
+                    "{method} {path} {name} has no example"
+                );
+                for example in examples {
+                    let violations = violations(&openapi, &media["schema"], &example);
+                    assert!(
+                        violations.is_empty(),
+                        "{method} {path} {name}: {violations:#?}"
+                    );
+                    if problem {
+                        assert_eq!(example["status"].to_string(), name, "{method} {path}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Holds a response to what is written about its route, headers included.
+fn assert_described(route: &str, response: &Response) {
+    let openapi = document("openapi.yaml");
+    let (method, path) = route.split_once(' ').unwrap();
+    let operation = &openapi["paths"][path][method.to_lowercase()];
+    let described = &operation["responses"][response.status.to_string()];
+    assert!(
+        !described.is_null(),
+        "{route} {} is not described",
+        response.status
+    );
+    let described = resolved(&openapi, described);
+    let media = &described["content"][response.header("content-type").unwrap()];
+    let violations = violations(&openapi, &media["schema"], &body(response));
+    assert!(
+        violations.is_empty(),
+        "{route} {}: {violations:#?}",
+        response.status
+    );
+    let headers = described["headers"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    for name in ["location", "retry-after", "www-authenticate"] {
+        let written = headers
+            .keys()
+            .any(|header| header.eq_ignore_ascii_case(name));
+        assert_eq!(
+            response.header(name).is_some(),
+            written,
+            "{route} {}: {name}",
+            response.status
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_is_what_is_described() {
+    let (place, get, list, cancel, timeline) = (
+        "POST /api/v1/orders",
+        "GET /api/v1/orders/{id}",
+        "GET /api/v1/orders",
+        "POST /api/v1/orders/{id}/cancel",
+        "GET /api/v1/orders/{id}/timeline",
+    );
+    let world = World::new();
+    let ann = customer(ANN);
+    let order = json!({
+        "lines": [{"sku": "cup", "quantity": 1}],
+        "payment_method": "pm_card_visa",
+        "expected_total": {"amount": 1, "currency": "USD"},
+    });
+    let other = json!({"lines": [{"sku": "cup", "quantity": 2}], "payment_method": "pm"});
+    let wrong = json!({"lines": [], "payment_method": ""});
+    assert_described(place, &world.place(&ann, posting(&order, Some("k"))).await);
+    assert_described(place, &world.place(&ann, posting(&wrong, Some("k"))).await);
+    assert_described(place, &world.place(&ann, posting(&other, Some("k"))).await);
+    let huge = Request::new().with_body(vec![b' '; 70_000]);
+    assert_described(place, &world.place(&ann, huge).await);
+    for state in STATES {
+        let mut order = order_in(state);
+        order.expected_total = Some(usd(1));
+        world.put(&order).await;
+        let about = || about(order.id.0);
+        assert_described(get, &world.get(&ann, about()).await);
+        assert_described(timeline, &world.timeline(&ann, about()).await);
+        assert_described(cancel, &world.cancel(&ann, about()).await);
+    }
+    let all = Request::new().with_query("limit", "3");
+    assert_described(list, &world.list(&ann, all).await);
+    let wrong = Request::new().with_query("limit", "0");
+    assert_described(list, &world.list(&ann, wrong).await);
+    let bobs = Request::new().with_query("user_id", Uuid::nil().to_string());
+    assert_described(list, &world.list(&ann, bobs).await);
+    assert_described(list, &world.list(&admin(), Request::new()).await);
+    for id in ["x".to_owned(), Uuid::nil().to_string()] {
+        assert_described(get, &world.get(&ann, about(&id)).await);
+        assert_described(timeline, &world.timeline(&ann, about(&id)).await);
+        assert_described(cancel, &world.cancel(&ann, about(&id)).await);
+    }
+    let refused = World::new();
+    refused.users.always(user(ANN, "deactivated"));
+    assert_described(place, &refused.place(&ann, posting(&order, None)).await);
+}
+
+/// Every `$ref` of a document.
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str() {
+                    Some(reference) if name == "$ref" => found.push(reference.to_owned()),
+                    _ => references(value, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_of_the_descriptions_leads_somewhere() {
+    let folder = workspace_root().join("functions/orders");
+    for name in ["openapi.yaml", "asyncapi.yaml"] {
+        let document = document(name);
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            match reference.strip_prefix('#') {
+                Some(pointer) => {
+                    assert!(document.pointer(pointer).is_some(), "{name}: {reference}");
+                }
+                None => assert!(folder.join(&reference).is_file(), "{name}: {reference}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_message_description_names_every_message_and_its_contract() {
+    let asyncapi = document("asyncapi.yaml");
+    assert!(asyncapi["asyncapi"].as_str().unwrap().starts_with("3.0."));
+    let messages = asyncapi["components"]["messages"].as_object().unwrap();
+    let described: BTreeSet<&str> = messages.keys().map(String::as_str).collect();
+    let mut known = BTreeSet::new();
+    for (service, _, commands, replies) in PARTICIPANTS {
+        for kind in commands.iter().chain(replies) {
+            known.insert(*kind);
+            let data = &messages[*kind]["payload"]["allOf"][1]["properties"];
+            assert_eq!(data["type"]["const"], *kind);
+            assert_eq!(
+                data["data"]["$ref"],
+                format!("../{service}/contracts/{kind}.schema.json")
+            );
+        }
+    }
+    assert_eq!(described, known);
+}

@@ -1,0 +1,1233 @@
+//! The HTTP functions: whole answers, every way a request can be wrong, and every way users can
+//! answer or not.
+
+use orders::domain::{Ending, Order, OrderId, State, UserId};
+use orders::store::DuePartition;
+use serde_json::{Value, json};
+use shared_auth::{Issuer, Role, SigningKey, Verifier, jwks};
+use shared_lambda::http::{Request, Response, authenticate, respond};
+use test_support::Fault;
+use uuid::Uuid;
+
+use crate::samples::{ANN, BOB, STATES, after, ends, order_in, placed, usd};
+use crate::world::{
+    Answer, INVENTORY_QUEUE, PAYMENTS_QUEUE, Question, TRACE, USERS_QUEUE, World, about, admin,
+    body, customer, posting, problem, reply, user,
+};
+
+fn cups() -> Value {
+    json!({
+        "lines": [{"sku": "cup", "quantity": 2}, {"sku": "pot", "quantity": 1}],
+        "payment_method": "pm_card_visa",
+    })
+}
+
+/// A problem, whole.
+fn told(status: u16, slug: &str, title: &str, detail: &str) -> Value {
+    json!({
+        "type": format!("urn:waybill:problem:{slug}"),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": format!("urn:waybill:trace:{TRACE}"),
+    })
+}
+
+fn assert_problem(response: &Response, expected: &Value) {
+    assert_eq!(body(response), *expected);
+    assert_eq!(json!(response.status), expected["status"]);
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/problem+json")
+    );
+}
+
+fn id_of(response: &Response) -> OrderId {
+    OrderId(body(response)["id"].as_str().unwrap().parse().unwrap())
+}
+
+// ---- POST /api/v1/orders
+
+#[tokio::test]
+async fn an_order_is_taken_and_its_stock_asked_for() {
+    let world = World::new();
+    let mut request = cups();
+    request["expected_total"] = json!({"amount": 3500, "currency": "USD"});
+    let response = world.place(&customer(ANN), posting(&request, None)).await;
+    let id = "00000000-0000-0000-0000-000000000001";
+    assert_eq!(response.status, 202);
+    assert_eq!(
+        body(&response),
+        json!({
+            "id": id,
+            "user_id": ANN,
+            "status": "PENDING",
+            "lines": [
+                {"sku": "cup", "quantity": 2, "unit_price": null},
+                {"sku": "pot", "quantity": 1, "unit_price": null},
+            ],
+            "total": null,
+            "expected_total": {"amount": 3500, "currency": "USD"},
+            "created_at": "2026-01-02T03:04:05.678Z",
+            "updated_at": "2026-01-02T03:04:05.678Z",
+        })
+    );
+    assert_eq!(
+        response.headers,
+        [
+            ("content-type", "application/json".to_owned()),
+            ("cache-control", "no-store".to_owned()),
+            ("location", format!("/api/v1/orders/{id}")),
+            ("retry-after", "1".to_owned()),
+        ]
+    );
+    let sent = world.aws.sent(INVENTORY_QUEUE);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(
+        (&sent[0]["type"], &sent[0]["order_id"]),
+        (&json!("ReserveStock"), &json!(id))
+    );
+    assert_eq!(
+        sent[0]["data"],
+        json!({"lines": [{"sku": "cup", "quantity": 2}, {"sku": "pot", "quantity": 1}]})
+    );
+    assert!(world.commands().is_empty());
+    assert_eq!(world.order(id_of(&response)).await.state, State::Reserving);
+}
+
+#[tokio::test]
+async fn users_are_asked_in_the_callers_own_name_and_trace() {
+    let world = World::new();
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    let questions = world.users.questions();
+    assert_eq!(questions.len(), 1);
+    let Question {
+        uri,
+        authorization,
+        traceparent,
+    } = &questions[0];
+    assert_eq!(uri, &format!("https://users.example/api/v1/users/{ANN}"));
+    assert_eq!(authorization, &format!("Bearer token-of-{ANN}"));
+    assert!(
+        traceparent.starts_with(&format!("00-{TRACE}-")),
+        "{traceparent}"
+    );
+}
+
+/// Each wrong body, and the fields it is told about.
+fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
+    const QUANTITY: &str = "is not a whole number from 1 to 10000";
+    const SKU: &str =
+        "is not a sku: 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit";
+    const TOKEN: &str = "is not a payment method token: 1 to 128 letters, digits, '_' or '-', for example pm_card_visa, and never a card number";
+    const CURRENCY: &str = "is not a currency: three capital letters (ISO 4217), for example USD";
+    const WHOLE: &str = "is not a whole number within range";
+    let with = |pointer: &str, value: Value| {
+        let mut body = cups();
+        body["expected_total"] = json!({"amount": 3500, "currency": "USD"});
+        *body.pointer_mut(pointer).unwrap() = value;
+        body
+    };
+    let without = |field: &str| {
+        let mut body = cups();
+        body.as_object_mut().unwrap().remove(field);
+        body
+    };
+    let extra = |pointer: &str| {
+        let mut body = with("/payment_method", json!("pm_card_visa"));
+        body.pointer_mut(pointer).unwrap()["admin"] = json!(true);
+        body
+    };
+    let lines = |count: usize| {
+        let line = |n| json!({"sku": format!("sku-{n}"), "quantity": 1});
+        with("/lines", (0..count).map(line).collect())
+    };
+    let units = |quantity: Value| with("/lines/0/quantity", quantity);
+    let sku = |sku: &str| with("/lines/1/sku", json!(sku));
+    let token = |token: &str| with("/payment_method", json!(token));
+    vec![
+        (json!([]), vec![("", "the body is not an object")]),
+        (json!("order"), vec![("", "the body is not an object")]),
+        (json!(null), vec![("", "the body is not an object")]),
+        (without("lines"), vec![("/lines", "is missing")]),
+        (
+            without("payment_method"),
+            vec![("/payment_method", "is missing")],
+        ),
+        (
+            extra(""),
+            vec![(
+                "/admin",
+                "is not a known field; known here: lines, payment_method, expected_total",
+            )],
+        ),
+        (
+            extra("/lines/1"),
+            vec![(
+                "/lines/1/admin",
+                "is not a known field; known here: sku, quantity",
+            )],
+        ),
+        (
+            extra("/expected_total"),
+            vec![(
+                "/expected_total/admin",
+                "is not a known field; known here: amount, currency",
+            )],
+        ),
+        (
+            with(
+                "/lines/0",
+                json!({"sku": "cup", "quantity": 1, "unit_price": 1}),
+            ),
+            vec![(
+                "/lines/0/unit_price",
+                "is not a known field; known here: sku, quantity",
+            )],
+        ),
+        (
+            with("/lines", json!({})),
+            vec![("/lines", "is not an array")],
+        ),
+        (
+            with("/lines", Value::Null),
+            vec![("/lines", "is not an array")],
+        ),
+        (
+            lines(0),
+            vec![("/lines", "has 0 entries; an order has 1 to 50")],
+        ),
+        (
+            lines(51),
+            vec![("/lines", "has 51 entries; an order has 1 to 50")],
+        ),
+        (units(json!(0)), vec![("/lines/0/quantity", QUANTITY)]),
+        (units(json!(-1)), vec![("/lines/0/quantity", QUANTITY)]),
+        (units(json!(10_001)), vec![("/lines/0/quantity", QUANTITY)]),
+        (
+            units(json!(i64::MAX)),
+            vec![("/lines/0/quantity", QUANTITY)],
+        ),
+        (units(json!(u64::MAX)), vec![("/lines/0/quantity", WHOLE)]),
+        (units(json!(1.5)), vec![("/lines/0/quantity", WHOLE)]),
+        (units(json!("2")), vec![("/lines/0/quantity", WHOLE)]),
+        (units(Value::Null), vec![("/lines/0/quantity", WHOLE)]),
+        (
+            sku("cup"),
+            vec![(
+                "/lines/1/sku",
+                "is in the order already; add the quantities up in one line",
+            )],
+        ),
+        (sku(""), vec![("/lines/1/sku", SKU)]),
+        (sku("-cup"), vec![("/lines/1/sku", SKU)]),
+        (sku("a cup"), vec![("/lines/1/sku", SKU)]),
+        (sku("tasse\u{301}"), vec![("/lines/1/sku", SKU)]),
+        (sku(&"x".repeat(65)), vec![("/lines/1/sku", SKU)]),
+        (token(""), vec![("/payment_method", TOKEN)]),
+        (token("4242424242424242"), vec![("/payment_method", TOKEN)]),
+        (token("pm card"), vec![("/payment_method", TOKEN)]),
+        (token(&"x".repeat(129)), vec![("/payment_method", TOKEN)]),
+        (
+            with("/expected_total/currency", json!("usd")),
+            vec![("/expected_total", CURRENCY)],
+        ),
+        (
+            with("/expected_total/amount", json!(-1)),
+            vec![(
+                "/expected_total",
+                "is below zero; amounts are whole minor units from 0",
+            )],
+        ),
+        (
+            with("/expected_total/amount", json!(19.99)),
+            vec![("/expected_total/amount", WHOLE)],
+        ),
+        (
+            json!({
+                "lines": [{"sku": "", "quantity": 0}, {"sku": "cup", "quantity": 99_999}],
+                "payment_method": "",
+                "expected_total": {"amount": 1, "currency": ""},
+            }),
+            vec![
+                ("/lines/0/sku", SKU),
+                ("/lines/0/quantity", QUANTITY),
+                ("/lines/1/quantity", QUANTITY),
+                ("/payment_method", TOKEN),
+                ("/expected_total", CURRENCY),
+            ],
+        ),
+    ]
+}
+
+fn told_fields(errors: &[(&str, &str)]) -> Value {
+    let detail = match errors {
+        [("", detail)] => (*detail).to_owned(),
+        [(pointer, detail)] => format!("{pointer} {detail}"),
+        _ => format!("{} fields are wrong; see errors", errors.len()),
+    };
+    let mut problem = told(400, "invalid-request", "The request is not valid", &detail);
+    problem["errors"] = errors
+        .iter()
+        .map(|(pointer, detail)| json!({"pointer": pointer, "detail": detail}))
+        .collect();
+    problem
+}
+
+#[tokio::test]
+async fn a_wrong_body_is_told_every_field_that_is_wrong_and_leaves_nothing() {
+    let world = World::new();
+    for (wrong, errors) in wrong_bodies() {
+        let response = world
+            .place(&customer(ANN), posting(&wrong, Some("key")))
+            .await;
+        assert_problem(&response, &told_fields(&errors));
+    }
+    assert_eq!(world.users.count(), 0);
+    assert!(world.aws.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_said_so() {
+    let world = World::new();
+    let duplicate = br#"{"payment_method":"a","payment_method":"b","lines":[]}"#;
+    let huge = br#"{"lines":[{"sku":"cup","quantity":1e400}],"payment_method":"pm"}"#;
+    let cases: [(&[u8], &str, &str); 5] = [
+        (b"", "", "the body is empty; send a JSON object"),
+        (b"order", "", "the body is not JSON"),
+        (b"{\"lines\": [", "", "the body is not JSON"),
+        (b"\xff\xfe", "", "the body is not UTF-8"),
+        (duplicate, "/payment_method", "is there more than once"),
+    ];
+    for (bytes, pointer, detail) in cases {
+        let request = Request::new().with_body(bytes.to_vec());
+        let response = world.place(&customer(ANN), request).await;
+        assert_eq!(response.status, 400);
+        let errors = &body(&response)["errors"];
+        assert_eq!(
+            (errors[0]["pointer"].as_str(), errors.get(1)),
+            (Some(pointer), None)
+        );
+        let told = errors[0]["detail"].as_str().unwrap();
+        assert!(told.starts_with(detail), "{told}");
+    }
+    // Where numbers and nesting leave the parser's range is the parser's affair; it refuses them.
+    for bytes in [
+        huge.to_vec(),
+        b"[".repeat(60_000),
+        b"{\"lines\":".repeat(6_000),
+    ] {
+        let response = world
+            .place(&customer(ANN), Request::new().with_body(bytes))
+            .await;
+        assert_eq!(response.status, 400);
+    }
+    let mut trailing = cups().to_string();
+    trailing.push_str("{}");
+    let response = world
+        .place(&customer(ANN), Request::new().with_body(trailing))
+        .await;
+    assert_eq!(response.status, 400);
+    assert!(world.aws.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_over_64_kib_is_too_large_and_the_largest_order_is_not() {
+    let world = World::new();
+    let mut text = cups().to_string();
+    text.push_str(&" ".repeat(65_536 - text.len()));
+    let response = world
+        .place(&customer(ANN), Request::new().with_body(text.clone()))
+        .await;
+    assert_eq!(response.status, 202);
+    text.push(' ');
+    let response = world
+        .place(&customer(ANN), Request::new().with_body(text))
+        .await;
+    assert_problem(
+        &response,
+        &told(
+            413,
+            "payload-too-large",
+            "The request body is too large",
+            "a request body has at most 65536 bytes",
+        ),
+    );
+
+    let line = |n| json!({"sku": format!("{n:0>64}"), "quantity": 10_000});
+    let largest = json!({
+        "lines": (0..50).map(line).collect::<Vec<_>>(),
+        "payment_method": "x".repeat(128),
+        "expected_total": {"amount": i64::MAX, "currency": "USD"},
+    });
+    let key = "k".repeat(255);
+    let response = world
+        .place(&customer(ANN), posting(&largest, Some(&key)))
+        .await;
+    assert_eq!(response.status, 202);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_is_none_is_refused() {
+    let world = World::new();
+    let long = "k".repeat(256);
+    for key in ["", "a key", "sch\u{fc}ssel", "tab\t", long.as_str()] {
+        let response = world
+            .place(&customer(ANN), posting(&cups(), Some(key)))
+            .await;
+        assert_problem(
+            &response,
+            &told_fields(&[(
+                "Idempotency-Key",
+                "is not 1 to 255 visible ASCII characters; a fresh UUID per order is a good key",
+            )]),
+        );
+    }
+    assert!(world.aws.calls().is_empty());
+}
+
+#[tokio::test]
+async fn the_same_key_and_body_is_the_same_order_and_sends_what_it_owes_again() {
+    let world = World::new();
+    let first = world
+        .place(&customer(ANN), posting(&cups(), Some("key-1")))
+        .await;
+    world.clock.pass(60);
+    // The same request, written differently: order of members and white space do not matter.
+    let again = r#"{ "payment_method":"pm_card_visa", "expected_total":null,
+        "lines":[{"quantity":2,"sku":"cup"},{"quantity":1,"sku":"pot"}] }"#;
+    let again = Request::new()
+        .with_body(again)
+        .with_header("idempotency-key", "key-1");
+    let second = world.place(&customer(ANN), again).await;
+    assert_eq!(second, first);
+    assert_eq!(world.aws.dump(&world.table).len(), 1);
+    assert_eq!(world.command_types(), ["ReserveStock", "ReserveStock"]);
+    assert_eq!(id_of(&first), OrderId::of_key(UserId(ANN), "key-1"));
+}
+
+#[tokio::test]
+async fn the_same_key_answers_with_the_order_as_it_now_is_and_sends_only_what_it_owes() {
+    for state in STATES {
+        let world = World::new();
+        let first = world
+            .place(&customer(ANN), posting(&cups(), Some("key-1")))
+            .await;
+        let mut order = order_in(state);
+        let before = world.order(id_of(&first)).await;
+        (order.id, order.fingerprint, order.version) = (before.id, before.fingerprint, 2);
+        world.store().update(&order).await.unwrap();
+        world.commands();
+        let second = world
+            .place(&customer(ANN), posting(&cups(), Some("key-1")))
+            .await;
+        assert_eq!(second.status, 202);
+        assert_eq!(body(&second)["status"], order.status().as_str());
+        let owed: &[&str] = match state {
+            State::Verifying => &["VerifyUser"],
+            State::Reserving => &["ReserveStock"],
+            State::Releasing(_) => &["ReleaseStock"],
+            // This function may not write to payments; the sweeper does.
+            State::Charging | State::Refunding(_) => &[],
+            State::Confirmed | State::Rejected | State::Cancelled => &[],
+        };
+        assert_eq!(world.command_types(), owed, "{state:?}");
+        assert_eq!(world.order(order.id).await, order);
+    }
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_body_is_refused_and_changes_nothing() {
+    let world = World::new();
+    let first = world
+        .place(&customer(ANN), posting(&cups(), Some("key-1")))
+        .await;
+    let before = world.aws.dump(&world.table);
+    world.commands();
+    let change = |pointer: &str, value: Value| {
+        let mut body = cups();
+        *body.pointer_mut(pointer).unwrap() = value;
+        body
+    };
+    let mut with_total = cups();
+    with_total["expected_total"] = json!({"amount": 1, "currency": "USD"});
+    let others = [
+        change("/lines/0/quantity", json!(3)),
+        change("/lines/0/sku", json!("mug")),
+        change("/payment_method", json!("pm_card_mastercard")),
+        with_total,
+    ];
+    for other in others {
+        let response = world
+            .place(&customer(ANN), posting(&other, Some("key-1")))
+            .await;
+        assert_problem(
+            &response,
+            &told(
+                422,
+                "idempotency-key-reused",
+                "The request cannot be carried out as it stands",
+                &format!(
+                    "this Idempotency-Key was used for another request, which became order {}; use a new key for a new order",
+                    id_of(&first).0
+                ),
+            ),
+        );
+    }
+    assert_eq!(world.aws.dump(&world.table), before);
+    assert!(world.commands().is_empty());
+}
+
+#[tokio::test]
+async fn two_users_may_choose_the_same_key_and_one_user_may_order_twice_without() {
+    let world = World::new();
+    world
+        .place(&customer(ANN), posting(&cups(), Some("key-1")))
+        .await;
+    let bobs = world
+        .place(&customer(BOB), posting(&cups(), Some("key-1")))
+        .await;
+    assert_eq!(body(&bobs)["user_id"], json!(BOB));
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(world.aws.dump(&world.table).len(), 4);
+}
+
+#[tokio::test]
+async fn twenty_identical_requests_at_once_are_one_order() {
+    for seed in 0..5 {
+        let world = World::new();
+        world.aws.interleave(seed);
+        let ann = customer(ANN);
+        let request = cups();
+        let requests = (0..20).map(|_| world.place(&ann, posting(&request, Some("key-1"))));
+        let responses = futures_util::future::join_all(requests).await;
+        assert!(
+            responses.iter().all(|response| response == &responses[0]),
+            "seed {seed}"
+        );
+        assert_eq!(responses[0].status, 202);
+        assert_eq!(world.aws.dump(&world.table).len(), 1);
+        assert_eq!(world.order(id_of(&responses[0])).await.version, 1);
+    }
+}
+
+// ---- users, when an order is placed
+
+fn not_allowed() -> Value {
+    told(
+        403,
+        "user-not-allowed",
+        "The caller may not do this",
+        "this account may not place orders; ask the operator why",
+    )
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_order_is_told_so_and_nothing_is_written() {
+    let no = [
+        user(ANN, "deactivated"),
+        problem(401),
+        problem(403),
+        problem(404),
+    ];
+    for answer in no {
+        let world = World::new();
+        world.users.always(answer);
+        let response = world
+            .place(&customer(ANN), posting(&cups(), Some("key")))
+            .await;
+        assert_problem(&response, &not_allowed());
+        assert!(world.aws.dump(&world.table).is_empty());
+        assert!(world.commands().is_empty());
+        assert_eq!(world.aws.writes(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_order_taken_before_its_user_was_refused_is_still_answered_with_itself() {
+    let world = World::new();
+    let first = world
+        .place(&customer(ANN), posting(&cups(), Some("key-1")))
+        .await;
+    world.clock.pass(31);
+    world.users.always(user(ANN, "deactivated"));
+    let second = world
+        .place(&customer(ANN), posting(&cups(), Some("key-1")))
+        .await;
+    assert_eq!(second, first);
+    let mut other = cups();
+    other["payment_method"] = json!("pm_other");
+    let reused = world
+        .place(&customer(ANN), posting(&other, Some("key-1")))
+        .await;
+    assert_eq!(reused.status, 422);
+}
+
+#[tokio::test]
+async fn users_out_of_reach_do_not_stop_an_order_the_saga_asks_instead() {
+    let gives = |status, body: &str| Answer::Gives(status, body.to_owned());
+    let id = ANN.to_string();
+    let unclear = [
+        ("refused connection", Answer::Breaks, 2),
+        ("no answer", Answer::NeverComes, 2),
+        ("500", gives(500, "{}"), 2),
+        ("503", problem(503), 2),
+        ("429", problem(429), 2),
+        ("not JSON", gives(200, "<html>"), 1),
+        ("empty", gives(200, ""), 1),
+        ("no status", gives(200, &json!({"id": id}).to_string()), 1),
+        ("somebody else", user(BOB, "active"), 1),
+        ("a redirect", gives(302, ""), 1),
+        ("no content", gives(204, ""), 1),
+        ("teapot", problem(418), 1),
+        (
+            "the gateway's own 404",
+            gives(404, r#"{"message":"Not Found"}"#),
+            1,
+        ),
+        (
+            "the gateway's own 403",
+            gives(403, r#"{"message":"Forbidden"}"#),
+            1,
+        ),
+        ("too long", gives(200, &" ".repeat(300_000)), 2),
+    ];
+    for (name, answer, tries) in unclear {
+        let world = World::new();
+        world.users.always(answer);
+        let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+        assert_eq!(response.status, 202, "{name}");
+        assert_eq!(body(&response)["status"], "PENDING");
+        assert_eq!(world.users.count(), tries, "{name}");
+        assert_eq!(world.order(id_of(&response)).await.state, State::Verifying);
+        let sent = world.aws.sent(USERS_QUEUE);
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0]["type"], "VerifyUser");
+        assert_eq!(sent[0]["data"], json!({"user_id": ANN}));
+        assert!(world.commands().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_try_that_fails_is_made_again_before_the_queue_is_used() {
+    for answer in [Answer::Breaks, Answer::NeverComes, problem(503)] {
+        let world = World::new();
+        world.users.next(answer);
+        let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+        assert_eq!(world.users.count(), 2);
+        assert_eq!(world.order(id_of(&response)).await.state, State::Reserving);
+    }
+}
+
+#[tokio::test]
+async fn users_that_keep_failing_are_left_alone_for_a_moment() {
+    let world = World::new();
+    world.users.always(Answer::Breaks);
+    for _ in 0..5 {
+        world.place(&customer(ANN), posting(&cups(), None)).await;
+    }
+    assert_eq!(world.users.count(), 10);
+    let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(world.users.count(), 10, "the breaker is open");
+    assert_eq!(world.order(id_of(&response)).await.state, State::Verifying);
+
+    world.clock.pass(10);
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(
+        world.users.count(),
+        12,
+        "one question is let through after the pause"
+    );
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(world.users.count(), 12);
+
+    world.clock.pass(10);
+    world.users.always(user(ANN, "active"));
+    let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(world.users.count(), 13);
+    assert_eq!(world.order(id_of(&response)).await.state, State::Reserving);
+}
+
+#[tokio::test]
+async fn a_permission_is_believed_for_thirty_seconds_and_only_for_its_user() {
+    let world = World::new();
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    world.clock.pass(29);
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(world.users.count(), 1);
+    world.place(&customer(BOB), posting(&cups(), None)).await;
+    assert_eq!(world.users.count(), 2);
+    world.clock.pass(1);
+    world.users.always(user(ANN, "deactivated"));
+    let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!((world.users.count(), response.status), (3, 403));
+}
+
+#[tokio::test]
+async fn a_no_and_a_silence_are_not_remembered() {
+    let world = World::new();
+    for answer in [
+        user(ANN, "deactivated"),
+        problem(404),
+        Answer::Gives(200, String::new()),
+    ] {
+        world.users.next(answer);
+        world.place(&customer(ANN), posting(&cups(), None)).await;
+    }
+    let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(world.users.count(), 4);
+    assert_eq!(world.order(id_of(&response)).await.state, State::Reserving);
+}
+
+#[tokio::test]
+async fn an_order_whose_message_cannot_be_sent_is_taken_and_the_sweeper_sends_it() {
+    let faults = [
+        Fault::BeforeEffect,
+        Fault::Throttle,
+        Fault::PartialSend(vec![0]),
+    ];
+    for fault in faults {
+        let world = World::new();
+        world.aws.fault_on("sqs:SendMessageBatch", fault);
+        let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+        assert_eq!((response.status, world.aws.fired()), (202, 1));
+        assert!(world.commands().is_empty());
+        world.clock.pass(30);
+        assert_eq!(
+            world.sweep().await.unwrap(),
+            json!({"due": 1, "sent": 1, "parked": 0})
+        );
+        assert_eq!(world.command_types(), ["ReserveStock"]);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_written_is_503_and_the_same_key_tries_again() {
+    let faults = [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle];
+    for fault in faults {
+        let world = World::new();
+        world.aws.fault_on("dynamodb:PutItem", fault);
+        let response = world
+            .place(&customer(ANN), posting(&cups(), Some("key")))
+            .await;
+        assert_problem(
+            &response,
+            &told(
+                503,
+                "unavailable",
+                "The service is busy or not reachable",
+                "nothing was lost; try again shortly, with the same Idempotency-Key where you sent one",
+            ),
+        );
+        assert_eq!(response.header("retry-after"), Some("1"));
+        assert!(world.commands().is_empty());
+        let response = world
+            .place(&customer(ANN), posting(&cups(), Some("key")))
+            .await;
+        assert_eq!(response.status, 202);
+        assert_eq!(world.aws.dump(&world.table).len(), 1);
+        assert_eq!(world.command_types(), ["ReserveStock"]);
+    }
+}
+
+// ---- GET /api/v1/orders/{id} and /timeline
+
+#[tokio::test]
+async fn an_order_is_shown_whole_to_its_owner_and_to_an_administrator() {
+    let world = World::new();
+    let mut order = order_in(State::Rejected);
+    order.expected_total = Some(usd(3400));
+    world.put(&order).await;
+    for caller in [customer(ANN), admin()] {
+        let response = world.get(&caller, about(order.id.0)).await;
+        assert_eq!(response.status, 200);
+        assert_eq!(
+            body(&response),
+            json!({
+                "id": order.id.0,
+                "user_id": ANN,
+                "status": "REJECTED",
+                "lines": [
+                    {"sku": "cup", "quantity": 2, "unit_price": {"amount": 1250, "currency": "USD"}},
+                    {"sku": "pot", "quantity": 1, "unit_price": {"amount": 1000, "currency": "USD"}},
+                ],
+                "total": {"amount": 3500, "currency": "USD"},
+                "expected_total": {"amount": 3400, "currency": "USD"},
+                "failure": {
+                    "code": "timed_out",
+                    "detail": "no answer about the payment after 5 attempts",
+                },
+                "created_at": "2026-01-02T03:04:05.678Z",
+                "updated_at": "2026-01-02T03:04:08.678Z",
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_timeline_is_shown_whole_to_its_owner_and_to_an_administrator() {
+    let world = World::new();
+    let order = order_in(State::Charging);
+    world.put(&order).await;
+    for caller in [customer(ANN), admin()] {
+        let response = world.timeline(&caller, about(order.id.0)).await;
+        assert_eq!(response.status, 200);
+        let at = "2026-01-02T03:04:05.678Z";
+        assert_eq!(
+            body(&response),
+            json!({
+                "items": [
+                    {"at": at, "event": "order_placed"},
+                    {"at": at, "event": "user_verified"},
+                    {"at": at, "event": "reserve_stock_requested", "attempt": 1},
+                    {
+                        "at": "2026-01-02T03:04:08.678Z",
+                        "event": "price_changed",
+                        "detail": "a line with words",
+                    },
+                ],
+                "next_cursor": null,
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_orders_status_hides_the_finer_steps() {
+    let world = World::new();
+    let expected = [
+        "PENDING",
+        "PENDING",
+        "PENDING",
+        "CONFIRMED",
+        "PENDING",
+        "CANCELLING",
+        "PENDING",
+        "CANCELLING",
+        "REJECTED",
+        "CANCELLED",
+    ];
+    for (state, status) in STATES.into_iter().zip(expected) {
+        let order = order_in(state);
+        world.put(&order).await;
+        let response = world.get(&customer(ANN), about(order.id.0)).await;
+        assert_eq!(body(&response)["status"], status, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_order_and_none_are_the_same_404() {
+    let world = World::new();
+    let order = order_in(State::Charging);
+    world.put(&order).await;
+    let before = world.aws.dump(&world.table);
+    for (caller, id) in [
+        (customer(BOB), order.id.0),
+        (customer(ANN), Uuid::from_u128(404)),
+        (admin(), Uuid::from_u128(404)),
+    ] {
+        let expected = told(
+            404,
+            "not-found",
+            "There is no such resource",
+            &format!("there is no order {id}"),
+        );
+        assert_problem(&world.get(&caller, about(id)).await, &expected);
+        assert_problem(&world.timeline(&caller, about(id)).await, &expected);
+        assert_problem(&world.cancel(&caller, about(id)).await, &expected);
+    }
+    assert_eq!(world.aws.dump(&world.table), before);
+    assert!(world.commands().is_empty());
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_uuid_is_said_so() {
+    let world = World::new();
+    for id in [
+        "",
+        "1",
+        "not-a-uuid",
+        "00000000-0000-0000-0000-00000000000g",
+        "ORDER#1",
+    ] {
+        let expected = told_fields(&[(
+            "id",
+            "is not a UUID, for example 01890a5d-ac96-774b-bcce-b302099a8057",
+        )]);
+        assert_problem(&world.get(&customer(ANN), about(id)).await, &expected);
+        assert_problem(&world.timeline(&customer(ANN), about(id)).await, &expected);
+        assert_problem(&world.cancel(&customer(ANN), about(id)).await, &expected);
+    }
+    assert!(world.aws.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_corrupt_order_is_a_500_that_tells_the_caller_nothing_of_it() {
+    let world = World::new();
+    let order = order_in(State::Charging);
+    world.put(&order).await;
+    let mut row = world.aws.dump(&world.table).remove(0);
+    row["state"] = json!("dreaming");
+    world.aws.put_raw(&world.table, row);
+    let response = world.get(&customer(ANN), about(order.id.0)).await;
+    assert_problem(
+        &response,
+        &told(
+            500,
+            "internal",
+            "Something went wrong here",
+            "the failure has been logged; name the instance when you report it",
+        ),
+    );
+}
+
+#[tokio::test]
+async fn a_caller_without_a_good_token_gets_no_further() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    let key = SigningKey::generate();
+    let (issuer, audience) = ("https://auth.example", "waybill-api");
+    let verifier = Verifier::new(&jwks(&[key.public_jwk()]), issuer, audience).unwrap();
+    let issue = |key: &SigningKey, audience: &str, now| {
+        Issuer::new(key, issuer, audience)
+            .issue(ANN, Role::Customer, now, Uuid::from_u128(1))
+            .token
+    };
+    let good = issue(&key, audience, world.clock.now());
+    let bad = [
+        None,
+        Some("Basic YW5uOmFubg==".to_owned()),
+        Some("Bearer nonsense".to_owned()),
+        Some(format!(
+            "Bearer {}",
+            issue(&key, "another-api", world.clock.now())
+        )),
+        Some(format!(
+            "Bearer {}",
+            issue(&SigningKey::generate(), audience, world.clock.now())
+        )),
+        Some(format!("Bearer {}", issue(&key, audience, after(-901)))),
+    ];
+    let store = world.store();
+    let get = async |authorization: Option<String>| {
+        let mut request = about(order.id.0);
+        if let Some(value) = authorization {
+            request = request.with_header("authorization", value);
+        }
+        respond(&world.origin, request, async |context, request| {
+            let caller = authenticate(&verifier, &request, context.now)?;
+            orders::handlers::get::handle(&store, caller, request).await
+        })
+        .await
+    };
+    world.aws.clear_calls();
+    for authorization in bad {
+        let response = get(authorization.clone()).await;
+        assert_eq!(response.status, 401, "{authorization:?}");
+        assert_eq!(body(&response)["type"], "urn:waybill:problem:unauthorized");
+        let challenge = match authorization {
+            None => "Bearer realm=\"waybill\"",
+            Some(_) => "Bearer realm=\"waybill\", error=\"invalid_token\"",
+        };
+        assert_eq!(response.header("www-authenticate"), Some(challenge));
+    }
+    assert!(world.aws.calls().is_empty());
+    assert_eq!(get(Some(format!("Bearer {good}"))).await.status, 200);
+}
+
+// ---- GET /api/v1/orders
+
+async fn with_listed(world: &World) -> Vec<Order> {
+    let states = [State::Confirmed, State::Charging, State::Cancelled];
+    let mut orders = Vec::new();
+    for (number, state) in states.into_iter().enumerate() {
+        let mut order = order_in(state);
+        order.created_at = after(i64::try_from(number).unwrap());
+        world.put(&order).await;
+        orders.insert(0, order);
+    }
+    let mut bobs = order_in(State::Rejected);
+    bobs.user_id = UserId(BOB);
+    world.put(&bobs).await;
+    orders
+}
+
+fn ids(response: &Response) -> Vec<OrderId> {
+    let id = |item: &Value| OrderId(item["id"].as_str().unwrap().parse().unwrap());
+    body(response)["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(id)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_list_shows_whole_orders_newest_first_page_by_page() {
+    let world = World::new();
+    let orders = with_listed(&world).await;
+    let whole = world.list(&customer(ANN), Request::new()).await;
+    assert_eq!(whole.status, 200);
+    let mut expected = Vec::new();
+    for order in &orders {
+        expected.push(body(&world.get(&customer(ANN), about(order.id.0)).await));
+    }
+    assert_eq!(
+        body(&whole),
+        json!({"items": expected, "next_cursor": null})
+    );
+
+    let page = Request::new().with_query("limit", "2");
+    let first = world.list(&customer(ANN), page.clone()).await;
+    assert_eq!(ids(&first), [orders[0].id, orders[1].id]);
+    let cursor = body(&first)["next_cursor"].as_str().unwrap().to_owned();
+    let second = world
+        .list(&customer(ANN), page.with_query("cursor", cursor))
+        .await;
+    assert_eq!(
+        body(&second),
+        json!({"items": [expected[2]], "next_cursor": null})
+    );
+}
+
+#[tokio::test]
+async fn a_list_can_be_of_one_status() {
+    let world = World::new();
+    let orders = with_listed(&world).await;
+    let of = async |status: &str| {
+        world
+            .list(&customer(ANN), Request::new().with_query("status", status))
+            .await
+    };
+    assert_eq!(ids(&of("PENDING").await), [orders[1].id]);
+    assert_eq!(ids(&of("CANCELLED").await), [orders[0].id]);
+    assert_eq!(ids(&of("REJECTED").await), []);
+}
+
+#[tokio::test]
+async fn only_an_administrator_lists_another_users_orders() {
+    let world = World::new();
+    with_listed(&world).await;
+    let of = |user: Uuid| Request::new().with_query("user_id", user.to_string());
+    assert_eq!(ids(&world.list(&customer(ANN), of(ANN)).await).len(), 3);
+    assert_eq!(ids(&world.list(&admin(), of(BOB)).await).len(), 1);
+    assert_eq!(ids(&world.list(&admin(), Request::new()).await).len(), 0);
+    assert_problem(
+        &world.list(&customer(ANN), of(BOB)).await,
+        &told(
+            403,
+            "admin-only",
+            "The caller may not do this",
+            "only an administrator may list another user's orders; leave user_id out to list your own",
+        ),
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_parameter_of_a_list_is_named() {
+    let world = World::new();
+    const CURSOR: &str = "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again";
+    const STATUS: &str = "is not one of PENDING, CONFIRMED, REJECTED, CANCELLING, CANCELLED";
+    const LIMIT: &str = "is not a whole number from 1 to 100";
+    let cases = [
+        ("status", "pending", STATUS),
+        ("status", "", STATUS),
+        ("limit", "0", LIMIT),
+        ("limit", "101", LIMIT),
+        ("limit", "-1", LIMIT),
+        ("limit", "ten", LIMIT),
+        ("cursor", "!!!", CURSOR),
+        ("cursor", "", CURSOR),
+        ("cursor", "e30", CURSOR),
+        // A cursor of ours in form, but a place no list has: "", and one that is not a place.
+        ("cursor", "IiI", CURSOR),
+        ("cursor", "ImFiYyI", CURSOR),
+        ("user_id", "ann", "is not a UUID"),
+    ];
+    for (name, value, detail) in cases {
+        let response = world
+            .list(&customer(ANN), Request::new().with_query(name, value))
+            .await;
+        assert_problem(&response, &told_fields(&[(name, detail)]));
+    }
+}
+
+// ---- POST /api/v1/orders/{id}/cancel
+
+#[tokio::test]
+async fn a_cancel_is_carried_out_or_too_late_depending_on_the_state() {
+    for state in STATES {
+        for caller in [customer(ANN), admin()] {
+            let world = World::new();
+            let order = order_in(state);
+            world.put(&order).await;
+            let before = world.aws.dump(&world.table);
+            world.clock.pass(5);
+            let response = world.cancel(&caller, about(order.id.0)).await;
+            // What becomes of it, and what is sent for that.
+            let outcome: Option<(State, &[&str])> = match state {
+                State::Verifying => Some((State::Cancelled, &[])),
+                State::Reserving => Some((State::Releasing(Ending::Cancelled), &["ReleaseStock"])),
+                State::Charging | State::Confirmed => {
+                    Some((State::Refunding(Ending::Cancelled), &["RefundPayment"]))
+                }
+                // Asked for again: the answer again, and the message again.
+                State::Refunding(Ending::Cancelled) => Some((state, &["RefundPayment"])),
+                State::Releasing(Ending::Cancelled) => Some((state, &["ReleaseStock"])),
+                State::Cancelled => Some((state, &[])),
+                State::Refunding(Ending::Rejected)
+                | State::Releasing(Ending::Rejected)
+                | State::Rejected => None,
+            };
+            let Some((becomes, sends)) = outcome else {
+                assert_problem(
+                    &response,
+                    &told(
+                        409,
+                        "too-late",
+                        "The resource does not allow this now",
+                        &format!(
+                            "order {}: the order is rejected; there is nothing left to cancel",
+                            order.id.0
+                        ),
+                    ),
+                );
+                assert_eq!(world.aws.dump(&world.table), before);
+                assert!(world.commands().is_empty());
+                continue;
+            };
+            let now = world.order(order.id).await;
+            assert_eq!(now.state, becomes, "{state:?}");
+            assert_eq!(response.status, 202);
+            assert_eq!(response.header("retry-after"), Some("1"));
+            let mut shown = world.get(&caller, about(order.id.0)).await;
+            assert_eq!(body(&response), body(&shown));
+            shown.headers.clear();
+            assert_eq!(world.command_types(), sends, "{state:?}");
+            if becomes == state {
+                assert_eq!(world.aws.dump(&world.table), before);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_order_is_shown_whole() {
+    let world = World::new();
+    let order = placed(7);
+    world.put(&order).await;
+    world.clock.pass(5);
+    let response = world.cancel(&customer(ANN), about(order.id.0)).await;
+    assert_eq!(
+        body(&response),
+        json!({
+            "id": order.id.0,
+            "user_id": ANN,
+            "status": "CANCELLING",
+            "lines": [
+                {"sku": "cup", "quantity": 2, "unit_price": null},
+                {"sku": "pot", "quantity": 1, "unit_price": null},
+            ],
+            "total": null,
+            "created_at": "2026-01-02T03:04:05.678Z",
+            "updated_at": "2026-01-02T03:04:10.678Z",
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_cancel_whose_message_cannot_be_sent_is_taken_and_the_sweeper_sends_it() {
+    let world = World::new();
+    let order = order_in(State::Confirmed);
+    world.put(&order).await;
+    world
+        .aws
+        .fault_on("sqs:SendMessageBatch", Fault::BeforeEffect);
+    let response = world.cancel(&customer(ANN), about(order.id.0)).await;
+    assert_eq!((response.status, world.aws.fired()), (202, 1));
+    assert!(world.commands().is_empty());
+    world.clock.pass(30);
+    world.sweep().await.unwrap();
+    assert_eq!(world.command_types(), ["RefundPayment"]);
+}
+
+#[tokio::test]
+async fn a_cancel_that_races_with_a_reply_ends_one_way_and_owes_the_right_thing() {
+    let mut seen = Vec::new();
+    for seed in 0..40 {
+        let world = World::new();
+        let order = order_in(State::Charging);
+        world.put(&order).await;
+        let charged = json!({"payment_id": "p", "amount": {"amount": 3500, "currency": "USD"}});
+        let charged = reply(order.id, "PaymentCharged", &charged);
+        world.aws.interleave(seed);
+        world.aws.clear_calls();
+        let ann = customer(ANN);
+        let (response, delivered) = futures_util::future::join(
+            world.cancel(&ann, about(order.id.0)),
+            world.deliver(&charged),
+        )
+        .await;
+        delivered.unwrap();
+        assert_eq!(response.status, 202);
+        let after = world.order(order.id).await;
+        // Confirmed first or overtaken: either way the charge is to be taken back.
+        assert_eq!(
+            after.state,
+            State::Refunding(Ending::Cancelled),
+            "seed {seed}"
+        );
+        let refunds = world.aws.sent(PAYMENTS_QUEUE);
+        assert!(
+            refunds
+                .iter()
+                .all(|command| command["type"] == "RefundPayment")
+        );
+        assert!(!refunds.is_empty());
+        seen.push(after.version - order.version);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [1, 2], "both orders of events were to be seen");
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_overtaken_again_and_again_says_try_later() {
+    let world = World::new();
+    let order = order_in(State::Charging);
+    world.put(&order).await;
+    // Every write but a foreign one meets a version that has just moved on.
+    let (aws, table) = (world.aws.clone(), world.table.clone());
+    world.aws.on_call(move |call| {
+        if call.name() == "dynamodb:PutItem" {
+            let mut row = aws.dump(&table).remove(0);
+            row["version"] = json!(row["version"].as_u64().unwrap() + 1);
+            aws.put_raw(&table, row);
+        }
+        async { None }
+    });
+    let response = world.cancel(&customer(ANN), about(order.id.0)).await;
+    assert_eq!(response.status, 503);
+    assert_eq!(world.aws.writes(), 9, "the first write and eight tries");
+    assert!(world.commands().is_empty());
+}
+
+#[tokio::test]
+async fn a_parked_orders_customer_still_reads_it_and_may_ask_again() {
+    let world = World::new();
+    let mut order = order_in(State::Releasing(Ending::Cancelled));
+    (order.parked, order.attempt) = (true, 6);
+    world.put(&order).await;
+    let response = world.cancel(&customer(ANN), about(order.id.0)).await;
+    assert_eq!(response.status, 202);
+    assert_eq!(world.command_types(), ["ReleaseStock"]);
+    let parked = world
+        .store()
+        .due(DuePartition::Parked, after(60), 9)
+        .await
+        .unwrap();
+    assert_eq!(parked, [order.id]);
+    assert!(!ends(order.state));
+}

@@ -1,0 +1,1156 @@
+//! The saga end to end: the replies function and the sweeper against participants that keep their
+//! contracts, whatever is delivered twice, lost, late, or killed on the way.
+
+use std::collections::BTreeMap;
+
+use orders::domain::{Ending, MAX_ATTEMPTS, Order, OrderId, PARKED_RETRY, State, What};
+use orders::store::DuePartition;
+use serde_json::{Value, json};
+use shared_lambda::sqs::Failure;
+use test_support::{Fault, mortal};
+
+use crate::samples::{ANN, STATES, after, ends, order_in, placed};
+use crate::world::{Answer, World, about, customer, posting, reply};
+
+const STOCK: i64 = 10;
+const KEY: &str = "the-one-order";
+
+/// What the participants' contracts say they do, in memory: each is idempotent by a record kept by
+/// order, and replays its first outcome.
+#[derive(Default)]
+struct Participants {
+    taken: i64,
+    reservations: BTreeMap<String, Reservation>,
+    charges: BTreeMap<String, Charge>,
+    charged: i64,
+    refunded: i64,
+    refuses_users: bool,
+}
+
+#[derive(Clone)]
+enum Reservation {
+    Held(Value, i64),
+    Refused(Value),
+    Released,
+}
+
+#[derive(Clone)]
+enum Charge {
+    Charged(Value),
+    Declined(Value),
+    Refunded(Value),
+}
+
+impl Participants {
+    /// Carries a command out and gives the reply: its type and data.
+    fn carry_out(&mut self, command: &Value) -> (&'static str, Value) {
+        let order = command["order_id"].as_str().unwrap().to_owned();
+        let data = &command["data"];
+        match command["type"].as_str().unwrap() {
+            "VerifyUser" if self.refuses_users => (
+                "UserRefused",
+                json!({"code": "user_not_allowed", "detail": "the user is deactivated"}),
+            ),
+            "VerifyUser" => ("UserVerified", json!({})),
+            "ReserveStock" => self.reserve(order, data),
+            "ReleaseStock" => {
+                let before = self.reservations.insert(order, Reservation::Released);
+                if let Some(Reservation::Held(_, units)) = before {
+                    self.taken -= units;
+                }
+                ("StockReleased", json!({}))
+            }
+            "ChargePayment" => self.charge(order, data),
+            "RefundPayment" => self.refund(order),
+            other => panic!("nobody takes {other}"),
+        }
+    }
+
+    fn reserve(&mut self, order: String, data: &Value) -> (&'static str, Value) {
+        let refused = |code, detail| json!({"code": code, "detail": detail, "sku": "cup"});
+        if !self.reservations.contains_key(&order) {
+            let lines = data["lines"].as_array().unwrap();
+            let units: i64 = lines
+                .iter()
+                .map(|line| line["quantity"].as_i64().unwrap())
+                .sum();
+            let outcome = if lines.iter().any(|line| line["sku"] == "ghost") {
+                Reservation::Refused(refused("unknown_item", "there is no ghost"))
+            } else if self.taken + units > STOCK {
+                Reservation::Refused(refused("out_of_stock", "not enough cups"))
+            } else {
+                self.taken += units;
+                let priced = lines.iter().map(|line| {
+                    let price = json!({"amount": 1000, "currency": "USD"});
+                    json!({"sku": line["sku"], "quantity": line["quantity"], "unit_price": price})
+                });
+                Reservation::Held(json!({"lines": priced.collect::<Vec<_>>()}), units)
+            };
+            self.reservations.insert(order.clone(), outcome);
+        }
+        match self.reservations[&order].clone() {
+            Reservation::Held(data, _) => ("StockReserved", data),
+            Reservation::Refused(data) => ("StockRefused", data),
+            Reservation::Released => (
+                "StockRefused",
+                refused("released", "the reservation was given up"),
+            ),
+        }
+    }
+
+    fn charge(&mut self, order: String, data: &Value) -> (&'static str, Value) {
+        if !self.charges.contains_key(&order) {
+            let outcome = if data["payment_method"] == "pm_card_chargeDeclined" {
+                Charge::Declined(
+                    json!({"code": "card_declined", "detail": "the card was declined"}),
+                )
+            } else {
+                self.charged += data["amount"]["amount"].as_i64().unwrap();
+                Charge::Charged(data["amount"].clone())
+            };
+            self.charges.insert(order.clone(), outcome);
+        }
+        match self.charges[&order].clone() {
+            Charge::Charged(amount) => (
+                "PaymentCharged",
+                json!({"payment_id": "sim_1", "amount": amount}),
+            ),
+            Charge::Declined(data) => ("PaymentDeclined", data),
+            Charge::Refunded(_) => (
+                "PaymentDeclined",
+                json!({"code": "voided", "detail": "the charge was taken back"}),
+            ),
+        }
+    }
+
+    fn refund(&mut self, order: String) -> (&'static str, Value) {
+        let refunded = match self.charges.get(&order).cloned() {
+            Some(Charge::Charged(amount)) => {
+                self.refunded += amount["amount"].as_i64().unwrap();
+                amount
+            }
+            Some(Charge::Refunded(amount)) => amount,
+            Some(Charge::Declined(_)) | None => Value::Null,
+        };
+        self.charges
+            .insert(order, Charge::Refunded(refunded.clone()));
+        ("PaymentRefunded", json!({"refunded": refunded}))
+    }
+}
+
+/// When the customer cancels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    /// Before the participant takes the command the state owes.
+    BeforeTheCommand,
+    /// After it has, before its reply arrives.
+    BeforeTheReply,
+}
+
+/// How a participant fails to answer a command, for as long as the saga asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Silence {
+    Deaf,
+    /// It does what it is told and every reply is lost.
+    Mute,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scenario {
+    name: &'static str,
+    sku: &'static str,
+    quantity: i64,
+    payment_method: &'static str,
+    expected_total: Option<i64>,
+    users_reachable: bool,
+    user_refused: bool,
+    cancel: Option<(State, Moment)>,
+    silent: Option<(&'static str, Silence)>,
+    ends: State,
+    failure: Option<&'static str>,
+}
+
+const PLAIN: Scenario = Scenario {
+    name: "confirmed",
+    sku: "cup",
+    quantity: 3,
+    payment_method: "pm_card_visa",
+    expected_total: None,
+    users_reachable: true,
+    user_refused: false,
+    cancel: None,
+    silent: None,
+    ends: State::Confirmed,
+    failure: None,
+};
+
+fn scenarios() -> Vec<Scenario> {
+    let rejected = |name, failure| Scenario {
+        name,
+        ends: State::Rejected,
+        failure: Some(failure),
+        ..PLAIN
+    };
+    let cancelled = |name, state, moment| Scenario {
+        name,
+        cancel: Some((state, moment)),
+        users_reachable: state != State::Verifying,
+        ends: State::Cancelled,
+        ..PLAIN
+    };
+    let timed_out = |name, command, silence| Scenario {
+        silent: Some((command, silence)),
+        users_reachable: command != "VerifyUser",
+        ..rejected(name, "timed_out")
+    };
+    use Moment::{BeforeTheCommand, BeforeTheReply};
+    vec![
+        PLAIN,
+        Scenario {
+            name: "confirmed for the expected total",
+            expected_total: Some(3000),
+            ..PLAIN
+        },
+        Scenario {
+            name: "confirmed with users out of reach at first",
+            users_reachable: false,
+            ..PLAIN
+        },
+        Scenario {
+            users_reachable: false,
+            user_refused: true,
+            ..rejected("user refused by queue", "user_not_allowed")
+        },
+        Scenario {
+            quantity: STOCK + 1,
+            ..rejected("out of stock", "out_of_stock")
+        },
+        Scenario {
+            sku: "ghost",
+            ..rejected("unknown item", "unknown_item")
+        },
+        Scenario {
+            expected_total: Some(2999),
+            ..rejected("price changed", "price_changed")
+        },
+        Scenario {
+            payment_method: "pm_card_chargeDeclined",
+            ..rejected("declined", "payment_declined")
+        },
+        timed_out("users deaf", "VerifyUser", Silence::Deaf),
+        timed_out("users mute", "VerifyUser", Silence::Mute),
+        timed_out("reservation not heard", "ReserveStock", Silence::Deaf),
+        timed_out(
+            "reservation made, reply lost",
+            "ReserveStock",
+            Silence::Mute,
+        ),
+        timed_out("charge not heard", "ChargePayment", Silence::Deaf),
+        timed_out("charge made, reply lost", "ChargePayment", Silence::Mute),
+        cancelled(
+            "cancelled while verifying",
+            State::Verifying,
+            BeforeTheCommand,
+        ),
+        cancelled("cancelled, then verified", State::Verifying, BeforeTheReply),
+        cancelled(
+            "cancelled while reserving",
+            State::Reserving,
+            BeforeTheCommand,
+        ),
+        cancelled("cancelled, then reserved", State::Reserving, BeforeTheReply),
+        cancelled(
+            "cancelled while charging",
+            State::Charging,
+            BeforeTheCommand,
+        ),
+        cancelled("cancelled, then charged", State::Charging, BeforeTheReply),
+        cancelled(
+            "cancelled when confirmed",
+            State::Confirmed,
+            BeforeTheCommand,
+        ),
+        Scenario {
+            payment_method: "pm_card_chargeDeclined",
+            ..cancelled("cancelled, then declined", State::Charging, BeforeTheReply)
+        },
+    ]
+}
+
+/// How often everything comes.
+#[derive(Clone, Copy)]
+struct Deliveries {
+    commands: usize,
+    replies: usize,
+}
+
+const ONCE: Deliveries = Deliveries {
+    commands: 1,
+    replies: 1,
+};
+
+/// One order through one scenario.
+struct Run {
+    world: World,
+    participants: Participants,
+    scenario: Scenario,
+    deliveries: Deliveries,
+    cancelled: bool,
+    /// Every reply ever sent.
+    replies: Vec<String>,
+}
+
+impl Run {
+    fn of(scenario: Scenario, deliveries: Deliveries) -> Self {
+        let world = World::new();
+        if !scenario.users_reachable {
+            world.users.always(Answer::Breaks);
+        }
+        let participants = Participants {
+            refuses_users: scenario.user_refused,
+            ..Participants::default()
+        };
+        Self {
+            world,
+            participants,
+            scenario,
+            deliveries,
+            cancelled: false,
+            replies: Vec::new(),
+        }
+    }
+
+    fn id(&self) -> OrderId {
+        OrderId::of_key(orders::domain::UserId(ANN), KEY)
+    }
+
+    /// Until the order has ended. Whoever is killed, or hears that it did not work, tries again:
+    /// the client with its key, the queue with its message, the schedule a minute later.
+    async fn run_out(mut self) -> Self {
+        self.place().await;
+        for _ in 0..100 {
+            self.cancel_at(Moment::BeforeTheCommand).await;
+            let commands = self.world.commands();
+            if commands.is_empty() {
+                let order = self.world.order(self.id()).await;
+                match order.due_at {
+                    None => return self,
+                    Some(due_at) => {
+                        self.world.clock.set(due_at.max(self.world.clock.now()));
+                        self.sweep().await;
+                    }
+                }
+                continue;
+            }
+            let mut replies = Vec::new();
+            for command in &commands {
+                for _ in 0..self.deliveries.commands {
+                    replies.extend(self.carry_out(command));
+                }
+            }
+            self.cancel_at(Moment::BeforeTheReply).await;
+            for reply in replies {
+                self.replies.push(reply.clone());
+                for _ in 0..self.deliveries.replies {
+                    self.deliver(&reply).await;
+                }
+            }
+        }
+        panic!("{}: the order does not end", self.scenario.name);
+    }
+
+    async fn place(&self) {
+        let mut body = json!({
+            "lines": [{"sku": self.scenario.sku, "quantity": self.scenario.quantity}],
+            "payment_method": self.scenario.payment_method,
+        });
+        if let Some(amount) = self.scenario.expected_total {
+            body["expected_total"] = json!({"amount": amount, "currency": "USD"});
+        }
+        let ann = customer(ANN);
+        for _ in 0..3 {
+            let placed = self.world.place(&ann, posting(&body, Some(KEY)));
+            if mortal(placed)
+                .await
+                .is_some_and(|response| response.status == 202)
+            {
+                return;
+            }
+        }
+        panic!("{}: the order was not taken", self.scenario.name);
+    }
+
+    async fn cancel_at(&mut self, moment: Moment) {
+        let Some((state, when)) = self.scenario.cancel else {
+            return;
+        };
+        let is_now = when == moment && self.world.order(self.id()).await.state == state;
+        if self.cancelled || !is_now {
+            return;
+        }
+        self.cancelled = true;
+        let ann = customer(ANN);
+        for _ in 0..3 {
+            let cancelled = self.world.cancel(&ann, about(self.id().0));
+            if mortal(cancelled)
+                .await
+                .is_some_and(|response| response.status == 202)
+            {
+                return;
+            }
+        }
+        panic!("{}: the order was not cancelled", self.scenario.name);
+    }
+
+    fn carry_out(&mut self, command: &Value) -> Option<String> {
+        let silence = self
+            .scenario
+            .silent
+            .filter(|(silent, _)| command["type"] == *silent)
+            .map(|(_, silence)| silence);
+        if silence == Some(Silence::Deaf) {
+            return None;
+        }
+        let (kind, data) = self.participants.carry_out(command);
+        let reply = reply(self.id(), kind, &data);
+        silence.is_none().then_some(reply)
+    }
+
+    async fn deliver(&self, reply: &str) {
+        for _ in 0..3 {
+            match mortal(self.world.deliver(reply)).await {
+                Some(Ok(())) => return,
+                Some(Err(failure)) if !failure.is_retried() => {
+                    panic!("{}: {}", self.scenario.name, failure.detail());
+                }
+                Some(Err(_)) | None => {}
+            }
+        }
+        panic!("{}: a reply was not taken", self.scenario.name);
+    }
+
+    async fn sweep(&self) {
+        let _ = mortal(self.world.sweep()).await;
+    }
+
+    fn dump(&self) -> Vec<Value> {
+        self.world.aws.dump(&self.world.table)
+    }
+
+    /// What must hold at rest, however it came about.
+    async fn assert_balanced(&self, how: &str) {
+        let name = self.scenario.name;
+        let order = self.world.order(self.id()).await;
+        assert_eq!(order.state, self.scenario.ends, "{name}, {how}");
+        let failure = order.failure.as_ref().map(|failure| failure.code.as_str());
+        assert_eq!(failure, self.scenario.failure, "{name}, {how}");
+        let confirmed = order.state == State::Confirmed;
+        let held = if confirmed { self.scenario.quantity } else { 0 };
+        assert_eq!(self.participants.taken, held, "{name}, {how}: stock");
+        let total = order.total.map_or(0, |total| total.amount);
+        let owed = if confirmed { total } else { 0 };
+        let net = self.participants.charged - self.participants.refunded;
+        assert_eq!(net, owed, "{name}, {how}: money");
+        assert!(
+            self.participants.charged <= total,
+            "{name}, {how}: charged twice"
+        );
+        assert_eq!(self.world.aws.dump(&self.world.table).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn every_way_an_order_can_go_ends_as_it_should() {
+    for scenario in scenarios() {
+        let run = Run::of(scenario, ONCE).run_out().await;
+        run.assert_balanced("once").await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_goes_well_has_this_diary() {
+    let run = Run::of(PLAIN, ONCE).run_out().await;
+    assert_eq!(
+        diary(&run.world.order(run.id()).await),
+        [
+            "order_placed",
+            "user_verified",
+            "reserve_stock_requested 1",
+            "stock_reserved: for 3000 USD",
+            "charge_payment_requested 1",
+            "payment_charged: 3000 USD",
+            "order_confirmed",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_order_whose_charge_gets_no_answer_has_this_diary() {
+    let scenario = scenarios()
+        .into_iter()
+        .find(|s| s.name == "charge made, reply lost")
+        .unwrap();
+    let run = Run::of(scenario, ONCE).run_out().await;
+    assert_eq!(
+        diary(&run.world.order(run.id()).await),
+        [
+            "order_placed",
+            "user_verified",
+            "reserve_stock_requested 1",
+            "stock_reserved: for 3000 USD",
+            "charge_payment_requested 1",
+            "charge_payment_requested 2",
+            "charge_payment_requested 3",
+            "charge_payment_requested 4",
+            "charge_payment_requested 5",
+            "step_timed_out: no answer about the payment after 5 attempts",
+            "refund_payment_requested 1",
+            "payment_refunded: 3000 USD given back",
+            "release_stock_requested 1",
+            "stock_released",
+            "order_rejected",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_confirmed_order_that_is_cancelled_has_this_diary() {
+    let scenario = scenarios()
+        .into_iter()
+        .find(|s| s.name == "cancelled when confirmed")
+        .unwrap();
+    let run = Run::of(scenario, ONCE).run_out().await;
+    assert_eq!(
+        diary(&run.world.order(run.id()).await)[6..],
+        [
+            "order_confirmed",
+            "cancel_requested",
+            "refund_payment_requested 1",
+            "payment_refunded: 3000 USD given back",
+            "release_stock_requested 1",
+            "stock_released",
+            "order_cancelled",
+        ]
+    );
+}
+
+fn diary(order: &Order) -> Vec<String> {
+    let line = |entry: &orders::domain::Entry| {
+        let mut line = entry.what.as_str().to_owned();
+        if let Some(attempt) = entry.attempt {
+            line.push_str(&format!(" {attempt}"));
+        }
+        if let Some(detail) = &entry.detail {
+            line.push_str(&format!(": {detail}"));
+        }
+        line
+    };
+    order.timeline.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn everything_delivered_twice_ends_as_once() {
+    let doubled = [
+        (
+            "every reply twice",
+            Deliveries {
+                commands: 1,
+                replies: 2,
+            },
+        ),
+        // Compensations among them: releasing and refunding twice.
+        (
+            "every command twice",
+            Deliveries {
+                commands: 2,
+                replies: 1,
+            },
+        ),
+        (
+            "both twice",
+            Deliveries {
+                commands: 2,
+                replies: 2,
+            },
+        ),
+    ];
+    for scenario in scenarios() {
+        let once = Run::of(scenario, ONCE).run_out().await.dump();
+        for (how, deliveries) in doubled {
+            let run = Run::of(scenario, deliveries).run_out().await;
+            run.assert_balanced(how).await;
+            assert_eq!(run.dump(), once, "{}, {how}", scenario.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_reply_ever_sent_coming_again_changes_nothing() {
+    for scenario in scenarios() {
+        let run = Run::of(scenario, ONCE).run_out().await;
+        let before = run.dump();
+        let (forward, backward) = (run.replies.iter(), run.replies.iter().rev());
+        for reply in forward.chain(backward) {
+            run.deliver(reply).await;
+        }
+        assert_eq!(run.dump(), before, "{}", scenario.name);
+        assert!(
+            run.world.commands().is_empty(),
+            "{}: an ended order owes nothing",
+            scenario.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn dying_before_or_after_any_write_or_send_ends_as_not_dying() {
+    for scenario in scenarios() {
+        // A participant that does nothing differs from one whose replies are lost in nothing
+        // that orders can see.
+        if scenario
+            .silent
+            .is_some_and(|(_, silence)| silence == Silence::Deaf)
+        {
+            continue;
+        }
+        let clean = Run::of(scenario, ONCE).run_out().await;
+        let (writes, expected) = (clean.world.aws.writes(), clean.dump());
+        for nth in 0..writes {
+            for fault in [Fault::KillBefore, Fault::KillAfter] {
+                let run = Run::of(scenario, ONCE);
+                run.world.aws.fault_at(nth, fault.clone());
+                let run = run.run_out().await;
+                let how = format!("{fault:?} at write {nth} of {writes}");
+                assert_eq!(run.world.aws.fired(), 1, "{how}");
+                run.assert_balanced(&how).await;
+                // A sweeper that dies after its write has used an attempt up; nothing else leaves
+                // a trace.
+                if scenario.silent.is_none() {
+                    assert_eq!(run.dump(), expected, "{}, {how}", scenario.name);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failing_call_at_any_write_or_send_ends_as_none() {
+    for scenario in scenarios()
+        .into_iter()
+        .filter(|scenario| scenario.silent.is_none())
+    {
+        let clean = Run::of(scenario, ONCE).run_out().await;
+        for nth in 0..clean.world.aws.writes() {
+            for fault in [Fault::BeforeEffect, Fault::AfterEffect] {
+                let run = Run::of(scenario, ONCE);
+                run.world.aws.fault_at(nth, fault.clone());
+                let run = run.run_out().await;
+                run.assert_balanced(&format!("{fault:?} at write {nth}"))
+                    .await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_brings_the_reply_back() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    let released = reply(
+        order.id,
+        "StockRefused",
+        &json!({"code": "out_of_stock", "detail": "d"}),
+    );
+    world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
+    let failure = world.deliver(&released).await.unwrap_err();
+    assert!(failure.is_retried());
+    world.deliver(&released).await.unwrap();
+    assert_eq!(world.order(order.id).await.state, State::Rejected);
+}
+
+// ---- replies that do not fit
+
+fn sample(kind: &str) -> Value {
+    let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
+    match kind {
+        "UserVerified" | "StockReleased" => json!({}),
+        "UserRefused" | "StockRefused" | "PaymentDeclined" => {
+            json!({"code": "some_code", "detail": "some words"})
+        }
+        "StockReserved" => json!({"lines": [
+            {"sku": "cup", "quantity": 2, "unit_price": usd(1250)},
+            {"sku": "pot", "quantity": 1, "unit_price": usd(1000)},
+        ]}),
+        "PaymentCharged" => json!({"payment_id": "p", "amount": usd(3500)}),
+        "PaymentRefunded" => json!({"refunded": usd(3500)}),
+        other => panic!("no sample of {other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_contradicts_the_order_is_a_failure_and_changes_nothing() {
+    let cases: [(State, &[&str]); 5] = [
+        (
+            State::Verifying,
+            &[
+                "StockReserved",
+                "StockRefused",
+                "StockReleased",
+                "PaymentCharged",
+                "PaymentDeclined",
+                "PaymentRefunded",
+            ],
+        ),
+        (
+            State::Reserving,
+            &[
+                "StockReleased",
+                "PaymentCharged",
+                "PaymentDeclined",
+                "PaymentRefunded",
+            ],
+        ),
+        (
+            State::Charging,
+            &["StockRefused", "StockReleased", "PaymentRefunded"],
+        ),
+        (
+            State::Confirmed,
+            &[
+                "StockRefused",
+                "StockReleased",
+                "PaymentDeclined",
+                "PaymentRefunded",
+            ],
+        ),
+        (
+            State::Refunding(Ending::Cancelled),
+            &["StockRefused", "StockReleased"],
+        ),
+    ];
+    for (state, kinds) in cases {
+        for kind in kinds {
+            let world = World::new();
+            let order = order_in(state);
+            world.put(&order).await;
+            let failure = world
+                .deliver(&reply(order.id, kind, &sample(kind)))
+                .await
+                .unwrap_err();
+            assert!(
+                !failure.is_retried(),
+                "{kind} in {state:?}: {}",
+                failure.detail()
+            );
+            assert!(
+                failure.detail().contains(&format!("{state:?}")),
+                "{}",
+                failure.detail()
+            );
+            assert_eq!(world.order(order.id).await, order);
+            assert!(world.commands().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_amount_or_other_lines_than_asked_for_are_a_failure() {
+    let world = World::new();
+    let (reserving, charging) = (order_in(State::Reserving), order_in(State::Charging));
+    world.put(&reserving).await;
+    world.put(&charging).await;
+    let usd = json!({"amount": 1, "currency": "USD"});
+    let wrong = [
+        (
+            &charging,
+            "PaymentCharged",
+            json!({"payment_id": "p", "amount": usd}),
+        ),
+        (
+            &reserving,
+            "StockReserved",
+            json!({"lines": [{"sku": "cup", "quantity": 2, "unit_price": usd}]}),
+        ),
+    ];
+    for (order, kind, data) in wrong {
+        let failure = world
+            .deliver(&reply(order.id, kind, &data))
+            .await
+            .unwrap_err();
+        assert!(!failure.is_retried());
+        assert_eq!(world.order(order.id).await, *order);
+    }
+    assert!(world.commands().is_empty());
+}
+
+#[tokio::test]
+async fn an_overtaken_reply_is_acknowledged_and_nothing_is_sent() {
+    let overtaken = [
+        (State::Charging, "UserVerified"),
+        (State::Confirmed, "StockReserved"),
+        (State::Refunding(Ending::Rejected), "PaymentCharged"),
+        (State::Refunding(Ending::Cancelled), "PaymentDeclined"),
+        (State::Releasing(Ending::Cancelled), "StockRefused"),
+        (State::Cancelled, "PaymentRefunded"),
+        (State::Rejected, "StockReserved"),
+        (State::Cancelled, "UserVerified"),
+    ];
+    for (state, kind) in overtaken {
+        let world = World::new();
+        let order = order_in(state);
+        world.put(&order).await;
+        world
+            .deliver(&reply(order.id, kind, &sample(kind)))
+            .await
+            .unwrap();
+        assert_eq!(world.order(order.id).await, order);
+        assert!(world.commands().is_empty(), "{kind} in {state:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_whose_first_delivery_died_before_sending_sends_what_is_owed() {
+    let repeats = [
+        (State::Reserving, "UserVerified", "ReserveStock"),
+        (State::Charging, "StockReserved", "ChargePayment"),
+        (
+            State::Releasing(Ending::Rejected),
+            "PaymentDeclined",
+            "ReleaseStock",
+        ),
+        (
+            State::Releasing(Ending::Rejected),
+            "StockReserved",
+            "ReleaseStock",
+        ),
+        (
+            State::Releasing(Ending::Cancelled),
+            "PaymentRefunded",
+            "ReleaseStock",
+        ),
+    ];
+    for (state, kind, owed) in repeats {
+        let world = World::new();
+        let order = order_in(state);
+        world.put(&order).await;
+        world
+            .deliver(&reply(order.id, kind, &sample(kind)))
+            .await
+            .unwrap();
+        assert_eq!(world.command_types(), [owed], "{kind} in {state:?}");
+        assert_eq!(world.order(order.id).await, order);
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_understood_or_placed_is_a_failure_for_the_dead_letter_queue() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    let mut newer: Value =
+        serde_json::from_str(&reply(order.id, "StockReserved", &sample("StockReserved"))).unwrap();
+    newer["version"] = json!(2);
+    let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
+    let reserved = |line: Value| reply(order.id, "StockReserved", &json!({"lines": [line]}));
+    let poison = [
+        "not JSON".to_owned(),
+        "{}".to_owned(),
+        newer.to_string(),
+        reply(order.id, "ReserveStock", &json!({"lines": []})),
+        reply(order.id, "StockExploded", &json!({})),
+        reply(order.id, "StockReserved", &json!({})),
+        reply(order.id, "UserRefused", &json!({"code": 7, "detail": "d"})),
+        reply(order.id, "PaymentRefunded", &json!({"refunded": 3500})),
+        reply(
+            order.id,
+            "PaymentCharged",
+            &json!({"payment_id": "p", "amount": usd(-1)}),
+        ),
+        reserved(json!({"sku": "", "quantity": 2, "unit_price": usd(1)})),
+        reserved(json!({"sku": "cup", "quantity": 0, "unit_price": usd(1)})),
+        reserved(
+            json!({"sku": "cup", "quantity": 2, "unit_price": {"amount": 1, "currency": "$"}}),
+        ),
+        reply(placed(404).id, "StockReserved", &sample("StockReserved")),
+    ];
+    for body in poison {
+        let failure: Failure = world.deliver(&body).await.unwrap_err();
+        assert!(!failure.is_retried(), "{body}: {}", failure.detail());
+    }
+    assert_eq!(world.order(order.id).await, order);
+    assert!(world.commands().is_empty());
+}
+
+#[tokio::test]
+async fn a_reply_with_fields_of_a_later_version_is_taken() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    let mut data = sample("StockReserved");
+    data["warehouse"] = json!("north");
+    data["lines"][0]["batch"] = json!(7);
+    let mut body: Value = serde_json::from_str(&reply(order.id, "StockReserved", &data)).unwrap();
+    body["priority"] = json!("high");
+    body.as_object_mut().unwrap().remove("traceparent");
+    world.deliver(&body.to_string()).await.unwrap();
+    assert_eq!(world.order(order.id).await.state, State::Charging);
+}
+
+#[tokio::test]
+async fn two_deliveries_of_a_reply_at_once_write_once_and_both_are_acknowledged() {
+    for seed in 0..20 {
+        let world = World::new();
+        let order = placed(1);
+        world.put(&order).await;
+        let body = reply(order.id, "StockReserved", &sample("StockReserved"));
+        world.aws.interleave(seed);
+        let deliveries = (0..4).map(|_| world.deliver(&body));
+        for delivered in futures_util::future::join_all(deliveries).await {
+            delivered.unwrap();
+        }
+        let after = world.order(order.id).await;
+        assert_eq!(
+            (after.state, after.version),
+            (State::Charging, 2),
+            "seed {seed}"
+        );
+    }
+}
+
+// ---- the sweeper
+
+#[tokio::test]
+async fn the_sweeper_sends_again_what_every_order_in_flight_owes_and_counts() {
+    let world = World::new();
+    for state in STATES {
+        world.put(&order_in(state)).await;
+    }
+    let nothing = json!({"due": 0, "sent": 0, "parked": 0});
+    assert_eq!(world.sweep().await.unwrap(), nothing);
+    world.clock.set(after(29));
+    assert_eq!(world.sweep().await.unwrap(), nothing);
+    assert!(world.commands().is_empty());
+
+    world.clock.set(after(30));
+    assert_eq!(
+        world.sweep().await.unwrap(),
+        json!({"due": 7, "sent": 7, "parked": 0})
+    );
+    let mut sent = world.command_types();
+    sent.sort();
+    assert_eq!(
+        sent,
+        [
+            "ChargePayment",
+            "RefundPayment",
+            "RefundPayment",
+            "ReleaseStock",
+            "ReleaseStock",
+            "ReserveStock",
+            "VerifyUser",
+        ]
+    );
+    assert_eq!(world.sweep().await.unwrap(), nothing);
+    for state in STATES.into_iter().filter(|state| !ends(*state)) {
+        assert_eq!(world.order(order_in(state).id).await.attempt, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hour() {
+    let world = World::new();
+    let mut order = order_in(State::Releasing(Ending::Cancelled));
+    order.attempt = MAX_ATTEMPTS;
+    world.put(&order).await;
+    world.clock.set(after(30));
+    let parked = json!({"due": 1, "sent": 1, "parked": 1});
+    assert_eq!(world.sweep().await.unwrap(), parked);
+    assert_eq!(world.command_types(), ["ReleaseStock"]);
+    let now = world.order(order.id).await;
+    assert!(now.parked);
+    assert!(
+        now.timeline
+            .iter()
+            .any(|entry| entry.what == What::OrderParked)
+    );
+
+    world.clock.pass(PARKED_RETRY.as_secs() - 1);
+    assert_eq!(world.sweep().await.unwrap()["due"], 0);
+    world.clock.pass(1);
+    assert_eq!(world.sweep().await.unwrap(), parked);
+    assert_eq!(world.command_types(), ["ReleaseStock"]);
+
+    world
+        .deliver(&reply(order.id, "StockReleased", &json!({})))
+        .await
+        .unwrap();
+    let ended = world.order(order.id).await;
+    assert_eq!((ended.state, ended.parked), (State::Cancelled, false));
+    for partition in DuePartition::all() {
+        let due = world
+            .store()
+            .due(partition, after(1_000_000), 9)
+            .await
+            .unwrap();
+        assert_eq!(due, [], "{partition:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_parked_refund_that_is_answered_goes_on_to_release_with_all_its_tries() {
+    let world = World::new();
+    let mut order = order_in(State::Refunding(Ending::Rejected));
+    (order.attempt, order.parked) = (9, true);
+    world.put(&order).await;
+    let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
+    world.deliver(&refunded).await.unwrap();
+    let now = world.order(order.id).await;
+    assert_eq!(
+        (now.state, now.attempt, now.parked, now.due_at),
+        (
+            State::Releasing(Ending::Rejected),
+            1,
+            false,
+            Some(after(30))
+        )
+    );
+    assert_eq!(world.command_types(), ["ReleaseStock"]);
+}
+
+#[tokio::test]
+async fn one_bad_order_does_not_keep_the_others_waiting_but_the_run_fails() {
+    let world = World::new();
+    // All of one partition, the bad one first in line.
+    let id = |number: u128| placed(number << 8).id;
+    for number in 1..=5 {
+        let mut order = placed(number << 8);
+        order.due_at = Some(after(i64::try_from(number).unwrap()));
+        world.put(&order).await;
+    }
+    let bad = format!("ORDER#{}", id(1).0);
+    let mut row = world.aws.dump(&world.table);
+    let mut row = row.remove(row.iter().position(|row| row["pk"] == bad).unwrap());
+    row["state"] = json!("dreaming");
+    world.aws.put_raw(&world.table, row);
+
+    world.clock.set(after(60));
+    let error = world.sweep().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "1 orders or partitions could not be swept"
+    );
+    assert_eq!(world.command_types().len(), 4);
+    for number in 2..=5 {
+        assert_eq!(world.order(id(number)).await.attempt, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_cannot_be_read_does_not_keep_the_others_waiting() {
+    let world = World::new();
+    for number in 0..8 {
+        world.put(&placed(number)).await;
+    }
+    world.clock.set(after(30));
+    world.aws.fault_on("dynamodb:Query", Fault::Throttle);
+    assert!(world.sweep().await.is_err());
+    assert_eq!(world.command_types().len(), 7);
+    assert_eq!(
+        world.sweep().await.unwrap(),
+        json!({"due": 1, "sent": 1, "parked": 0})
+    );
+}
+
+#[tokio::test]
+async fn messages_the_queue_does_not_take_fail_the_run_and_are_sent_by_a_later_one() {
+    for fault in [
+        Fault::BeforeEffect,
+        Fault::PartialSend(vec![0]),
+        Fault::Throttle,
+    ] {
+        let world = World::new();
+        let order = placed(1);
+        world.put(&order).await;
+        world.clock.set(after(30));
+        world.aws.fault_on("sqs:SendMessageBatch", fault);
+        assert!(world.sweep().await.is_err());
+        assert!(world.commands().is_empty());
+        world.clock.set(world.order(order.id).await.due_at.unwrap());
+        assert_eq!(world.sweep().await.unwrap()["sent"], 1);
+        assert_eq!(world.command_types(), ["ReserveStock"]);
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_moved_on_since_the_index_was_written_is_left_alone() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    world.clock.set(after(30));
+    // Between the query and the read the order is rejected.
+    let (aws, table) = (world.aws.clone(), world.table.clone());
+    world.aws.on_call(move |call| {
+        if call.name() == "dynamodb:GetItem" {
+            let mut row = aws.dump(&table).remove(0);
+            let fields = row.as_object_mut().unwrap();
+            fields.insert("state".to_owned(), json!("rejected"));
+            fields.remove("due_at");
+            fields.remove("due_shard");
+            aws.put_raw(&table, row);
+        }
+        async { None }
+    });
+    assert_eq!(
+        world.sweep().await.unwrap(),
+        json!({"due": 0, "sent": 0, "parked": 0})
+    );
+    assert!(world.commands().is_empty());
+    assert_eq!(world.order(order.id).await.version, 1);
+}
+
+#[tokio::test]
+async fn a_sweeper_and_a_reply_at_once_leave_one_next_step() {
+    for seed in 0..40 {
+        let world = World::new();
+        let order = placed(1);
+        world.put(&order).await;
+        world.clock.set(after(30));
+        let body = reply(order.id, "StockReserved", &sample("StockReserved"));
+        world.aws.interleave(seed);
+        let (swept, delivered) =
+            futures_util::future::join(world.sweep(), world.deliver(&body)).await;
+        swept.unwrap();
+        delivered.unwrap();
+        let now = world.order(order.id).await;
+        assert_eq!(now.state, State::Charging, "seed {seed}");
+        assert!(world.command_types().contains(&"ChargePayment".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn many_due_orders_are_all_driven_and_sent_in_batches() {
+    let world = World::new();
+    for number in 0..60 {
+        world.put(&placed(number << 8)).await;
+    }
+    world.clock.set(after(30));
+    world.aws.clear_calls();
+    assert_eq!(
+        world.sweep().await.unwrap(),
+        json!({"due": 60, "sent": 60, "parked": 0})
+    );
+    let batches = world.aws.calls();
+    let batches = batches
+        .iter()
+        .filter(|call| call.name() == "sqs:SendMessageBatch");
+    assert_eq!(batches.count(), 6);
+    let commands = world.commands();
+    let mut ids: Vec<&str> = commands
+        .iter()
+        .filter_map(|c| c["order_id"].as_str())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 60);
+}

@@ -1,0 +1,526 @@
+//! The orders table: what is written is read back, conditions hold, lists and indexes are exact.
+
+use jiff::SignedDuration;
+use orders::domain::{Ending, Failure, Order, OrderId, State, Status, UserId};
+use orders::store::{DUE_SHARDS, DuePartition, Inserted, OrderStore, Updated};
+use serde_json::{Value, json};
+use test_support::{Aws, Fault};
+use uuid::Uuid;
+
+use crate::samples::{ANN, BOB, STATES, TIMEOUT, after, ends, order_in, placed, usd};
+
+struct Table {
+    aws: Aws,
+    name: String,
+    store: OrderStore,
+}
+
+async fn table() -> Table {
+    let aws = Aws::new();
+    let name = aws.create_table("orders", "OrdersTable").await;
+    let store = OrderStore::new(aws.dynamodb(), name.clone());
+    Table { aws, name, store }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    shared_lambda::telemetry::chain(error)
+}
+
+#[tokio::test]
+async fn an_order_comes_back_as_it_was_written_in_every_state() {
+    for state in STATES {
+        let table = table().await;
+        let mut order = order_in(state);
+        order.expected_total = Some(usd(3400));
+        order.failure = Some(Failure {
+            code: "price_changed".to_owned(),
+            detail: "the total is 3500 USD, not the expected 3400 USD".to_owned(),
+        });
+        order.total = Some(usd(3500));
+        order.parked = !ends(state);
+        assert_eq!(table.store.insert(&order).await.unwrap(), Inserted::New);
+        assert_eq!(
+            table.store.get(order.id).await.unwrap().as_ref(),
+            Some(&order)
+        );
+
+        let mut bare = order_in(state);
+        bare.id = OrderId(Uuid::from_u128(0xbabe));
+        (bare.total, bare.failure, bare.expected_total) = (None, None, None);
+        bare.lines
+            .iter_mut()
+            .for_each(|line| line.unit_price = None);
+        bare.timeline.clear();
+        table.store.insert(&bare).await.unwrap();
+        assert_eq!(table.store.get(bare.id).await.unwrap(), Some(bare));
+    }
+}
+
+#[tokio::test]
+async fn a_row_is_what_the_key_design_says() {
+    let table = table().await;
+    table.store.insert(&placed(0x2a)).await.unwrap();
+    let id = "00000000-0000-0000-0000-00000000002a";
+    assert_eq!(
+        table.aws.dump(&table.name),
+        [json!({
+            "pk": format!("ORDER#{id}"),
+            "sk": "ORDER",
+            "schema": 1,
+            "id": id,
+            "user_id": ANN,
+            "placed": format!("2026-01-02T03:04:05.678Z#{id}"),
+            "lines": [{"sku": "cup", "quantity": 2}, {"sku": "pot", "quantity": 1}],
+            "payment_method": "pm_card_visa",
+            "fingerprint": "00000000-0000-0000-0000-00000000000f",
+            "state": "reserving",
+            "attempt": 1,
+            "due_shard": "DUE#2",
+            "due_at": "2026-01-02T03:04:35.678Z",
+            "timeline": [
+                {"at": "2026-01-02T03:04:05.678Z", "what": "order_placed"},
+                {"at": "2026-01-02T03:04:05.678Z", "what": "user_verified"},
+                {"at": "2026-01-02T03:04:05.678Z", "what": "reserve_stock_requested", "attempt": 1},
+            ],
+            "created_at": "2026-01-02T03:04:05.678Z",
+            "updated_at": "2026-01-02T03:04:05.678Z",
+            "version": 1,
+        })]
+    );
+}
+
+#[tokio::test]
+async fn an_id_is_taken_once_and_the_second_insert_is_shown_the_first_order() {
+    let table = table().await;
+    let first = placed(1);
+    let mut second = placed(1);
+    second.fingerprint = Uuid::from_u128(0xe);
+    second.user_id = UserId(BOB);
+    assert_eq!(table.store.insert(&first).await.unwrap(), Inserted::New);
+    let existing = Inserted::Existing(Box::new(first.clone()));
+    assert_eq!(table.store.insert(&second).await.unwrap(), existing);
+    assert_eq!(table.store.get(first.id).await.unwrap(), Some(first));
+}
+
+#[tokio::test]
+async fn an_update_needs_the_version_before_it() {
+    let table = table().await;
+    let before = placed(1);
+    table.store.insert(&before).await.unwrap();
+    let mut winner = before.clone();
+    winner.version = 2;
+    winner.attempt = 2;
+    let mut loser = before.clone();
+    loser.version = 2;
+    loser.attempt = 5;
+    assert_eq!(table.store.update(&winner).await.unwrap(), Updated::Done);
+    assert_eq!(
+        table.store.update(&loser).await.unwrap(),
+        Updated::Overtaken
+    );
+    assert_eq!(table.store.get(before.id).await.unwrap(), Some(winner));
+}
+
+#[tokio::test]
+async fn an_update_does_not_bring_an_order_into_being() {
+    let table = table().await;
+    let mut order = placed(1);
+    order.version = 2;
+    assert_eq!(
+        table.store.update(&order).await.unwrap(),
+        Updated::Overtaken
+    );
+    assert!(table.aws.dump(&table.name).is_empty());
+}
+
+#[tokio::test]
+async fn of_twenty_writers_at_once_one_gets_in() {
+    for seed in 0..10 {
+        let table = table().await;
+        let before = placed(1);
+        table.store.insert(&before).await.unwrap();
+        table.aws.interleave(seed);
+        let writers = (0..20).map(|attempt| {
+            let mut next = before.clone();
+            (next.version, next.attempt) = (2, attempt);
+            let store = &table.store;
+            async move { store.update(&next).await.unwrap() }
+        });
+        let outcomes = futures_util::future::join_all(writers).await;
+        let done = outcomes.iter().filter(|outcome| **outcome == Updated::Done);
+        assert_eq!(done.count(), 1, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_there_is_nothing() {
+    let table = table().await;
+    let nobody = OrderId(Uuid::from_u128(9));
+    assert_eq!(table.store.get(nobody).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_corrupt_row_is_an_error_that_names_the_field() {
+    let cases: [(&str, Value, &str); 14] = [
+        ("state", json!("dreaming"), "state"),
+        ("state", Value::Null, "state"),
+        (
+            "payment_method",
+            json!("4242424242424242"),
+            "payment_method",
+        ),
+        ("due_at", json!("soon"), "due_at"),
+        ("lines", json!([{"sku": "", "quantity": 1}]), "sku"),
+        ("lines", json!([{"sku": "cup", "quantity": 0}]), "quantity"),
+        ("total", json!({"amount": -1, "currency": "USD"}), "amount"),
+        ("total", json!({"amount": 1}), "currency"),
+        (
+            "expected_total",
+            json!({"amount": 1, "currency": "usd"}),
+            "amount",
+        ),
+        (
+            "timeline",
+            json!([{"at": "2026-01-02T03:04:05.678Z", "what": "eaten"}]),
+            "timeline",
+        ),
+        ("version", json!("two"), "version"),
+        ("fingerprint", json!("x"), "fingerprint"),
+        ("created_at", json!("yesterday"), "created_at"),
+        ("attempt", json!(-1), "attempt"),
+    ];
+    for (field, wrong, named) in cases {
+        let table = table().await;
+        let order = placed(1);
+        table.store.insert(&order).await.unwrap();
+        let mut row = table.aws.dump(&table.name).remove(0);
+        row[field] = wrong.clone();
+        table.aws.put_raw(&table.name, row);
+        let error = table.store.get(order.id).await.unwrap_err();
+        let text = chain(&error);
+        assert!(text.contains(named), "{field} = {wrong}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_without_a_field_is_an_error_that_names_it() {
+    for field in [
+        "state", "version", "lines", "user_id", "timeline", "attempt",
+    ] {
+        let table = table().await;
+        let order = placed(1);
+        table.store.insert(&order).await.unwrap();
+        let mut row = table.aws.dump(&table.name).remove(0);
+        row.as_object_mut().unwrap().remove(field);
+        table.aws.put_raw(&table.name, row);
+        let error = table.store.get(order.id).await.unwrap_err();
+        let text = chain(&error);
+        assert!(
+            text.contains(&format!("missing field `{field}`")),
+            "{field}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_row_with_fields_of_a_later_version_is_read() {
+    let table = table().await;
+    let order = placed(1);
+    table.store.insert(&order).await.unwrap();
+    let mut row = table.aws.dump(&table.name).remove(0);
+    row["gift_wrap"] = json!(true);
+    table.aws.put_raw(&table.name, row);
+    assert_eq!(table.store.get(order.id).await.unwrap(), Some(order));
+}
+
+/// `count` orders of Ann's, one a second, and some of Bob's in between.
+async fn with_orders(table: &Table, count: u128, state: impl Fn(u128) -> State) -> Vec<OrderId> {
+    let mut ids = Vec::new();
+    for number in 1..=count {
+        let mut order = order_in(state(number));
+        order.id = OrderId(Uuid::from_u128(number));
+        order.created_at = after(i64::try_from(number).unwrap());
+        table.store.insert(&order).await.unwrap();
+        ids.insert(0, order.id);
+        if number < 10 {
+            order.id = OrderId(Uuid::from_u128(1000 + number));
+            order.user_id = UserId(BOB);
+            table.store.insert(&order).await.unwrap();
+        }
+    }
+    ids
+}
+
+/// Every page of a list, as ids.
+async fn pages(table: &Table, status: Option<Status>, limit: usize) -> Vec<Vec<OrderId>> {
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = table
+            .store
+            .list(UserId(ANN), status, limit, after)
+            .await
+            .unwrap();
+        pages.push(page.orders.iter().map(|order| order.id).collect());
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return pages,
+        }
+        assert!(pages.len() < 200, "the list does not end");
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_newest_first_and_ones_own_whatever_the_page_size() {
+    let table = table().await;
+    let ids = with_orders(&table, 7, |_| State::Confirmed).await;
+    for limit in 1..=9 {
+        let pages = pages(&table, None, limit).await;
+        assert_eq!(pages.concat(), ids, "limit {limit}");
+        // No page but the only one is empty, and all but the last are full.
+        assert_eq!(pages.len(), ids.len().div_ceil(limit), "limit {limit}");
+        let (last, full) = pages.split_last().unwrap();
+        assert!(full.iter().all(|page| page.len() == limit));
+        assert!(!last.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn orders_of_one_millisecond_are_listed_once_each() {
+    let table = table().await;
+    for number in 1..=5 {
+        table.store.insert(&placed(number)).await.unwrap();
+    }
+    let mut listed = pages(&table, None, 2).await.concat();
+    assert_eq!(listed.len(), 5);
+    listed.dedup();
+    assert_eq!(listed.len(), 5);
+}
+
+#[tokio::test]
+async fn a_list_without_orders_is_one_empty_page() {
+    let table = table().await;
+    assert_eq!(pages(&table, None, 20).await, [Vec::<OrderId>::new()]);
+    assert_eq!(
+        pages(&table, Some(Status::Pending), 20).await,
+        [Vec::<OrderId>::new()]
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_one_status_has_exactly_the_orders_of_it() {
+    let state = |number: u128| STATES[usize::try_from(number).unwrap() % STATES.len()];
+    let table = table().await;
+    with_orders(&table, 40, state).await;
+    for status in Status::ALL {
+        let wanted: Vec<OrderId> = (1..=40)
+            .rev()
+            .filter(|number| order_in(state(*number)).status() == status)
+            .map(|number| OrderId(Uuid::from_u128(number)))
+            .collect();
+        assert!(!wanted.is_empty());
+        for limit in [1, 3, 4, 20, 100] {
+            let pages = pages(&table, Some(status), limit).await;
+            assert_eq!(pages.concat(), wanted, "{status:?}, limit {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rare_status_is_found_in_few_reads() {
+    let table = table().await;
+    let rare = |number| match number {
+        1 | 2 => State::Rejected,
+        _ => State::Confirmed,
+    };
+    with_orders(&table, 120, rare).await;
+    table.aws.clear_calls();
+    let page = table
+        .store
+        .list(UserId(ANN), Some(Status::Rejected), 2, None)
+        .await
+        .unwrap();
+    assert_eq!(page.orders.len(), 2);
+    assert_eq!(page.next, None);
+    let calls = table.aws.calls().len();
+    assert!(calls <= 4, "{calls} calls for 120 orders");
+}
+
+#[tokio::test]
+async fn a_filtered_page_gives_what_it_has_after_reading_enough() {
+    let table = table().await;
+    let ids = with_orders(&table, 501, |number| match number {
+        1 => State::Rejected,
+        _ => State::Confirmed,
+    })
+    .await;
+    let first = table
+        .store
+        .list(UserId(ANN), Some(Status::Rejected), 20, None)
+        .await
+        .unwrap();
+    assert!(first.orders.is_empty());
+    assert!(first.next.is_some());
+    let second = table
+        .store
+        .list(UserId(ANN), Some(Status::Rejected), 20, first.next)
+        .await
+        .unwrap();
+    assert_eq!(second.orders[0].id, ids[500]);
+    assert_eq!(second.next, None);
+}
+
+#[tokio::test]
+async fn a_cursor_from_elsewhere_opens_nobody_elses_list() {
+    let table = table().await;
+    with_orders(&table, 3, |_| State::Confirmed).await;
+    let bobs = table.store.list(UserId(BOB), None, 1, None).await.unwrap();
+    let page = table
+        .store
+        .list(UserId(ANN), None, 20, bobs.next)
+        .await
+        .unwrap();
+    assert!(page.orders.iter().all(|order| order.user_id == UserId(ANN)));
+}
+
+#[tokio::test]
+async fn keys_a_batch_leaves_out_are_asked_for_again() {
+    let table = table().await;
+    let ids = with_orders(&table, 3, |_| State::Confirmed).await;
+    for _ in 0..2 {
+        table
+            .aws
+            .fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    }
+    let page = table.store.list(UserId(ANN), None, 20, None).await.unwrap();
+    assert_eq!(table.aws.fired(), 2);
+    let listed: Vec<OrderId> = page.orders.iter().map(|order| order.id).collect();
+    assert_eq!(listed, ids);
+}
+
+#[tokio::test]
+async fn a_batch_that_never_finishes_is_an_error_and_not_a_shorter_list() {
+    let table = table().await;
+    with_orders(&table, 8, |_| State::Confirmed).await;
+    for _ in 0..5 {
+        table
+            .aws
+            .fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    }
+    let error = table
+        .store
+        .list(UserId(ANN), None, 20, None)
+        .await
+        .unwrap_err();
+    assert!(chain(&error).contains("read orders"), "{}", chain(&error));
+}
+
+async fn found_due(table: &Table, order: &Order) -> Vec<DuePartition> {
+    let late = after(10_000);
+    let mut found = Vec::new();
+    for partition in DuePartition::all() {
+        let ids = table.store.due(partition, late, 10).await.unwrap();
+        if ids.contains(&order.id) {
+            found.push(partition);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn only_orders_in_flight_are_in_the_due_index() {
+    for state in STATES {
+        let table = table().await;
+        let order = order_in(state);
+        table.store.insert(&order).await.unwrap();
+        let shard = DuePartition::Shard(order.id.0.as_bytes()[15] % DUE_SHARDS);
+        let expected: &[DuePartition] = if ends(state) { &[] } else { &[shard] };
+        assert_eq!(found_due(&table, &order).await, expected, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_leaves_the_due_index_when_it_ends_and_has_its_own_place_when_parked() {
+    let table = table().await;
+    let mut order = order_in(State::Releasing(Ending::Cancelled));
+    table.store.insert(&order).await.unwrap();
+    assert_ne!(found_due(&table, &order).await, [DuePartition::Parked]);
+
+    (order.version, order.parked) = (order.version + 1, true);
+    table.store.update(&order).await.unwrap();
+    assert_eq!(found_due(&table, &order).await, [DuePartition::Parked]);
+
+    (order.version, order.parked) = (order.version + 1, false);
+    (order.state, order.due_at) = (State::Cancelled, None);
+    table.store.update(&order).await.unwrap();
+    assert_eq!(found_due(&table, &order).await, []);
+    let row = table.aws.dump(&table.name).remove(0);
+    assert_eq!((row.get("due_at"), row.get("due_shard")), (None, None));
+}
+
+#[tokio::test]
+async fn due_is_to_the_millisecond_the_longest_due_first_and_no_more_than_asked_for() {
+    let table = table().await;
+    // Ids of one partition: their last byte is the same.
+    let id = |number: u128| OrderId(Uuid::from_u128(number << 8));
+    for (number, seconds) in [(1, 50), (2, 10), (3, 30)] {
+        let mut order = placed(0);
+        order.id = id(number);
+        order.due_at = Some(after(seconds));
+        table.store.insert(&order).await.unwrap();
+    }
+    let due = async |now, limit| {
+        let partition = DuePartition::Shard(0);
+        table.store.due(partition, now, limit).await.unwrap()
+    };
+    let moment = SignedDuration::from_millis(1);
+    assert_eq!(due(after(10) - moment, 9).await, []);
+    assert_eq!(due(after(10), 9).await, [id(2)]);
+    assert_eq!(due(after(50) - moment, 9).await, [id(2), id(3)]);
+    assert_eq!(due(after(50), 9).await, [id(2), id(3), id(1)]);
+    assert_eq!(due(after(50), 2).await, [id(2), id(3)]);
+}
+
+#[tokio::test]
+async fn orders_are_spread_over_every_partition() {
+    let table = table().await;
+    for number in 0..u128::from(DUE_SHARDS) {
+        table.store.insert(&placed(number)).await.unwrap();
+    }
+    for shard in 0..DUE_SHARDS {
+        let partition = DuePartition::Shard(shard);
+        let due = table
+            .store
+            .due(partition, after(TIMEOUT.0.as_secs()), 10)
+            .await;
+        assert_eq!(due.unwrap().len(), 1, "shard {shard}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_answer_is_an_error_worth_trying_again() {
+    use shared_lambda::problem::Problem;
+    let faults = [Fault::BeforeEffect, Fault::Throttle];
+    for fault in faults {
+        let table = table().await;
+        table.aws.fault_on("dynamodb:GetItem", fault.clone());
+        let error = table.store.get(placed(1).id).await.unwrap_err();
+        assert_eq!(Problem::from(error).status(), 503);
+        table.aws.fault_on("dynamodb:PutItem", fault.clone());
+        let error = table.store.insert(&placed(1)).await.unwrap_err();
+        assert_eq!(Problem::from(error).status(), 503);
+        table.aws.fault_on("dynamodb:PutItem", fault.clone());
+        let error = table
+            .store
+            .update(&order_in(State::Charging))
+            .await
+            .unwrap_err();
+        assert_eq!(Problem::from(error).status(), 503);
+        table.aws.fault_on("dynamodb:Query", fault);
+        let error = table
+            .store
+            .list(UserId(ANN), None, 20, None)
+            .await
+            .unwrap_err();
+        assert_eq!(Problem::from(error).status(), 503);
+    }
+}

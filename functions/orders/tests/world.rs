@@ -1,0 +1,385 @@
+//! The orders service as one test runs it: its functions on an AWS of their own, a users service
+//! that answers as told, and a clock that stands still until it is moved.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use jiff::{SignedDuration, Timestamp};
+use orders::domain::{Order, OrderId};
+use orders::handlers::{cancel, get, list, place, replies, sweep, timeline};
+use orders::messages::Routes;
+use orders::store::OrderStore;
+use orders::users::Users;
+use serde_json::{Value, json};
+use shared_auth::{Caller, Role};
+use shared_lambda::envelope::Envelope;
+use shared_lambda::http::{Request, Response, respond};
+use shared_lambda::sqs::{self, Failure};
+use shared_lambda::{Context, Origin, rest};
+use test_support::Aws;
+use test_support::template::Template;
+use uuid::Uuid;
+
+use crate::samples::{TIMEOUT, start};
+
+pub const USERS_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/users-commands";
+pub const INVENTORY_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/inventory-commands";
+pub const PAYMENTS_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/payments-commands";
+
+/// The trace every request of a test belongs to, so that whole answers can be compared.
+pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Read once: some tests need hundreds of worlds.
+static TEMPLATE: LazyLock<Template> = LazyLock::new(|| Template::of_service("orders"));
+
+pub struct World {
+    pub aws: Aws,
+    pub table: String,
+    pub clock: Clock,
+    pub users: StubUsers,
+    pub origin: Origin,
+    place: place::Place,
+    cancel: cancel::Cancel,
+    replies: replies::Replies,
+    sweep: sweep::Sweep,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let aws = Aws::new();
+        let table = aws.create_table_from(&TEMPLATE, "OrdersTable");
+        let (clock, users) = (Clock::default(), StubUsers::default());
+        let store = || OrderStore::new(aws.dynamodb(), table.clone());
+        // Each function has the queues its template gives it, and no other.
+        let (to_users, to_inventory, to_payments) = (
+            USERS_QUEUE.to_owned(),
+            INVENTORY_QUEUE.to_owned(),
+            PAYMENTS_QUEUE.to_owned(),
+        );
+        let policy = rest::Policy {
+            timeout: Duration::from_millis(20),
+            backoff: Duration::ZERO,
+            ..rest::Policy::default()
+        };
+        let back = Routes::default()
+            .inventory(to_inventory.clone())
+            .payments(to_payments);
+        Self {
+            place: place::Place {
+                orders: store(),
+                users: Users::new(rest::Client::new(
+                    "https://users.example/",
+                    SharedHttpConnector::new(users.clone()),
+                    policy,
+                )),
+                queues: aws.sqs(),
+                routes: Routes::default()
+                    .users(to_users.clone())
+                    .inventory(to_inventory),
+                timeout: TIMEOUT,
+            },
+            cancel: cancel::Cancel {
+                orders: store(),
+                queues: aws.sqs(),
+                routes: back.clone(),
+                timeout: TIMEOUT,
+            },
+            replies: replies::Replies {
+                orders: store(),
+                routes: back.clone(),
+                timeout: TIMEOUT,
+            },
+            sweep: sweep::Sweep {
+                orders: store(),
+                queues: aws.sqs(),
+                routes: back.users(to_users),
+                timeout: TIMEOUT,
+            },
+            origin: clock.origin(),
+            aws,
+            table,
+            clock,
+            users,
+        }
+    }
+
+    pub fn store(&self) -> OrderStore {
+        OrderStore::new(self.aws.dynamodb(), self.table.clone())
+    }
+
+    pub fn context(&self) -> Context {
+        self.origin.context(None)
+    }
+
+    /// `POST /api/v1/orders`.
+    pub async fn place(&self, caller: &Caller, request: Request) -> Response {
+        respond(&self.origin, traced(request), |context, request| {
+            place::handle(&self.place, caller.clone(), context, request)
+        })
+        .await
+    }
+
+    /// `GET /api/v1/orders/{id}`.
+    pub async fn get(&self, caller: &Caller, request: Request) -> Response {
+        let store = self.store();
+        respond(&self.origin, traced(request), |_, request| {
+            get::handle(&store, caller.clone(), request)
+        })
+        .await
+    }
+
+    /// `GET /api/v1/orders`.
+    pub async fn list(&self, caller: &Caller, request: Request) -> Response {
+        let store = self.store();
+        respond(&self.origin, traced(request), |_, request| {
+            list::handle(&store, caller.clone(), request)
+        })
+        .await
+    }
+
+    /// `GET /api/v1/orders/{id}/timeline`.
+    pub async fn timeline(&self, caller: &Caller, request: Request) -> Response {
+        let store = self.store();
+        respond(&self.origin, traced(request), |_, request| {
+            timeline::handle(&store, caller.clone(), request)
+        })
+        .await
+    }
+
+    /// `POST /api/v1/orders/{id}/cancel`.
+    pub async fn cancel(&self, caller: &Caller, request: Request) -> Response {
+        respond(&self.origin, traced(request), |context, request| {
+            cancel::handle(&self.cancel, caller.clone(), context, request)
+        })
+        .await
+    }
+
+    /// One message of the queue `orders-replies`, as the runner handles it: acknowledged only
+    /// when what it led to was sent.
+    pub async fn deliver(&self, body: &str) -> Result<(), Failure> {
+        let envelope = Envelope::parse(body)?;
+        let context = self.origin.context(envelope.traceparent.as_deref());
+        let outgoing = replies::handle(&self.replies, context, envelope).await?;
+        sqs::send(&self.aws.sqs(), outgoing)
+            .await
+            .map_err(|error| Failure::retry("its answer was not accepted", error))
+    }
+
+    /// One run of the sweeper.
+    pub async fn sweep(&self) -> Result<Value, shared_lambda::Error> {
+        sweep::handle(&self.sweep, self.context()).await
+    }
+
+    /// The order as it is stored.
+    pub async fn order(&self, id: OrderId) -> Order {
+        self.store()
+            .get(id)
+            .await
+            .unwrap()
+            .expect("the order is there")
+    }
+
+    /// Stores an order as it is, without asking how it came to be so.
+    pub async fn put(&self, order: &Order) {
+        self.store().insert(order).await.unwrap();
+    }
+
+    /// Everything that waits on the command queues.
+    pub fn commands(&self) -> Vec<Value> {
+        [USERS_QUEUE, INVENTORY_QUEUE, PAYMENTS_QUEUE]
+            .iter()
+            .flat_map(|queue| self.aws.sent(queue))
+            .collect()
+    }
+
+    /// The types of everything that waits on the command queues.
+    pub fn command_types(&self) -> Vec<String> {
+        let text = |command: Value| command["type"].as_str().unwrap().to_owned();
+        self.commands().into_iter().map(text).collect()
+    }
+}
+
+fn traced(request: Request) -> Request {
+    request.with_header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"))
+}
+
+pub fn customer(user_id: Uuid) -> Caller {
+    Caller {
+        user_id,
+        role: Role::Customer,
+        token: format!("token-of-{user_id}"),
+    }
+}
+
+pub fn admin() -> Caller {
+    Caller {
+        role: Role::Admin,
+        ..customer(crate::samples::ADMIN)
+    }
+}
+
+/// A request about one order.
+pub fn about(id: impl ToString) -> Request {
+    Request::new().with_path_parameter("id", id.to_string())
+}
+
+/// A request with a body and, perhaps, an Idempotency-Key.
+pub fn posting(body: &Value, key: Option<&str>) -> Request {
+    let request = Request::new().with_body(body.to_string());
+    match key {
+        None => request,
+        Some(key) => request.with_header("idempotency-key", key),
+    }
+}
+
+/// The body of a response.
+pub fn body(response: &Response) -> Value {
+    serde_json::from_str(response.body.as_deref().expect("there is a body")).unwrap()
+}
+
+/// A reply as a participant puts it onto the queue.
+pub fn reply(order_id: OrderId, kind: &str, data: &Value) -> String {
+    json!({
+        "id": Uuid::new_v5(&order_id.0, kind.as_bytes()),
+        "type": kind,
+        "version": 1,
+        "order_id": order_id.0,
+        "time": "2026-01-02T03:04:06.000Z",
+        "traceparent": format!("00-{TRACE}-00f067aa0ba902b7-01"),
+        "data": data,
+    })
+    .to_string()
+}
+
+/// Time, as the test tells it. Clones are the same clock.
+#[derive(Clone)]
+pub struct Clock(Arc<Mutex<Timestamp>>);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(start())))
+    }
+}
+
+impl Clock {
+    pub fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+
+    pub fn set(&self, now: Timestamp) {
+        *self.0.lock().unwrap() = now;
+    }
+
+    pub fn pass(&self, seconds: i64) {
+        let now = self.now() + SignedDuration::from_secs(seconds);
+        self.set(now);
+    }
+
+    fn origin(&self) -> Origin {
+        let (clock, count) = (self.clone(), AtomicU64::new(1));
+        let next = move || u128::from(count.fetch_add(1, Ordering::Relaxed));
+        Origin::new(move || clock.now(), move || Uuid::from_u128(next()))
+    }
+}
+
+/// What the users service does with one question.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Gives(u16, String),
+    Breaks,
+    NeverComes,
+}
+
+/// The users service, seen over HTTP. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct StubUsers(Arc<Mutex<Stub>>);
+
+#[derive(Debug, Default)]
+struct Stub {
+    next: VecDeque<Answer>,
+    always: Option<Answer>,
+    questions: Vec<Question>,
+}
+
+/// A question as it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub uri: String,
+    pub authorization: String,
+    pub traceparent: String,
+}
+
+impl StubUsers {
+    /// From now on, unless it was told otherwise for a question to come. At first every user is
+    /// active.
+    pub fn always(&self, answer: Answer) {
+        self.0.lock().unwrap().always = Some(answer);
+    }
+
+    /// For the next question that has no answer planned.
+    pub fn next(&self, answer: Answer) {
+        self.0.lock().unwrap().next.push_back(answer);
+    }
+
+    /// What was asked so far.
+    pub fn questions(&self) -> Vec<Question> {
+        self.0.lock().unwrap().questions.clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.questions().len()
+    }
+}
+
+/// A user as users describes them.
+pub fn user(id: Uuid, status: &str) -> Answer {
+    let user = json!({
+        "id": id, "email": "ann@example.com", "name": "Ann", "role": "customer",
+        "status": status, "created_at": "2026-01-01T00:00:00.000Z",
+    });
+    Answer::Gives(200, user.to_string())
+}
+
+/// A problem as users words it.
+pub fn problem(status: u16) -> Answer {
+    let problem = json!({
+        "type": "urn:waybill:problem:not-found", "title": "There is no such resource",
+        "status": status, "detail": "there is no such user", "instance": "urn:waybill:trace:0",
+    });
+    Answer::Gives(status, problem.to_string())
+}
+
+impl HttpConnector for StubUsers {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut stub = self.0.lock().unwrap();
+        let header = |name| request.headers().get(name).unwrap_or_default().to_owned();
+        stub.questions.push(Question {
+            uri: request.uri().to_owned(),
+            authorization: header("authorization"),
+            traceparent: header("traceparent"),
+        });
+        let planned = stub.next.pop_front().or_else(|| stub.always.clone());
+        let answer = planned.unwrap_or_else(|| {
+            let id = request.uri().rsplit('/').next().unwrap();
+            user(Uuid::try_parse(id).unwrap(), "active")
+        });
+        HttpConnectorFuture::new(async move {
+            match answer {
+                Answer::Gives(status, body) => Ok(HttpResponse::new(
+                    status.try_into().unwrap(),
+                    SdkBody::from(body),
+                )),
+                Answer::Breaks => Err(ConnectorError::io("the connection was refused".into())),
+                Answer::NeverComes => std::future::pending().await,
+            }
+        })
+    }
+}

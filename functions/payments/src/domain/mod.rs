@@ -1,0 +1,9 @@
+//! What a payment is and what may happen to it. No I/O, no clock, no wire format.
+
+mod decide;
+mod payment;
+mod values;
+
+pub use decide::{Command, Decision, Refusal, Reply, Settling, VOIDED, decide, settle};
+pub use payment::{Charge, Decline, OrderId, Payment, PaymentId, PaymentState, Settlement, UserId};
+pub use values::{ChargeKey, Currency, InvalidValue, Money, PaymentMethod, RefundKey};

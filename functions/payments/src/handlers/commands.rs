@@ -1,0 +1,133 @@
+//! The queue `payments-commands`: `ChargePayment` and `RefundPayment`.
+//!
+//! A command is carried out by putting the same question again and again: what does it ask for
+//! next, given what is on record? Each step is written before or after it is taken so that dying
+//! anywhere, or somebody else being at the same order, leaves a record from which the question has
+//! a right answer.
+
+use jiff::Timestamp;
+use shared_lambda::Context;
+use shared_lambda::envelope::Envelope;
+use shared_lambda::sqs::{Failure, Outgoing};
+use shared_lambda::table::TableError;
+
+use crate::domain::{
+    Charge, Command, Decision, OrderId, Payment, Reply, Settlement, Settling, decide, settle,
+};
+use crate::messages;
+use crate::provider::{Provider, ProviderError, ask};
+use crate::store::{PaymentStore, Written};
+
+/// A command takes at most five steps when it is alone. Each other writer can add one.
+const MAX_STEPS: u32 = 16;
+
+pub async fn handle(
+    store: &PaymentStore,
+    provider: &impl Provider,
+    replies_queue_url: &str,
+    context: Context,
+    envelope: Envelope,
+) -> Result<Vec<Outgoing>, Failure> {
+    let command = messages::command(&envelope)?;
+    let order_id = OrderId(envelope.order_id);
+    let reply = carry_out(store, provider, order_id, &command, context.now).await?;
+    let outgoing = messages::reply(replies_queue_url, order_id, &reply, &context);
+    Ok(vec![outgoing])
+}
+
+async fn carry_out(
+    store: &PaymentStore,
+    provider: &impl Provider,
+    order_id: OrderId,
+    command: &Command,
+    now: Timestamp,
+) -> Result<Reply, Failure> {
+    let mut payment = match command {
+        // Nearly every charge is the first there is of its order: its own conditional write finds
+        // out, and the read is saved.
+        Command::Charge { .. } => None,
+        Command::Refund { .. } => store.find(order_id).await?,
+    };
+    for _ in 0..MAX_STEPS {
+        payment = match decide(order_id, payment.as_ref(), command, now) {
+            Decision::Begin(first) => match store.insert(&first).await? {
+                Written::Done => Some(first),
+                Written::Overtaken => store.find(order_id).await?,
+            },
+            Decision::Advance(next) => write(store, next).await?,
+            Decision::AskToCharge(charge) => {
+                let settlement = ask(|| provider.charge(&charge)).await?;
+                record(store, order_id, payment, &charge, &settlement, now).await?
+            }
+            Decision::AskToCancel(charge) => {
+                let settlement = ask(|| provider.cancel(&charge.key)).await?;
+                record(store, order_id, payment, &charge, &settlement, now).await?
+            }
+            Decision::AskToRefund {
+                charge,
+                payment_id,
+                done,
+            } => {
+                let key = charge.key.refund();
+                ask(|| provider.refund(&key, &payment_id, charge.amount)).await?;
+                write(store, done).await?
+            }
+            Decision::Answer(reply) => return Ok(reply),
+            Decision::Refuse(refusal) => return Err(Failure::unprocessable(refusal.to_string())),
+        };
+    }
+    Err(TableError::contended("carry out a payment command").into())
+}
+
+/// Writes the next version; gives the payment as it is then, ours or another's.
+async fn write(store: &PaymentStore, next: Payment) -> Result<Option<Payment>, TableError> {
+    match store.replace(&next).await? {
+        Written::Done => Ok(Some(next)),
+        Written::Overtaken => store.find(next.order_id).await,
+    }
+}
+
+/// Brings the provider's word onto the record, whatever has become of the record meanwhile.
+async fn record(
+    store: &PaymentStore,
+    order_id: OrderId,
+    mut payment: Option<Payment>,
+    charge: &Charge,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<Option<Payment>, Failure> {
+    for _ in 0..MAX_STEPS {
+        let Some(known) = &payment else { break };
+        let next = match settle(known, charge, settlement, now) {
+            Settling::Known => return Ok(payment),
+            Settling::Advance(next) => next,
+            Settling::GiveBack(next) => {
+                tracing::error!(
+                    order_id = %order_id.0,
+                    charge_key = charge.key.as_str(),
+                    "the provider charged what had been written off; it is given back"
+                );
+                next
+            }
+            Settling::Contradiction => {
+                return Err(Failure::unprocessable(
+                    "the payment provider denies a charge it had confirmed",
+                ));
+            }
+        };
+        payment = match store.replace(&next).await? {
+            Written::Done => return Ok(Some(next)),
+            Written::Overtaken => store.find(order_id).await?,
+        };
+    }
+    Err(TableError::contended("record what the provider said").into())
+}
+
+impl From<ProviderError> for Failure {
+    fn from(error: ProviderError) -> Self {
+        match error {
+            ProviderError::Unknown(_) => Failure::retry("the outcome is not known yet", error),
+            ProviderError::Refused(_) => Failure::unprocessable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A provider without a bank, for development and tests.
+//!
+//! It keeps its own ledger, so that money can be counted without trusting our records: in the
+//! payments table, under `pk = SIMULATOR#<key>`, one row for a charge (`sk = CHARGE`) and one for a
+//! refund (`sk = REFUND`). A row is written once and never changed. As at a real provider, the
+//! payment method is a token that says how the charge goes:
+//!
+//! | token | what happens |
+//! | --- | --- |
+//! | `pm_card_visa` | pays |
+//! | `pm_card_chargeDeclined` | declined with `card_declined` |
+//! | `pm_card_chargeDeclinedInsufficientFunds` | declined with `insufficient_funds` |
+//! | `pm_sim_lostReply` | pays, and the first answer is lost; asked again, it answers |
+//! | `pm_sim_slow` | pays, and the first answer takes longer than anybody waits for one try |
+//! | `pm_sim_unavailable` | fails every time: nobody learns the outcome, and nothing is charged |
+//! | anything else | declined with `invalid_payment_method` |
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use shared_lambda::Error;
+use shared_lambda::table::TableError;
+
+use super::{Provider, ProviderError, TRY_TIMEOUT};
+use crate::domain::{Charge, ChargeKey, Decline, Money, PaymentId, RefundKey, Settlement};
+
+/// How long `pm_sim_slow` keeps its first answer back.
+const SLOW: Duration = TRY_TIMEOUT.saturating_mul(5);
+
+const CHARGE: &str = "CHARGE";
+const REFUND: &str = "REFUND";
+const READ: &str = "read the simulator's ledger";
+const WRITE: &str = "write the simulator's ledger";
+
+/// A payment's id is the charge's key behind this, which leads back to its row.
+const PAYMENT_ID_PREFIX: &str = "sim_";
+
+pub struct Simulator {
+    client: Client,
+    table: String,
+}
+
+/// What a payment method does.
+enum Behaviour {
+    Pays,
+    Declines(&'static str, &'static str),
+    LosesFirstAnswer,
+    AnswersLate,
+    Fails,
+}
+
+impl Behaviour {
+    fn of(token: &str) -> Self {
+        match token {
+            "pm_card_visa" => Self::Pays,
+            "pm_card_chargeDeclined" => Self::Declines("card_declined", "the card was declined"),
+            "pm_card_chargeDeclinedInsufficientFunds" => {
+                Self::Declines("insufficient_funds", "the card has insufficient funds")
+            }
+            "pm_sim_lostReply" => Self::LosesFirstAnswer,
+            "pm_sim_slow" => Self::AnswersLate,
+            "pm_sim_unavailable" => Self::Fails,
+            _ => Self::Declines(
+                "invalid_payment_method",
+                "the payment method is not known; pm_card_visa pays",
+            ),
+        }
+    }
+}
+
+impl Provider for Simulator {
+    async fn charge(&self, charge: &Charge) -> Result<Settlement, ProviderError> {
+        let behaviour = Behaviour::of(charge.method.as_str());
+        let outcome = match behaviour {
+            Behaviour::Fails => return Err(unknown("the simulator is told to fail")),
+            Behaviour::Declines(code, detail) => OutcomeRow::Declined {
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+            },
+            Behaviour::Pays | Behaviour::LosesFirstAnswer | Behaviour::AnswersLate => {
+                OutcomeRow::Charged {
+                    payment_id: format!("{PAYMENT_ID_PREFIX}{}", charge.key.as_str()),
+                }
+            }
+        };
+        let asked = AskedRow {
+            amount: charge.amount.amount(),
+            currency: charge.amount.currency().as_str().to_owned(),
+            method: charge.method.as_str().to_owned(),
+        };
+        let row = ChargeRow {
+            asked: Some(asked),
+            outcome,
+        };
+        if let Some(known) = self.enter(charge.key.as_str(), CHARGE, &row).await? {
+            let is_the_same = known.asked.is_none() || known.asked == row.asked;
+            return if is_the_same {
+                Ok(known.outcome.into())
+            } else {
+                Err(ProviderError::Refused(
+                    "the key was used for another charge".to_owned(),
+                ))
+            };
+        }
+        match behaviour {
+            Behaviour::LosesFirstAnswer => {
+                return Err(unknown("the simulator is told to lose its answer"));
+            }
+            Behaviour::AnswersLate => tokio::time::sleep(SLOW).await,
+            Behaviour::Pays | Behaviour::Declines(_, _) | Behaviour::Fails => {}
+        }
+        Ok(row.outcome.into())
+    }
+
+    async fn cancel(&self, key: &ChargeKey) -> Result<Settlement, ProviderError> {
+        let tombstone = ChargeRow {
+            asked: None,
+            outcome: OutcomeRow::Cancelled,
+        };
+        let known = self.enter(key.as_str(), CHARGE, &tombstone).await?;
+        Ok(known.unwrap_or(tombstone).outcome.into())
+    }
+
+    async fn refund(
+        &self,
+        key: &RefundKey,
+        payment_id: &PaymentId,
+        amount: Money,
+    ) -> Result<(), ProviderError> {
+        let row = RefundRow {
+            payment_id: payment_id.0.clone(),
+            amount: amount.amount(),
+            currency: amount.currency().as_str().to_owned(),
+        };
+        let charge_key = payment_id.0.strip_prefix(PAYMENT_ID_PREFIX);
+        let charge: Option<ChargeRow> = match charge_key {
+            Some(charge_key) => self.find(charge_key, CHARGE).await?,
+            None => None,
+        };
+        let covers_it = |charge: ChargeRow| {
+            matches!(charge.outcome, OutcomeRow::Charged { .. })
+                && charge.asked.is_some_and(|asked| {
+                    asked.currency == row.currency && asked.amount >= row.amount
+                })
+        };
+        if !charge.is_some_and(covers_it) {
+            return Err(ProviderError::Refused(
+                "no charge of at least this amount has this payment id".to_owned(),
+            ));
+        }
+        match self.enter(key.as_str(), REFUND, &row).await? {
+            Some(known) if known != row => Err(ProviderError::Refused(
+                "the key was used for another refund".to_owned(),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Simulator {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Enters a row for good; gives the one that is there already, where one is.
+    async fn enter<R>(
+        &self,
+        key: &str,
+        kind: &'static str,
+        row: &R,
+    ) -> Result<Option<R>, ProviderError>
+    where
+        R: Serialize + DeserializeOwned,
+    {
+        let entry = serde_dynamo::to_item(Entry {
+            pk: partition_key(key),
+            sk: kind.to_owned(),
+            row,
+        })
+        .map_err(unknown)?;
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(entry))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(None),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                let known = self.find(key, kind).await?;
+                known
+                    .map(Some)
+                    .ok_or_else(|| unknown("a row of the ledger has vanished"))
+            }
+            Err(error) => Err(unknown(TableError::new(WRITE, error))),
+        }
+    }
+
+    async fn find<R: DeserializeOwned>(
+        &self,
+        key: &str,
+        kind: &'static str,
+    ) -> Result<Option<R>, ProviderError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(partition_key(key)))
+            .key("sk", AttributeValue::S(kind.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unknown(TableError::new(READ, error)))?;
+        let row = answer.item.map(serde_dynamo::from_item).transpose();
+        row.map_err(|error| unknown(TableError::corrupt(READ, error)))
+    }
+}
+
+fn unknown(cause: impl Into<Error>) -> ProviderError {
+    ProviderError::Unknown(cause.into())
+}
+
+fn partition_key(key: &str) -> String {
+    format!("SIMULATOR#{key}")
+}
+
+#[derive(Serialize)]
+struct Entry<'a, R> {
+    pk: String,
+    sk: String,
+    #[serde(flatten)]
+    row: &'a R,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChargeRow {
+    /// Nothing where the charge was cancelled before anybody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<AskedRow>,
+    #[serde(flatten)]
+    outcome: OutcomeRow,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct AskedRow {
+    amount: i64,
+    currency: String,
+    method: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
+enum OutcomeRow {
+    Charged { payment_id: String },
+    Declined { code: String, detail: String },
+    Cancelled,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct RefundRow {
+    payment_id: String,
+    amount: i64,
+    currency: String,
+}
+
+impl From<OutcomeRow> for Settlement {
+    fn from(outcome: OutcomeRow) -> Self {
+        match outcome {
+            OutcomeRow::Charged { payment_id } => Self::Charged(PaymentId(payment_id)),
+            OutcomeRow::Declined { code, detail } => Self::Declined(Decline { code, detail }),
+            OutcomeRow::Cancelled => Self::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The payments table's records: `pk = ORDER#<order id>`, `sk = PAYMENT`.
+//!
+//! Every write is conditional: the first on there being no record, each later one on the version
+//! it follows. Nothing is ever deleted.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared_lambda::Error;
+use shared_lambda::table::TableError;
+use uuid::Uuid;
+
+use crate::domain::{
+    Charge, ChargeKey, Decline, Money, OrderId, Payment, PaymentId, PaymentMethod, PaymentState,
+    UserId,
+};
+use crate::migrations::CURRENT_SCHEMA;
+
+const SORT_KEY: &str = "PAYMENT";
+const READ: &str = "read a payment";
+const WRITE: &str = "write a payment";
+
+pub struct PaymentStore {
+    client: Client,
+    table: String,
+}
+
+/// Whether a conditional write took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    Done,
+    /// Somebody else wrote first; nothing was changed.
+    Overtaken,
+}
+
+impl PaymentStore {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// The payment as the last acknowledged write left it.
+    pub async fn find(&self, order_id: OrderId) -> Result<Option<Payment>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(partition_key(order_id)))
+            .key("sk", AttributeValue::S(SORT_KEY.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::new(READ, error))?;
+        let corrupt = |error: Error| TableError::corrupt(READ, error);
+        answer
+            .item
+            .map(|item| {
+                let row: Row =
+                    serde_dynamo::from_item(item).map_err(|error| corrupt(error.into()))?;
+                row.into_payment(order_id).map_err(corrupt)
+            })
+            .transpose()
+    }
+
+    /// Writes an order's first record. Of several at once, one is [`Written::Done`].
+    pub async fn insert(&self, payment: &Payment) -> Result<Written, TableError> {
+        let put = self.put(payment)?;
+        written(
+            put.condition_expression("attribute_not_exists(pk)")
+                .send()
+                .await,
+        )
+    }
+
+    /// Writes over the version this one follows, and over no other.
+    pub async fn replace(&self, payment: &Payment) -> Result<Written, TableError> {
+        let followed = AttributeValue::N((payment.version - 1).to_string());
+        let put = self
+            .put(payment)?
+            .condition_expression("#version = :followed")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":followed", followed);
+        written(put.send().await)
+    }
+
+    fn put(&self, payment: &Payment) -> Result<PutItemFluentBuilder, TableError> {
+        let item = serde_dynamo::to_item(Row::from(payment))
+            .map_err(|error| TableError::corrupt(WRITE, error))?;
+        let put = self.client.put_item().table_name(&self.table);
+        Ok(put.set_item(Some(item)))
+    }
+}
+
+fn written<R>(
+    outcome: Result<PutItemOutput, SdkError<PutItemError, R>>,
+) -> Result<Written, TableError>
+where
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match outcome {
+        Ok(_) => Ok(Written::Done),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+        {
+            Ok(Written::Overtaken)
+        }
+        Err(error) => Err(TableError::new(WRITE, error)),
+    }
+}
+
+fn partition_key(order_id: OrderId) -> String {
+    format!("ORDER#{}", order_id.0)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    pk: String,
+    sk: String,
+    schema: u32,
+    version: u64,
+    user_id: Uuid,
+    #[serde(flatten)]
+    state: StateRow,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
+enum StateRow {
+    Charging {
+        charge: ChargeRow,
+    },
+    Charged {
+        charge: ChargeRow,
+        payment_id: String,
+    },
+    Declined {
+        charge: ChargeRow,
+        decline: DeclineRow,
+    },
+    Refunding {
+        charge: ChargeRow,
+        payment_id: String,
+    },
+    Refunded {
+        charge: ChargeRow,
+        payment_id: String,
+    },
+    Voided {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        charge: Option<ChargeRow>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChargeRow {
+    key: String,
+    amount: i64,
+    currency: String,
+    method: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeclineRow {
+    code: String,
+    detail: String,
+}
+
+impl From<&Payment> for Row {
+    fn from(payment: &Payment) -> Self {
+        Self {
+            pk: partition_key(payment.order_id),
+            sk: SORT_KEY.to_owned(),
+            schema: CURRENT_SCHEMA,
+            version: payment.version,
+            user_id: payment.user_id.0,
+            state: StateRow::from(&payment.state),
+            created_at: format!("{:.3}", payment.created_at),
+            updated_at: format!("{:.3}", payment.updated_at),
+        }
+    }
+}
+
+impl Row {
+    fn into_payment(self, order_id: OrderId) -> Result<Payment, Error> {
+        Ok(Payment {
+            order_id,
+            user_id: UserId(self.user_id),
+            state: self.state.into_state()?,
+            version: self.version,
+            created_at: self.created_at.parse::<Timestamp>()?,
+            updated_at: self.updated_at.parse::<Timestamp>()?,
+        })
+    }
+}
+
+impl From<&PaymentState> for StateRow {
+    fn from(state: &PaymentState) -> Self {
+        match state {
+            PaymentState::Charging(charge) => Self::Charging {
+                charge: charge.into(),
+            },
+            PaymentState::Charged(charge, payment_id) => Self::Charged {
+                charge: charge.into(),
+                payment_id: payment_id.0.clone(),
+            },
+            PaymentState::Declined(charge, decline) => Self::Declined {
+                charge: charge.into(),
+                decline: DeclineRow {
+                    code: decline.code.clone(),
+                    detail: decline.detail.clone(),
+                },
+            },
+            PaymentState::Refunding(charge, payment_id) => Self::Refunding {
+                charge: charge.into(),
+                payment_id: payment_id.0.clone(),
+            },
+            PaymentState::Refunded(charge, payment_id) => Self::Refunded {
+                charge: charge.into(),
+                payment_id: payment_id.0.clone(),
+            },
+            PaymentState::Voided(charge) => Self::Voided {
+                charge: charge.as_ref().map(ChargeRow::from),
+            },
+        }
+    }
+}
+
+impl StateRow {
+    fn into_state(self) -> Result<PaymentState, Error> {
+        Ok(match self {
+            Self::Charging { charge } => PaymentState::Charging(charge.into_charge()?),
+            Self::Charged { charge, payment_id } => {
+                PaymentState::Charged(charge.into_charge()?, PaymentId(payment_id))
+            }
+            Self::Declined { charge, decline } => {
+                let DeclineRow { code, detail } = decline;
+                PaymentState::Declined(charge.into_charge()?, Decline { code, detail })
+            }
+            Self::Refunding { charge, payment_id } => {
+                PaymentState::Refunding(charge.into_charge()?, PaymentId(payment_id))
+            }
+            Self::Refunded { charge, payment_id } => {
+                PaymentState::Refunded(charge.into_charge()?, PaymentId(payment_id))
+            }
+            Self::Voided { charge } => {
+                PaymentState::Voided(charge.map(ChargeRow::into_charge).transpose()?)
+            }
+        })
+    }
+}
+
+impl From<&Charge> for ChargeRow {
+    fn from(charge: &Charge) -> Self {
+        Self {
+            key: charge.key.as_str().to_owned(),
+            amount: charge.amount.amount(),
+            currency: charge.amount.currency().as_str().to_owned(),
+            method: charge.method.as_str().to_owned(),
+        }
+    }
+}
+
+impl ChargeRow {
+    fn into_charge(self) -> Result<Charge, Error> {
+        Ok(Charge {
+            key: ChargeKey::from_stored(self.key),
+            amount: Money::new(self.amount, &self.currency)?,
+            method: PaymentMethod::parse(&self.method)?,
+        })
+    }
+}

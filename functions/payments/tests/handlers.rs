@@ -1,0 +1,166 @@
+//! `GET /api/v1/payments/{order_id}`: whole responses, and who may see them.
+
+use payments::handlers::get;
+use shared_auth::{Caller, Role};
+use shared_lambda::http::{Request, Response, respond};
+use test_support::Fault;
+
+use super::*;
+
+async fn get(world: &World, user_id: UserId, role: Role, order_id: &str) -> (u16, Value) {
+    let response = get_response(world, user_id, role, order_id).await;
+    let body = serde_json::from_str(response.body.as_deref().unwrap()).unwrap();
+    (response.status, body)
+}
+
+async fn get_response(world: &World, user_id: UserId, role: Role, order_id: &str) -> Response {
+    let request = Request::new().with_path_parameter("order_id", order_id);
+    let caller = Caller {
+        user_id: user_id.0,
+        role,
+        token: String::new(),
+    };
+    respond(&world.origin, request, |context, request| {
+        get::handle(&world.store, caller.clone(), context, request)
+    })
+    .await
+}
+
+async fn get_own(world: &World) -> (u16, Value) {
+    get(world, OWNER, Role::Customer, &ORDER.0.to_string()).await
+}
+
+/// A payment's body where it differs from that of a charge that was just made.
+fn payment(differences: Value) -> Value {
+    let mut body = json!({
+        "order_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "user_id": "018f4e5a-7c3b-7d2e-9f10-3a5b6c7d8e9f",
+        "status": "CHARGED",
+        "amount": { "amount": 4990, "currency": "USD" },
+        "refunded": null,
+        "payment_id": "sim_charge-01890a5d-ac96-774b-bcce-b302099a8057",
+        "created_at": "2026-11-23T12:00:00.000Z",
+        "updated_at": "2026-11-23T12:00:00.000Z",
+    });
+    for (name, value) in differences.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+#[tokio::test]
+async fn a_charged_payment_is_shown_to_its_owner_and_to_an_administrator() {
+    let world = World::new().await;
+    world.deliver(&charge("pm_card_visa")).await.unwrap();
+    let order_id = ORDER.0.to_string();
+    for (user_id, role) in [(OWNER, Role::Customer), (STRANGER, Role::Admin)] {
+        let answer = get(&world, user_id, role, &order_id).await;
+        assert_eq!(answer, (200, payment(json!({}))));
+    }
+    let response = get_response(&world, OWNER, Role::Customer, &order_id).await;
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn a_refunded_payment_says_what_was_given_back_and_when() {
+    let world = World::new().await;
+    world.deliver(&charge("pm_card_visa")).await.unwrap();
+    world.pass(61_001);
+    world.deliver(&refund()).await.unwrap();
+    let expected = payment(json!({
+        "status": "REFUNDED",
+        "refunded": { "amount": 4990, "currency": "USD" },
+        "updated_at": "2026-11-23T12:01:01.001Z",
+    }));
+    assert_eq!(get_own(&world).await, (200, expected));
+}
+
+#[tokio::test]
+async fn a_declined_payment_says_why() {
+    let world = World::new().await;
+    let declined = charge("pm_card_chargeDeclinedInsufficientFunds");
+    world.deliver(&declined).await.unwrap();
+    let expected = payment(json!({
+        "status": "DECLINED",
+        "payment_id": null,
+        "failure": {
+            "code": "insufficient_funds",
+            "detail": "the card has insufficient funds",
+        },
+    }));
+    assert_eq!(get_own(&world).await, (200, expected));
+}
+
+#[tokio::test]
+async fn a_charge_taken_back_before_it_was_asked_for_has_no_amount() {
+    let world = World::new().await;
+    world.deliver(&refund()).await.unwrap();
+    let expected = payment(json!({ "status": "VOIDED", "amount": null, "payment_id": null }));
+    assert_eq!(get_own(&world).await, (200, expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charge_whose_outcome_is_not_known_is_being_charged_until_it_is_voided() {
+    let world = World::new().await;
+    let unavailable = charge("pm_sim_unavailable");
+    world.deliver(&unavailable).await.unwrap_err();
+    let expected = payment(json!({ "status": "CHARGING", "payment_id": null }));
+    assert_eq!(get_own(&world).await, (200, expected));
+    world.deliver(&refund()).await.unwrap();
+    let expected = payment(json!({ "status": "VOIDED", "payment_id": null }));
+    assert_eq!(get_own(&world).await, (200, expected));
+}
+
+#[tokio::test]
+async fn a_payment_is_charged_until_its_refund_is_confirmed() {
+    let world = World::new().await;
+    world.deliver(&charge("pm_card_visa")).await.unwrap();
+    // The record of the intent is written, the simulator cannot be reached.
+    world.aws.fault_at(1, Fault::BeforeEffect);
+    world.aws.fault_at(2, Fault::BeforeEffect);
+    world.deliver(&refund()).await.unwrap_err();
+    assert_eq!(world.status().as_deref(), Some("REFUNDING"));
+    assert_eq!(get_own(&world).await, (200, payment(json!({}))));
+}
+
+#[tokio::test]
+async fn somebody_elses_payment_looks_exactly_like_none() {
+    let world = World::new().await;
+    let order_id = ORDER.0.to_string();
+    let none = get(&world, STRANGER, Role::Customer, &order_id).await;
+    assert_eq!(none.0, 404);
+    assert_eq!(none.1["type"], "urn:waybill:problem:not-found");
+    world.deliver(&charge("pm_card_visa")).await.unwrap();
+    let anothers = get(&world, STRANGER, Role::Customer, &order_id).await;
+    assert_eq!(anothers, none);
+}
+
+#[tokio::test]
+async fn an_order_id_that_is_none_is_a_400_that_names_it() {
+    let world = World::new().await;
+    for id in [
+        "",
+        "7",
+        "01890a5d-ac96-774b-bcce-b302099a805",
+        "ORDER#1",
+        "%00",
+    ] {
+        let (status, body) = get(&world, OWNER, Role::Admin, id).await;
+        assert_eq!(
+            (status, &body["errors"][0]["pointer"]),
+            (400, &json!("order_id")),
+            "{id}"
+        );
+    }
+    assert!(world.aws.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_busy_table_is_a_503_that_says_when_to_try_again() {
+    let world = World::new().await;
+    world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
+    let order_id = ORDER.0.to_string();
+    let response = get_response(&world, OWNER, Role::Customer, &order_id).await;
+    assert_eq!(response.status, 503);
+    assert_eq!(response.header("retry-after"), Some("1"));
+}

@@ -1,0 +1,38 @@
+//! What a user is called.
+
+const MAX_CHARACTERS: usize = 100;
+
+/// A name, trimmed: 1 to 100 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserName(String);
+
+/// Why a text is not taken as a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    #[error("is empty or only blanks")]
+    Empty,
+    #[error("is longer than {MAX_CHARACTERS} characters")]
+    TooLong,
+    #[error("contains a control character, such as a line break")]
+    ControlCharacter,
+}
+
+impl UserName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if text.chars().count() > MAX_CHARACTERS {
+            return Err(InvalidName::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidName::ControlCharacter);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

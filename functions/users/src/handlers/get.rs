@@ -1,0 +1,24 @@
+//! `GET /api/v1/users/{id}`: a profile, for its owner and for administrators; for anybody else
+//! there is no such user. Orders asks here, with the caller's own token, whether they may order.
+
+use shared_auth::Caller;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
+
+use super::{UserBody, no_such_user};
+use crate::store::UserStore;
+
+pub async fn handle(
+    store: &UserStore,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = request.uuid("id")?;
+    if id != caller.user_id && !caller.is_admin() {
+        return Err(no_such_user());
+    }
+    match store.user(id).await? {
+        Some(user) => Ok(Response::json(200, &UserBody::new(&user))),
+        None => Err(no_such_user()),
+    }
+}

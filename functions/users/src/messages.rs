@@ -1,0 +1,48 @@
+//! What the users queue takes and what goes back to orders, as it is on the wire.
+//!
+//! The contracts are in `contracts/`. Fields that are not known here are left alone: a sender may
+//! be newer.
+
+use serde::{Deserialize, Serialize};
+use shared_lambda::envelope::Payload;
+use uuid::Uuid;
+
+use crate::domain::NotAllowed;
+
+/// Command: say whether this user may order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VerifyUser {
+    pub user_id: Uuid,
+}
+
+impl Payload for VerifyUser {
+    const TYPE: &'static str = "VerifyUser";
+}
+
+/// Reply: the user may.
+#[derive(Debug, Serialize)]
+pub struct UserVerified {}
+
+impl Payload for UserVerified {
+    const TYPE: &'static str = "UserVerified";
+}
+
+/// Reply: the user may not, and why.
+#[derive(Debug, Serialize)]
+pub struct UserRefused {
+    code: &'static str,
+    detail: String,
+}
+
+impl Payload for UserRefused {
+    const TYPE: &'static str = "UserRefused";
+}
+
+impl From<NotAllowed> for UserRefused {
+    fn from(reason: NotAllowed) -> Self {
+        Self {
+            code: "user_not_allowed",
+            detail: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The users table and every way it is read and written.
+//!
+//! | pk | sk | |
+//! | --- | --- | --- |
+//! | `EMAIL#<address>` | `EMAIL` | what logs in: the user's id and the password's hash |
+//! | `USER#<id>` | `USER` | who it is: the profile, role and status |
+//!
+//! The first row is what makes an address unique. It holds the hash as well, so that trying a
+//! password reads the same one row whether or not somebody has the address, and so that no
+//! function but login ever reads a hash.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use shared_lambda::Error;
+use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::domain::{Email, Role, Status, User, UserName};
+use crate::passwords::HashedPassword;
+
+const EMAIL: &str = "EMAIL";
+const USER: &str = "USER";
+
+/// How often a registration is tried while others write the same address, and the longest wait
+/// before the second try; each further one may be twice as long.
+const TRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// What became of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    Done,
+    /// The address is somebody else's.
+    EmailTaken,
+}
+
+/// What somebody proves themselves with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    pub user_id: Uuid,
+    pub password: HashedPassword,
+}
+
+/// What became of one try.
+enum Attempt {
+    Ended(Registered),
+    /// Another transaction held the address just then.
+    Contended,
+}
+
+/// The service's table.
+#[derive(Clone, Debug)]
+pub struct UserStore {
+    client: Client,
+    table: String,
+}
+
+impl UserStore {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Adds a user whose address is free: both rows or neither, and over nothing that is there.
+    pub async fn register(
+        &self,
+        user: &User,
+        password: &HashedPassword,
+    ) -> Result<Registered, TableError> {
+        const OPERATION: &str = "register a user";
+        let email_row = to_row(OPERATION, &EmailRow::new(user, password))?;
+        let user_row = to_row(OPERATION, &UserRow::new(user))?;
+        for made in 0..TRIES {
+            if made > 0 {
+                sleep(wait(made, user.id)).await;
+            }
+            let writes = [
+                self.put_new(OPERATION, email_row.clone())?,
+                self.put_new(OPERATION, user_row.clone())?,
+            ];
+            match self.insert(OPERATION, user.id, writes).await? {
+                Attempt::Ended(registered) => return Ok(registered),
+                Attempt::Contended => {}
+            }
+        }
+        Err(TableError::contended(OPERATION))
+    }
+
+    fn put_new(
+        &self,
+        operation: &'static str,
+        row: HashMap<String, AttributeValue>,
+    ) -> Result<TransactWriteItem, TableError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(row))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build();
+        let put = parsed(operation, put)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// One try. `writes` are the address's row and the user's, in this order.
+    async fn insert(
+        &self,
+        operation: &'static str,
+        id: Uuid,
+        writes: [TransactWriteItem; 2],
+    ) -> Result<Attempt, TableError> {
+        let written = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes.into()))
+            .send()
+            .await;
+        let error = match written {
+            Ok(_) => return Ok(Attempt::Ended(Registered::Done)),
+            Err(error) => error,
+        };
+        if let Some([email, user]) = cancellation_reasons(&error) {
+            if condition_failed(email) {
+                // Ours if an earlier try took effect and its answer was lost.
+                let registered = if holder(email) == Some(id) {
+                    Registered::Done
+                } else {
+                    Registered::EmailTaken
+                };
+                return Ok(Attempt::Ended(registered));
+            }
+            if condition_failed(user) {
+                return Err(TableError::corrupt(
+                    operation,
+                    format!("the fresh id {id} is another user's"),
+                ));
+            }
+            if was_contended(&[email.clone(), user.clone()]) {
+                return Ok(Attempt::Contended);
+            }
+        }
+        Err(TableError::new(operation, error))
+    }
+
+    /// What logs in under an address, if anybody has it.
+    pub async fn credential(&self, email: &Email) -> Result<Option<Credential>, TableError> {
+        const OPERATION: &str = "read a credential";
+        let row: Option<EmailRow> = self.row(OPERATION, &email_pk(email), EMAIL).await?;
+        Ok(row.map(|row| Credential {
+            user_id: row.user_id,
+            password: HashedPassword::from_record(row.password_hash),
+        }))
+    }
+
+    /// A user as they are now.
+    pub async fn user(&self, id: Uuid) -> Result<Option<User>, TableError> {
+        const OPERATION: &str = "read a user";
+        let row: Option<UserRow> = self.row(OPERATION, &user_pk(id), USER).await?;
+        row.map(|row| row.parse(OPERATION)).transpose()
+    }
+
+    /// Always consistent: a user who has just registered logs in and orders, and one who has just
+    /// been deactivated does not.
+    async fn row<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        pk: &str,
+        sk: &str,
+    ) -> Result<Option<T>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(pk.to_owned()))
+            .key("sk", AttributeValue::S(sk.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::new(operation, error))?;
+        answer
+            .item
+            .map(|item| parsed(operation, from_item(item)))
+            .transpose()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct EmailRow {
+    pk: String,
+    sk: String,
+    user_id: Uuid,
+    /// A PHC string.
+    password_hash: String,
+}
+
+impl EmailRow {
+    fn new(user: &User, password: &HashedPassword) -> Self {
+        Self {
+            pk: email_pk(&user.email),
+            sk: EMAIL.to_owned(),
+            user_id: user.id,
+            password_hash: password.as_str().to_owned(),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserRow {
+    pk: String,
+    sk: String,
+    id: Uuid,
+    email: String,
+    name: String,
+    role: String,
+    status: String,
+    created_at: String,
+}
+
+impl UserRow {
+    fn new(user: &User) -> Self {
+        Self {
+            pk: user_pk(user.id),
+            sk: USER.to_owned(),
+            id: user.id,
+            email: user.email.as_str().to_owned(),
+            name: user.name.as_str().to_owned(),
+            role: user.role.as_str().to_owned(),
+            status: user.status.as_str().to_owned(),
+            created_at: format!("{:.3}", user.created_at),
+        }
+    }
+
+    fn parse(self, operation: &'static str) -> Result<User, TableError> {
+        Ok(User {
+            id: self.id,
+            email: parsed(operation, Email::parse(&self.email))?,
+            name: parsed(operation, UserName::parse(&self.name))?,
+            role: parsed(operation, Role::parse(&self.role))?,
+            status: parsed(operation, Status::parse(&self.status))?,
+            created_at: parsed(operation, self.created_at.parse::<Timestamp>())?,
+        })
+    }
+}
+
+fn email_pk(email: &Email) -> String {
+    format!("EMAIL#{email}")
+}
+
+fn user_pk(id: Uuid) -> String {
+    format!("USER#{id}")
+}
+
+/// Whose an address is, by the row that kept it from being taken.
+fn holder(email: &CancellationReason) -> Option<Uuid> {
+    let user_id = email.item()?.get("user_id")?.as_s().ok()?;
+    Uuid::try_parse(user_id).ok()
+}
+
+/// A share of a growing ceiling. The share comes from the user's fresh id (the random part of a
+/// UUIDv7, RFC 9562 §5.7), so that a simulation waits alike each time.
+fn wait(made: u32, id: Uuid) -> Duration {
+    let chance = (id.as_u128() as u64).rotate_right(8 * made) % 1000;
+    FIRST_WAIT * (1 << (made - 1)) * u32::try_from(chance).unwrap_or_default() / 1000
+}
+
+fn to_row<T: Serialize>(
+    operation: &'static str,
+    row: &T,
+) -> Result<HashMap<String, AttributeValue>, TableError> {
+    parsed(operation, to_item(row))
+}
+
+fn parsed<T>(operation: &'static str, value: Result<T, impl Into<Error>>) -> Result<T, TableError> {
+    value.map_err(|error| TableError::corrupt(operation, error))
+}

@@ -1,0 +1,76 @@
+//! The messages this service takes and sends are those of its contracts.
+
+use serde_json::{Value, json};
+use test_support::contracts::{assert_valid, is_valid, schema, types};
+use users::domain::NotAllowed;
+use users::messages::{UserRefused, UserVerified, VerifyUser};
+
+fn examples(kind: &str) -> Vec<Value> {
+    let examples = schema("users", kind)["examples"].as_array().cloned();
+    examples.unwrap_or_else(|| panic!("the contract of {kind} has no examples"))
+}
+
+#[test]
+fn there_is_a_contract_for_each_message_and_its_examples_keep_it() {
+    assert_eq!(
+        types("users"),
+        ["UserRefused", "UserVerified", "VerifyUser"]
+    );
+    for kind in types("users") {
+        for example in examples(&kind) {
+            assert_valid("users", &kind, &example);
+        }
+    }
+}
+
+#[test]
+fn the_command_of_the_contract_is_understood_and_written_alike() {
+    for example in examples("VerifyUser") {
+        let command: VerifyUser = serde_json::from_value(example.clone()).unwrap();
+        assert_eq!(serde_json::to_value(command).unwrap(), example);
+    }
+}
+
+#[test]
+fn what_the_contract_of_the_command_refuses_is_not_understood() {
+    for data in [
+        json!({}),
+        json!({"user_id": null}),
+        json!({"user_id": 7}),
+        json!({"user_id": "ada"}),
+        json!("01890a5d-ac96-774b-bcce-b302099a8057"),
+    ] {
+        assert!(!is_valid("users", "VerifyUser", &data), "{data}");
+        assert!(serde_json::from_value::<VerifyUser>(data).is_err());
+    }
+}
+
+#[test]
+fn a_newer_senders_fields_are_left_alone() {
+    let mut data = examples("VerifyUser").remove(0);
+    data["reason"] = json!("new in a later version");
+    assert_valid("users", "VerifyUser", &data);
+    assert!(serde_json::from_value::<VerifyUser>(data).is_ok());
+}
+
+#[test]
+fn every_reply_that_is_sent_keeps_its_contract() {
+    let verified = serde_json::to_value(UserVerified {}).unwrap();
+    assert_valid("users", "UserVerified", &verified);
+    for reason in [NotAllowed::Unknown, NotAllowed::Deactivated] {
+        let refused = serde_json::to_value(UserRefused::from(reason)).unwrap();
+        assert_valid("users", "UserRefused", &refused);
+    }
+}
+
+#[test]
+fn a_reply_of_another_shape_breaks_the_contract() {
+    for data in [
+        json!({}),
+        json!({"code": "user_not_allowed"}),
+        json!({"code": "user_not_allowed", "detail": ""}),
+        json!({"code": "nonsense", "detail": "the user is deactivated"}),
+    ] {
+        assert!(!is_valid("users", "UserRefused", &data), "{data}");
+    }
+}

@@ -1,0 +1,240 @@
+//! What is taken as an address, a name and a password, and who may order.
+
+use proptest::prelude::*;
+use users::domain::{
+    Email, InvalidEmail, InvalidName, NotAllowed, Password, Role, Status, UnsuitablePassword, User,
+    UserName,
+};
+use users::passwords::{HashedPassword, Salt};
+
+use crate::world::{id, salt, user};
+
+#[test]
+fn an_address_is_trimmed_and_in_lower_case() {
+    for (text, kept) in [
+        ("ada@example.com", "ada@example.com"),
+        ("  Ada.Lovelace@Example.COM\n", "ada.lovelace@example.com"),
+        (
+            "a+b_c'd@mail-1.example.co.uk",
+            "a+b_c'd@mail-1.example.co.uk",
+        ),
+        ("x@1.de", "x@1.de"),
+    ] {
+        assert_eq!(Email::parse(text).unwrap().as_str(), kept);
+    }
+}
+
+#[test]
+fn what_cannot_receive_mail_is_not_an_address() {
+    for text in [
+        "",
+        "   ",
+        "ada",
+        "@example.com",
+        "ada@",
+        "ada@example",
+        "ada@.com",
+        "ada@example..com",
+        "ada@example.com.",
+        "ada@-example.com",
+        "ada@example-.com",
+        "ada@exa mple.com",
+        "ada @example.com",
+        "ada@example.com@example.com",
+        "ada@example.com\u{0}",
+        "ada\n@example.com",
+        "ada,bob@example.com",
+        "\"ada\"@example.com",
+        "ada@[127.0.0.1]",
+        "ädä@example.com",
+        // The Kelvin sign, whose lower case is an ordinary k.
+        "\u{212a}ate@example.com",
+    ] {
+        assert_eq!(
+            Email::parse(text),
+            Err(InvalidEmail::NotAnAddress),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn an_address_is_as_long_as_the_mail_standards_let_it() {
+    let local_part = "a".repeat(64);
+    let domain = |length: usize| {
+        let mut domain = format!("{}.{}.{}.", "b".repeat(63), "c".repeat(63), "d".repeat(30));
+        domain.push_str(&"e".repeat(length - domain.len()));
+        domain
+    };
+    let longest = format!("{local_part}@{}", domain(189));
+    assert_eq!(longest.len(), 254);
+    assert_eq!(Email::parse(&longest).unwrap().as_str(), longest);
+    assert_eq!(
+        Email::parse(&format!("{longest}e")),
+        Err(InvalidEmail::TooLong)
+    );
+    for text in [
+        format!("a{local_part}@example.com"),
+        format!("ada@{}.com", "b".repeat(64)),
+    ] {
+        assert_eq!(Email::parse(&text), Err(InvalidEmail::NotAnAddress));
+    }
+}
+
+#[test]
+fn a_name_has_1_to_100_characters_and_no_control_characters() {
+    assert_eq!(UserName::parse(" Ada \t").unwrap().as_str(), "Ada");
+    let longest = "ж".repeat(100);
+    assert_eq!(UserName::parse(&longest).unwrap().as_str(), longest);
+    for (text, error) in [
+        ("", InvalidName::Empty),
+        (" \u{a0}\n", InvalidName::Empty),
+        (&"ж".repeat(101), InvalidName::TooLong),
+        ("Ada\nLovelace", InvalidName::ControlCharacter),
+        ("Ada\u{7f}", InvalidName::ControlCharacter),
+        ("Ada\u{0}Lovelace", InvalidName::ControlCharacter),
+    ] {
+        assert_eq!(UserName::parse(text), Err(error), "{text:?}");
+    }
+}
+
+#[test]
+fn a_password_is_long_and_not_one_that_is_tried_first() {
+    let ada = Email::parse("ada.lovelace@example.com").unwrap();
+    for text in [
+        "plum tractor voyage",
+        "            x",
+        "ключ от квартиры",
+        "elevenchars!",
+    ] {
+        assert!(Password::choose(text, Some(&ada)).is_ok(), "{text:?}");
+    }
+    let longest = format!("x{}", "é".repeat(127));
+    assert!(Password::choose(&longest, Some(&ada)).is_ok());
+    for (text, error) in [
+        ("", UnsuitablePassword::TooShort),
+        ("elevenchars", UnsuitablePassword::TooShort),
+        // 22 bytes, and yet 11 characters.
+        ("жжжжжжжжжжя", UnsuitablePassword::TooShort),
+        (&format!("{longest}x"), UnsuitablePassword::TooLong),
+        ("passwordpassword", UnsuitablePassword::TooCommon),
+        ("PasswordPassword", UnsuitablePassword::TooCommon),
+        ("123456789012", UnsuitablePassword::TooCommon),
+        ("aaaaaaaaaaaaaaa", UnsuitablePassword::TooCommon),
+        ("ada.lovelace@example.com", UnsuitablePassword::IsTheEmail),
+        (" Ada.Lovelace@EXAMPLE.com", UnsuitablePassword::IsTheEmail),
+    ] {
+        assert_eq!(Password::choose(text, Some(&ada)), Err(error), "{text:?}");
+    }
+}
+
+#[test]
+fn nothing_that_holds_a_password_shows_it() {
+    let password = Password::choose("plum tractor voyage", None).unwrap();
+    assert_eq!(format!("{password:?}"), "Password");
+    let kept = HashedPassword::new(&password, salt());
+    assert_eq!(format!("{kept:?}"), "HashedPassword");
+}
+
+#[test]
+fn only_an_active_user_may_order() {
+    let mut somebody = user(id(1), "ada@example.com");
+    assert_eq!(User::may_order(Some(&somebody)), Ok(()));
+    somebody.role = Role::Admin;
+    assert_eq!(User::may_order(Some(&somebody)), Ok(()));
+    somebody.status = Status::Deactivated;
+    assert_eq!(
+        User::may_order(Some(&somebody)),
+        Err(NotAllowed::Deactivated)
+    );
+    assert_eq!(User::may_order(None), Err(NotAllowed::Unknown));
+}
+
+#[test]
+fn whoever_registers_is_an_active_customer() {
+    let somebody = user(id(1), "ada@example.com");
+    assert_eq!(somebody.role, Role::Customer);
+    assert_eq!(somebody.status, Status::Active);
+}
+
+#[test]
+fn roles_and_statuses_are_read_as_they_are_written() {
+    for role in [Role::Customer, Role::Admin] {
+        assert_eq!(Role::parse(role.as_str()).unwrap(), role);
+    }
+    for status in [Status::Active, Status::Deactivated] {
+        assert_eq!(Status::parse(status.as_str()).unwrap(), status);
+    }
+    assert!(Role::parse("Admin").is_err());
+    assert!(Status::parse("").is_err());
+}
+
+const PARAMETERS: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+
+#[test]
+fn a_kept_password_fits_itself_alone_and_says_its_parameters() {
+    let password = Password::choose("plum tractor voyage", None).unwrap();
+    let kept = HashedPassword::new(&password, Salt::random());
+    assert!(kept.as_str().starts_with(PARAMETERS));
+    assert!(kept.fits("plum tractor voyage").unwrap());
+    for attempt in [
+        "",
+        "plum tractor voyag",
+        "plum tractor voyage ",
+        "Plum tractor voyage",
+    ] {
+        assert!(!kept.fits(attempt).unwrap(), "{attempt:?}");
+    }
+    let again = HashedPassword::new(&password, Salt::random());
+    assert_ne!(kept, again, "each password has a salt of its own");
+}
+
+#[test]
+fn trying_nobodys_password_costs_what_trying_somebodys_does() {
+    let nobodys = HashedPassword::nobodys();
+    assert!(nobodys.as_str().starts_with(PARAMETERS));
+    let somebodys = HashedPassword::new(
+        &Password::choose("plum tractor voyage", None).unwrap(),
+        salt(),
+    );
+    assert_eq!(nobodys.as_str().len(), somebodys.as_str().len());
+    assert!(!nobodys.fits("plum tractor voyage").unwrap());
+}
+
+#[test]
+fn a_hash_that_is_none_is_an_error_and_not_a_wrong_password() {
+    for text in [
+        "",
+        "plum tractor voyage",
+        "$2b$12$abcdefghijklmnopqrstuv",
+        "$argon2id$v=19$m=1$x$y",
+    ] {
+        let kept = HashedPassword::from_record(text.to_owned());
+        assert!(kept.fits("plum tractor voyage").is_err(), "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_address_that_was_taken_is_taken_again_unchanged(text in "\\PC{0,8}[a-zA-Z0-9.@-]{0,40}\\PC{0,4}") {
+        if let Ok(email) = Email::parse(&text) {
+            prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()));
+            prop_assert!(email.as_str().is_ascii());
+            prop_assert_eq!(email.as_str().to_lowercase(), email.as_str());
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_taken_is_taken_again_unchanged(text in any::<String>()) {
+        if let Ok(name) = UserName::parse(&text) {
+            prop_assert_eq!(UserName::parse(name.as_str()), Ok(name));
+        }
+    }
+
+    #[test]
+    fn a_password_is_kept_to_the_letter(text in any::<String>()) {
+        if let Ok(password) = Password::choose(&text, None) {
+            prop_assert_eq!(password.as_str(), text);
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! A tour of the running system: orders that end every way, their timelines, and the books balanced.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::{Context, Error, Result};
+use crate::http::Client;
+use crate::seed::login;
+use crate::stack::Stack;
+use crate::ui::say;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(150);
+
+const CUP: &str = "stoneware-cup";
+const GRINDER: &str = "hand-grinder";
+const SCALE: &str = "brass-scale";
+const BEANS: &str = "espresso-beans-1kg";
+const PRINT: &str = "signed-print";
+const SKUS: [&str; 5] = [CUP, GRINDER, SCALE, BEANS, PRINT];
+
+/// Below this an item is restocked, so that the demo can be repeated for ever.
+const RESTOCK_BELOW: i64 = 20;
+const RESTOCK_BY: i64 = 100;
+
+/// One order of the tour and how it must end.
+struct Scene {
+    title: &'static str,
+    lines: Vec<(&'static str, i64)>,
+    payment_method: &'static str,
+    ending: Ending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Confirmed,
+    Rejected(&'static str),
+    /// Confirmed first, then cancelled by the customer.
+    Cancelled,
+}
+
+/// What inventory says of one item to an administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stock {
+    sku: &'static str,
+    stocked: i64,
+    available: i64,
+    held: i64,
+}
+
+/// What became of one scene's money, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Money {
+    owed: i64,
+    charged: i64,
+    refunded: i64,
+}
+
+struct Tour {
+    http: Client,
+    admin: String,
+    customer: String,
+}
+
+pub fn run(stack: &Stack) -> Result<()> {
+    let tour = Tour::begin(stack)?;
+    tour.restock()?;
+    let before = tour.stock()?;
+    let scenes = scenes(&before);
+    let mut money = Vec::new();
+    for (number, scene) in scenes.iter().enumerate() {
+        say(format_args!("\n{}. {}", number + 1, scene.title));
+        money.push(tour.play(scene)?);
+    }
+    let after = tour.stock()?;
+    let mut faults = Vec::new();
+    print_stock(&after);
+    faults.extend(stock_faults(&before, &after, &scenes));
+    print_money(&scenes, &money);
+    faults.extend(money_faults(&scenes, &money));
+    if faults.is_empty() {
+        say("\nStock and money balance.");
+        Ok(())
+    } else {
+        Err(Error::new(format!(
+            "the books do not balance:\n  {}",
+            faults.join("\n  ")
+        )))
+    }
+}
+
+fn scenes(stock: &[Stock]) -> Vec<Scene> {
+    let more_than_there_is = stock
+        .iter()
+        .find(|item| item.sku == PRINT)
+        .map_or(1, |item| item.available + 1);
+    vec![
+        Scene {
+            title: "An order that is paid and confirmed",
+            lines: vec![(CUP, 2), (GRINDER, 1)],
+            payment_method: "pm_card_visa",
+            ending: Ending::Confirmed,
+        },
+        Scene {
+            title: "More signed prints than there are",
+            lines: vec![(PRINT, more_than_there_is)],
+            payment_method: "pm_card_visa",
+            ending: Ending::Rejected("out_of_stock"),
+        },
+        Scene {
+            title: "A card that is declined, after the stock was reserved",
+            lines: vec![(BEANS, 1)],
+            payment_method: "pm_card_chargeDeclined",
+            ending: Ending::Rejected("payment_declined"),
+        },
+        Scene {
+            title: "A confirmed order that the customer cancels",
+            lines: vec![(SCALE, 1)],
+            payment_method: "pm_card_visa",
+            ending: Ending::Cancelled,
+        },
+    ]
+}
+
+impl Tour {
+    fn begin(stack: &Stack) -> Result<Self> {
+        let http = stack.http();
+        let admin = login(&http, &stack.admin.email, &stack.admin.password)?;
+        let email = format!("demo-{}@waybill.example", Uuid::new_v4().simple());
+        let password = Uuid::new_v4().to_string();
+        http.post(
+            "/api/v1/users",
+            None,
+            &json!({"email": email, "password": password, "name": "Demo customer"}),
+        )?
+        .expect(201, "registering a customer")?;
+        let customer = login(&http, &email, &password)?;
+        say(format_args!("Registered {email}."));
+        Ok(Self {
+            http,
+            admin,
+            customer,
+        })
+    }
+
+    fn restock(&self) -> Result<()> {
+        for item in self.stock()? {
+            if item.sku != PRINT && item.available < RESTOCK_BELOW {
+                let body = json!({"delta": RESTOCK_BY, "reason": "restocked for the demo"});
+                let path = format!("/api/v1/items/{}/adjustments", item.sku);
+                let answer = self.http.post(&path, Some(&self.admin), &body)?;
+                if !(200..300).contains(&answer.status) {
+                    return Err(Error::new(format!(
+                        "restocking {}: {} {}",
+                        item.sku, answer.status, answer.body
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stock(&self) -> Result<Vec<Stock>> {
+        let mut stock = Vec::new();
+        for sku in SKUS {
+            let doing = format!("reading {sku}");
+            let item = self
+                .http
+                .get(&format!("/api/v1/items/{sku}"), Some(&self.admin))?
+                .expect(200, &doing)?;
+            let number = |name: &str| {
+                item[name]
+                    .as_i64()
+                    .context(format!("{doing}: no `{name}` in {item}"))
+            };
+            stock.push(Stock {
+                sku,
+                stocked: number("stocked")?,
+                available: number("available")?,
+                held: number("held")?,
+            });
+        }
+        Ok(stock)
+    }
+
+    /// Places the order, brings it to its end, shows how it got there.
+    fn play(&self, scene: &Scene) -> Result<Money> {
+        let lines: Vec<Value> = scene
+            .lines
+            .iter()
+            .map(|(sku, quantity)| json!({"sku": sku, "quantity": quantity}))
+            .collect();
+        let key = Uuid::new_v4().to_string();
+        let body = json!({"lines": lines, "payment_method": scene.payment_method});
+        let placed = self
+            .http
+            .json(
+                "POST",
+                "/api/v1/orders",
+                Some(&self.customer),
+                &[("idempotency-key", &key)],
+                &body,
+            )?
+            .expect(202, "placing the order")?;
+        let id = placed["id"].as_str().context("an order without an id")?;
+        let order = match scene.ending {
+            Ending::Confirmed => self.wait(id, "CONFIRMED")?,
+            Ending::Rejected(_) => self.wait(id, "REJECTED")?,
+            Ending::Cancelled => {
+                self.wait(id, "CONFIRMED")?;
+                self.http
+                    .send(
+                        "POST",
+                        &format!("/api/v1/orders/{id}/cancel"),
+                        Some(&self.customer),
+                        &[],
+                        None,
+                    )?
+                    .expect(202, "cancelling the order")?;
+                self.wait(id, "CANCELLED")?
+            }
+        };
+        let status = order["status"].as_str().unwrap_or_default();
+        let code = order["failure"]["code"].as_str().unwrap_or_default();
+        say(format_args!("   order {id}: {status} {code}"));
+        if let Ending::Rejected(expected) = scene.ending
+            && code != expected
+        {
+            return Err(Error::new(format!(
+                "order {id} was to be rejected as {expected}, not: {order}"
+            )));
+        }
+        self.print_timeline(id)?;
+        self.money(id, &order)
+    }
+
+    fn wait(&self, id: &str, status: &str) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let order = self
+                .http
+                .get(&format!("/api/v1/orders/{id}"), Some(&self.customer))?
+                .expect(200, "reading the order")?;
+            if order["status"] == status {
+                return Ok(order);
+            }
+            let ended = ["CONFIRMED", "REJECTED", "CANCELLED"]
+                .iter()
+                .any(|ended| order["status"] == *ended);
+            // A confirmed order on its way to be cancelled has not ended.
+            if (ended && !(status == "CANCELLED" && order["status"] == "CONFIRMED"))
+                || Instant::now() >= deadline
+            {
+                return Err(Error::new(format!(
+                    "order {id} was to become {status}: {order}"
+                )));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn print_timeline(&self, id: &str) -> Result<()> {
+        let timeline = self
+            .http
+            .get(
+                &format!("/api/v1/orders/{id}/timeline"),
+                Some(&self.customer),
+            )?
+            .expect(200, "reading the timeline")?;
+        for entry in timeline["items"].as_array().into_iter().flatten() {
+            say(timeline_line(entry));
+        }
+        Ok(())
+    }
+
+    fn money(&self, id: &str, order: &Value) -> Result<Money> {
+        let owed = if order["status"] == "CONFIRMED" {
+            order["total"]["amount"].as_i64().unwrap_or(0)
+        } else {
+            0
+        };
+        let answer = self
+            .http
+            .get(&format!("/api/v1/payments/{id}"), Some(&self.customer))?;
+        if answer.status == 404 {
+            return Ok(Money {
+                owed,
+                charged: 0,
+                refunded: 0,
+            });
+        }
+        let payment = answer.expect(200, "reading the payment")?;
+        let amount = |name: &str| payment[name]["amount"].as_i64().unwrap_or(0);
+        // Asked for and declined has an amount, but nobody's name for a charge.
+        let taken = payment["payment_id"].is_string();
+        Ok(Money {
+            owed,
+            charged: if taken { amount("amount") } else { 0 },
+            refunded: amount("refunded"),
+        })
+    }
+}
+
+/// `   20:21:31.512  stock_reserved  (attempt 1)`
+fn timeline_line(entry: &Value) -> String {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default();
+    let time = text("at")
+        .split_once('T')
+        .map_or(text("at"), |(_, time)| time)
+        .trim_end_matches('Z');
+    let attempt = match entry["attempt"].as_u64() {
+        Some(again) if again > 1 => format!("  (attempt {again})"),
+        _ => String::new(),
+    };
+    let detail = match text("detail") {
+        "" => String::new(),
+        detail => format!("  {detail}"),
+    };
+    format!(
+        "     {time}  {}{attempt}{detail}",
+        text("event").replace('_', " ")
+    )
+}
+
+fn print_stock(stock: &[Stock]) {
+    say(format_args!(
+        "\n{:<20}{:>8} = {:>9} + {:>5}",
+        "Stock", "stocked", "available", "held"
+    ));
+    for Stock {
+        sku,
+        stocked,
+        available,
+        held,
+    } in stock
+    {
+        say(format_args!(
+            "{sku:<20}{stocked:>8} = {available:>9} + {held:>5}"
+        ));
+    }
+}
+
+/// Every unit is either to be had or held, and what became held is what was
+/// confirmed: the rejected and the cancelled orders gave everything back.
+fn stock_faults(before: &[Stock], after: &[Stock], scenes: &[Scene]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (before, after) in before.iter().zip(after) {
+        let sku = after.sku;
+        if after.stocked != after.available + after.held {
+            faults.push(format!(
+                "{sku}: {} are not {} + {}",
+                after.stocked, after.available, after.held
+            ));
+        }
+        let confirmed: i64 = scenes
+            .iter()
+            .filter(|scene| scene.ending == Ending::Confirmed)
+            .flat_map(|scene| &scene.lines)
+            .filter(|(ordered, _)| *ordered == sku)
+            .map(|(_, quantity)| quantity)
+            .sum();
+        if after.held - before.held != confirmed {
+            faults.push(format!(
+                "{sku}: {confirmed} were confirmed, but {} more are held (unless somebody else ordered meanwhile)",
+                after.held - before.held
+            ));
+        }
+    }
+    faults
+}
+
+fn print_money(scenes: &[Scene], money: &[Money]) {
+    say(format_args!(
+        "\n{:<56}{:>9} - {:>9} = {:>9}",
+        "Money", "charged", "refunded", "owed"
+    ));
+    for (scene, money) in scenes.iter().zip(money) {
+        say(format_args!(
+            "{:<56}{:>9} - {:>9} = {:>9}",
+            scene.title,
+            cents(money.charged),
+            cents(money.refunded),
+            cents(money.owed)
+        ));
+    }
+}
+
+/// What was charged and not given back is what a confirmed order costs, and
+/// nothing for any other.
+fn money_faults(scenes: &[Scene], money: &[Money]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (scene, money) in scenes.iter().zip(money) {
+        if money.charged - money.refunded != money.owed {
+            faults.push(format!("{}: {money:?}", scene.title));
+        }
+        if scene.ending == Ending::Confirmed && money.owed == 0 {
+            faults.push(format!("{}: it cost nothing", scene.title));
+        }
+    }
+    faults
+}
+
+fn cents(amount: i64) -> String {
+    format!("{}.{:02}", amount / 100, amount % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stock(available: i64, held: i64) -> Vec<Stock> {
+        vec![Stock {
+            sku: CUP,
+            stocked: 10,
+            available,
+            held,
+        }]
+    }
+
+    fn confirmed(quantity: i64) -> Vec<Scene> {
+        vec![Scene {
+            title: "x",
+            lines: vec![(CUP, quantity)],
+            payment_method: "",
+            ending: Ending::Confirmed,
+        }]
+    }
+
+    #[test]
+    fn balanced_stock_has_no_faults() {
+        assert_eq!(
+            stock_faults(&stock(10, 0), &stock(8, 2), &confirmed(2)),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_unit_that_is_nowhere_is_a_fault() {
+        assert_eq!(
+            stock_faults(&stock(10, 0), &stock(7, 2), &confirmed(2)),
+            ["stoneware-cup: 10 are not 7 + 2"]
+        );
+    }
+
+    #[test]
+    fn a_unit_that_a_failed_order_kept_is_a_fault() {
+        assert_eq!(
+            stock_faults(&stock(10, 0), &stock(7, 3), &confirmed(2)).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn money_kept_for_an_order_that_is_not_confirmed_is_a_fault() {
+        let scenes = confirmed(1);
+        let kept = Money {
+            owed: 0,
+            charged: 500,
+            refunded: 0,
+        };
+        let fair = Money {
+            owed: 500,
+            charged: 500,
+            refunded: 0,
+        };
+        assert_eq!(money_faults(&scenes, &[fair]), Vec::<String>::new());
+        assert!(!money_faults(&scenes, &[kept]).is_empty());
+    }
+
+    #[test]
+    fn a_timeline_reads_as_time_event_attempt_and_detail() {
+        let entry = json!({"at": "2026-11-23T20:21:31.512Z", "event": "stock_refused", "detail": "only 3 left"});
+        assert_eq!(
+            timeline_line(&entry),
+            "     20:21:31.512  stock refused  only 3 left"
+        );
+        let again = json!({"at": "2026-11-23T20:21:31.512Z", "event": "reserve_stock_requested", "attempt": 2});
+        assert_eq!(
+            timeline_line(&again),
+            "     20:21:31.512  reserve stock requested  (attempt 2)"
+        );
+    }
+}

@@ -1,0 +1,445 @@
+//! Each stack deployed by `sam deploy` from its own template, if it is not what is there already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use serde_yaml_ng::Value as Yaml;
+use sha2::{Digest, Sha256};
+
+use crate::aws::{Aws, FOREIGN_VARIABLES, LOCAL_REGION, local_environment};
+use crate::error::{Context, Error, Result};
+use crate::process;
+use crate::project::Project;
+use crate::tools;
+
+const BUCKET: &str = "waybill-local-artifacts";
+const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// A template as far as deploying it needs to know.
+#[derive(Debug)]
+pub struct Template {
+    path: PathBuf,
+    text: String,
+    parameters: BTreeSet<String>,
+    code: BTreeSet<PathBuf>,
+}
+
+/// One stack as it should be.
+#[derive(Debug)]
+pub struct Plan {
+    pub stack: String,
+    template: Template,
+    parameters: BTreeMap<String, String>,
+    fingerprint: String,
+}
+
+impl Template {
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).context(path.display())?;
+        Self::parse(path, text)
+    }
+
+    fn parse(path: &Path, text: String) -> Result<Self> {
+        let yaml: Yaml = serde_yaml_ng::from_str(&text).context(path.display())?;
+        let parameters = keys(yaml.get("Parameters"));
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let code = yaml
+            .get("Resources")
+            .and_then(Yaml::as_mapping)
+            .into_iter()
+            .flat_map(|resources| resources.values())
+            .filter_map(|resource| resource.get("Properties")?.get("CodeUri")?.as_str())
+            .map(|code| folder.join(code).join("bootstrap"))
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+            parameters,
+            code,
+        })
+    }
+}
+
+fn keys(mapping: Option<&Yaml>) -> BTreeSet<String> {
+    mapping
+        .and_then(Yaml::as_mapping)
+        .into_iter()
+        .flat_map(|mapping| mapping.keys())
+        .filter_map(|key| key.as_str().map(str::to_owned))
+        .collect()
+}
+
+impl Plan {
+    /// `values` are offered to every template, which takes those it declares.
+    /// `resolved` is what the deployment reads elsewhere, such as the key set
+    /// in the parameter store: when it changes, the stack has to change.
+    pub fn new(
+        stack: &str,
+        template: Template,
+        values: &[(&str, String)],
+        resolved: &str,
+    ) -> Result<Self> {
+        let parameters: BTreeMap<_, _> = values
+            .iter()
+            .filter(|(name, _)| template.parameters.contains(*name))
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        let mut code = BTreeMap::new();
+        for bootstrap in &template.code {
+            let bytes = fs::read(bootstrap).context(format!(
+                "{} is not built, although {} names it",
+                bootstrap.display(),
+                template.path.display()
+            ))?;
+            code.insert(bootstrap.clone(), bytes);
+        }
+        let fingerprint = fingerprint(&template.text, &parameters, resolved, &code);
+        Ok(Self {
+            stack: stack.to_owned(),
+            template,
+            parameters,
+            fingerprint,
+        })
+    }
+
+    /// The functions in it.
+    pub fn functions(&self) -> usize {
+        self.template.code.len()
+    }
+}
+
+fn fingerprint(
+    template: &str,
+    parameters: &BTreeMap<String, String>,
+    resolved: &str,
+    code: &BTreeMap<PathBuf, Vec<u8>>,
+) -> String {
+    let mut digest = Sha256::new();
+    let mut add = |part: &[u8]| {
+        // The length first, so that no two lists of parts read the same.
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    };
+    add(template.as_bytes());
+    for (name, value) in parameters {
+        add(name.as_bytes());
+        add(value.as_bytes());
+    }
+    add(resolved.as_bytes());
+    for (path, bytes) in code {
+        add(path.as_os_str().as_encoded_bytes());
+        add(bytes);
+    }
+    digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// What a local emulator has been given.
+pub struct Deployer<'a> {
+    project: &'a Project,
+    aws: &'a Aws,
+    endpoint: &'a str,
+    /// Stacks by name, with their status.
+    present: BTreeMap<String, String>,
+}
+
+impl<'a> Deployer<'a> {
+    pub fn new(project: &'a Project, aws: &'a Aws, endpoint: &'a str) -> Result<Self> {
+        let answer = aws
+            .call("cloudformation", "DescribeStacks", json!({}))
+            .context("listing the stacks")?;
+        let present = answer["Stacks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|stack| (text(&stack["StackName"]), text(&stack["StackStatus"])))
+            .collect();
+        Ok(Self {
+            project,
+            aws,
+            endpoint,
+            present,
+        })
+    }
+
+    /// Whether the stack is there and made from exactly this.
+    pub fn is_current(&self, plan: &Plan) -> Result<bool> {
+        let whole = self.present.get(&plan.stack).is_some_and(|status| {
+            matches!(
+                status.as_str(),
+                "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE"
+            )
+        });
+        if !whole {
+            return Ok(false);
+        }
+        let note = self
+            .aws
+            .find(
+                "ssm",
+                "GetParameter",
+                json!({"Name": note(&plan.stack)}),
+                "ParameterNotFound",
+            )
+            .context("reading what is deployed")?;
+        Ok(note.is_some_and(|note| note["Parameter"]["Value"] == plan.fingerprint.as_str()))
+    }
+
+    /// The bucket `sam deploy` puts code into.
+    pub fn prepare(&self) -> Result<()> {
+        self.aws
+            .find(
+                "s3",
+                "CreateBucket",
+                json!({"Bucket": BUCKET}),
+                "BucketAlreadyOwnedByYou",
+            )
+            .context("making the bucket for code")?;
+        Ok(())
+    }
+
+    /// Deploys, and notes from what. A deployment that fails or is killed
+    /// leaves no note, so the next one is not skipped.
+    pub fn deploy(&self, plan: &Plan) -> Result<()> {
+        self.settle(&plan.stack)?;
+        self.aws
+            .find(
+                "ssm",
+                "DeleteParameter",
+                json!({"Name": note(&plan.stack)}),
+                "ParameterNotFound",
+            )
+            .context("forgetting what is deployed")?;
+        let mut command = Command::new(tools::SAM.program(self.project, "sam"));
+        command
+            .current_dir(self.project.root())
+            .args(["deploy", "--template-file"])
+            .arg(&plan.template.path)
+            .args(["--stack-name", &plan.stack, "--region", LOCAL_REGION])
+            .args(["--s3-bucket", BUCKET, "--s3-prefix", &plan.stack])
+            .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
+            .args([
+                "--no-confirm-changeset",
+                "--no-progressbar",
+                "--no-fail-on-empty-changeset",
+            ])
+            .envs(local_environment(self.endpoint))
+            .env("SAM_CLI_TELEMETRY", "0")
+            .env("SAM_CLI_POLL_DELAY", "0.2");
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
+        if !plan.parameters.is_empty() {
+            command.arg("--parameter-overrides");
+            command.args(
+                plan.parameters
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            );
+        }
+        process::capture(&mut command).map_err(|error| self.explain(&plan.stack, error))?;
+        self.discard_old_code(&plan.stack)?;
+        self.aws
+            .call(
+                "ssm",
+                "PutParameter",
+                json!({"Name": note(&plan.stack), "Value": plan.fingerprint, "Type": "String", "Overwrite": true}),
+            )
+            .context("noting what is deployed")?;
+        Ok(())
+    }
+
+    /// Why a deployment failed, out of the stack's own events where they say it.
+    fn explain(&self, stack: &str, error: Error) -> Error {
+        let events = self.aws.call(
+            "cloudformation",
+            "DescribeStackEvents",
+            json!({"StackName": stack}),
+        );
+        let reasons: Vec<String> = events
+            .ok()
+            .iter()
+            .flat_map(|events| events["StackEvents"].as_array().into_iter().flatten())
+            .filter(|event| text(&event["ResourceStatus"]).ends_with("_FAILED"))
+            .filter_map(|event| {
+                let reason = event["ResourceStatusReason"].as_str()?;
+                Some(format!("  {}: {reason}", text(&event["LogicalResourceId"])))
+            })
+            .collect();
+        let reasons = match reasons.as_slice() {
+            [] => error.to_string(),
+            reasons => reasons.join("\n"),
+        };
+        Error::new(format!("deploying {stack} failed:\n{reasons}"))
+    }
+
+    /// The emulator keeps the bucket in memory: what the deployed template does
+    /// not name any more is removed.
+    fn discard_old_code(&self, stack: &str) -> Result<()> {
+        let current = self
+            .aws
+            .call("cloudformation", "GetTemplate", json!({"StackName": stack}))
+            .context(format!("reading {stack} back"))?
+            .to_string();
+        let listing = json!({"Bucket": BUCKET, "Prefix": format!("{stack}/")});
+        let objects = self
+            .aws
+            .call("s3", "ListObjectsV2", listing)
+            .context("listing deployed code")?;
+        for key in objects["Contents"].as_array().into_iter().flatten() {
+            let Some(key) = key["Key"].as_str().filter(|key| !current.contains(*key)) else {
+                continue;
+            };
+            self.aws
+                .call("s3", "DeleteObject", json!({"Bucket": BUCKET, "Key": key}))
+                .context("removing old code")?;
+        }
+        Ok(())
+    }
+
+    /// Brings a stack that an earlier deployment left half-way to where
+    /// another can begin.
+    fn settle(&self, stack: &str) -> Result<()> {
+        let deadline = Instant::now() + SETTLE_PATIENCE;
+        let mut deleting = false;
+        while Instant::now() < deadline {
+            let Some(answer) = self
+                .aws
+                .find(
+                    "cloudformation",
+                    "DescribeStacks",
+                    json!({"StackName": stack}),
+                    "does not exist",
+                )
+                .context(format!("looking at {stack}"))?
+            else {
+                return Ok(());
+            };
+            let status = text(&answer["Stacks"][0]["StackStatus"]);
+            match status.as_str() {
+                "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => return Ok(()),
+                "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" | "DELETE_FAILED"
+                    if !deleting =>
+                {
+                    deleting = true;
+                    self.aws
+                        .call("cloudformation", "DeleteStack", json!({"StackName": stack}))
+                        .context(format!("removing what is left of {stack}"))?;
+                }
+                _ if status.ends_with("_IN_PROGRESS") || deleting => {
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err(Error::new(format!(
+            "{stack} does not come to rest; cargo xtask down --wipe starts over"
+        )))
+    }
+}
+
+/// Where it is noted what a stack was made from: in the emulator itself, so
+/// that the note is lost when the stack is.
+fn note(stack: &str) -> String {
+    format!("/waybill/local/deployed/{stack}")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = "
+Parameters:
+  Prefix: {Type: String}
+  ApiId: {Type: String}
+Resources:
+  PlaceFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: !Sub ${Prefix}-orders-place
+      CodeUri: ../../target/lambda/orders-place/
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties: {TableName: !Ref Prefix}
+";
+
+    fn parse() -> Template {
+        Template::parse(
+            Path::new("functions/orders/template.yaml"),
+            TEMPLATE.to_owned(),
+        )
+        .expect("a template")
+    }
+
+    #[test]
+    fn a_template_tells_its_parameters_and_where_its_code_is() {
+        let template = parse();
+        assert_eq!(
+            template.parameters,
+            ["ApiId", "Prefix"].map(str::to_owned).into()
+        );
+        assert_eq!(
+            template.code,
+            [PathBuf::from(
+                "functions/orders/../../target/lambda/orders-place/bootstrap"
+            )]
+            .into()
+        );
+    }
+
+    #[test]
+    fn a_template_is_given_only_the_parameters_it_declares() {
+        let mut template = parse();
+        template.code.clear();
+        let values = [
+            ("ApiId", "waybill".to_owned()),
+            ("ApiUrl", "http://x".to_owned()),
+        ];
+        let plan = Plan::new("waybill-orders", template, &values, "").expect("a plan");
+        assert_eq!(
+            plan.parameters,
+            [("ApiId".to_owned(), "waybill".to_owned())].into()
+        );
+    }
+
+    #[test]
+    fn code_that_is_not_built_is_named() {
+        let refusal = Plan::new("waybill-orders", parse(), &[], "")
+            .expect_err("nothing is built")
+            .to_string();
+        assert!(refusal.contains("orders-place"), "{refusal}");
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_anything_that_is_deployed() {
+        let parameters: BTreeMap<_, _> = [("A".to_owned(), "1".to_owned())].into();
+        let code: BTreeMap<_, _> = [(PathBuf::from("f"), b"elf".to_vec())].into();
+        let original = fingerprint("t", &parameters, "k", &code);
+        assert_eq!(original, fingerprint("t", &parameters, "k", &code));
+        assert_eq!(original.len(), 64);
+        let others = [
+            fingerprint("u", &parameters, "k", &code),
+            fingerprint("t", &[("A".to_owned(), "2".to_owned())].into(), "k", &code),
+            fingerprint("t", &parameters, "l", &code),
+            fingerprint(
+                "t",
+                &parameters,
+                "k",
+                &[(PathBuf::from("f"), b"elg".to_vec())].into(),
+            ),
+            fingerprint("t", &parameters, "k", &BTreeMap::new()),
+        ];
+        assert!(!others.contains(&original));
+    }
+}

@@ -1,0 +1,260 @@
+//! MiniStack, the AWS emulator: started, recognised, stopped, and cleaned up after.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::aws::{LOCAL_CREDENTIALS, LOCAL_REGION};
+use crate::error::{Context, Error, Result};
+use crate::http::Client;
+use crate::process;
+use crate::project::Project;
+use crate::stack::endpoint;
+use crate::state::{Home, write_whole};
+use crate::tools;
+
+const LAUNCHER: &str = include_str!("emulator.py");
+const FIRST_CHOICE: u16 = 4566;
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const BUSY_PATIENCE: Duration = Duration::from_secs(30);
+/// Saving the state takes about 3 s; with many warm functions it can linger.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A started emulator, by what it was started with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Emulator {
+    pid: u32,
+    pub port: u16,
+    /// Told to the emulator, which repeats it in its health answer: whoever
+    /// does not know it is somebody else on the same port.
+    instance: Uuid,
+}
+
+/// How the emulator of a stack is.
+#[derive(Debug)]
+pub enum Condition {
+    Running(Emulator),
+    /// It ended without being stopped, or does not answer.
+    Lost(Emulator),
+    Stopped,
+}
+
+/// Looks, and changes nothing.
+pub fn condition(home: &Home) -> Condition {
+    let Ok(text) = fs::read_to_string(home.emulator()) else {
+        return Condition::Stopped;
+    };
+    match serde_json::from_str::<Emulator>(&text) {
+        // A busy one may take its time to answer; one that is gone gets none.
+        Ok(emulator) if emulator.is_alive(home) && emulator.answers(BUSY_PATIENCE) => {
+            Condition::Running(emulator)
+        }
+        Ok(emulator) => Condition::Lost(emulator),
+        // Cut short while it was written; the emulator never started.
+        Err(_) => Condition::Stopped,
+    }
+}
+
+/// Starts one that has been stopped or lost, with the state it saved last.
+pub fn start(project: &Project, home: &Home, port: u16) -> Result<Emulator> {
+    let scratch = home.scratch();
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).context(scratch.display())?;
+    }
+    for folder in [scratch, home.state()] {
+        fs::create_dir_all(&folder).context(folder.display())?;
+    }
+    let launcher = home.launcher();
+    write_whole(&launcher, LAUNCHER)?;
+    let log_path = home.emulator_log();
+    let log = File::create(&log_path).context(log_path.display())?;
+    let instance = Uuid::new_v4();
+    // The shell notes its process id and becomes the emulator, so that there is
+    // no moment in which one runs that nobody knows of.
+    let note = r#"printf '{"pid":%s,"port":%s,"instance":"%s"}' "$$" "$GATEWAY_PORT" "$MINISTACK_EDITION" >"$0" && exec "$@""#;
+    let mut child = Command::new("sh")
+        .args(["-c", note])
+        .arg(home.emulator())
+        .arg(tools::MINISTACK.program(project, "python"))
+        .arg(&launcher)
+        // Functions inherit this environment: nothing of the developer's own may
+        // stand in for a variable that a template forgot.
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", home.scratch())
+        .env("TMPDIR", home.scratch())
+        .env("PYTHONUNBUFFERED", "1")
+        // Its log's times have no zone.
+        .env("TZ", "UTC")
+        .envs(LOCAL_CREDENTIALS)
+        .env("AWS_ENDPOINT_URL", endpoint(port))
+        .env("AUTH", "true")
+        .env("GATEWAY_PORT", port.to_string())
+        .env("BIND_HOST", "127.0.0.1")
+        .env("MINISTACK_REGION", LOCAL_REGION)
+        .env("MINISTACK_EDITION", instance.to_string())
+        .env("PERSIST_STATE", "1")
+        .env("STATE_DIR", home.state())
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("SFTP_ENABLED", "0")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context(log_path.display())?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context("cannot start the emulator")?;
+    let emulator = Emulator {
+        pid: child.id(),
+        port,
+        instance,
+    };
+    let deadline = Instant::now() + START_PATIENCE;
+    while Instant::now() < deadline {
+        if emulator.answers(Duration::from_secs(1)) {
+            return Ok(emulator);
+        }
+        if let Some(status) = child.try_wait().context("waiting for the emulator")? {
+            let log = fs::read_to_string(&log_path).unwrap_or_default();
+            return Err(Error::new(format!(
+                "the emulator ended at once ({status}); the end of {}:\n{}",
+                log_path.display(),
+                process::last_lines(&log, 15)
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    emulator.clear_away(home);
+    Err(Error::new(format!(
+        "the emulator did not answer within a minute; see {}",
+        log_path.display()
+    )))
+}
+
+impl Emulator {
+    /// Whether it is this very emulator that answers on its port.
+    fn answers(&self, patience: Duration) -> bool {
+        let client = Client::with_timeout(&endpoint(self.port), patience);
+        client
+            .get("/_ministack/health", None)
+            .is_ok_and(|answer| answer.value()["edition"] == self.instance.to_string())
+    }
+
+    fn is_alive(&self, home: &Home) -> bool {
+        process::of_group(self.pid, home.folder())
+            .iter()
+            .any(|process| process.pid == self.pid)
+    }
+
+    /// Stops it so that it saves its state, and what it left running.
+    pub fn stop(&self, home: &Home) -> Result<()> {
+        self.end(home, STOP_PATIENCE);
+        fs::remove_file(home.emulator()).context(home.emulator().display())
+    }
+
+    /// Ends what is left of it, without waiting for anything to be saved.
+    pub fn clear_away(&self, home: &Home) {
+        self.end(home, Duration::ZERO);
+    }
+
+    fn end(&self, home: &Home, patience: Duration) {
+        // It alone first: its functions may be at work, and it saves what they did.
+        if !patience.is_zero() && self.is_alive(home) {
+            process::signal("TERM", &[self.pid]);
+            let deadline = Instant::now() + patience;
+            while Instant::now() < deadline && self.is_alive(home) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        process::end_group(self.pid, home.folder());
+    }
+}
+
+/// The port to start on: the one asked for or nothing; else the one used last
+/// time, the customary one, or any that is free.
+pub fn choose_port(asked: Option<u16>, last: Option<u16>) -> Result<u16> {
+    if let Some(port) = asked {
+        return if is_free(port) {
+            Ok(port)
+        } else {
+            Err(Error::new(format!(
+                "port {port} is taken by another program; ask for another, or leave --port out to get a free one"
+            )))
+        };
+    }
+    if let Some(port) = last
+        .into_iter()
+        .chain([FIRST_CHOICE])
+        .find(|port| is_free(*port))
+    {
+        return Ok(port);
+    }
+    free_port()
+}
+
+/// Any free port.
+pub fn free_port() -> Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .context("no port is free")
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+}
+
+/// Saved queues are found by a URL that holds the port they were made on: moves
+/// the saved state to another port.
+pub fn move_state(home: &Home, from: u16, to: u16) -> Result<()> {
+    for name in ["sqs.json", "cloudformation.json"] {
+        let path = home.state().join(name);
+        if !path.exists() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).context(path.display())?;
+        write_whole(&path, &moved(&text, from, to))?;
+    }
+    Ok(())
+}
+
+fn moved(text: &str, from: u16, to: u16) -> String {
+    ["localhost", "127.0.0.1"]
+        .iter()
+        .fold(text.to_owned(), |text, host| {
+            text.replace(&format!("//{host}:{from}/"), &format!("//{host}:{to}/"))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_was_asked_for_and_is_taken_is_refused_by_number() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = taken.local_addr().expect("an address").port();
+        let refusal = choose_port(Some(port), None)
+            .expect_err("it is taken")
+            .to_string();
+        assert!(refusal.contains(&port.to_string()), "{refusal}");
+        assert_ne!(choose_port(None, Some(port)).expect("another"), port);
+    }
+
+    #[test]
+    fn saved_queues_move_with_the_port_and_other_ports_stay() {
+        assert_eq!(
+            moved(
+                r#"{"http://localhost:4566/0/q": 1, "u": "http://localhost:45660/0/q"}"#,
+                4566,
+                5000
+            ),
+            r#"{"http://localhost:5000/0/q": 1, "u": "http://localhost:45660/0/q"}"#
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! A local stack as a whole: brought up with what changed, and taken down.
+
+use std::path::Path;
+use std::thread;
+
+use crate::aws::{Aws, LOCAL_REGION};
+use crate::build;
+use crate::deploy::{Deployer, Plan, Template};
+use crate::emulator::{self, Condition, Emulator};
+use crate::error::{Context, Error, Result};
+use crate::keys::{self, Pair};
+use crate::project::{Project, Service};
+use crate::seed;
+use crate::stack::{LOCAL_PREFIX, Stack, base_url, endpoint};
+use crate::state::Home;
+use crate::tools::{self, Tool};
+use crate::ui::{Step, count, say};
+
+/// Brings the stack in `home` up to date with the sources. The caller holds the lock.
+pub fn up(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Stack> {
+    let services = project.services()?;
+    prepare(project, &services)?;
+    let emulator = run_emulator(project, home, asked_port)?;
+    let endpoint = endpoint(emulator.port);
+    let aws = Aws::local(project, &endpoint)?;
+    let key_set = ensure_keys(&aws)?;
+    let stack = Stack {
+        prefix: LOCAL_PREFIX.to_owned(),
+        region: LOCAL_REGION.to_owned(),
+        port: emulator.port,
+        endpoint: endpoint.clone(),
+        // The gateway's template asks for its prefix as the API's id.
+        api_id: LOCAL_PREFIX.to_owned(),
+        base_url: base_url(emulator.port, LOCAL_PREFIX),
+        admin: seed::account(&aws)?,
+    };
+    // Before deploying, so that a deployment that fails can be looked into.
+    stack.write(&home.stack())?;
+    deploy(project, &aws, &stack, &services, &key_set)?;
+    let step = Step::begin("seed");
+    let seeded = seed::seed(&aws, &stack)?;
+    step.end(if seeded {
+        "demo items and a demo admin"
+    } else {
+        "as before"
+    });
+    Ok(stack)
+}
+
+/// Stops the stack in `home`. The caller holds the lock.
+pub fn down(home: &Home, wipe: bool) -> Result<()> {
+    let step = Step::begin("emulator");
+    match emulator::condition(home) {
+        Condition::Running(emulator) if wipe => {
+            emulator.clear_away(home);
+            step.end("stopped");
+        }
+        Condition::Running(emulator) => {
+            step.note("saving its state and stopping");
+            emulator.stop(home)?;
+            step.end("stopped; cargo xtask up goes on from here");
+        }
+        Condition::Lost(emulator) => {
+            emulator.clear_away(home);
+            std::fs::remove_file(home.emulator()).context(home.emulator().display())?;
+            step.end("had ended before; cleared away what it left running");
+        }
+        Condition::Stopped => step.end("is not running"),
+    }
+    if wipe {
+        home.wipe()?;
+        say(format_args!("{:>10}  forgotten", "state"));
+    }
+    Ok(())
+}
+
+/// Tools and functions, at the same time where both are missing.
+fn prepare(project: &Project, services: &[Service]) -> Result<()> {
+    let needed = [tools::SAM, tools::MINISTACK];
+    let missing: Vec<Tool> = needed
+        .into_iter()
+        .filter(|tool| !tool.is_installed(project))
+        .collect();
+    if missing
+        .iter()
+        .any(|tool| tool.pin() == tools::MINISTACK.pin())
+        && let Condition::Running(_) = emulator::condition(&Home::developer(project))
+    {
+        return Err(Error::new(
+            "the emulator's version is to change; run cargo xtask down first",
+        ));
+    }
+    if !missing.is_empty() {
+        // Before minutes are spent on building.
+        tools::find_python()?;
+    }
+    thread::scope(|scope| {
+        let installing: Vec<_> = missing
+            .iter()
+            .map(|tool| {
+                scope.spawn(|| {
+                    let step = Step::begin("tools");
+                    step.note(format!("installing {}", tool.pin()));
+                    tool.install(project)?;
+                    step.end(tool.pin());
+                    Ok(())
+                })
+            })
+            .collect();
+        let step = Step::begin("build");
+        step.note(format!(
+            "the functions of {}",
+            count(services.len(), "service")
+        ));
+        let built = build::build(project, services);
+        if let Ok(built) = &built {
+            step.end(format!(
+                "{}, {} changed",
+                count(built.functions, "function"),
+                built.changed
+            ));
+        }
+        for thread in installing {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::new("installing a tool broke off")))?;
+        }
+        built.map(|_| ())
+    })
+}
+
+fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Emulator> {
+    let step = Step::begin("emulator");
+    match emulator::condition(home) {
+        Condition::Running(running) => {
+            if let Some(port) = asked_port.filter(|port| *port != running.port) {
+                return Err(Error::new(format!(
+                    "the stack is up on port {}; run cargo xtask down before asking for port {port}",
+                    running.port
+                )));
+            }
+            step.end(format!("already on port {}", running.port));
+            return Ok(running);
+        }
+        Condition::Lost(lost) => {
+            step.note("it had ended without `down`: going on from the state saved last");
+            lost.clear_away(home);
+        }
+        Condition::Stopped => {}
+    }
+    let last_port = Stack::read(&home.stack()).ok().map(|stack| stack.port);
+    let port = emulator::choose_port(asked_port, last_port)?;
+    if let Some(last) = last_port.filter(|last| *last != port) {
+        emulator::move_state(home, last, port)?;
+    }
+    let started = emulator::start(project, home, port)?;
+    step.end(format!("on port {port}"));
+    Ok(started)
+}
+
+fn ensure_keys(aws: &Aws) -> Result<String> {
+    let step = Step::begin("keys");
+    step.end(match keys::ensure(aws)? {
+        Pair::Made => "a new signing key",
+        Pair::Kept => "as before",
+    });
+    keys::key_set(aws)?.context("the key set is gone from the parameter store")
+}
+
+/// The gateway first, because the services hang their routes on it; then the
+/// services, which do not know one another, side by side.
+fn deploy(
+    project: &Project,
+    aws: &Aws,
+    stack: &Stack,
+    services: &[Service],
+    key_set: &str,
+) -> Result<()> {
+    let values = [
+        ("Prefix", stack.prefix.clone()),
+        ("ApiId", stack.api_id.clone()),
+        ("ApiUrl", stack.base_url.clone()),
+        ("Architecture", architecture()?.to_owned()),
+    ];
+    let plan = |name: &str, template: &Path| {
+        Plan::new(
+            &stack.name(name),
+            Template::read(template)?,
+            &values,
+            key_set,
+        )
+    };
+    let deployer = Deployer::new(project, aws, &stack.endpoint)?;
+    let gateway = plan("gateway", &project.gateway_template())?;
+    deployer.prepare()?;
+    deploy_one(&deployer, &gateway)?;
+    thread::scope(|scope| {
+        let running: Vec<_> = services
+            .iter()
+            .map(|service| {
+                let plan = &plan;
+                let deployer = &deployer;
+                scope.spawn(move || deploy_one(deployer, &plan(&service.name, &service.template)?))
+            })
+            .collect();
+        // Every one is heard, so that a failure of one does not hide another's.
+        let outcomes: Vec<_> = running
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::new("a deployment broke off")))
+            })
+            .collect();
+        let failures: Vec<String> = outcomes
+            .into_iter()
+            .filter_map(|outcome| outcome.err().map(|error| error.to_string()))
+            .collect();
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::new(failures.join("\n\n")))
+        }
+    })
+}
+
+fn deploy_one(deployer: &Deployer<'_>, plan: &Plan) -> Result<()> {
+    let step = Step::begin("deploy");
+    if deployer.is_current(plan)? {
+        step.end(format!("{} as before", plan.stack));
+        return Ok(());
+    }
+    step.note(&plan.stack);
+    deployer.deploy(plan)?;
+    step.end(match plan.functions() {
+        0 => plan.stack.clone(),
+        functions => format!("{}, {}", plan.stack, count(functions, "function")),
+    });
+    Ok(())
+}
+
+/// Functions run as processes of this machine.
+fn architecture() -> Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("x86_64"),
+        "aarch64" => Ok("arm64"),
+        other => Err(Error::new(format!(
+            "Lambda has no {other} functions, so this machine cannot run them"
+        ))),
+    }
+}

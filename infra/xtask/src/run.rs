@@ -1,0 +1,139 @@
+//! Each command, as the calls it consists of.
+
+use serde_json::json;
+
+use crate::aws::Aws;
+use crate::cli::{Command, HELP, Target};
+use crate::emulator::{self, Condition};
+use crate::error::{Error, Result};
+use crate::keys::{self, Pair};
+use crate::project::Project;
+use crate::stack::Stack;
+use crate::state::Home;
+use crate::ui::say;
+use crate::{admin, demo, functions, local, logs, status, test, tools};
+
+/// Does what was asked.
+pub fn run(command: Command) -> Result<()> {
+    if command == Command::Help {
+        say(HELP.trim_end());
+        return Ok(());
+    }
+    let project = Project::find()?;
+    let home = Home::developer(&project);
+    match command {
+        Command::Help => Ok(()),
+        Command::Up { port } => {
+            let _lock = home.lock()?;
+            let stack = local::up(&project, &home, port)?;
+            say(invitation(&stack).trim_end());
+            Ok(())
+        }
+        Command::Down { wipe } => {
+            let _lock = home.lock()?;
+            local::down(&home, wipe)
+        }
+        Command::Status => status::print(&project, &home),
+        Command::Logs { service, follow } => logs::print(
+            &project,
+            &home,
+            &running(&home)?,
+            service.as_deref(),
+            follow,
+        ),
+        Command::Url => {
+            say(running(&home)?.base_url);
+            Ok(())
+        }
+        Command::Env => {
+            let variables = functions::environment(&project, &running(&home)?)?;
+            say(functions::exports(&variables).trim_end());
+            Ok(())
+        }
+        Command::Watch { arguments } => functions::watch(&project, &running(&home)?, &arguments),
+        Command::Bundle { x86_64 } => functions::bundle(&project, x86_64),
+        Command::Demo => demo::run(&running(&home)?),
+        Command::Test { fast } => test::run(&project, fast),
+        Command::AdminGrant {
+            email,
+            target,
+            prefix,
+        } => {
+            let id = admin::grant(&reach(&project, &home, target)?, &prefix, &email)?;
+            say(format_args!(
+                "{} (user {id}) is an administrator from the next login on",
+                email.trim()
+            ));
+            Ok(())
+        }
+        Command::KeysCreate { target } => {
+            say(format_args!(
+                "{}",
+                match keys::ensure(&reach(&project, &home, target)?)? {
+                    Pair::Made =>
+                        "a new signing key and its public key set are in the parameter store",
+                    Pair::Kept => "there is a signing key already; it stays",
+                }
+            ));
+            Ok(())
+        }
+        Command::Sweep { target, prefix } => {
+            let aws = reach(&project, &home, target)?;
+            let answer = functions::invoke(&aws, &format!("{prefix}-orders-sweep"), &json!({}))?;
+            say(answer);
+            Ok(())
+        }
+    }
+}
+
+/// The developer's stack, if it is up.
+fn running(home: &Home) -> Result<Stack> {
+    match emulator::condition(home) {
+        Condition::Running(_) => Stack::read(&home.stack()),
+        Condition::Lost(_) => Err(Error::new(
+            "the emulator has ended; cargo xtask up starts it again",
+        )),
+        Condition::Stopped => Err(Error::new(
+            "the stack is not up; start it with cargo xtask up",
+        )),
+    }
+}
+
+fn reach(project: &Project, home: &Home, target: Target) -> Result<Aws> {
+    match target {
+        Target::Local => running(home)?.aws(project),
+        Target::Account => {
+            tools::SAM.install(project)?;
+            Aws::account(project)
+        }
+    }
+}
+
+fn invitation(stack: &Stack) -> String {
+    let port = stack.port;
+    let url = &stack.base_url;
+    format!(
+        r#"
+Waybill is up on port {port}:  {url}
+
+Three things to try:
+
+  1. What there is to order
+     curl -s {url}/api/v1/items
+
+  2. Become a customer
+     curl -s {url}/api/v1/users -H 'content-type: application/json' \
+       -d '{{"email":"ada@example.com","password":"correct horse battery staple","name":"Ada"}}'
+     TOKEN=$(curl -s {url}/api/v1/auth/login -H 'content-type: application/json' \
+       -d '{{"email":"ada@example.com","password":"correct horse battery staple"}}' |
+       sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+
+  3. Place an order, and see what became of it
+     curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
+       -d '{{"lines":[{{"sku":"stoneware-cup","quantity":2}}],"payment_method":"pm_card_visa"}}'
+     curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN"
+
+Or watch it all at once: cargo xtask demo
+"#
+    )
+}

@@ -1,0 +1,55 @@
+//! Cursors come back as they were given out, and nothing else is taken for one.
+
+use serde::{Deserialize, Serialize};
+use shared_lambda::cursor::{decode, encode};
+use shared_lambda::problem::FieldError;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Position {
+    sku: String,
+    page: u32,
+}
+
+#[test]
+fn a_cursor_comes_back_as_the_position_it_was_made_from() {
+    let position = Position {
+        sku: "tea/grün?&=".to_owned(),
+        page: 3,
+    };
+    let cursor = encode(&position);
+    assert!(
+        cursor
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+        "{cursor} needs escaping in a URL"
+    );
+    assert_eq!(decode::<Position>(&cursor).unwrap(), position);
+}
+
+#[test]
+fn what_is_not_a_cursor_of_this_list_is_the_clients_mistake() {
+    let of_another_list = encode(&["2026-03-01"]);
+    let cut_short = &encode(&Position {
+        sku: "tea".to_owned(),
+        page: 3,
+    })[..8];
+    let padded = format!("{of_another_list}==");
+    for cursor in [
+        "",
+        "?",
+        "grün",
+        "AAAA",
+        "e30",
+        &of_another_list,
+        cut_short,
+        &padded,
+    ] {
+        let problem = decode::<Position>(cursor).unwrap_err();
+        assert_eq!(problem.status(), 400, "{cursor:?}");
+        let expected = FieldError::new(
+            "cursor",
+            "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again",
+        );
+        assert_eq!(problem.errors(), [expected]);
+    }
+}

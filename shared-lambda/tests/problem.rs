@@ -1,0 +1,162 @@
+//! What a client reads of a problem, and what only the log says.
+
+use serde_json::{Value, json};
+use shared_lambda::http::{Request, Response, respond};
+use shared_lambda::problem::{FieldError, Problem};
+
+use crate::logs::Logs;
+use crate::{TRACE_ID, origin};
+
+#[derive(Debug, thiserror::Error)]
+#[error("the table refused the write")]
+struct Refused(#[source] std::io::Error);
+
+fn refused() -> Refused {
+    Refused(std::io::Error::other("row of a@example.com"))
+}
+
+async fn response(problem: Problem) -> Response {
+    let problem = std::sync::Mutex::new(Some(problem));
+    respond(&origin(), Request::new(), async |_, _| {
+        Err(problem.lock().unwrap().take().unwrap())
+    })
+    .await
+}
+
+async fn body(problem: Problem) -> Value {
+    serde_json::from_str(&response(problem).await.body.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn an_invalid_request_lists_every_field_that_is_wrong() {
+    let problem = Problem::invalid(vec![
+        FieldError::new("/lines/0/quantity", "is not from 1 to 10000"),
+        FieldError::new("/lines/1/sku", "is the same as in another line"),
+    ]);
+    let expected = json!({
+        "type": "urn:waybill:problem:invalid-request",
+        "title": "The request is not valid",
+        "status": 400,
+        "detail": "2 fields are wrong; see errors",
+        "instance": format!("urn:waybill:trace:{TRACE_ID}"),
+        "errors": [
+            {"pointer": "/lines/0/quantity", "detail": "is not from 1 to 10000"},
+            {"pointer": "/lines/1/sku", "detail": "is the same as in another line"},
+        ],
+    });
+    assert_eq!(body(problem).await, expected);
+}
+
+#[tokio::test]
+async fn a_single_mistake_is_the_detail_itself() {
+    let one = body(Problem::invalid_field("/name", "is missing")).await;
+    assert_eq!(one["detail"], "/name is missing");
+    let whole = body(Problem::invalid_field("", "the body is empty")).await;
+    assert_eq!(whole["detail"], "the body is empty");
+    assert_eq!(
+        whole["errors"],
+        json!([{"pointer": "", "detail": "the body is empty"}])
+    );
+}
+
+#[tokio::test]
+async fn each_kind_of_problem_has_its_status_type_and_title() {
+    let kinds = [
+        (
+            Problem::unauthorized("d"),
+            401,
+            "unauthorized",
+            "The caller is not known",
+        ),
+        (
+            Problem::forbidden("admin-only", "d"),
+            403,
+            "admin-only",
+            "The caller may not do this",
+        ),
+        (
+            Problem::not_found("d"),
+            404,
+            "not-found",
+            "There is no such resource",
+        ),
+        (
+            Problem::conflict("too-late", "d"),
+            409,
+            "too-late",
+            "The resource does not allow this now",
+        ),
+        (
+            Problem::unprocessable("key-reused", "d"),
+            422,
+            "key-reused",
+            "The request cannot be carried out as it stands",
+        ),
+    ];
+    for (problem, status, slug, title) in kinds {
+        assert_eq!((problem.status(), problem.slug()), (status, slug));
+        let expected = json!({
+            "type": format!("urn:waybill:problem:{slug}"),
+            "title": title,
+            "status": status,
+            "detail": "d",
+            "instance": format!("urn:waybill:trace:{TRACE_ID}"),
+        });
+        assert_eq!(body(problem).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_should_come_back_is_told_when() {
+    let busy = response(Problem::too_many_requests(30)).await;
+    assert_eq!((busy.status, busy.header("retry-after")), (429, Some("30")));
+    let down = response(Problem::unavailable("x")).await;
+    assert_eq!((down.status, down.header("retry-after")), (503, Some("1")));
+    let bug = response(Problem::internal("x")).await;
+    assert_eq!((bug.status, bug.header("retry-after")), (500, None));
+}
+
+#[tokio::test]
+async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
+    for problem in [
+        Problem::unavailable(refused()),
+        Problem::internal(refused()),
+    ] {
+        let logs = Logs::start();
+        let (status, slug) = (problem.status(), problem.slug());
+        let response = response(problem).await;
+        let body = response.body.unwrap();
+        assert!(
+            !body.contains("refused") && !body.contains("example.com"),
+            "{body}"
+        );
+        let expected = json!({
+            "level": "ERROR",
+            "message": "request failed",
+            "status": status,
+            "problem": slug,
+            "trace_id": TRACE_ID,
+            "cause": "the table refused the write: row of a@example.com",
+        });
+        assert_eq!(logs.lines(), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_a_failure_and_is_not_logged() {
+    let logs = Logs::start();
+    let response = response(Problem::not_found("no such order").with_cause(refused())).await;
+    assert_eq!(response.status, 404);
+    assert!(!response.body.unwrap().contains("refused"));
+    assert_eq!(logs.lines(), [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn a_problem_is_never_kept_by_a_cache() {
+    let response = response(Problem::not_found("no such order")).await;
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/problem+json")
+    );
+}

@@ -1,0 +1,174 @@
+//! What a failed call to a table means for the client and for the queue.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
+use aws_smithy_types::error::ErrorMetadata;
+use shared_lambda::problem::Problem;
+use shared_lambda::sqs::Failure;
+use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use shared_lambda::telemetry::chain;
+use test_support::{Aws, Fault, template::Template};
+
+const TEMPLATE: &str = "
+Resources:
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: waybill-things
+      AttributeDefinitions: [{ AttributeName: pk, AttributeType: S }]
+      KeySchema: [{ AttributeName: pk, KeyType: HASH }]
+";
+
+fn aws_with_table() -> Aws {
+    let aws = Aws::new();
+    aws.create_table_from(&Template::parse("template.yaml", TEMPLATE), "Table");
+    aws
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+async fn put_with(fault: Option<Fault>) -> TableError {
+    let aws = aws_with_table();
+    if let Some(fault) = fault {
+        aws.fault_on("dynamodb:PutItem", fault);
+    }
+    let put = aws.dynamodb().put_item().table_name("waybill-things");
+    let error = put.send().await.unwrap_err();
+    TableError::new("save the thing", error)
+}
+
+fn with_code(code: Option<&str>) -> TableError {
+    let mut metadata = ErrorMetadata::builder();
+    if let Some(code) = code {
+        metadata = metadata.code(code);
+    }
+    let error = PutItemError::generic(metadata.build());
+    TableError::new("save the thing", SdkError::service_error(error, "raw"))
+}
+
+#[tokio::test]
+async fn what_goes_away_by_itself_is_a_503_for_the_client() {
+    let faults = [
+        Fault::BeforeEffect,
+        Fault::AfterEffect,
+        Fault::Throttle,
+        Fault::TransactionConflict,
+    ];
+    for fault in faults {
+        let error = put_with(Some(fault.clone())).await;
+        assert_eq!(Problem::from(error).status(), 503, "{fault:?}");
+    }
+    let codes = [
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    ];
+    for code in codes {
+        assert_eq!(Problem::from(with_code(Some(code))).status(), 503, "{code}");
+    }
+    let contended = TableError::contended("save the thing");
+    assert_eq!(Problem::from(contended).status(), 503);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_code_is_not_dynamodbs_and_goes_away_by_itself() {
+    assert_eq!(Problem::from(with_code(None)).status(), 503);
+}
+
+#[tokio::test]
+async fn what_is_our_own_mistake_is_a_500_for_the_client() {
+    // An item without its key.
+    assert_eq!(Problem::from(put_with(None).await).status(), 500);
+    for code in [
+        "ValidationException",
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+    ] {
+        assert_eq!(Problem::from(with_code(Some(code))).status(), 500, "{code}");
+    }
+    let corrupt = TableError::corrupt("read the thing", "the row has no version");
+    assert_eq!(Problem::from(corrupt).status(), 500);
+}
+
+#[tokio::test]
+async fn a_message_whose_table_failed_is_tried_again_whatever_the_reason() {
+    let transient = Failure::from(put_with(Some(Fault::Throttle)).await);
+    let bug = Failure::from(put_with(None).await);
+    assert!(transient.is_retried() && bug.is_retried());
+    assert_eq!(bug.detail(), "its table did not carry it out");
+}
+
+#[tokio::test]
+async fn an_error_says_what_was_wanted_and_why_it_failed() {
+    let error = put_with(Some(Fault::BeforeEffect)).await;
+    let said = chain(&error);
+    assert!(
+        said.starts_with("the table did not carry out: save the thing: ")
+            && said.ends_with("the connection broke before the request arrived"),
+        "{said}"
+    );
+}
+
+fn reason(code: &str) -> CancellationReason {
+    CancellationReason::builder().code(code).build()
+}
+
+#[test]
+fn a_cancelled_transaction_gives_its_reasons_in_order() {
+    let cancelled = TransactionCanceledException::builder()
+        .cancellation_reasons(reason("None"))
+        .cancellation_reasons(reason("ConditionalCheckFailed"))
+        .build();
+    let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
+    let error = SdkError::service_error(error, "raw");
+    let reasons = cancellation_reasons(&error).unwrap();
+    let failed: Vec<bool> = reasons.iter().map(condition_failed).collect();
+    assert_eq!(failed, [false, true]);
+    assert!(!was_contended(reasons));
+}
+
+#[test]
+fn only_contention_and_load_make_a_cancelled_transaction_worth_repeating() {
+    for code in [
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+    ] {
+        assert!(was_contended(&[reason("None"), reason(code)]), "{code}");
+    }
+    for code in ["None", "ConditionalCheckFailed", "ValidationError"] {
+        assert!(!was_contended(&[reason(code)]), "{code}");
+    }
+    assert!(!was_contended(&[]));
+}
+
+#[tokio::test]
+async fn a_transaction_that_failed_otherwise_gives_no_reasons() {
+    let aws = aws_with_table();
+    aws.fault_on("dynamodb:TransactWriteItems", Fault::Throttle);
+    let put = aws_sdk_dynamodb::types::Put::builder()
+        .table_name("waybill-things")
+        .item("pk", text("1"))
+        .build()
+        .unwrap();
+    let item = aws_sdk_dynamodb::types::TransactWriteItem::builder()
+        .put(put)
+        .build();
+    let write = || {
+        let write = aws.dynamodb().transact_write_items();
+        write.transact_items(item.clone()).send()
+    };
+    assert!(cancellation_reasons(&write().await.unwrap_err()).is_none());
+    aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
+    let conflict = write().await.unwrap_err();
+    assert!(was_contended(cancellation_reasons(&conflict).unwrap()));
+}

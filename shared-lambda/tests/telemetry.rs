@@ -1,0 +1,50 @@
+//! An error and everything beneath it, on one line.
+
+use std::error::Error;
+use std::fmt;
+
+use shared_lambda::telemetry::{chain, init};
+
+#[derive(Debug)]
+struct Layer(&'static str, Option<Box<Layer>>);
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Layer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_deref().map(|layer| layer as _)
+    }
+}
+
+fn layers(texts: &[&'static str]) -> Layer {
+    let (first, rest) = texts.split_first().unwrap();
+    let beneath = (!rest.is_empty()).then(|| Box::new(layers(rest)));
+    Layer(first, beneath)
+}
+
+#[test]
+fn every_layer_is_said_from_the_top_down() {
+    assert_eq!(chain(&layers(&["only"])), "only");
+    assert_eq!(
+        chain(&layers(&["not saved", "no answer", "timed out"])),
+        "not saved: no answer: timed out"
+    );
+}
+
+#[test]
+fn a_layer_that_repeats_the_one_beneath_is_said_once() {
+    assert_eq!(
+        chain(&layers(&["no answer: timed out", "timed out"])),
+        "no answer: timed out"
+    );
+}
+
+#[test]
+fn logging_may_be_started_more_than_once() {
+    init();
+    init();
+}
