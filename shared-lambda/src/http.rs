@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use shared_auth::{Caller, TokenError, Verifier};
 use uuid::Uuid;
 
+pub use crate::object::Object;
 use crate::problem::Problem;
 use crate::{Context, Error, Origin, json, telemetry};
 

@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod envelope;
 pub mod http;
 mod json;
+mod object;
 pub mod problem;
 pub mod rest;
 pub mod schedule;

@@ -7,6 +7,7 @@ mod cursor;
 mod envelope;
 mod http;
 mod logs;
+mod object;
 mod problem;
 mod rest;
 mod sqs;

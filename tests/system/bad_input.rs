@@ -52,6 +52,12 @@ fn cases(sku: &str) -> Vec<(String, u16, &'static str, &'static str)> {
             "already",
         ),
         (
+            with(&|body| body["lines"] = json!([["tea", 2]])),
+            400,
+            "/lines/0",
+            "not an object",
+        ),
+        (
             with(&|body| body["lines"][0]["price"] = json!(1)),
             400,
             "/lines/0/price",

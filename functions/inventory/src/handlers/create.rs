@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::Problem;
 
 use super::{Fields, ItemBody, MoneyBody, Viewer, admin_only};
@@ -16,7 +16,7 @@ use crate::store::{Created, InventoryStore};
 struct CreateBody {
     sku: String,
     name: String,
-    price: MoneyBody,
+    price: Object<MoneyBody>,
     stock: i64,
 }
 

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::Problem;
 
 use super::{Fields, ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
@@ -18,7 +18,7 @@ struct UpdateBody {
     #[serde(default, deserialize_with = "not_null")]
     name: Option<String>,
     #[serde(default, deserialize_with = "not_null")]
-    price: Option<MoneyBody>,
+    price: Option<Object<MoneyBody>>,
 }
 
 pub async fn handle(

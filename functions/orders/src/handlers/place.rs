@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::{Context, sqs, telemetry};
 use uuid::Uuid;
@@ -38,9 +38,9 @@ pub struct Place {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
-    lines: Vec<LineBody>,
+    lines: Vec<Object<LineBody>>,
     payment_method: String,
-    expected_total: Option<MoneyBody>,
+    expected_total: Option<Object<MoneyBody>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,7 +187,7 @@ fn idempotency_key(text: &str) -> Result<String, FieldError> {
     }
 }
 
-fn lines(bodies: &[LineBody], errors: &mut Vec<FieldError>) -> Vec<Line> {
+fn lines(bodies: &[Object<LineBody>], errors: &mut Vec<FieldError>) -> Vec<Line> {
     if bodies.is_empty() || bodies.len() > MAX_LINES {
         errors.push(FieldError::new(
             "/lines",
