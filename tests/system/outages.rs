@@ -191,35 +191,61 @@ fn an_order_cancelled_while_it_is_pending_gives_everything_back() {
     assert_eq!(world.stock(&sku), (5, 5, 0));
 }
 
+/// Takes the one message off a queue that nobody is reading.
+fn lose_message(world: &World, queue: &str) {
+    let url = world.queue_url(queue);
+    eventually(&format!("a message in {queue}"), || {
+        let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 10});
+        let answer = world.aws.call("sqs", "ReceiveMessage", request).unwrap();
+        let lost = answer["Messages"][0].as_object()?.clone();
+        let request = json!({"QueueUrl": url, "ReceiptHandle": lost["ReceiptHandle"]});
+        world.aws.call("sqs", "DeleteMessage", request).unwrap();
+        Some(())
+    });
+}
+
 #[test]
-fn the_sweeper_makes_up_for_a_message_that_was_lost() {
+fn the_sweeper_makes_up_for_messages_that_were_lost() {
     let world = world();
     let _alone = world.alone();
     let sku = world.item(5, 700);
     let customer = Customer::new();
-    let id = {
-        let _inventory_is_down = Paused::new(world, "inventory-commands");
+    let charging = {
+        let _payments_are_down = Paused::new(world, "payments-commands");
         let id = customer.place(&sku, 1, "pm_card_visa");
-        let url = world.queue_url("inventory-commands");
-        eventually("the command is lost", || {
-            let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 10});
-            let answer = world.aws.call("sqs", "ReceiveMessage", request).unwrap();
-            let lost = answer["Messages"][0].as_object()?.clone();
-            let request = json!({"QueueUrl": url, "ReceiptHandle": lost["ReceiptHandle"]});
-            world.aws.call("sqs", "DeleteMessage", request).unwrap();
-            Some(())
-        });
+        lose_message(world, "payments-commands");
         id
     };
-    assert_eq!(customer.order(&id)["status"], "PENDING");
-    eventually("the sweeper finds the order", || {
-        world.sweep();
-        (customer.order(&id)["status"] == "CONFIRMED").then_some(())
-    });
-    let asked = customer.events(&id);
-    let asked = asked
-        .iter()
-        .filter(|event| *event == "reserve_stock_requested");
-    assert!(asked.count() >= 2);
-    assert_eq!(world.stock(&sku), (5, 4, 1));
+    let reserving = {
+        let _inventory_is_down = Paused::new(world, "inventory-commands");
+        let id = customer.place(&sku, 1, "pm_card_visa");
+        lose_message(world, "inventory-commands");
+        id
+    };
+    // Not yet known to any instance of orders-place, which therefore has to ask.
+    let stranger = Customer::new();
+    let verifying = {
+        let _rest_is_down = Broken::new(world, "users-get", "USERS_TABLE");
+        let _queue_is_down = Paused::new(world, "users-verify");
+        let id = stranger.place(&sku, 1, "pm_card_visa");
+        lose_message(world, "users-commands");
+        id
+    };
+    for (who, id, asked) in [
+        (&customer, &charging, "charge_payment_requested"),
+        (&customer, &reserving, "reserve_stock_requested"),
+        (&stranger, &verifying, "verify_user_requested"),
+    ] {
+        eventually(&format!("the sweeper finds order {id}"), || {
+            world.sweep();
+            (who.order(id)["status"] == "CONFIRMED").then_some(())
+        });
+        let times = who
+            .events(id)
+            .iter()
+            .filter(|event| *event == asked)
+            .count();
+        assert!(times >= 2, "{asked} {times} times");
+    }
+    assert_eq!(world.stock(&sku), (5, 2, 3));
 }
