@@ -23,6 +23,8 @@ pub enum KeyError {
     Unsuitable(usize),
     #[error("key {0} of the set has a kid that is not its RFC 7638 thumbprint")]
     WrongThumbprint(usize),
+    #[error("key {0} of the set is a private key, and the set is published; replace that key")]
+    Private(usize),
 }
 
 /// The private key that signs access tokens (P-256).
@@ -128,6 +130,10 @@ impl KeySet {
         let mut keys = Vec::with_capacity(document.keys.len());
         for (index, value) in document.keys.into_iter().enumerate() {
             let unsuitable = || KeyError::Unsuitable(index);
+            // RFC 7518 §6.2.2 and §6.4: what only the owner of a key has.
+            if value.get("d").is_some() || value.get("k").is_some() {
+                return Err(KeyError::Private(index));
+            }
             let jwk: Jwk = serde_json::from_value(value).map_err(|_| unsuitable())?;
             let is_ec = jwk.kty == "EC" && jwk.crv == "P-256";
             let is_es256 = jwk.alg.as_deref().is_none_or(|alg| alg == "ES256");

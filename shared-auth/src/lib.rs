@@ -8,6 +8,7 @@ mod crypto;
 mod keys;
 mod token;
 
+pub use crypto::verify_es256;
 pub use keys::{KeyError, KeySet, SigningKey, jwks};
 pub use token::{
     ACCESS_TOKEN_LIFETIME_SECONDS, AccessToken, Caller, ConfigError, Issuer, Role, TokenError,

@@ -107,12 +107,23 @@ pub enum TokenError {
 }
 
 /// Why a function cannot check or issue tokens with the configuration it was given.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum ConfigError {
     #[error("the environment variable {0} is missing or empty; set it and start again")]
     MissingVariable(&'static str),
     #[error("AUTH_JWKS cannot be used")]
     Keys(#[from] KeyError),
+}
+
+/// What a function that cannot start prints: `main` shows an error by its `Debug`.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        match std::error::Error::source(self) {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -129,11 +140,22 @@ struct IssuedClaims<'a> {
     role: &'a str,
 }
 
+/// Every claim that RFC 9068 §2.2 requires is named here, whether we go by it or not: a token that
+/// lacks one, has one twice or has one of another type is not ours.
 #[derive(Deserialize)]
 struct Claims {
+    /// A single one. The library would also take a list that has ours in it.
+    #[serde(rename = "iss")]
+    _iss: String,
     sub: Uuid,
     exp: i64,
     nbf: i64,
+    #[serde(rename = "iat")]
+    _iat: i64,
+    #[serde(rename = "jti")]
+    _jti: String,
+    #[serde(rename = "client_id")]
+    _client_id: String,
     role: String,
 }
 

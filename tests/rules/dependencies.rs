@@ -1,5 +1,6 @@
 //! What may depend on what.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -49,6 +50,47 @@ fn shared_crates_know_no_service_and_tokens_no_aws() {
         assert!(
             !foreign,
             "shared-auth depends on {dependency}; it does no I/O"
+        );
+    }
+}
+
+/// Checking a token needs no network, and nothing that could reach one is linked for it.
+#[test]
+fn whoever_checks_tokens_links_nothing_that_could_call_anybody() {
+    const NETWORKING: [&str; 16] = [
+        "async-std",
+        "aws-",
+        "curl",
+        "h2",
+        "hickory",
+        "http",
+        "hyper",
+        "lambda",
+        "mio",
+        "native-tls",
+        "openssl",
+        "reqwest",
+        "rustls",
+        "socket2",
+        "tokio",
+        "ureq",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "shared-auth", "--edges", "normal"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let linked: BTreeSet<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert!(linked.contains("ring"), "{linked:?}");
+    for package in &linked {
+        assert!(
+            !NETWORKING.iter().any(|name| package.starts_with(name)),
+            "shared-auth links {package}"
         );
     }
 }

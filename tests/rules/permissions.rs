@@ -155,6 +155,41 @@ fn a_service_is_granted_the_table_actions_its_code_uses_and_no_others() {
     }
 }
 
+/// Whoever can read the signing key can be anybody, so only those who issue tokens may; and they
+/// may read nothing else that is secret.
+#[test]
+fn the_signing_key_is_read_by_those_who_issue_tokens_alone() {
+    let mut issuers = BTreeSet::new();
+    for service in services() {
+        for (id, binary, properties) in service.functions() {
+            let secret: Vec<_> = grants(&service, &role_of(&properties))
+                .into_iter()
+                .filter(|(action, _)| {
+                    !["logs:", "dynamodb:", "sqs:"]
+                        .iter()
+                        .any(|known| action.starts_with(known))
+                })
+                .collect();
+            let issues = service.binary_source(&binary).contains("Issuer::");
+            let variable = &properties["Environment"]["Variables"]["AUTH_SIGNING_KEY_PARAMETER"];
+            assert_eq!(variable.is_string(), issues, "{id}");
+            if issues {
+                let parameter =
+                    "arn:aws:ssm:us-east-1:123456789012:parameter/waybill/auth/signing-key";
+                assert_eq!(
+                    secret,
+                    [("ssm:GetParameter".to_owned(), parameter.to_owned())],
+                    "{id}"
+                );
+                issuers.insert(binary);
+            } else {
+                assert!(secret.is_empty(), "{id}: {secret:?}");
+            }
+        }
+    }
+    assert!(issuers.contains("users-login"), "{issuers:?}");
+}
+
 #[test]
 fn the_permissions_are_the_reviewed_ones() {
     let mut text = String::new();

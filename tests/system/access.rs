@@ -53,7 +53,7 @@ fn what_is_somebody_elses_is_not_there() {
     ] {
         let answer = stranger.get(&path);
         assert_eq!(answer.status, 404, "{path}: {}", answer.body);
-        let seen = world.http.get(&path, Some(&world.admin)).unwrap();
+        let seen = world.http.get(&path, Some(&world.admin())).unwrap();
         assert_eq!(seen.status, 200, "{path}: {}", seen.body);
     }
     assert_eq!(stranger.cancel(&id).status, 404);

@@ -14,7 +14,7 @@ fn an_item_is_created_once_changed_and_listed() {
                        "price": {"amount": 1, "currency": "USD"}});
     let answer = world
         .http
-        .post("/api/v1/items", Some(&world.admin), &again)
+        .post("/api/v1/items", Some(&world.admin()), &again)
         .unwrap();
     assert_eq!(answer.status, 409, "{}", answer.body);
 
@@ -22,7 +22,7 @@ fn an_item_is_created_once_changed_and_listed() {
     let change = json!({"name": "Renamed", "price": {"amount": 750, "currency": "USD"}});
     let answer = world
         .http
-        .patch(&path, Some(&world.admin), &change)
+        .patch(&path, Some(&world.admin()), &change)
         .unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     let item = world
@@ -75,7 +75,7 @@ fn stock_is_adjusted_by_deltas_never_below_zero_and_once_per_key() {
         let body = json!({"delta": delta, "reason": "stocktaking"});
         world
             .http
-            .json("POST", &path, Some(&world.admin), &headers, &body)
+            .json("POST", &path, Some(&world.admin()), &headers, &body)
             .unwrap()
     };
     assert_eq!(adjust(3, None).status, 201);

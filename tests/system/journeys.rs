@@ -108,7 +108,7 @@ fn a_total_other_than_the_expected_one_rejects_the_order_and_gives_the_stock_bac
         .http
         .patch(
             &format!("/api/v1/items/{sku}"),
-            Some(&world.admin),
+            Some(&world.admin()),
             &json!({"price": {"amount": 800, "currency": "USD"}}),
         )
         .unwrap();
@@ -289,7 +289,7 @@ fn a_customer_lists_their_own_orders_newest_first() {
     assert_eq!(listed("status=REJECTED").0, std::slice::from_ref(&rejected));
 
     let path = format!("/api/v1/orders?user_id={}", customer.id);
-    let seen = world.http.get(&path, Some(&world.admin)).unwrap();
+    let seen = world.http.get(&path, Some(&world.admin())).unwrap();
     let seen = seen.expect(200, "listing as an administrator").unwrap();
     assert_eq!(seen["items"].as_array().unwrap().len(), 4);
     assert_eq!(Customer::new().get(&path).status, 403);

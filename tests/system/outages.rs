@@ -182,6 +182,13 @@ fn an_order_cancelled_while_it_is_pending_gives_everything_back() {
             assert_eq!(answer.status, 202, "{}", answer.body);
             assert_eq!(answer.value()["status"], "CANCELLING");
         }
+        // Each cancellation sent its compensation after the command it makes up for, at once and
+        // not by way of the sweeper.
+        for queue in ["inventory-commands", "payments-commands"] {
+            eventually(&format!("the compensation is in {queue}"), || {
+                (world.queue_depth(queue) == 2).then_some(())
+            });
+        }
         (reserving, charging)
     };
     for id in [&reserving, &charging] {

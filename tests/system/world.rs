@@ -1,6 +1,6 @@
 //! The stack under test and the people in it.
 
-use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ fn patience() -> Duration {
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(120))
 }
 
+/// How long a token is used before the next one is fetched: well below its lifetime.
+const TOKEN_USE: Duration = Duration::from_secs(5 * 60);
+
 /// Between two looks at something that is not there yet.
 const PAUSE: Duration = Duration::from_millis(150);
 
@@ -25,7 +28,7 @@ pub struct World {
     pub stack: Stack,
     pub http: Client,
     pub aws: Aws,
-    pub admin: String,
+    admin: Mutex<Option<(String, Instant)>>,
     quiet: RwLock<()>,
 }
 
@@ -37,12 +40,11 @@ pub fn world() -> &'static World {
         let stack = Stack::load(&project).unwrap();
         let aws = stack.aws(&project).unwrap();
         let http = stack.http();
-        let admin = login(&http, &stack.admin.email, &stack.admin.password);
         World {
             stack,
             http,
             aws,
-            admin,
+            admin: Mutex::new(None),
             quiet: RwLock::new(()),
         }
     })
@@ -61,6 +63,26 @@ impl World {
         self.quiet
             .write()
             .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// A token of the administrator's.
+    pub fn admin(&self) -> String {
+        let mut kept = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = kept
+            .as_ref()
+            .filter(|(_, since)| since.elapsed() < TOKEN_USE)
+            .map(|(token, _)| token.clone());
+        fresh.unwrap_or_else(|| {
+            let account = &self.stack.admin;
+            let token = login(&self.http, &account.email, &account.password);
+            *kept = Some((token.clone(), Instant::now()));
+            token
+        })
+    }
+
+    /// For tests that end tokens: the administrator logs in again.
+    pub fn forget_admin(&self) {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub fn queue_url(&self, name: &str) -> String {
@@ -105,7 +127,7 @@ impl World {
                           "price": {"amount": price, "currency": "USD"}});
         let answer = self
             .http
-            .post("/api/v1/items", Some(&self.admin), &body)
+            .post("/api/v1/items", Some(&self.admin()), &body)
             .unwrap();
         assert_eq!(answer.status, 201, "{}", answer.body);
         sku
@@ -115,7 +137,7 @@ impl World {
     pub fn stock(&self, sku: &str) -> (i64, i64, i64) {
         let item = self
             .http
-            .get(&format!("/api/v1/items/{sku}"), Some(&self.admin))
+            .get(&format!("/api/v1/items/{sku}"), Some(&self.admin()))
             .unwrap()
             .expect(200, "reading an item")
             .unwrap();
@@ -132,7 +154,7 @@ impl World {
 
     pub fn payment(&self, order: &str) -> Response {
         self.http
-            .get(&format!("/api/v1/payments/{order}"), Some(&self.admin))
+            .get(&format!("/api/v1/payments/{order}"), Some(&self.admin()))
             .unwrap()
     }
 

@@ -9,6 +9,19 @@ pub enum Target {
     Account,
 }
 
+/// What is to be done with the keys that access tokens are signed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysAction {
+    List,
+    Create,
+    Rotate {
+        /// To the end, through the waits.
+        wait: bool,
+        /// Without the waits, which ends tokens.
+        retire_now: bool,
+    },
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Up {
@@ -39,8 +52,10 @@ pub enum Command {
         target: Target,
         prefix: String,
     },
-    KeysCreate {
+    Keys {
+        action: KeysAction,
         target: Target,
+        prefix: String,
     },
     Sweep {
         target: Target,
@@ -68,7 +83,10 @@ For AWS
 
 Operating it (here, or with --aws [--prefix NAME] in the AWS account of the environment)
   admin grant EMAIL     make a registered user an administrator
-  keys create           put a new signing key and its public key set into the parameter store
+  keys list             the keys that access tokens are signed with, and what their rotation waits for
+  keys create           put a signing key and its public key set into the parameter store, if none is there
+  keys rotate [--wait]  do what is due of a rotation: publish the next key, sign with it, retire the old;
+                        --wait goes on to the end; --retire-now asks, then keeps no wait: for a leaked key
   sweep                 as above
 
 Tests
@@ -130,10 +148,20 @@ where
             }
         }
         "keys" => {
-            let (target, _) = rest.target()?;
-            match rest.positional().as_deref() {
-                Some("create") => Command::KeysCreate { target },
-                _ => return Err("say what: cargo xtask keys create [--aws]".to_owned()),
+            let (target, prefix) = rest.target()?;
+            let action = match rest.positional().as_deref() {
+                Some("list") => KeysAction::List,
+                Some("create") => KeysAction::Create,
+                Some("rotate") => KeysAction::Rotate {
+                    wait: rest.flag("--wait"),
+                    retire_now: rest.flag("--retire-now"),
+                },
+                _ => return Err("say what: cargo xtask keys list, create or rotate".to_owned()),
+            };
+            Command::Keys {
+                action,
+                target,
+                prefix,
             }
         }
         "help" | "--help" | "-h" => Command::Help,
@@ -275,6 +303,36 @@ mod tests {
                     .to_vec()
             })
         );
+    }
+
+    #[test]
+    fn keys_are_listed_created_and_rotated() {
+        let keys = |action, target, prefix: &str| {
+            Ok(Command::Keys {
+                action,
+                target,
+                prefix: prefix.to_owned(),
+            })
+        };
+        assert_eq!(
+            parsed("keys list"),
+            keys(KeysAction::List, Target::Local, "waybill")
+        );
+        assert_eq!(
+            parsed("keys create --aws"),
+            keys(KeysAction::Create, Target::Account, "waybill")
+        );
+        let rotate = |wait, retire_now| KeysAction::Rotate { wait, retire_now };
+        assert_eq!(
+            parsed("keys rotate --wait --aws --prefix shop"),
+            keys(rotate(true, false), Target::Account, "shop")
+        );
+        assert_eq!(
+            parsed("keys rotate --retire-now"),
+            keys(rotate(false, true), Target::Local, "waybill")
+        );
+        assert!(parsed("keys").is_err());
+        assert!(parsed("keys list --wait").is_err());
     }
 
     #[test]

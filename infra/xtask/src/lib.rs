@@ -15,6 +15,8 @@ mod local;
 mod logs;
 mod process;
 pub mod project;
+pub mod rotate;
+pub mod rotation;
 mod run;
 pub mod seed;
 pub mod stack;

@@ -8,7 +8,7 @@ use crate::build;
 use crate::deploy::{Deployer, Plan, Template};
 use crate::emulator::{self, Condition, Emulator};
 use crate::error::{Context, Error, Result};
-use crate::keys::{self, Pair};
+use crate::keys::{self, Names, Pair};
 use crate::project::{Project, Service};
 use crate::seed;
 use crate::stack::{LOCAL_PREFIX, Stack, base_url, endpoint};
@@ -160,7 +160,7 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
 
 fn ensure_keys(aws: &Aws) -> Result<String> {
     let step = Step::begin("keys");
-    step.end(match keys::ensure(aws)? {
+    step.end(match keys::ensure(aws, &Names::default())? {
         Pair::Made => "a new signing key",
         Pair::Kept => "as before",
     });

@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use crate::aws::Aws;
-use crate::cli::{Command, HELP, Target};
+use crate::cli::{Command, HELP, KeysAction, Target};
 use crate::emulator::{self, Condition};
-use crate::error::{Error, Result};
-use crate::keys::{self, Pair};
+use crate::error::{Context, Error, Result};
+use crate::keys::{self, Names, Pair};
 use crate::project::Project;
+use crate::rotate::{self, Extent};
+use crate::rotation::Waits;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
@@ -66,23 +68,58 @@ pub fn run(command: Command) -> Result<()> {
             ));
             Ok(())
         }
-        Command::KeysCreate { target } => {
-            say(format_args!(
-                "{}",
-                match keys::ensure(&reach(&project, &home, target)?)? {
-                    Pair::Made =>
-                        "a new signing key and its public key set are in the parameter store",
-                    Pair::Kept => "there is a signing key already; it stays",
-                }
-            ));
-            Ok(())
-        }
+        Command::Keys {
+            action,
+            target,
+            prefix,
+        } => keys(&reach(&project, &home, target)?, &prefix, action),
         Command::Sweep { target, prefix } => {
             let aws = reach(&project, &home, target)?;
             let answer = functions::invoke(&aws, &format!("{prefix}-orders-sweep"), &json!({}))?;
             say(answer);
             Ok(())
         }
+    }
+}
+
+fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
+    let names = Names::of(aws, prefix)?;
+    match action {
+        KeysAction::List => {
+            say(rotate::list(aws, &names)?);
+            Ok(())
+        }
+        KeysAction::Create => {
+            say(match keys::ensure(aws, &names)? {
+                Pair::Made => "a new signing key and its public key set are in the parameter store",
+                Pair::Kept => "there is a signing key already; it stays",
+            });
+            Ok(())
+        }
+        KeysAction::Rotate { wait, retire_now } => {
+            let extent = if wait { Extent::Whole } else { Extent::OnePart };
+            let waits = if retire_now {
+                confirm(rotate::WARNING, "retire now")?;
+                Waits::Skipped
+            } else {
+                Waits::Kept
+            };
+            rotate::rotate(aws, &names, extent, waits)
+        }
+    }
+}
+
+/// Has a person say in so many words that they want it.
+fn confirm(warning: &str, words: &str) -> Result<()> {
+    say(format_args!("{warning}\nType `{words}` to go on:"));
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("reading the answer")?;
+    if answer.trim() == words {
+        Ok(())
+    } else {
+        Err(Error::new("nothing was changed"))
     }
 }
 

@@ -1,0 +1,469 @@
+//! Rotating the signing key: what `rotation` decides, done in the account, step by step.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shared_auth::{SigningKey, jwks};
+
+use crate::aws::Aws;
+use crate::error::{Context, Error, Result};
+use crate::keys::{self, Content, Names, Parameter, kids};
+use crate::rotation::{Issuer, Observed, Phase, Record, Since, Step, Verifier, Waits};
+use crate::status::all_functions;
+use crate::ui::{count, say};
+
+/// Tells a function's instances apart: those from before a change of key have
+/// another value, so Lambda starts new ones, which read the key anew. No
+/// function reads it, so a deployment that drops it does no harm.
+const SIGNING_KEY_ID: &str = "AUTH_SIGNING_KEY_ID";
+
+/// How long stacks and functions may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a person has to know before the waits are skipped.
+pub const WARNING: &str = "\
+Without its waits, a rotation ends every access token that the old key signed: their users have to
+refresh or log in again, and whoever outside has kept the key set refuses new tokens for some
+minutes. It is meant for a key that somebody else may know.";
+
+/// How far one call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The part that is due.
+    OnePart,
+    /// To the end, through the waits.
+    Whole,
+}
+
+/// What is there, with the versions that writes depend on.
+struct Found {
+    observed: Observed,
+    set: Parameter,
+    signing: Parameter,
+    next: Option<Parameter>,
+}
+
+/// Does what is due, says so, and says what comes next and when. It keeps
+/// nothing to itself: whoever calls it after it was killed, from here or from
+/// another machine, goes on where it stopped.
+pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<()> {
+    let mut last: Option<Step> = None;
+    let mut begun: Option<Phase> = None;
+    loop {
+        let found = look(aws, names)?;
+        let step = found.observed.next_step(Timestamp::now(), waits);
+        let ended = match begun {
+            None => false,
+            Some(begun) => {
+                step == Step::Create || (extent == Extent::OnePart && begun != step.phase())
+            }
+        };
+        if ended || (extent == Extent::OnePart && step.due().is_some()) {
+            say(outlook(&step));
+            return Ok(());
+        }
+        if last.as_ref() == Some(&step) && step.due().is_none() {
+            return Err(Error::new(format!(
+                "it has no effect that lasts; somebody else is changing the keys or the functions ({step:?})"
+            )));
+        }
+        begun = Some(step.phase());
+        act(aws, names, &found, &step)?;
+        last = Some(step);
+    }
+}
+
+fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
+    let Found {
+        observed,
+        set,
+        signing,
+        next,
+    } = found;
+    match step {
+        Step::Create => {
+            let key = SigningKey::generate();
+            let content = Content::secret(&key).encrypted_like(aws, &names.signing)?;
+            // Never over another: of two operators one makes the key, and both publish it.
+            if keys::create(aws, &names.next, &content)? {
+                say(format_args!("created    the next key, {}", key.kid()));
+            }
+            Ok(())
+        }
+        Step::Publish(kid) => {
+            let holder = [next.as_ref(), Some(signing)]
+                .into_iter()
+                .flatten()
+                .map(|parameter| private(parameter, names))
+                .find(|key| key.as_ref().is_ok_and(|key| key.kid() == *kid))
+                .context(format!("the key {kid} is gone"))??;
+            let mut entries = entries(&set.value)?;
+            entries.push(holder.public_jwk());
+            keys::replace(aws, &names.set, set, &Content::open(jwks(&entries)))?;
+            say(format_args!("published  {kid} in {}", names.set));
+            Ok(())
+        }
+        Step::Distribute(_) => distribute(aws, names, &observed.set),
+        Step::NotePublished(kid) => {
+            let mut record = observed.record.clone();
+            record.published = Some(now(kid));
+            note(aws, names, &record)?;
+            say("known      every function that checks tokens has it");
+            Ok(())
+        }
+        Step::Sign(kid) => {
+            let key = next.as_ref().context("the next key is gone")?;
+            let content =
+                Content::secret(&private(key, names)?).encrypted_like(aws, &names.signing)?;
+            keys::replace(aws, &names.signing, signing, &content)?;
+            say(format_args!("signing    {kid} is in {}", names.signing));
+            Ok(())
+        }
+        Step::ForgetNext => keys::delete(aws, &names.next),
+        Step::Restart(functions) => restart(aws, functions, &observed.signing),
+        Step::NoteSigning(kid) => {
+            let mut record = observed.record.clone();
+            record.signing = Some(now(kid));
+            note(aws, names, &record)?;
+            say(format_args!(
+                "signing    every function that issues tokens signs with {kid}"
+            ));
+            Ok(())
+        }
+        Step::Retire(older) => {
+            let mut entries = entries(&set.value)?;
+            entries.retain(|entry| !entry["kid"].as_str().is_some_and(|kid| older.contains(kid)));
+            keys::replace(aws, &names.set, set, &Content::open(jwks(&entries)))?;
+            for kid in older {
+                say(format_args!("retired    {kid}"));
+            }
+            Ok(())
+        }
+        Step::AwaitReaders(due) | Step::AwaitExpiry(due) => {
+            say(outlook(step));
+            while let Ok(left) = Duration::try_from(due.duration_since(Timestamp::now()))
+                && !left.is_zero()
+            {
+                // In small parts, because a laptop that sleeps stops this clock.
+                thread::sleep(left.min(Duration::from_secs(10)));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The keys, what they are for, since when, and who does not have them; then what is next.
+pub fn list(aws: &Aws, names: &Names) -> Result<String> {
+    let found = look(aws, names)?;
+    Ok(table(&found, Timestamp::now()))
+}
+
+fn table(found: &Found, now: Timestamp) -> String {
+    let observed = &found.observed;
+    let mut text = format!("{:<45}{:<10}since\n", "key", "role");
+    let mut line = |kid: &str, role: &str, since: Timestamp, remark: String| {
+        let _ = writeln!(text, "{kid:<45}{role:<10}{}{remark}", shown(since));
+    };
+    let missing = |kid: &str| match observed.lacking(kid).as_slice() {
+        _ if !observed.set.contains(kid) => "  not published yet".to_owned(),
+        [] => String::new(),
+        names => format!("  not yet in {}", names.join(", ")),
+    };
+    if let (Some(kid), Some(parameter)) = (&observed.next, &found.next)
+        && *kid != observed.signing
+    {
+        line(kid, "next", parameter.since, missing(kid));
+    }
+    let rotating = observed.set.len() > 1 && observed.next.is_none();
+    let mut remark = missing(&observed.signing);
+    if rotating && !observed.issuing_otherwise().is_empty() {
+        let _ = write!(
+            remark,
+            "  not yet used by {}",
+            observed.issuing_otherwise().join(", ")
+        );
+    }
+    line(&observed.signing, "signing", found.signing.since, remark);
+    let mut retiring: BTreeSet<&String> = observed.set.iter().collect();
+    retiring.extend(
+        observed
+            .verifiers
+            .iter()
+            .flat_map(|verifier| &verifier.kids),
+    );
+    for kid in retiring {
+        if *kid == observed.signing || Some(kid) == observed.next.as_ref() {
+            continue;
+        }
+        let remark = if observed.set.contains(kid) {
+            ""
+        } else {
+            "  out of the set, but functions still have it"
+        };
+        line(kid, "retiring", found.signing.since, remark.to_owned());
+    }
+    let _ = write!(
+        text,
+        "\n{} check tokens, {} issue them\n{}",
+        count(observed.verifiers.len(), "function"),
+        observed.issuers.len(),
+        outlook(&observed.next_step(now, Waits::Kept))
+    );
+    text
+}
+
+fn outlook(step: &Step) -> String {
+    let what = match step.phase() {
+        _ if *step == Step::Create => {
+            return "no rotation is under way; cargo xtask keys rotate begins one".to_owned();
+        }
+        Phase::Publish => "publish the next key",
+        Phase::Sign => "sign with the next key",
+        Phase::Retire => "retire the old key",
+    };
+    match step.due() {
+        None => format!("next: {what}; due now"),
+        Some(due) => format!("next: {what}; due from {} on", shown(due)),
+    }
+}
+
+fn shown(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+fn now(kid: &str) -> Since {
+    Since {
+        kid: kid.to_owned(),
+        since: Timestamp::now(),
+    }
+}
+
+fn private(parameter: &Parameter, names: &Names) -> Result<SigningKey> {
+    SigningKey::from_pkcs8_base64(&parameter.value)
+        .context(format!("a key beside {}", names.signing))
+}
+
+fn entries(set: &str) -> Result<Vec<Value>> {
+    let set: Value = serde_json::from_str(set).context("the key set")?;
+    let entries = set["keys"].as_array().context("the key set has no keys")?;
+    Ok(entries.clone())
+}
+
+/// Two who note the same at once note nearly the same time; the later is the safer.
+fn note(aws: &Aws, names: &Names, record: &Record) -> Result<()> {
+    let text = serde_json::to_string(record).context("the record")?;
+    keys::overwrite(aws, &names.record, &Content::open(text))?;
+    Ok(())
+}
+
+fn look(aws: &Aws, names: &Names) -> Result<Found> {
+    let parameter = |name: &str| {
+        keys::read(aws, name)?.context(format!(
+            "there is no parameter {name}; make a key with cargo xtask keys create"
+        ))
+    };
+    // In the order in which a rotation passes them on: whatever another operator does in between,
+    // a published key is seen as what it is or what it has become, never as an old one.
+    let set = parameter(&names.set)?;
+    let next = keys::read(aws, &names.next)?;
+    let signing = parameter(&names.signing)?;
+    let record = keys::read(aws, &names.record)?
+        // One that cannot be read is one that is lost.
+        .and_then(|record| serde_json::from_str(&record.value).ok())
+        .unwrap_or_default();
+    let next_kid = next
+        .as_ref()
+        .map(|next| Ok(private(next, names)?.kid()))
+        .transpose()?;
+    let mut observed = Observed {
+        set: kids(&set.value),
+        signing: private(&signing, names)?.kid(),
+        next: next_kid,
+        verifiers: Vec::new(),
+        issuers: Vec::new(),
+        record,
+    };
+    for function in all_functions(aws)? {
+        let variables = &function["Environment"]["Variables"];
+        // A set that shares no key with this one is another installation's.
+        let checks = variables["AUTH_JWKS"]
+            .as_str()
+            .is_some_and(|its| concerns(&observed, its));
+        let issues = variables["AUTH_SIGNING_KEY_PARAMETER"] == names.signing.as_str();
+        let Some(name) = function["FunctionName"].as_str() else {
+            continue;
+        };
+        if !(checks || issues) {
+            continue;
+        }
+        let function = at_rest(aws, name)?;
+        let variables = &function["Environment"]["Variables"];
+        if checks {
+            observed.verifiers.push(Verifier {
+                name: name.to_owned(),
+                kids: kids(variables["AUTH_JWKS"].as_str().unwrap_or_default()),
+            });
+        }
+        if issues {
+            observed.issuers.push(Issuer {
+                name: name.to_owned(),
+                kid: variables[SIGNING_KEY_ID].as_str().map(str::to_owned),
+            });
+        }
+    }
+    Ok(Found {
+        observed,
+        set,
+        signing,
+        next,
+    })
+}
+
+fn concerns(observed: &Observed, set: &str) -> bool {
+    let its = kids(set);
+    !its.is_disjoint(&observed.set) || its.contains(&observed.signing)
+}
+
+/// A function's configuration once it is in force.
+fn at_rest(aws: &Aws, function: &str) -> Result<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = aws
+            .call(
+                "lambda",
+                "GetFunctionConfiguration",
+                json!({"FunctionName": function}),
+            )
+            .context(format!("looking at {function}"))?;
+        match found["LastUpdateStatus"].as_str() {
+            Some("InProgress") if Instant::now() < deadline => thread::sleep(PAUSE),
+            Some("Successful") | None => return Ok(found),
+            _ => {
+                return Err(Error::new(format!(
+                    "{function} cannot be brought up to date: {}",
+                    found["LastUpdateStatusReason"]
+                )));
+            }
+        }
+    }
+}
+
+/// Updates the stacks, each with its own template and parameters as they are:
+/// CloudFormation reads the key set again, and nothing is built or uploaded.
+/// Changing the functions directly would be shorter, but a deployment that
+/// rolls back would then take the new key away from them.
+fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
+    let stacks: Vec<Value> = keys::stacks(aws)?
+        .into_iter()
+        .filter(|stack| {
+            // The parameter's name on AWS, its value in the emulator.
+            keys::stack_parameter(stack, "AuthJwks")
+                .is_some_and(|given| given == names.set || !kids(given).is_disjoint(set))
+        })
+        .collect();
+    let mut updating = Vec::new();
+    for stack in &stacks {
+        // By its id, which is also what a nested stack is addressed by.
+        let id = stack["StackId"].as_str().unwrap_or_default();
+        settled(aws, id)?;
+        let parameters: Vec<Value> = stack["Parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|given| json!({"ParameterKey": given["ParameterKey"], "UsePreviousValue": true}))
+            .collect();
+        let update = aws.find(
+            "cloudformation",
+            "UpdateStack",
+            json!({
+                "StackName": id,
+                "UsePreviousTemplate": true,
+                "Parameters": parameters,
+                "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            }),
+            "No updates are to be performed",
+        );
+        if update.context(format!("updating {id}"))?.is_some() {
+            updating.push(id);
+        }
+    }
+    for id in &updating {
+        let status = settled(aws, id)?;
+        if status != "UPDATE_COMPLETE" {
+            return Err(Error::new(format!(
+                "updating {id} ended as {status}; its events say why. Repeat this when it is mended"
+            )));
+        }
+    }
+    let behind: Vec<String> = look(aws, names)?
+        .observed
+        .verifiers
+        .into_iter()
+        .filter(|verifier| verifier.kids != *set)
+        .map(|verifier| verifier.name)
+        .collect();
+    if behind.is_empty() {
+        say(format_args!(
+            "deployed   the key set, to {}",
+            count(updating.len(), "stack")
+        ));
+        Ok(())
+    } else {
+        Err(Error::new(format!(
+            "these functions have not got the key set from {} with their stack: {}. Deploy them, then repeat this",
+            names.set,
+            behind.join(", ")
+        )))
+    }
+}
+
+/// A stack's status once nothing is going on in it.
+fn settled(aws: &Aws, id: &str) -> Result<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = aws
+            .call("cloudformation", "DescribeStacks", json!({"StackName": id}))
+            .context(format!("looking at {id}"))?;
+        let status = answer["Stacks"][0]["StackStatus"]
+            .as_str()
+            .unwrap_or_default();
+        let busy = status.ends_with("_IN_PROGRESS") && status != "REVIEW_IN_PROGRESS";
+        if !busy {
+            return Ok(status.to_owned());
+        }
+        if Instant::now() > deadline {
+            return Err(Error::new(format!("{id} does not come to rest: {status}")));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Has issuers start anew, and with that read the signing key. Their instances
+/// from before finish what they are doing with the old key, which is still
+/// in the set.
+fn restart(aws: &Aws, functions: &[String], kid: &str) -> Result<()> {
+    for function in functions {
+        let now = at_rest(aws, function)?;
+        let mut variables = now["Environment"]["Variables"].clone();
+        variables[SIGNING_KEY_ID] = json!(kid);
+        aws.call(
+            "lambda",
+            "UpdateFunctionConfiguration",
+            json!({
+                "FunctionName": function,
+                "Environment": {"Variables": variables},
+                // Not over a deployment that came in between.
+                "RevisionId": now["RevisionId"],
+            }),
+        )
+        .context(format!("restarting {function}"))?;
+        at_rest(aws, function)?;
+        say(format_args!("restarted  {function}"));
+    }
+    Ok(())
+}

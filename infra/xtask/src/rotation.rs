@@ -1,0 +1,466 @@
+//! What a key rotation has to do next, decided from what is there: no I/O, no clock.
+//!
+//! Nothing says how far a rotation has come but the keys and the functions themselves, so it goes
+//! on from wherever it was left, and doing a step twice is doing it once.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use shared_auth::ACCESS_TOKEN_LIFETIME_SECONDS;
+
+/// How long a new key is published before it signs: as long as anybody may keep what
+/// `/.well-known/jwks.json` answers, and a margin.
+const UNTIL_KNOWN_OUTSIDE: SignedDuration = SignedDuration::from_secs(300 + 60);
+
+/// How long a key stays published after the last token was signed with it: as long as that token
+/// lives, and a margin for requests that were under way.
+const UNTIL_TOKENS_EXPIRED: SignedDuration =
+    SignedDuration::from_secs(ACCESS_TOKEN_LIFETIME_SECONDS + 300);
+
+/// What is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The published keys.
+    pub set: BTreeSet<String>,
+    /// The key that issuers take when they start.
+    pub signing: String,
+    /// The key to be taken after it.
+    pub next: Option<String>,
+    pub verifiers: Vec<Verifier>,
+    pub issuers: Vec<Issuer>,
+    pub record: Record,
+}
+
+/// A function that checks tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verifier {
+    pub name: String,
+    /// The keys it is configured with and answers with.
+    pub kids: BTreeSet<String>,
+}
+
+/// A function that issues tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    pub name: String,
+    /// The key it was last restarted for.
+    pub kid: Option<String>,
+}
+
+/// What the keys and functions themselves do not tell: since when. Losing it
+/// costs another wait and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Since when every verifier has the next key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Since>,
+    /// Since when every issuer signs with the signing key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Since>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    pub kid: String,
+    pub since: Timestamp,
+}
+
+/// The three parts of a rotation, as an operator sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Publish,
+    Sign,
+    Retire,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make the next key. Nothing is left of the rotation before.
+    Create,
+    /// Put the public half of a key into the set.
+    Publish(String),
+    /// Bring the functions up to the set.
+    Distribute(Phase),
+    /// Note that every verifier has the next key, as of now.
+    NotePublished(String),
+    /// Until those outside have it too.
+    AwaitReaders(Timestamp),
+    /// Make the next key the signing key.
+    Sign(String),
+    /// The next key has become the signing key: it is not next any more.
+    ForgetNext,
+    /// Have these issuers take the signing key.
+    Restart(Vec<String>),
+    /// Note that every issuer signs with it, as of now.
+    NoteSigning(String),
+    /// Until no token lives that an older key signed.
+    AwaitExpiry(Timestamp),
+    /// Take these keys out of the set.
+    Retire(BTreeSet<String>),
+}
+
+impl Step {
+    pub fn phase(&self) -> Phase {
+        match self {
+            Step::Create | Step::Publish(_) | Step::NotePublished(_) => Phase::Publish,
+            Step::Distribute(phase) => *phase,
+            Step::AwaitReaders(_)
+            | Step::Sign(_)
+            | Step::ForgetNext
+            | Step::Restart(_)
+            | Step::NoteSigning(_) => Phase::Sign,
+            Step::AwaitExpiry(_) | Step::Retire(_) => Phase::Retire,
+        }
+    }
+
+    /// When it is due, if not at once.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Step::AwaitReaders(due) | Step::AwaitExpiry(due) => Some(*due),
+            Step::Create
+            | Step::Publish(_)
+            | Step::Distribute(_)
+            | Step::NotePublished(_)
+            | Step::Sign(_)
+            | Step::ForgetNext
+            | Step::Restart(_)
+            | Step::NoteSigning(_)
+            | Step::Retire(_) => None,
+        }
+    }
+}
+
+/// Whether to keep the waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    Kept,
+    /// For a key that is known to somebody else: what it signed ends now.
+    Skipped,
+}
+
+impl Observed {
+    /// The next step. `Create` means that no rotation is under way.
+    pub fn next_step(&self, now: Timestamp, waits: Waits) -> Step {
+        // Whatever happened: what issuers sign with must be known.
+        if !self.set.contains(&self.signing) {
+            return Step::Publish(self.signing.clone());
+        }
+        match &self.next {
+            Some(next) if *next == self.signing => Step::ForgetNext,
+            Some(next) => self.towards_signing_with(next, now, waits),
+            None => self.towards_retiring(now, waits),
+        }
+    }
+
+    fn towards_signing_with(&self, next: &str, now: Timestamp, waits: Waits) -> Step {
+        if !self.set.contains(next) {
+            return Step::Publish(next.to_owned());
+        }
+        if !(self.lacking(next).is_empty() && self.lacking(&self.signing).is_empty()) {
+            return Step::Distribute(Phase::Publish);
+        }
+        match since(self.record.published.as_ref(), next) {
+            None => Step::NotePublished(next.to_owned()),
+            Some(since) => match pending(since, UNTIL_KNOWN_OUTSIDE, now, waits) {
+                Some(due) => Step::AwaitReaders(due),
+                None => Step::Sign(next.to_owned()),
+            },
+        }
+    }
+
+    fn towards_retiring(&self, now: Timestamp, waits: Waits) -> Step {
+        let older: BTreeSet<String> = self
+            .set
+            .iter()
+            .filter(|kid| **kid != self.signing)
+            .cloned()
+            .collect();
+        if older.is_empty() {
+            return if self.set_is_deployed() {
+                Step::Create
+            } else {
+                Step::Distribute(Phase::Retire)
+            };
+        }
+        if !self.lacking(&self.signing).is_empty() {
+            return Step::Distribute(Phase::Sign);
+        }
+        let behind = self.issuing_otherwise();
+        if !behind.is_empty() {
+            return Step::Restart(behind.into_iter().map(str::to_owned).collect());
+        }
+        match since(self.record.signing.as_ref(), &self.signing) {
+            None => Step::NoteSigning(self.signing.clone()),
+            Some(since) => match pending(since, UNTIL_TOKENS_EXPIRED, now, waits) {
+                Some(due) => Step::AwaitExpiry(due),
+                None => Step::Retire(older),
+            },
+        }
+    }
+
+    /// The functions that would refuse a token signed with this key.
+    pub fn lacking(&self, kid: &str) -> Vec<&str> {
+        self.verifiers
+            .iter()
+            .filter(|verifier| !verifier.kids.contains(kid))
+            .map(|verifier| verifier.name.as_str())
+            .collect()
+    }
+
+    /// The functions that may still sign with an older key.
+    pub fn issuing_otherwise(&self) -> Vec<&str> {
+        self.issuers
+            .iter()
+            .filter(|issuer| issuer.kid.as_ref() != Some(&self.signing))
+            .map(|issuer| issuer.name.as_str())
+            .collect()
+    }
+
+    /// Whether every function that checks tokens has the set as it is.
+    fn set_is_deployed(&self) -> bool {
+        self.verifiers.iter().all(|one| one.kids == self.set)
+    }
+}
+
+fn since(noted: Option<&Since>, kid: &str) -> Option<Timestamp> {
+    noted
+        .filter(|noted| noted.kid == kid)
+        .map(|noted| noted.since)
+}
+
+/// When a wait ends, unless it has.
+fn pending(
+    since: Timestamp,
+    wait: SignedDuration,
+    now: Timestamp,
+    waits: Waits,
+) -> Option<Timestamp> {
+    // A time that cannot be reckoned with is as good as never having waited.
+    let due = since.checked_add(wait).unwrap_or(Timestamp::MAX);
+    match waits {
+        Waits::Kept if now < due => Some(due),
+        Waits::Kept | Waits::Skipped => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn after(seconds: i64) -> Timestamp {
+        BEGIN + SignedDuration::from_secs(seconds)
+    }
+
+    fn kids(kids: &[&str]) -> BTreeSet<String> {
+        kids.iter().map(|kid| (*kid).to_owned()).collect()
+    }
+
+    fn at_rest() -> Observed {
+        let verifier = |name: &str| Verifier {
+            name: name.to_owned(),
+            kids: kids(&["a"]),
+        };
+        Observed {
+            set: kids(&["a"]),
+            signing: "a".to_owned(),
+            next: None,
+            verifiers: vec![verifier("users-me"), verifier("orders-get")],
+            issuers: vec![Issuer {
+                name: "users-login".to_owned(),
+                kid: None,
+            }],
+            record: Record::default(),
+        }
+    }
+
+    /// What doing a step brings about.
+    fn done(mut observed: Observed, step: &Step, now: Timestamp) -> Observed {
+        let noted = |kid: &String| {
+            Some(Since {
+                kid: kid.clone(),
+                since: now,
+            })
+        };
+        match step {
+            Step::Create => observed.next = Some("b".to_owned()),
+            Step::Publish(kid) => {
+                observed.set.insert(kid.clone());
+            }
+            Step::Distribute(_) => {
+                for verifier in &mut observed.verifiers {
+                    verifier.kids = observed.set.clone();
+                }
+            }
+            Step::NotePublished(kid) => observed.record.published = noted(kid),
+            Step::Sign(kid) => observed.signing = kid.clone(),
+            Step::ForgetNext => observed.next = None,
+            Step::Restart(names) => {
+                for issuer in &mut observed.issuers {
+                    if names.contains(&issuer.name) {
+                        issuer.kid = Some(observed.signing.clone());
+                    }
+                }
+            }
+            Step::NoteSigning(kid) => observed.record.signing = noted(kid),
+            Step::Retire(older) => observed.set.retain(|kid| !older.contains(kid)),
+            Step::AwaitReaders(_) | Step::AwaitExpiry(_) => {}
+        }
+        observed
+    }
+
+    #[test]
+    fn a_rotation_goes_through_its_steps_in_order_and_comes_to_rest() {
+        let mut observed = at_rest();
+        let mut now = BEGIN;
+        let mut steps = Vec::new();
+        loop {
+            let step = observed.next_step(now, Waits::Kept);
+            if step == Step::Create && !steps.is_empty() {
+                break;
+            }
+            now = step.due().unwrap_or(now);
+            observed = done(observed, &step, now);
+            steps.push(step);
+        }
+        let expected = [
+            Step::Create,
+            Step::Publish("b".to_owned()),
+            Step::Distribute(Phase::Publish),
+            Step::NotePublished("b".to_owned()),
+            Step::AwaitReaders(after(360)),
+            Step::Sign("b".to_owned()),
+            Step::ForgetNext,
+            Step::Restart(vec!["users-login".to_owned()]),
+            Step::NoteSigning("b".to_owned()),
+            Step::AwaitExpiry(after(360 + 1200)),
+            Step::Retire(kids(&["a"])),
+            Step::Distribute(Phase::Retire),
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!(observed.set, kids(&["b"]));
+    }
+
+    #[test]
+    fn doing_a_step_twice_is_doing_it_once() {
+        let mut observed = at_rest();
+        for _ in 0..11 {
+            let step = observed.next_step(BEGIN, Waits::Skipped);
+            observed = done(observed, &step, BEGIN);
+            assert_eq!(done(observed.clone(), &step, BEGIN), observed, "{step:?}");
+        }
+    }
+
+    /// Every state that there can be of two keys, one verifier and one issuer.
+    fn every_state() -> Vec<Observed> {
+        let sets = [kids(&[]), kids(&["a"]), kids(&["b"]), kids(&["a", "b"])];
+        let optional = [None, Some("a".to_owned()), Some("b".to_owned())];
+        let notes = optional
+            .clone()
+            .map(|kid| kid.map(|kid| Since { kid, since: BEGIN }));
+        let mut all = Vec::new();
+        for set in &sets {
+            for has in &sets {
+                for signing in ["a", "b"] {
+                    for next in &optional {
+                        for kid in &optional {
+                            for published in &notes {
+                                for signs in &notes {
+                                    all.push(Observed {
+                                        set: set.clone(),
+                                        signing: signing.to_owned(),
+                                        next: next.clone(),
+                                        verifiers: vec![Verifier {
+                                            name: "users-me".to_owned(),
+                                            kids: has.clone(),
+                                        }],
+                                        issuers: vec![Issuer {
+                                            name: "users-login".to_owned(),
+                                            kid: kid.clone(),
+                                        }],
+                                        record: Record {
+                                            published: published.clone(),
+                                            signing: signs.clone(),
+                                        },
+                                    });
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn from_every_state_there_is_a_way_to_rest_on_which_no_token_is_refused() {
+        for state in every_state() {
+            let mut observed = state.clone();
+            let mut now = BEGIN;
+            for steps in 0.. {
+                assert!(steps < 13, "{state:?} does not come to rest");
+                let step = observed.next_step(now, Waits::Kept);
+                match &step {
+                    Step::Create => break,
+                    Step::Sign(kid) => {
+                        assert!(observed.set.contains(kid), "{state:?}");
+                        assert!(observed.lacking(kid).is_empty(), "{state:?}");
+                        assert!(now >= after(360), "{state:?}");
+                    }
+                    Step::Retire(older) => {
+                        assert!(!older.contains(&observed.signing), "{state:?}");
+                        assert!(observed.issuing_otherwise().is_empty(), "{state:?}");
+                        assert!(now >= after(1200), "{state:?}");
+                    }
+                    _ => {}
+                }
+                now = step.due().unwrap_or(now);
+                observed = done(observed, &step, now);
+            }
+            assert_eq!(observed.set, [observed.signing.clone()].into(), "{state:?}");
+            assert!(observed.set_is_deployed(), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn waits_are_skipped_only_when_asked() {
+        let mut observed = at_rest();
+        observed.set = kids(&["a", "b"]);
+        observed.signing = "b".to_owned();
+        for verifier in &mut observed.verifiers {
+            verifier.kids = observed.set.clone();
+        }
+        observed.issuers[0].kid = Some("b".to_owned());
+        observed.record.signing = Some(Since {
+            kid: "b".to_owned(),
+            since: BEGIN,
+        });
+        assert_eq!(
+            observed.next_step(after(1199), Waits::Kept),
+            Step::AwaitExpiry(after(1200))
+        );
+        let retire = Step::Retire(kids(&["a"]));
+        assert_eq!(observed.next_step(after(1200), Waits::Kept), retire);
+        assert_eq!(observed.next_step(BEGIN, Waits::Skipped), retire);
+    }
+
+    #[test]
+    fn the_record_survives_being_written_down() {
+        let record = Record {
+            published: None,
+            signing: Some(Since {
+                kid: "b".to_owned(),
+                since: after(1),
+            }),
+        };
+        let text = serde_json::to_string(&record).expect("a record");
+        assert_eq!(
+            text,
+            r#"{"signing":{"kid":"b","since":"1970-01-01T00:00:01Z"}}"#
+        );
+        assert_eq!(serde_json::from_str::<Record>(&text).expect("back"), record);
+    }
+}

@@ -1,0 +1,286 @@
+//! What a verifier and a key set accept and refuse.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use shared_auth::{Issuer, KeyError, KeySet, Role, SigningKey, TokenError, Verifier, jwks};
+use uuid::Uuid;
+
+use crate::world::{AUDIENCE, ISSUER, forge, good_claims, good_header, now, part, world};
+
+#[test]
+fn an_issued_token_names_its_user_and_role_until_it_expires() {
+    let world = world();
+    let user = Uuid::from_u128(42);
+    let token = world
+        .issuer
+        .issue(user, Role::Admin, now(), Uuid::from_u128(1));
+    assert_eq!(token.expires_in, 900);
+
+    let caller = world.verifier.verify(&token.token, now()).unwrap();
+    assert_eq!((caller.user_id, caller.role), (user, Role::Admin));
+
+    let last = now() + SignedDuration::from_secs(899);
+    assert!(world.verifier.verify(&token.token, last).is_ok());
+    let end = now() + SignedDuration::from_secs(900);
+    assert_eq!(
+        world.verifier.verify(&token.token, end),
+        Err(TokenError::Expired)
+    );
+}
+
+#[test]
+fn an_issued_token_has_the_form_of_rfc_9068() {
+    let world = world();
+    let token = world.issuer.issue(
+        Uuid::from_u128(42),
+        Role::Customer,
+        now(),
+        Uuid::from_u128(1),
+    );
+    assert_eq!(part(&token.token, 0), good_header(&world));
+    let t = now().as_second();
+    assert_eq!(
+        part(&token.token, 1),
+        json!({"iss": ISSUER, "sub": Uuid::from_u128(42), "aud": AUDIENCE, "exp": t + 900,
+               "nbf": t, "iat": t, "jti": Uuid::from_u128(1), "client_id": AUDIENCE,
+               "role": "customer"})
+    );
+}
+
+#[test]
+fn the_authorization_header_must_hold_a_bearer_token() {
+    let world = world();
+    let token = world
+        .issuer
+        .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil())
+        .token;
+    let check = |value: Option<&str>| world.verifier.caller(value, now()).map(|c| c.user_id);
+    assert_eq!(check(Some(&format!("Bearer {token}"))), Ok(Uuid::nil()));
+    assert_eq!(check(Some(&format!("bearer {token}"))), Ok(Uuid::nil()));
+    assert_eq!(check(None), Err(TokenError::Missing));
+    assert_eq!(check(Some(&token)), Err(TokenError::NotBearer));
+    assert_eq!(
+        check(Some(&format!("Basic {token}"))),
+        Err(TokenError::NotBearer)
+    );
+    assert_eq!(check(Some("Bearer ")), Err(TokenError::Malformed));
+}
+
+#[test]
+fn every_forged_header_is_refused() {
+    let world = world();
+    let claims = good_claims().to_string();
+    let kid = world.key.kid();
+    let other = SigningKey::generate();
+    let with = |change: Value| {
+        let mut header = good_header(&world);
+        for (name, value) in change.as_object().unwrap() {
+            header[name] = value.clone();
+        }
+        header.to_string()
+    };
+    let cases = [
+        (with(json!({"alg": "none"})), TokenError::Malformed),
+        (with(json!({"alg": "HS256"})), TokenError::WrongAlgorithm),
+        (with(json!({"alg": "RS256"})), TokenError::WrongAlgorithm),
+        (with(json!({"alg": "EdDSA"})), TokenError::WrongAlgorithm),
+        (with(json!({"alg": "ES384"})), TokenError::WrongAlgorithm),
+        (with(json!({"typ": "JWT"})), TokenError::WrongType),
+        (with(json!({"typ": "rt+jwt"})), TokenError::WrongType),
+        (with(json!({"kid": other.kid()})), TokenError::UnknownKey),
+        (
+            with(json!({"kid": "../../etc/passwd"})),
+            TokenError::UnknownKey,
+        ),
+        (with(json!({"crit": ["exp"]})), TokenError::Malformed),
+        (
+            format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#),
+            TokenError::WrongType,
+        ),
+        (
+            r#"{"alg":"ES256","typ":"at+jwt"}"#.to_owned(),
+            TokenError::UnknownKey,
+        ),
+        (
+            format!(r#"{{"alg":"ES256","alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#),
+            TokenError::Malformed,
+        ),
+        ("[]".to_owned(), TokenError::Malformed),
+    ];
+    for (header, expected) in cases {
+        let token = forge(&world.key, &header, &claims);
+        assert_eq!(
+            world.verifier.verify(&token, now()),
+            Err(expected),
+            "{header}"
+        );
+    }
+}
+
+#[test]
+fn a_key_in_the_header_is_not_used() {
+    let world = world();
+    let mine = SigningKey::generate();
+    let header = json!({"typ": "at+jwt", "alg": "ES256", "kid": world.key.kid(),
+                        "jwk": mine.public_jwk(), "jku": "https://evil.example/jwks.json"});
+    let token = forge(&mine, &header.to_string(), &good_claims().to_string());
+    assert_eq!(
+        world.verifier.verify(&token, now()),
+        Err(TokenError::WrongSignature)
+    );
+}
+
+#[test]
+fn every_forged_claim_is_refused() {
+    let world = world();
+    let header = good_header(&world).to_string();
+    let t = now().as_second();
+    let with = |name: &str, value: Value| {
+        let mut claims = good_claims();
+        claims[name] = value;
+        claims.to_string()
+    };
+    let without = |name: &str| {
+        let mut claims = good_claims();
+        claims.as_object_mut().unwrap().remove(name);
+        claims.to_string()
+    };
+    let cases = [
+        (
+            with("iss", json!("https://evil.example")),
+            TokenError::WrongIssuer,
+        ),
+        (with("aud", json!("other-api")), TokenError::WrongAudience),
+        (with("aud", json!(["other-api"])), TokenError::WrongAudience),
+        (with("exp", json!(t)), TokenError::Expired),
+        (with("exp", json!("9999999999")), TokenError::Malformed),
+        (with("exp", json!(-1)), TokenError::Malformed),
+        (with("nbf", json!(t + 31)), TokenError::NotYetValid),
+        (with("role", json!("superuser")), TokenError::Malformed),
+        (with("role", json!(["admin"])), TokenError::Malformed),
+        (with("sub", json!("not-a-uuid")), TokenError::Malformed),
+        (without("iss"), TokenError::Malformed),
+        (without("sub"), TokenError::Malformed),
+        (without("aud"), TokenError::Malformed),
+        (without("exp"), TokenError::Malformed),
+        (without("nbf"), TokenError::Malformed),
+        (without("role"), TokenError::Malformed),
+        (
+            good_claims()
+                .to_string()
+                .replacen('{', r#"{"role":"admin","#, 1),
+            TokenError::Malformed,
+        ),
+    ];
+    for (claims, expected) in cases {
+        let token = forge(&world.key, &header, &claims);
+        assert_eq!(
+            world.verifier.verify(&token, now()),
+            Err(expected),
+            "{claims}"
+        );
+    }
+    let skewed = forge(&world.key, &header, &with("nbf", json!(t + 30)));
+    assert!(world.verifier.verify(&skewed, now()).is_ok());
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_refused() {
+    let world = world();
+    let token = world
+        .issuer
+        .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil())
+        .token;
+    for index in 0..token.len() {
+        let mut bytes = token.clone().into_bytes();
+        bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(bytes).unwrap();
+        assert!(
+            world.verifier.verify(&changed, now()).is_err(),
+            "byte {index}"
+        );
+    }
+}
+
+#[test]
+fn text_that_is_not_a_token_is_refused() {
+    let world = world();
+    let token = world
+        .issuer
+        .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil())
+        .token;
+    let padded = format!("{token}==");
+    let with_space = token.replace('.', " .");
+    let long = "a".repeat(5000);
+    for text in ["", ".", "..", "a.b.c", "null", &padded, &with_space, &long] {
+        assert!(world.verifier.verify(text, now()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn two_keys_are_trusted_while_one_replaces_the_other() {
+    let (old, new) = (SigningKey::generate(), SigningKey::generate());
+    let set = jwks(&[old.public_jwk(), new.public_jwk()]);
+    let verifier = Verifier::new(&set, ISSUER, AUDIENCE).unwrap();
+    for key in [&old, &new] {
+        let token = Issuer::new(key, ISSUER, AUDIENCE)
+            .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil())
+            .token;
+        assert!(verifier.verify(&token, now()).is_ok());
+    }
+}
+
+#[test]
+fn a_key_set_that_is_not_wholly_understood_is_refused() {
+    let good = SigningKey::generate().public_jwk();
+    let with = |name: &str, value: &str| {
+        let mut key = good.clone();
+        key[name] = json!(value);
+        jwks(&[good.clone(), key])
+    };
+    assert!(KeySet::parse(&jwks(std::slice::from_ref(&good))).is_ok());
+    assert!(matches!(KeySet::parse("{}"), Err(KeyError::NotAKeySet(_))));
+    assert!(matches!(
+        KeySet::parse(r#"{"keys":[]}"#),
+        Err(KeyError::Empty)
+    ));
+    for (name, value) in [
+        ("kty", "RSA"),
+        ("crv", "P-384"),
+        ("alg", "HS256"),
+        ("use", "enc"),
+        ("x", "AA"),
+    ] {
+        assert!(
+            matches!(
+                KeySet::parse(&with(name, value)),
+                Err(KeyError::Unsuitable(1))
+            ),
+            "{name}"
+        );
+    }
+    assert!(matches!(
+        KeySet::parse(&with("kid", "my-key")),
+        Err(KeyError::WrongThumbprint(1))
+    ));
+}
+
+#[test]
+fn a_signing_key_survives_being_stored() {
+    let key = SigningKey::generate();
+    let kept = SigningKey::from_pkcs8_base64(&key.to_pkcs8_base64()).unwrap();
+    assert_eq!(kept.kid(), key.kid());
+    assert!(SigningKey::from_pkcs8_base64("bm90IGEga2V5").is_err());
+}
+
+#[test]
+fn secrets_do_not_show_in_debug_output() {
+    let world = world();
+    let token = world
+        .issuer
+        .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil());
+    let caller = world.verifier.verify(&token.token, now()).unwrap();
+    let printed = format!("{:?} {:?} {:?}", caller, token, world.key);
+    assert!(!printed.contains(&token.token));
+    assert!(!printed.contains(&world.key.to_pkcs8_base64()));
+}

@@ -1,0 +1,736 @@
+//! The authorization matrix: every route of every template, asked by everybody there is.
+//!
+//! A token that is flawed is the administrator's in all other respects and signed with the stack's
+//! real key, so that nothing but the one flaw keeps it out.
+//!
+//! An access token is believed for the 15 minutes it lives; its user may be deactivated meanwhile.
+//! What that user may then still do stands under `deactivated`: read what is theirs and cancel
+//! their orders, until the token expires. They get no new token at once, and place no new order
+//! after [`PERMISSION_LIFETIME`].
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use shared_auth::{Issuer, Role, SigningKey};
+use test_support::template::Template;
+use uuid::Uuid;
+use xtask::http::Response;
+
+use crate::world::{Customer, World, order_body, world};
+
+/// For how long orders believes that a user may order, once users said so.
+const PERMISSION_LIFETIME: Duration = Duration::from_secs(30);
+
+const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// There is no token.
+    Nobody,
+    Expired,
+    WrongAudience,
+    WrongIssuer,
+    /// A customer wrote `admin` into their own token.
+    Tampered,
+    UnknownKey,
+    /// A customer's refresh token stands where an access token belongs.
+    RefreshToken,
+    /// The one to whom belongs what the route is about.
+    Owner,
+    OtherCustomer,
+    Admin,
+    /// An owner as well, deactivated after their token was issued.
+    Deactivated,
+}
+
+const EVERYBODY: [Who; 11] = [
+    Who::Nobody,
+    Who::Expired,
+    Who::WrongAudience,
+    Who::WrongIssuer,
+    Who::Tampered,
+    Who::UnknownKey,
+    Who::RefreshToken,
+    Who::Owner,
+    Who::OtherCustomer,
+    Who::Admin,
+    Who::Deactivated,
+];
+
+/// The statuses a route answers with.
+#[derive(Clone, Copy)]
+struct Rule {
+    nobody: u16,
+    /// Every token that is not a good one.
+    flawed: u16,
+    owner: u16,
+    other: u16,
+    admin: u16,
+    deactivated: u16,
+}
+
+impl Rule {
+    /// No token is asked for, and none is looked at.
+    const fn public(done: u16) -> Self {
+        Self {
+            nobody: done,
+            flawed: done,
+            owner: done,
+            other: done,
+            admin: done,
+            deactivated: done,
+        }
+    }
+
+    /// No token is asked for, but one that is sent must be good.
+    const fn better_with_token(done: u16) -> Self {
+        Self {
+            flawed: 401,
+            ..Self::public(done)
+        }
+    }
+
+    /// About the caller, whoever that is.
+    const fn everybodys_own(done: u16) -> Self {
+        Self {
+            nobody: 401,
+            ..Self::better_with_token(done)
+        }
+    }
+
+    /// What belongs to somebody is not there for other customers.
+    const fn owner_or_admin(done: u16) -> Self {
+        Self {
+            other: 404,
+            ..Self::everybodys_own(done)
+        }
+    }
+
+    const fn admin_only(done: u16) -> Self {
+        Self {
+            owner: 403,
+            other: 403,
+            deactivated: 403,
+            ..Self::everybodys_own(done)
+        }
+    }
+
+    const fn deactivated(self, status: u16) -> Self {
+        Self {
+            deactivated: status,
+            ..self
+        }
+    }
+
+    fn status(self, who: Who) -> u16 {
+        match who {
+            Who::Nobody => self.nobody,
+            Who::Expired
+            | Who::WrongAudience
+            | Who::WrongIssuer
+            | Who::Tampered
+            | Who::UnknownKey
+            | Who::RefreshToken => self.flawed,
+            Who::Owner => self.owner,
+            Who::OtherCustomer => self.other,
+            Who::Admin => self.admin,
+            Who::Deactivated => self.deactivated,
+        }
+    }
+}
+
+/// What is sent besides the token.
+struct Ask {
+    path: String,
+    body: Option<Value>,
+}
+
+fn get(path: impl Into<String>) -> Ask {
+    Ask {
+        path: path.into(),
+        body: None,
+    }
+}
+
+fn send(path: impl Into<String>, body: Value) -> Ask {
+    Ask {
+        path: path.into(),
+        body: Some(body),
+    }
+}
+
+/// One line of the matrix: a route as its template names it, its rule, and a request that is right
+/// in everything but, perhaps, who makes it.
+struct Row(&'static str, Rule, fn(&Cast, Who) -> Ask);
+
+const MATRIX: [Row; 22] = [
+    // ---- users. Those who log in do so before the row that changes their passwords.
+    Row("POST /api/v1/users", Rule::public(201), |_, _| {
+        let email = format!("{}@customers.example", Uuid::new_v4().simple());
+        let body = json!({"email": email, "password": new_password(), "name": "Some Body"});
+        send("/api/v1/users", body)
+    }),
+    Row(
+        "POST /api/v1/auth/login",
+        Rule::public(200).deactivated(401),
+        |cast, who| {
+            let person = cast.logging_in(who);
+            let body = json!({"email": person.email, "password": person.password});
+            send("/api/v1/auth/login", body)
+        },
+    ),
+    Row(
+        "POST /api/v1/auth/refresh",
+        Rule::public(200).deactivated(401),
+        |cast, who| {
+            let body = json!({"refresh_token": cast.session(who)});
+            send("/api/v1/auth/refresh", body)
+        },
+    ),
+    // RFC 7009 §2.2: a token that is worth nothing already is logged out all the same.
+    Row(
+        "POST /api/v1/auth/logout",
+        Rule::public(204),
+        |cast, who| {
+            let body = json!({"refresh_token": cast.session(who)});
+            send("/api/v1/auth/logout", body)
+        },
+    ),
+    Row("GET /.well-known/jwks.json", Rule::public(200), |_, _| {
+        get("/.well-known/jwks.json")
+    }),
+    Row("GET /api/v1/users/me", Rule::everybodys_own(200), |_, _| {
+        get("/api/v1/users/me")
+    }),
+    Row(
+        "PATCH /api/v1/users/me",
+        Rule::everybodys_own(200).deactivated(403),
+        |_, _| send("/api/v1/users/me", json!({"name": "Another Name"})),
+    ),
+    Row(
+        "POST /api/v1/users/me/password",
+        Rule::everybodys_own(204).deactivated(403),
+        |cast, who| {
+            let current = &cast.person(who).password;
+            let body = json!({"current_password": current, "new_password": new_password()});
+            send("/api/v1/users/me/password", body)
+        },
+    ),
+    Row(
+        "GET /api/v1/users/{id}",
+        Rule::owner_or_admin(200),
+        |cast, who| get(format!("/api/v1/users/{}", cast.owner(who).id)),
+    ),
+    Row("GET /api/v1/users", Rule::admin_only(200), |_, _| {
+        get("/api/v1/users?limit=1")
+    }),
+    Row(
+        "PATCH /api/v1/users/{id}",
+        Rule::admin_only(200),
+        |cast, who| {
+            let body = match who {
+                // Nobody makes an administrator of themselves, or brings themselves back.
+                Who::Admin => json!({"status": "active"}),
+                _ => json!({"status": "active", "role": "admin"}),
+            };
+            send(format!("/api/v1/users/{}", cast.owner(who).id), body)
+        },
+    ),
+    // ---- inventory
+    Row("GET /api/v1/items", Rule::better_with_token(200), |_, _| {
+        get("/api/v1/items?limit=1")
+    }),
+    Row(
+        "GET /api/v1/items/{sku}",
+        Rule::better_with_token(200),
+        |cast, _| get(format!("/api/v1/items/{}", cast.sku)),
+    ),
+    Row("POST /api/v1/items", Rule::admin_only(201), |_, _| {
+        let sku = format!("test-{}", Uuid::new_v4().simple());
+        let body = json!({"sku": sku, "name": "Under test", "stock": 1,
+                          "price": {"amount": 100, "currency": "USD"}});
+        send("/api/v1/items", body)
+    }),
+    Row(
+        "PATCH /api/v1/items/{sku}",
+        Rule::admin_only(200),
+        |cast, who| {
+            let body = json!({"name": format!("Named by {who:?}")});
+            send(format!("/api/v1/items/{}", cast.sku), body)
+        },
+    ),
+    Row(
+        "POST /api/v1/items/{sku}/adjustments",
+        Rule::admin_only(201),
+        |cast, _| {
+            let body = json!({"delta": 1, "reason": "found one more"});
+            send(format!("/api/v1/items/{}/adjustments", cast.sku), body)
+        },
+    ),
+    // ---- payments
+    Row(
+        "GET /api/v1/payments/{order_id}",
+        Rule::owner_or_admin(200),
+        |cast, who| get(format!("/api/v1/payments/{}", cast.order(who).read)),
+    ),
+    // ---- orders
+    Row(
+        "POST /api/v1/orders",
+        Rule::everybodys_own(202).deactivated(403),
+        |cast, _| send("/api/v1/orders", order_body(&cast.sku, 1, "pm_card_visa")),
+    ),
+    Row("GET /api/v1/orders", Rule::everybodys_own(200), |_, _| {
+        get("/api/v1/orders?limit=1")
+    }),
+    Row(
+        "GET /api/v1/orders/{id}",
+        Rule::owner_or_admin(200),
+        |cast, who| get(format!("/api/v1/orders/{}", cast.order(who).read)),
+    ),
+    Row(
+        "POST /api/v1/orders/{id}/cancel",
+        Rule::owner_or_admin(202),
+        |cast, who| {
+            let order = match who {
+                Who::Owner | Who::Deactivated => &cast.order(who).cancelled,
+                Who::Admin => &cast.cancelled_by_admin,
+                _ => &cast.order(who).read,
+            };
+            Ask {
+                path: format!("/api/v1/orders/{order}/cancel"),
+                body: None,
+            }
+        },
+    ),
+    Row(
+        "GET /api/v1/orders/{id}/timeline",
+        Rule::owner_or_admin(200),
+        |cast, who| get(format!("/api/v1/orders/{}/timeline", cast.order(who).read)),
+    ),
+];
+
+/// Somebody with both their tokens.
+struct Person {
+    id: Uuid,
+    email: String,
+    password: String,
+    access: String,
+    refresh: String,
+}
+
+/// What one customer ordered: one order to be looked at, and one to be cancelled.
+struct Orders {
+    read: String,
+    cancelled: String,
+}
+
+/// Everybody in the matrix and what is theirs.
+struct Cast {
+    owner: Person,
+    other: Person,
+    admin: Person,
+    deactivated: Person,
+    /// Logs in for those who are nobody.
+    spare: Person,
+    owners: Orders,
+    deactivateds: Orders,
+    cancelled_by_admin: String,
+    sku: String,
+    flawed: Vec<(Who, String)>,
+    /// Since when the deactivated one is that.
+    since: Instant,
+}
+
+fn new_password() -> String {
+    format!("pass phrase {}", Uuid::new_v4().simple())
+}
+
+impl Person {
+    /// Somebody registered; an administrator if `admin`.
+    fn new(world: &World, admin: bool) -> Self {
+        let customer = Customer::new();
+        if admin {
+            xtask::admin::grant(&world.aws, &world.stack.prefix, &customer.email).unwrap();
+        }
+        let (access, refresh) = log_in(world, &customer.email, &customer.password);
+        Self {
+            id: customer.id.parse().unwrap(),
+            email: customer.email,
+            password: customer.password,
+            access,
+            refresh,
+        }
+    }
+
+    fn customer(&self) -> Customer {
+        Customer {
+            id: self.id.to_string(),
+            token: self.access.clone(),
+            email: self.email.clone(),
+            password: self.password.clone(),
+        }
+    }
+}
+
+/// An access token and a refresh token.
+fn log_in(world: &World, email: &str, password: &str) -> (String, String) {
+    let body = json!({"email": email, "password": password});
+    let answer = world
+        .http
+        .post("/api/v1/auth/login", None, &body)
+        .unwrap()
+        .expect(200, "logging in")
+        .unwrap();
+    let token = |name: &str| answer[name].as_str().unwrap().to_owned();
+    (token("access_token"), token("refresh_token"))
+}
+
+impl Cast {
+    fn new(world: &World) -> Self {
+        let sku = world.item(50, 700);
+        let [owner, other, deactivated, spare] = [(); 4].map(|()| Person::new(world, false));
+        let admin = Person::new(world, true);
+
+        let place = |person: &Person| person.customer().place(&sku, 1, "pm_card_visa");
+        let [read, cancelled, cancelled_by_admin] = [(); 3].map(|()| place(&owner));
+        let owners = Orders { read, cancelled };
+        let [read, cancelled] = [(); 2].map(|()| place(&deactivated));
+        let deactivateds = Orders { read, cancelled };
+        for order in [&owners.read, &owners.cancelled, &cancelled_by_admin] {
+            owner.customer().ends(order, "CONFIRMED");
+        }
+        for order in [&deactivateds.read, &deactivateds.cancelled] {
+            deactivated.customer().ends(order, "CONFIRMED");
+        }
+
+        world
+            .http
+            .patch(
+                &format!("/api/v1/users/{}", deactivated.id),
+                Some(&admin.access),
+                &json!({"status": "deactivated"}),
+            )
+            .unwrap()
+            .expect(200, "deactivating")
+            .unwrap();
+        let flawed = flawed(world, &admin, &owner);
+        Self {
+            owner,
+            other,
+            admin,
+            deactivated,
+            spare,
+            owners,
+            deactivateds,
+            cancelled_by_admin,
+            sku,
+            flawed,
+            since: Instant::now(),
+        }
+    }
+
+    /// Who is behind a token that is good.
+    fn person(&self, who: Who) -> &Person {
+        match who {
+            Who::OtherCustomer => &self.other,
+            Who::Admin => &self.admin,
+            Who::Deactivated => &self.deactivated,
+            _ => &self.owner,
+        }
+    }
+
+    /// Whose resource it is that somebody asks for.
+    fn owner(&self, who: Who) -> &Person {
+        match who {
+            Who::Deactivated => &self.deactivated,
+            _ => &self.owner,
+        }
+    }
+
+    fn order(&self, who: Who) -> &Orders {
+        match who {
+            Who::Deactivated => &self.deactivateds,
+            _ => &self.owners,
+        }
+    }
+
+    /// Who logs in where the token does not matter: so many at once as nobody is throttled for.
+    fn logging_in(&self, who: Who) -> &Person {
+        match who {
+            Who::Owner | Who::OtherCustomer | Who::Admin | Who::Deactivated => self.person(who),
+            _ => &self.spare,
+        }
+    }
+
+    /// A refresh token: a new session's, or the one that deactivating ended.
+    fn session(&self, who: Who) -> String {
+        let person = self.logging_in(who);
+        match who {
+            Who::Deactivated => person.refresh.clone(),
+            _ => log_in(world(), &person.email, &person.password).1,
+        }
+    }
+
+    fn token(&self, who: Who) -> Option<&str> {
+        match who {
+            Who::Nobody => None,
+            Who::RefreshToken => Some(&self.owner.refresh),
+            Who::Owner | Who::OtherCustomer | Who::Admin | Who::Deactivated => {
+                Some(&self.person(who).access)
+            }
+            Who::Expired
+            | Who::WrongAudience
+            | Who::WrongIssuer
+            | Who::Tampered
+            | Who::UnknownKey => {
+                let mut flawed = self.flawed.iter();
+                flawed
+                    .find(|(flaw, _)| *flaw == who)
+                    .map(|(_, token)| token.as_str())
+            }
+        }
+    }
+}
+
+/// Tokens in the administrator's name with one flaw each, by the stack's own key and names.
+fn flawed(world: &World, admin: &Person, customer: &Person) -> Vec<(Who, String)> {
+    let template = Template::of_service("users");
+    let default = |name: &str| {
+        let parameter = &template.document()["Parameters"][name]["Default"];
+        parameter.as_str().unwrap().to_owned()
+    };
+    let (issuer, audience) = (default("AuthIssuer"), default("AuthAudience"));
+    let kept = world
+        .aws
+        .call(
+            "ssm",
+            "GetParameter",
+            json!({"Name": default("AuthSigningKeyParameter"), "WithDecryption": true}),
+        )
+        .unwrap();
+    let key = SigningKey::from_pkcs8_base64(kept["Parameter"]["Value"].as_str().unwrap()).unwrap();
+    let now = Timestamp::now();
+    let token = |key: &SigningKey, issuer: &str, audience: &str, at: Timestamp| {
+        Issuer::new(key, issuer, audience)
+            .issue(admin.id, Role::Admin, at, Uuid::new_v4())
+            .token
+    };
+
+    // Without a flaw it is a good one, or the flaws below would prove nothing.
+    let good = token(&key, &issuer, &audience, now);
+    let seen = world.http.get("/api/v1/users/me", Some(&good)).unwrap();
+    assert_eq!(seen.status, 200, "{}", seen.body);
+    let long_ago = now - SignedDuration::from_secs(shared_auth::ACCESS_TOKEN_LIFETIME_SECONDS);
+    vec![
+        (Who::Expired, token(&key, &issuer, &audience, long_ago)),
+        (Who::WrongAudience, token(&key, &issuer, "other-api", now)),
+        (
+            Who::WrongIssuer,
+            token(&key, "https://other.example", &audience, now),
+        ),
+        (Who::Tampered, climbing(&customer.access)),
+        (
+            Who::UnknownKey,
+            token(&SigningKey::generate(), &issuer, &audience, now),
+        ),
+    ]
+}
+
+/// A customer's own token that says `admin`, its signature left as it was.
+fn climbing(token: &str) -> String {
+    let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+        panic!("an access token has three parts");
+    };
+    let mut claims: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    assert_eq!(claims["role"], "customer");
+    claims["role"] = json!("admin");
+    let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+    format!("{header}.{claims}.{signature}")
+}
+
+/// What a route answered somebody.
+struct Cell {
+    route: &'static str,
+    who: Who,
+    expected: u16,
+    /// What was wrong, if anything.
+    wrong: Option<String>,
+}
+
+#[test]
+fn every_route_answers_everybody_as_the_matrix_says() {
+    let world = world();
+    let _shared = world.shared();
+    let cast = Cast::new(world);
+    let begun = Instant::now();
+
+    let cells: Vec<Cell> = MATRIX
+        .iter()
+        .flat_map(|row| everybody_asks(world, &cast, row))
+        .collect();
+
+    println!(
+        "authorization matrix: {} cells, {} routes by {} kinds of callers, in {:.0} s",
+        cells.len(),
+        MATRIX.len(),
+        EVERYBODY.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    let wrong: Vec<String> = cells
+        .iter()
+        .filter_map(|cell| {
+            let wrong = cell.wrong.as_ref()?;
+            Some(format!(
+                "{} by {:?}, expected {}: {wrong}",
+                cell.route, cell.who, cell.expected
+            ))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(cells.len(), routes().len() * EVERYBODY.len());
+
+    // And what was refused was not done.
+    let order = cast.owner.customer().order(&cast.owners.read);
+    assert_eq!(order["status"], "CONFIRMED", "{order}");
+    let item = world
+        .http
+        .get(&format!("/api/v1/items/{}", cast.sku), Some(&world.admin()))
+        .unwrap()
+        .value();
+    assert_eq!(item["name"], "Named by Admin");
+    assert_eq!(item["stocked"], 51);
+    for person in [&cast.owner, &cast.deactivated] {
+        let user = world
+            .http
+            .get(
+                &format!("/api/v1/users/{}", person.id),
+                Some(&cast.admin.access),
+            )
+            .unwrap()
+            .value();
+        assert_eq!(user["role"], "customer", "{user}");
+    }
+}
+
+#[test]
+fn every_route_of_every_template_has_its_row() {
+    let rows: BTreeSet<String> = MATRIX.iter().map(|row| row.0.to_owned()).collect();
+    assert_eq!(rows.len(), MATRIX.len(), "a row is there twice");
+    let routes = routes();
+    let without_row: Vec<_> = routes.difference(&rows).collect();
+    assert!(
+        without_row.is_empty(),
+        "who may use these routes? Give each a row: {without_row:?}"
+    );
+    let without_route: Vec<_> = rows.difference(&routes).collect();
+    assert!(without_route.is_empty(), "no such route: {without_route:?}");
+}
+
+/// Every route key of every service's template.
+fn routes() -> BTreeSet<String> {
+    let mut routes = BTreeSet::new();
+    for service in SERVICES {
+        let template = Template::of_service(service);
+        let resources = template.document()["Resources"].as_object().unwrap();
+        for (id, resource) in resources {
+            if resource["Type"] == "AWS::ApiGatewayV2::Route" {
+                let route = template.properties(id, "AWS::ApiGatewayV2::Route");
+                routes.insert(route["RouteKey"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    routes
+}
+
+/// One row, all at once: nobody's answer depends on another's.
+fn everybody_asks(world: &World, cast: &Cast, row: &Row) -> Vec<Cell> {
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = EVERYBODY
+            .into_iter()
+            .map(|who| scope.spawn(move || asks(world, cast, row, who)))
+            .collect();
+        asking
+            .into_iter()
+            .map(|asked| asked.join().unwrap())
+            .collect()
+    })
+}
+
+fn asks(world: &World, cast: &Cast, Row(route, rule, ask): &Row, who: Who) -> Cell {
+    let expected = rule.status(who);
+    let (method, _) = route.split_once(' ').unwrap();
+    let answer = || {
+        let Ask { path, body } = ask(cast, who);
+        let token = cast.token(who);
+        match &body {
+            Some(body) => world.http.json(method, &path, token, &[], body),
+            None => world.http.send(method, &path, token, &[], None),
+        }
+        .unwrap()
+    };
+    let answer = if (*route, who) == ("POST /api/v1/orders", Who::Deactivated) {
+        after_the_permission(cast, answer)
+    } else {
+        answer()
+    };
+    Cell {
+        route,
+        who,
+        expected,
+        wrong: judge(&answer, expected, who).err(),
+    }
+}
+
+/// What a deactivated user's order is answered once the permission that users gave before has run
+/// out. Should users not answer in time then, the order is taken and rejected by the saga.
+fn after_the_permission(cast: &Cast, answer: impl Fn() -> Response) -> Response {
+    while cast.since.elapsed() <= PERMISSION_LIFETIME {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let mut last = answer();
+    for _ in 0..5 {
+        if last.status != 202 {
+            break;
+        }
+        let id = last.value()["id"].as_str().unwrap().to_owned();
+        let order = cast.deactivated.customer().ends(&id, "REJECTED");
+        assert_eq!(order["failure"]["code"], "user_not_allowed", "{order}");
+        last = answer();
+    }
+    last
+}
+
+/// The status, and what has to come with it.
+fn judge(answer: &Response, expected: u16, who: Who) -> Result<(), String> {
+    let told = || format!("{} {}", answer.status, answer.body);
+    if answer.status != expected {
+        return Err(told());
+    }
+    if expected < 400 {
+        return Ok(());
+    }
+    let problem = answer.value();
+    let kind = problem["type"].as_str().unwrap_or_default();
+    if problem["status"] != expected || !kind.starts_with("urn:waybill:problem:") {
+        return Err(format!("not in the service's own words: {}", told()));
+    }
+    // RFC 6750 §3: a client that sent no token is told what is wanted, one that did what is wrong.
+    let challenge = answer.header("www-authenticate").unwrap_or_default();
+    let challenged = match who {
+        _ if expected != 401 => true,
+        Who::Nobody => challenge.starts_with("Bearer") && !challenge.contains("error="),
+        Who::Deactivated => challenge.starts_with("Bearer"),
+        _ => challenge.starts_with("Bearer") && challenge.contains(r#"error="invalid_token""#),
+    };
+    if challenged {
+        Ok(())
+    } else {
+        Err(format!("www-authenticate: {challenge:?}"))
+    }
+}

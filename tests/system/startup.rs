@@ -1,0 +1,84 @@
+//! A function that lacks a variable refuses to start and names it.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use shared_auth::{SigningKey, jwks};
+use test_support::template::{Template, workspace_root};
+
+const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
+
+/// What works without being set.
+const OPTIONAL: [&str; 1] = ["LOG_LEVEL"];
+
+/// Each function's binary with the variables its template gives it, all of them usable.
+fn functions() -> Vec<(String, BTreeMap<String, String>)> {
+    let mut functions = Vec::new();
+    for service in SERVICES {
+        let template = Template::of_service(service);
+        let document = template.document();
+        let globals = &document["Globals"]["Function"]["Environment"]["Variables"];
+        for (id, resource) in document["Resources"].as_object().unwrap() {
+            if resource["Type"] != "AWS::Serverless::Function" {
+                continue;
+            }
+            let properties = template.properties(id, "AWS::Serverless::Function");
+            let binary = properties["FunctionName"].as_str().unwrap();
+            let binary = binary.strip_prefix("waybill-").unwrap().to_owned();
+            let mut variables: BTreeMap<String, String> =
+                ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+                    .map(|name| (name.to_owned(), "given-by-lambda".to_owned()))
+                    .into();
+            for given in [globals, &properties["Environment"]["Variables"]] {
+                for name in given.as_object().into_iter().flat_map(|given| given.keys()) {
+                    variables.insert(name.clone(), usable(name));
+                }
+            }
+            functions.push((binary, variables));
+        }
+    }
+    functions
+}
+
+fn usable(name: &str) -> String {
+    match name {
+        "AUTH_JWKS" => jwks(&[SigningKey::generate().public_jwk()]),
+        "ORDERS_STEP_TIMEOUT_SECONDS" => "30".to_owned(),
+        "PAYMENT_PROVIDER" => "simulator".to_owned(),
+        // Nobody listens there, should a function look for its secret.
+        _ => "http://127.0.0.1:9/".to_owned(),
+    }
+}
+
+#[test]
+fn a_function_that_lacks_a_variable_refuses_to_start_and_names_it() {
+    let mut tried = 0;
+    for (binary, variables) in functions() {
+        let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
+        for missing in variables.keys() {
+            // jwks needs no AWS; lambda gives these to every function all the same.
+            let needed = !OPTIONAL.contains(&missing.as_str())
+                && !(binary == "users-jwks" && missing.starts_with("AWS_"));
+            if !needed {
+                continue;
+            }
+            let output = Command::new(&program)
+                .env_clear()
+                .envs(variables.iter().filter(|(name, _)| *name != missing))
+                .stdin(Stdio::null())
+                .output()
+                .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success(),
+                "{binary} starts without {missing}"
+            );
+            assert!(
+                said.contains(&format!("the environment variable {missing} is missing")),
+                "{binary} without {missing} says: {said}"
+            );
+            tried += 1;
+        }
+    }
+    println!("{tried} functions and variables tried");
+}
