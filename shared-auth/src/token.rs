@@ -168,7 +168,7 @@ pub struct Verifier {
 impl Verifier {
     /// From `AUTH_JWKS` (a JWK Set), `AUTH_ISSUER` and `AUTH_AUDIENCE`.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let (issuer, audience) = issuer_and_audience()?;
+        let (issuer, audience) = (variable("AUTH_ISSUER")?, variable("AUTH_AUDIENCE")?);
         Self::new(&variable("AUTH_JWKS")?, &issuer, &audience)
     }
 
@@ -279,12 +279,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// With `AUTH_ISSUER` and `AUTH_AUDIENCE` from the environment.
-    pub fn from_env(key: &SigningKey) -> Result<Self, ConfigError> {
-        let (issuer, audience) = issuer_and_audience()?;
-        Ok(Self::new(key, &issuer, &audience))
-    }
-
+    /// `issuer` and `audience` as every [`Verifier`] of this installation is configured.
     pub fn new(key: &SigningKey, issuer: &str, audience: &str) -> Self {
         crypto::install();
         Self {
@@ -319,10 +314,6 @@ impl Issuer {
             expires_in: ACCESS_TOKEN_LIFETIME_SECONDS,
         }
     }
-}
-
-fn issuer_and_audience() -> Result<(String, String), ConfigError> {
-    Ok((variable("AUTH_ISSUER")?, variable("AUTH_AUDIENCE")?))
 }
 
 fn variable(name: &'static str) -> Result<String, ConfigError> {

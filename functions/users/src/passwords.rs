@@ -6,7 +6,7 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::domain::Password;
+use crate::domain::{Password, normalized};
 
 /// The floor of the OWASP Password Storage Cheat Sheet for Argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -49,8 +49,25 @@ pub struct UnusableHash(argon2::password_hash::Error);
 impl HashedPassword {
     /// Takes some 30 ms of CPU time and 19 MiB, on purpose.
     pub fn new(password: &Password, salt: Salt) -> Self {
+        Self::of(password.as_str(), salt)
+    }
+
+    /// The same password's hash with today's parameters, or nothing where it has those already.
+    /// `attempt` is known to [fit](Self::fits).
+    pub fn renewed(&self, attempt: &str, salt: Salt) -> Option<Self> {
+        let hash = phc::PasswordHash::new(&self.0).ok()?;
+        let current = Params::try_from(&hash).is_ok_and(|params| {
+            (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES)
+        });
+        let current = current
+            && hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
+            && hash.version == Some(Version::V0x13.into());
+        (!current).then(|| Self::of(&normalized(attempt), salt))
+    }
+
+    fn of(text: &str, salt: Salt) -> Self {
         let hash = argon2id()
-            .hash_password_with_salt(password.as_str().as_bytes(), &salt.0)
+            .hash_password_with_salt(text.as_bytes(), &salt.0)
             .expect("fixed parameters, a 16-byte salt and a short password make a hash");
         Self(hash.to_string())
     }
@@ -73,7 +90,7 @@ impl HashedPassword {
     /// making it did.
     pub fn fits(&self, attempt: &str) -> Result<bool, UnusableHash> {
         let hash = phc::PasswordHash::new(&self.0).map_err(|error| UnusableHash(error.into()))?;
-        match argon2id().verify_password(attempt.as_bytes(), &hash) {
+        match argon2id().verify_password(normalized(attempt).as_bytes(), &hash) {
             Ok(()) => Ok(true),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(UnusableHash(error)),

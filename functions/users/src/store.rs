@@ -4,6 +4,10 @@
 //! | --- | --- | --- |
 //! | `EMAIL#<address>` | `EMAIL` | what logs in: the user's id and the password's hash |
 //! | `USER#<id>` | `USER` | who it is: the profile, role and status |
+//! | `SESSION#<id>` | `SESSION` | a login on a device: the hash of its refresh token |
+//! | `ATTEMPTS#<whose>` | `ATTEMPTS` | failed tries |
+//!
+//! Rows of the last two kinds carry `expires_at`, after which DynamoDB removes them.
 //!
 //! The first row is what makes an address unique. It holds the hash as well, so that trying a
 //! password reads the same one row whether or not somebody has the address, and so that no
@@ -28,6 +32,16 @@ use uuid::Uuid;
 use crate::domain::{Email, Role, Status, User, UserName};
 use crate::passwords::HashedPassword;
 
+mod attempts;
+mod changes;
+mod directory;
+mod sessions;
+
+pub use attempts::{Counted, Counter, Source};
+pub use changes::{Administered, Changed, Renamed};
+pub use directory::UserPage;
+pub use sessions::Rotated;
+
 const EMAIL: &str = "EMAIL";
 const USER: &str = "USER";
 
@@ -49,6 +63,9 @@ pub enum Registered {
 pub struct Credential {
     pub user_id: Uuid,
     pub password: HashedPassword,
+    /// The user's generation at the moment the password was read: a session that begins with this
+    /// password belongs to it.
+    pub generation: u64,
 }
 
 /// What became of one try.
@@ -157,6 +174,7 @@ impl UserStore {
         Ok(row.map(|row| Credential {
             user_id: row.user_id,
             password: HashedPassword::from_record(row.password_hash),
+            generation: row.generation,
         }))
     }
 
@@ -179,8 +197,7 @@ impl UserStore {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("pk", AttributeValue::S(pk.to_owned()))
-            .key("sk", AttributeValue::S(sk.to_owned()))
+            .set_key(Some(key(pk, sk)))
             .consistent_read(true)
             .send()
             .await
@@ -199,6 +216,8 @@ struct EmailRow {
     user_id: Uuid,
     /// A PHC string.
     password_hash: String,
+    #[serde(default)]
+    generation: u64,
 }
 
 impl EmailRow {
@@ -208,6 +227,7 @@ impl EmailRow {
             sk: EMAIL.to_owned(),
             user_id: user.id,
             password_hash: password.as_str().to_owned(),
+            generation: user.generation,
         }
     }
 }
@@ -222,6 +242,8 @@ struct UserRow {
     role: String,
     status: String,
     created_at: String,
+    #[serde(default)]
+    generation: u64,
 }
 
 impl UserRow {
@@ -235,6 +257,7 @@ impl UserRow {
             role: user.role.as_str().to_owned(),
             status: user.status.as_str().to_owned(),
             created_at: format!("{:.3}", user.created_at),
+            generation: user.generation,
         }
     }
 
@@ -246,6 +269,7 @@ impl UserRow {
             role: parsed(operation, Role::parse(&self.role))?,
             status: parsed(operation, Status::parse(&self.status))?,
             created_at: parsed(operation, self.created_at.parse::<Timestamp>())?,
+            generation: self.generation,
         })
     }
 }
@@ -269,6 +293,18 @@ fn holder(email: &CancellationReason) -> Option<Uuid> {
 fn wait(made: u32, id: Uuid) -> Duration {
     let chance = (id.as_u128() as u64).rotate_right(8 * made) % 1000;
     FIRST_WAIT * (1 << (made - 1)) * u32::try_from(chance).unwrap_or_default() / 1000
+}
+
+fn key(pk: &str, sk: &str) -> HashMap<String, AttributeValue> {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn number(value: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
 }
 
 fn to_row<T: Serialize>(

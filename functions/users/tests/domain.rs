@@ -1,9 +1,10 @@
 //! What is taken as an address, a name and a password, and who may order.
 
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use proptest::prelude::*;
 use users::domain::{
-    Email, InvalidEmail, InvalidName, NotAllowed, Password, Role, Status, UnsuitablePassword, User,
-    UserName,
+    Email, InvalidEmail, InvalidName, NotAllowed, OwnRights, Password, Role, Status,
+    UnsuitablePassword, User, UserChange, UserName, normalized,
 };
 use users::passwords::{HashedPassword, Salt};
 
@@ -214,6 +215,99 @@ fn a_hash_that_is_none_is_an_error_and_not_a_wrong_password() {
     }
 }
 
+#[test]
+fn a_password_is_the_same_whichever_way_its_accents_are_typed() {
+    let (composed, combining) = (
+        "caf\u{e9} au lait cr\u{e8}me",
+        "cafe\u{301} au lait cre\u{300}me",
+    );
+    assert_ne!(composed, combining);
+    for (chosen, tried) in [(composed, combining), (combining, composed)] {
+        let kept = HashedPassword::new(&Password::choose(chosen, None).unwrap(), salt());
+        assert!(kept.fits(tried).unwrap());
+    }
+    // What only looks alike is another one: compatibility forms are left alone.
+    let kept = HashedPassword::new(
+        &Password::choose("\u{fb01}fteen words", None).unwrap(),
+        salt(),
+    );
+    assert!(!kept.fits("fifteen words").unwrap());
+}
+
+#[test]
+fn a_hash_of_other_parameters_is_renewed_and_one_of_todays_is_not() {
+    let text = "plum tractor voyage";
+    let kept = HashedPassword::new(&Password::choose(text, None).unwrap(), salt());
+    assert_eq!(kept.renewed(text, Salt::fixed([8; 16])), None);
+    for (algorithm, memory, passes) in [
+        (Algorithm::Argon2id, 8192, 2),
+        (Algorithm::Argon2id, 19_456, 1),
+        (Algorithm::Argon2i, 19_456, 2),
+    ] {
+        let params = Params::new(memory, passes, 1, None).unwrap();
+        let old = Argon2::new(algorithm, Version::V0x13, params)
+            .hash_password_with_salt(text.as_bytes(), &[7; 16])
+            .unwrap();
+        let old = HashedPassword::from_record(old.to_string());
+        assert!(old.fits(text).unwrap());
+        assert!(!old.fits("plum tractor").unwrap());
+        let renewed = old.renewed(text, Salt::fixed([8; 16])).unwrap();
+        assert!(renewed.as_str().starts_with(PARAMETERS));
+        assert!(renewed.fits(text).unwrap());
+    }
+}
+
+#[test]
+fn an_administrator_changes_others_and_a_deactivation_ends_their_sessions() {
+    let admin = id(9);
+    let ada = user(id(1), "ada@example.com");
+    let change = |user: &User, status, role| user.change(UserChange { status, role }, admin);
+    let promoted = change(&ada, None, Some(Role::Admin)).unwrap();
+    assert_eq!((promoted.role, promoted.generation), (Role::Admin, 0));
+    let gone = change(&promoted, Some(Status::Deactivated), None).unwrap();
+    assert_eq!((gone.status, gone.role), (Status::Deactivated, Role::Admin));
+    assert_eq!(gone.generation, 1);
+    // Once is enough, and coming back does not bring the sessions back.
+    assert_eq!(
+        change(&gone, Some(Status::Deactivated), None),
+        Ok(gone.clone())
+    );
+    let back = change(&gone, Some(Status::Active), Some(Role::Customer)).unwrap();
+    assert_eq!(
+        back,
+        User {
+            generation: 1,
+            ..ada
+        }
+    );
+}
+
+#[test]
+fn nobody_changes_their_own_standing() {
+    let ada = user(id(1), "ada@example.com");
+    let admin = User {
+        role: Role::Admin,
+        ..ada.clone()
+    };
+    for (status, role) in [
+        (Some(Status::Deactivated), None),
+        (None, Some(Role::Customer)),
+        (Some(Status::Deactivated), Some(Role::Customer)),
+        (Some(Status::Active), Some(Role::Customer)),
+    ] {
+        let change = UserChange { status, role };
+        assert_eq!(admin.change(change, admin.id), Err(OwnRights));
+    }
+    // What changes nothing is no change.
+    let same = UserChange {
+        status: Some(Status::Active),
+        role: Some(Role::Admin),
+    };
+    assert_eq!(admin.change(same, admin.id), Ok(admin.clone()));
+    // Nor does a token from before one's rights went help to get them back.
+    assert_eq!(ada.change(same, ada.id), Err(OwnRights));
+}
+
 proptest! {
     #[test]
     fn an_address_that_was_taken_is_taken_again_unchanged(text in "\\PC{0,8}[a-zA-Z0-9.@-]{0,40}\\PC{0,4}") {
@@ -232,7 +326,14 @@ proptest! {
     }
 
     #[test]
-    fn a_password_is_kept_to_the_letter(text in any::<String>()) {
+    fn a_password_is_kept_to_the_letter_in_its_composed_form(text in any::<String>()) {
+        if let Ok(password) = Password::choose(&text, None) {
+            prop_assert_eq!(password.as_str(), normalized(&text));
+        }
+    }
+
+    #[test]
+    fn an_ascii_password_is_kept_to_the_letter(text in "[ -~]{12,128}") {
         if let Ok(password) = Password::choose(&text, None) {
             prop_assert_eq!(password.as_str(), text);
         }

@@ -22,7 +22,7 @@ fn request(event: &str) -> Request {
     lambda_http::request::from_str(event).unwrap().into()
 }
 
-fn problem(status: u16, slug: &str, title: &str, detail: &str) -> Value {
+pub fn problem(status: u16, slug: &str, title: &str, detail: &str) -> Value {
     json!({
         "type": format!("urn:waybill:problem:{slug}"),
         "title": title,
@@ -32,7 +32,7 @@ fn problem(status: u16, slug: &str, title: &str, detail: &str) -> Value {
     })
 }
 
-fn unavailable() -> Value {
+pub fn unavailable() -> Value {
     problem(
         503,
         "unavailable",
@@ -41,7 +41,7 @@ fn unavailable() -> Value {
     )
 }
 
-fn internal() -> Value {
+pub fn internal() -> Value {
     problem(
         500,
         "internal",
@@ -50,7 +50,7 @@ fn internal() -> Value {
     )
 }
 
-fn no_such_user() -> Value {
+pub fn no_such_user() -> Value {
     problem(
         404,
         "not-found",
@@ -59,7 +59,7 @@ fn no_such_user() -> Value {
     )
 }
 
-fn invalid_credentials() -> Value {
+pub fn invalid_credentials() -> Value {
     problem(
         401,
         "invalid-credentials",
@@ -68,7 +68,7 @@ fn invalid_credentials() -> Value {
     )
 }
 
-fn ada(user_id: Uuid) -> Value {
+pub fn ada(user_id: Uuid) -> Value {
     json!({
         "id": user_id,
         "email": "ada@example.com",
@@ -79,7 +79,7 @@ fn ada(user_id: Uuid) -> Value {
     })
 }
 
-fn assert_problem(response: &Response, expected: &Value) {
+pub fn assert_problem(response: &Response, expected: &Value) {
     assert_eq!(body_of(response), *expected);
     assert_eq!(json!(response.status), expected["status"]);
     assert_eq!(
@@ -115,7 +115,12 @@ async fn somebody_registers_logs_in_and_sees_their_profile() {
     let token = tokens["access_token"].as_str().unwrap();
     assert_eq!(
         tokens,
-        json!({"access_token": token, "token_type": "Bearer", "expires_in": 900})
+        json!({
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": 900,
+            "refresh_token": tokens["refresh_token"].as_str().unwrap(),
+        })
     );
 
     let get = request(include_str!("fixtures/get.json"));
@@ -440,7 +445,15 @@ async fn an_unknown_address_costs_the_table_what_a_wrong_password_costs() {
                 .collect::<Vec<_>>(),
         );
     }
-    assert_eq!(asked[0], ["dynamodb:GetItem"]);
+    // The source's count, the account's, and the credential.
+    assert_eq!(
+        asked[0],
+        [
+            "dynamodb:UpdateItem",
+            "dynamodb:UpdateItem",
+            "dynamodb:GetItem"
+        ]
+    );
     assert_eq!(asked[0], asked[1]);
 }
 

@@ -1,8 +1,13 @@
 //! Every test of this service.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod accounts;
 mod contracts;
+mod described;
 mod domain;
 mod handlers;
+mod sessions;
 mod store;
+mod throttle;
+mod timing;
 mod world;

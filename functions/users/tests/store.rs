@@ -29,6 +29,7 @@ async fn a_registration_writes_the_two_rows_other_tools_rely_on() {
             "sk": "EMAIL",
             "user_id": id(1),
             "password_hash": kept.as_str(),
+            "generation": 0,
         })
     );
     assert_eq!(
@@ -42,6 +43,7 @@ async fn a_registration_writes_the_two_rows_other_tools_rely_on() {
             "role": "customer",
             "status": "active",
             "created_at": NOW,
+            "generation": 0,
         })
     );
 }
@@ -58,7 +60,8 @@ async fn what_was_registered_is_found_again() {
         store.credential(&ada.email).await.unwrap(),
         Some(Credential {
             user_id: id(1),
-            password: kept
+            password: kept,
+            generation: 0,
         })
     );
     let nobody = Email::parse("bob@example.com").unwrap();
@@ -230,7 +233,8 @@ async fn a_row_this_code_did_not_write_is_a_defect_and_not_a_user() {
         ("email", json!("nobody")),
         ("name", json!("")),
         ("created_at", json!("yesterday")),
-        ("id", json!(7)),
+        ("id", json!("7")),
+        ("generation", json!("many")),
     ] {
         let mut row = good.clone();
         row[attribute] = value;

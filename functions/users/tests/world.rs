@@ -1,19 +1,24 @@
 //! What the tests stand on: a table of their own, a clock and ids they set, and keys.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier};
 use shared_lambda::Origin;
 use shared_lambda::http::{Request, Response, authenticate, respond};
 use test_support::Aws;
-use users::domain::{Email, Password, User, UserName};
-use users::handlers::{get, login, me, register};
+use users::domain::{Email, Password, Seed, Session, User, UserName};
+use users::handlers::{
+    get, list, login, logout, me, password, refresh, register, update, update_me,
+};
 use users::passwords::{HashedPassword, Salt};
-use users::store::UserStore;
+use users::store::{Registered, UserStore};
+use users::tokens::RefreshToken;
 use uuid::Uuid;
+
+use crate::described::described;
 
 pub const NOW: &str = "2026-11-23T10:00:00.123Z";
 pub const PASSWORD: &str = "plum tractor voyage";
@@ -27,14 +32,17 @@ pub struct World {
     pub table: String,
     pub store: UserStore,
     pub origin: Origin,
+    clock: Arc<AtomicI64>,
     pub key: SigningKey,
     pub issuer: Issuer,
     pub verifier: Verifier,
+    seeds: AtomicU64,
 }
 
 impl World {
     pub async fn new() -> Self {
         let aws = Aws::new();
+        let clock = Arc::new(AtomicI64::new(0));
         let table = aws.create_table("users", "UsersTable").await;
         let key = SigningKey::generate();
         let issuer = Issuer::new(&key, "https://auth.test", "waybill-test");
@@ -44,45 +52,154 @@ impl World {
             store: UserStore::new(aws.dynamodb(), table.clone()),
             aws,
             table,
-            origin: origin(),
+            origin: origin(clock.clone()),
+            clock,
             key,
             issuer,
             verifier,
+            seeds: AtomicU64::new(1),
         }
     }
 
     pub async fn register(&self, request: Request) -> Response {
         let request = traced(request);
-        respond(&self.origin, request, |context, request| {
+        let response = respond(&self.origin, request, |context, request| {
             register::handle(&self.store, salt(), context, request)
         })
-        .await
+        .await;
+        described("POST /api/v1/users", response)
     }
 
     pub async fn log_in(&self, request: Request) -> Response {
         let request = traced(request);
-        respond(&self.origin, request, |context, request| {
-            login::handle(&self.store, &self.issuer, context, request)
+        let response = respond(&self.origin, request, |context, request| {
+            login::handle(
+                &self.store,
+                &self.issuer,
+                salt(),
+                self.seed(),
+                context,
+                request,
+            )
         })
-        .await
+        .await;
+        described("POST /api/v1/auth/login", response)
+    }
+
+    /// Another one each time, and the same ones in each run.
+    pub fn seed(&self) -> Seed {
+        let mut bytes = [0; 32];
+        let count = self.seeds.fetch_add(1, Ordering::Relaxed);
+        bytes[..8].copy_from_slice(&count.to_be_bytes());
+        Seed(bytes)
+    }
+
+    pub async fn refresh(&self, request: Request) -> Response {
+        let response = respond(&self.origin, traced(request), |context, request| {
+            refresh::handle(&self.store, &self.issuer, self.seed(), context, request)
+        })
+        .await;
+        described("POST /api/v1/auth/refresh", response)
+    }
+
+    pub async fn log_out(&self, request: Request) -> Response {
+        let response = respond(&self.origin, traced(request), |_, request| {
+            logout::handle(&self.store, request)
+        })
+        .await;
+        described("POST /api/v1/auth/logout", response)
+    }
+
+    pub async fn update_me(&self, request: Request) -> Response {
+        let response = respond(&self.origin, traced(request), async |context, request| {
+            let caller = authenticate(&self.verifier, &request, context.now)?;
+            update_me::handle(&self.store, caller, context, request).await
+        })
+        .await;
+        described("PATCH /api/v1/users/me", response)
+    }
+
+    pub async fn change_password(&self, request: Request) -> Response {
+        let response = respond(&self.origin, traced(request), async |context, request| {
+            let caller = authenticate(&self.verifier, &request, context.now)?;
+            password::handle(&self.store, salt(), caller, context, request).await
+        })
+        .await;
+        described("POST /api/v1/users/me/password", response)
+    }
+
+    pub async fn list(&self, request: Request) -> Response {
+        let response = respond(&self.origin, traced(request), async |context, request| {
+            let caller = authenticate(&self.verifier, &request, context.now)?;
+            list::handle(&self.store, caller, request).await
+        })
+        .await;
+        described("GET /api/v1/users", response)
+    }
+
+    pub async fn update(&self, request: Request) -> Response {
+        let response = respond(&self.origin, traced(request), async |context, request| {
+            let caller = authenticate(&self.verifier, &request, context.now)?;
+            update::handle(&self.store, caller, context, request).await
+        })
+        .await;
+        described("PATCH /api/v1/users/{id}", response)
     }
 
     pub async fn me(&self, request: Request) -> Response {
         let request = traced(request);
-        respond(&self.origin, request, async |context, request| {
+        let response = respond(&self.origin, request, async |context, request| {
             let caller = authenticate(&self.verifier, &request, context.now)?;
             me::handle(&self.store, caller).await
         })
-        .await
+        .await;
+        described("GET /api/v1/users/me", response)
     }
 
     pub async fn get(&self, request: Request) -> Response {
         let request = traced(request);
-        respond(&self.origin, request, async |context, request| {
+        let response = respond(&self.origin, request, async |context, request| {
             let caller = authenticate(&self.verifier, &request, context.now)?;
             get::handle(&self.store, caller, request).await
         })
-        .await
+        .await;
+        described("GET /api/v1/users/{id}", response)
+    }
+
+    /// Lets time go by.
+    pub fn pass(&self, seconds: i64) {
+        self.clock.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        now() + SignedDuration::from_secs(self.clock.load(Ordering::Relaxed))
+    }
+
+    /// The refresh token of a login with [`PASSWORD`].
+    pub async fn session(&self, email: &str) -> String {
+        let body = json!({"email": email, "password": PASSWORD});
+        let response = self.log_in(with_body(&body)).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        refresh_token(&response)
+    }
+
+    /// The refresh token of somebody who is registered with [`PASSWORD`] and logged in, without
+    /// the hashing that takes long.
+    pub async fn quickly_logged_in(&self, email: &str) -> String {
+        static HASH: LazyLock<HashedPassword> = LazyLock::new(|| hashed(PASSWORD));
+        let user = user(id(1), email);
+        let registered = self.store.register(&user, &HASH).await.unwrap();
+        assert_eq!(registered, Registered::Done);
+        let token = RefreshToken::first(self.seed());
+        let session = Session::start(token.session(), user.id, 0, token.hash(), self.now());
+        self.store.start_session(&session).await.unwrap();
+        token.reveal()
+    }
+
+    /// A refresh with this token.
+    pub async fn refreshed(&self, token: &str) -> Response {
+        self.refresh(with_body(&json!({"refresh_token": token})))
+            .await
     }
 
     /// Somebody registered under an address with [`PASSWORD`]; their id.
@@ -100,8 +217,10 @@ impl World {
 
     /// A request in somebody's name.
     pub fn request_of(&self, user_id: Uuid, role: Role) -> Request {
-        let now = NOW.parse().unwrap();
-        let token = self.issuer.issue(user_id, role, now, Uuid::nil()).token;
+        let token = self
+            .issuer
+            .issue(user_id, role, self.now(), Uuid::nil())
+            .token;
         Request::new().with_header("authorization", format!("Bearer {token}"))
     }
 
@@ -131,11 +250,17 @@ pub fn row(aws: &Aws, table: &str, sk: &str) -> Value {
     rows.remove(0)
 }
 
-/// The time stands still, and ids count up.
-pub fn origin() -> Origin {
-    let now: Timestamp = NOW.parse().unwrap();
+/// The time goes on by `clock` seconds alone, and ids count up.
+fn origin(clock: Arc<AtomicI64>) -> Origin {
     let ids = Arc::new(AtomicU64::new(1));
-    Origin::new(move || now, move || id(ids.fetch_add(1, Ordering::Relaxed)))
+    Origin::new(
+        move || now() + SignedDuration::from_secs(clock.load(Ordering::Relaxed)),
+        move || id(ids.fetch_add(1, Ordering::Relaxed)),
+    )
+}
+
+pub fn now() -> Timestamp {
+    NOW.parse().unwrap()
 }
 
 /// A UUIDv7 that is easy to tell in a failure.
@@ -155,6 +280,13 @@ pub fn user(id: Uuid, email: &str) -> User {
 
 pub fn hashed(password: &str) -> HashedPassword {
     HashedPassword::new(&Password::choose(password, None).unwrap(), salt())
+}
+
+pub fn refresh_token(response: &Response) -> String {
+    body_of(response)["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 pub fn with_body(body: &Value) -> Request {

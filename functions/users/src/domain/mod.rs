@@ -3,9 +3,14 @@
 mod email;
 mod name;
 mod password;
+mod session;
+pub mod throttle;
 mod user;
 
 pub use email::{Email, InvalidEmail};
 pub use name::{InvalidName, UserName};
-pub use password::{Password, UnsuitablePassword};
-pub use user::{NotAllowed, Role, Status, UnknownRole, UnknownStatus, User};
+pub use password::{Password, UnsuitablePassword, normalized};
+pub use session::{
+    ABSOLUTE_LIFETIME, GRACE, IDLE_LIFETIME, Retired, Seed, Session, SessionId, TokenHash, Verdict,
+};
+pub use user::{NotAllowed, OwnRights, Role, Status, UnknownRole, UnknownStatus, User, UserChange};

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::Email;
 
 const MIN_CHARACTERS: usize = 12;
@@ -83,6 +85,8 @@ impl Password {
     /// Every Unicode character counts as one, and none is forbidden or trimmed. `owner` is the
     /// address it is chosen for, unless that is not valid itself.
     pub fn choose(text: &str, owner: Option<&Email>) -> Result<Self, UnsuitablePassword> {
+        let text = normalized(text);
+        let text = text.as_str();
         let length = text.chars().count();
         if length < MIN_CHARACTERS {
             return Err(UnsuitablePassword::TooShort);
@@ -109,6 +113,12 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password")
     }
+}
+
+/// A password as it is measured, kept and compared: in Unicode's composed form (NFC), so that an é
+/// is the same whichever keyboard it comes from (NIST SP 800-63B §5.1.1.2).
+pub fn normalized(text: &str) -> String {
+    text.nfc().collect()
 }
 
 fn is_common(text: &str) -> bool {

@@ -14,6 +14,16 @@ pub struct User {
     pub role: Role,
     pub status: Status,
     pub created_at: Timestamp,
+    /// Goes up by one whenever all sessions of the user are to end; those of an earlier generation
+    /// are refreshed no more.
+    pub generation: u64,
+}
+
+/// What an administrator may change about a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    pub status: Option<Status>,
+    pub role: Option<Role>,
 }
 
 /// What a user may do. Registration gives the first; the second is an operator's to grant.
@@ -48,6 +58,14 @@ pub enum NotAllowed {
     Deactivated,
 }
 
+/// An administrator's try to change their own standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "administrators do not change their own role or status, so that one always remains; ask \
+     another administrator"
+)]
+pub struct OwnRights;
+
 impl User {
     /// A new customer.
     pub fn register(id: Uuid, email: Email, name: UserName, now: Timestamp) -> Self {
@@ -58,7 +76,30 @@ impl User {
             role: Role::Customer,
             status: Status::Active,
             created_at: now,
+            generation: 0,
         }
+    }
+
+    /// The user after a change by the administrator `by`; the same where there is nothing to do.
+    ///
+    /// Nobody changes their own standing. Together with the store's rule that whoever changes
+    /// another's is an active administrator at that very moment, this leaves at least one, however
+    /// many of them turn on each other at once: the one who did it last.
+    pub fn change(&self, change: UserChange, by: Uuid) -> Result<Self, OwnRights> {
+        let status = change.status.unwrap_or(self.status);
+        let role = change.role.unwrap_or(self.role);
+        let changes = (status, role) != (self.status, self.role);
+        if changes && self.id == by {
+            return Err(OwnRights);
+        }
+        let deactivated = (self.status, status) == (Status::Active, Status::Deactivated);
+        Ok(Self {
+            status,
+            role,
+            // Or its sessions would come back with a later reactivation.
+            generation: self.generation + u64::from(deactivated),
+            ..self.clone()
+        })
     }
 
     /// Whether whoever was found under an id, if anybody, may order.

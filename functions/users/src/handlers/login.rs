@@ -1,17 +1,19 @@
-//! `POST /api/v1/auth/login`: an access token for an address and its password.
+//! `POST /api/v1/auth/login`: tokens for an address and its password.
 //!
 //! Nobody's address, a wrong password and a deactivated user get one and the same answer, after the
-//! same work: one read and one Argon2id.
+//! same work: two counted tries, one read and one Argon2id.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared_auth::Issuer;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 
-use crate::domain::{Email, Role, Status};
-use crate::passwords::HashedPassword;
-use crate::store::{Credential, UserStore};
+use super::{TokenBody, guard};
+use crate::domain::{Email, Seed, Session, Status};
+use crate::passwords::{HashedPassword, Salt};
+use crate::store::{Counter, UserStore};
+use crate::tokens::RefreshToken;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,34 +22,30 @@ struct LoginBody {
     password: String,
 }
 
-/// RFC 6749 §5.1.
-#[derive(Serialize)]
-struct TokenBody {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: i64,
-}
-
 pub async fn handle(
     store: &UserStore,
     issuer: &Issuer,
+    salt: Salt,
+    seed: Seed,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     let LoginBody { email, password } = request.json()?;
+    let guarded = guard::count(store, Counter::account(&email), &context, &request).await?;
     // What cannot be an address is nobody's; saying more would only help whoever is guessing.
     let credential = match Email::parse(&email) {
         Ok(email) => store.credential(&email).await?,
         Err(_) => None,
     };
-    let (user_id, kept) = match credential {
-        Some(Credential { user_id, password }) => (Some(user_id), password),
-        None => (None, HashedPassword::nobodys()),
+    let kept = match &credential {
+        Some(credential) => credential.password.clone(),
+        None => HashedPassword::nobodys(),
     };
     let fits = kept.fits(&password).map_err(Problem::internal)?;
-    let Some(user_id) = user_id.filter(|_| fits) else {
+    let Some(credential) = credential.filter(|_| fits) else {
         return Err(invalid_credentials());
     };
+    let user_id = credential.user_id;
     let user = store.user(user_id).await?.ok_or_else(|| {
         Problem::internal(format!(
             "an address leads to user {user_id}, who is not there"
@@ -57,19 +55,21 @@ pub async fn handle(
         Status::Active => {}
         Status::Deactivated => return Err(invalid_credentials()),
     }
-    let role = match user.role {
-        Role::Customer => shared_auth::Role::Customer,
-        Role::Admin => shared_auth::Role::Admin,
-    };
-    let token = issuer.issue(user.id, role, context.now, context.fresh_id);
-    Ok(Response::json(
-        200,
-        &TokenBody {
-            access_token: token.token,
-            token_type: "Bearer",
-            expires_in: token.expires_in,
-        },
-    ))
+    if let Some(renewed) = kept.renewed(&password, salt) {
+        store.renew_hash(&user, &kept, &renewed).await?;
+    }
+    let token = RefreshToken::first(seed);
+    let session = Session::start(
+        token.session(),
+        user.id,
+        // Read along with the password: if that was changed a moment ago, the session has ended.
+        credential.generation,
+        token.hash(),
+        context.now,
+    );
+    store.start_session(&session).await?;
+    guarded.succeeded(store, &context).await?;
+    Ok(TokenBody::respond(issuer, &user, &token, &context))
 }
 
 fn invalid_credentials() -> Problem {

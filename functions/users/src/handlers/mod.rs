@@ -1,17 +1,29 @@
-//! The service's functions, one module each, and what they share: the user as clients see them.
+//! The service's functions, one module each, and what they share: users and tokens as clients see
+//! them, who counts as an administrator, and which status an outcome has.
 
 pub mod get;
+mod guard;
 pub mod jwks;
+pub mod list;
 pub mod login;
+pub mod logout;
 pub mod me;
+pub mod password;
+pub mod refresh;
 pub mod register;
+pub mod update;
+pub mod update_me;
 pub mod verify;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
+use shared_auth::{Caller, Issuer};
+use shared_lambda::Context;
+use shared_lambda::http::Response;
 use shared_lambda::problem::Problem;
 use uuid::Uuid;
 
-use crate::domain::User;
+use crate::domain::{Role, User};
+use crate::tokens::RefreshToken;
 
 /// A user as clients see them.
 #[derive(Serialize)]
@@ -35,6 +47,74 @@ impl<'a> UserBody<'a> {
             created_at: format!("{:.3}", user.created_at),
         }
     }
+}
+
+/// RFC 6749 §5.1.
+#[derive(Serialize)]
+struct TokenBody {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    refresh_token: String,
+}
+
+impl TokenBody {
+    /// An access token in the user's role of this moment, and the refresh token to follow it up
+    /// with.
+    fn respond(
+        issuer: &Issuer,
+        user: &User,
+        refresh_token: &RefreshToken,
+        context: &Context,
+    ) -> Response {
+        let role = match user.role {
+            Role::Customer => shared_auth::Role::Customer,
+            Role::Admin => shared_auth::Role::Admin,
+        };
+        let access_token = issuer.issue(user.id, role, context.now, context.fresh_id);
+        let body = Self {
+            access_token: access_token.token,
+            token_type: "Bearer",
+            expires_in: access_token.expires_in,
+            refresh_token: refresh_token.reveal(),
+        };
+        Response::json(200, &body)
+    }
+}
+
+/// For a field that may be left out: `null` is not a way of leaving it out.
+fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+fn required<T, E: std::error::Error>(
+    text: Option<&str>,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    match text {
+        None => Err("is missing".to_owned()),
+        Some(text) => parse(text).map_err(|error| error.to_string()),
+    }
+}
+
+fn admin_only(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_admin() {
+        Ok(())
+    } else {
+        Err(not_an_admin())
+    }
+}
+
+fn not_an_admin() -> Problem {
+    Problem::forbidden("admin-only", "users are managed by administrators")
+}
+
+fn deactivated() -> Problem {
+    Problem::forbidden("deactivated", "your account is deactivated")
 }
 
 fn no_such_user() -> Problem {

@@ -8,7 +8,7 @@ use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
 
-use super::UserBody;
+use super::{UserBody, required};
 use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
 use crate::store::{Registered, UserStore};
@@ -78,15 +78,5 @@ impl RegisterBody {
                 Err(Problem::invalid(errors.collect()))
             }
         }
-    }
-}
-
-fn required<T, E: std::error::Error>(
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<T, String> {
-    match text {
-        None => Err("is missing".to_owned()),
-        Some(text) => parse(text).map_err(|error| error.to_string()),
     }
 }

@@ -1,0 +1,47 @@
+//! How long a writer stands back when others write the same rows.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Together the waits stay under a second, within every function's timeout.
+const TRIES: u32 = 8;
+const FIRST_WAIT_MS: u64 = 10;
+const LONGEST_WAIT_MS: u64 = 160;
+
+/// A bounded number of tries with a growing, jittered wait before each but the first. The jitter
+/// comes from the call's own fresh id, so that a call repeated by a simulation waits alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Tries {
+    chance: u64,
+    made: u32,
+}
+
+impl Tries {
+    pub(crate) fn new(fresh_id: Uuid) -> Self {
+        Self {
+            // The random part of a UUIDv7 (RFC 9562 §5.7) without its variant bits.
+            chance: fresh_id.as_u128() as u64 & (u64::MAX >> 2),
+            made: 0,
+        }
+    }
+
+    /// Waits for the next try; false when there is none left.
+    pub(crate) async fn next(&mut self) -> bool {
+        if self.made == TRIES {
+            return false;
+        }
+        if self.made > 0 {
+            sleep(self.wait()).await;
+        }
+        self.made += 1;
+        true
+    }
+
+    fn wait(&self) -> Duration {
+        let ceiling = (FIRST_WAIT_MS << (self.made - 1)).min(LONGEST_WAIT_MS);
+        let share = self.chance.rotate_right(7 * self.made) % (ceiling * 1000);
+        Duration::from_micros(share)
+    }
+}

@@ -1,0 +1,52 @@
+//! `GET /api/v1/users`: everybody, the newest first, for administrators.
+
+use serde::{Deserialize, Serialize};
+use shared_auth::Caller;
+use shared_lambda::cursor;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
+use uuid::Uuid;
+
+use super::{UserBody, admin_only};
+use crate::domain::Status;
+use crate::store::UserStore;
+
+/// Where a page begins.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    before: Uuid,
+}
+
+#[derive(Serialize)]
+struct ListBody<'a> {
+    items: Vec<UserBody<'a>>,
+    next_cursor: Option<String>,
+}
+
+pub async fn handle(
+    store: &UserStore,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    admin_only(&caller)?;
+    let page = request.page()?;
+    let status = request
+        .query("status")
+        .map(Status::parse)
+        .transpose()
+        .map_err(|_| Problem::invalid_field("status", "is neither active nor deactivated"))?;
+    let before = page
+        .cursor
+        .as_deref()
+        .map(cursor::decode::<Position>)
+        .transpose()?
+        .map(|position| position.before);
+    let listed = store.page(status, before, page.limit).await?;
+    let body = ListBody {
+        items: listed.users.iter().map(UserBody::new).collect(),
+        next_cursor: listed
+            .next
+            .map(|before| cursor::encode(&Position { before })),
+    };
+    Ok(Response::json(200, &body))
+}

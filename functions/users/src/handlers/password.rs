@@ -1,0 +1,127 @@
+//! `POST /api/v1/users/me/password`: another password for the caller, and the end of all sessions
+//! but the one whose refresh token is sent along.
+//!
+//! The current password is asked for because an access token may be stolen, and it can be guessed
+//! here as at a login: the same counts stand before it.
+
+use serde::Deserialize;
+use shared_auth::Caller;
+use shared_lambda::Context;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::{FieldError, Problem};
+
+use super::{deactivated, guard, no_such_user, not_null, required};
+use crate::domain::{Password, Session, Status, User, Verdict};
+use crate::passwords::{HashedPassword, Salt};
+use crate::store::{Changed, Counter, UserStore};
+use crate::tokens::RefreshToken;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PasswordBody {
+    current_password: Option<String>,
+    new_password: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
+    refresh_token: Option<String>,
+}
+
+pub async fn handle(
+    store: &UserStore,
+    salt: Salt,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    let body: PasswordBody = request.json()?;
+    let user = store.user(caller.user_id).await?.ok_or_else(no_such_user)?;
+    match user.status {
+        Status::Active => {}
+        Status::Deactivated => return Err(deactivated()),
+    }
+    let (current, new) = body.passwords(&user)?;
+    let kept = match &body.refresh_token {
+        Some(token) => Some(own_session(store, &user, token, &context).await?),
+        None => None,
+    };
+    let on = Counter::account(user.email.as_str());
+    let guarded = guard::count(store, on, &context, &request).await?;
+    let credential = store
+        .credential(&user.email)
+        .await?
+        .ok_or_else(|| Problem::internal(format!("user {} has no credential", user.id)))?;
+    if !credential
+        .password
+        .fits(&current)
+        .map_err(Problem::internal)?
+    {
+        return Err(Problem::invalid_field(
+            "/current_password",
+            "is not your password",
+        ));
+    }
+    let changed = store
+        .change_password(
+            &user,
+            &credential.password,
+            &HashedPassword::new(&new, salt),
+            kept.as_ref(),
+            context.fresh_id,
+        )
+        .await?;
+    guarded.succeeded(store, &context).await?;
+    match changed {
+        Changed::Done => Ok(Response::empty(204)),
+        Changed::Overtaken => Err(Problem::conflict(
+            "changed-meanwhile",
+            "your password or your session was changed at the same moment; look and try again",
+        )),
+    }
+}
+
+impl PasswordBody {
+    /// Says everything that is wrong at once.
+    fn passwords(&self, user: &User) -> Result<(String, Password), Problem> {
+        let current = self.current_password.clone().ok_or("is missing".to_owned());
+        let new = required(self.new_password.as_deref(), |text| {
+            Password::choose(text, Some(&user.email))
+        });
+        match (current, new) {
+            (Ok(current), Ok(new)) => Ok((current, new)),
+            (current, new) => {
+                let mistakes = [
+                    ("/current_password", current.err()),
+                    ("/new_password", new.err()),
+                ];
+                let errors = mistakes.into_iter().filter_map(|(pointer, mistake)| {
+                    mistake.map(|detail| FieldError::new(pointer, detail))
+                });
+                Err(Problem::invalid(errors.collect()))
+            }
+        }
+    }
+}
+
+/// The session a token is current of, if it is the user's own and goes on. A mistake here would
+/// end the very session that was to be kept, so it is said before anything is done.
+async fn own_session(
+    store: &UserStore,
+    user: &User,
+    token: &str,
+    context: &Context,
+) -> Result<Session, Problem> {
+    let session = match RefreshToken::parse(token) {
+        Some(token) => store
+            .session(token.session())
+            .await?
+            .filter(|session| session.judge(&token.hash(), context.now) == Verdict::Rotate),
+        None => None,
+    };
+    session
+        .filter(|session| session.user_id == user.id && session.is_upheld_by(Some(user)))
+        .ok_or_else(|| {
+            Problem::invalid_field(
+                "/refresh_token",
+                "is not the current refresh token of a session of yours; leave it out to end all",
+            )
+        })
+}

@@ -1,0 +1,101 @@
+//! `POST /api/v1/auth/refresh`: new tokens for a refresh token. What it is worth is decided by
+//! [`Session::judge`]; here the decision is carried out.
+//!
+//! Every refusal is the same answer. A token cannot be guessed, so one that is good never waits;
+//! refusals are counted, for the session named and for the source.
+
+use serde::Deserialize;
+use shared_auth::Issuer;
+use shared_lambda::Context;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
+use shared_lambda::table::TableError;
+
+use super::{TokenBody, guard};
+use crate::contention::Tries;
+use crate::domain::{Seed, Session, User, Verdict};
+use crate::store::{Counter, Rotated, UserStore};
+use crate::tokens::RefreshToken;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefreshBody {
+    refresh_token: String,
+}
+
+pub async fn handle(
+    store: &UserStore,
+    issuer: &Issuer,
+    seed: Seed,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    let RefreshBody { refresh_token } = request.json()?;
+    let token = RefreshToken::parse(&refresh_token);
+    if let Some(token) = &token
+        && let Some((user, successor)) = exchange(store, token, seed, &context).await?
+    {
+        return Ok(TokenBody::respond(issuer, &user, &successor, &context));
+    }
+    let named = token.map(|token| Counter::session(token.session()));
+    guard::count_failure(store, named, &context, &request).await?;
+    Err(Problem::not_authenticated(
+        "invalid-refresh-token",
+        "the refresh token is not good, or not any more; log in again",
+    ))
+}
+
+/// Whose token it was, and the one to go on with; nothing where it is worth nothing.
+async fn exchange(
+    store: &UserStore,
+    token: &RefreshToken,
+    seed: Seed,
+    context: &Context,
+) -> Result<Option<(User, RefreshToken)>, Problem> {
+    let mut tries = Tries::new(context.fresh_id);
+    while tries.next().await {
+        let Some(session) = store.session(token.session()).await? else {
+            return Ok(None);
+        };
+        let verdict = session.judge(&token.hash(), context.now);
+        let (successor, rotated) = match verdict {
+            Verdict::Rotate => {
+                let successor = token.successor(seed);
+                let rotated = session.rotate(successor.hash(), seed, context.now);
+                (successor, Some(rotated))
+            }
+            Verdict::Repeat(seed) => (token.successor(seed), None),
+            Verdict::Reused => {
+                tracing::warn!(
+                    user_id = %session.user_id,
+                    trace_id = context.trace_id(),
+                    "a retired refresh token was presented; its session is ended"
+                );
+                store.end_session(session.id).await?;
+                return Ok(None);
+            }
+            Verdict::Expired => return Ok(None),
+        };
+        let Some(user) = upholder(store, &session).await? else {
+            return Ok(None);
+        };
+        let Some(rotated) = rotated else {
+            return Ok(Some((user, successor)));
+        };
+        match store.rotate_session(&session, &rotated).await? {
+            Rotated::Done => return Ok(Some((user, successor))),
+            Rotated::Overtaken => {}
+        }
+    }
+    Err(TableError::contended("rotate a refresh token").into())
+}
+
+/// The session's user, unless the session is over for them; then it ends.
+async fn upholder(store: &UserStore, session: &Session) -> Result<Option<User>, Problem> {
+    let user = store.user(session.user_id).await?;
+    if session.is_upheld_by(user.as_ref()) {
+        return Ok(user);
+    }
+    store.end_session(session.id).await?;
+    Ok(None)
+}

@@ -1,0 +1,80 @@
+//! `PATCH /api/v1/users/{id}`: another status or role for somebody, by an administrator.
+//!
+//! Whether the caller is one is asked of the table as well, at the moment of the change: the role
+//! in an access token may be 15 minutes old.
+
+use serde::Deserialize;
+use shared_auth::Caller;
+use shared_lambda::Context;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::table::TableError;
+
+use super::{UserBody, admin_only, no_such_user, not_an_admin, not_null};
+use crate::contention::Tries;
+use crate::domain::{Role, Status, UserChange};
+use crate::store::{Administered, UserStore};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdateBody {
+    #[serde(default, deserialize_with = "not_null")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
+    role: Option<String>,
+}
+
+pub async fn handle(
+    store: &UserStore,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    admin_only(&caller)?;
+    let id = request.uuid("id")?;
+    let change = request.json::<UpdateBody>()?.parse()?;
+    let mut tries = Tries::new(context.fresh_id);
+    while tries.next().await {
+        let before = store.user(id).await?.ok_or_else(no_such_user)?;
+        let after = before
+            .change(change, caller.user_id)
+            .map_err(|error| Problem::conflict("own-rights", error.to_string()))?;
+        if after == before {
+            return Ok(Response::json(200, &UserBody::new(&before)));
+        }
+        let administered = store
+            .administer(&before, &after, caller.user_id, context.fresh_id)
+            .await?;
+        match administered {
+            Administered::Done => return Ok(Response::json(200, &UserBody::new(&after))),
+            Administered::NotAnAdministrator => return Err(not_an_admin()),
+            Administered::Overtaken => {}
+        }
+    }
+    Err(TableError::contended("change a user's standing").into())
+}
+
+impl UpdateBody {
+    /// Says everything that is wrong at once.
+    fn parse(self) -> Result<UserChange, Problem> {
+        let status = self.status.as_deref().map(Status::parse).transpose();
+        let role = self.role.as_deref().map(Role::parse).transpose();
+        match (status, role) {
+            (Ok(None), Ok(None)) => Err(Problem::invalid_field(
+                "",
+                "there is nothing to change; send a status or a role",
+            )),
+            (Ok(status), Ok(role)) => Ok(UserChange { status, role }),
+            (status, role) => {
+                let mistakes = [
+                    status
+                        .err()
+                        .map(|_| FieldError::new("/status", "is neither active nor deactivated")),
+                    role.err()
+                        .map(|_| FieldError::new("/role", "is neither customer nor admin")),
+                ];
+                Err(Problem::invalid(mistakes.into_iter().flatten().collect()))
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What is changed about a user, each with everything that has to change along with it.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    CancellationReason, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
+};
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
+use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use uuid::Uuid;
+
+use super::sessions::{SESSION, encode, session_pk};
+use super::{EMAIL, USER, UserRow, UserStore, email_pk, key, number, parsed, text, user_pk};
+use crate::contention::Tries;
+use crate::domain::{Role, Session, Status, User, UserName};
+use crate::passwords::HashedPassword;
+
+/// What became of a new name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    Done(User),
+    Deactivated,
+    NoSuchUser,
+}
+
+/// What became of a change that depended on what had been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Done,
+    /// Something was not what the decision was based on: read again, decide again.
+    Overtaken,
+}
+
+/// What became of an administrator's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Administered {
+    Done,
+    /// The user was not what the decision was based on: read again, decide again.
+    Overtaken,
+    /// Whoever asked is an active administrator no more, whatever their token says.
+    NotAnAdministrator,
+}
+
+impl UserStore {
+    /// Gives an active user another name.
+    pub async fn rename(
+        &self,
+        id: Uuid,
+        name: &UserName,
+        call: Uuid,
+    ) -> Result<Renamed, TableError> {
+        const OPERATION: &str = "rename a user";
+        let mut tries = Tries::new(call);
+        while tries.next().await {
+            let updated = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(&user_pk(id), USER)))
+                .update_expression("SET #name = :name")
+                .condition_expression("#status = :active")
+                .expression_attribute_names("#name", "name")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":name", text(name.as_str()))
+                .expression_attribute_values(":active", text(Status::Active.as_str()))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                )
+                .send()
+                .await;
+            let error = match updated {
+                Ok(answer) => {
+                    let row = answer.attributes.unwrap_or_default();
+                    let row: UserRow = parsed(OPERATION, from_item(row))?;
+                    return row.parse(OPERATION).map(Renamed::Done);
+                }
+                Err(error) => error,
+            };
+            match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    return Ok(match refused.item() {
+                        Some(_) => Renamed::Deactivated,
+                        None => Renamed::NoSuchUser,
+                    });
+                }
+                Some(UpdateItemError::TransactionConflictException(_)) => {}
+                _ => return Err(TableError::new(OPERATION, error)),
+            }
+        }
+        Err(TableError::contended(OPERATION))
+    }
+
+    /// Gives an active user another password and ends all their sessions but `kept`, all or
+    /// nothing.
+    pub async fn change_password(
+        &self,
+        user: &User,
+        before: &HashedPassword,
+        after: &HashedPassword,
+        kept: Option<&Session>,
+        call: Uuid,
+    ) -> Result<Changed, TableError> {
+        const OPERATION: &str = "change a password";
+        let generation = user.generation + 1;
+        let credential = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&email_pk(&user.email), EMAIL)))
+            .update_expression("SET password_hash = :after, generation = :generation")
+            .condition_expression("password_hash = :before")
+            .expression_attribute_values(":before", text(before.as_str()))
+            .expression_attribute_values(":after", text(after.as_str()))
+            .expression_attribute_values(":generation", number(generation))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build();
+        let profile = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&user_pk(user.id), USER)))
+            .update_expression("SET generation = :generation")
+            .condition_expression(format!("#status = :active AND {}", same_generation(user)))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":active", text(Status::Active.as_str()))
+            .expression_attribute_values(":was", number(user.generation))
+            .expression_attribute_values(":generation", number(generation))
+            .build();
+        let mut writes = vec![update(OPERATION, credential)?, update(OPERATION, profile)?];
+        if let Some(session) = kept {
+            let session = Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(key(&session_pk(session.id), SESSION)))
+                .update_expression("SET generation = :generation")
+                .condition_expression("current_hash = :hash AND generation = :was")
+                .expression_attribute_values(":hash", text(&encode(&session.current.0)))
+                .expression_attribute_values(":was", number(user.generation))
+                .expression_attribute_values(":generation", number(generation))
+                .build();
+            writes.push(update(OPERATION, session)?);
+        }
+        let Some(reasons) = self.transact(OPERATION, writes, call).await? else {
+            return Ok(Changed::Done);
+        };
+        // Ours if an earlier try took effect and its answer was lost: no two hashes are alike.
+        let kept_now = reasons.first().and_then(|reason| {
+            let hash = reason.item()?.get("password_hash")?.as_s().ok()?;
+            Some(hash == after.as_str())
+        });
+        Ok(match kept_now {
+            Some(true) => Changed::Done,
+            Some(false) | None => Changed::Overtaken,
+        })
+    }
+
+    /// Replaces a hash by a better one of the same password. Where it has been replaced already,
+    /// nothing is to be done.
+    pub async fn renew_hash(
+        &self,
+        user: &User,
+        before: &HashedPassword,
+        after: &HashedPassword,
+    ) -> Result<(), TableError> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&email_pk(&user.email), EMAIL)))
+            .update_expression("SET password_hash = :after")
+            .condition_expression("password_hash = :before")
+            .expression_attribute_values(":before", text(before.as_str()))
+            .expression_attribute_values(":after", text(after.as_str()))
+            .send()
+            .await;
+        let Err(error) = updated else {
+            return Ok(());
+        };
+        match error.as_service_error() {
+            // In a password change's hands just now: that brings the better hash as well.
+            Some(
+                UpdateItemError::ConditionalCheckFailedException(_)
+                | UpdateItemError::TransactionConflictException(_),
+            ) => Ok(()),
+            _ => Err(TableError::new("renew a password's hash", error)),
+        }
+    }
+
+    /// Changes somebody's status or role in the name of `by`, who is another user and must be an
+    /// active administrator at that very moment: the transaction checks it, and so no two can take
+    /// each other's rights away.
+    pub async fn administer(
+        &self,
+        before: &User,
+        after: &User,
+        by: Uuid,
+        call: Uuid,
+    ) -> Result<Administered, TableError> {
+        const OPERATION: &str = "change a user's standing";
+        let profile = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&user_pk(before.id), USER)))
+            .update_expression("SET #status = :status, #role = :role, generation = :generation")
+            .condition_expression(format!(
+                "#status = :was_status AND #role = :was_role AND {}",
+                same_generation(before)
+            ))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#role", "role")
+            .expression_attribute_values(":was_status", text(before.status.as_str()))
+            .expression_attribute_values(":was_role", text(before.role.as_str()))
+            .expression_attribute_values(":was", number(before.generation))
+            .expression_attribute_values(":status", text(after.status.as_str()))
+            .expression_attribute_values(":role", text(after.role.as_str()))
+            .expression_attribute_values(":generation", number(after.generation))
+            .build();
+        let witness = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&user_pk(by), USER)))
+            .condition_expression("#status = :active AND #role = :admin")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#role", "role")
+            .expression_attribute_values(":active", text(Status::Active.as_str()))
+            .expression_attribute_values(":admin", text(Role::Admin.as_str()))
+            .build();
+        let witness = TransactWriteItem::builder()
+            .condition_check(parsed(OPERATION, witness)?)
+            .build();
+        let mut writes = vec![witness, update(OPERATION, profile)?];
+        if before.generation != after.generation {
+            // A login that is under way begins its session in the generation it read here.
+            let credential = Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(key(&email_pk(&before.email), EMAIL)))
+                .update_expression("SET generation = :generation")
+                .condition_expression("user_id = :user")
+                .expression_attribute_values(":user", text(&before.id.to_string()))
+                .expression_attribute_values(":generation", number(after.generation))
+                .build();
+            writes.push(update(OPERATION, credential)?);
+        }
+        Ok(match self.transact(OPERATION, writes, call).await? {
+            None => Administered::Done,
+            Some(reasons) if reasons.first().is_some_and(condition_failed) => {
+                Administered::NotAnAdministrator
+            }
+            Some(_) => Administered::Overtaken,
+        })
+    }
+
+    /// Nothing where it was carried out, or the reasons where a condition did not hold.
+    async fn transact(
+        &self,
+        operation: &'static str,
+        writes: Vec<TransactWriteItem>,
+        call: Uuid,
+    ) -> Result<Option<Vec<CancellationReason>>, TableError> {
+        let mut tries = Tries::new(call);
+        while tries.next().await {
+            let written = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(writes.clone()))
+                .send()
+                .await;
+            let Err(error) = written else {
+                return Ok(None);
+            };
+            match cancellation_reasons(&error) {
+                Some(reasons) if reasons.iter().any(condition_failed) => {
+                    return Ok(Some(reasons.to_vec()));
+                }
+                Some(reasons) if was_contended(reasons) => {}
+                _ => return Err(TableError::new(operation, error)),
+            }
+        }
+        Err(TableError::contended(operation))
+    }
+}
+
+/// That nothing has ended the user's sessions since they were read as `:was`. Rows from before
+/// there were generations are of the first.
+fn same_generation(user: &User) -> &'static str {
+    match user.generation {
+        0 => "(generation = :was OR attribute_not_exists(generation))",
+        _ => "generation = :was",
+    }
+}
+
+fn update(
+    operation: &'static str,
+    built: Result<Update, aws_sdk_dynamodb::error::BuildError>,
+) -> Result<TransactWriteItem, TableError> {
+    let update = parsed(operation, built)?;
+    Ok(TransactWriteItem::builder().update(update).build())
+}

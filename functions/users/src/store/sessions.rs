@@ -1,0 +1,172 @@
+//! Sessions: one row for each family of refresh tokens. A session that has ended has no row, so
+//! nothing can bring it back.
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared_lambda::Error;
+use shared_lambda::table::TableError;
+use uuid::Uuid;
+
+use super::{UserStore, key, parsed, to_row};
+use crate::domain::{Retired, Seed, Session, SessionId, TokenHash};
+
+pub(super) const SESSION: &str = "SESSION";
+
+/// What became of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    Done,
+    /// The session is not what the decision was based on, or has ended: read again, decide again.
+    Overtaken,
+}
+
+impl UserStore {
+    /// Begins a session.
+    pub async fn start_session(&self, session: &Session) -> Result<(), TableError> {
+        const OPERATION: &str = "begin a session";
+        // Without a condition: the id is fresh chance, and the SDK's own retry must not fail.
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_row(OPERATION, &SessionRow::new(session))?))
+            .send()
+            .await
+            .map_err(|error| TableError::new(OPERATION, error))?;
+        Ok(())
+    }
+
+    /// A session as it is now, if it has not ended.
+    pub async fn session(&self, id: SessionId) -> Result<Option<Session>, TableError> {
+        const OPERATION: &str = "read a session";
+        let row: Option<SessionRow> = self.row(OPERATION, &session_pk(id), SESSION).await?;
+        row.map(|row| row.parse(OPERATION)).transpose()
+    }
+
+    /// Exchanges the current token, of which one of several who try at once succeeds.
+    pub async fn rotate_session(
+        &self,
+        before: &Session,
+        after: &Session,
+    ) -> Result<Rotated, TableError> {
+        const OPERATION: &str = "rotate a refresh token";
+        let was = SessionRow::new(before);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_row(OPERATION, &SessionRow::new(after))?))
+            .condition_expression("current_hash = :hash AND generation = :generation")
+            .expression_attribute_values(":hash", super::text(&was.current_hash))
+            .expression_attribute_values(":generation", super::number(was.generation))
+            .send()
+            .await;
+        let error = match put {
+            Ok(_) => return Ok(Rotated::Done),
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(
+                PutItemError::ConditionalCheckFailedException(_)
+                | PutItemError::TransactionConflictException(_),
+            ) => Ok(Rotated::Overtaken),
+            _ => Err(TableError::new(OPERATION, error)),
+        }
+    }
+
+    /// Ends a session, whatever state it is in and whether there is one.
+    pub async fn end_session(&self, id: SessionId) -> Result<(), TableError> {
+        const OPERATION: &str = "end a session";
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&session_pk(id), SESSION)))
+            .send()
+            .await
+            .map_err(|error| TableError::new(OPERATION, error))?;
+        Ok(())
+    }
+}
+
+pub(super) fn session_pk(id: SessionId) -> String {
+    format!("SESSION#{}", id.0)
+}
+
+pub(super) fn encode(bytes: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionRow {
+    pk: String,
+    sk: String,
+    session_id: Uuid,
+    user_id: Uuid,
+    generation: u64,
+    current_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retired: Option<RetiredRow>,
+    started_at: String,
+    refreshed_at: String,
+    /// Seconds since 1970: DynamoDB removes the row some time after. Nothing relies on it.
+    expires_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RetiredRow {
+    hash: String,
+    at: String,
+    seed: String,
+}
+
+impl SessionRow {
+    fn new(session: &Session) -> Self {
+        Self {
+            pk: session_pk(session.id),
+            sk: SESSION.to_owned(),
+            session_id: session.id.0,
+            user_id: session.user_id,
+            generation: session.generation,
+            current_hash: encode(&session.current.0),
+            retired: session.retired.as_ref().map(|retired| RetiredRow {
+                hash: encode(&retired.hash.0),
+                at: format!("{:.3}", retired.at),
+                seed: encode(&retired.seed.0),
+            }),
+            started_at: format!("{:.3}", session.started_at),
+            refreshed_at: format!("{:.3}", session.refreshed_at),
+            expires_at: session.expires_at().as_second(),
+        }
+    }
+
+    fn parse(self, operation: &'static str) -> Result<Session, TableError> {
+        let time = |text: String| parsed(operation, text.parse::<Timestamp>());
+        let bytes = |text: String| parsed(operation, decode(&text));
+        let retired = match self.retired {
+            None => None,
+            Some(retired) => Some(Retired {
+                hash: TokenHash(bytes(retired.hash)?),
+                at: time(retired.at)?,
+                seed: Seed(bytes(retired.seed)?),
+            }),
+        };
+        Ok(Session {
+            id: SessionId(self.session_id),
+            user_id: self.user_id,
+            generation: self.generation,
+            current: TokenHash(bytes(self.current_hash)?),
+            retired,
+            started_at: time(self.started_at)?,
+            refreshed_at: time(self.refreshed_at)?,
+        })
+    }
+}
+
+fn decode(text: &str) -> Result<[u8; 32], Error> {
+    let bytes = URL_SAFE_NO_PAD.decode(text)?;
+    bytes
+        .try_into()
+        .map_err(|_| Error::from("a hash or seed is not 32 bytes long"))
+}

@@ -1,0 +1,110 @@
+//! Every answer of every test is held to what `openapi.yaml` says about its route.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+use jsonschema::Validator;
+use serde_json::Value;
+use shared_lambda::http::Response;
+use test_support::template::workspace_root;
+
+static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
+    let path = workspace_root().join("functions/users/openapi.yaml");
+    serde_yaml_ng::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+});
+
+static VALIDATORS: LazyLock<Mutex<HashMap<String, Validator>>> = LazyLock::new(Mutex::default);
+
+/// The response, if its status, type, headers and body are those of the route's description.
+pub fn described(route: &str, response: Response) -> Response {
+    let (method, path) = route.split_once(' ').unwrap();
+    let operation = &OPENAPI["paths"][path][method.to_lowercase()];
+    let description = resolved(&operation["responses"][response.status.to_string()]);
+    let what = format!("{route} {}", response.status);
+    assert!(!description.is_null(), "{what} is not described");
+    for name in headers(description) {
+        assert!(response.header(name).is_some(), "{what} has no {name}");
+    }
+    match &response.body {
+        None => assert!(description["content"].is_null(), "{what} has no body"),
+        Some(body) => {
+            let kind = response.header("content-type").unwrap();
+            let schema = &description["content"][kind]["schema"];
+            assert!(!schema.is_null(), "{what} is not described as {kind}");
+            let body = serde_json::from_str(body).unwrap();
+            let mut validators = VALIDATORS.lock().unwrap();
+            let validator = validators
+                .entry(what.clone())
+                .or_insert_with(|| validator(schema));
+            let errors: Vec<String> = validator
+                .iter_errors(&body)
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
+            assert!(errors.is_empty(), "{what}: {errors:#?}\n{body:#}");
+        }
+    }
+    response
+}
+
+fn headers(description: &Value) -> impl Iterator<Item = &String> {
+    let headers = description["headers"].as_object();
+    headers.into_iter().flat_map(|headers| headers.keys())
+}
+
+fn resolved(value: &'static Value) -> &'static Value {
+    match value["$ref"].as_str() {
+        None => value,
+        Some(reference) => OPENAPI
+            .pointer(reference.strip_prefix('#').unwrap())
+            .unwrap_or_else(|| panic!("{reference} is not there")),
+    }
+}
+
+fn validator(schema: &Value) -> Validator {
+    let mut root = schema.clone();
+    root["components"] = OPENAPI["components"].clone();
+    jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&root)
+        .unwrap()
+}
+
+#[test]
+fn every_schema_of_the_description_is_one_and_its_examples_keep_it() {
+    let schemas = OPENAPI["components"]["schemas"].as_object().unwrap();
+    for (name, schema) in schemas {
+        let validator = validator(schema);
+        for example in schema["examples"].as_array().into_iter().flatten() {
+            assert!(validator.is_valid(example), "{name}: {example}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_tells_what_may_go_wrong() {
+    let mut names = Vec::new();
+    for (path, item) in OPENAPI["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if method == "parameters" {
+                continue;
+            }
+            let name = operation["operationId"].as_str();
+            names.push(name.unwrap_or_else(|| panic!("{method} {path} has no name")));
+            let answers = operation["responses"].as_object().unwrap();
+            assert!(answers.contains_key("500"), "{method} {path}");
+            let protected = operation["security"] != serde_json::json!([]);
+            assert_eq!(
+                protected,
+                operation["security"][0]["accessToken"].is_array(),
+                "{method} {path}"
+            );
+            assert!(!protected || answers.contains_key("401"), "{method} {path}");
+            let has_body = operation.get("requestBody").is_some();
+            assert_eq!(answers.contains_key("413"), has_body, "{method} {path}");
+        }
+    }
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}

@@ -1,0 +1,631 @@
+//! Refresh tokens: what one is worth, whatever is lost, repeated, raced or stolen.
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use shared_auth::Role as TokenRole;
+use shared_lambda::http::{Request, Response};
+use test_support::Fault;
+use users::domain::{
+    ABSOLUTE_LIFETIME, GRACE, IDLE_LIFETIME, Role, Seed, Session, Status, User, Verdict,
+};
+use users::tokens::RefreshToken;
+
+use crate::handlers::{assert_problem, problem, unavailable};
+use crate::world::{
+    PASSWORD, World, body_of, id, invalid, now, refresh_token, row, user, with_body,
+};
+
+const EMAIL: &str = "ada@example.com";
+
+fn refused() -> Value {
+    problem(
+        401,
+        "invalid-refresh-token",
+        "The caller is not known",
+        "the refresh token is not good, or not any more; log in again",
+    )
+}
+
+async fn logged_in() -> (World, String) {
+    let world = World::new().await;
+    let token = world.quickly_logged_in(EMAIL).await;
+    (world, token)
+}
+
+fn sessions(world: &World) -> Vec<Value> {
+    let mut rows = world.aws.dump(&world.table);
+    rows.retain(|row| row["sk"] == "SESSION");
+    rows
+}
+
+// ---- What a token is
+
+#[test]
+fn a_token_is_64_characters_and_is_read_in_its_only_spelling() {
+    let token = RefreshToken::first(Seed([1; 32]));
+    let text = token.reveal();
+    assert_eq!(text.len(), 64);
+    assert_eq!(RefreshToken::parse(&text), Some(token.clone()));
+    assert_eq!(format!("{token:?}"), "RefreshToken");
+    assert_eq!(format!("{:?}", Seed([1; 32])), "Seed");
+    for wrong in [
+        String::new(),
+        text[..63].to_owned(),
+        format!("{text}="),
+        format!("{text}A"),
+        format!("{text}AAAA"),
+        format!(" {text}"),
+        format!("{text}\n"),
+        text.replace(&text[10..11], "+"),
+        text.replace(&text[10..11], "é"),
+        "eyJhbGciOiJFUzI1NiJ9.e30.c2ln".to_owned(),
+        "A".repeat(100_000),
+    ] {
+        assert_eq!(RefreshToken::parse(&wrong), None, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_successor_is_made_of_the_token_and_the_seed_together() {
+    let first = RefreshToken::first(Seed([1; 32]));
+    let other = RefreshToken::first(Seed([2; 32]));
+    assert_ne!(first.session(), other.session());
+    let successor = first.successor(Seed([3; 32]));
+    assert_eq!(successor, first.successor(Seed([3; 32])));
+    assert_eq!(successor.session(), first.session());
+    for another in [
+        first.successor(Seed([4; 32])),
+        other.successor(Seed([3; 32])),
+        first.clone(),
+        RefreshToken::first(Seed([3; 32])),
+    ] {
+        assert_ne!(successor.hash(), another.hash());
+    }
+    let random = || RefreshToken::first(Seed::random());
+    assert_ne!(random(), random());
+}
+
+// ---- What a token is worth
+
+/// A session that was rotated once, 100 seconds after its login, and its two tokens.
+fn rotated() -> (Session, RefreshToken, RefreshToken, Timestamp) {
+    let (first, seed) = (RefreshToken::first(Seed([1; 32])), Seed([2; 32]));
+    let second = first.successor(seed);
+    let session = Session::start(first.session(), id(1), 0, first.hash(), now());
+    let at = now() + SignedDuration::from_secs(100);
+    (session.rotate(second.hash(), seed, at), first, second, at)
+}
+
+#[test]
+fn the_current_token_is_exchanged_until_the_session_ends_by_itself() {
+    let (session, _, current, at) = rotated();
+    let moment = SignedDuration::from_millis(1);
+    for time in [at, at + GRACE, at + IDLE_LIFETIME - moment] {
+        assert_eq!(session.judge(&current.hash(), time), Verdict::Rotate);
+    }
+    assert_eq!(session.expires_at(), at + IDLE_LIFETIME);
+    for time in [at + IDLE_LIFETIME, at + IDLE_LIFETIME * 10] {
+        assert_eq!(session.judge(&current.hash(), time), Verdict::Expired);
+    }
+}
+
+#[test]
+fn however_much_it_is_used_a_session_ends_after_30_days() {
+    let (mut session, _, mut current, _) = rotated();
+    let mut time = now();
+    while time < now() + ABSOLUTE_LIFETIME - SignedDuration::from_hours(24) {
+        time += SignedDuration::from_hours(24);
+        assert_eq!(session.judge(&current.hash(), time), Verdict::Rotate);
+        let successor = current.successor(Seed([5; 32]));
+        session = session.rotate(successor.hash(), Seed([5; 32]), time);
+        current = successor;
+    }
+    let end = now() + ABSOLUTE_LIFETIME;
+    assert_eq!(session.expires_at(), end);
+    assert_eq!(session.judge(&current.hash(), end), Verdict::Expired);
+    assert_eq!(
+        session.judge(&current.hash(), end - SignedDuration::from_millis(1)),
+        Verdict::Rotate
+    );
+}
+
+#[test]
+fn the_token_before_gets_the_same_successor_within_the_grace_and_ends_the_session_after() {
+    let (session, before, _, at) = rotated();
+    let last = at + GRACE - SignedDuration::from_millis(1);
+    // A clock that is a little behind is no reason to end anything.
+    for time in [at - SignedDuration::from_secs(1), at, last] {
+        let verdict = session.judge(&before.hash(), time);
+        assert_eq!(verdict, Verdict::Repeat(Seed([2; 32])));
+    }
+    for time in [at + GRACE, at + GRACE * 100] {
+        assert_eq!(session.judge(&before.hash(), time), Verdict::Reused);
+    }
+}
+
+#[test]
+fn the_grace_is_over_as_soon_as_the_successor_is_used() {
+    let (session, before, current, at) = rotated();
+    let third = current.successor(Seed([3; 32]));
+    let session = session.rotate(third.hash(), Seed([3; 32]), at);
+    assert_eq!(session.judge(&before.hash(), at), Verdict::Reused);
+    assert_eq!(
+        session.judge(&current.hash(), at),
+        Verdict::Repeat(Seed([3; 32]))
+    );
+    assert_eq!(session.judge(&third.hash(), at), Verdict::Rotate);
+}
+
+#[test]
+fn what_was_never_ours_ends_the_session_whose_name_it_knows() {
+    let (session, _, current, at) = rotated();
+    let forged = current.successor(Seed([9; 32]));
+    assert_eq!(session.judge(&forged.hash(), at), Verdict::Reused);
+    let fresh = Session::start(current.session(), id(1), 0, current.hash(), at);
+    assert_eq!(fresh.judge(&forged.hash(), at), Verdict::Reused);
+}
+
+#[test]
+fn a_session_goes_on_for_an_active_user_of_its_own_generation_alone() {
+    let (session, ..) = rotated();
+    let ada = user(id(1), EMAIL);
+    assert!(session.is_upheld_by(Some(&ada)));
+    assert!(!session.is_upheld_by(None));
+    let admin = User {
+        role: Role::Admin,
+        ..ada.clone()
+    };
+    assert!(session.is_upheld_by(Some(&admin)));
+    let gone = User {
+        status: Status::Deactivated,
+        ..ada.clone()
+    };
+    assert!(!session.is_upheld_by(Some(&gone)));
+    let changed = User {
+        generation: 1,
+        ..ada
+    };
+    assert!(!session.is_upheld_by(Some(&changed)));
+}
+
+// ---- users-refresh
+
+#[tokio::test]
+async fn a_refresh_gives_a_whole_new_pair_that_works() {
+    let (world, first) = logged_in().await;
+    world.pass(600);
+    let response = world.refreshed(&first).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    let tokens = body_of(&response);
+    let second = refresh_token(&response);
+    let access = tokens["access_token"].as_str().unwrap();
+    assert_eq!(
+        tokens,
+        json!({
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": 900,
+            "refresh_token": second,
+        })
+    );
+    assert_ne!(first, second);
+    let caller = world.verifier.verify(access, world.now()).unwrap();
+    assert_eq!((caller.user_id, caller.role), (id(1), TokenRole::Customer));
+    assert_eq!(world.refreshed(&second).await.status, 200);
+    assert_eq!(sessions(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn the_row_of_a_session_holds_no_token_and_runs_out() {
+    let (world, first) = logged_in().await;
+    world.pass(600);
+    let second = refresh_token(&world.refreshed(&first).await);
+    let row = row(&world.aws, &world.table, "SESSION");
+    for token in [&first, &second] {
+        // Neither the whole of it nor the secret at its end.
+        assert!(!row.to_string().contains(&token[22..60]), "{row}");
+    }
+    let expected = (world.now() + IDLE_LIFETIME).as_second();
+    assert_eq!(row["expires_at"], expected);
+    assert_eq!(row["refreshed_at"], format!("{:.3}", world.now()));
+    assert_eq!(row["user_id"], json!(id(1)));
+    assert!(row.get("status").is_none() && row.get("id").is_none());
+}
+
+#[tokio::test]
+async fn a_role_that_was_given_or_taken_shows_at_the_next_refresh() {
+    let (world, mut token) = logged_in().await;
+    for role in [TokenRole::Admin, TokenRole::Customer] {
+        world.set(id(1), "role", role.as_str()).await;
+        let response = world.refreshed(&token).await;
+        let tokens = body_of(&response);
+        let access = tokens["access_token"].as_str().unwrap();
+        let caller = world.verifier.verify(access, world.now()).unwrap();
+        assert_eq!(caller.role, role);
+        token = refresh_token(&response);
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_the_same_answer() {
+    let (world, token) = logged_in().await;
+    let other = RefreshToken::first(Seed([77; 32])).reveal();
+    for token in ["", "nonsense", &other, &token[..60], &format!("{token}=")] {
+        assert_problem(&world.refreshed(token).await, &refused());
+    }
+    let access = body_of(&world.refreshed(&token).await)["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_problem(&world.refreshed(&access).await, &refused());
+    assert_eq!(sessions(&world).len(), 1, "none of these ends a session");
+}
+
+#[tokio::test]
+async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
+    let world = World::new().await;
+    for (body, pointer, detail) in [
+        ("", "", "the body is empty; send a JSON object"),
+        ("{}", "/refresh_token", "is missing"),
+        (
+            r#"{"refresh_token": null}"#,
+            "/refresh_token",
+            "is not a string",
+        ),
+        (
+            r#"{"refresh_token": ["a"]}"#,
+            "/refresh_token",
+            "is not a string",
+        ),
+        (
+            r#"{"refresh_token": "a", "user_id": "b"}"#,
+            "/user_id",
+            "is not a known field; known here: refresh_token",
+        ),
+    ] {
+        let request = || Request::new().with_body(body);
+        let expected = invalid(&[(pointer, detail)]);
+        assert_problem(&world.refresh(request()).await, &expected);
+        assert_problem(&world.log_out(request()).await, &expected);
+    }
+    assert!(world.aws.calls().is_empty(), "nothing reached the table");
+}
+
+#[tokio::test]
+async fn a_stolen_token_ends_the_session_for_the_thief_and_the_owner() {
+    let (world, stolen) = logged_in().await;
+    let other = world.session(EMAIL).await;
+    world.pass(60);
+    let thiefs = refresh_token(&world.refreshed(&stolen).await);
+    world.pass(60);
+    assert_problem(&world.refreshed(&stolen).await, &refused());
+    assert_problem(&world.refreshed(&thiefs).await, &refused());
+    // The user's other devices are not theirs to be thrown off.
+    assert_eq!(world.refreshed(&other).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_again() {
+    for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
+        let (world, first) = logged_in().await;
+        world.aws.fault_on("dynamodb:PutItem", fault.clone());
+        assert_problem(&world.refreshed(&first).await, &unavailable());
+        world.pass(20);
+        let again = world.refreshed(&first).await;
+        assert_eq!(again.status, 200, "{fault:?}");
+        world.pass(20);
+        assert_eq!(world.refreshed(&refresh_token(&again)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn two_tabs_that_refresh_at_once_end_up_with_one_token() {
+    for seed in 0..20 {
+        let (world, token) = logged_in().await;
+        world.aws.interleave(seed);
+        let answers = join_all((0..4).map(|_| world.refreshed(&token))).await;
+        let tokens: Vec<String> = answers
+            .iter()
+            .map(|answer| {
+                assert_eq!(answer.status, 200, "seed {seed}");
+                refresh_token(answer)
+            })
+            .collect();
+        assert!(
+            tokens.iter().all(|token| *token == tokens[0]),
+            "seed {seed}"
+        );
+        world.pass(600);
+        assert_eq!(world.refreshed(&tokens[0]).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_lies_idle_and_when_its_time_is_over() {
+    const DAY: i64 = 24 * 60 * 60;
+    let (world, mut token) = logged_in().await;
+    for _ in 0..7 {
+        world.pass(4 * DAY);
+        let answer = world.refreshed(&token).await;
+        assert_eq!(answer.status, 200);
+        token = refresh_token(&answer);
+    }
+    world.pass(2 * DAY);
+    assert_problem(&world.refreshed(&token).await, &refused());
+
+    let idle = world.session(EMAIL).await;
+    world.pass(7 * DAY);
+    assert_problem(&world.refreshed(&idle).await, &refused());
+}
+
+#[tokio::test]
+async fn deactivation_stops_refresh_at_once_even_of_a_token_in_its_grace() {
+    let (world, first) = logged_in().await;
+    let second = refresh_token(&world.refreshed(&first).await);
+    world.set(id(1), "status", "deactivated").await;
+    assert_problem(&world.refreshed(&first).await, &refused());
+    assert_problem(&world.refreshed(&second).await, &refused());
+    assert!(sessions(&world).is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_it_is_refreshed_does_not_come_back() {
+    for seed in 0..50 {
+        let (world, token) = logged_in().await;
+        world.aws.interleave(seed);
+        let out = with_body(&json!({"refresh_token": token}));
+        let (_, out) = tokio::join!(world.refreshed(&token), world.log_out(out));
+        assert_eq!(out.status, 204);
+        assert!(sessions(&world).is_empty(), "seed {seed}");
+    }
+}
+
+// ---- users-logout
+
+#[tokio::test]
+async fn a_logout_ends_the_session_whichever_of_its_tokens_is_sent_and_says_nothing_else() {
+    let (world, first) = logged_in().await;
+    let kept = world.session(EMAIL).await;
+    let second = refresh_token(&world.refreshed(&first).await);
+    let unknown = RefreshToken::first(Seed([77; 32])).reveal();
+    for token in [first.as_str(), &second, &unknown, "nonsense", ""] {
+        let body = json!({"refresh_token": token});
+        let response = world.log_out(with_body(&body)).await;
+        assert_eq!(response, Response::empty(204));
+    }
+    assert_problem(&world.refreshed(&second).await, &refused());
+    assert_eq!(world.refreshed(&kept).await.status, 200);
+    world
+        .aws
+        .fault_on("dynamodb:DeleteItem", Fault::BeforeEffect);
+    let body = json!({"refresh_token": kept});
+    assert_problem(&world.log_out(with_body(&body)).await, &unavailable());
+}
+
+// ---- users-login
+
+#[tokio::test]
+async fn an_old_hash_is_renewed_at_login_and_no_session_ends_for_it() {
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+    let (world, session) = logged_in().await;
+    let params = Params::new(8192, 1, 1, None).unwrap();
+    let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_with_salt(PASSWORD.as_bytes(), &[3; 16])
+        .unwrap()
+        .to_string();
+    let mut row = world.email_row();
+    row["password_hash"] = json!(old);
+    world.aws.put_raw(&world.table, row.clone());
+    let wrong = json!({"email": EMAIL, "password": "not the password"});
+    assert_eq!(world.log_in(with_body(&wrong)).await.status, 401);
+    assert_eq!(world.email_row()["password_hash"], json!(old));
+    world.session(EMAIL).await;
+    let renewed = world.email_row()["password_hash"].clone();
+    assert!(
+        renewed
+            .as_str()
+            .unwrap()
+            .starts_with("$argon2id$v=19$m=19456,t=2,p=1$")
+    );
+    world.session(EMAIL).await;
+    assert_eq!(world.email_row()["password_hash"], renewed);
+    assert_eq!(world.refreshed(&session).await.status, 200);
+}
+
+// ---- Whatever happens
+
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Current,
+    /// The one before the current.
+    Previous,
+    /// One further back: counted from there.
+    Older(usize),
+}
+
+/// A token presented by several at once, some time after the step before.
+#[derive(Clone, Debug)]
+struct Step {
+    seconds: i64,
+    which: Which,
+    copies: usize,
+    /// The first write's answer, or the first write, does not arrive.
+    lost: Option<bool>,
+    seed: u64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = prop_oneof![
+        6 => Just(Which::Current),
+        3 => Just(Which::Previous),
+        1 => (0..3_usize).prop_map(Which::Older),
+    ];
+    let seconds = prop_oneof![3 => 0..15_i64, 1 => 25..40_i64, 1 => 900..5000_i64];
+    let lost = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    (seconds, which, 1..5_usize, lost, any::<u64>()).prop_map(
+        |(seconds, which, copies, lost, seed)| Step {
+            seconds,
+            which,
+            copies,
+            lost,
+            seed,
+        },
+    )
+}
+
+/// What each known token would get now; at most one may be current, and the one in its grace may
+/// get nothing but that.
+fn assert_one_live(session: Option<&Session>, chain: &[RefreshToken], now: Timestamp) {
+    let Some(session) = session else { return };
+    let mut live = Vec::new();
+    for token in chain {
+        match session.judge(&token.hash(), now) {
+            Verdict::Rotate => live.push(token.clone()),
+            Verdict::Repeat(seed) => live.push(token.successor(seed)),
+            Verdict::Reused | Verdict::Expired => {}
+        }
+    }
+    live.dedup();
+    assert!(live.len() <= 1, "{} tokens are live", live.len());
+}
+
+async fn play(steps: &[Step]) {
+    let (world, first) = logged_in().await;
+    // The tokens in the order they became current, and when the last was.
+    let mut chain = vec![RefreshToken::parse(&first).unwrap()];
+    let mut rotated_at = world.now();
+    let id = chain[0].session();
+    for step in steps {
+        world.pass(step.seconds);
+        let last = chain.len() - 1;
+        let back = match step.which {
+            Which::Current => 0,
+            Which::Previous => 1,
+            Which::Older(n) => 2 + n,
+        };
+        let Some(index) = last.checked_sub(back) else {
+            continue;
+        };
+        let presented = chain[index].reveal();
+        let in_grace = back == 1 && world.now() < rotated_at + GRACE;
+        let alive = back == 0 || in_grace;
+        world.aws.interleave(step.seed);
+        if let Some(took_effect) = step.lost {
+            let fault = match took_effect {
+                true => Fault::AfterEffect,
+                false => Fault::BeforeEffect,
+            };
+            world.aws.fault_on("dynamodb:PutItem", fault);
+        }
+        let answers = join_all((0..step.copies).map(|_| world.refreshed(&presented))).await;
+        world.aws.clear_faults();
+        if !alive {
+            // Reuse outside the grace always ends the session, and nobody gets a token.
+            for answer in &answers {
+                assert_problem(answer, &refused());
+            }
+            assert_eq!(world.store.session(id).await.unwrap(), None);
+            let current = chain[last].reveal();
+            assert_problem(&world.refreshed(&current).await, &refused());
+            return;
+        }
+        // Lost answers are asked for again, at once.
+        let mut given: Vec<String> = Vec::new();
+        for answer in answers {
+            let answer = match answer.status {
+                503 => world.refreshed(&presented).await,
+                _ => answer,
+            };
+            assert_eq!(answer.status, 200, "{step:?}");
+            given.push(refresh_token(&answer));
+        }
+        given.dedup();
+        assert_eq!(given.len(), 1, "all who hold one token get one successor");
+        let successor = RefreshToken::parse(&given[0]).unwrap();
+        if back == 0 {
+            chain.push(successor);
+            rotated_at = world.now();
+        } else {
+            assert_eq!(successor, chain[last], "a grace makes no second token");
+        }
+        let session = world.store.session(id).await.unwrap();
+        assert!(session.is_some(), "the owner is not thrown out: {step:?}");
+        assert_one_live(session.as_ref(), &chain, world.now());
+    }
+}
+
+/// The current token and others at once: whatever the order, no two are live, and what was retired
+/// too long ago ends the session.
+async fn mix(rotations: usize, wait: i64, presented: &[usize], seed: u64) {
+    let (world, first) = logged_in().await;
+    let mut chain = vec![RefreshToken::parse(&first).unwrap()];
+    for _ in 0..rotations {
+        world.pass(40);
+        let answer = world.refreshed(&chain[chain.len() - 1].reveal()).await;
+        chain.push(RefreshToken::parse(&refresh_token(&answer)).unwrap());
+    }
+    world.pass(wait);
+    world.aws.interleave(seed);
+    let backs: Vec<usize> = presented
+        .iter()
+        .map(|back| (*back).min(chain.len() - 1))
+        .collect();
+    let tokens: Vec<String> = backs
+        .iter()
+        .map(|back| chain[chain.len() - 1 - back].reveal())
+        .collect();
+    let answers = join_all(tokens.iter().map(|token| world.refreshed(token))).await;
+    for answer in &answers {
+        if answer.status == 200 {
+            chain.push(RefreshToken::parse(&refresh_token(answer)).unwrap());
+        } else {
+            assert_problem(answer, &refused());
+        }
+    }
+    chain.sort_by_key(|token| token.hash().0);
+    chain.dedup();
+    let session = world.store.session(chain[0].session()).await.unwrap();
+    assert_one_live(session.as_ref(), &chain, world.now());
+    if backs
+        .iter()
+        .any(|back| *back > 1 || (*back == 1 && wait >= 30))
+    {
+        assert_eq!(session, None, "reuse ends the session");
+    }
+    if backs.iter().all(|back| *back == 0) {
+        assert!(session.is_some(), "the owner is not thrown out");
+    }
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(future);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn one_token_is_live_reuse_revokes_and_lost_answers_recover(
+        steps in prop::collection::vec(step(), 1..12)
+    ) {
+        block_on(play(&steps));
+    }
+
+    #[test]
+    fn tokens_of_every_age_at_once_leave_one_live_at_most(
+        rotations in 0..4_usize,
+        wait in prop_oneof![0..29_i64, 30..90_i64],
+        presented in prop::collection::vec(0..4_usize, 1..6),
+        seed in any::<u64>(),
+    ) {
+        block_on(mix(rotations, wait, &presented, seed));
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether the time of a login tells if there is such an account.
+//!
+//! A wrong password for a known address and any for an unknown one are tried in turns, and the CPU
+//! time of each is taken: what is left when network and neighbours are left out. The two samples
+//! are compared by the Mann-Whitney U test, which goes by ranks, so no outlier counts for more than
+//! one. `WAYBILL_TIMING_TRIES=1000` takes as many tries of each kind as the proof asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+use shared_lambda::Origin;
+
+use crate::world::{NOW, World, id, with_body};
+
+const TRIES: usize = 150;
+
+/// How far apart the medians may be, as a part of the larger one.
+const MEDIANS_APART: f64 = 0.05;
+
+/// How far the ranks' sum may be from what chance makes of it, in standard deviations. Chance alone
+/// goes beyond once in some 1.7 million runs.
+const Z_LIMIT: f64 = 5.0;
+
+const KNOWN: &str = "known@customers.example";
+/// As long as the known one.
+const UNKNOWN: &str = "ghost@customers.example";
+
+#[test]
+fn a_logins_time_does_not_tell_whether_the_address_is_known() {
+    let tries = std::env::var("WAYBILL_TIMING_TRIES")
+        .map_or(TRIES, |text| text.parse().expect("a number of tries"));
+    // One thread does everything: the handler, the clients, the engine of the table.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let (mut known, mut unknown) = runtime.block_on(sample(tries));
+
+    let z = mann_whitney_z(&known, &unknown);
+    let (a, b) = (median(&mut known), median(&mut unknown));
+    let apart = (a - b).abs() / a.max(b);
+    println!(
+        "{tries} logins each: known {:.3} ms, unknown {:.3} ms (medians, {:.3} % apart); \
+         Mann-Whitney z = {z:.2}, limit {Z_LIMIT}",
+        a * 1e3,
+        b * 1e3,
+        apart * 100.0
+    );
+    assert!(apart <= MEDIANS_APART, "{apart}");
+    assert!(z.abs() <= Z_LIMIT, "{z}");
+}
+
+/// Seconds of CPU time for each try with the known address, and for each with the other.
+async fn sample(tries: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut world = World::new().await;
+    let hours = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&hours);
+    let begin: Timestamp = NOW.parse().unwrap();
+    world.origin = Origin::new(
+        move || begin + SignedDuration::from_hours(clock.load(Ordering::Relaxed)),
+        move || id(1),
+    );
+    world.registered(KNOWN).await;
+
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    // The first ones find cold caches.
+    const COLD: usize = 5;
+    for turn in 0..tries + COLD {
+        // Two days later nobody's failures are counted any more (see `domain::throttle`).
+        hours.fetch_add(48, Ordering::Relaxed);
+        let mut order = [(KNOWN, &mut known), (UNKNOWN, &mut unknown)];
+        if turn % 2 == 1 {
+            order.reverse();
+        }
+        for (email, times) in order {
+            let request = with_body(&json!({"email": email, "password": "not the pass phrase"}));
+            let begun = cpu_time();
+            let response = world.log_in(request).await;
+            let taken = cpu_time() - begun;
+            assert_eq!(response.status, 401, "{response:?}");
+            if turn >= COLD {
+                times.push(taken.as_secs_f64());
+            }
+        }
+    }
+    (known, unknown)
+}
+
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// U of the first sample against the second, in standard deviations from its mean: 0 where neither
+/// tends to be larger (normal approximation; ties get the mean of their ranks).
+fn mann_whitney_z(first: &[f64], second: &[f64]) -> f64 {
+    let (m, n) = (first.len() as f64, second.len() as f64);
+    let mut all: Vec<(f64, bool)> = first
+        .iter()
+        .map(|&time| (time, true))
+        .chain(second.iter().map(|&time| (time, false)))
+        .collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut rank_sum = 0.0;
+    let mut from = 0;
+    for tied in all.chunk_by(|a, b| a.0 == b.0) {
+        let mean_rank = from as f64 + (tied.len() as f64 + 1.0) / 2.0;
+        let of_first = tied.iter().filter(|(_, of_first)| *of_first).count();
+        rank_sum += mean_rank * of_first as f64;
+        from += tied.len();
+    }
+    let u = rank_sum - m * (m + 1.0) / 2.0;
+    (u - m * n / 2.0) / (m * n * (m + n + 1.0) / 12.0).sqrt()
+}
+
+#[test]
+fn the_test_of_times_sees_a_difference_and_none_where_there_is_none() {
+    let even: Vec<f64> = (0..200).map(|i| f64::from(i % 50)).collect();
+    assert!(mann_whitney_z(&even, &even).abs() < 1e-9);
+    // The textbook's case: 3 and 4 observations without ties, U = 2.
+    let z = mann_whitney_z(&[1.0, 2.0, 5.0], &[3.0, 4.0, 6.0, 7.0]);
+    assert!((z - (2.0 - 6.0) / 8.0_f64.sqrt()).abs() < 1e-9, "{z}");
+    let slower: Vec<f64> = even.iter().map(|time| time + 20.0).collect();
+    assert!(mann_whitney_z(&slower, &even) > Z_LIMIT);
+}
