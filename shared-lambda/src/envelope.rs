@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::object::Object;
 use crate::problem::FieldError;
 use crate::sqs::Failure;
 use crate::{Context, json};
@@ -34,7 +35,8 @@ pub struct Envelope {
 impl Envelope {
     /// Reads a queue message's body. Fields it does not know are left alone: a sender may be newer.
     pub fn parse(body: &str) -> Result<Self, Failure> {
-        json::read(body).map_err(|mistake| {
+        let read: Result<Object<Self>, _> = json::read(body);
+        read.map(|Object(envelope)| envelope).map_err(|mistake| {
             let FieldError { pointer, detail } = mistake;
             let subject = if pointer.is_empty() { "it" } else { &pointer };
             Failure::unprocessable(format!(
@@ -54,7 +56,8 @@ impl Envelope {
                 self.version
             )));
         }
-        json::read(self.data.get()).map_err(|mistake| {
+        let read: Result<Object<T>, _> = json::read(self.data.get());
+        read.map(|Object(data)| data).map_err(|mistake| {
             let FieldError { pointer, detail } = mistake;
             let kind = &self.kind;
             Failure::unprocessable(format!("in {kind}, /data{pointer} {detail}"))

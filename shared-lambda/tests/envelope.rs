@@ -207,3 +207,21 @@ fn another_type_or_version_is_not_opened() {
         "this queue does not take ReserveStock"
     );
 }
+
+#[test]
+fn an_array_of_its_fields_values_is_no_message() {
+    let values = json!([
+        ORDER,
+        "ReserveStock",
+        1,
+        ORDER,
+        "2026-03-01T12:00:00.000Z",
+        null,
+        {}
+    ]);
+    assert!(parse(&values).is_err());
+    let mut message = arriving();
+    message["data"] = json!([[{"sku": "tea", "quantity": 2}]]);
+    let envelope = parse(&message).unwrap();
+    assert!(!envelope.open::<ReserveStock>().unwrap_err().is_retried());
+}

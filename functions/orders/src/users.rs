@@ -85,8 +85,10 @@ fn permission(user_id: Uuid, status: u16, body: &[u8]) -> Permission {
             Ok(user) if user.id == user_id => Permission::Refused,
             Ok(_) | Err(_) => Permission::Unknown,
         },
-        // A gateway whose route to users is gone answers 403 or 404 as well, in words of its own.
-        401 | 403 | 404 => match serde_json::from_slice::<Problem>(body) {
+        // A gateway whose route to users is gone answers 403 or 404 as well, in words of its own. A
+        // 401 says nothing of the user: orders has checked this very token, so users lacks a key
+        // that orders has, or the token expired in between.
+        403 | 404 => match serde_json::from_slice::<Problem>(body) {
             Ok(problem) if problem.status == status => Permission::Refused,
             Ok(_) | Err(_) => Permission::Unknown,
         },

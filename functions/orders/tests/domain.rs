@@ -119,6 +119,12 @@ fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "PaymentRefunded, another amount",
+            Event::PaymentRefunded {
+                refunded: Some(usd(1)),
+            },
+        ),
+        case(
             "PaymentRefunded, nothing was charged",
             Event::PaymentRefunded { refunded: None },
         ),

@@ -209,10 +209,11 @@ fn is_free(port: u16) -> bool {
         && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 
-/// Saved queues are found by a URL that holds the port they were made on: moves
-/// the saved state to another port.
+/// Saved queues are found by a URL that holds the port they were made on, and
+/// functions have the API's address among their variables: moves the saved
+/// state to another port.
 pub fn move_state(home: &Home, from: u16, to: u16) -> Result<()> {
-    for name in ["sqs.json", "cloudformation.json"] {
+    for name in ["sqs.json", "cloudformation.json", "lambda.json"] {
         let path = home.state().join(name);
         if !path.exists() {
             continue;

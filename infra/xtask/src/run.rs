@@ -160,9 +160,9 @@ Three things to try:
 
   2. Become a customer
      curl -s {url}/api/v1/users -H 'content-type: application/json' \
-       -d '{{"email":"ada@example.com","password":"correct horse battery staple","name":"Ada"}}'
+       -d '{{"email":"ada@example.com","password":"a long pass phrase","name":"Ada"}}'
      TOKEN=$(curl -s {url}/api/v1/auth/login -H 'content-type: application/json' \
-       -d '{{"email":"ada@example.com","password":"correct horse battery staple"}}' |
+       -d '{{"email":"ada@example.com","password":"a long pass phrase"}}' |
        sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
   3. Place an order, and see what became of it

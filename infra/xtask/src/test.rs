@@ -130,12 +130,13 @@ fn system(project: &Project) -> Result<()> {
         process::run(
             project
                 .cargo()
+                // Of the whole workspace, so that what the tests before have
+                // built serves here too.
                 .args([
                     "test",
-                    "--package",
-                    "system-tests",
+                    "--workspace",
                     "--features",
-                    "system",
+                    "system-tests/system",
                     "--test",
                     "system",
                 ])

@@ -259,7 +259,8 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::PaymentCharged { amount } => match order.state {
             State::Charging => payment_charged(order, *amount, now),
-            State::Confirmed => REPEAT,
+            State::Confirmed if order.total == Some(*amount) => REPEAT,
+            State::Confirmed => contradiction(order, OTHER_AMOUNT_CHARGED),
             // The charge crossed with the refund, which takes it back.
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
@@ -289,6 +290,9 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             }
         },
         Event::PaymentRefunded { refunded } => match order.state {
+            State::Refunding(_) if refunded.is_some() && *refunded != order.total => {
+                contradiction(order, "another amount was refunded than was charged")
+            }
             State::Refunding(ending) => order.advance(now, |next| {
                 let detail = match refunded {
                     Some(amount) => format!("{amount} given back"),
@@ -329,6 +333,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
 }
 
 const REPEAT: Decision = Decision::Ignore(Ignored::Repeat);
+const OTHER_AMOUNT_CHARGED: &str = "another amount was charged than was asked for";
 const OVERTAKEN: Decision = Decision::Ignore(Ignored::Overtaken);
 
 fn contradiction(order: &Order, what: &str) -> Decision {
@@ -395,7 +400,7 @@ fn total(lines: &[ReservedLine]) -> Option<Money> {
 
 fn payment_charged(order: &Order, amount: Money, now: Timestamp) -> Decision {
     if order.total != Some(amount) {
-        return contradiction(order, "another amount was charged than was asked for");
+        return contradiction(order, OTHER_AMOUNT_CHARGED);
     }
     order.advance(now, |next| {
         next.note(now, What::PaymentCharged, Some(&amount.to_string()));
