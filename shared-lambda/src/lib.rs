@@ -6,6 +6,7 @@
 //! Lambda, in a test and in a simulation.
 
 pub mod aws;
+pub mod contention;
 mod context;
 pub mod cursor;
 pub mod envelope;

@@ -2,7 +2,6 @@
 //!
 //! `domain` decides, `store` keeps, `handlers` answer; each binary wires one handler and runs it.
 
-mod contention;
 pub mod domain;
 pub mod handlers;
 pub mod messages;

@@ -29,11 +29,11 @@ use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, w
 use std::collections::HashMap;
 use uuid::Uuid;
 
-use crate::contention::Tries;
 use crate::domain::{
     Adjustment, Currency, Delta, Item, ItemChange, ItemName, Levels, Outcome, Price, PriceAmount,
     Quantity, Reason, Refusal, RefusalCode, Reservation, ReservedLine, Sku,
 };
+use shared_lambda::contention::Tries;
 
 /// The sparse index of items, and the one value of its partition key.
 const CATALOGUE_INDEX: &str = "catalogue";

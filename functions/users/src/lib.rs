@@ -3,7 +3,6 @@
 //! `domain` says what a user is, `store` keeps them, `passwords` keeps their passwords unreadable,
 //! `tokens` keeps their sessions theirs, `handlers` answer; each binary wires one handler and runs it.
 
-mod contention;
 pub mod domain;
 pub mod handlers;
 pub mod messages;

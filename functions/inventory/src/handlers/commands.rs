@@ -10,10 +10,10 @@ use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::table::TableError;
 use uuid::Uuid;
 
-use crate::contention::Tries;
 use crate::domain::{OnRelease, OnReserve, Outcome, WantedLines, decide, on_release, on_reserve};
 use crate::messages::{ReleaseStock, ReserveStock, StockRefused, StockReleased, StockReserved};
 use crate::store::{InventoryStore, Read, Written};
+use shared_lambda::contention::Tries;
 
 /// Carries out one command and gives the reply it owes to orders.
 pub async fn handle(

@@ -12,10 +12,10 @@ use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
 
 use super::{TokenBody, guard};
-use crate::contention::Tries;
 use crate::domain::{Seed, Session, User, Verdict};
 use crate::store::{Counter, Rotated, UserStore};
 use crate::tokens::RefreshToken;
+use shared_lambda::contention::Tries;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,9 +11,9 @@ use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::table::TableError;
 
 use super::{UserBody, admin_only, no_such_user, not_an_admin, not_null};
-use crate::contention::Tries;
 use crate::domain::{Role, Status, UserChange};
 use crate::store::{Administered, UserStore};
+use shared_lambda::contention::Tries;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

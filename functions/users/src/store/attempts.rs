@@ -16,9 +16,9 @@ use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use super::{UserStore, key, number, parsed, text};
-use crate::contention::Tries;
 use crate::domain::SessionId;
 use crate::domain::throttle::{ACCOUNT, Policy, SOURCE, Tally, TooEarly};
+use shared_lambda::contention::Tries;
 
 const ATTEMPTS: &str = "ATTEMPTS";
 

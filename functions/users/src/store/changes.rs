@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::sessions::{SESSION, encode, session_pk};
 use super::{EMAIL, USER, UserRow, UserStore, email_pk, key, number, parsed, text, user_pk};
-use crate::contention::Tries;
 use crate::domain::{Role, Session, Status, User, UserName};
 use crate::passwords::HashedPassword;
+use shared_lambda::contention::Tries;
 
 /// What became of a new name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// Together the waits stay under a second, within every function's timeout.
+/// Enough for ten writers on one row; together the waits stay under a second, so that a batch of
+/// ten messages handled one after another stays within the function's timeout.
 const TRIES: u32 = 8;
 const FIRST_WAIT_MS: u64 = 10;
 const LONGEST_WAIT_MS: u64 = 160;
@@ -13,13 +14,13 @@ const LONGEST_WAIT_MS: u64 = 160;
 /// A bounded number of tries with a growing, jittered wait before each but the first. The jitter
 /// comes from the call's own fresh id, so that a call repeated by a simulation waits alike.
 #[derive(Clone, Debug)]
-pub(crate) struct Tries {
+pub struct Tries {
     chance: u64,
     made: u32,
 }
 
 impl Tries {
-    pub(crate) fn new(fresh_id: Uuid) -> Self {
+    pub fn new(fresh_id: Uuid) -> Self {
         Self {
             // The random part of a UUIDv7 (RFC 9562 §5.7) without its variant bits.
             chance: fresh_id.as_u128() as u64 & (u64::MAX >> 2),
@@ -28,7 +29,7 @@ impl Tries {
     }
 
     /// Waits for the next try; false when there is none left.
-    pub(crate) async fn next(&mut self) -> bool {
+    pub async fn next(&mut self) -> bool {
         if self.made == TRIES {
             return false;
         }
