@@ -48,3 +48,21 @@ fn logging_may_be_started_more_than_once() {
     init();
     init();
 }
+
+#[test]
+fn libraries_never_print_what_they_carry() {
+    use tracing::Level;
+    use tracing_subscriber::filter::LevelFilter;
+    let filter = shared_lambda::telemetry::filter(LevelFilter::TRACE);
+    assert!(filter.would_enable("orders::handlers::place", &Level::TRACE));
+    for library in [
+        "lambda_runtime::layers::api_response",
+        "aws_smithy_runtime::client",
+        "hyper::proto",
+    ] {
+        assert!(filter.would_enable(library, &Level::INFO), "{library}");
+        assert!(!filter.would_enable(library, &Level::DEBUG), "{library}");
+    }
+    let filter = shared_lambda::telemetry::filter(LevelFilter::ERROR);
+    assert!(!filter.would_enable("lambda_runtime", &Level::INFO));
+}
