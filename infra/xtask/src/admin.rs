@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 /// Gives the role and returns the user's id. Doing it again changes nothing.
 pub fn grant(aws: &Aws, prefix: &str, email: &str) -> Result<String> {
     let table = format!("{prefix}-users");
-    let address = email.trim().to_lowercase();
+    let address = email.trim().to_ascii_lowercase();
     let entry = aws
         .call(
             "dynamodb",

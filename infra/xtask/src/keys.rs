@@ -116,8 +116,8 @@ pub fn kids(set: &str) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// A parameter as it was when it was read.
-#[derive(Debug, Clone)]
+/// A parameter as it was when it was read. No `Debug`: the value may be a private key.
+#[derive(Clone)]
 pub struct Parameter {
     pub value: String,
     pub version: u64,
