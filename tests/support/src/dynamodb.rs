@@ -6,33 +6,44 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value, json};
 
 pub(crate) fn answer(database: &Database, call: &Call) -> Answer {
-    let request = &call.request;
+    // The request as it came, not the parsed value: the engine's types read borrowed strings.
+    let request = &*call.text;
     let outcome = match call.action.as_str() {
-        "PutItem" => run(request, |request| database.put_item(request)),
-        "GetItem" => run(request, |request| database.get_item(request)),
-        "UpdateItem" => run(request, |request| database.update_item(request)),
-        "DeleteItem" => run(request, |request| database.delete_item(request)),
-        "Query" => run(request, |request| database.query(request)),
-        "Scan" => run(request, |request| database.scan(request)),
-        "BatchGetItem" => run(request, |request| database.batch_get_item(request)),
-        "BatchWriteItem" => run(request, |request| database.batch_write_item(request)),
-        "TransactWriteItems" => run(request, |request| database.transact_write_items(request)),
-        "TransactGetItems" => run(request, |request| database.transact_get_items(request)),
-        "CreateTable" => run(request, |request| database.create_table(request)),
-        "DescribeTable" => run(request, |request| database.describe_table(request)),
+        "PutItem" => relay(request, |request| database.put_item(request)),
+        "GetItem" => relay(request, |request| database.get_item(request)),
+        "UpdateItem" => relay(request, |request| database.update_item(request)),
+        "DeleteItem" => relay(request, |request| database.delete_item(request)),
+        "Query" => relay(request, |request| database.query(request)),
+        "Scan" => relay(request, |request| database.scan(request)),
+        "BatchGetItem" => relay(request, |request| database.batch_get_item(request)),
+        "BatchWriteItem" => relay(request, |request| database.batch_write_item(request)),
+        "TransactWriteItems" => relay(request, |request| database.transact_write_items(request)),
+        "TransactGetItems" => relay(request, |request| database.transact_get_items(request)),
+        "CreateTable" => relay(request, |request| database.create_table(request)),
+        "DescribeTable" => relay(request, |request| database.describe_table(request)),
         _ => return Answer::unknown_operation(call),
     };
     match outcome {
-        Ok(body) => Answer::ok(&body),
+        Ok(body) => Answer::json(200, body),
         Err(error) => Answer::json(error.status_code(), error.to_json()),
     }
 }
 
+/// A request and its answer as text.
+fn relay<Request: DeserializeOwned, Response: Serialize>(
+    request: &str,
+    action: impl FnOnce(Request) -> dynoxide::Result<Response>,
+) -> dynoxide::Result<String> {
+    let request = serde_json::from_str(request).map_err(unreadable)?;
+    let response = action(request)?;
+    Ok(serde_json::to_string(&response).expect("the engine's answers are JSON"))
+}
+
+/// A request and its answer as values.
 fn run<Request: DeserializeOwned, Response: Serialize>(
     request: &Value,
     action: impl FnOnce(Request) -> dynoxide::Result<Response>,
 ) -> dynoxide::Result<Value> {
-    // From text, not from the parsed value: the engine's types read borrowed strings.
     let request = serde_json::from_str(&request.to_string()).map_err(unreadable)?;
     let response = action(request)?;
     Ok(serde_json::to_value(response).expect("the engine's answers are JSON"))
@@ -88,9 +99,9 @@ pub(crate) fn conflict(call: &Call) -> Answer {
 
 /// Does the first key or write of each table and hands the rest back.
 pub(crate) fn answer_in_part(database: &Database, call: &Call) -> Answer {
-    let mut done = call.clone();
+    let mut done = Value::clone(&call.request);
     let mut rest = Map::new();
-    let tables = done.request["RequestItems"].as_object_mut();
+    let tables = done["RequestItems"].as_object_mut();
     for (table, asked) in tables.into_iter().flatten() {
         let mut left = asked.clone();
         for (keep, entries) in [(true, &mut *asked), (false, &mut left)] {
@@ -111,8 +122,8 @@ pub(crate) fn answer_in_part(database: &Database, call: &Call) -> Answer {
         }
     }
     let outcome = match call.action.as_str() {
-        "BatchGetItem" => run(&done.request, |request| database.batch_get_item(request)),
-        _ => run(&done.request, |request| database.batch_write_item(request)),
+        "BatchGetItem" => run(&done, |request| database.batch_get_item(request)),
+        _ => run(&done, |request| database.batch_write_item(request)),
     };
     match outcome {
         Ok(mut body) => {
@@ -156,6 +167,18 @@ pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
     }
     items.sort_by_cached_key(canonical);
     items
+}
+
+pub(crate) fn item(database: &Database, table: &str, pk: &str, sk: &str) -> Option<Value> {
+    let request = json!({
+        "TableName": table, "ConsistentRead": true,
+        "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
+    });
+    let found = run(&request, |request| database.get_item(request))
+        .unwrap_or_else(|error| panic!("{table} cannot be read: {error}"));
+    let item = found.get("Item").filter(|item| !item.is_null())?;
+    let item: Item = serde_json::from_value(item.clone()).expect("the engine reads its own items");
+    Some(from_item(&item))
 }
 
 pub(crate) fn put(database: &Database, table: &str, item: &Value) {

@@ -3,6 +3,7 @@
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const WRITES: [&str; 7] = [
     "dynamodb:PutItem",
@@ -24,7 +25,9 @@ pub struct Call {
     /// The tables, the queue URL or the parameter it is about; each once.
     pub targets: Vec<String>,
     /// The request's whole JSON body.
-    pub request: Value,
+    pub request: Arc<Value>,
+    /// The same as it came over the wire.
+    pub(crate) text: Arc<str>,
 }
 
 impl Call {
@@ -38,6 +41,34 @@ impl Call {
     /// not counted; losing either is a redelivery, which a test does by itself.
     pub fn is_write(&self) -> bool {
         WRITES.contains(&self.name().as_str())
+    }
+
+    /// Table, `pk` and `sk` of every item a DynamoDB write names.
+    pub fn written_keys(&self) -> Vec<(String, String, String)> {
+        let request = &self.request;
+        let key = |write: &Value, member: &str| {
+            let text = |name: &str| write[member][name]["S"].as_str().map(str::to_owned);
+            let table = write["TableName"].as_str()?.to_owned();
+            Some((table, text("pk")?, text("sk")?))
+        };
+        match self.action.as_str() {
+            "PutItem" => key(request, "Item").into_iter().collect(),
+            "UpdateItem" | "DeleteItem" => key(request, "Key").into_iter().collect(),
+            "TransactWriteItems" => request["TransactItems"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|item| {
+                    let (kind, write) = item.as_object()?.iter().next()?;
+                    match kind.as_str() {
+                        "Put" => key(write, "Item"),
+                        "Update" | "Delete" => key(write, "Key"),
+                        _ => None,
+                    }
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn read(request: &HttpRequest) -> Call {
@@ -55,13 +86,15 @@ impl Call {
             .body()
             .bytes()
             .expect("these protocols send the whole body at once");
+        let text = std::str::from_utf8(body).expect("JSON is UTF-8");
         let request: Value =
-            serde_json::from_slice(body).expect("the SDK sends JSON to these services");
+            serde_json::from_str(text).expect("the SDK sends JSON to these services");
         Call {
             service,
             action: action.to_owned(),
             targets: targets(&request),
-            request,
+            request: Arc::new(request),
+            text: text.into(),
         }
     }
 }

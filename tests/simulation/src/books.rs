@@ -1,0 +1,434 @@
+//! The books: what the rows of the four tables say, and what must be true of them at every moment.
+//!
+//! They are kept from the rows alone, read straight from the engine after every write. Nothing here
+//! asks the services whether they are right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::system::Tables;
+
+/// What is wrong, in a sentence that names what it is about.
+pub type Violation = String;
+
+#[derive(Default)]
+pub struct Books {
+    items: BTreeMap<String, Item>,
+    adjustments: BTreeMap<String, (String, i64)>,
+    reservations: BTreeMap<String, Reservation>,
+    orders: BTreeMap<String, Order>,
+    payments: BTreeMap<String, Payment>,
+    charges: BTreeMap<String, Charge>,
+    refunds: BTreeMap<String, i64>,
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    initial: i64,
+    stocked: i64,
+    available: i64,
+    held: i64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Reservation {
+    status: String,
+    lines: BTreeMap<String, i64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub state: String,
+    pub total: Option<i64>,
+    pub due_at: Option<String>,
+    pub failure: Option<String>,
+    version: i64,
+    lines: BTreeMap<String, i64>,
+    user: Value,
+    timeline: Vec<Value>,
+}
+
+#[derive(Clone, Debug)]
+struct Payment {
+    status: String,
+    version: i64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Charge {
+    outcome: String,
+    amount: i64,
+}
+
+impl Order {
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.state.as_str(), "confirmed" | "rejected" | "cancelled")
+    }
+}
+
+impl Books {
+    /// Takes note of a row as it is after a write, and says what is wrong with the books then.
+    pub fn observe(
+        &mut self,
+        tables: &Tables,
+        (table, pk, sk): &(String, String, String),
+        row: Option<&Value>,
+    ) -> Vec<Violation> {
+        let mut wrong = Vec::new();
+        let Some(row) = row else {
+            if *table != tables.users && self.knows(pk, sk) {
+                wrong.push(format!(
+                    "{pk} {sk} is gone; nothing of an order is ever deleted"
+                ));
+            }
+            return wrong;
+        };
+        if *table == tables.orders {
+            let id = after("ORDER#", pk);
+            self.order(&id, row, &mut wrong);
+            self.check_order(&id, &mut wrong);
+        } else if *table == tables.inventory {
+            match sk.as_str() {
+                "ITEM" => self.item(row),
+                "RESERVATION" => {
+                    let id = after("ORDER#", pk);
+                    self.reservation(&id, row, &mut wrong);
+                    self.check_order(&id, &mut wrong);
+                }
+                _ => {
+                    let adjustment = (text(&row["sku"]), number(&row["delta"]));
+                    self.adjustments.insert(sk.clone(), adjustment);
+                }
+            }
+        } else if *table == tables.payments {
+            if let Some(key) = pk.strip_prefix("SIMULATOR#") {
+                self.ledger(key, sk, row, &mut wrong);
+                let id = key
+                    .trim_start_matches("charge-")
+                    .trim_end_matches("-refund")
+                    .to_owned();
+                self.check_order(&id, &mut wrong);
+            } else {
+                self.payment(&after("ORDER#", pk), row, &mut wrong);
+            }
+        }
+        wrong
+    }
+
+    /// What must be true of the stock. Its rows change together, so it is asked once a transaction
+    /// is through.
+    pub fn check_stock(&self) -> Vec<Violation> {
+        let mut wrong = Vec::new();
+        for (sku, item) in &self.items {
+            let Item {
+                initial,
+                stocked,
+                available,
+                held,
+            } = item;
+            if *available < 0 {
+                wrong.push(format!("{sku} is oversold: {available} available"));
+            }
+            if *held < 0 || *stocked != available + held {
+                wrong.push(format!(
+                    "{sku}: {stocked} stocked, {available} available, {held} held"
+                ));
+            }
+            let of_sku = |(of, delta): &&(String, i64)| (of == sku).then_some(*delta).is_some();
+            let adjusted: i64 = self
+                .adjustments
+                .values()
+                .filter(of_sku)
+                .map(|(_, d)| d)
+                .sum();
+            if *stocked != initial + adjusted {
+                wrong.push(format!(
+                    "{sku}: {initial} and {adjusted} more, but {stocked} stocked"
+                ));
+            }
+            let reserved: i64 = self
+                .reservations
+                .values()
+                .filter(|reservation| reservation.status == "RESERVED")
+                .filter_map(|reservation| reservation.lines.get(sku))
+                .sum();
+            if *held != reserved {
+                wrong.push(format!(
+                    "{sku}: {held} held, but {reserved} reserved by orders"
+                ));
+            }
+        }
+        wrong
+    }
+
+    pub fn orders(&self) -> impl Iterator<Item = (&String, &Order)> {
+        self.orders.iter()
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Order> {
+        self.orders.get(id)
+    }
+
+    /// Charged, given back.
+    pub fn money(&self, id: &str) -> (i64, i64) {
+        let key = format!("charge-{id}");
+        let charged = self
+            .charges
+            .get(&key)
+            .filter(|charge| charge.outcome == "CHARGED");
+        let refunded = self.refunds.get(&format!("{key}-refund"));
+        (
+            charged.map_or(0, |charge| charge.amount),
+            refunded.copied().unwrap_or(0),
+        )
+    }
+
+    /// Every order that somebody ever did something for, whether or not it was acknowledged.
+    pub fn touched(&self) -> BTreeSet<String> {
+        let ledger = self
+            .charges
+            .keys()
+            .map(|key| key.trim_start_matches("charge-"));
+        let ids = self
+            .orders
+            .keys()
+            .chain(self.reservations.keys())
+            .chain(self.payments.keys());
+        ids.map(String::as_str)
+            .chain(ledger)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn knows(&self, pk: &str, sk: &str) -> bool {
+        let id = after("ORDER#", pk);
+        match sk {
+            "ORDER" => self.orders.contains_key(&id),
+            "RESERVATION" => self.reservations.contains_key(&id),
+            "PAYMENT" => self.payments.contains_key(&id),
+            "ITEM" => self.items.contains_key(&after("ITEM#", pk)),
+            "CHARGE" | "REFUND" => {
+                let key = after("SIMULATOR#", pk);
+                self.charges.contains_key(&key) || self.refunds.contains_key(&key)
+            }
+            _ => self.adjustments.contains_key(sk),
+        }
+    }
+
+    fn item(&mut self, row: &Value) {
+        let stocked = number(&row["stocked"]);
+        let initial = self
+            .items
+            .get(&text(&row["sku"]))
+            .map_or(stocked, |item| item.initial);
+        let item = Item {
+            initial,
+            stocked,
+            available: number(&row["available"]),
+            held: number(&row["held"]),
+        };
+        self.items.insert(text(&row["sku"]), item);
+    }
+
+    fn reservation(&mut self, id: &str, row: &Value, wrong: &mut Vec<Violation>) {
+        let new = Reservation {
+            status: text(&row["status"]),
+            lines: quantities(row),
+        };
+        let old = self.reservations.insert(id.to_owned(), new.clone());
+        let allowed = match old.as_ref().map(|old| old.status.as_str()) {
+            None => true,
+            Some("RESERVED") => matches!(new.status.as_str(), "RESERVED" | "RELEASED"),
+            Some(status) => status == new.status,
+        };
+        if !allowed {
+            let old = old.map(|old| old.status).unwrap_or_default();
+            wrong.push(format!(
+                "order {id}: a reservation went from {old} to {}",
+                new.status
+            ));
+        }
+    }
+
+    fn order(&mut self, id: &str, row: &Value, wrong: &mut Vec<Violation>) {
+        let new = Order {
+            state: text(&row["state"]),
+            total: row["total"]["amount"].as_i64(),
+            due_at: row["due_at"].as_str().map(str::to_owned),
+            failure: row["failure"]["code"].as_str().map(str::to_owned),
+            version: number(&row["version"]),
+            lines: quantities(row),
+            user: row["user_id"].clone(),
+            timeline: row["timeline"].as_array().cloned().unwrap_or_default(),
+        };
+        if new.is_terminal() == new.due_at.is_some() {
+            wrong.push(format!(
+                "order {id} is {} and due {:?}",
+                new.state, new.due_at
+            ));
+        }
+        if let Some(old) = self.orders.get(id) {
+            if old.version == new.version {
+                if old.state != new.state || old.timeline != new.timeline {
+                    wrong.push(format!(
+                        "order {id}: version {} was written twice",
+                        new.version
+                    ));
+                }
+            } else {
+                follows(id, old, &new, wrong);
+            }
+        } else if new.version != 1 {
+            wrong.push(format!("order {id} began with version {}", new.version));
+        }
+        self.orders.insert(id.to_owned(), new);
+    }
+
+    fn payment(&mut self, id: &str, row: &Value, wrong: &mut Vec<Violation>) {
+        let new = Payment {
+            status: text(&row["status"]),
+            version: number(&row["version"]),
+        };
+        if let Some(old) = self.payments.get(id)
+            && (new.version, &new.status) != (old.version, &old.status)
+        {
+            if new.version != old.version + 1 {
+                let versions = (old.version, new.version);
+                wrong.push(format!(
+                    "payment of {id}: from version {} to {}",
+                    versions.0, versions.1
+                ));
+            }
+            if matches!(old.status.as_str(), "REFUNDED" | "VOIDED" | "DECLINED")
+                && !matches!(new.status.as_str(), "REFUNDING" | "VOIDED")
+            {
+                wrong.push(format!(
+                    "payment of {id}: from {} to {}",
+                    old.status, new.status
+                ));
+            }
+        }
+        self.payments.insert(id.to_owned(), new);
+    }
+
+    /// The provider's own books: a row is written once and stays.
+    fn ledger(&mut self, key: &str, sk: &str, row: &Value, wrong: &mut Vec<Violation>) {
+        if sk == "CHARGE" {
+            let outcome = text(&row["outcome"]);
+            let amount = row["asked"]["amount"].as_i64().unwrap_or(0);
+            let new = Charge { outcome, amount };
+            let old = self.charges.insert(key.to_owned(), new.clone());
+            if old.is_some_and(|old| old != new) {
+                wrong.push(format!("the ledger's charge {key} was written over"));
+            }
+        } else {
+            let amount = number(&row["amount"]);
+            let old = self.refunds.insert(key.to_owned(), amount);
+            if old.is_some_and(|old| old != amount) {
+                wrong.push(format!("the ledger's refund {key} was written over"));
+            }
+        }
+    }
+
+    /// What must be true of one order at every moment, whatever is still on its way.
+    fn check_order(&self, id: &str, wrong: &mut Vec<Violation>) {
+        let (charged, refunded) = self.money(id);
+        if refunded > charged {
+            wrong.push(format!(
+                "order {id}: {charged} charged and {refunded} given back"
+            ));
+        }
+        let reservation = self.reservations.get(id);
+        let holds = reservation.is_some_and(|reservation| reservation.status == "RESERVED");
+        let Some(order) = self.orders.get(id) else {
+            if charged > 0 || holds {
+                wrong.push(format!(
+                    "order {id} is not there, but {charged} charged, held: {holds}"
+                ));
+            }
+            return;
+        };
+        match order.state.as_str() {
+            "confirmed" => {
+                if Some(charged - refunded) != order.total {
+                    let net = charged - refunded;
+                    wrong.push(format!(
+                        "order {id}: CONFIRMED for {:?}, paid {net}",
+                        order.total
+                    ));
+                }
+                let lines = reservation
+                    .filter(|_| holds)
+                    .map(|reservation| &reservation.lines);
+                if lines != Some(&order.lines) {
+                    wrong.push(format!(
+                        "order {id}: CONFIRMED for {:?}, holds {lines:?}",
+                        order.lines
+                    ));
+                }
+            }
+            "rejected" | "cancelled" => {
+                if charged != refunded {
+                    let net = charged - refunded;
+                    wrong.push(format!(
+                        "order {id}: {} and {net} not given back",
+                        order.state
+                    ));
+                }
+                if holds {
+                    wrong.push(format!("order {id}: {} and still holds stock", order.state));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn follows(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
+    if new.version != old.version + 1 {
+        wrong.push(format!(
+            "order {id}: from version {} to {}",
+            old.version, new.version
+        ));
+    }
+    if (&new.user, &new.lines) != (&old.user, &old.lines) {
+        wrong.push(format!("order {id} became another order"));
+    }
+    if old.total.is_some() && new.total != old.total {
+        wrong.push(format!(
+            "order {id}: the total went from {:?} to {:?}",
+            old.total, new.total
+        ));
+    }
+    if !new.timeline.starts_with(&old.timeline) {
+        wrong.push(format!("order {id}: the timeline was rewritten"));
+    }
+    let ended = matches!(old.state.as_str(), "rejected" | "cancelled");
+    let after_confirmed = old.state == "confirmed" && new.state != "refunding_to_cancel";
+    if ended || after_confirmed {
+        wrong.push(format!(
+            "order {id} went from {} to {}",
+            old.state, new.state
+        ));
+    }
+}
+
+fn quantities(row: &Value) -> BTreeMap<String, i64> {
+    let lines = row["lines"].as_array().into_iter().flatten();
+    lines
+        .map(|line| (text(&line["sku"]), number(&line["quantity"])))
+        .collect()
+}
+
+fn after(prefix: &str, key: &str) -> String {
+    key.strip_prefix(prefix).unwrap_or(key).to_owned()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(i64::MIN)
+}

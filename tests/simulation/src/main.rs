@@ -1,0 +1,140 @@
+//! The simulation's command line: what `cargo xtask sim` starts.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use simulation::chance::Trouble;
+use simulation::report::{replay_command, run_all, shrink};
+use simulation::run::{Plan, run};
+
+/// Nearly everything here allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USAGE: &str = "\
+Runs the four services' own handlers under every fault, one world for each seed.
+
+Usage: cargo xtask sim [options]
+
+  --from SEED      the first seed (0)
+  --seeds N        how many seeds (1000)
+  --orders N       orders in each world (10)
+  --without A,B    kinds of trouble to leave out
+  --trace          print every step; for one seed
+  --threads N      worlds run side by side (all cores)
+
+Ends with 1 if anything was wrong, and prints the command that replays it.";
+
+fn main() -> ExitCode {
+    match Arguments::parse(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => simulate(&arguments),
+        Ok(None) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Err(mistake) => {
+            eprintln!("{mistake}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Arguments {
+    plan: Plan,
+    seeds: u64,
+    threads: usize,
+}
+
+impl Arguments {
+    /// Nothing where only help was asked for.
+    fn parse(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut arguments = Self {
+            plan: Plan::new(0),
+            seeds: 1000,
+            threads: thread::available_parallelism().map_or(1, usize::from),
+        };
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--from" => arguments.plan.seed = number(&value()?)?,
+                "--seeds" => arguments.seeds = number(&value()?)?,
+                "--orders" => arguments.plan.orders = number(&value()?)? as usize,
+                "--threads" => arguments.threads = number(&value()?)?.max(1) as usize,
+                "--without" => arguments.plan.without = troubles(&value()?)?,
+                "--trace" => arguments.plan.traced = true,
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("{word} is no option of sim")),
+            }
+        }
+        if arguments.plan.seed.checked_add(arguments.seeds).is_none() {
+            return Err("there are no seeds beyond 2^64".to_owned());
+        }
+        Ok(Some(arguments))
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("{text} is not a whole number"))
+}
+
+fn troubles(list: &str) -> Result<Vec<Trouble>, String> {
+    let known = || {
+        let names: Vec<&str> = Trouble::ALL.iter().map(|trouble| trouble.name()).collect();
+        names.join(", ")
+    };
+    list.split(',')
+        .map(|name| Trouble::parse(name).ok_or(format!("{name} is none of: {}", known())))
+        .collect()
+}
+
+fn simulate(arguments: &Arguments) -> ExitCode {
+    if arguments.plan.traced {
+        return trace(arguments);
+    }
+    let begun = Instant::now();
+    let Arguments {
+        plan,
+        seeds,
+        threads,
+    } = arguments;
+    let report = run_all(plan.seed..plan.seed + seeds, plan, *threads);
+    println!("{report}");
+    println!("{:>12.1}  seconds", begun.elapsed().as_secs_f64());
+    let Some((seed, violations)) = report.failures.first_key_value() else {
+        return ExitCode::SUCCESS;
+    };
+    println!("\nWith seed {seed} something is wrong:");
+    for violation in violations {
+        println!("  {violation}");
+    }
+    println!("Shrinking ...");
+    let smallest = shrink(&Plan {
+        seed: *seed,
+        ..plan.clone()
+    });
+    println!("Replay it with\n  {}", replay_command(&smallest));
+    ExitCode::FAILURE
+}
+
+fn trace(arguments: &Arguments) -> ExitCode {
+    let mut wrong = false;
+    for seed in arguments.plan.seed..arguments.plan.seed + arguments.seeds {
+        let outcome = run(&Plan {
+            seed,
+            ..arguments.plan.clone()
+        });
+        print!("{}", outcome.trace);
+        println!(
+            "seed {seed}: {:?}, hash {:x}",
+            outcome.endings, outcome.hash
+        );
+        for violation in &outcome.violations {
+            println!("  {violation}");
+        }
+        wrong |= !outcome.violations.is_empty();
+    }
+    ExitCode::from(u8::from(wrong))
+}

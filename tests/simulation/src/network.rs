@@ -1,0 +1,235 @@
+//! The queues between the services, with time: messages that come twice, late, out of order, or
+//! end up in a dead-letter queue.
+
+use std::collections::BTreeMap;
+
+use aws_lambda_events::event::sqs::SqsMessage;
+
+use crate::chance::{Dice, Trouble, Weather};
+
+/// Milliseconds since the simulation began.
+pub type Millis = i64;
+
+/// After so many receipts without success a message is dead (the templates' `maxReceiveCount`).
+pub const MAX_RECEIVES: u32 = 5;
+
+/// For how long a message that was received and neither deleted nor given back stays away (the
+/// templates' `VisibilityTimeout`).
+pub const VISIBILITY: Millis = 90_000;
+
+/// A message is as a rule there within this time.
+const USUAL_DELAY: Millis = 60;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueName {
+    Users,
+    Inventory,
+    Payments,
+    Replies,
+}
+
+impl QueueName {
+    pub const ALL: [Self; 4] = [Self::Users, Self::Inventory, Self::Payments, Self::Replies];
+
+    pub fn url(self) -> &'static str {
+        match self {
+            Self::Users => "https://sqs.us-east-1.amazonaws.com/0/users-commands",
+            Self::Inventory => "https://sqs.us-east-1.amazonaws.com/0/inventory-commands",
+            Self::Payments => "https://sqs.us-east-1.amazonaws.com/0/payments-commands",
+            Self::Replies => "https://sqs.us-east-1.amazonaws.com/0/orders-replies",
+        }
+    }
+
+    /// The function the queue triggers.
+    pub fn function(self) -> &'static str {
+        match self {
+            Self::Users => "users-verify",
+            Self::Inventory => "inventory-commands",
+            Self::Payments => "payments-commands",
+            Self::Replies => "orders-replies",
+        }
+    }
+}
+
+/// One copy of a message on a queue.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    pub queue: QueueName,
+    pub message_id: String,
+    pub body: String,
+    pub receives: u32,
+    /// From when on it can be received.
+    pub visible_at: Millis,
+    /// The receipt of whoever has it.
+    pub receipt: Option<String>,
+}
+
+/// Every message that is on its way.
+#[derive(Default)]
+pub struct Network {
+    copies: BTreeMap<u64, Copy>,
+    dead: Vec<Copy>,
+    /// Dead letters nobody will look after.
+    pub abandoned: Vec<Copy>,
+    /// Everything that was ever sent, once each.
+    pub history: Vec<(QueueName, String)>,
+    sent: u64,
+    receipts: u64,
+}
+
+impl Network {
+    /// Takes a message that a service sent, as often and as late as the weather has it.
+    pub fn send(&mut self, queue: QueueName, body: String, now: Millis, weather: &mut Weather) {
+        self.history.push((queue, body.clone()));
+        let message_id = format!("message-{}", self.history.len());
+        let mut copies = 1;
+        if weather.brings(Trouble::Duplicate) {
+            copies += weather.dice(Trouble::Duplicate).between(1, 4);
+        }
+        for _ in 0..copies {
+            let usual = weather.dice(Trouble::Delay).between(0, USUAL_DELAY);
+            let late = if weather.brings(Trouble::Delay) {
+                let dice = weather.dice(Trouble::Delay);
+                *dice.pick(&[2_000, 45_000, 100_000, 700_000, 5_000_000])
+            } else {
+                0
+            };
+            self.put(Copy {
+                queue,
+                message_id: message_id.clone(),
+                body: body.clone(),
+                receives: 0,
+                visible_at: now + usual + late,
+                receipt: None,
+            });
+        }
+    }
+
+    /// Delivers a body again although it was sent long ago, exactly once and at once.
+    pub fn replay(&mut self, queue: QueueName, body: String, now: Millis) {
+        self.sent += 1;
+        let message_id = format!("replay-{}", self.sent);
+        self.put(Copy {
+            queue,
+            message_id,
+            body,
+            receives: 0,
+            visible_at: now,
+            receipt: None,
+        });
+    }
+
+    fn put(&mut self, copy: Copy) {
+        self.sent += 1;
+        self.copies.insert(self.sent, copy);
+    }
+
+    /// Whether a queue has something to receive.
+    pub fn has_visible(&self, queue: QueueName, now: Millis) -> bool {
+        self.copies
+            .values()
+            .any(|copy| copy.queue == queue && copy.visible_at <= now)
+    }
+
+    /// When the next message can be received that cannot be now.
+    pub fn next_visible(&self, now: Millis) -> Option<Millis> {
+        self.copies
+            .values()
+            .map(|copy| copy.visible_at)
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// Up to ten messages of a queue in any order, as a function's trigger receives them. A
+    /// message that was received too often goes to the dead-letter queue instead.
+    pub fn receive(
+        &mut self,
+        queue: QueueName,
+        now: Millis,
+        dice: &mut Dice,
+    ) -> (Vec<u64>, Vec<SqsMessage>) {
+        let mut visible: Vec<u64> = self
+            .copies
+            .iter()
+            .filter(|(_, copy)| copy.queue == queue && copy.visible_at <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        let (mut ids, mut messages) = (Vec::new(), Vec::new());
+        let wanted = dice.between(1, 10) as usize;
+        while !visible.is_empty() && ids.len() < wanted {
+            let id = visible.swap_remove(dice.below(visible.len() as u64) as usize);
+            let copy = self.copies.get_mut(&id).expect("it was listed just now");
+            if copy.receives == MAX_RECEIVES {
+                let copy = self.copies.remove(&id).expect("it was found just now");
+                self.dead.push(copy);
+                continue;
+            }
+            copy.receives += 1;
+            copy.visible_at = now + VISIBILITY;
+            self.receipts += 1;
+            let receipt = format!("receipt-{}", self.receipts);
+            copy.receipt = Some(receipt.clone());
+            let mut message = SqsMessage::default();
+            message.message_id = Some(copy.message_id.clone());
+            message.receipt_handle = Some(receipt);
+            message.body = Some(copy.body.clone());
+            let count = ("ApproximateReceiveCount", copy.receives.to_string());
+            message.attributes.insert(count.0.to_owned(), count.1);
+            ids.push(id);
+            messages.push(message);
+        }
+        (ids, messages)
+    }
+
+    /// Deletes what was handled; what was not comes back when its time is up.
+    pub fn settle(&mut self, ids: &[u64], failed: &[String]) {
+        for id in ids {
+            let handled = self
+                .copies
+                .get(id)
+                .is_some_and(|copy| !failed.contains(&copy.message_id));
+            if handled {
+                self.copies.remove(id);
+            }
+        }
+    }
+
+    /// `ChangeMessageVisibility`: whoever holds this receipt gives the message back in a while.
+    pub fn change_visibility(&mut self, receipt: &str, seconds: i64, now: Millis) {
+        for copy in self.copies.values_mut() {
+            if copy.receipt.as_deref() == Some(receipt) {
+                copy.visible_at = now + seconds * 1000;
+            }
+        }
+    }
+
+    /// Throws away the dead letters an operator sees to be nobody's.
+    pub fn discard(&mut self, is_nobodys: impl Fn(&str) -> bool) {
+        self.dead.retain(|copy| !is_nobodys(&copy.body));
+    }
+
+    pub fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
+    /// An operator redrives one dead letter, or throws it away.
+    pub fn redrive(&mut self, now: Millis, leave: bool, dice: &mut Dice) {
+        if self.dead.is_empty() {
+            return;
+        }
+        let position = dice.below(self.dead.len() as u64) as usize;
+        let mut copy = self.dead.swap_remove(position);
+        if leave {
+            self.abandoned.push(copy);
+        } else {
+            copy.receives = 0;
+            copy.visible_at = now;
+            copy.receipt = None;
+            self.put(copy);
+        }
+    }
+}

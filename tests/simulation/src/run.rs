@@ -1,0 +1,1203 @@
+//! One world from its seed to its rest: who acts next, what befalls them, and what is wrong then.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use orders::domain::{OrderId, UserId};
+use serde_json::{Value, json};
+use shared_lambda::http::Response;
+use test_support::{Call, Fault, mortal};
+use uuid::Uuid;
+
+use crate::books::{Books, Violation};
+use crate::chance::{Dice, Trouble, Weather};
+use crate::gate::{CallId, Gate, ProcessId};
+use crate::network::{Millis, Network, QueueName};
+use crate::system::{SharedWeather, System, millis, timestamp, weather};
+
+/// What one world is made from.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// How many orders are placed.
+    pub orders: usize,
+    /// Kinds of trouble that stay away.
+    pub without: Vec<Trouble>,
+    /// Whether every step is written down, for somebody to read.
+    pub traced: bool,
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            orders: 10,
+            without: Vec::new(),
+            traced: false,
+        }
+    }
+}
+
+/// What became of one world.
+#[derive(Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    /// Orders that were acknowledged.
+    pub sagas: usize,
+    /// How they ended: the status and the failure's code.
+    pub endings: BTreeMap<String, usize>,
+    pub troubles: BTreeMap<&'static str, u64>,
+    /// Calls to AWS that were let pass.
+    pub calls: u64,
+    pub messages: u64,
+    /// Messages delivered again once everything was at rest.
+    pub replayed: u64,
+    /// Simulated time from the first order to rest.
+    pub lasted: Millis,
+    /// The hash of everything that happened, in its order.
+    pub hash: u64,
+    pub violations: Vec<Violation>,
+    /// Every step, if it was asked for.
+    pub trace: String,
+}
+
+/// A world comes to rest or something is wrong with it.
+const MAX_STEPS: u64 = 200_000;
+
+/// For how long trouble lasts at most.
+const TROUBLED: (Millis, Millis) = (5_000, 1_500_000);
+
+/// After the trouble every order ends within this: the longest compensation that was parked just
+/// before waits for an hour.
+const PATIENCE: Millis = 3 * 3_600_000;
+
+/// How often the sweeper runs: the template's schedule.
+const SWEEP_EVERY: Millis = 60_000;
+
+const MAX_RUNNING: usize = 8;
+
+/// Runs a world on a thread of its own time.
+pub fn run(plan: &Plan) -> Outcome {
+    // The jitter of the SDK's own retries.
+    fastrand::seed(plan.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing");
+    runtime.block_on(tokio::task::unconstrained(async {
+        let mut world = World::new(plan);
+        world.live().await;
+        world.outcome()
+    }))
+}
+
+type Running = Pin<Box<dyn Future<Output = Option<Finished>>>>;
+
+struct Process {
+    name: &'static str,
+    future: Running,
+    /// When its function's timeout ends it.
+    ends_at: Millis,
+    /// Whom the answer is for, and what comes back to a queue if there is none.
+    job: Job,
+}
+
+#[derive(Clone, Debug)]
+enum Job {
+    Place { client: usize },
+    Cancel { client: usize },
+    Batch { copies: Vec<u64> },
+    Sweep,
+    Admin(usize),
+}
+
+enum Finished {
+    Answered(Response),
+    Handled(SqsBatchResponse),
+    Swept(Result<(), String>),
+}
+
+/// A customer with one order in mind.
+struct Client {
+    user: Uuid,
+    key: String,
+    body: String,
+    /// The id the order will have.
+    order: Uuid,
+    next_place: Option<Millis>,
+    next_cancel: Option<Millis>,
+    cancels: bool,
+    acknowledged: bool,
+    refused: bool,
+    /// The last word about a cancellation.
+    cancelled: Option<u16>,
+}
+
+/// Something an administrator does until it is answered.
+struct Chore {
+    at: Option<Millis>,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Price { sku: usize, amount: i64 },
+    Adjust { sku: usize, delta: i64, key: String },
+    Status { user: usize, status: &'static str },
+}
+
+struct World {
+    plan: Plan,
+    gate: Gate,
+    weather: SharedWeather,
+    dice: Dice,
+    system: Rc<System>,
+    network: Network,
+    books: Books,
+    processes: BTreeMap<ProcessId, Process>,
+    started: ProcessId,
+    clients: Vec<Client>,
+    chores: Vec<Chore>,
+    late: Vec<(Millis, Call)>,
+    next_sweep: Millis,
+    next_redrive: Millis,
+    poison_at: Vec<Millis>,
+    poisoned: usize,
+    troubled_until: Millis,
+    users: Vec<Uuid>,
+    skus: Vec<String>,
+    calls: u64,
+    replayed: u64,
+    steps: u64,
+    hash: u64,
+    trace: String,
+    violations: Vec<Violation>,
+}
+
+impl World {
+    fn new(plan: &Plan) -> Self {
+        let gate = Gate::default();
+        let weather = Arc::new(Mutex::new(Weather::new(plan.seed, &plan.without)));
+        let system = Rc::new(System::new(plan.seed, &gate, &weather));
+        let mut dice = Dice::new(plan.seed, 1);
+        let id = |dice: &mut Dice| {
+            let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
+            uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+        };
+        let users: Vec<Uuid> = (0..dice.between(1, 3)).map(|_| id(&mut dice)).collect();
+        let skus = (0..dice.between(1, 3))
+            .map(|number| format!("SKU-{number}"))
+            .collect();
+        let troubled_until = match dice.below(3) {
+            0 => TROUBLED.0,
+            1 => dice.between(TROUBLED.0, 120_000),
+            _ => dice.between(TROUBLED.0, TROUBLED.1),
+        };
+        Self {
+            plan: plan.clone(),
+            gate,
+            weather,
+            system,
+            network: Network::default(),
+            books: Books::default(),
+            processes: BTreeMap::new(),
+            started: 0,
+            clients: Vec::new(),
+            chores: Vec::new(),
+            late: Vec::new(),
+            next_sweep: SWEEP_EVERY,
+            next_redrive: 0,
+            poison_at: Vec::new(),
+            poisoned: 0,
+            troubled_until,
+            users,
+            skus,
+            calls: 0,
+            replayed: 0,
+            steps: 0,
+            hash: 0xcbf2_9ce4_8422_2325,
+            trace: String::new(),
+            violations: Vec::new(),
+            dice,
+        }
+    }
+
+    async fn live(&mut self) {
+        self.begin().await;
+        while self.violations.is_empty() && !self.is_at_rest() {
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                self.wrong("the world does not come to rest".to_owned());
+                break;
+            }
+            self.step().await;
+        }
+        if self.violations.is_empty() {
+            self.check_rest();
+        }
+        if self.violations.is_empty() {
+            self.replay_everything().await;
+        }
+    }
+
+    /// What is there before the first order, and what everybody has in mind.
+    async fn begin(&mut self) {
+        let items: Vec<(String, i64, i64)> = self
+            .skus
+            .iter()
+            .map(|sku| {
+                (
+                    sku.clone(),
+                    self.dice.between(1, 50) * 100,
+                    self.dice.between(0, 25),
+                )
+            })
+            .collect();
+        self.gate.open();
+        self.system.seed(&self.users, &items).await;
+        self.gate.close();
+        for (sku, ..) in &items {
+            let key = (
+                self.system.tables.inventory.clone(),
+                format!("ITEM#{sku}"),
+                "ITEM".into(),
+            );
+            self.observe(&key);
+        }
+        // Whoever cancels at once and whoever cancels much later.
+        let soon = self.dice.hits(500);
+        for number in 0..self.plan.orders {
+            let client = self.client(number, &items, soon);
+            self.clients.push(client);
+        }
+        self.plan_chores();
+        let mut weather = weather(&self.weather);
+        if weather.brings(Trouble::Poison) {
+            for _ in 0..weather.dice(Trouble::Poison).between(1, 4) {
+                let at = weather
+                    .dice(Trouble::Poison)
+                    .between(0, self.troubled_until / 2);
+                self.poison_at.push(at);
+            }
+        }
+    }
+
+    fn client(&mut self, number: usize, items: &[(String, i64, i64)], soon: bool) -> Client {
+        // Dice of its own: with fewer orders the others stay what they were.
+        let mut dice = Dice::new(self.plan.seed, 100 + number as u64);
+        let user = *dice.pick(&self.users);
+        let mut lines = Vec::new();
+        let mut expected = 0;
+        for (sku, amount, _) in items {
+            if lines.is_empty() || dice.hits(300) {
+                let quantity = dice.between(1, 3);
+                expected += quantity * amount;
+                lines.push(json!({"sku": sku, "quantity": quantity}));
+            }
+        }
+        if dice.hits(30) {
+            lines.push(json!({"sku": "NO-SUCH-ITEM", "quantity": 1}));
+        }
+        let method = *dice.pick(&[
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_chargeDeclined",
+            "pm_card_chargeDeclinedInsufficientFunds",
+            "pm_sim_lostReply",
+            "pm_sim_slow",
+            "pm_sim_unavailable",
+        ]);
+        let mut body = json!({"lines": lines, "payment_method": method});
+        if dice.hits(300) {
+            let expected = if dice.hits(200) {
+                expected + 1
+            } else {
+                expected
+            };
+            body["expected_total"] = json!({"amount": expected, "currency": "USD"});
+        }
+        let key = format!("order-{number}");
+        let placed_at = dice.between(0, self.troubled_until / 2);
+        let mut weather = weather(&self.weather);
+        let cancels = weather.brings(Trouble::Cancel);
+        let within = if soon { 2_000 } else { self.troubled_until };
+        let cancel_at = placed_at + weather.dice(Trouble::Cancel).between(0, within);
+        Client {
+            user,
+            order: OrderId::of_key(UserId(user), &key).0,
+            key,
+            body: body.to_string(),
+            next_place: Some(placed_at),
+            next_cancel: cancels.then_some(cancel_at),
+            cancels,
+            acknowledged: false,
+            refused: false,
+            cancelled: None,
+        }
+    }
+
+    fn plan_chores(&mut self) {
+        let until = self.troubled_until;
+        let mut weather = weather(&self.weather);
+        for sku in 0..self.skus.len() {
+            if weather.brings(Trouble::Price) {
+                let dice = weather.dice(Trouble::Price);
+                let what = What::Price {
+                    sku,
+                    amount: dice.between(1, 50) * 100,
+                };
+                self.chores.push(Chore {
+                    at: Some(dice.between(0, until)),
+                    what,
+                });
+            }
+            if weather.brings(Trouble::Adjustment) {
+                let dice = weather.dice(Trouble::Adjustment);
+                let delta = *dice.pick(&[-3, -1, 1, 5]);
+                let what = What::Adjust {
+                    sku,
+                    delta,
+                    key: format!("count-{sku}"),
+                };
+                self.chores.push(Chore {
+                    at: Some(dice.between(0, until)),
+                    what,
+                });
+            }
+        }
+        for user in 0..self.users.len() {
+            if weather.brings(Trouble::Deactivation) {
+                let dice = weather.dice(Trouble::Deactivation);
+                let at = dice.between(0, until);
+                let back = dice.hits(700).then(|| at + dice.between(1_000, 100_000));
+                let what = What::Status {
+                    user,
+                    status: "deactivated",
+                };
+                self.chores.push(Chore { at: Some(at), what });
+                let what = What::Status {
+                    user,
+                    status: "active",
+                };
+                self.chores.push(Chore { at: back, what });
+            }
+        }
+    }
+
+    fn now(&self) -> Millis {
+        self.system.clock.now()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.processes.is_empty()
+            && self.network.is_empty()
+            && self.late.is_empty()
+            && weather(&self.weather).is_over()
+            && !self.network.has_dead()
+            && self
+                .clients
+                .iter()
+                .all(|c| c.next_place.is_none() && c.next_cancel.is_none())
+            && self.chores.iter().all(|chore| chore.at.is_none())
+            && self.books.orders().all(|(_, order)| order.is_terminal())
+    }
+
+    /// Lets one thing happen, of all that can.
+    async fn step(&mut self) {
+        let now = self.now();
+        if now >= self.troubled_until && !weather(&self.weather).is_over() {
+            self.note("calm", &format_args!(""));
+            weather(&self.weather).clear_up();
+        }
+        if now > self.troubled_until + PATIENCE {
+            let open = self.books.orders().find(|(_, order)| !order.is_terminal());
+            let what = match open {
+                Some((id, order)) => format!("order {id} is still {} long after", order.state),
+                None => "somebody still waits long after the trouble".to_owned(),
+            };
+            self.wrong(what);
+            return;
+        }
+        let options = self.options(now);
+        if options.is_empty() {
+            let until = self.next_event(now);
+            self.pass(until - now).await;
+            return;
+        }
+        // A moment passes now and then, so that what happens has its own time.
+        if self.dice.hits(250) {
+            let moment = *self.dice.pick(&[1, 3, 10, 40, 200]);
+            self.pass(moment).await;
+            return;
+        }
+        let choice = *self.dice.pick(&options);
+        self.act(choice);
+        self.collect_messages();
+    }
+
+    fn options(&self, now: Millis) -> Vec<Choice> {
+        let mut options: Vec<Choice> = self
+            .gate
+            .waiting()
+            .into_iter()
+            .map(|(id, who)| Choice::Pass(id, who))
+            .collect();
+        // Whoever is at work is at work; others begin more rarely, or nobody would ever end.
+        let room = self.processes.len() < MAX_RUNNING;
+        if room {
+            for queue in QueueName::ALL {
+                if self.network.has_visible(queue, now) {
+                    options.push(Choice::Receive(queue));
+                }
+            }
+            for (number, client) in self.clients.iter().enumerate() {
+                if client.next_place.is_some_and(|at| at <= now) {
+                    options.push(Choice::Place(number));
+                }
+                if client.next_cancel.is_some_and(|at| at <= now) {
+                    options.push(Choice::Cancel(number));
+                }
+            }
+            for (number, chore) in self.chores.iter().enumerate() {
+                if chore.at.is_some_and(|at| at <= now) {
+                    options.push(Choice::Chore(number));
+                }
+            }
+            if self.next_sweep <= now {
+                options.push(Choice::Sweep);
+            }
+        }
+        if self.network.has_dead() && self.next_redrive <= now {
+            options.push(Choice::Redrive);
+        }
+        for (number, (at, _)) in self.late.iter().enumerate() {
+            if *at <= now {
+                options.push(Choice::Arrive(number));
+            }
+        }
+        for (number, at) in self.poison_at.iter().enumerate() {
+            if *at <= now {
+                options.push(Choice::Poison(number));
+            }
+        }
+        options
+    }
+
+    /// When something can happen again that cannot now.
+    fn next_event(&self, now: Millis) -> Millis {
+        let mut next = [
+            self.clients
+                .iter()
+                .filter_map(|client| client.next_place)
+                .min(),
+            self.clients
+                .iter()
+                .filter_map(|client| client.next_cancel)
+                .min(),
+            self.chores.iter().filter_map(|chore| chore.at).min(),
+            self.late.iter().map(|(at, _)| *at).min(),
+            self.poison_at.iter().copied().min(),
+            self.network.next_visible(now),
+            self.network.has_dead().then_some(self.next_redrive),
+            self.next_useful_sweep(now),
+            (now < self.troubled_until).then_some(self.troubled_until),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now)
+        .min()
+        .unwrap_or(now + SWEEP_EVERY);
+        // Somebody waits for a timer of their own.
+        if let Some(ends_at) = self.processes.values().map(|process| process.ends_at).min() {
+            next = next.min(ends_at).min(now + 100);
+        }
+        next.max(now + 1)
+    }
+
+    /// The sweeper's next run that finds anything. The others only read, and are left out to save
+    /// time; those that come at odd moments are not.
+    fn next_useful_sweep(&self, now: Millis) -> Option<Millis> {
+        let due = self
+            .books
+            .orders()
+            .filter_map(|(_, order)| order.due_at.as_ref()?.parse().ok())
+            .map(millis)
+            .min()?;
+        let first = self.next_sweep.max(now);
+        let runs = ((due - first).max(0) + SWEEP_EVERY - 1) / SWEEP_EVERY;
+        Some(first + runs * SWEEP_EVERY)
+    }
+
+    /// Time passes. What ran into its end dies where it stands.
+    async fn pass(&mut self, millis: Millis) {
+        self.system.clock.pass(millis).await;
+        let now = self.now();
+        let over: Vec<ProcessId> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.ends_at <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            let process = self.processes.remove(&id).expect("it was listed just now");
+            self.note("timeout", &format_args!("{id} {}", process.name));
+            self.died(process.job);
+        }
+        // Their timers may have run out.
+        let running: Vec<ProcessId> = self.processes.keys().copied().collect();
+        for id in running {
+            self.poll(id);
+        }
+        self.collect_messages();
+        // Sweeps that would have found nothing are not made up for.
+        while self.next_sweep + SWEEP_EVERY <= now {
+            self.next_sweep += SWEEP_EVERY;
+        }
+    }
+
+    fn act(&mut self, choice: Choice) {
+        let now = self.now();
+        match choice {
+            Choice::Pass(call, process) => self.let_pass(call, process),
+            Choice::Receive(queue) => {
+                let (copies, messages) = self.network.receive(queue, now, &mut self.dice);
+                if messages.is_empty() {
+                    return;
+                }
+                let system = Rc::clone(&self.system);
+                self.start(
+                    queue.function(),
+                    15_000,
+                    Job::Batch { copies },
+                    async move { Finished::Handled(system.batch(queue, messages).await) },
+                );
+            }
+            Choice::Place(number) => {
+                let client = &mut self.clients[number];
+                client.next_place = None;
+                let (user, key, body) = (client.user, client.key.clone(), client.body.clone());
+                if self.dice.hits(100) {
+                    self.system.restart_place();
+                }
+                let system = Rc::clone(&self.system);
+                self.start(
+                    "orders-place",
+                    10_000,
+                    Job::Place { client: number },
+                    async move { Finished::Answered(system.place(user, &key, &body).await) },
+                );
+            }
+            Choice::Cancel(number) => {
+                let client = &mut self.clients[number];
+                client.next_cancel = None;
+                if client.refused {
+                    return;
+                }
+                let (user, order) = (client.user, client.order);
+                let system = Rc::clone(&self.system);
+                self.start(
+                    "orders-cancel",
+                    10_000,
+                    Job::Cancel { client: number },
+                    async move { Finished::Answered(system.cancel(user, order).await) },
+                );
+            }
+            Choice::Chore(number) => {
+                let chore = &mut self.chores[number];
+                chore.at = None;
+                let what = chore.what.clone();
+                let (system, skus, users) = (
+                    Rc::clone(&self.system),
+                    self.skus.clone(),
+                    self.users.clone(),
+                );
+                self.start("admin", 10_000, Job::Admin(number), async move {
+                    Finished::Answered(match what {
+                        What::Price { sku, amount } => system.reprice(&skus[sku], amount).await,
+                        What::Adjust { sku, delta, key } => {
+                            system.adjust(&skus[sku], delta, &key).await
+                        }
+                        What::Status { user, status } => {
+                            system.set_status(users[user], status).await
+                        }
+                    })
+                });
+            }
+            Choice::Sweep => self.sweep(now),
+            Choice::Redrive => {
+                let mut weather = weather(&self.weather);
+                let in_trouble = !weather.is_over();
+                let now_or_never = !in_trouble || weather.brings(Trouble::Redrive);
+                let leave = now_or_never && weather.brings(Trouble::LeftDead);
+                drop(weather);
+                self.next_redrive = now + 120_000;
+                if now_or_never {
+                    self.note("redrive", &format_args!("leave {leave}"));
+                    // An operator who looks at it sees that poison is nobody's.
+                    self.network.discard(|body| POISON.contains(&body));
+                    self.network.redrive(now, leave, &mut self.dice);
+                }
+            }
+            Choice::Arrive(number) => {
+                let (_, call) = self.late.swap_remove(number);
+                self.note("arrives late", &format_args!("{}", call.name()));
+                self.system.aws.arrive(&call);
+                self.after_effect(&call);
+            }
+            Choice::Poison(number) => {
+                self.poison_at.swap_remove(number);
+                self.poisoned += 1;
+                let queue = *self.dice.pick(&QueueName::ALL);
+                let body = *self.dice.pick(&POISON);
+                self.note("poison", &format_args!("{queue:?}"));
+                self.network.replay(queue, body.to_owned(), now);
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Millis) {
+        let (late, twice) = {
+            let mut weather = weather(&self.weather);
+            (
+                weather.brings(Trouble::SweeperLate),
+                weather.brings(Trouble::SweeperTwice),
+            )
+        };
+        self.next_sweep += if late {
+            self.dice.between(1_000, 240_000)
+        } else if twice {
+            self.dice.between(1, 5_000)
+        } else {
+            SWEEP_EVERY
+        };
+        if late {
+            return;
+        }
+        for _ in 0..=usize::from(twice) {
+            let system = Rc::clone(&self.system);
+            self.start("orders-sweep", 60_000, Job::Sweep, async move {
+                Finished::Swept(system.sweep().await)
+            });
+        }
+        self.note("sweep", &format_args!("{now}"));
+    }
+
+    fn start(
+        &mut self,
+        name: &'static str,
+        limit: Millis,
+        job: Job,
+        future: impl Future<Output = Finished> + 'static,
+    ) {
+        self.started += 1;
+        let id = self.started;
+        self.note("start", &format_args!("{id} {name} {job:?}"));
+        let future = Box::pin(tokio::task::unconstrained(mortal(future)));
+        let ends_at = self.now() + limit;
+        self.processes.insert(
+            id,
+            Process {
+                name,
+                future,
+                ends_at,
+                job,
+            },
+        );
+        self.poll(id);
+    }
+
+    /// Lets a process run to its next call, its end or its death.
+    fn poll(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        self.gate.runs(id);
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(finished) = process.future.as_mut().poll(&mut context) else {
+            return;
+        };
+        let process = self.processes.remove(&id).expect("it was polled just now");
+        match finished {
+            Some(finished) => self.finished(id, process.job, finished),
+            None => {
+                self.note("dies", &format_args!("{id} {}", process.name));
+                self.died(process.job);
+            }
+        }
+        let complaints: Vec<String> = self.system.complaints.borrow_mut().drain(..).collect();
+        for complaint in complaints {
+            let expected = self.poisoned > 0 && POISON_IS.iter().any(|of| complaint.contains(of));
+            if !expected {
+                self.wrong(format!("a message can never be carried out: {complaint}"));
+            }
+        }
+    }
+
+    /// One call goes through, or whatever befalls it.
+    fn let_pass(&mut self, id: CallId, process: ProcessId) {
+        let call = self.gate.call(id);
+        let name = call.name();
+        self.calls += 1;
+        let now = self.now();
+        let fault = {
+            let mut weather = weather(&self.weather);
+            draw(&mut weather, &call)
+        };
+        let name_of = self
+            .processes
+            .get(&process)
+            .map_or("?", |process| process.name);
+        self.note(
+            "call",
+            &format_args!("{process} {name_of} {name} {fault:?}"),
+        );
+        match fault {
+            Some(Drawn::Stall) => {
+                self.gate.stall(id);
+                return;
+            }
+            Some(Drawn::Late(after)) => {
+                self.late.push((now + after, call));
+                self.gate.pass(id, Some(Fault::BeforeEffect));
+                self.poll(process);
+                return;
+            }
+            Some(Drawn::Fault(fault)) => self.gate.pass(id, Some(fault)),
+            None => self.gate.pass(id, None),
+        }
+        self.poll(process);
+        self.after_effect(&call);
+    }
+
+    /// Looks at every row a write may have changed.
+    fn after_effect(&mut self, call: &Call) {
+        match call.service {
+            "dynamodb" if call.is_write() => {
+                let keys = call.written_keys();
+                let stock = keys
+                    .iter()
+                    .any(|(table, ..)| *table == self.system.tables.inventory);
+                for key in &keys {
+                    self.observe(key);
+                }
+                if stock {
+                    for violation in self.books.check_stock() {
+                        self.wrong(violation);
+                    }
+                }
+            }
+            "sqs" if call.action == "ChangeMessageVisibilityBatch" => {
+                let now = self.now();
+                for entry in call.request["Entries"].as_array().into_iter().flatten() {
+                    let receipt = entry["ReceiptHandle"].as_str().unwrap_or_default();
+                    let seconds = entry["VisibilityTimeout"].as_i64().unwrap_or_default();
+                    self.network.change_visibility(receipt, seconds, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn observe(&mut self, key: &(String, String, String)) {
+        let row = self.system.aws.item(&key.0, &key.1, &key.2);
+        for violation in self.books.observe(&self.system.tables, key, row.as_ref()) {
+            self.wrong(violation);
+        }
+    }
+
+    /// What the services sent since, onto the network.
+    fn collect_messages(&mut self) {
+        let now = self.now();
+        for queue in QueueName::ALL {
+            for message in self.system.aws.sent_messages(queue.url()) {
+                let mut weather = weather(&self.weather);
+                self.network.send(queue, message.body, now, &mut weather);
+            }
+        }
+    }
+
+    fn finished(&mut self, id: ProcessId, job: Job, finished: Finished) {
+        match (job, finished) {
+            (Job::Batch { copies, .. }, Finished::Handled(response)) => {
+                let failed: Vec<String> = response
+                    .batch_item_failures
+                    .into_iter()
+                    .map(|failure| failure.item_identifier)
+                    .collect();
+                self.note("handled", &format_args!("{id}, {} failed", failed.len()));
+                self.network.settle(&copies, &failed);
+            }
+            (Job::Sweep, Finished::Swept(swept)) => {
+                self.note("swept", &format_args!("{id} {swept:?}"));
+            }
+            (Job::Place { client }, Finished::Answered(response)) => {
+                self.note("answered", &format_args!("{id} {}", response.status));
+                self.placed(client, &response);
+            }
+            (Job::Cancel { client }, Finished::Answered(response)) => {
+                self.note("answered", &format_args!("{id} {}", response.status));
+                self.cancelled(client, &response);
+            }
+            (Job::Admin(number), Finished::Answered(response)) => {
+                self.note("answered", &format_args!("{id} {}", response.status));
+                if response.status == 503 {
+                    self.again_later(|world, at| world.chores[number].at = Some(at));
+                }
+                self.is_sane(&response);
+            }
+            (job, _) => unreachable!("{job:?} ends otherwise"),
+        }
+    }
+
+    /// A process is gone without a word. Its messages come back by themselves.
+    fn died(&mut self, job: Job) {
+        match job {
+            Job::Place { client } => {
+                self.again_later(|world, at| world.clients[client].next_place = Some(at));
+            }
+            Job::Cancel { client } => {
+                self.again_later(|world, at| world.clients[client].next_cancel = Some(at));
+            }
+            Job::Admin(number) => {
+                self.again_later(|world, at| world.chores[number].at = Some(at));
+            }
+            Job::Batch { .. } | Job::Sweep => {}
+        }
+    }
+
+    fn again_later(&mut self, set: impl FnOnce(&mut Self, Millis)) {
+        let wait = *self.dice.pick(&[200, 1_000, 5_000, 30_000]);
+        let at = self.now() + wait;
+        set(self, at);
+    }
+
+    fn placed(&mut self, number: usize, response: &Response) {
+        self.is_sane(response);
+        match response.status {
+            202 => {
+                let body: Value = response
+                    .body
+                    .as_deref()
+                    .and_then(|body| serde_json::from_str(body).ok())
+                    .unwrap_or_default();
+                let client = &mut self.clients[number];
+                client.acknowledged = true;
+                let order = client.order.to_string();
+                if body["id"] != json!(order) {
+                    self.wrong(format!("order {order} was answered as {}", body["id"]));
+                }
+                if self.books.get(&order).is_none() {
+                    self.wrong(format!("order {order} was acknowledged and is not there"));
+                }
+                if weather(&self.weather).brings(Trouble::Again) {
+                    self.again_later(|world, at| world.clients[number].next_place = Some(at));
+                }
+            }
+            403 => {
+                let client = &mut self.clients[number];
+                if client.acknowledged {
+                    let order = client.order;
+                    self.wrong(format!("order {order} was acknowledged and then refused"));
+                } else {
+                    client.refused = true;
+                }
+            }
+            503 => self.again_later(|world, at| world.clients[number].next_place = Some(at)),
+            status => self.wrong(format!("placing an order was answered {status}")),
+        }
+    }
+
+    fn cancelled(&mut self, number: usize, response: &Response) {
+        self.is_sane(response);
+        let client = &mut self.clients[number];
+        match response.status {
+            202 | 409 => client.cancelled = Some(response.status),
+            // Not placed yet, or never.
+            404 if !client.acknowledged => {
+                if client.next_place.is_some() || !weather(&self.weather).is_over() {
+                    self.again_later(|world, at| world.clients[number].next_cancel = Some(at));
+                }
+            }
+            404 => {
+                let order = client.order;
+                self.wrong(format!(
+                    "order {order} was acknowledged and cannot be cancelled"
+                ));
+            }
+            503 => self.again_later(|world, at| world.clients[number].next_cancel = Some(at)),
+            status => self.wrong(format!("a cancellation was answered {status}")),
+        }
+    }
+
+    /// 500 is what a bug looks like from outside.
+    fn is_sane(&mut self, response: &Response) {
+        if response.status == 500 {
+            let body = response.body.clone().unwrap_or_default();
+            self.wrong(format!("an answer was 500: {body}"));
+        }
+    }
+
+    fn check_rest(&mut self) {
+        let mut wrong = Vec::new();
+        for client in &self.clients {
+            let id = client.order.to_string();
+            let order = self.books.get(&id);
+            if client.acknowledged && !order.is_some_and(|order| order.is_terminal()) {
+                wrong.push(format!("order {id} was acknowledged and is {order:?}"));
+            }
+            let state = order.map_or("", |order| order.state.as_str());
+            if client.cancelled == Some(202) && state != "cancelled" {
+                wrong.push(format!(
+                    "order {id}: the cancellation was taken, but it is {state}"
+                ));
+            }
+            if client.cancelled == Some(409) && state != "rejected" {
+                wrong.push(format!(
+                    "order {id}: too late to cancel, they said, but it is {state}"
+                ));
+            }
+            if state == "cancelled" && !client.cancels {
+                wrong.push(format!("order {id} is cancelled and nobody wanted it"));
+            }
+        }
+        for id in self.books.touched() {
+            let Some(order) = self.books.get(&id) else {
+                wrong.push(format!("there are records of {id}, which is no order"));
+                continue;
+            };
+            let (charged, refunded) = self.books.money(&id);
+            let owed = if order.state == "confirmed" {
+                order.total
+            } else {
+                Some(0)
+            };
+            if Some(charged - refunded) != owed {
+                wrong.push(format!(
+                    "order {id} is {}: {charged} less {refunded}",
+                    order.state
+                ));
+            }
+        }
+        wrong.extend(self.books.check_stock());
+        for violation in wrong {
+            self.wrong(violation);
+        }
+    }
+
+    /// Every message that was ever sent comes twice more, in any order; then nothing has changed.
+    async fn replay_everything(&mut self) {
+        let before = self.tables();
+        let history = self.network.history.clone();
+        let now = self.now();
+        for _ in 0..2 {
+            for (queue, body) in &history {
+                self.network.replay(*queue, body.clone(), now);
+            }
+        }
+        self.replayed = 2 * history.len() as u64;
+        self.note("replay", &format_args!("{} messages", history.len()));
+        let limit = self.steps + MAX_STEPS;
+        while !self.is_at_rest() && self.violations.is_empty() {
+            self.steps += 1;
+            if self.steps > limit {
+                self.wrong("the replay does not come to rest".to_owned());
+            }
+            let now = self.now();
+            let options = self.options(now);
+            if options.is_empty() {
+                let until = self.next_event(now);
+                self.pass(until - now).await;
+            } else {
+                let choice = *self.dice.pick(&options);
+                self.act(choice);
+                self.collect_messages();
+            }
+        }
+        if self.violations.is_empty() && self.tables() != before {
+            let after = self.tables();
+            let changed = before
+                .iter()
+                .zip(&after)
+                .find(|(before, after)| before != after);
+            self.wrong(format!(
+                "replaying every message changed a row: {changed:?}"
+            ));
+        }
+    }
+
+    fn tables(&self) -> Vec<Value> {
+        let tables = &self.system.tables;
+        [
+            &tables.users,
+            &tables.orders,
+            &tables.inventory,
+            &tables.payments,
+        ]
+        .into_iter()
+        .flat_map(|table| self.system.aws.dump(table))
+        .collect()
+    }
+
+    fn wrong(&mut self, violation: Violation) {
+        self.note("WRONG", &format_args!("{violation}"));
+        self.violations.push(violation);
+    }
+
+    /// Writes down what happens: into the hash always, as text where somebody wants to read it.
+    fn note(&mut self, what: &str, details: &std::fmt::Arguments<'_>) {
+        let now = self.now();
+        let mut hasher = Fnv(self.hash);
+        let _ = write!(hasher, "{now} {what} {details}");
+        self.hash = hasher.0;
+        if self.plan.traced {
+            let _ = writeln!(self.trace, "{} {what:12} {details}", timestamp(now));
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let mut endings = BTreeMap::new();
+        for (_, order) in self.books.orders() {
+            let ending = match &order.failure {
+                Some(code) => format!("{} {code}", order.state),
+                None => order.state.clone(),
+            };
+            *endings.entry(ending).or_default() += 1;
+        }
+        let weather = weather(&self.weather);
+        Outcome {
+            seed: self.plan.seed,
+            sagas: self
+                .clients
+                .iter()
+                .filter(|client| client.acknowledged)
+                .count(),
+            endings,
+            troubles: weather
+                .counts()
+                .map(|(kind, came)| (kind.name(), came))
+                .collect(),
+            calls: self.calls,
+            messages: self.network.history.len() as u64,
+            replayed: self.replayed,
+            lasted: self.system.clock.now(),
+            hash: self.hash,
+            violations: self.violations,
+            trace: self.trace,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Choice {
+    Pass(CallId, ProcessId),
+    Receive(QueueName),
+    Place(usize),
+    Cancel(usize),
+    Chore(usize),
+    Sweep,
+    Redrive,
+    Arrive(usize),
+    Poison(usize),
+}
+
+/// What nobody can understand, and how it is refused.
+const POISON: [&str; 4] = [
+    "not even JSON",
+    r#"{"id": "0190f8a0-0000-7000-8000-000000000000"}"#,
+    r#"{"id":"0190f8a0-0000-7000-8000-000000000000","type":"MakeCoffee","version":1,"order_id":"0190f8a0-0000-7000-8000-000000000001","time":"2026-01-02T03:04:06.000Z","traceparent":null,"data":{}}"#,
+    r#"{"id":"0190f8a0-0000-7000-8000-000000000000","type":"ChargePayment","version":1,"order_id":"0190f8a0-0000-7000-8000-000000000001","time":"2026-01-02T03:04:06.000Z","traceparent":null,"data":{"amount":"much"}}"#,
+];
+const POISON_IS: [&str; 4] = ["MakeCoffee", "ChargePayment", "JSON", "envelope"];
+
+#[derive(Debug)]
+enum Drawn {
+    Fault(Fault),
+    Late(Millis),
+    Stall,
+}
+
+/// What befalls a call. Every kind that could is drawn, in a fixed order; the first that comes
+/// counts.
+fn draw(weather: &mut Weather, call: &Call) -> Option<Drawn> {
+    let mut drawn: Option<(Trouble, Drawn)> = None;
+    let mut offer = |weather: &mut Weather, trouble: Trouble, what: Drawn| {
+        if weather.brings(trouble) {
+            if drawn.is_none() {
+                drawn = Some((trouble, what));
+            } else {
+                weather.take_back(trouble);
+            }
+        }
+    };
+    offer(
+        weather,
+        Trouble::KillBefore,
+        Drawn::Fault(Fault::KillBefore),
+    );
+    offer(weather, Trouble::KillAfter, Drawn::Fault(Fault::KillAfter));
+    offer(weather, Trouble::Stall, Drawn::Stall);
+    offer(weather, Trouble::Throttle, Drawn::Fault(Fault::Throttle));
+    offer(
+        weather,
+        Trouble::LostRequest,
+        Drawn::Fault(Fault::BeforeEffect),
+    );
+    offer(
+        weather,
+        Trouble::LostAnswer,
+        Drawn::Fault(Fault::AfterEffect),
+    );
+    if call.is_write() {
+        let after = *weather
+            .dice(Trouble::LateRequest)
+            .pick(&[5, 300, 4_000, 60_000, 900_000]);
+        offer(weather, Trouble::LateRequest, Drawn::Late(after));
+    }
+    if Fault::TransactionConflict.can_befall(call) {
+        offer(
+            weather,
+            Trouble::Conflict,
+            Drawn::Fault(Fault::TransactionConflict),
+        );
+    }
+    if Fault::Unprocessed.can_befall(call) {
+        offer(
+            weather,
+            Trouble::Unprocessed,
+            Drawn::Fault(Fault::Unprocessed),
+        );
+    }
+    if call.action == "SendMessageBatch" {
+        let entries = call.request["Entries"].as_array().map_or(0, Vec::len);
+        let refused: Vec<usize> = (0..entries)
+            .filter(|_| weather.dice(Trouble::PartialSend).hits(500))
+            .collect();
+        offer(
+            weather,
+            Trouble::PartialSend,
+            Drawn::Fault(Fault::PartialSend(refused)),
+        );
+    }
+    drawn.map(|(_, what)| what)
+}
+
+/// Fowler-Noll-Vo 1a, 64 bits: enough to tell two traces apart.
+struct Fnv(u64);
+
+impl std::fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,580 @@
+//! The whole system under test: the production handlers and stores of all four services, wired as
+//! their binaries wire them, on one in-process AWS.
+//!
+//! Left out on purpose is what has no part in the saga: Lambda's runtime, the gateway, and checking
+//! tokens (a caller is given as a value, and the REST question from orders to users arrives at the
+//! users handler with the caller its token names).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use jiff::{SignedDuration, Timestamp};
+use orders::domain::StepTimeout;
+use orders::handlers::{cancel, place, replies, sweep};
+use orders::messages::Routes;
+use orders::store::OrderStore;
+use orders::users::Users;
+use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
+use payments::provider::{Provider, ProviderError, Simulator};
+use payments::store::PaymentStore;
+use serde_json::json;
+use shared_auth::{Caller, Role};
+use shared_lambda::http::{Request, Response, respond};
+use shared_lambda::sqs::{self, Failure, Outgoing};
+use shared_lambda::{Context, Origin, rest};
+use test_support::template::Template;
+use test_support::{Aws, mortal};
+use users::domain::{Email, User, UserName};
+use users::passwords::HashedPassword;
+use users::store::UserStore;
+use uuid::Uuid;
+
+use crate::chance::{Dice, Trouble, Weather};
+use crate::gate::Gate;
+use crate::network::{Millis, QueueName};
+
+/// How long a step may take: the templates' default.
+pub const STEP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+
+/// When every simulation begins.
+const START: i64 = 1_790_000_000_000;
+
+pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
+
+/// Reading templates costs more than a small simulation.
+static TABLES: LazyLock<[(Template, &str); 4]> = LazyLock::new(|| {
+    [
+        (Template::of_service("users"), "UsersTable"),
+        (Template::of_service("orders"), "OrdersTable"),
+        (Template::of_service("inventory"), "InventoryTable"),
+        (Template::of_service("payments"), "PaymentsTable"),
+    ]
+});
+
+/// The simulated time. Clones are the same clock.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    pub fn now(&self) -> Millis {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn timestamp(&self) -> Timestamp {
+        timestamp(self.now())
+    }
+
+    /// Time passes, for the handlers' clocks and for their timers alike.
+    pub async fn pass(&self, millis: Millis) {
+        self.0.fetch_add(millis, Ordering::Relaxed);
+        tokio::time::advance(Duration::from_millis(millis as u64)).await;
+    }
+}
+
+/// A moment of the simulation as the handlers see it.
+pub fn timestamp(at: Millis) -> Timestamp {
+    Timestamp::from_millisecond(START + at).expect("simulations do not last for millennia")
+}
+
+/// The other way round.
+pub fn millis(at: Timestamp) -> Millis {
+    at.as_millisecond() - START
+}
+
+/// What only correct services avoid, seen from inside a handler.
+pub type Complaints = Rc<RefCell<Vec<String>>>;
+
+/// The four services.
+pub struct System {
+    pub aws: Aws,
+    pub tables: Tables,
+    pub clock: Clock,
+    pub origin: Origin,
+    pub complaints: Complaints,
+    weather: SharedWeather,
+    dynamodb: aws_sdk_dynamodb::Client,
+    sqs: aws_sdk_sqs::Client,
+    place: RefCell<Rc<place::Place>>,
+    cancel: cancel::Cancel,
+    replies: replies::Replies,
+    sweep: sweep::Sweep,
+    inventory: inventory::store::InventoryStore,
+    payments: PaymentStore,
+    provider: Unreliable,
+    users: UserStore,
+}
+
+/// The names the templates give the tables.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    pub users: String,
+    pub orders: String,
+    pub inventory: String,
+    pub payments: String,
+}
+
+/// Shared with what sits beneath the handlers.
+pub type SharedWeather = Arc<Mutex<Weather>>;
+
+pub fn weather(weather: &SharedWeather) -> MutexGuard<'_, Weather> {
+    weather.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl System {
+    pub fn new(seed: u64, gate: &Gate, weather: &SharedWeather) -> Self {
+        let aws = Aws::new();
+        aws.keep_no_calls();
+        let turn = gate.clone();
+        aws.on_call(move |call| turn.turn(call));
+        let [users, orders, inventory, payments] = TABLES
+            .each_ref()
+            .map(|(template, id)| aws.create_table_from(template, id));
+        let tables = Tables {
+            users,
+            orders,
+            inventory,
+            payments,
+        };
+        let clock = Clock::default();
+        let (dynamodb, sqs) = clients(&aws);
+        let store = || OrderStore::new(dynamodb.clone(), tables.orders.clone());
+        let to = |queue: QueueName| queue.url().to_owned();
+        let back = || {
+            Routes::default()
+                .inventory(to(QueueName::Inventory))
+                .payments(to(QueueName::Payments))
+        };
+        let timeout = StepTimeout(STEP_TIMEOUT);
+        let payments_store = || PaymentStore::new(dynamodb.clone(), tables.payments.clone());
+        let user_store = UserStore::new(dynamodb.clone(), tables.users.clone());
+        let origin = origin(seed, &clock);
+        Self {
+            place: RefCell::new(Rc::new(place::Place {
+                orders: store(),
+                users: users_over_rest(user_store.clone(), &origin, weather),
+                queues: sqs.clone(),
+                routes: Routes::default()
+                    .users(to(QueueName::Users))
+                    .inventory(to(QueueName::Inventory)),
+                timeout,
+            })),
+            cancel: cancel::Cancel {
+                orders: store(),
+                queues: sqs.clone(),
+                routes: back(),
+                timeout,
+            },
+            replies: replies::Replies {
+                orders: store(),
+                routes: back(),
+                timeout,
+            },
+            sweep: sweep::Sweep {
+                orders: store(),
+                queues: sqs.clone(),
+                routes: back().users(to(QueueName::Users)),
+                timeout,
+            },
+            inventory: inventory::store::InventoryStore::new(
+                dynamodb.clone(),
+                tables.inventory.clone(),
+            ),
+            payments: payments_store(),
+            provider: Unreliable {
+                simulator: Simulator::new(dynamodb.clone(), tables.payments.clone()),
+                weather: Arc::clone(weather),
+            },
+            users: user_store,
+            complaints: Complaints::default(),
+            weather: Arc::clone(weather),
+            origin,
+            dynamodb,
+            sqs,
+            aws,
+            tables,
+            clock,
+        }
+    }
+
+    /// A function instance that starts anew has an empty cache and a closed breaker.
+    pub fn restart_place(&self) {
+        let old = Rc::clone(&self.place.borrow());
+        let new = place::Place {
+            orders: OrderStore::new(self.dynamodb.clone(), self.tables.orders.clone()),
+            users: users_over_rest(self.users.clone(), &self.origin, &self.weather),
+            queues: self.sqs.clone(),
+            routes: old.routes.clone(),
+            timeout: old.timeout,
+        };
+        self.place.replace(Rc::new(new));
+    }
+
+    /// `POST /api/v1/orders`.
+    pub async fn place(&self, user: Uuid, key: &str, body: &str) -> Response {
+        let place = Rc::clone(&self.place.borrow());
+        let request = Request::new()
+            .with_header("idempotency-key", key)
+            .with_body(body.to_owned());
+        respond(&self.origin, request, |context, request| {
+            place::handle(&place, customer(user), context, request)
+        })
+        .await
+    }
+
+    /// `POST /api/v1/orders/{id}/cancel`.
+    pub async fn cancel(&self, user: Uuid, order: Uuid) -> Response {
+        let request = Request::new().with_path_parameter("id", order.to_string());
+        respond(&self.origin, request, |context, request| {
+            cancel::handle(&self.cancel, customer(user), context, request)
+        })
+        .await
+    }
+
+    /// `PATCH /api/v1/items/{sku}`.
+    pub async fn reprice(&self, sku: &str, amount: i64) -> Response {
+        let body = json!({"price": {"amount": amount, "currency": "USD"}});
+        let request = Request::new()
+            .with_path_parameter("sku", sku)
+            .with_body(body.to_string());
+        respond(&self.origin, request, |context, request| {
+            inventory::handlers::update::handle(&self.inventory, admin(), context, request)
+        })
+        .await
+    }
+
+    /// `POST /api/v1/items/{sku}/adjustments`.
+    pub async fn adjust(&self, sku: &str, delta: i64, key: &str) -> Response {
+        let body = json!({"delta": delta, "reason": "counted"});
+        let request = Request::new()
+            .with_path_parameter("sku", sku)
+            .with_header("idempotency-key", key)
+            .with_body(body.to_string());
+        respond(&self.origin, request, |context, request| {
+            inventory::handlers::adjust::handle(&self.inventory, admin(), context, request)
+        })
+        .await
+    }
+
+    /// `PATCH /api/v1/users/{id}`.
+    pub async fn set_status(&self, user: Uuid, status: &str) -> Response {
+        let request = Request::new()
+            .with_path_parameter("id", user.to_string())
+            .with_body(json!({"status": status}).to_string());
+        respond(&self.origin, request, |context, request| {
+            users::handlers::update::handle(&self.users, admin(), context, request)
+        })
+        .await
+    }
+
+    /// One run of the sweeper.
+    pub async fn sweep(&self) -> Result<(), String> {
+        let swept = sweep::handle(&self.sweep, self.origin.context(None)).await;
+        swept.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// One batch of a queue, through the runner that production uses.
+    pub async fn batch(&self, queue: QueueName, records: Vec<SqsMessage>) -> SqsBatchResponse {
+        let mut event = SqsEvent::default();
+        event.records = records;
+        let trigger = sqs::Queue::new(self.sqs.clone(), queue.url().to_owned());
+        let replies = QueueName::Replies.url();
+        match queue {
+            QueueName::Users => {
+                sqs::process(&self.origin, &trigger, event, |context, envelope| {
+                    self.noting(users::handlers::verify::handle(
+                        &self.users,
+                        replies,
+                        context,
+                        envelope,
+                    ))
+                })
+                .await
+            }
+            QueueName::Inventory => {
+                let trigger = trigger.one_at_a_time();
+                sqs::process(&self.origin, &trigger, event, |context, envelope| {
+                    self.noting(inventory::handlers::commands::handle(
+                        &self.inventory,
+                        replies,
+                        context,
+                        envelope,
+                    ))
+                })
+                .await
+            }
+            QueueName::Payments => {
+                sqs::process(&self.origin, &trigger, event, |context, envelope| {
+                    self.noting(payments::handlers::commands::handle(
+                        &self.payments,
+                        &self.provider,
+                        replies,
+                        context,
+                        envelope,
+                    ))
+                })
+                .await
+            }
+            QueueName::Replies => {
+                sqs::process(&self.origin, &trigger, event, |context, envelope| {
+                    self.noting(replies::handle(&self.replies, context, envelope))
+                })
+                .await
+            }
+        }
+    }
+
+    /// A message between correct services can be carried out, if not now then later: that one
+    /// never can is a fault of ours.
+    async fn noting(
+        &self,
+        handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let handled = handled.await;
+        if let Err(failure) = &handled
+            && !failure.is_retried()
+        {
+            self.complaints
+                .borrow_mut()
+                .push(failure.detail().to_owned());
+        }
+        handled
+    }
+
+    /// Customers, an administrator and items, all there before anything goes wrong.
+    pub async fn seed(&self, customers: &[Uuid], items: &[(String, i64, i64)]) {
+        let user = |id: Uuid, name: &str| {
+            let email = Email::parse(&format!("{name}@example.com")).expect("it is an address");
+            let name = UserName::parse(name).expect("it is a name");
+            User::register(id, email, name, self.clock.timestamp())
+        };
+        for (number, id) in customers.iter().enumerate() {
+            let user = user(*id, &format!("customer{number}"));
+            let registered = self.users.register(&user, &HashedPassword::nobodys()).await;
+            registered.expect("nothing goes wrong yet");
+        }
+        let admin_user = user(ADMIN, "admin");
+        let registered = self
+            .users
+            .register(&admin_user, &HashedPassword::nobodys())
+            .await;
+        registered.expect("nothing goes wrong yet");
+        // As an operator's command does it; there is no way over HTTP.
+        let pk = format!("USER#{ADMIN}");
+        let mut row = self
+            .aws
+            .item(&self.tables.users, &pk, "USER")
+            .expect("it was registered");
+        row["role"] = json!("admin");
+        self.aws.put_raw(&self.tables.users, row);
+        for (sku, amount, stock) in items {
+            let body = json!({
+                "sku": sku, "name": sku, "stock": stock,
+                "price": {"amount": amount, "currency": "USD"},
+            });
+            let request = Request::new().with_body(body.to_string());
+            let created = respond(&self.origin, request, |context, request| {
+                inventory::handlers::create::handle(&self.inventory, admin(), context, request)
+            })
+            .await;
+            assert_eq!(created.status, 201, "{:?}", created.body);
+        }
+    }
+}
+
+pub fn customer(user_id: Uuid) -> Caller {
+    Caller {
+        user_id,
+        role: Role::Customer,
+        token: user_id.to_string(),
+    }
+}
+
+fn admin() -> Caller {
+    Caller {
+        user_id: ADMIN,
+        role: Role::Admin,
+        token: ADMIN.to_string(),
+    }
+}
+
+/// Times and ids that are the same in every run of a seed.
+fn origin(seed: u64, clock: &Clock) -> Origin {
+    let (clock, count) = (clock.clone(), AtomicU64::new(0));
+    Origin::new(
+        move || clock.timestamp(),
+        move || {
+            let mut dice = Dice::new(seed, 1 << 32 | count.fetch_add(1, Ordering::Relaxed));
+            let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
+            uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+        },
+    )
+}
+
+/// The clients production has, with its timeouts and its retries, on the stand-in; but for a
+/// budget of retries of their own, which one process's worlds would otherwise share.
+fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
+    static WORLDS: AtomicU64 = AtomicU64::new(0);
+    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
+    let settings = shared_lambda::aws::Settings::new(
+        "us-east-1".to_owned(),
+        None,
+        Credentials::new("simulation", "simulation", None, None, "simulation"),
+        SharedHttpConnector::new(aws.clone()),
+    );
+    let dynamodb = {
+        use aws_sdk_dynamodb::config::retry::RetryPartition;
+        let config = settings.dynamodb().config().to_builder();
+        let partition = RetryPartition::new(format!("dynamodb-{world}"));
+        aws_sdk_dynamodb::Client::from_conf(config.retry_partition(partition).build())
+    };
+    let sqs = {
+        use aws_sdk_sqs::config::retry::RetryPartition;
+        let config = settings.sqs().config().to_builder();
+        let partition = RetryPartition::new(format!("sqs-{world}"));
+        aws_sdk_sqs::Client::from_conf(config.retry_partition(partition).build())
+    };
+    (dynamodb, sqs)
+}
+
+fn users_over_rest(store: UserStore, origin: &Origin, weather: &SharedWeather) -> Users {
+    let service = UsersService {
+        store,
+        origin: origin.clone(),
+        weather: Arc::clone(weather),
+    };
+    let policy = rest::Policy {
+        timeout: Duration::from_millis(1500),
+        ..rest::Policy::default()
+    };
+    Users::new(rest::Client::new(
+        "https://api.example/",
+        SharedHttpConnector::new(service),
+        policy,
+    ))
+}
+
+/// `GET /api/v1/users/{id}` behind its gateway, as orders reaches it.
+#[derive(Clone)]
+struct UsersService {
+    store: UserStore,
+    origin: Origin,
+    weather: SharedWeather,
+}
+
+impl fmt::Debug for UsersService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UsersService")
+    }
+}
+
+impl HttpConnector for UsersService {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().answer(request))
+    }
+}
+
+impl UsersService {
+    async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let how = {
+            let mut weather = weather(&self.weather);
+            weather.brings(Trouble::UsersDown).then(|| {
+                *weather
+                    .dice(Trouble::UsersDown)
+                    .pick(&[Down::Refused, Down::Silent, Down::Broken])
+            })
+        };
+        match how {
+            None => {}
+            Some(Down::Refused) => {
+                return Err(ConnectorError::io("the connection was refused".into()));
+            }
+            Some(Down::Silent) => std::future::pending().await,
+            Some(Down::Broken) => return Ok(plain(503, "Service Unavailable".to_owned())),
+        }
+        let bearer = request.headers().get("authorization").unwrap_or_default();
+        let caller = Uuid::try_parse(bearer.trim_start_matches("Bearer ")).unwrap_or_default();
+        let id = request
+            .uri()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let request = Request::new().with_path_parameter("id", id);
+        // A process of its own: dying, it takes nobody along.
+        let answer = mortal(respond(&self.origin, request, |_: Context, request| {
+            users::handlers::get::handle(&self.store, customer(caller), request)
+        }))
+        .await;
+        Ok(match answer {
+            Some(response) => plain(response.status, response.body.unwrap_or_default()),
+            None => plain(502, "Bad Gateway".to_owned()),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Down {
+    Refused,
+    Silent,
+    Broken,
+}
+
+fn plain(status: u16, body: String) -> HttpResponse {
+    let status = status.try_into().expect("it is a status");
+    HttpResponse::new(status, SdkBody::from(body))
+}
+
+/// The payment simulator at the other end of a bad line.
+struct Unreliable {
+    simulator: Simulator,
+    weather: SharedWeather,
+}
+
+impl Unreliable {
+    async fn over<T>(
+        &self,
+        question: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let unknown = |why: &'static str| Err(ProviderError::Unknown(why.into()));
+        if weather(&self.weather).brings(Trouble::ProviderDown) {
+            return unknown("the provider cannot be reached");
+        }
+        let answer = question.await;
+        if weather(&self.weather).brings(Trouble::ProviderLost) {
+            return unknown("the provider's answer was lost");
+        }
+        answer
+    }
+}
+
+impl Provider for Unreliable {
+    async fn charge(&self, charge: &Charge) -> Result<Settlement, ProviderError> {
+        self.over(self.simulator.charge(charge)).await
+    }
+
+    async fn cancel(&self, key: &ChargeKey) -> Result<Settlement, ProviderError> {
+        self.over(self.simulator.cancel(key)).await
+    }
+
+    async fn refund(
+        &self,
+        key: &RefundKey,
+        payment_id: &PaymentId,
+        amount: Money,
+    ) -> Result<(), ProviderError> {
+        self.over(self.simulator.refund(key, payment_id, amount))
+            .await
+    }
+}

@@ -1,0 +1,1 @@
+//! The simulation, held to what it promises.
