@@ -47,7 +47,8 @@ async fn the_list_has_every_order_in_flight_with_what_it_waits_for() {
         .filter(|state| !ends(*state))
         .map(|state| order_in(state).id.0)
         .collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
     assert_eq!(
         (&answer["unreadable"], &answer["truncated"]),
@@ -301,7 +302,8 @@ async fn two_operators_and_a_reply_at_once_leave_one_next_step() {
             world.deliver(&refunded),
         )
         .await;
-        (one.unwrap(), other.unwrap());
+        one.unwrap();
+        other.unwrap();
         replied.unwrap();
         let now = world.order(order.id).await;
         assert_eq!(

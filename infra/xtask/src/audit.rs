@@ -347,7 +347,7 @@ mod tests {
         let (audit, _) = audit(&[
             &[pot.clone(), cup("1")],
             &[pot.clone(), cup("2")],
-            &[pot.clone()],
+            std::slice::from_ref(&pot),
         ]);
         assert_eq!(audit.certain, [pot]);
         assert!(audit.moving.is_empty());

@@ -464,14 +464,11 @@ fn show(aws: &Aws, prefix: &str, id: &str) -> Result<String> {
         }));
     };
     let failures = failures(aws, prefix, *queue, std::slice::from_ref(letter))?;
-    let order = match &letter.envelope {
-        // The message is the thing; what else there is to say must not keep it from being shown.
-        Some(envelope) => Some(
-            saga::show(aws, prefix, envelope.order)
-                .unwrap_or_else(|error| json!({"outcome": error.to_string()})),
-        ),
-        None => None,
-    };
+    // The message is the thing; what else there is to say must not keep it from being shown.
+    let order = letter.envelope.as_ref().map(|envelope| {
+        saga::show(aws, prefix, envelope.order)
+            .unwrap_or_else(|error| json!({"outcome": error.to_string()}))
+    });
     let mut text = String::new();
     whole(
         &mut text,

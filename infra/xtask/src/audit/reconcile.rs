@@ -194,7 +194,7 @@ fn ledger(books: &Books) -> BTreeMap<&str, Entry<'_>> {
 }
 
 fn sum(amounts: impl Iterator<Item = i128>) -> i128 {
-    amounts.fold(0, |sum, amount| add(sum, amount))
+    amounts.fold(0, add)
 }
 
 fn add(a: i128, b: i128) -> i128 {
@@ -643,7 +643,7 @@ impl<'b> Audit<'b> {
                     .is_none_or(|taken| taken.currency != money.currency)
             };
             let evidence = format!("{taken} {given_back}");
-            if given_back > taken || entry.refunds.iter().any(|money| foreign(money)) {
+            if given_back > taken || entry.refunds.iter().any(foreign) {
                 self.find(
                     subject.clone(),
                     Kind::RefundBeyondCharge,

@@ -496,7 +496,8 @@ fn the_queues_are_those_of_the_templates() {
         consumers.extend(named("FunctionName:", &text));
     }
     let mut known = QUEUES.map(|queue| queue.name.to_owned());
-    (known.sort(), declared.sort());
+    known.sort();
+    declared.sort();
     assert_eq!(declared, known);
     for queue in QUEUES {
         assert!(
