@@ -159,7 +159,10 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
             json!({
                 "QueueUrl": world.queue_url(queue),
                 "MessageBody": "not JSON",
-                "MessageAttributes": {"origin": {"DataType": "String", "StringValue": origin}},
+                "MessageAttributes": {
+                    "origin": {"DataType": "String", "StringValue": origin},
+                    "raw": {"DataType": "Binary", "BinaryValue": {"base64": "/wD+"}},
+                },
             }),
         )
         .unwrap();
@@ -187,10 +190,9 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
     let second = arrives();
     assert_ne!(first, second);
     let shown = dlq(world, &dlq::Action::Show { id: second });
-    assert!(
-        shown.contains(&origin) && shown.contains("not JSON"),
-        "{shown}"
-    );
+    for expected in ["not JSON", &origin, "/wD+"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
 
     let url = world.queue_url(dead);
     let purge = json!({"QueueUrl": url});
