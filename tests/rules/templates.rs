@@ -330,6 +330,12 @@ fn every_metric_taken_from_a_log_is_in_the_line_it_is_taken_from_and_rings_an_al
                 .any(|source| {
                     let line = source.split(&format!("event = \"{event}\"")).nth(1);
                     let line = line.and_then(|rest| rest.split(");").next());
+                    let always =
+                        format!("target: telemetry::METRICS,\n            event = \"{event}\"");
+                    assert!(
+                        source.contains(&always) || line.is_none(),
+                        "{id}: {event} can fall silent"
+                    );
                     line.is_some_and(|line| line.contains(&format!(" {field}")))
                 });
             assert!(logging, "{id}: no line {event} has {field}");

@@ -59,6 +59,22 @@ fn set(world: &World, table: &str, pk: &str, sk: &str, attribute: &str, value: &
         .to_owned()
 }
 
+/// A number that each run of the sweeper has logged for its metric.
+fn logged_by_sweeper(world: &World, field: &str) -> Vec<u64> {
+    let group = format!("/aws/lambda/{}", world.stack.name("orders-sweep"));
+    let request = json!({"logGroupName": group, "filterPattern": "swept"});
+    let page = world.aws.call("logs", "FilterLogEvents", request).unwrap();
+    let lines = page["events"].as_array().unwrap().iter();
+    lines
+        .filter_map(|event| serde_json::from_str::<Value>(event["message"].as_str()?).ok())
+        .filter(|line| line["event"] == "swept")
+        .map(|line| {
+            let number = line[field].as_u64();
+            number.unwrap_or_else(|| panic!("no {field} in {line}"))
+        })
+        .collect()
+}
+
 fn event_seen(customer: &Customer, id: &str, event: &str) {
     eventually(&format!("{event} of {id}"), || {
         let events = customer.events(id);
@@ -284,6 +300,13 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
                         .split("\n\n")
                         .any(|order| order.starts_with(id.as_str()) && order.contains(", parked"))
                 })
+                .then_some(())
+        });
+        // What the alarm goes by.
+        eventually("the sweeper's log counts two parked orders", || {
+            world.sweep();
+            logged_by_sweeper(world, "parked_now")
+                .contains(&2)
                 .then_some(())
         });
         let listed = stuck(world);

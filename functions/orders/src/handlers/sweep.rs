@@ -131,6 +131,7 @@ impl Tally {
             .oldest_due
             .map_or(0, |due_at| context.now.duration_since(due_at).as_secs());
         tracing::info!(
+            target: telemetry::METRICS,
             event = "swept",
             due = self.due,
             sent = self.sent,
