@@ -1,8 +1,8 @@
 //! What every function starts with, and nothing that knows a service.
 //!
 //! A function's `main` builds its clients from the environment, then hands a plain async function
-//! to a runner: [`http`] for an endpoint, [`sqs`] for a queue, [`schedule`] for a timer. Time, ids
-//! and the trace come to the handler as values in a [`Context`], so that the same handler runs in
+//! to a runner: [`http`] for an endpoint, [`sqs`] for a queue, [`schedule`] for a timer, [`invoke`]
+//! for a call by name. Time, ids and the trace come to the handler as values in a [`Context`], so that the same handler runs in
 //! Lambda, in a test and in a simulation.
 
 pub mod aws;
@@ -11,6 +11,7 @@ mod context;
 pub mod cursor;
 pub mod envelope;
 pub mod http;
+pub mod invoke;
 mod json;
 mod object;
 pub mod problem;

@@ -27,8 +27,17 @@ const TRANSIENT: [&str; 9] = [
 #[error("the table did not carry out: {operation}")]
 pub struct TableError {
     operation: &'static str,
-    transient: bool,
+    kind: Kind,
     source: Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It goes away by itself.
+    Transient,
+    /// What is stored is not what this code writes: it stays until somebody mends the row.
+    Corrupt,
+    Permanent,
 }
 
 impl TableError {
@@ -51,7 +60,11 @@ impl TableError {
         };
         Self {
             operation,
-            transient,
+            kind: if transient {
+                Kind::Transient
+            } else {
+                Kind::Permanent
+            },
             source: error.into(),
         }
     }
@@ -60,7 +73,7 @@ impl TableError {
     pub fn contended(operation: &'static str) -> Self {
         Self {
             operation,
-            transient: true,
+            kind: Kind::Transient,
             source: "other writers kept getting in first".into(),
         }
     }
@@ -69,15 +82,20 @@ impl TableError {
     pub fn corrupt(operation: &'static str, source: impl Into<Error>) -> Self {
         Self {
             operation,
-            transient: false,
+            kind: Kind::Corrupt,
             source: source.into(),
         }
+    }
+
+    /// Whether it is a stored row that cannot be read, which no later try can change.
+    pub fn is_corrupt(&self) -> bool {
+        self.kind == Kind::Corrupt
     }
 }
 
 impl From<TableError> for Problem {
     fn from(error: TableError) -> Self {
-        if error.transient {
+        if error.kind == Kind::Transient {
             Problem::unavailable(error)
         } else {
             Problem::internal(error)

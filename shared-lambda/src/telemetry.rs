@@ -9,6 +9,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// passwords, tokens and addresses with them.
 const LIBRARIES: [&str; 5] = ["aws_", "h2", "hyper", "lambda_", "rustls"];
 
+/// The target of lines that metrics are taken from: `tracing::info!(target: telemetry::METRICS, ..)`.
+/// They are printed at every level, or an alarm would fall silent with the log.
+pub const METRICS: &str = "metrics";
+
 /// Starts logging at `LOG_LEVEL` (`error`, `warn`, `info`, `debug`, `trace`; default `info`), which
 /// holds for this project's own code; libraries never go below `info`. Called by every runner;
 /// calling it again changes nothing.
@@ -33,6 +37,7 @@ pub fn filter(level: LevelFilter) -> Targets {
     Targets::new()
         .with_default(level)
         .with_targets(LIBRARIES.map(|library| (library, quiet)))
+        .with_target(METRICS, LevelFilter::INFO)
 }
 
 /// An error with everything beneath it, on one line.

@@ -66,3 +66,13 @@ fn libraries_never_print_what_they_carry() {
     let filter = shared_lambda::telemetry::filter(LevelFilter::ERROR);
     assert!(!filter.would_enable("lambda_runtime", &Level::INFO));
 }
+
+#[test]
+fn lines_that_metrics_are_taken_from_are_printed_at_every_level() {
+    use tracing::Level;
+    use tracing_subscriber::filter::LevelFilter;
+    for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::TRACE] {
+        let filter = shared_lambda::telemetry::filter(level);
+        assert!(filter.would_enable(shared_lambda::telemetry::METRICS, &Level::INFO));
+    }
+}

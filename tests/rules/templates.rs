@@ -198,7 +198,7 @@ fn every_route_is_documented_and_every_documented_route_exists() {
 }
 
 #[test]
-fn every_function_is_reached_by_a_route_a_queue_or_a_schedule() {
+fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
     for service in services() {
         let mut reached: Vec<String> = routes(&service).into_values().collect();
         let permitted: BTreeSet<String> = service
@@ -218,6 +218,18 @@ fn every_function_is_reached_by_a_route_a_queue_or_a_schedule() {
         for (_, schedule) in service.resources("AWS::Scheduler::Schedule") {
             let target = schedule["Target"]["Arn"].as_str().unwrap();
             reached.push(target.strip_suffix(".Arn").unwrap().to_owned());
+        }
+        // What operators call by name; they may call others too.
+        for (id, policy) in service.resources("AWS::IAM::ManagedPolicy") {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                assert_eq!(statement["Action"], "lambda:InvokeFunction", "{id}");
+                for function in statement["Resource"].as_array().unwrap() {
+                    let function = function.as_str().unwrap().strip_suffix(".Arn").unwrap();
+                    if !reached.iter().any(|known| known == function) {
+                        reached.push(function.to_owned());
+                    }
+                }
+            }
         }
         reached.sort();
         let mut functions: Vec<String> = service.functions().into_iter().map(|f| f.0).collect();
@@ -275,4 +287,65 @@ fn every_function_that_fails_rings_an_alarm() {
             assert!(rings, "{id} has no alarm on its errors");
         }
     }
+}
+
+#[test]
+fn every_alarm_is_sent_to_the_topic_where_one_is_given() {
+    let root = workspace_root();
+    let outer = Template::parse("template.yaml", &read(&root.join("template.yaml")));
+    for service in services() {
+        let document = service.template.document();
+        assert_eq!(document["Parameters"]["AlarmTopicArn"]["Default"], "");
+        let sent = serde_json::json!({"Fn::If": ["AlarmsAreSent",
+            [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+        for (id, _) in service.resources("AWS::CloudWatch::Alarm") {
+            let alarm = &document["Resources"][&id]["Properties"];
+            assert_eq!(alarm["AlarmActions"], sent, "{} {id}", service.name);
+            assert_eq!(alarm["OKActions"], sent, "{} {id}", service.name);
+        }
+        let location = format!("functions/{}/template.yaml", service.name);
+        let nested = outer.document()["Resources"].as_object().unwrap().values();
+        let passed = nested
+            .filter(|resource| resource["Properties"]["Location"] == location.as_str())
+            .map(|resource| &resource["Properties"]["Parameters"]["AlarmTopicArn"]);
+        let passed: Vec<_> = passed.collect();
+        assert_eq!(passed, [&serde_json::json!({"Ref": "AlarmTopicArn"})]);
+    }
+}
+
+#[test]
+fn every_metric_taken_from_a_log_is_in_the_line_it_is_taken_from_and_rings_an_alarm() {
+    let mut seen = 0;
+    for service in services() {
+        let alarms = service.resources("AWS::CloudWatch::Alarm");
+        for (id, filter) in service.resources("AWS::Logs::MetricFilter") {
+            let event = filter["FilterPattern"].as_str().unwrap();
+            let event = event.split('"').nth(1).unwrap();
+            let transformation = &filter["MetricTransformations"][0];
+            let field = transformation["MetricValue"].as_str().unwrap();
+            let field = field.strip_prefix("$.").unwrap();
+            let logging = crate::files(&service.folder.join("src"))
+                .iter()
+                .map(|path| read(path))
+                .any(|source| {
+                    let line = source.split(&format!("event = \"{event}\"")).nth(1);
+                    let line = line.and_then(|rest| rest.split(");").next());
+                    let always =
+                        format!("target: telemetry::METRICS,\n            event = \"{event}\"");
+                    assert!(
+                        source.contains(&always) || line.is_none(),
+                        "{id}: {event} can fall silent"
+                    );
+                    line.is_some_and(|line| line.contains(&format!(" {field}")))
+                });
+            assert!(logging, "{id}: no line {event} has {field}");
+            let rings = alarms.iter().any(|(_, alarm)| {
+                alarm["MetricName"] == transformation["MetricName"]
+                    && alarm["Namespace"] == transformation["MetricNamespace"]
+            });
+            assert!(rings, "{id} rings no alarm");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen} metric filters");
 }

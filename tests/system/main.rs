@@ -8,6 +8,7 @@ mod catalogue;
 mod contention;
 mod journeys;
 mod matrix;
+mod operators;
 mod outages;
 mod poison;
 mod rotation;

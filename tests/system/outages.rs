@@ -55,13 +55,13 @@ impl Drop for Broken<'_> {
 }
 
 /// A queue's trigger that is off, until this is dropped.
-struct Paused<'w> {
+pub struct Paused<'w> {
     world: &'w World,
     function: &'static str,
 }
 
 impl<'w> Paused<'w> {
-    fn new(world: &'w World, function: &'static str) -> Self {
+    pub fn new(world: &'w World, function: &'static str) -> Self {
         world.set_trigger(function, false);
         Self { world, function }
     }

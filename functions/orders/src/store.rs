@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
+    AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure, Select,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,8 +73,17 @@ pub enum Updated {
 #[derive(Debug)]
 pub struct OrderPage {
     pub orders: Vec<Order>,
+    /// Rows that would be in it; one of them must not hide the others.
+    pub unreadable: Vec<Unreadable>,
     /// After which order the next page begins, where there is one.
     pub next: Option<Place>,
+}
+
+/// A row that is not what this code writes.
+#[derive(Debug)]
+pub struct Unreadable {
+    pub pk: String,
+    pub error: TableError,
 }
 
 /// Where an order stands in its customer's list.
@@ -104,6 +113,28 @@ impl Place {
         })
     }
 }
+
+/// Some of the orders of a partition.
+#[derive(Debug, Default)]
+pub struct DuePage {
+    pub entries: Vec<Due>,
+    /// Entries of the index that name no order or no time.
+    pub unreadable: usize,
+    /// Where the next page begins, where there may be one.
+    pub next: Option<DuePlace>,
+}
+
+/// An order's entry in the sweeper's index. The index runs behind: the order itself may have moved
+/// on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub id: OrderId,
+    pub at: Timestamp,
+}
+
+/// Where a page of the sweeper's index ends.
+#[derive(Clone, Debug)]
+pub struct DuePlace(HashMap<String, AttributeValue>);
 
 /// Which due orders to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +263,7 @@ impl OrderStore {
             Some(_) => BATCH_GET_KEYS,
         };
         let mut orders: Vec<Order> = Vec::new();
+        let mut unreadable = Vec::new();
         let mut after = after;
         let mut read = 0;
         loop {
@@ -242,7 +274,7 @@ impl OrderStore {
             read += places.len();
             after = places.last().copied();
             let ids = places.iter().map(|place| OrderId(place.id)).collect();
-            let found = self.get_all(ids).await?;
+            let found = self.get_all(ids, &mut unreadable).await?;
             let mut wanted = found
                 .into_iter()
                 .filter(|order| status.is_none_or(|status| order.status() == status));
@@ -250,45 +282,88 @@ impl OrderStore {
             if orders.len() == limit {
                 let goes_on = wanted.next().is_some() || goes_on;
                 let next = orders.last().filter(|_| goes_on).map(Place::of);
-                return Ok(OrderPage { orders, next });
+                return Ok(OrderPage {
+                    orders,
+                    unreadable,
+                    next,
+                });
             }
             if !goes_on || read >= MAX_READ_PER_PAGE {
                 let next = after.filter(|_| goes_on);
-                return Ok(OrderPage { orders, next });
+                return Ok(OrderPage {
+                    orders,
+                    unreadable,
+                    next,
+                });
             }
         }
     }
 
-    /// The ids of orders of a partition that were due by `now`, the longest due first.
+    /// Orders of a partition that were due by then, or all of them, the longest due first. `after`
+    /// is a page's `next`.
     pub async fn due(
         &self,
         partition: DuePartition,
-        now: Timestamp,
+        by: Option<Timestamp>,
         limit: usize,
-    ) -> Result<Vec<OrderId>, TableError> {
+        after: Option<DuePlace>,
+    ) -> Result<DuePage, TableError> {
         const OPERATION: &str = "find due orders";
-        let answer = self
+        let mut query = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(BY_DUE)
-            .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", AttributeValue::S(partition.key()))
-            .expression_attribute_values(":now", AttributeValue::S(sortable(now)))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(after.map(|place| place.0));
+        query = match by {
+            None => query.key_condition_expression("due_shard = :shard"),
+            Some(by) => query
+                .key_condition_expression("due_shard = :shard AND due_at <= :by")
+                .expression_attribute_values(":by", AttributeValue::S(sortable(by))),
+        };
+        let answer = query
             .send()
             .await
             .map_err(|error| TableError::new(OPERATION, error))?;
-        let ids = answer.items.unwrap_or_default();
-        Ok(ids
-            .iter()
-            .filter_map(|item| {
-                let pk = item.get("pk")?.as_s().ok()?;
-                Uuid::try_parse(pk.strip_prefix("ORDER#")?)
-                    .ok()
-                    .map(OrderId)
-            })
-            .collect())
+        let mut page = DuePage {
+            next: answer.last_evaluated_key.map(DuePlace),
+            ..DuePage::default()
+        };
+        for entry in answer.items.unwrap_or_default() {
+            match due_entry(&entry) {
+                Some(entry) => page.entries.push(entry),
+                None => page.unreadable += 1,
+            }
+        }
+        Ok(page)
+    }
+
+    /// How many orders a partition holds, due or not.
+    pub async fn count(&self, partition: DuePartition) -> Result<usize, TableError> {
+        const OPERATION: &str = "count orders in flight";
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_DUE)
+                .key_condition_expression("due_shard = :shard")
+                .expression_attribute_values(":shard", AttributeValue::S(partition.key()))
+                .select(Select::Count)
+                .set_exclusive_start_key(after)
+                .send()
+                .await
+                .map_err(|error| TableError::new(OPERATION, error))?;
+            count += usize::try_from(answer.count).unwrap_or_default();
+            after = answer.last_evaluated_key;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
     }
 
     /// Where a customer's orders stand, newest first.
@@ -326,8 +401,12 @@ impl OrderStore {
             .collect())
     }
 
-    /// The orders with these ids, in their order.
-    async fn get_all(&self, ids: Vec<OrderId>) -> Result<Vec<Order>, TableError> {
+    /// The orders with these ids, in their order; what cannot be read goes to `unreadable`.
+    async fn get_all(
+        &self,
+        ids: Vec<OrderId>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<Vec<Order>, TableError> {
         const OPERATION: &str = "read orders";
         let mut found: HashMap<OrderId, Order> = HashMap::new();
         for batch in ids.chunks(BATCH_GET_KEYS) {
@@ -349,8 +428,16 @@ impl OrderStore {
                     .await
                     .map_err(|error| TableError::new(OPERATION, error))?;
                 for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                    let order = order_of(item, OPERATION)?;
-                    found.insert(order.id, order);
+                    let pk = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned();
+                    match order_of(item, OPERATION) {
+                        Ok(order) => {
+                            found.insert(order.id, order);
+                        }
+                        Err(error) => unreadable.push(Unreadable {
+                            pk: pk.unwrap_or_default(),
+                            error,
+                        }),
+                    }
                 }
                 keys = answer
                     .unprocessed_keys
@@ -441,6 +528,15 @@ fn key(id: OrderId) -> HashMap<String, AttributeValue> {
         ),
         ("sk".to_owned(), AttributeValue::S("ORDER".to_owned())),
     ])
+}
+
+fn due_entry(entry: &HashMap<String, AttributeValue>) -> Option<Due> {
+    let text = |name: &str| entry.get(name)?.as_s().ok();
+    let id = text("pk")?.strip_prefix("ORDER#")?;
+    Some(Due {
+        id: OrderId(Uuid::try_parse(id).ok()?),
+        at: text("due_at")?.parse().ok()?,
+    })
 }
 
 /// Milliseconds always, so that text sorts as time does.
@@ -583,7 +679,8 @@ fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {
     })
 }
 
-fn state_name(state: State) -> &'static str {
+/// How a state is spelled, in the table and to operators.
+pub fn state_name(state: State) -> &'static str {
     match state {
         State::Verifying => "verifying",
         State::Reserving => "reserving",

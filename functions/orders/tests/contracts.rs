@@ -141,7 +141,10 @@ fn event_type(event: &Event) -> Option<&'static str> {
         Event::PaymentCharged { .. } => "PaymentCharged",
         Event::PaymentDeclined { .. } => "PaymentDeclined",
         Event::PaymentRefunded { .. } => "PaymentRefunded",
-        Event::CancelRequested | Event::Due => return None,
+        Event::CancelRequested
+        | Event::Due
+        | Event::RetryRequested { .. }
+        | Event::Abandoned { .. } => return None,
     })
 }
 

@@ -3,8 +3,8 @@
 use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Command, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, Money, Order, PARKED_RETRY, Refusal,
-    State, Status, What, decide, owed, place,
+    Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, Money, Order,
+    PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
 };
 use proptest::prelude::*;
 
@@ -141,7 +141,50 @@ fn cases() -> Vec<Case> {
             |order| (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true),
             31,
         ),
+        case("RetryRequested", retry()),
+        Case {
+            prepare: |order| order.attempt = 2,
+            ..case("RetryRequested, on the second attempt", retry())
+        },
+        Case {
+            prepare: park,
+            ..case("RetryRequested, when parked", retry())
+        },
+        case("Abandoned, the refund", abandoned(Compensation::Refund)),
+        Case {
+            prepare: park,
+            ..case(
+                "Abandoned, the refund, when parked",
+                abandoned(Compensation::Refund),
+            )
+        },
+        case("Abandoned, the release", abandoned(Compensation::Release)),
+        Case {
+            prepare: park,
+            ..case(
+                "Abandoned, the release, when parked",
+                abandoned(Compensation::Release),
+            )
+        },
     ]
+}
+
+fn park(order: &mut Order) {
+    (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true);
+}
+
+fn retry() -> Event {
+    Event::RetryRequested {
+        by: "olga".to_owned(),
+    }
+}
+
+fn abandoned(step: Compensation) -> Event {
+    Event::Abandoned {
+        step,
+        reason: "settled by hand".to_owned(),
+        by: "olga".to_owned(),
+    }
 }
 
 /// Names the event of a case; a new event does not compile until it has cases.
@@ -157,10 +200,12 @@ fn event_name(event: &Event) -> &'static str {
         Event::PaymentRefunded { .. } => "PaymentRefunded",
         Event::CancelRequested => "CancelRequested",
         Event::Due => "Due",
+        Event::RetryRequested { .. } => "RetryRequested",
+        Event::Abandoned { .. } => "Abandoned",
     }
 }
 
-const EVENTS: usize = 10;
+const EVENTS: usize = 12;
 
 fn command_name(order: &Order) -> String {
     match owed(order) {
@@ -198,6 +243,7 @@ fn answer(before: &Order, case: &Case) -> String {
         }
         Decision::Ignore(Ignored::Overtaken) => "ignore overtaken".to_owned(),
         Decision::Refuse(Refusal::TooLate) => "refuse, too late".to_owned(),
+        Decision::Refuse(refusal @ Refusal::NotParked(_)) => format!("refuse: {refusal}"),
         Decision::Refuse(Refusal::Contradiction(what)) => format!("refuse, contradiction: {what}"),
     }
 }
@@ -352,6 +398,9 @@ fn happenings() -> impl Strategy<Value = Vec<(i64, Event)>> {
             .prop_map(|refunded| Event::PaymentRefunded { refunded }),
         1 => Just(Event::CancelRequested),
         8 => Just(Event::Due),
+        1 => Just(retry()),
+        1 => Just(abandoned(Compensation::Refund)),
+        1 => Just(abandoned(Compensation::Release)),
     ];
     proptest::collection::vec((0..120_i64, event), 0..60)
 }
@@ -461,6 +510,10 @@ fn assert_step(before: &Order, event: &Event, next: &Order, now: Timestamp) {
     if before.total.is_some() {
         assert_eq!((before.total, &before.lines), (next.total, &next.lines));
     }
+    // Only what was asked for in vain, as often as it may be, is ever abandoned.
+    if matches!(event, Event::Abandoned { .. }) {
+        assert!(before.parked, "{:?} abandoned", before.state);
+    }
     // A charge that was, or may have been, made is never left behind.
     if before.state == State::Charging && !matches!(event, Event::PaymentDeclined { .. }) {
         assert!(!matches!(
@@ -469,6 +522,12 @@ fn assert_step(before: &Order, event: &Event, next: &Order, now: Timestamp) {
         ));
     }
     // Nor is stock.
+    if let (State::Refunding(_), Event::Abandoned { .. }) = (before.state, event) {
+        assert!(
+            matches!(next.state, State::Releasing(_)),
+            "stock left behind"
+        );
+    }
     if !matches!(before.state, State::Verifying | State::Releasing(_)) && ends(next.state) {
         assert!(
             matches!(
@@ -595,6 +654,64 @@ proptest! {
             }
             order = next;
         }
+    }
+}
+
+#[test]
+fn a_retry_gives_the_step_its_attempts_again_and_says_who_asked() {
+    for state in STATES.into_iter().filter(|state| !ends(*state)) {
+        let mut order = order_in(state);
+        park(&mut order);
+        let next = advanced(&order, &retry(), after(100)).expect("a retry moves a parked order");
+        assert_eq!(next.state, state);
+        assert_eq!((next.attempt, next.parked), (1, false));
+        assert_eq!(next.due_at, Some(after(130)));
+        let entry = &next.timeline[order.timeline.len()];
+        assert_eq!(
+            (entry.what, entry.detail.as_deref()),
+            (What::RetryRequested, Some("by olga"))
+        );
+    }
+}
+
+#[test]
+fn abandoning_goes_on_to_where_the_answer_would_have_led_and_says_who_and_why() {
+    for (from, step, to, what) in [
+        (
+            State::Refunding(Ending::Rejected),
+            Compensation::Refund,
+            State::Releasing(Ending::Rejected),
+            What::RefundAbandoned,
+        ),
+        (
+            State::Refunding(Ending::Cancelled),
+            Compensation::Refund,
+            State::Releasing(Ending::Cancelled),
+            What::RefundAbandoned,
+        ),
+        (
+            State::Releasing(Ending::Rejected),
+            Compensation::Release,
+            State::Rejected,
+            What::ReleaseAbandoned,
+        ),
+        (
+            State::Releasing(Ending::Cancelled),
+            Compensation::Release,
+            State::Cancelled,
+            What::ReleaseAbandoned,
+        ),
+    ] {
+        let mut order = order_in(from);
+        park(&mut order);
+        let next = advanced(&order, &abandoned(step), after(100)).expect("it is parked");
+        assert_eq!((next.state, next.parked), (to, false));
+        let entry = &next.timeline[order.timeline.len()];
+        assert_eq!(
+            (entry.what, entry.detail.as_deref()),
+            (what, Some("by olga: settled by hand"))
+        );
+        assert_eq!(next.failure, order.failure);
     }
 }
 

@@ -692,7 +692,7 @@ async fn an_order_whose_message_cannot_be_sent_is_taken_and_the_sweeper_sends_it
         world.clock.pass(30);
         assert_eq!(
             world.sweep().await.unwrap(),
-            json!({"due": 1, "sent": 1, "parked": 0})
+            json!({"due": 1, "sent": 1, "parked": 0, "unreadable": 0, "parked_now": 0})
         );
         assert_eq!(world.command_types(), ["ReserveStock"]);
     }
@@ -1003,6 +1003,48 @@ async fn a_list_can_be_of_one_status() {
 }
 
 #[tokio::test]
+async fn an_order_that_cannot_be_read_does_not_hide_the_others_of_its_list() {
+    let world = World::new();
+    let orders = with_listed(&world).await;
+    for mut row in world.aws.dump(&world.table) {
+        if row["id"] == orders[1].id.0.to_string() {
+            row["lines"] = json!("none of your business");
+            world.aws.put_raw(&world.table, row);
+        }
+    }
+    let listed = world.list(&customer(ANN), Request::new()).await;
+    assert_eq!(ids(&listed), [orders[0].id, orders[2].id]);
+    let first = Request::new().with_query("limit", "2");
+    let first = world.list(&customer(ANN), first).await;
+    assert_eq!(ids(&first), [orders[0].id, orders[2].id]);
+}
+
+#[tokio::test]
+async fn what_an_operator_did_is_on_the_timeline_and_their_words_are_not_the_customers() {
+    let world = World::new();
+    let mut order = order_in(State::Refunding(Ending::Cancelled));
+    (order.attempt, order.parked) = (6, true);
+    world.put(&order).await;
+    let id = order.id.0;
+    let abandon = json!({"action": "abandon", "order_id": id, "step": "refund",
+                         "reason": "paid back by bank transfer", "by": "olga"});
+    world.operate(abandon).await.unwrap();
+    let entry = async |caller| {
+        let timeline = body(&world.timeline(&caller, about(id)).await);
+        let items = timeline["items"].as_array().unwrap().clone();
+        let found = items
+            .iter()
+            .find(|item| item["event"] == "refund_abandoned");
+        found.unwrap().clone()
+    };
+    assert_eq!(
+        entry(admin()).await["detail"],
+        "by olga: paid back by bank transfer"
+    );
+    assert_eq!(entry(customer(ANN)).await.get("detail"), None);
+}
+
+#[tokio::test]
 async fn only_an_administrator_lists_another_users_orders() {
     let world = World::new();
     with_listed(&world).await;
@@ -1221,9 +1263,10 @@ async fn a_parked_orders_customer_still_reads_it_and_may_ask_again() {
     assert_eq!(world.command_types(), ["ReleaseStock"]);
     let parked = world
         .store()
-        .due(DuePartition::Parked, after(60), 9)
+        .due(DuePartition::Parked, Some(after(60)), 9, None)
         .await
         .unwrap();
+    let parked: Vec<OrderId> = parked.entries.iter().map(|due| due.id).collect();
     assert_eq!(parked, [order.id]);
     assert!(!ends(order.state));
 }

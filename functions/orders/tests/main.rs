@@ -5,6 +5,7 @@
 mod contracts;
 mod domain;
 mod handlers;
+mod operate;
 mod saga;
 mod samples;
 mod store;

@@ -920,23 +920,25 @@ async fn two_deliveries_of_a_reply_at_once_write_once_and_both_are_acknowledged(
 
 // ---- the sweeper
 
+/// What a run that could read everything answers.
+fn swept(due: usize, sent: usize, parked: usize) -> Value {
+    json!({"due": due, "sent": sent, "parked": parked, "unreadable": 0, "parked_now": parked})
+}
+
 #[tokio::test]
 async fn the_sweeper_sends_again_what_every_order_in_flight_owes_and_counts() {
     let world = World::new();
     for state in STATES {
         world.put(&order_in(state)).await;
     }
-    let nothing = json!({"due": 0, "sent": 0, "parked": 0});
+    let nothing = swept(0, 0, 0);
     assert_eq!(world.sweep().await.unwrap(), nothing);
     world.clock.set(after(29));
     assert_eq!(world.sweep().await.unwrap(), nothing);
     assert!(world.commands().is_empty());
 
     world.clock.set(after(30));
-    assert_eq!(
-        world.sweep().await.unwrap(),
-        json!({"due": 7, "sent": 7, "parked": 0})
-    );
+    assert_eq!(world.sweep().await.unwrap(), swept(7, 7, 0));
     let mut sent = world.command_types();
     sent.sort();
     assert_eq!(
@@ -964,7 +966,7 @@ async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hou
     order.attempt = MAX_ATTEMPTS;
     world.put(&order).await;
     world.clock.set(after(30));
-    let parked = json!({"due": 1, "sent": 1, "parked": 1});
+    let parked = swept(1, 1, 1);
     assert_eq!(world.sweep().await.unwrap(), parked);
     assert_eq!(world.command_types(), ["ReleaseStock"]);
     let now = world.order(order.id).await;
@@ -990,10 +992,10 @@ async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hou
     for partition in DuePartition::all() {
         let due = world
             .store()
-            .due(partition, after(1_000_000), 9)
+            .due(partition, Some(after(1_000_000)), 9, None)
             .await
             .unwrap();
-        assert_eq!(due, [], "{partition:?}");
+        assert_eq!(due.entries, [], "{partition:?}");
     }
 }
 
@@ -1018,32 +1020,58 @@ async fn a_parked_refund_that_is_answered_goes_on_to_release_with_all_its_tries(
     assert_eq!(world.command_types(), ["ReleaseStock"]);
 }
 
+/// Makes the rows of these orders such as no code of this service writes.
+fn spoil(world: &World, ids: &[OrderId]) {
+    for mut row in world.aws.dump(&world.table) {
+        if ids.iter().any(|id| row["pk"] == format!("ORDER#{}", id.0)) {
+            row["state"] = json!("dreaming");
+            world.aws.put_raw(&world.table, row);
+        }
+    }
+}
+
 #[tokio::test]
-async fn one_bad_order_does_not_keep_the_others_waiting_but_the_run_fails() {
+async fn orders_that_cannot_be_read_are_counted_and_starve_nobody_however_many() {
     let world = World::new();
-    // All of one partition, the bad one first in line.
+    // All of one partition, the bad ones first in line and more of them than one run takes on.
     let id = |number: u128| placed(number << 8).id;
-    for number in 1..=5 {
+    let (bad, good) = (1..=260_u128, 261..=265_u128);
+    for number in bad.clone().chain(good.clone()) {
         let mut order = placed(number << 8);
         order.due_at = Some(after(i64::try_from(number).unwrap()));
         world.put(&order).await;
     }
-    let bad = format!("ORDER#{}", id(1).0);
-    let mut row = world.aws.dump(&world.table);
-    let mut row = row.remove(row.iter().position(|row| row["pk"] == bad).unwrap());
-    row["state"] = json!("dreaming");
-    world.aws.put_raw(&world.table, row);
-
-    world.clock.set(after(60));
-    let error = world.sweep().await.unwrap_err();
+    spoil(&world, &bad.map(id).collect::<Vec<_>>());
+    world.clock.set(after(600));
     assert_eq!(
-        error.to_string(),
-        "1 orders or partitions could not be swept"
+        world.sweep().await.unwrap(),
+        json!({"due": 5, "sent": 5, "parked": 0, "unreadable": 260, "parked_now": 0})
     );
-    assert_eq!(world.command_types().len(), 4);
-    for number in 2..=5 {
+    assert_eq!(world.command_types().len(), 5);
+    for number in good {
         assert_eq!(world.order(id(number)).await.attempt, 2);
     }
+}
+
+#[tokio::test]
+async fn every_run_counts_what_is_parked_even_if_whoever_parked_it_died_at_once() {
+    let world = World::new();
+    let mut order = order_in(State::Refunding(Ending::Cancelled));
+    order.attempt = MAX_ATTEMPTS;
+    world.put(&order).await;
+    world.clock.set(after(30));
+    world.aws.fault_at(0, Fault::KillAfter);
+    assert!(mortal(world.sweep()).await.is_none());
+    assert!(world.order(order.id).await.parked);
+    // Not due for an hour, and counted all the same.
+    let next = world.sweep().await.unwrap();
+    assert_eq!((&next["due"], &next["parked_now"]), (&json!(0), &json!(1)));
+
+    world.aws.fault_on("dynamodb:Query", Fault::Throttle);
+    assert!(
+        world.sweep().await.is_err(),
+        "a count that fails is heard of"
+    );
 }
 
 #[tokio::test]
@@ -1056,10 +1084,7 @@ async fn a_partition_that_cannot_be_read_does_not_keep_the_others_waiting() {
     world.aws.fault_on("dynamodb:Query", Fault::Throttle);
     assert!(world.sweep().await.is_err());
     assert_eq!(world.command_types().len(), 7);
-    assert_eq!(
-        world.sweep().await.unwrap(),
-        json!({"due": 1, "sent": 1, "parked": 0})
-    );
+    assert_eq!(world.sweep().await.unwrap(), swept(1, 1, 0));
 }
 
 #[tokio::test]
@@ -1101,10 +1126,7 @@ async fn an_order_that_moved_on_since_the_index_was_written_is_left_alone() {
         }
         async { None }
     });
-    assert_eq!(
-        world.sweep().await.unwrap(),
-        json!({"due": 0, "sent": 0, "parked": 0})
-    );
+    assert_eq!(world.sweep().await.unwrap(), swept(0, 0, 0));
     assert!(world.commands().is_empty());
     assert_eq!(world.order(order.id).await.version, 1);
 }
@@ -1136,10 +1158,7 @@ async fn many_due_orders_are_all_driven_and_sent_in_batches() {
     }
     world.clock.set(after(30));
     world.aws.clear_calls();
-    assert_eq!(
-        world.sweep().await.unwrap(),
-        json!({"due": 60, "sent": 60, "parked": 0})
-    );
+    assert_eq!(world.sweep().await.unwrap(), swept(60, 60, 0));
     let batches = world.aws.calls();
     let batches = batches
         .iter()

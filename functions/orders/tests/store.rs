@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use orders::domain::{Ending, Failure, Order, OrderId, State, Status, UserId};
-use orders::store::{DUE_SHARDS, DuePartition, Inserted, OrderStore, Updated};
+use orders::store::{DUE_SHARDS, DuePage, DuePartition, Inserted, OrderStore, Updated};
 use serde_json::{Value, json};
 use test_support::{Aws, Fault};
 use uuid::Uuid;
@@ -418,8 +418,9 @@ async fn found_due(table: &Table, order: &Order) -> Vec<DuePartition> {
     let late = after(10_000);
     let mut found = Vec::new();
     for partition in DuePartition::all() {
-        let ids = table.store.due(partition, late, 10).await.unwrap();
-        if ids.contains(&order.id) {
+        let page = table.store.due(partition, Some(late), 10, None).await;
+        let found_here = page.unwrap().entries.iter().any(|due| due.id == order.id);
+        if found_here {
             found.push(partition);
         }
     }
@@ -470,7 +471,9 @@ async fn due_is_to_the_millisecond_the_longest_due_first_and_no_more_than_asked_
     }
     let due = async |now, limit| {
         let partition = DuePartition::Shard(0);
-        table.store.due(partition, now, limit).await.unwrap()
+        let page = table.store.due(partition, Some(now), limit, None).await;
+        let ids = |page: DuePage| page.entries.iter().map(|due| due.id).collect::<Vec<_>>();
+        ids(page.unwrap())
     };
     let moment = SignedDuration::from_millis(1);
     assert_eq!(due(after(10) - moment, 9).await, []);
@@ -490,10 +493,41 @@ async fn orders_are_spread_over_every_partition() {
         let partition = DuePartition::Shard(shard);
         let due = table
             .store
-            .due(partition, after(TIMEOUT.0.as_secs()), 10)
+            .due(partition, Some(after(TIMEOUT.0.as_secs())), 10, None)
             .await;
-        assert_eq!(due.unwrap().len(), 1, "shard {shard}");
+        assert_eq!(due.unwrap().entries.len(), 1, "shard {shard}");
+        assert_eq!(table.store.count(partition).await.unwrap(), 1);
     }
+    assert_eq!(table.store.count(DuePartition::Parked).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_partition_is_read_page_by_page_due_or_not() {
+    let table = table().await;
+    let partition = DuePartition::Shard(0);
+    for number in 1..=5 {
+        let mut order = placed(number << 8);
+        order.due_at = Some(after(i64::try_from(number).unwrap() * 1_000));
+        table.store.insert(&order).await.unwrap();
+    }
+    let (mut found, mut next) = (Vec::new(), None);
+    loop {
+        let page = table.store.due(partition, None, 2, next).await.unwrap();
+        assert!(page.entries.len() <= 2 && page.unreadable == 0);
+        found.extend(page.entries.iter().map(|due| (due.id, due.at)));
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = (1..=5)
+        .map(|number| {
+            let seconds = i64::try_from(number).unwrap() * 1_000;
+            (placed(number << 8).id, after(seconds))
+        })
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(table.store.count(partition).await.unwrap(), 5);
 }
 
 #[tokio::test]

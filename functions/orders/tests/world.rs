@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{Order, OrderId};
-use orders::handlers::{cancel, get, list, place, replies, sweep, timeline};
+use orders::handlers::{cancel, get, list, operate, place, replies, sweep, timeline};
 use orders::messages::Routes;
 use orders::store::OrderStore;
 use orders::users::Users;
@@ -50,6 +50,7 @@ pub struct World {
     cancel: cancel::Cancel,
     replies: replies::Replies,
     sweep: sweep::Sweep,
+    operate: operate::Operate,
 }
 
 impl World {
@@ -100,6 +101,12 @@ impl World {
             sweep: sweep::Sweep {
                 orders: store(),
                 queues: aws.sqs(),
+                routes: back.clone().users(to_users.clone()),
+                timeout: TIMEOUT,
+            },
+            operate: operate::Operate {
+                orders: store(),
+                queues: aws.sqs(),
                 routes: back.users(to_users),
                 timeout: TIMEOUT,
             },
@@ -139,8 +146,8 @@ impl World {
     /// `GET /api/v1/orders`.
     pub async fn list(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
-        respond(&self.origin, traced(request), |_, request| {
-            list::handle(&store, caller.clone(), request)
+        respond(&self.origin, traced(request), |context, request| {
+            list::handle(&store, caller.clone(), context, request)
         })
         .await
     }
@@ -176,6 +183,11 @@ impl World {
     /// One run of the sweeper.
     pub async fn sweep(&self) -> Result<Value, shared_lambda::Error> {
         sweep::handle(&self.sweep, self.context()).await
+    }
+
+    /// One call of the operators' function.
+    pub async fn operate(&self, request: Value) -> Result<Value, shared_lambda::Error> {
+        operate::handle(&self.operate, self.context(), request).await
     }
 
     /// The order as it is stored.

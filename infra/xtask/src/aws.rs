@@ -71,7 +71,15 @@ impl Aws {
 
     /// The account that the environment names (profile, role or variables).
     pub fn account(project: &Project) -> Result<Self> {
-        Self::start(bridge(project))
+        let mut command = bridge(project);
+        // Every SDK but this one reads AWS_REGION.
+        if let (None, Some(region)) = (
+            std::env::var_os("AWS_DEFAULT_REGION"),
+            std::env::var_os("AWS_REGION"),
+        ) {
+            command.env("AWS_DEFAULT_REGION", region);
+        }
+        Self::start(command)
     }
 
     fn start(mut command: Command) -> Result<Self> {

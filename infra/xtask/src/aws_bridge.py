@@ -38,6 +38,11 @@ def plain(value):
     raise TypeError(f"{type(value).__name__} in an answer")
 
 
+def bytes_again(value):
+    """The other way round, for what goes out as it came in."""
+    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+
+
 def answer(request):
     try:
         operation = getattr(client(request["service"]), xform_name(request["operation"]))
@@ -55,4 +60,4 @@ def answer(request):
 answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 for line in sys.stdin:
-    answers.write(json.dumps(answer(json.loads(line)), default=plain) + "\n")
+    answers.write(json.dumps(answer(json.loads(line, object_hook=bytes_again)), default=plain) + "\n")

@@ -1,5 +1,10 @@
 //! The command line: what can be asked for, parsed into one enum.
 
+use uuid::Uuid;
+
+use crate::dlq::{self, Redrive};
+use crate::saga;
+
 /// Where a command's AWS calls go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
@@ -61,6 +66,20 @@ pub enum Command {
         target: Target,
         prefix: String,
     },
+    Saga {
+        action: saga::Action,
+        target: Target,
+        prefix: String,
+    },
+    Dlq {
+        action: dlq::Action,
+        target: Target,
+        prefix: String,
+    },
+    Audit {
+        target: Target,
+        prefix: String,
+    },
     Help,
 }
 
@@ -88,6 +107,15 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
   keys rotate [--wait]  do what is due of a rotation: publish the next key, sign with it, retire the old;
                         --wait goes on to the end; --retire-now asks, then keeps no wait: for a leaked key
   sweep                 as above
+  saga ls [--stuck]     the orders that have not ended, and each one's next move; --stuck: parked or overdue
+  saga retry ORDER      ask for the step an order is at now, with all its attempts before it
+  saga abandon ORDER --reason TEXT
+                        go on without a parked refund or release that is settled by hand
+  dlq ls                what failed for good, by queue, type and error
+  dlq show ID           a message whole, its error, its order and its timeline
+  dlq redrive [--queue QUEUE] [--max N] [--id ID] [--unparseable] [--dry-run]
+                        send messages back to where they failed
+  audit                 reconcile stock and money over all four services; fails if something does not balance
 
 Tests
   test [--fast]         format, lints, tests, templates, then the whole system on a stack of its own;
@@ -136,6 +164,28 @@ where
             let (target, prefix) = rest.target()?;
             Command::Sweep { target, prefix }
         }
+        "audit" => {
+            let (target, prefix) = rest.target()?;
+            Command::Audit { target, prefix }
+        }
+        "saga" => {
+            let (target, prefix) = rest.target()?;
+            let action = parse_saga(&mut rest)?;
+            Command::Saga {
+                action,
+                target,
+                prefix,
+            }
+        }
+        "dlq" => {
+            let (target, prefix) = rest.target()?;
+            let action = parse_dlq(&mut rest)?;
+            Command::Dlq {
+                action,
+                target,
+                prefix,
+            }
+        }
         "admin" => {
             let (target, prefix) = rest.target()?;
             match (rest.positional().as_deref(), rest.positional()) {
@@ -176,6 +226,67 @@ where
         Some(unknown) => Err(format!(
             "`{name}` does not take `{unknown}`; see cargo xtask help"
         )),
+    }
+}
+
+fn parse_saga(rest: &mut Arguments) -> Result<saga::Action, String> {
+    // Before the positional ones, so that the reason's words are not taken for one.
+    let reason = rest.value("--reason")?;
+    let verb = rest.positional();
+    let order = |rest: &mut Arguments| match rest.positional() {
+        None => Err("say which order".to_owned()),
+        Some(text) => Uuid::try_parse(&text).map_err(|_| format!("`{text}` is not an order's id")),
+    };
+    match (verb.as_deref(), reason) {
+        (Some("ls"), None) => Ok(saga::Action::List {
+            stuck: rest.flag("--stuck"),
+        }),
+        (Some("retry"), None) => Ok(saga::Action::Retry {
+            order: order(rest)?,
+        }),
+        (Some("abandon"), Some(reason)) => Ok(saga::Action::Abandon {
+            order: order(rest)?,
+            reason,
+        }),
+        (Some("abandon"), None) => Err(
+            "say why: cargo xtask saga abandon ORDER --reason TEXT; the order's timeline keeps it"
+                .to_owned(),
+        ),
+        _ => Err(
+            "say what: cargo xtask saga ls [--stuck], retry ORDER or abandon ORDER --reason TEXT"
+                .to_owned(),
+        ),
+    }
+}
+
+fn parse_dlq(rest: &mut Arguments) -> Result<dlq::Action, String> {
+    let queue = rest.value("--queue")?;
+    let id = rest.value("--id")?;
+    let max = rest.value("--max")?;
+    match rest.positional().as_deref() {
+        Some("redrive") => Ok(dlq::Action::Redrive(Redrive {
+            queue,
+            max: max
+                .map(|text| match text.parse() {
+                    Ok(max) if max > 0 => Ok(max),
+                    _ => Err(format!("`{text}` is not a number of messages")),
+                })
+                .transpose()?,
+            dry_run: rest.flag("--dry-run"),
+            id,
+            unparseable: rest.flag("--unparseable"),
+        })),
+        _ if queue.is_some() || id.is_some() || max.is_some() => {
+            Err("`--queue`, `--id` and `--max` go with `dlq redrive`".to_owned())
+        }
+        Some("ls") => Ok(dlq::Action::List),
+        Some("show") => match rest.positional() {
+            Some(id) => Ok(dlq::Action::Show { id }),
+            None => {
+                Err("say which: cargo xtask dlq show ID; cargo xtask dlq ls has ids".to_owned())
+            }
+        },
+        _ => Err("say what: cargo xtask dlq ls, show ID or redrive".to_owned()),
     }
 }
 
@@ -333,6 +444,119 @@ mod tests {
         );
         assert!(parsed("keys").is_err());
         assert!(parsed("keys list --wait").is_err());
+    }
+
+    const ORDER: &str = "00000000-0000-0000-0000-000000000007";
+
+    #[test]
+    fn orders_in_flight_are_listed_retried_and_abandoned_for_a_reason() {
+        let order = Uuid::from_u128(7);
+        let saga = |action| {
+            Ok(Command::Saga {
+                action,
+                target: Target::Account,
+                prefix: "shop".to_owned(),
+            })
+        };
+        let parsed_there = |line: &str| parsed(&format!("saga {line} --aws --prefix shop"));
+        assert_eq!(
+            parsed_there("ls --stuck"),
+            saga(saga::Action::List { stuck: true })
+        );
+        assert_eq!(
+            parsed_there(&format!("retry {ORDER}")),
+            saga(saga::Action::Retry { order })
+        );
+        assert_eq!(
+            parsed_there(&format!("abandon {ORDER} --reason refunded")),
+            saga(saga::Action::Abandon {
+                order,
+                reason: "refunded".to_owned()
+            })
+        );
+        let words = ["saga", "abandon", ORDER, "--reason", "paid back by hand"];
+        assert_eq!(
+            parse(words.map(str::to_owned)),
+            Ok(Command::Saga {
+                action: saga::Action::Abandon {
+                    order,
+                    reason: "paid back by hand".to_owned()
+                },
+                target: Target::Local,
+                prefix: "waybill".to_owned()
+            })
+        );
+        for line in [
+            "saga",
+            "saga retry",
+            "saga retry seven",
+            &format!("saga abandon {ORDER}"),
+            &format!("saga retry {ORDER} --reason x"),
+            "saga ls --all",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn dead_letters_are_listed_shown_and_sent_back() {
+        let dlq = |action| {
+            Ok(Command::Dlq {
+                action,
+                target: Target::Local,
+                prefix: "waybill".to_owned(),
+            })
+        };
+        assert_eq!(parsed("dlq ls"), dlq(dlq::Action::List));
+        assert_eq!(
+            parsed("dlq show abc"),
+            dlq(dlq::Action::Show {
+                id: "abc".to_owned()
+            })
+        );
+        assert_eq!(
+            parsed("dlq redrive --queue orders-replies --max 3 --dry-run"),
+            dlq(dlq::Action::Redrive(Redrive {
+                queue: Some("orders-replies".to_owned()),
+                max: Some(3),
+                dry_run: true,
+                ..Redrive::default()
+            }))
+        );
+        assert_eq!(
+            parsed("dlq redrive --id abc --unparseable"),
+            dlq(dlq::Action::Redrive(Redrive {
+                id: Some("abc".to_owned()),
+                unparseable: true,
+                ..Redrive::default()
+            }))
+        );
+        for line in [
+            "dlq",
+            "dlq show",
+            "dlq redrive --max 0",
+            "dlq redrive --max many",
+            "dlq ls --max 3",
+            "dlq purge",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_audit_is_taken_here_or_in_an_account() {
+        let audit = |target, prefix: &str| {
+            Ok(Command::Audit {
+                target,
+                prefix: prefix.to_owned(),
+            })
+        };
+        assert_eq!(parsed("audit"), audit(Target::Local, "waybill"));
+        assert_eq!(
+            parsed("audit --aws --prefix shop"),
+            audit(Target::Account, "shop")
+        );
+        assert!(parsed("audit --fix").is_err());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The developer's and operator's command, as a library that the system tests use too.
 
 pub mod admin;
+pub mod audit;
 pub mod aws;
 mod build;
 pub mod cli;
 mod demo;
 mod deploy;
+pub mod dlq;
 mod emulator;
 pub mod error;
 pub mod functions;
@@ -18,6 +20,7 @@ pub mod project;
 pub mod rotate;
 pub mod rotation;
 mod run;
+pub mod saga;
 pub mod seed;
 pub mod stack;
 mod state;

@@ -13,7 +13,7 @@ use crate::rotation::Waits;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
-use crate::{admin, demo, functions, local, logs, status, test, tools};
+use crate::{admin, audit, demo, dlq, functions, local, logs, saga, status, test, tools};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -73,6 +73,35 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => keys(&reach(&project, &home, target)?, &prefix, action),
+        Command::Saga {
+            action,
+            target,
+            prefix,
+        } => {
+            say(saga::run(
+                &reach(&project, &home, target)?,
+                &prefix,
+                &action,
+            )?);
+            Ok(())
+        }
+        Command::Dlq {
+            action,
+            target,
+            prefix,
+        } => {
+            say(dlq::run(
+                &reach(&project, &home, target)?,
+                &prefix,
+                &action,
+            )?);
+            Ok(())
+        }
+        Command::Audit { target, prefix } => {
+            let audit = audit::take(&reach(&project, &home, target)?, &prefix)?;
+            say(audit.report());
+            audit.verdict()
+        }
         Command::Sweep { target, prefix } => {
             let aws = reach(&project, &home, target)?;
             let answer = functions::invoke(&aws, &format!("{prefix}-orders-sweep"), &json!({}))?;

@@ -64,7 +64,7 @@ pub fn print(project: &Project, home: &Home) -> Result<()> {
         let name = url.rsplit('/').next().unwrap_or(&url);
         let waiting = number("ApproximateNumberOfMessages");
         let remark = if name.ends_with("-dlq") && waiting != "0" {
-            "  <- failed for good"
+            "  <- failed for good: cargo xtask dlq ls"
         } else {
             ""
         };

@@ -7,8 +7,8 @@ mod values;
 
 pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
 pub use saga::{
-    Command, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, PARKED_RETRY, Refusal, ReservedLine,
-    State, StepTimeout, decide, owed, place,
+    Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, PARKED_RETRY, Refusal,
+    ReservedLine, State, StepTimeout, decide, owed, place,
 };
 pub use timeline::{Entry, What};
 pub use values::{

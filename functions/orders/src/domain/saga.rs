@@ -8,6 +8,10 @@
 //!            Rejected/Cancelled <─ Releasing <────── Refunding
 //! ```
 //!
+//! An operator has two events of their own: a retry gives the step an order is at its attempts
+//! again, wherever it is; abandoning a parked compensation goes on to where its answer would have
+//! led (`Refunding -> Releasing`, `Releasing -> Rejected/Cancelled`).
+//!
 //! [`decide`] is total: every pair of state and event has an answer somebody thought about, and
 //! neither match below has a wildcard over them. The answers are listed in
 //! `tests/golden/transitions.txt`. What an order still owes its participants is a function of its
@@ -84,6 +88,24 @@ pub enum Event {
     CancelRequested,
     /// The sweeper found the order's `due_at` to have passed.
     Due,
+    /// An operator wants the step asked for now, with all its attempts before it.
+    RetryRequested {
+        by: String,
+    },
+    /// An operator settles a parked compensation by hand, or knows that it never will be.
+    Abandoned {
+        /// Which one they decided about; the order may have moved on to the other.
+        step: Compensation,
+        reason: String,
+        by: String,
+    },
+}
+
+/// The steps that undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compensation {
+    Refund,
+    Release,
 }
 
 /// A line with the price that counts: inventory's.
@@ -129,6 +151,9 @@ pub enum Refusal {
     /// The order was, or is being, rejected: there is nothing left to cancel.
     #[error("the order is rejected; there is nothing left to cancel")]
     TooLate,
+    /// Only what was asked for in vain is an operator's to settle.
+    #[error("only a parked compensation can be abandoned, and {0}")]
+    NotParked(&'static str),
     /// Correct participants cannot send this. It must reach an operator, not be swallowed.
     #[error("{0}")]
     Contradiction(String),
@@ -329,12 +354,75 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             | State::Rejected => Decision::Refuse(Refusal::TooLate),
         },
         Event::Due => due(order, timeout, now),
+        Event::RetryRequested { by } => match order.state {
+            State::Verifying
+            | State::Reserving
+            | State::Charging
+            | State::Refunding(_)
+            | State::Releasing(_) => {
+                // On its first attempt it has all of them before it: asking again is enough, and
+                // an operator who repeats themselves does not make the timeline longer.
+                if order.attempt == 1 && !order.parked {
+                    REPEAT
+                } else {
+                    order.advance(now, |next| {
+                        next.note(now, What::RetryRequested, Some(&format!("by {by}")));
+                        next.start_over(timeout, now);
+                    })
+                }
+            }
+            State::Confirmed | State::Rejected | State::Cancelled => OVERTAKEN,
+        },
+        Event::Abandoned {
+            step: Compensation::Refund,
+            reason,
+            by,
+        } => match order.state {
+            State::Refunding(ending) if order.parked => order.advance(now, |next| {
+                let detail = format!("by {by}: {reason}");
+                next.note(now, What::RefundAbandoned, Some(&detail));
+                next.compensate(State::Releasing(ending), timeout, now);
+            }),
+            State::Refunding(_) => not_parked(STILL_ASKED_FOR),
+            // Past the refund: by this decision, whose first delivery may have died before
+            // sending, or because the answer came after all.
+            State::Releasing(_) => REPEAT,
+            State::Rejected | State::Cancelled => OVERTAKEN,
+            State::Verifying | State::Reserving | State::Charging | State::Confirmed => {
+                not_parked(NOT_COMPENSATING)
+            }
+        },
+        Event::Abandoned {
+            step: Compensation::Release,
+            reason,
+            by,
+        } => match order.state {
+            State::Releasing(ending) if order.parked => order.advance(now, |next| {
+                let detail = format!("by {by}: {reason}");
+                next.note(now, What::ReleaseAbandoned, Some(&detail));
+                next.end(ending, now);
+            }),
+            State::Releasing(_) => not_parked(STILL_ASKED_FOR),
+            State::Rejected | State::Cancelled => REPEAT,
+            State::Refunding(_) => not_parked("this order has not come to that one yet"),
+            State::Verifying | State::Reserving | State::Charging | State::Confirmed => {
+                not_parked(NOT_COMPENSATING)
+            }
+        },
     }
 }
 
 const REPEAT: Decision = Decision::Ignore(Ignored::Repeat);
 const OTHER_AMOUNT_CHARGED: &str = "another amount was charged than was asked for";
 const OVERTAKEN: Decision = Decision::Ignore(Ignored::Overtaken);
+
+const STILL_ASKED_FOR: &str = "this one is still being asked for";
+const NOT_COMPENSATING: &str =
+    "this order is not undoing anything; cancel it if it is to be undone";
+
+fn not_parked(why: &'static str) -> Decision {
+    Decision::Refuse(Refusal::NotParked(why))
+}
 
 fn contradiction(order: &Order, what: &str) -> Decision {
     Decision::Refuse(Refusal::Contradiction(format!(
@@ -513,6 +601,11 @@ impl Order {
     /// To a step on the way back, with its full time.
     fn compensate(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
         self.state = state;
+        self.start_over(timeout, now);
+    }
+
+    /// The present step's first attempt.
+    fn start_over(&mut self, timeout: StepTimeout, now: Timestamp) {
         self.attempt = 1;
         self.parked = false;
         self.due_at = Some(now + timeout.after(1));

@@ -49,11 +49,23 @@ whats! {
     ReleaseStockRequested => "release_stock_requested",
     StockReleased => "stock_released",
     OrderParked => "order_parked",
+    RetryRequested => "retry_requested",
+    RefundAbandoned => "refund_abandoned",
+    ReleaseAbandoned => "release_abandoned",
     OrderRejected => "order_rejected",
     OrderCancelled => "order_cancelled",
 }
 
 impl What {
+    /// Whether its detail names an operator and gives their reasons, which are not the customer's
+    /// to read.
+    pub fn is_by_operator(self) -> bool {
+        matches!(
+            self,
+            What::RetryRequested | What::RefundAbandoned | What::ReleaseAbandoned
+        )
+    }
+
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|what| what.as_str() == name)
     }

@@ -4,6 +4,7 @@
 pub mod cancel;
 pub mod get;
 pub mod list;
+pub mod operate;
 pub mod place;
 pub mod replies;
 pub mod sweep;
@@ -18,7 +19,7 @@ use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use crate::domain::{
-    Decision, Event, Ignored, Money, Order, OrderId, Refusal, StepTimeout, decide,
+    Decision, Event, Failure, Ignored, Money, Order, OrderId, Refusal, StepTimeout, decide,
 };
 use crate::store::{OrderStore, Updated};
 
@@ -148,12 +149,18 @@ impl From<&Order> for OrderBody {
                 .collect(),
             total: order.total.map(MoneyBody::from),
             expected_total: order.expected_total.map(MoneyBody::from),
-            failure: order.failure.as_ref().map(|failure| FailureBody {
-                code: failure.code.clone(),
-                detail: failure.detail.clone(),
-            }),
+            failure: order.failure.as_ref().map(FailureBody::from),
             created_at: format!("{:.3}", order.created_at),
             updated_at: format!("{:.3}", order.updated_at),
+        }
+    }
+}
+
+impl From<&Failure> for FailureBody {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            code: failure.code.clone(),
+            detail: failure.detail.clone(),
         }
     }
 }

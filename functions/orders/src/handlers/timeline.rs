@@ -32,8 +32,14 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let order = visible_order(orders, &caller, &request).await?;
+    let entry = |mut entry: Entry| {
+        if entry.what.is_by_operator() && !caller.is_admin() {
+            entry.detail = None;
+        }
+        EntryBody::from(entry)
+    };
     let body = Body {
-        items: order.timeline.into_iter().map(EntryBody::from).collect(),
+        items: order.timeline.into_iter().map(entry).collect(),
         next_cursor: None,
     };
     Ok(Response::json(200, &body))

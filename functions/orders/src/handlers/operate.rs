@@ -1,0 +1,361 @@
+//! What operators do to orders in flight: list, show, retry, abandon. No route leads here: it is
+//! called by name (`cargo xtask saga`), with an operator's own AWS credentials.
+//!
+//! The call says who asks (`by`), which goes into the timeline; AWS tells a function nothing about
+//! its caller. Whether the name is true is for CloudTrail, which records the call.
+
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, sqs, telemetry};
+use uuid::Uuid;
+
+use super::{Applied, FailureBody, MoneyBody, apply};
+use crate::domain::{
+    Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, StepTimeout, What, owed,
+};
+use crate::messages::{Routes, owed_message};
+use crate::store::{DuePartition, OrderStore, state_name};
+
+/// The sweeper runs every minute: an order it has passed over twice is stuck.
+pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
+
+/// A list stops here, and says so. An answer may have 6 MB; an order takes about 1 KB of it.
+const LISTED: usize = 500;
+
+/// How many orders are read side by side.
+const CONCURRENCY: usize = 10;
+
+const MAX_REASON_CHARACTERS: usize = 500;
+const MAX_NAME_CHARACTERS: usize = 100;
+
+/// What operating needs besides the request.
+pub struct Operate {
+    pub orders: OrderStore,
+    pub queues: aws_sdk_sqs::Client,
+    pub routes: Routes,
+    pub timeout: StepTimeout,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    tag = "action",
+    rename_all = "snake_case",
+    rename_all_fields = "snake_case",
+    deny_unknown_fields
+)]
+enum Request {
+    /// The orders that have not ended; only the stuck ones where asked for.
+    List {
+        #[serde(default)]
+        stuck: bool,
+    },
+    Show {
+        order_id: Uuid,
+    },
+    Retry {
+        order_id: Uuid,
+        by: String,
+    },
+    Abandon {
+        order_id: Uuid,
+        step: Step,
+        reason: String,
+        by: String,
+    },
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    Refund,
+    Release,
+}
+
+/// One call. An error is the request's own fault or worth calling again for; each action may be
+/// repeated as often as one likes.
+pub async fn handle(operate: &Operate, context: Context, request: Value) -> Result<Value, Error> {
+    let request: Request =
+        serde_json::from_value(request).map_err(|error| format!("the request: {error}"))?;
+    match request {
+        Request::List { stuck } => list(operate, stuck, &context).await,
+        Request::Show { order_id } => show(operate, OrderId(order_id), &context).await,
+        Request::Retry { order_id, by } => {
+            let event = Event::RetryRequested { by: name(&by)? };
+            advance(operate, OrderId(order_id), &event, &context).await
+        }
+        Request::Abandon {
+            order_id,
+            step,
+            reason,
+            by,
+        } => {
+            let event = Event::Abandoned {
+                step: match step {
+                    Step::Refund => Compensation::Refund,
+                    Step::Release => Compensation::Release,
+                },
+                reason: line("reason", &reason, MAX_REASON_CHARACTERS)?,
+                by: name(&by)?,
+            };
+            advance(operate, OrderId(order_id), &event, &context).await
+        }
+    }
+}
+
+fn name(text: &str) -> Result<String, Error> {
+    line("by", text, MAX_NAME_CHARACTERS)
+}
+
+/// A line of text, as the timeline keeps it.
+fn line(field: &str, text: &str, limit: usize) -> Result<String, Error> {
+    let text = text.trim();
+    if (1..=limit).contains(&text.chars().count()) && !text.contains(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("the request: {field} is not one line of 1 to {limit} characters").into())
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    order_id: Uuid,
+    user_id: Uuid,
+    status: &'static str,
+    state: &'static str,
+    /// The command that has had no answer yet.
+    waits_for: Option<&'static str>,
+    attempt: u32,
+    max_attempts: u32,
+    due_at: Option<Timestamp>,
+    parked: bool,
+    /// The sweeper has passed it over twice.
+    overdue: bool,
+    total: Option<MoneyBody>,
+    failure: Option<FailureBody>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timeline: Vec<EntryReport>,
+}
+
+#[derive(Serialize)]
+struct EntryReport {
+    at: Timestamp,
+    event: &'static str,
+    attempt: Option<u32>,
+    detail: Option<String>,
+}
+
+impl Report {
+    fn of(order: &Order, now: Timestamp) -> Self {
+        Self {
+            order_id: order.id.0,
+            user_id: order.user_id.0,
+            status: order.status().as_str(),
+            state: state_name(order.state),
+            waits_for: owed(order).as_ref().map(command_name),
+            attempt: order.attempt,
+            max_attempts: MAX_ATTEMPTS,
+            due_at: order.due_at,
+            parked: order.parked,
+            overdue: is_overdue(order, now),
+            total: order.total.map(MoneyBody::from),
+            failure: order.failure.as_ref().map(FailureBody::from),
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+            timeline: Vec::new(),
+        }
+    }
+
+    fn whole(order: &Order, now: Timestamp) -> Self {
+        Self {
+            timeline: order.timeline.iter().map(EntryReport::from).collect(),
+            ..Self::of(order, now)
+        }
+    }
+}
+
+impl From<&Entry> for EntryReport {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            at: entry.at,
+            event: entry.what.as_str(),
+            attempt: entry.attempt,
+            detail: entry.detail.clone(),
+        }
+    }
+}
+
+fn command_name(command: &Command) -> &'static str {
+    match command {
+        Command::VerifyUser => "VerifyUser",
+        Command::ReserveStock => "ReserveStock",
+        Command::ChargePayment { .. } => "ChargePayment",
+        Command::RefundPayment => "RefundPayment",
+        Command::ReleaseStock => "ReleaseStock",
+    }
+}
+
+fn is_overdue(order: &Order, now: Timestamp) -> bool {
+    order
+        .due_at
+        .is_some_and(|due_at| now.duration_since(due_at) > OVERDUE)
+}
+
+/// An order whose row cannot be read.
+#[derive(Serialize)]
+struct UnreadableReport {
+    order_id: Uuid,
+    due_at: Timestamp,
+    cause: String,
+}
+
+async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value, Error> {
+    let now = context.now;
+    let (mut orders, mut unreadable) = (Vec::new(), Vec::new());
+    // The parked ones first: a list that stops early must not leave them out.
+    let shards = DuePartition::all().filter(|partition| *partition != DuePartition::Parked);
+    for partition in [DuePartition::Parked].into_iter().chain(shards) {
+        let by = match partition {
+            DuePartition::Shard(_) if stuck => Some(now - OVERDUE),
+            DuePartition::Shard(_) | DuePartition::Parked => None,
+        };
+        let mut after = None;
+        loop {
+            let left = LISTED.saturating_sub(orders.len() + unreadable.len());
+            if left == 0 {
+                return Ok(json!({"orders": orders, "unreadable": unreadable, "truncated": true}));
+            }
+            let page = operate.orders.due(partition, by, left, after).await?;
+            let read: Vec<_> = stream::iter(page.entries)
+                .map(|due| async move { (due, operate.orders.get(due.id).await) })
+                .buffered(CONCURRENCY)
+                .collect()
+                .await;
+            for (due, order) in read {
+                match order {
+                    Ok(Some(order)) => {
+                        // The index runs behind; the order itself knows.
+                        let wanted = owed(&order).is_some()
+                            && (!stuck || order.parked || is_overdue(&order, now));
+                        if wanted {
+                            orders.push(Report::of(&order, now));
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) if error.is_corrupt() => unreadable.push(UnreadableReport {
+                        order_id: due.id.0,
+                        due_at: due.at,
+                        cause: telemetry::chain(&error),
+                    }),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(json!({"orders": orders, "unreadable": unreadable, "truncated": false}))
+}
+
+async fn show(operate: &Operate, id: OrderId, context: &Context) -> Result<Value, Error> {
+    Ok(match operate.orders.get(id).await {
+        Ok(None) => json!({"outcome": "no_such_order"}),
+        Ok(Some(order)) => {
+            json!({"outcome": "found", "order": Report::whole(&order, context.now)})
+        }
+        Err(error) if error.is_corrupt() => {
+            json!({"outcome": "unreadable", "detail": telemetry::chain(&error)})
+        }
+        Err(error) => return Err(error.into()),
+    })
+}
+
+/// Carries an operator's decision through and sends what the order then owes. Dying in between
+/// leaves it to the sweeper, or to the operator asking again.
+async fn advance(
+    operate: &Operate,
+    id: OrderId,
+    event: &Event,
+    context: &Context,
+) -> Result<Value, Error> {
+    let applied = apply(&operate.orders, id, event, operate.timeout, context).await;
+    let (order, owes) = match applied {
+        Ok(Applied::Order { order, owes }) => (order, owes),
+        Ok(Applied::Refused { order, refusal }) => {
+            let order = Report::whole(&order, context.now);
+            return Ok(
+                json!({"outcome": "refused", "detail": refusal.to_string(), "order": order}),
+            );
+        }
+        Ok(Applied::NoSuchOrder) => return Ok(json!({"outcome": "no_such_order"})),
+        Err(error) => return Err(unless_corrupt(error)),
+    };
+    let message = if owes {
+        owed_message(&order, &operate.routes, context)
+    } else {
+        None
+    };
+    let sent = message.is_some();
+    sqs::send(&operate.queues, message.into_iter().collect()).await?;
+    let outcome = outcome(&order, event, sent);
+    tracing::warn!(
+        event = "operated",
+        order_id = %order.id.0,
+        outcome,
+        state = ?order.state,
+        trace_id = context.trace_id(),
+        "an operator stepped in; the order's timeline says who and why"
+    );
+    Ok(json!({"outcome": outcome, "order": Report::whole(&order, context.now)}))
+}
+
+fn unless_corrupt(error: TableError) -> Error {
+    if error.is_corrupt() {
+        let chain = telemetry::chain(&error);
+        format!("{chain}: mend the row before anything can happen to the order").into()
+    } else {
+        error.into()
+    }
+}
+
+/// What an operator is told became of their decision.
+fn outcome(order: &Order, event: &Event, sent: bool) -> &'static str {
+    let written = |what| order.timeline.iter().any(|entry| entry.what == what);
+    match event {
+        Event::Abandoned { step, .. } => {
+            let what = match step {
+                Compensation::Refund => What::RefundAbandoned,
+                Compensation::Release => What::ReleaseAbandoned,
+            };
+            // The step's answer may have come before the operator's decision.
+            if written(what) {
+                "abandoned"
+            } else {
+                "answered"
+            }
+        }
+        Event::UserVerified
+        | Event::UserRefused { .. }
+        | Event::StockReserved { .. }
+        | Event::StockRefused { .. }
+        | Event::StockReleased
+        | Event::PaymentCharged { .. }
+        | Event::PaymentDeclined { .. }
+        | Event::PaymentRefunded { .. }
+        | Event::CancelRequested
+        | Event::Due
+        | Event::RetryRequested { .. } => {
+            if sent {
+                "sent"
+            } else {
+                "nothing_owed"
+            }
+        }
+    }
+}

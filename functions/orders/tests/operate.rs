@@ -1,0 +1,387 @@
+//! What operators do to orders in flight, and that it may be done again and again, whatever dies.
+
+use orders::domain::{Ending, MAX_ATTEMPTS, Order, State, What, owed};
+use serde_json::{Value, json};
+use test_support::{Fault, mortal};
+use uuid::Uuid;
+
+use crate::samples::{ANN, STATES, after, ends, order_in, placed};
+use crate::world::{World, reply};
+
+fn parked(state: State) -> Order {
+    let mut order = order_in(state);
+    (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true);
+    order.due_at = Some(after(3600));
+    order
+}
+
+fn retry(order: &Order) -> Value {
+    json!({"action": "retry", "order_id": order.id.0, "by": "olga"})
+}
+
+fn abandon(order: &Order, step: &str) -> Value {
+    json!({"action": "abandon", "order_id": order.id.0, "step": step,
+           "reason": "paid back by hand", "by": "olga"})
+}
+
+fn listed(answer: &Value) -> Vec<Uuid> {
+    let id = |order: &Value| order["order_id"].as_str().unwrap().parse().unwrap();
+    answer["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(id)
+        .collect()
+}
+
+#[tokio::test]
+async fn the_list_has_every_order_in_flight_with_what_it_waits_for() {
+    let world = World::new();
+    for state in STATES {
+        world.put(&order_in(state)).await;
+    }
+    let answer = world.operate(json!({"action": "list"})).await.unwrap();
+    let mut found = listed(&answer);
+    let mut expected: Vec<Uuid> = STATES
+        .into_iter()
+        .filter(|state| !ends(*state))
+        .map(|state| order_in(state).id.0)
+        .collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(
+        (&answer["unreadable"], &answer["truncated"]),
+        (&json!([]), &json!(false))
+    );
+    let charging = order_in(State::Charging).id.0.to_string();
+    let orders = answer["orders"].as_array().unwrap();
+    let order = orders.iter().find(|order| order["order_id"] == charging);
+    assert_eq!(
+        order.unwrap(),
+        &json!({
+            "order_id": charging,
+            "user_id": ANN,
+            "status": "PENDING",
+            "state": "charging",
+            "waits_for": "ChargePayment",
+            "attempt": 1,
+            "max_attempts": 5,
+            "due_at": "2026-01-02T03:04:35.678Z",
+            "parked": false,
+            "overdue": false,
+            "total": {"amount": 3500, "currency": "USD"},
+            "failure": null,
+            "created_at": "2026-01-02T03:04:05.678Z",
+            "updated_at": "2026-01-02T03:04:08.678Z",
+        })
+    );
+}
+
+#[tokio::test]
+async fn stuck_is_what_is_parked_or_was_passed_over_twice_by_the_sweeper() {
+    let world = World::new();
+    let overdue = placed(1);
+    let mut waits = placed(2);
+    waits.due_at = Some(after(30 + 60));
+    let parked = parked(State::Refunding(Ending::Rejected));
+    for order in [&overdue, &waits, &parked] {
+        world.put(order).await;
+    }
+    let stuck = async || {
+        let answer = world.operate(json!({"action": "list", "stuck": true}));
+        listed(&answer.await.unwrap())
+    };
+    // Due since 120 seconds, which two runs of the sweeper may take.
+    world.clock.set(after(150));
+    assert_eq!(stuck().await, [parked.id.0]);
+    world.clock.set(after(151));
+    assert_eq!(stuck().await, [parked.id.0, overdue.id.0]);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_listed_as_such() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    let mut row = world.aws.dump(&world.table).remove(0);
+    row["state"] = json!("dreaming");
+    world.aws.put_raw(&world.table, row);
+    let answer = world.operate(json!({"action": "list"})).await.unwrap();
+    assert_eq!(answer["orders"], json!([]));
+    assert_eq!(
+        answer["unreadable"][0]["order_id"],
+        order.id.0.to_string().as_str()
+    );
+    let cause = answer["unreadable"][0]["cause"].as_str().unwrap();
+    assert!(cause.contains("invalid state"), "{cause}");
+    let show = json!({"action": "show", "order_id": order.id.0});
+    assert_eq!(world.operate(show).await.unwrap()["outcome"], "unreadable");
+    let error = world.operate(retry(&order)).await.unwrap_err();
+    assert!(error.to_string().contains("mend the row"), "{error}");
+}
+
+#[tokio::test]
+async fn a_long_list_stops_and_says_so_with_the_parked_orders_in_it() {
+    let world = World::new();
+    for number in 0..510 {
+        world.put(&placed(number)).await;
+    }
+    let parked = parked(State::Releasing(Ending::Cancelled));
+    world.put(&parked).await;
+    let answer = world.operate(json!({"action": "list"})).await.unwrap();
+    let found = listed(&answer);
+    assert_eq!((found.len(), found[0]), (500, parked.id.0));
+    assert_eq!(answer["truncated"], true);
+}
+
+#[tokio::test]
+async fn a_retry_sends_what_the_order_owes_and_parks_it_no_longer() {
+    for state in STATES.into_iter().filter(|state| !ends(*state)) {
+        let world = World::new();
+        let order = parked(state);
+        world.put(&order).await;
+        world.clock.set(after(100));
+        let answer = world.operate(retry(&order)).await.unwrap();
+        assert_eq!(answer["outcome"], "sent", "{state:?}");
+        let now = world.order(order.id).await;
+        assert_eq!(
+            (now.state, now.attempt, now.parked, now.due_at),
+            (state, 1, false, Some(after(130)))
+        );
+        assert_eq!(world.command_types().len(), 1);
+
+        // Again: the same is sent again, and the order is not written.
+        let again = world.operate(retry(&order)).await.unwrap();
+        assert_eq!(again["outcome"], "sent");
+        assert_eq!(world.command_types().len(), 1);
+        assert_eq!(world.order(order.id).await, now);
+    }
+}
+
+#[tokio::test]
+async fn a_retry_of_an_order_that_has_ended_does_nothing() {
+    for state in STATES.into_iter().filter(|state| ends(*state)) {
+        let world = World::new();
+        let order = order_in(state);
+        world.put(&order).await;
+        let answer = world.operate(retry(&order)).await.unwrap();
+        assert_eq!(answer["outcome"], "nothing_owed", "{state:?}");
+        assert!(world.commands().is_empty());
+        assert_eq!(world.order(order.id).await, order);
+    }
+}
+
+#[tokio::test]
+async fn an_abandoned_refund_goes_on_to_the_release_and_an_abandoned_release_ends_the_order() {
+    let world = World::new();
+    let order = parked(State::Refunding(Ending::Cancelled));
+    world.put(&order).await;
+    let answer = world.operate(abandon(&order, "refund")).await.unwrap();
+    assert_eq!(answer["outcome"], "abandoned");
+    assert_eq!(world.command_types(), ["ReleaseStock"]);
+    let events = answer["order"]["timeline"].as_array().unwrap();
+    let entry = events.iter().find(|e| e["event"] == "refund_abandoned");
+    assert_eq!(entry.unwrap()["detail"], "by olga: paid back by hand");
+
+    // Decided about the refund once, the same decision is not taken about the release.
+    let again = world.operate(abandon(&order, "refund")).await.unwrap();
+    assert_eq!(again["outcome"], "abandoned");
+    assert_eq!(world.command_types(), ["ReleaseStock"]);
+    let now = world.order(order.id).await;
+    assert_eq!(now.state, State::Releasing(Ending::Cancelled));
+
+    let refused = world.operate(abandon(&order, "release")).await.unwrap();
+    assert_eq!(refused["outcome"], "refused");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("still being asked for"), "{detail}");
+
+    let mut now = world.order(order.id).await;
+    (now.version, now.attempt, now.parked) = (now.version + 1, MAX_ATTEMPTS + 1, true);
+    world.store().update(&now).await.unwrap();
+    for _ in 0..2 {
+        let answer = world.operate(abandon(&order, "release")).await.unwrap();
+        assert_eq!(answer["outcome"], "abandoned");
+        assert!(world.commands().is_empty());
+        let ended = world.order(order.id).await;
+        assert_eq!((ended.state, owed(&ended)), (State::Cancelled, None));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_came_before_the_decision_counts_and_one_after_it_changes_nothing() {
+    let world = World::new();
+    let order = parked(State::Refunding(Ending::Rejected));
+    world.put(&order).await;
+    let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
+    world.deliver(&refunded).await.unwrap();
+    let answer = world.operate(abandon(&order, "refund")).await.unwrap();
+    assert_eq!(answer["outcome"], "answered");
+    let now = world.order(order.id).await;
+    assert!(now.timeline.iter().all(|e| e.what != What::RefundAbandoned));
+
+    let world = World::new();
+    let order = parked(State::Releasing(Ending::Rejected));
+    world.put(&order).await;
+    world.operate(abandon(&order, "release")).await.unwrap();
+    let before = world.order(order.id).await;
+    let released = reply(order.id, "StockReleased", &json!({}));
+    world.deliver(&released).await.unwrap();
+    assert_eq!(world.order(order.id).await, before);
+}
+
+#[tokio::test]
+async fn nothing_but_a_parked_compensation_can_be_abandoned() {
+    for state in STATES {
+        for step in ["refund", "release"] {
+            let world = World::new();
+            let order = order_in(state);
+            world.put(&order).await;
+            let answer = world.operate(abandon(&order, step)).await.unwrap();
+            assert_ne!(answer["outcome"], "abandoned", "{state:?}, {step}");
+            assert_eq!(world.order(order.id).await, order);
+        }
+    }
+}
+
+#[tokio::test]
+async fn dying_or_failing_at_any_write_or_send_and_asking_again_ends_as_not_dying() {
+    let refunding = parked(State::Refunding(Ending::Cancelled));
+    let releasing = parked(State::Releasing(Ending::Rejected));
+    let charging = parked(State::Charging);
+    for (order, request) in [
+        (&charging, retry(&charging)),
+        (&refunding, retry(&refunding)),
+        (&refunding, abandon(&refunding, "refund")),
+        (&releasing, abandon(&releasing, "release")),
+    ] {
+        let clean = World::new();
+        clean.put(order).await;
+        let begun = clean.aws.writes();
+        clean.operate(request.clone()).await.unwrap();
+        let expected = clean.order(order.id).await;
+        let owed = clean.command_types();
+        let writes = clean.aws.writes() - begun;
+        assert!((1..=2).contains(&writes), "{request}: {writes}");
+        for nth in 0..writes {
+            for fault in [
+                Fault::KillBefore,
+                Fault::KillAfter,
+                Fault::BeforeEffect,
+                Fault::AfterEffect,
+                Fault::Throttle,
+            ] {
+                let world = World::new();
+                world.put(order).await;
+                world.aws.fault_at(nth, fault.clone());
+                let how = format!("{request}, {fault:?} at write {nth}");
+                let first = mortal(world.operate(request.clone())).await;
+                assert_eq!(world.aws.fired(), 1, "{how}");
+                assert!(first.is_none_or(|answer| answer.is_err()), "{how}");
+                world.operate(request.clone()).await.expect(&how);
+                assert_eq!(world.order(order.id).await, expected, "{how}");
+                let mut sent = world.command_types();
+                sent.dedup();
+                assert_eq!(sent, owed, "{how}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_operators_and_a_reply_at_once_leave_one_next_step() {
+    for seed in 0..40 {
+        let world = World::new();
+        let order = parked(State::Refunding(Ending::Cancelled));
+        world.put(&order).await;
+        world.aws.interleave(seed);
+        let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
+        let (one, other, replied) = futures_util::future::join3(
+            world.operate(abandon(&order, "refund")),
+            world.operate(abandon(&order, "refund")),
+            world.deliver(&refunded),
+        )
+        .await;
+        one.unwrap();
+        other.unwrap();
+        replied.unwrap();
+        let now = world.order(order.id).await;
+        assert_eq!(
+            now.state,
+            State::Releasing(Ending::Cancelled),
+            "seed {seed}"
+        );
+        let ways = now
+            .timeline
+            .iter()
+            .filter(|entry| matches!(entry.what, What::RefundAbandoned | What::PaymentRefunded));
+        assert_eq!(ways.count(), 1, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_shown_whole_and_none_is_said_to_be_none() {
+    let world = World::new();
+    let order = order_in(State::Confirmed);
+    world.put(&order).await;
+    let show = |id: Uuid| json!({"action": "show", "order_id": id});
+    let shown = world.operate(show(order.id.0)).await.unwrap();
+    assert_eq!(shown["outcome"], "found");
+    assert_eq!(shown["order"]["status"], "CONFIRMED");
+    assert_eq!(shown["order"]["waits_for"], Value::Null);
+    let timeline = shown["order"]["timeline"].as_array().unwrap();
+    assert_eq!(timeline.len(), order.timeline.len());
+
+    let nobody = Uuid::from_u128(9);
+    let unknown = json!({"outcome": "no_such_order"});
+    assert_eq!(world.operate(show(nobody)).await.unwrap(), unknown);
+    let retry = json!({"action": "retry", "order_id": nobody, "by": "olga"});
+    assert_eq!(world.operate(retry).await.unwrap(), unknown);
+}
+
+#[tokio::test]
+async fn a_wrong_request_is_told_what_is_wrong_and_changes_nothing() {
+    let world = World::new();
+    let order = parked(State::Refunding(Ending::Rejected));
+    world.put(&order).await;
+    let id = order.id.0;
+    for (request, about) in [
+        (json!({}), "action"),
+        (json!({"action": "delete"}), "delete"),
+        (
+            json!({"action": "retry", "order_id": "x", "by": "olga"}),
+            "UUID",
+        ),
+        (json!({"action": "retry", "order_id": id}), "by"),
+        (json!({"action": "retry", "order_id": id, "by": " "}), "by"),
+        (
+            json!({"action": "abandon", "order_id": id, "step": "charge", "reason": "r", "by": "o"}),
+            "charge",
+        ),
+        (
+            json!({"action": "abandon", "order_id": id, "step": "refund", "reason": "", "by": "o"}),
+            "reason",
+        ),
+        (
+            json!({"action": "abandon", "order_id": id, "step": "refund", "reason": "a\nb", "by": "o"}),
+            "reason",
+        ),
+        (
+            json!({"action": "abandon", "order_id": id, "step": "refund", "reason": "r".repeat(501), "by": "o"}),
+            "reason",
+        ),
+        (json!({"action": "list", "order": id}), "order"),
+    ] {
+        let error = world
+            .operate(request.clone())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("the request") && error.contains(about),
+            "{request}: {error}"
+        );
+    }
+    assert_eq!(world.order(order.id).await, order);
+    assert!(world.commands().is_empty());
+}

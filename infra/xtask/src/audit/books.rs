@@ -1,0 +1,351 @@
+//! The four services' books: what an audit needs of the rows of their tables, read without trust.
+//!
+//! Rows come as plain JSON, so that an AWS account, the emulator and a test's own engine are read
+//! alike. A row that is not understood is kept as such: an audit must not pass over what it cannot
+//! read.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+#[derive(Debug, Default)]
+pub struct Books {
+    pub users: BTreeSet<Uuid>,
+    pub orders: Vec<Order>,
+    pub items: Vec<Item>,
+    pub adjustments: Vec<Adjustment>,
+    pub reservations: Vec<Reservation>,
+    pub payments: Vec<Payment>,
+    /// The simulator's ledger: what the provider says, whatever payments has on record. A real
+    /// provider's books are not in a table of ours.
+    pub charges: Vec<Charge>,
+    pub refunds: Vec<Refund>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A row that is not what its service writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub table: &'static str,
+    pub key: String,
+    pub cause: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Money {
+    pub amount: i64,
+    pub currency: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Order {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub lines: Vec<Line>,
+    pub total: Option<Money>,
+    pub state: State,
+    pub due_at: Option<Timestamp>,
+    pub due_shard: Option<String>,
+    #[serde(default)]
+    pub parked: bool,
+    pub timeline: Vec<Entry>,
+    pub version: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Verifying,
+    Reserving,
+    Charging,
+    Confirmed,
+    RefundingToReject,
+    RefundingToCancel,
+    ReleasingToReject,
+    ReleasingToCancel,
+    Rejected,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Line {
+    pub sku: String,
+    pub quantity: i64,
+    pub unit_price: Option<Money>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Entry {
+    pub what: String,
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Item {
+    pub sku: String,
+    pub stocked: i64,
+    pub available: i64,
+    pub held: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Adjustment {
+    pub sku: String,
+    pub delta: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Reservation {
+    pub order_id: Uuid,
+    pub status: ReservationStatus,
+    #[serde(default)]
+    pub lines: Vec<ReservedLine>,
+    pub updated_at: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ReservationStatus {
+    Reserved,
+    Refused,
+    Released,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct ReservedLine {
+    pub sku: String,
+    pub quantity: i64,
+    pub amount: i64,
+    pub currency: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Payment {
+    pub order_id: Uuid,
+    pub user_id: Uuid,
+    pub status: PaymentStatus,
+    pub charge: Option<AskedCharge>,
+    pub payment_id: Option<String>,
+    pub version: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PaymentStatus {
+    Charging,
+    Charged,
+    Declined,
+    Refunding,
+    Refunded,
+    Voided,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct AskedCharge {
+    pub key: String,
+    #[serde(flatten)]
+    pub money: Money,
+}
+
+/// A charge in the provider's ledger.
+#[derive(Clone, Debug)]
+pub struct Charge {
+    pub key: String,
+    /// What was taken; nothing where it was declined or cancelled.
+    pub taken: Option<Money>,
+}
+
+/// A refund in the provider's ledger.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    /// The charge it gives back.
+    pub charge_key: String,
+    pub given_back: Money,
+}
+
+/// A payment's id at the simulator is the charge's key behind this.
+pub const SIMULATED: &str = "sim_";
+
+impl Books {
+    /// Reads the rows of the four tables. Kinds of rows that an audit does not need are left out.
+    pub fn read(
+        users: &[Value],
+        orders: &[Value],
+        inventory: &[Value],
+        payments: &[Value],
+    ) -> Self {
+        let mut books = Self::default();
+        for row in users {
+            if let Some(id) = key(row, "pk").strip_prefix("USER#") {
+                match Uuid::try_parse(id) {
+                    Ok(id) => {
+                        books.users.insert(id);
+                    }
+                    Err(error) => books.unreadable("users", row, &error.to_string()),
+                }
+            }
+        }
+        for row in orders {
+            if key(row, "pk").starts_with("ORDER#") {
+                let order = books.parsed::<Order>("orders", row);
+                books.orders.extend(order);
+            }
+        }
+        for row in inventory {
+            let sk = key(row, "sk");
+            if sk == "ITEM" {
+                let item = books.parsed::<Item>("inventory", row);
+                books.items.extend(item);
+            } else if sk == "RESERVATION" {
+                let reservation = books.parsed::<Reservation>("inventory", row);
+                books.reservations.extend(reservation);
+            } else if sk.starts_with("ADJUSTMENT#") {
+                let adjustment = books.parsed::<Adjustment>("inventory", row);
+                books.adjustments.extend(adjustment);
+            }
+        }
+        for row in payments {
+            let (pk, sk) = (key(row, "pk"), key(row, "sk"));
+            if let (Some(id), "PAYMENT") = (pk.strip_prefix("ORDER#"), sk) {
+                let payment = Uuid::try_parse(id)
+                    .map_err(|error| error.to_string())
+                    .and_then(|order_id| {
+                        let row: PaymentRow = from(row)?;
+                        Ok(row.of(order_id))
+                    });
+                match payment {
+                    Ok(payment) => books.payments.push(payment),
+                    Err(cause) => books.unreadable("payments", row, &cause),
+                }
+            } else if let (Some(charge), "CHARGE") = (pk.strip_prefix("SIMULATOR#"), sk) {
+                match from::<ChargeRow>(row).and_then(|row| row.of(charge)) {
+                    Ok(charge) => books.charges.push(charge),
+                    Err(cause) => books.unreadable("payments", row, &cause),
+                }
+            } else if let (true, "REFUND") = (pk.starts_with("SIMULATOR#"), sk) {
+                match from::<RefundRow>(row).and_then(RefundRow::of) {
+                    Ok(refund) => books.refunds.push(refund),
+                    Err(cause) => books.unreadable("payments", row, &cause),
+                }
+            }
+        }
+        books
+    }
+
+    fn parsed<T: DeserializeOwned>(&mut self, table: &'static str, row: &Value) -> Option<T> {
+        from(row)
+            .map_err(|cause| self.unreadable(table, row, &cause))
+            .ok()
+    }
+
+    fn unreadable(&mut self, table: &'static str, row: &Value, cause: &str) {
+        self.unreadable.push(Unreadable {
+            table,
+            key: format!("{} {}", key(row, "pk"), key(row, "sk")),
+            cause: cause.to_owned(),
+        });
+    }
+}
+
+impl State {
+    /// Still to end.
+    pub fn is_in_flight(self) -> bool {
+        match self {
+            State::Verifying
+            | State::Reserving
+            | State::Charging
+            | State::RefundingToReject
+            | State::RefundingToCancel
+            | State::ReleasingToReject
+            | State::ReleasingToCancel => true,
+            State::Confirmed | State::Rejected | State::Cancelled => false,
+        }
+    }
+}
+
+impl Order {
+    pub fn has(&self, what: &str) -> Option<&Entry> {
+        self.timeline.iter().find(|entry| entry.what == what)
+    }
+}
+
+fn key<'r>(row: &'r Value, name: &str) -> &'r str {
+    row[name].as_str().unwrap_or_default()
+}
+
+fn from<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
+    T::deserialize(row).map_err(|error| error.to_string())
+}
+
+#[derive(Deserialize)]
+struct PaymentRow {
+    user_id: Uuid,
+    status: PaymentStatus,
+    charge: Option<AskedCharge>,
+    payment_id: Option<String>,
+    version: u64,
+}
+
+impl PaymentRow {
+    fn of(self, order_id: Uuid) -> Payment {
+        Payment {
+            order_id,
+            user_id: self.user_id,
+            status: self.status,
+            charge: self.charge,
+            payment_id: self.payment_id,
+            version: self.version,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ChargeRow {
+    asked: Option<Money>,
+    outcome: Outcome,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Outcome {
+    Charged,
+    Declined,
+    Cancelled,
+}
+
+impl ChargeRow {
+    fn of(self, key: &str) -> Result<Charge, String> {
+        let taken = match self.outcome {
+            Outcome::Charged => Some(self.asked.ok_or("it is charged without an amount")?),
+            Outcome::Declined | Outcome::Cancelled => None,
+        };
+        Ok(Charge {
+            key: key.to_owned(),
+            taken,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RefundRow {
+    payment_id: String,
+    #[serde(flatten)]
+    money: Money,
+}
+
+impl RefundRow {
+    fn of(self) -> Result<Refund, String> {
+        let charge_key = self
+            .payment_id
+            .strip_prefix(SIMULATED)
+            .ok_or("its payment_id is not the simulator's")?;
+        Ok(Refund {
+            charge_key: charge_key.to_owned(),
+            given_back: self.money,
+        })
+    }
+}

@@ -1,0 +1,783 @@
+//! Whether the four services' books agree: a pure function of their rows and the time.
+//!
+//! At rest, and so of every order that has ended:
+//! - stock: of each sku, `stocked = available + held`, none negative, and `held` is what the
+//!   reservations of confirmed orders and of those in flight hold;
+//! - money: the net charge is the total where the order is confirmed and nothing otherwise, by
+//!   payments' records and by the provider's own ledger; nothing is refunded beyond its charge.
+//!
+//! An order in flight owes a step: it is named only when it is stuck, or in a state that its saga
+//! cannot have reached. What an operator abandoned is not a discrepancy but written off.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::books::{
+    Books, Charge, Money, Order, Payment, PaymentStatus, Reservation, ReservationStatus, SIMULATED,
+    State,
+};
+
+/// The sweeper comes every minute: an order it has passed over twice is stuck.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
+
+/// What the books say altogether, and what is wrong with them.
+#[derive(Debug, Default)]
+pub struct Reconciliation {
+    pub stock: BTreeMap<String, Stock>,
+    pub money: BTreeMap<String, Cash>,
+    pub orders: Counts,
+    pub written_off: Vec<WrittenOff>,
+    pub findings: Vec<Finding>,
+}
+
+/// A sku's units. `held` is the sum of the four after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    pub stocked: i128,
+    pub available: i128,
+    pub held: i128,
+    pub confirmed: i128,
+    pub in_flight: i128,
+    pub written_off: i128,
+    pub unexplained: i128,
+}
+
+/// A currency's money, in minor units. `charged - refunded` is the sum of the four after them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cash {
+    pub charged: i128,
+    pub refunded: i128,
+    pub confirmed: i128,
+    pub in_flight: i128,
+    pub written_off: i128,
+    pub unexplained: i128,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub confirmed: usize,
+    pub rejected: usize,
+    pub cancelled: usize,
+    pub in_flight: usize,
+}
+
+/// What an operator declared settled by hand, and the books therefore still show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenOff {
+    pub order: Uuid,
+    pub what: String,
+    /// Who, and why.
+    pub decision: String,
+}
+
+/// Something that does not balance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    pub subject: Subject,
+    pub kind: Kind,
+    pub what: String,
+    pub next: String,
+    /// The rows it was concluded from, in their versions. Two looks that find the same in the same
+    /// rows have seen it, and not the system moving.
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Order(Uuid),
+    Item(String),
+    Row(String),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Order(id) => write!(f, "order {id}"),
+            Subject::Item(sku) => write!(f, "item {sku}"),
+            Subject::Row(key) => write!(f, "row {key}"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Unreadable,
+    Overdue,
+    Parked,
+    NeverDue,
+    NoSuchUser,
+    TotalDiffers,
+    NotReserved,
+    ReservedOtherwise,
+    StillReserved,
+    ReservationOfNobody,
+    NoSuchItem,
+    LevelsDiffer,
+    BelowZero,
+    HeldDiffers,
+    AdjustmentsDiffer,
+    NotCharged,
+    ChargedOtherwise,
+    StillCharged,
+    Unsettled,
+    AnotherUser,
+    PaymentOfNobody,
+    LedgerDiffers,
+    LedgerOfNobody,
+    RefundBeyondCharge,
+}
+
+/// Compares the books with one another.
+pub fn reconcile(books: &Books, now: Timestamp) -> Reconciliation {
+    let mut audit = Audit {
+        reservations: books.reservations.iter().map(|r| (r.order_id, r)).collect(),
+        payments: books.payments.iter().map(|p| (p.order_id, p)).collect(),
+        ledger: ledger(books),
+        orders: books.orders.iter().map(|order| (order.id, order)).collect(),
+        books,
+        now,
+        done: Reconciliation::default(),
+    };
+    audit.rows();
+    for order in &books.orders {
+        audit.order(order);
+    }
+    audit.reservations_of_nobody();
+    audit.payments_of_nobody();
+    audit.ledger_entries();
+    audit.stock();
+    audit.done.findings.sort();
+    audit.done
+}
+
+struct Audit<'b> {
+    books: &'b Books,
+    now: Timestamp,
+    orders: BTreeMap<Uuid, &'b Order>,
+    reservations: BTreeMap<Uuid, &'b Reservation>,
+    payments: BTreeMap<Uuid, &'b Payment>,
+    /// By the charge's key.
+    ledger: BTreeMap<&'b str, Entry<'b>>,
+    done: Reconciliation,
+}
+
+/// What the provider has about one charge.
+#[derive(Default)]
+struct Entry<'b> {
+    charge: Option<&'b Charge>,
+    refunds: Vec<&'b Money>,
+}
+
+impl<'b> Entry<'b> {
+    fn taken(&self) -> Option<&'b Money> {
+        self.charge.and_then(|charge| charge.taken.as_ref())
+    }
+
+    fn given_back(&self) -> i128 {
+        sum(self.refunds.iter().map(|money| i128::from(money.amount)))
+    }
+}
+
+fn ledger(books: &Books) -> BTreeMap<&str, Entry<'_>> {
+    let mut ledger: BTreeMap<&str, Entry<'_>> = BTreeMap::new();
+    for charge in &books.charges {
+        ledger.entry(&charge.key).or_default().charge = Some(charge);
+    }
+    for refund in &books.refunds {
+        let entry = ledger.entry(&refund.charge_key).or_default();
+        entry.refunds.push(&refund.given_back);
+    }
+    ledger
+}
+
+fn sum(amounts: impl Iterator<Item = i128>) -> i128 {
+    amounts.fold(0, add)
+}
+
+fn add(a: i128, b: i128) -> i128 {
+    a.checked_add(b)
+        .expect("fewer than 2^63 rows of 64-bit amounts add up to less than 2^127")
+}
+
+/// What is charged for an order and not given back.
+struct Net {
+    currency: String,
+    charged: i128,
+    refunded: i128,
+}
+
+impl Net {
+    fn amount(&self) -> i128 {
+        add(self.charged, -self.refunded)
+    }
+}
+
+impl<'b> Audit<'b> {
+    fn find(&mut self, subject: Subject, kind: Kind, what: String, next: &str, evidence: String) {
+        self.done.findings.push(Finding {
+            subject,
+            kind,
+            what,
+            next: next.to_owned(),
+            evidence,
+        });
+    }
+
+    fn find_in(&mut self, order: &Order, kind: Kind, what: impl Into<String>, next: &str) {
+        let next = next.replace("{id}", &order.id.to_string());
+        let evidence = self.evidence(order);
+        self.find(Subject::Order(order.id), kind, what.into(), &next, evidence);
+    }
+
+    /// The versions of an order's rows.
+    fn evidence(&self, order: &Order) -> String {
+        let payment = self.payments.get(&order.id);
+        let reservation = self.reservations.get(&order.id);
+        format!(
+            "{} {:?} {:?}",
+            order.version,
+            payment.map(|payment| payment.version),
+            reservation.map(|reservation| &reservation.updated_at)
+        )
+    }
+
+    fn rows(&mut self) {
+        for row in &self.books.unreadable {
+            let order = row
+                .key
+                .strip_prefix("ORDER#")
+                .and_then(|rest| Uuid::try_parse(rest.split(' ').next()?).ok());
+            let key = format!("{} of the {} table", row.key, row.table);
+            let subject = order.map_or(Subject::Row(key), Subject::Order);
+            let what = format!("its row in the {} table: {}", row.table, row.cause);
+            self.find(
+                subject,
+                Kind::Unreadable,
+                what,
+                "mend the row: point-in-time recovery has it as it was",
+                row.cause.clone(),
+            );
+        }
+    }
+
+    fn order(&mut self, order: &'b Order) {
+        let counts = &mut self.done.orders;
+        match order.state {
+            State::Confirmed => counts.confirmed += 1,
+            State::Rejected => counts.rejected += 1,
+            State::Cancelled => counts.cancelled += 1,
+            State::Verifying
+            | State::Reserving
+            | State::Charging
+            | State::RefundingToReject
+            | State::RefundingToCancel
+            | State::ReleasingToReject
+            | State::ReleasingToCancel => counts.in_flight += 1,
+        }
+        if !self.books.users.contains(&order.user_id) {
+            let what = format!("its user {} does not exist", order.user_id);
+            self.find_in(
+                order,
+                Kind::NoSuchUser,
+                what,
+                "restore the users table's row",
+            );
+        }
+        self.progress(order);
+        self.total(order);
+        self.reservation(order);
+        self.payment(order);
+    }
+
+    /// Whether the saga goes on by itself.
+    fn progress(&mut self, order: &Order) {
+        if !order.state.is_in_flight() {
+            return;
+        }
+        let Some(due_at) = order.due_at.filter(|_| order.due_shard.is_some()) else {
+            self.find_in(
+                order,
+                Kind::NeverDue,
+                format!("it is {:?} and the sweeper cannot find it", order.state),
+                "cargo xtask saga retry {id}",
+            );
+            return;
+        };
+        if order.parked {
+            self.find_in(
+                order,
+                Kind::Parked,
+                format!("it is parked in {:?}", order.state),
+                "cargo xtask dlq ls, then cargo xtask saga retry {id}, or abandon {id} --reason TEXT",
+            );
+        } else if self.now.duration_since(due_at) > OVERDUE {
+            self.find_in(
+                order,
+                Kind::Overdue,
+                format!("it is {:?} and was due at {due_at}", order.state),
+                "cargo xtask saga retry {id}; see cargo xtask logs orders if the sweeper fails",
+            );
+        }
+    }
+
+    /// Whether the total is the sum of the lines.
+    fn total(&mut self, order: &Order) {
+        let must_have = matches!(order.state, State::Charging | State::Confirmed);
+        let Some(total) = &order.total else {
+            if must_have {
+                let what = format!("it is {:?} without a total", order.state);
+                self.find_in(order, Kind::TotalDiffers, what, BY_HAND);
+            }
+            return;
+        };
+        let sum = order.lines.iter().try_fold(0_i128, |sum, line| {
+            let price = line.unit_price.as_ref()?;
+            (price.currency == total.currency).then_some(())?;
+            let cost = i128::from(price.amount).checked_mul(i128::from(line.quantity))?;
+            sum.checked_add(cost)
+        });
+        if sum != Some(i128::from(total.amount)) {
+            let what = format!("its lines do not add up to its total of {}", shown(total));
+            self.find_in(order, Kind::TotalDiffers, what, BY_HAND);
+        }
+    }
+
+    fn reservation(&mut self, order: &'b Order) {
+        let reservation = self.reservations.get(&order.id).copied();
+        let reserved =
+            reservation.filter(|reservation| reservation.status == ReservationStatus::Reserved);
+        match order.state {
+            State::Charging
+            | State::Confirmed
+            | State::RefundingToReject
+            | State::RefundingToCancel => match reserved {
+                None => {
+                    let what = format!("it is {:?} and holds no stock", order.state);
+                    self.find_in(order, Kind::NotReserved, what, BY_HAND);
+                }
+                Some(reservation) if !same_lines(order, reservation) => self.find_in(
+                    order,
+                    Kind::ReservedOtherwise,
+                    "inventory holds other lines for it than it has",
+                    BY_HAND,
+                ),
+                Some(_) => {}
+            },
+            // It is not known whether the command, or its undoing, has been carried out.
+            State::Reserving | State::ReleasingToReject | State::ReleasingToCancel => {}
+            State::Verifying | State::Rejected | State::Cancelled => {
+                if let Some(reservation) = reserved {
+                    self.still_reserved(order, reservation);
+                }
+            }
+        }
+        if let Some(reservation) = reserved {
+            self.hold(order, reservation);
+        }
+    }
+
+    fn still_reserved(&mut self, order: &Order, reservation: &Reservation) {
+        let lines: Vec<String> = reservation
+            .lines
+            .iter()
+            .map(|line| format!("{} of {}", line.quantity, line.sku))
+            .collect();
+        let lines = lines.join(", ");
+        match order.has("release_abandoned") {
+            Some(entry) => self.done.written_off.push(WrittenOff {
+                order: order.id,
+                what: lines,
+                decision: entry.detail.clone().unwrap_or_default(),
+            }),
+            None => self.find_in(
+                order,
+                Kind::StillReserved,
+                format!("it is {:?} and still holds {lines}", order.state),
+                "cargo xtask dlq ls shows whether its ReleaseStock was lost; else mend the \
+                 reservation and the item together",
+            ),
+        }
+    }
+
+    /// Books what a reservation holds to the order's account.
+    fn hold(&mut self, order: &Order, reservation: &Reservation) {
+        for line in &reservation.lines {
+            let stock = self.done.stock.entry(line.sku.clone()).or_default();
+            let account = match order.state {
+                State::Confirmed => &mut stock.confirmed,
+                State::Rejected | State::Cancelled => {
+                    if order.has("release_abandoned").is_none() {
+                        continue;
+                    }
+                    &mut stock.written_off
+                }
+                State::Verifying
+                | State::Reserving
+                | State::Charging
+                | State::RefundingToReject
+                | State::RefundingToCancel
+                | State::ReleasingToReject
+                | State::ReleasingToCancel => &mut stock.in_flight,
+            };
+            *account = add(*account, i128::from(line.quantity));
+        }
+    }
+
+    fn payment(&mut self, order: &'b Order) {
+        let payment = self.payments.get(&order.id).copied();
+        if let Some(payment) = payment {
+            if payment.user_id != order.user_id {
+                let what = format!("its payment is user {}'s", payment.user_id);
+                self.find_in(order, Kind::AnotherUser, what, BY_HAND);
+            }
+            let asked = payment.charge.as_ref().map(|charge| &charge.money);
+            if let (Some(asked), Some(total)) = (asked, &order.total)
+                && asked != total
+            {
+                let (asked, total) = (shown(asked), shown(total));
+                let what = format!("{asked} were asked of the provider and its total is {total}");
+                self.find_in(order, Kind::ChargedOtherwise, what, BY_HAND);
+            }
+            self.against_ledger(order, payment);
+        }
+        let net = payment.and_then(|payment| self.net(payment));
+        let outstanding = net.as_ref().map_or(0, Net::amount);
+        let unsettled = payment.is_some_and(|payment| {
+            matches!(
+                payment.status,
+                PaymentStatus::Charging | PaymentStatus::Refunding
+            )
+        });
+        let abandoned = order.has("refund_abandoned").cloned();
+        match order.state {
+            State::Confirmed => {
+                let total = order.total.as_ref().map_or(0, |total| total.amount.into());
+                let charged = payment.is_some_and(|p| p.status == PaymentStatus::Charged);
+                if !charged || outstanding != total {
+                    let status = payment.map(|payment| payment.status);
+                    let what = format!(
+                        "it is Confirmed for {total} and {outstanding} are charged (its payment \
+                         is {status:?})"
+                    );
+                    self.find_in(order, Kind::NotCharged, what, BY_HAND);
+                }
+            }
+            // The provider may or may not have done what it was asked.
+            State::Charging | State::RefundingToReject | State::RefundingToCancel => {}
+            State::Verifying
+            | State::Reserving
+            | State::ReleasingToReject
+            | State::ReleasingToCancel
+            | State::Rejected
+            | State::Cancelled => match abandoned {
+                Some(entry) if outstanding != 0 || unsettled => {
+                    let currency = net.as_ref().map_or("", |net| &net.currency);
+                    self.done.written_off.push(WrittenOff {
+                        order: order.id,
+                        what: format!("{outstanding} {currency}").trim_end().to_owned(),
+                        decision: entry.detail.unwrap_or_default(),
+                    });
+                }
+                Some(_) => {}
+                None if outstanding != 0 => {
+                    let what = format!("it is {:?} and {outstanding} are charged", order.state);
+                    self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
+                }
+                None if unsettled => {
+                    let what = format!("it is {:?} and its payment is not settled", order.state);
+                    self.find_in(order, Kind::Unsettled, what, REFUND_BY_HAND);
+                }
+                None => {}
+            },
+        }
+        if let Some(net) = net {
+            self.book(order, &net);
+        }
+    }
+
+    /// What the provider says is charged for a payment; its record, where the provider's books are
+    /// not ours to read.
+    fn net(&self, payment: &Payment) -> Option<Net> {
+        let charge = payment.charge.as_ref()?;
+        if let Some(entry) = self.ledger.get(charge.key.as_str()) {
+            let taken = entry.taken()?;
+            return Some(Net {
+                currency: taken.currency.clone(),
+                charged: taken.amount.into(),
+                refunded: entry.given_back(),
+            });
+        }
+        let amount = i128::from(charge.money.amount);
+        let (charged, refunded) = match payment.status {
+            PaymentStatus::Charged | PaymentStatus::Refunding => (amount, 0),
+            PaymentStatus::Refunded => (amount, amount),
+            PaymentStatus::Charging | PaymentStatus::Declined | PaymentStatus::Voided => (0, 0),
+        };
+        Some(Net {
+            currency: charge.money.currency.clone(),
+            charged,
+            refunded,
+        })
+    }
+
+    fn against_ledger(&mut self, order: &Order, payment: &Payment) {
+        let Some(charge) = &payment.charge else {
+            return;
+        };
+        let simulated = payment
+            .payment_id
+            .as_ref()
+            .is_some_and(|id| id.starts_with(SIMULATED));
+        let entry = self.ledger.get(charge.key.as_str());
+        if entry.is_none() && !simulated {
+            return;
+        }
+        let taken = entry.and_then(Entry::taken);
+        let given_back = entry.map_or(0, Entry::given_back);
+        let all = i128::from(charge.money.amount);
+        let is_whole = taken == Some(&charge.money);
+        let agrees = match payment.status {
+            // Written before the provider is asked: it may have answered, to nobody.
+            PaymentStatus::Charging => given_back == 0,
+            PaymentStatus::Charged => is_whole && given_back == 0,
+            PaymentStatus::Refunding => is_whole,
+            PaymentStatus::Refunded => is_whole && given_back == all,
+            PaymentStatus::Declined | PaymentStatus::Voided => taken.is_none(),
+        };
+        if !agrees {
+            let taken = taken.map_or("nothing".to_owned(), shown);
+            let what = format!(
+                "its payment is {:?} for {}, and the provider took {taken} and gave {given_back} \
+                 back",
+                payment.status,
+                shown(&charge.money)
+            );
+            self.find_in(order, Kind::LedgerDiffers, what, BY_HAND);
+        }
+    }
+
+    /// Books an order's money to its account.
+    fn book(&mut self, order: &Order, net: &Net) {
+        let cash = self.done.money.entry(net.currency.clone()).or_default();
+        cash.charged = add(cash.charged, net.charged);
+        cash.refunded = add(cash.refunded, net.refunded);
+        let amount = net.amount();
+        if order.has("refund_abandoned").is_some() {
+            cash.written_off = add(cash.written_off, amount);
+        } else if order.state == State::Confirmed {
+            let total = order.total.as_ref();
+            let total = total.filter(|total| total.currency == net.currency);
+            let owed = total.map_or(0, |total| i128::from(total.amount));
+            cash.confirmed = add(cash.confirmed, owed);
+            cash.unexplained = add(cash.unexplained, add(amount, -owed));
+        } else if order.state.is_in_flight() {
+            cash.in_flight = add(cash.in_flight, amount);
+        } else {
+            cash.unexplained = add(cash.unexplained, amount);
+        }
+    }
+
+    fn reservations_of_nobody(&mut self) {
+        for reservation in &self.books.reservations {
+            let known = self.orders.contains_key(&reservation.order_id)
+                || self.is_unreadable(reservation.order_id);
+            if !known && reservation.status == ReservationStatus::Reserved {
+                self.find(
+                    Subject::Order(reservation.order_id),
+                    Kind::ReservationOfNobody,
+                    "inventory holds stock for it and there is no such order".to_owned(),
+                    "restore the order's row, or mend the reservation and the items together",
+                    reservation.updated_at.clone(),
+                );
+            }
+        }
+    }
+
+    fn payments_of_nobody(&mut self) {
+        for payment in &self.books.payments {
+            if self.orders.contains_key(&payment.order_id) || self.is_unreadable(payment.order_id) {
+                continue;
+            }
+            let Some(net) = self.net(payment) else {
+                continue;
+            };
+            self.find(
+                Subject::Order(payment.order_id),
+                Kind::PaymentOfNobody,
+                format!(
+                    "{} {} are charged for it and there is no such order",
+                    net.amount(),
+                    net.currency
+                ),
+                "restore the order's row, or refund it at the provider",
+                payment.version.to_string(),
+            );
+            let cash = self.done.money.entry(net.currency.clone()).or_default();
+            cash.charged = add(cash.charged, net.charged);
+            cash.refunded = add(cash.refunded, net.refunded);
+            cash.unexplained = add(cash.unexplained, net.amount());
+        }
+    }
+
+    fn ledger_entries(&mut self) {
+        let known: BTreeSet<&str> = self
+            .books
+            .payments
+            .iter()
+            .filter_map(|payment| Some(payment.charge.as_ref()?.key.as_str()))
+            .collect();
+        let entries = std::mem::take(&mut self.ledger);
+        for (key, entry) in &entries {
+            let subject = match key.strip_prefix("charge-").map(Uuid::try_parse) {
+                Some(Ok(id)) => Subject::Order(id),
+                Some(Err(_)) | None => Subject::Row((*key).to_owned()),
+            };
+            let taken = entry.taken().map_or(0, |money| i128::from(money.amount));
+            let given_back = entry.given_back();
+            let foreign = |money: &&Money| {
+                entry
+                    .taken()
+                    .is_none_or(|taken| taken.currency != money.currency)
+            };
+            let evidence = format!("{taken} {given_back}");
+            if given_back > taken || entry.refunds.iter().any(foreign) {
+                self.find(
+                    subject.clone(),
+                    Kind::RefundBeyondCharge,
+                    format!("the provider took {taken} for it and gave {given_back} back"),
+                    "settle it with the provider",
+                    evidence.clone(),
+                );
+            }
+            let Some(money) = entry.taken().filter(|_| !known.contains(key)) else {
+                continue;
+            };
+            self.find(
+                subject,
+                Kind::LedgerOfNobody,
+                format!(
+                    "the provider took {} that payments knows nothing of",
+                    shown(money)
+                ),
+                "restore the payment's row, or refund it at the provider",
+                evidence,
+            );
+            let cash = self.done.money.entry(money.currency.clone()).or_default();
+            cash.charged = add(cash.charged, taken);
+            cash.refunded = add(cash.refunded, given_back);
+            cash.unexplained = add(cash.unexplained, add(taken, -given_back));
+        }
+        self.ledger = entries;
+    }
+
+    /// Each item against what is held of it.
+    fn stock(&mut self) {
+        let mut held: BTreeMap<&str, (i128, Vec<String>)> = BTreeMap::new();
+        for reservation in &self.books.reservations {
+            if reservation.status != ReservationStatus::Reserved {
+                continue;
+            }
+            for line in &reservation.lines {
+                let (units, orders) = held.entry(&line.sku).or_default();
+                *units = add(*units, i128::from(line.quantity));
+                orders.push(reservation.order_id.to_string());
+            }
+        }
+        let mut adjusted: BTreeMap<&str, i128> = BTreeMap::new();
+        for adjustment in &self.books.adjustments {
+            let sum = adjusted.entry(&adjustment.sku).or_default();
+            *sum = add(*sum, i128::from(adjustment.delta));
+        }
+        for item in &self.books.items {
+            let (reserved, orders) = held.remove(item.sku.as_str()).unwrap_or_default();
+            let (stocked, available, units) = (
+                i128::from(item.stocked),
+                i128::from(item.available),
+                i128::from(item.held),
+            );
+            let stock = self.done.stock.entry(item.sku.clone()).or_default();
+            (stock.stocked, stock.available, stock.held) = (stocked, available, units);
+            let explained = sum([stock.confirmed, stock.in_flight, stock.written_off].into_iter());
+            stock.unexplained = add(units, -explained);
+            let evidence = format!("{stocked} {available} {units} {}", orders.join(" "));
+            let mut find = |kind, what: String| {
+                let subject = Subject::Item(item.sku.clone());
+                self.find(subject, kind, what, MEND_ITEM, evidence.clone());
+            };
+            if stocked != add(available, units) {
+                find(
+                    Kind::LevelsDiffer,
+                    format!("{stocked} stocked, {available} available and {units} held"),
+                );
+            }
+            if available < 0 || units < 0 || stocked < 0 {
+                find(
+                    Kind::BelowZero,
+                    format!("{stocked} stocked, {available} available and {units} held"),
+                );
+            }
+            if units != reserved {
+                find(
+                    Kind::HeldDiffers,
+                    format!("{units} held, and its reservations hold {reserved}"),
+                );
+            }
+            let adjustments = adjusted.get(item.sku.as_str()).copied().unwrap_or(0);
+            if add(stocked, -adjustments) < 0 {
+                find(
+                    Kind::AdjustmentsDiffer,
+                    format!("{stocked} stocked, and its adjustments alone are {adjustments}"),
+                );
+            }
+        }
+        for (sku, (units, orders)) in held {
+            self.find(
+                Subject::Item(sku.to_owned()),
+                Kind::NoSuchItem,
+                format!("{units} are reserved of it and there is no such item"),
+                MEND_ITEM,
+                orders.join(" "),
+            );
+        }
+    }
+
+    fn is_unreadable(&self, order: Uuid) -> bool {
+        let key = format!("ORDER#{order} ");
+        self.books
+            .unreadable
+            .iter()
+            .any(|row| row.table == "orders" && row.key.starts_with(&key))
+    }
+}
+
+const BY_HAND: &str =
+    "compare cargo xtask logs with the order's timeline; mend the row that is wrong by hand";
+const REFUND_BY_HAND: &str = "cargo xtask dlq ls shows whether its RefundPayment was lost; else \
+                              refund it at the provider by hand";
+const MEND_ITEM: &str =
+    "compare the orders named here and the item's adjustments; mend the item's row by hand";
+
+fn shown(money: &Money) -> String {
+    format!("{} {}", money.amount, money.currency)
+}
+
+/// Whether a reservation holds exactly an order's lines, at its prices.
+fn same_lines(order: &Order, reservation: &Reservation) -> bool {
+    order.lines.len() == reservation.lines.len()
+        && order.lines.iter().all(|line| {
+            let held = reservation.lines.iter().find(|held| held.sku == line.sku);
+            held.is_some_and(|held| {
+                let price = line.unit_price.as_ref();
+                held.quantity == line.quantity
+                    && price.is_some_and(|price| {
+                        (price.amount, &price.currency) == (held.amount, &held.currency)
+                    })
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests;

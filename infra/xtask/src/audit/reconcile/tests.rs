@@ -1,0 +1,770 @@
+//! Books that balance, and each way of not balancing, one broken at a time and named.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const PRICE: i64 = 700;
+
+/// Rows as the four services write them, for orders of one cup each.
+#[derive(Clone, Default)]
+struct Rows {
+    users: Vec<Value>,
+    orders: Vec<Value>,
+    inventory: Vec<Value>,
+    payments: Vec<Value>,
+}
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().expect("a time")
+}
+
+fn user() -> Uuid {
+    id(0xa11ce)
+}
+
+fn key(number: u128) -> String {
+    format!("charge-{}", id(number))
+}
+
+fn usd(amount: i64) -> Value {
+    json!({"amount": amount, "currency": "USD"})
+}
+
+impl Rows {
+    fn read(&self) -> Reconciliation {
+        let books = Books::read(&self.users, &self.orders, &self.inventory, &self.payments);
+        reconcile(&books, now())
+    }
+
+    fn order(&mut self, number: u128, state: &str) {
+        let priced = !["verifying", "reserving"].contains(&state);
+        let price = if priced { usd(PRICE) } else { Value::Null };
+        let mut order = json!({
+            "pk": format!("ORDER#{}", id(number)), "sk": "ORDER", "schema": 1, "id": id(number),
+            "user_id": user(), "lines": [{"sku": "cup", "quantity": 1, "unit_price": price}],
+            "payment_method": "pm_card_visa", "state": state, "attempt": 1, "version": 3,
+            "timeline": [{"at": "2026-01-02T03:00:00Z", "what": "order_placed"}],
+        });
+        if priced {
+            order["total"] = usd(PRICE);
+        }
+        if !["confirmed", "rejected", "cancelled"].contains(&state) {
+            order["due_at"] = json!("2026-01-02T03:04:20.000Z");
+            order["due_shard"] = json!("DUE#7");
+        }
+        self.orders.push(order);
+    }
+
+    fn reservation(&mut self, number: u128, status: &str) {
+        let line = json!({"sku": "cup", "quantity": 1, "amount": PRICE, "currency": "USD"});
+        self.inventory.push(json!({
+            "pk": format!("ORDER#{}", id(number)), "sk": "RESERVATION", "order_id": id(number),
+            "status": status, "lines": [line], "updated_at": "2026-01-02T03:04:00.000Z",
+        }));
+        if status == "RESERVED" {
+            self.hold(1);
+        }
+    }
+
+    fn hold(&mut self, units: i64) {
+        let item = &mut self.inventory[0];
+        for (level, change) in [("available", -units), ("held", units)] {
+            item[level] = json!(item[level].as_i64().expect("a level") + change);
+        }
+    }
+
+    fn payment(&mut self, number: u128, status: &str) {
+        let mut payment = json!({
+            "pk": format!("ORDER#{}", id(number)), "sk": "PAYMENT", "schema": 1, "version": 2,
+            "user_id": user(), "status": status,
+            "charge": {"key": key(number), "amount": PRICE, "currency": "USD", "method": "pm"},
+        });
+        if ["CHARGED", "REFUNDING", "REFUNDED"].contains(&status) {
+            payment["payment_id"] = json!(format!("sim_{}", key(number)));
+        }
+        self.payments.push(payment);
+    }
+
+    fn charge(&mut self, number: u128, outcome: &str) {
+        let mut row = json!({"pk": format!("SIMULATOR#{}", key(number)), "sk": "CHARGE",
+            "asked": {"amount": PRICE, "currency": "USD", "method": "pm"}, "outcome": outcome});
+        if outcome == "CANCELLED" {
+            row["asked"] = Value::Null;
+        }
+        self.payments.push(row);
+    }
+
+    fn refund(&mut self, number: u128, amount: i64) {
+        self.payments.push(json!({
+            "pk": format!("SIMULATOR#{}-refund", key(number)), "sk": "REFUND",
+            "payment_id": format!("sim_{}", key(number)), "amount": amount, "currency": "USD",
+        }));
+    }
+
+    fn row<'r>(rows: &'r mut [Value], number: u128, sk: &str) -> &'r mut Value {
+        let pk = format!("ORDER#{}", id(number));
+        rows.iter_mut()
+            .find(|row| row["pk"] == pk.as_str() && row["sk"] == sk)
+            .expect("there is such a row")
+    }
+
+    fn order_row(&mut self, number: u128) -> &mut Value {
+        Self::row(&mut self.orders, number, "ORDER")
+    }
+
+    fn payment_row(&mut self, number: u128) -> &mut Value {
+        Self::row(&mut self.payments, number, "PAYMENT")
+    }
+
+    fn reservation_row(&mut self, number: u128) -> &mut Value {
+        Self::row(&mut self.inventory, number, "RESERVATION")
+    }
+
+    fn ledger_row(&mut self, number: u128) -> &mut Value {
+        let pk = format!("SIMULATOR#{}", key(number));
+        self.payments
+            .iter_mut()
+            .find(|row| row["pk"] == pk.as_str())
+            .expect("there is such a row")
+    }
+
+    fn without(&mut self, number: u128, sk: &str) {
+        let pk = format!("ORDER#{}", id(number));
+        for rows in [&mut self.orders, &mut self.inventory, &mut self.payments] {
+            rows.retain(|row| row["pk"] != pk.as_str() || row["sk"] != sk);
+        }
+    }
+
+    fn note(&mut self, number: u128, what: &str) {
+        let entry = json!({"at": "2026-01-02T03:03:00Z", "what": what,
+                           "detail": "by olga: settled by hand"});
+        let timeline = self.order_row(number)["timeline"].as_array_mut();
+        timeline.expect("a timeline").push(entry);
+    }
+}
+
+/// One order of every kind:
+/// 1 confirmed, 2 declined, 3 cancelled after its charge, 4 out of stock, 5 voided;
+/// 10 to 15 in flight: verifying, reserving, charging (the provider has, payments does not know
+/// yet), refunding, releasing twice.
+fn balanced() -> Rows {
+    let mut rows = Rows {
+        users: vec![
+            json!({"pk": format!("USER#{}", user()), "sk": "USER"}),
+            json!({"pk": "EMAIL#a@b.example", "sk": "EMAIL"}),
+        ],
+        inventory: vec![
+            json!({"pk": "ITEM#cup", "sk": "ITEM", "sku": "cup", "stocked": 10, "available": 10,
+                   "held": 0}),
+            json!({"pk": "ITEM#cup", "sk": "ADJUSTMENT#1", "sku": "cup", "delta": 4}),
+        ],
+        ..Rows::default()
+    };
+    rows.order(1, "confirmed");
+    rows.reservation(1, "RESERVED");
+    rows.payment(1, "CHARGED");
+    rows.charge(1, "CHARGED");
+
+    rows.order(2, "rejected");
+    rows.reservation(2, "RELEASED");
+    rows.payment(2, "DECLINED");
+    rows.charge(2, "DECLINED");
+
+    rows.order(3, "cancelled");
+    rows.reservation(3, "RELEASED");
+    rows.payment(3, "REFUNDED");
+    rows.charge(3, "CHARGED");
+    rows.refund(3, PRICE);
+
+    rows.order(4, "rejected");
+    rows.order_row(4)["total"] = Value::Null;
+    rows.order_row(4)["lines"][0]["unit_price"] = Value::Null;
+    rows.reservation(4, "REFUSED");
+
+    rows.order(5, "rejected");
+    rows.reservation(5, "RELEASED");
+    rows.payment(5, "VOIDED");
+    rows.charge(5, "CANCELLED");
+
+    rows.order(10, "verifying");
+    rows.order(11, "reserving");
+    rows.reservation(11, "RESERVED");
+    rows.order(12, "charging");
+    rows.reservation(12, "RESERVED");
+    rows.payment(12, "CHARGING");
+    rows.charge(12, "CHARGED");
+    rows.order(13, "refunding_to_cancel");
+    rows.reservation(13, "RESERVED");
+    rows.payment(13, "REFUNDING");
+    rows.charge(13, "CHARGED");
+    rows.order(14, "releasing_to_cancel");
+    rows.reservation(14, "RESERVED");
+    rows.payment(14, "REFUNDED");
+    rows.charge(14, "CHARGED");
+    rows.refund(14, PRICE);
+    rows.order(15, "releasing_to_reject");
+    rows
+}
+
+#[test]
+fn books_that_agree_balance_to_the_unit_and_to_the_cent() {
+    let done = balanced().read();
+    assert_eq!(done.findings, []);
+    assert_eq!(done.written_off, []);
+    assert_eq!(
+        done.orders,
+        Counts {
+            confirmed: 1,
+            rejected: 3,
+            cancelled: 1,
+            in_flight: 6
+        }
+    );
+    assert_eq!(
+        done.stock["cup"],
+        Stock {
+            stocked: 10,
+            available: 5,
+            held: 5,
+            confirmed: 1,
+            in_flight: 4,
+            written_off: 0,
+            unexplained: 0
+        }
+    );
+    let price = i128::from(PRICE);
+    assert_eq!(
+        done.money["USD"],
+        Cash {
+            charged: 5 * price,
+            refunded: 2 * price,
+            confirmed: price,
+            in_flight: 2 * price,
+            written_off: 0,
+            unexplained: 0
+        }
+    );
+}
+
+#[test]
+fn empty_books_balance() {
+    assert_eq!(Rows::default().read().findings, []);
+}
+
+type Break = (&'static str, fn(&mut Rows), Subject, &'static [Kind]);
+
+fn breaks() -> Vec<Break> {
+    use Kind::*;
+    let order = |number| Subject::Order(id(number));
+    let cup = || Subject::Item("cup".to_owned());
+    vec![
+        (
+            "a state nobody writes",
+            |rows| rows.order_row(1)["state"] = json!("dreaming"),
+            order(1),
+            &[Unreadable],
+        ),
+        (
+            "a reservation nobody can read",
+            |rows| rows.reservation_row(1)["status"] = json!("DREAMT"),
+            order(1),
+            &[Unreadable, NotReserved],
+        ),
+        (
+            "a payment nobody can read",
+            |rows| rows.payment_row(1)["version"] = json!("two"),
+            order(1),
+            &[Unreadable, NotCharged, LedgerOfNobody],
+        ),
+        (
+            "an order the sweeper has passed over",
+            |rows| rows.order_row(11)["due_at"] = json!("2026-01-02T03:02:04.999Z"),
+            order(11),
+            &[Overdue],
+        ),
+        (
+            "a parked order",
+            |rows| rows.order_row(13)["parked"] = json!(true),
+            order(13),
+            &[Parked],
+        ),
+        (
+            "an order no sweeper finds",
+            |rows| rows.order_row(12)["due_shard"] = Value::Null,
+            order(12),
+            &[NeverDue],
+        ),
+        (
+            "an order that is never due",
+            |rows| rows.order_row(12)["due_at"] = Value::Null,
+            order(12),
+            &[NeverDue],
+        ),
+        (
+            "an order of a user who does not exist",
+            |rows| rows.order_row(4)["user_id"] = json!(id(9)),
+            order(4),
+            &[NoSuchUser],
+        ),
+        (
+            "a total that is not the sum of the lines",
+            |rows| rows.order_row(12)["lines"][0]["unit_price"] = usd(PRICE + 1),
+            order(12),
+            &[TotalDiffers, ReservedOtherwise],
+        ),
+        (
+            "lines of two currencies",
+            |rows| {
+                let euros = json!({"amount": PRICE, "currency": "EUR"});
+                rows.order_row(3)["lines"][0]["unit_price"] = euros;
+            },
+            order(3),
+            &[TotalDiffers],
+        ),
+        (
+            "a confirmed order without a total",
+            |rows| rows.order_row(1)["total"] = Value::Null,
+            order(1),
+            &[TotalDiffers, NotCharged],
+        ),
+        (
+            "a confirmed order without a reservation",
+            |rows| {
+                rows.without(1, "RESERVATION");
+                rows.hold(-1);
+            },
+            order(1),
+            &[NotReserved],
+        ),
+        (
+            "a confirmed order whose stock was given back",
+            |rows| {
+                rows.reservation_row(1)["status"] = json!("RELEASED");
+                rows.hold(-1);
+            },
+            order(1),
+            &[NotReserved],
+        ),
+        (
+            "a charging order without a reservation",
+            |rows| {
+                rows.without(12, "RESERVATION");
+                rows.hold(-1);
+            },
+            order(12),
+            &[NotReserved],
+        ),
+        (
+            "more reserved than ordered",
+            |rows| {
+                rows.reservation_row(1)["lines"][0]["quantity"] = json!(2);
+                rows.hold(1);
+            },
+            order(1),
+            &[ReservedOtherwise],
+        ),
+        (
+            "reserved at another price",
+            |rows| rows.reservation_row(1)["lines"][0]["amount"] = json!(1),
+            order(1),
+            &[ReservedOtherwise],
+        ),
+        (
+            "a rejected order that still holds its stock",
+            |rows| {
+                rows.reservation_row(2)["status"] = json!("RESERVED");
+                rows.hold(1);
+            },
+            order(2),
+            &[StillReserved],
+        ),
+        (
+            "stock held before it was asked for",
+            |rows| rows.reservation(10, "RESERVED"),
+            order(10),
+            &[StillReserved],
+        ),
+        (
+            "stock held for no order",
+            |rows| rows.reservation(99, "RESERVED"),
+            order(99),
+            &[ReservationOfNobody],
+        ),
+        (
+            "an order whose row is gone",
+            |rows| rows.without(1, "ORDER"),
+            order(1),
+            &[ReservationOfNobody, PaymentOfNobody],
+        ),
+        (
+            "an item that is gone",
+            |rows| {
+                rows.inventory.remove(0);
+            },
+            cup(),
+            &[NoSuchItem],
+        ),
+        (
+            "a unit that is nowhere",
+            |rows| rows.inventory[0]["available"] = json!(4),
+            cup(),
+            &[LevelsDiffer],
+        ),
+        (
+            "an oversold item",
+            |rows| {
+                rows.inventory[0]["available"] = json!(-1);
+                rows.inventory[0]["stocked"] = json!(4);
+            },
+            cup(),
+            &[BelowZero],
+        ),
+        (
+            "a unit that no reservation holds",
+            |rows| rows.hold(1),
+            cup(),
+            &[HeldDiffers],
+        ),
+        (
+            "adjustments that nobody booked",
+            |rows| rows.inventory[1]["delta"] = json!(11),
+            cup(),
+            &[AdjustmentsDiffer],
+        ),
+        (
+            "a confirmed order without a payment",
+            |rows| {
+                rows.without(1, "PAYMENT");
+                rows.payments.remove(0);
+            },
+            order(1),
+            &[NotCharged],
+        ),
+        (
+            "a confirmed order whose charge was given back",
+            |rows| {
+                rows.payment_row(1)["status"] = json!("REFUNDED");
+                rows.refund(1, PRICE);
+            },
+            order(1),
+            &[NotCharged],
+        ),
+        (
+            "a confirmed order whose charge is not known",
+            |rows| rows.payment_row(1)["status"] = json!("CHARGING"),
+            order(1),
+            &[NotCharged],
+        ),
+        (
+            "another amount charged than the total",
+            |rows| {
+                rows.payment_row(1)["charge"]["amount"] = json!(1);
+                rows.ledger_row(1)["asked"]["amount"] = json!(1);
+            },
+            order(1),
+            &[NotCharged, ChargedOtherwise],
+        ),
+        (
+            "a cancelled order that is still charged",
+            |rows| {
+                rows.payment_row(3)["status"] = json!("CHARGED");
+                rows.payments.retain(|row| {
+                    row["sk"] != "REFUND" || row["payment_id"] != format!("sim_{}", key(3))
+                });
+            },
+            order(3),
+            &[StillCharged],
+        ),
+        (
+            "a releasing order that is still charged",
+            |rows| {
+                rows.payment_row(14)["status"] = json!("CHARGED");
+                rows.payments.retain(|row| {
+                    row["sk"] != "REFUND" || row["payment_id"] != format!("sim_{}", key(14))
+                });
+            },
+            order(14),
+            &[StillCharged],
+        ),
+        (
+            "a charge before it was asked for",
+            |rows| {
+                rows.payment(11, "CHARGED");
+                rows.charge(11, "CHARGED");
+            },
+            order(11),
+            &[StillCharged],
+        ),
+        (
+            "a rejected order whose payment is open",
+            |rows| {
+                rows.payment_row(2)["status"] = json!("CHARGING");
+                rows.ledger_row(2)["outcome"] = json!("DECLINED");
+            },
+            order(2),
+            &[Unsettled],
+        ),
+        (
+            "another user's payment",
+            |rows| rows.payment_row(1)["user_id"] = json!(id(9)),
+            order(1),
+            &[AnotherUser],
+        ),
+        (
+            "a payment for no order",
+            |rows| {
+                rows.payment(99, "CHARGED");
+                rows.charge(99, "CHARGED");
+            },
+            order(99),
+            &[PaymentOfNobody],
+        ),
+        (
+            "a charge the provider denies",
+            |rows| rows.ledger_row(1)["outcome"] = json!("DECLINED"),
+            order(1),
+            &[NotCharged, LedgerDiffers],
+        ),
+        (
+            "a charge the provider never heard of",
+            |rows| {
+                let pk = format!("SIMULATOR#{}", key(1));
+                rows.payments.retain(|row| row["pk"] != pk.as_str());
+            },
+            order(1),
+            &[LedgerDiffers],
+        ),
+        (
+            "a decline that took money",
+            |rows| rows.ledger_row(2)["outcome"] = json!("CHARGED"),
+            order(2),
+            &[StillCharged, LedgerDiffers],
+        ),
+        (
+            "a refund the provider knows nothing of",
+            |rows| {
+                rows.payments.retain(|row| {
+                    row["sk"] != "REFUND" || row["payment_id"] != format!("sim_{}", key(3))
+                })
+            },
+            order(3),
+            &[StillCharged, LedgerDiffers],
+        ),
+        (
+            "a refund nobody asked for",
+            |rows| rows.refund(1, PRICE),
+            order(1),
+            &[NotCharged, LedgerDiffers],
+        ),
+        (
+            "a part of a refund",
+            |rows| {
+                for row in &mut rows.payments {
+                    if row["sk"] == "REFUND" && row["payment_id"] == format!("sim_{}", key(3)) {
+                        row["amount"] = json!(PRICE - 1);
+                    }
+                }
+            },
+            order(3),
+            &[StillCharged, LedgerDiffers],
+        ),
+        (
+            "a charge payments has no record of",
+            |rows| rows.charge(4, "CHARGED"),
+            order(4),
+            &[LedgerOfNobody],
+        ),
+        (
+            "a refund twice",
+            |rows| rows.refund(3, PRICE),
+            order(3),
+            &[StillCharged, LedgerDiffers, RefundBeyondCharge],
+        ),
+        (
+            "a refund of a charge that was declined",
+            |rows| rows.refund(2, PRICE),
+            order(2),
+            &[RefundBeyondCharge],
+        ),
+    ]
+}
+
+#[test]
+fn each_broken_invariant_is_named_with_its_order_and_its_next_move() {
+    for (name, spoil, subject, kinds) in breaks() {
+        let mut rows = balanced();
+        spoil(&mut rows);
+        let findings = rows.read().findings;
+        let of_subject: Vec<Kind> = findings
+            .iter()
+            .filter(|finding| finding.subject == subject)
+            .map(|finding| finding.kind)
+            .collect();
+        let mut expected = kinds.to_vec();
+        expected.sort();
+        assert_eq!(of_subject, expected, "{name}: {findings:#?}");
+        for finding in &findings {
+            assert!(
+                !finding.what.is_empty() && !finding.next.is_empty(),
+                "{name}"
+            );
+            assert!(!finding.next.contains("{id}"), "{name}: {}", finding.next);
+        }
+    }
+}
+
+#[test]
+fn nothing_else_is_named_than_what_is_broken() {
+    for (name, spoil, subject, _) in breaks() {
+        let mut rows = balanced();
+        spoil(&mut rows);
+        for finding in rows.read().findings {
+            // Units of the wrong reservation are missing from, or beyond, what the item holds.
+            let follows = finding.kind == Kind::HeldDiffers;
+            assert!(finding.subject == subject || follows, "{name}: {finding:?}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_finding_is_broken_here() {
+    let broken: BTreeSet<Kind> = breaks()
+        .into_iter()
+        .flat_map(|(_, _, _, kinds)| kinds.to_vec())
+        .collect();
+    // The first and the last of the enum, and as many in all as it has.
+    assert_eq!(broken.first(), Some(&Kind::Unreadable));
+    assert_eq!(broken.last(), Some(&Kind::RefundBeyondCharge));
+    assert_eq!(broken.len(), Kind::RefundBeyondCharge as usize + 1);
+}
+
+#[test]
+fn what_does_not_balance_is_in_the_unexplained_columns() {
+    let mut rows = balanced();
+    rows.reservation_row(2)["status"] = json!("RESERVED");
+    rows.hold(1);
+    rows.charge(4, "CHARGED");
+    let done = rows.read();
+    assert_eq!(done.stock["cup"].unexplained, 1);
+    let cash = done.money["USD"];
+    assert_eq!(cash.unexplained, i128::from(PRICE));
+    let accounts = [
+        cash.confirmed,
+        cash.in_flight,
+        cash.written_off,
+        cash.unexplained,
+    ];
+    assert_eq!(cash.charged - cash.refunded, accounts.iter().sum::<i128>());
+}
+
+#[test]
+fn what_an_operator_abandoned_is_written_off_and_not_a_discrepancy() {
+    let mut rows = balanced();
+    rows.payment_row(3)["status"] = json!("REFUNDING");
+    rows.payments
+        .retain(|row| row["sk"] != "REFUND" || row["payment_id"] != format!("sim_{}", key(3)));
+    rows.note(3, "refund_abandoned");
+    rows.reservation_row(2)["status"] = json!("RESERVED");
+    rows.hold(1);
+    rows.note(2, "release_abandoned");
+    let done = rows.read();
+    assert_eq!(done.findings, []);
+    let written_off = |order, what: &str| WrittenOff {
+        order,
+        what: what.to_owned(),
+        decision: "by olga: settled by hand".to_owned(),
+    };
+    assert_eq!(
+        done.written_off,
+        [
+            written_off(id(2), "1 of cup"),
+            written_off(id(3), "700 USD")
+        ]
+    );
+    assert_eq!(done.stock["cup"].written_off, 1);
+    assert_eq!(done.money["USD"].written_off, i128::from(PRICE));
+    assert_eq!(
+        (done.stock["cup"].unexplained, done.money["USD"].unexplained),
+        (0, 0)
+    );
+}
+
+#[test]
+fn an_abandoned_step_that_was_carried_out_after_all_is_not_written_off() {
+    let mut rows = balanced();
+    rows.note(3, "refund_abandoned");
+    rows.note(3, "release_abandoned");
+    let done = rows.read();
+    assert_eq!((done.findings, done.written_off), (vec![], vec![]));
+}
+
+#[test]
+fn abandoning_one_step_does_not_excuse_the_other() {
+    let mut rows = balanced();
+    rows.reservation_row(2)["status"] = json!("RESERVED");
+    rows.hold(1);
+    rows.note(2, "refund_abandoned");
+    let kinds: Vec<Kind> = rows.read().findings.iter().map(|f| f.kind).collect();
+    assert_eq!(kinds, [Kind::StillReserved]);
+}
+
+#[test]
+fn an_order_is_overdue_only_when_the_sweeper_has_passed_it_over_twice() {
+    let mut rows = balanced();
+    rows.order_row(11)["due_at"] = json!("2026-01-02T03:02:05.000Z");
+    assert_eq!(rows.read().findings, []);
+}
+
+#[test]
+fn a_provider_whose_books_are_elsewhere_is_taken_at_payments_word() {
+    let mut rows = balanced();
+    rows.payments.retain(|row| row["sk"] == "PAYMENT");
+    for row in &mut rows.payments {
+        if row["payment_id"].is_string() {
+            row["payment_id"] = json!("pi_123");
+        }
+    }
+    let done = rows.read();
+    assert_eq!(done.findings, []);
+    // The charge in flight is not on record yet.
+    assert_eq!(done.money["USD"].in_flight, i128::from(PRICE));
+}
+
+#[test]
+fn the_largest_amounts_are_added_without_overflow() {
+    let mut rows = Rows {
+        users: balanced().users,
+        ..Rows::default()
+    };
+    for number in 1..=3 {
+        rows.order(number, "confirmed");
+        let order = rows.order_row(number);
+        order["lines"][0]["unit_price"] = usd(i64::MAX);
+        order["total"] = usd(i64::MAX);
+        rows.payment(number, "CHARGED");
+        rows.charge(number, "CHARGED");
+        rows.payment_row(number)["charge"]["amount"] = json!(i64::MAX);
+        rows.ledger_row(number)["asked"]["amount"] = json!(i64::MAX);
+    }
+    let done = rows.read();
+    assert_eq!(done.money["USD"].confirmed, 3 * i128::from(i64::MAX));
+    let kinds: BTreeSet<Kind> = done.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, BTreeSet::from([Kind::NotReserved]));
+}
+
+#[test]
+fn the_same_fault_in_moved_rows_is_another_finding() {
+    let mut rows = balanced();
+    rows.hold(1);
+    let before = rows.read().findings;
+    rows.reservation(16, "RESERVED");
+    rows.order(16, "reserving");
+    let after = rows.read().findings;
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert_ne!(before, after);
+}

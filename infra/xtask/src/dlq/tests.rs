@@ -1,0 +1,509 @@
+//! Looking, grouping and sending back, against queues in memory that can fail at any call.
+
+use std::cell::RefCell;
+
+use super::*;
+
+const ORDER: &str = "00000000-0000-0000-0000-000000000007";
+const QUEUE: Queue = QUEUES[3];
+
+fn body(kind: &str) -> String {
+    json!({"id": Uuid::from_u128(1), "type": kind, "version": 1, "order_id": ORDER,
+           "time": "2026-01-02T03:04:05.678Z", "data": {}})
+    .to_string()
+}
+
+/// Two queues, the clock stopped: what is received stays hidden until it is given back.
+#[derive(Default)]
+struct Fake {
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    dead: Vec<Message>,
+    source: Vec<Message>,
+    next: usize,
+    writes: usize,
+    /// The write that fails, and whether it takes effect first.
+    fails: Option<(usize, bool)>,
+    /// Whether the function fails again at once whatever comes back.
+    broken: bool,
+}
+
+#[derive(Clone)]
+struct Message {
+    id: String,
+    body: String,
+    attributes: Value,
+    system: Value,
+    hidden: bool,
+}
+
+impl Fake {
+    fn with(bodies: &[&str]) -> Self {
+        let fake = Self::default();
+        for body in bodies {
+            fake.put(body, json!({}), json!({}));
+        }
+        fake
+    }
+
+    fn put(&self, body: &str, attributes: Value, system: Value) {
+        let mut state = self.state.borrow_mut();
+        let id = state.fresh();
+        state.dead.push(Message {
+            id,
+            body: body.to_owned(),
+            attributes,
+            system,
+            hidden: false,
+        });
+    }
+
+    fn call(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
+        let mut state = self.state.borrow_mut();
+        let is_write = ["SendMessage", "DeleteMessage"].contains(&operation);
+        let breaks = AwsError {
+            code: "Broken".to_owned(),
+            message: "the connection broke".to_owned(),
+        };
+        let fault = state
+            .fails
+            .filter(|(nth, _)| is_write && *nth == state.writes);
+        state.writes += usize::from(is_write);
+        if let Some((_, false)) = fault {
+            return Err(breaks);
+        }
+        let answer = state.answer(operation, params);
+        if fault.is_some() {
+            Err(breaks)
+        } else {
+            Ok(answer)
+        }
+    }
+
+    fn redrive(&self, redrive: &Redrive) -> Result<Moved> {
+        send_back(
+            &|operation, params| self.call(operation, &params),
+            "w",
+            QUEUE,
+            redrive,
+        )
+    }
+
+    fn look(&self) -> Vec<Letter> {
+        look(
+            &|operation, params| self.call(operation, &params),
+            "w",
+            QUEUE,
+        )
+        .expect("it answers")
+    }
+
+    fn dead(&self) -> Vec<String> {
+        let state = self.state.borrow();
+        state
+            .dead
+            .iter()
+            .map(|message| message.body.clone())
+            .collect()
+    }
+
+    fn source(&self) -> Vec<String> {
+        let state = self.state.borrow();
+        state
+            .source
+            .iter()
+            .map(|message| message.body.clone())
+            .collect()
+    }
+
+    fn hidden(&self) -> usize {
+        let state = self.state.borrow();
+        state.dead.iter().filter(|message| message.hidden).count()
+    }
+
+    /// As time does.
+    fn show_all(&self) {
+        for message in &mut self.state.borrow_mut().dead {
+            message.hidden = false;
+        }
+    }
+}
+
+impl State {
+    fn fresh(&mut self) -> String {
+        self.next += 1;
+        format!("m{}", self.next)
+    }
+
+    fn answer(&mut self, operation: &str, params: &Value) -> Value {
+        match operation {
+            "GetQueueUrl" => json!({"QueueUrl": params["QueueName"]}),
+            "GetQueueAttributes" => {
+                let waiting = self.dead.iter().filter(|message| !message.hidden).count();
+                json!({"Attributes": {"ApproximateNumberOfMessages": waiting.to_string()}})
+            }
+            "ReceiveMessage" => {
+                assert_eq!(params["QueueUrl"], "w-orders-replies-dlq");
+                let visible = self.dead.iter_mut().filter(|message| !message.hidden);
+                let messages: Vec<Value> = visible
+                    .take(BATCH)
+                    .map(|message| {
+                        message.hidden = true;
+                        json!({"MessageId": message.id, "ReceiptHandle": message.id,
+                               "Body": message.body, "Attributes": message.system,
+                               "MessageAttributes": message.attributes})
+                    })
+                    .collect();
+                json!({"Messages": messages})
+            }
+            "ChangeMessageVisibilityBatch" => {
+                for entry in params["Entries"].as_array().expect("entries") {
+                    assert_eq!(entry["VisibilityTimeout"], 0);
+                    let given = self.dead.iter_mut();
+                    for message in given.filter(|m| entry["ReceiptHandle"] == m.id.as_str()) {
+                        message.hidden = false;
+                    }
+                }
+                json!({})
+            }
+            "SendMessage" => {
+                assert_eq!(params["QueueUrl"], "w-orders-replies");
+                let id = self.fresh();
+                let message = Message {
+                    id: id.clone(),
+                    body: params["MessageBody"].as_str().expect("a body").to_owned(),
+                    attributes: params["MessageAttributes"].clone(),
+                    system: params["MessageSystemAttributes"].clone(),
+                    hidden: false,
+                };
+                if self.broken {
+                    self.dead.push(message);
+                } else {
+                    self.source.push(message);
+                }
+                json!({"MessageId": id})
+            }
+            "DeleteMessage" => {
+                assert_eq!(params["QueueUrl"], "w-orders-replies-dlq");
+                self.dead
+                    .retain(|message| params["ReceiptHandle"] != message.id.as_str());
+                json!({})
+            }
+            other => panic!("nobody calls {other}"),
+        }
+    }
+}
+
+#[test]
+fn looking_takes_nothing_away_and_gives_everything_back() {
+    let bodies: Vec<String> = (0..35).map(|n| body(&format!("Kind{n}"))).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let fake = Fake::with(&bodies);
+    for _ in 0..2 {
+        let letters = fake.look();
+        let seen: Vec<&str> = letters.iter().map(|letter| letter.body.as_str()).collect();
+        assert_eq!(seen, bodies);
+        assert_eq!((fake.hidden(), fake.dead().len()), (0, 35));
+    }
+}
+
+#[test]
+fn sending_back_moves_everything_that_can_be_read_and_leaves_the_rest_in_sight() {
+    let (good, broken) = (body("StockReserved"), "not JSON");
+    let fake = Fake::with(&[&good, broken, &good]);
+    let moved = fake.redrive(&Redrive::default()).expect("it answers");
+    assert_eq!((moved.sent.len(), moved.left, moved.unreadable), (2, 1, 1));
+    assert_eq!(fake.source(), [good.as_str(), &good]);
+    assert_eq!((fake.dead(), fake.hidden()), (vec![broken.to_owned()], 0));
+
+    let again = fake.redrive(&Redrive::default()).expect("it answers");
+    assert_eq!((again.sent.len(), fake.source().len()), (0, 2));
+
+    let all = Redrive {
+        unparseable: true,
+        ..Redrive::default()
+    };
+    fake.redrive(&all).expect("it answers");
+    assert_eq!((fake.dead().len(), fake.source().len()), (0, 3));
+}
+
+#[test]
+fn one_message_can_be_chosen_readable_or_not() {
+    let good = body("StockReserved");
+    let fake = Fake::with(&[&good, "not JSON", &good]);
+    let only = Redrive {
+        id: Some("m2".to_owned()),
+        ..Redrive::default()
+    };
+    let moved = fake.redrive(&only).expect("it answers");
+    assert_eq!(moved.sent, ["m2"]);
+    assert_eq!(fake.source(), ["not JSON"]);
+    assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
+}
+
+#[test]
+fn no_more_go_back_than_asked_for_and_a_dry_run_sends_nothing() {
+    let bodies = vec![body("StockReserved"); 25];
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let fake = Fake::with(&bodies);
+    let redrive = Redrive {
+        max: Some(12),
+        dry_run: true,
+        ..Redrive::default()
+    };
+    let moved = fake.redrive(&redrive).expect("it answers");
+    assert_eq!((moved.sent.len(), fake.source().len()), (12, 0));
+    assert_eq!((fake.dead().len(), fake.hidden()), (25, 0));
+
+    let redrive = Redrive {
+        dry_run: false,
+        ..redrive
+    };
+    fake.redrive(&redrive).expect("it answers");
+    assert_eq!(
+        (fake.source().len(), fake.dead().len(), fake.hidden()),
+        (12, 13, 0)
+    );
+}
+
+#[test]
+fn failing_at_any_write_and_doing_it_again_loses_nothing() {
+    let bodies: Vec<String> = (0..12).map(|n| body(&format!("Kind{n}"))).collect();
+    let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    for nth in 0..24 {
+        for takes_effect in [false, true] {
+            let fake = Fake::with(&texts);
+            fake.state.borrow_mut().fails = Some((nth, takes_effect));
+            let error = fake.redrive(&Redrive::default()).expect_err("a call broke");
+            assert!(error.to_string().contains("do this again"), "{error}");
+            // What was received and not moved is in sight again without waiting for it.
+            assert_eq!(fake.hidden(), 0);
+            fake.state.borrow_mut().fails = None;
+            fake.redrive(&Redrive::default()).expect("it answers");
+            assert!(fake.dead().is_empty());
+            let mut sent = fake.source();
+            sent.sort();
+            let repeats = sent.len() - bodies.len();
+            sent.dedup();
+            let mut expected = bodies.clone();
+            expected.sort();
+            assert_eq!(sent, expected, "write {nth}");
+            assert!(repeats <= 1, "write {nth}: {repeats} repeats");
+        }
+    }
+}
+
+#[test]
+fn dying_between_send_and_delete_leaves_a_message_in_both_queues() {
+    let good = body("StockReserved");
+    let fake = Fake::with(&[&good]);
+    // Killed: the delete never happens, and nothing is given back either.
+    let killed = |operation: &str, params: Value| match operation {
+        "DeleteMessage" | "ChangeMessageVisibilityBatch" => Err(AwsError {
+            code: "Killed".to_owned(),
+            message: String::new(),
+        }),
+        _ => fake.call(operation, &params),
+    };
+    assert!(send_back(&killed, "w", QUEUE, &Redrive::default()).is_err());
+    assert_eq!(
+        (fake.dead().len(), fake.source().len(), fake.hidden()),
+        (1, 1, 1)
+    );
+    fake.show_all();
+    fake.redrive(&Redrive::default()).expect("it answers");
+    assert_eq!((fake.dead().len(), fake.source().len()), (0, 2));
+}
+
+#[test]
+fn what_fails_again_at_once_is_not_sent_round_and_round() {
+    let good = body("StockReserved");
+    let fake = Fake::with(&[&good, &good]);
+    fake.state.borrow_mut().broken = true;
+    let moved = fake.redrive(&Redrive::default()).expect("it answers");
+    assert_eq!((moved.sent.len(), moved.back_again), (2, 2));
+    assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
+}
+
+#[test]
+fn attributes_go_back_with_their_message() {
+    let fake = Fake::default();
+    let attributes = json!({
+        "source": {"DataType": "String", "StringValue": "shop"},
+        "raw": {"DataType": "Binary", "BinaryValue": {"base64": "/w=="}},
+    });
+    let system = json!({"AWSTraceHeader": "Root=1-2-3", "SentTimestamp": "1"});
+    fake.put(&body("StockReserved"), attributes.clone(), system);
+    fake.redrive(&Redrive::default()).expect("it answers");
+    let state = fake.state.borrow();
+    assert_eq!(state.source[0].attributes, attributes);
+    assert_eq!(
+        state.source[0].system,
+        json!({"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-2-3"}})
+    );
+}
+
+fn letter(id: &str, body: &str, sent: i64) -> Letter {
+    Letter::read(&json!({
+        "MessageId": id, "ReceiptHandle": id, "Body": body,
+        "Attributes": {"SentTimestamp": sent.to_string(), "ApproximateReceiveCount": "6"},
+    }))
+    .expect("a message")
+}
+
+fn logged(id: &str, at: i64, detail: &str, cause: Option<&str>) -> Value {
+    let line = json!({"level": "ERROR", "message": format!("message failed: {detail}"),
+                      "message_id": id, "cause": cause, "receive_count": 5});
+    json!({"timestamp": at, "message": format!("{line}\n")})
+}
+
+#[test]
+fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
+    let now = Timestamp::from_second(10_000).expect("a time");
+    let letters = [
+        letter("a", &body("StockReserved"), 4_000_000),
+        letter("b", &body("StockReserved"), 1_000_000),
+        letter("c", "not JSON", 9_999_000),
+    ];
+    let events = [
+        logged("a", 1, "the order's table", Some(&format!("no {ORDER}"))),
+        logged(
+            "b",
+            2,
+            "the order's table",
+            Some("no 11111111-2222-3333-4444-555555555555"),
+        ),
+    ];
+    let failures = events.iter().filter_map(failure).collect();
+    let groups = grouped(&letters, &failures);
+    let mut text = String::new();
+    describe(&mut text, QUEUE, letters.len(), &groups, now).expect("text");
+    assert_eq!(
+        text.trim(),
+        format!(
+            "orders-replies-dlq  3 messages\n\
+             \x20     1 x (not a message), the oldest 1 s old: {NOT_LOGGED}\n\
+             \x20         c\n\
+             \x20     2 x StockReserved, the oldest 2 h old: the order's table: no <id>\n\
+             \x20         a b"
+        )
+    );
+}
+
+#[test]
+fn a_line_that_is_not_about_a_message_is_no_failure() {
+    for message in ["START RequestId: 7", "{\"message\": \"swept\"}", "{}"] {
+        assert_eq!(failure(&json!({"timestamp": 1, "message": message})), None);
+    }
+}
+
+#[test]
+fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
+    let order = json!({"outcome": "found", "order": {
+        "order_id": ORDER, "status": "PENDING", "state": "charging", "waits_for": "ChargePayment",
+        "timeline": [{"at": "2026-01-02T03:04:05Z", "event": "order_placed", "attempt": null,
+                      "detail": null},
+                     {"at": "2026-01-02T03:04:06Z", "event": "charge_payment_requested",
+                      "attempt": 1, "detail": "again"}],
+    }});
+    let (_, failed) = failure(&logged("a", 1_000, "no table", None)).expect("a failure");
+    let mut text = String::new();
+    let shown = letter("a", &body("PaymentCharged"), 0);
+    whole(&mut text, QUEUE, &shown, Some(&failed), Some(&order)).expect("text");
+    for expected in [
+        "message     a",
+        "received    6 times",
+        "error       no table",
+        "\"type\": \"PaymentCharged\"",
+        "PENDING (charging), waits for ChargePayment (as orders-operate shows it)",
+        "charge_payment_requested (1): again",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let mut text = String::new();
+    whole(&mut text, QUEUE, &letter("c", "not JSON", 0), None, None).expect("text");
+    assert!(
+        text.contains("not JSON") && text.contains("redrive --id c"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_was_sent_back_and_what_was_not_is_told() {
+    let moved = |sent: usize, left, unreadable, back_again| Moved {
+        sent: vec![String::new(); sent],
+        left,
+        unreadable,
+        back_again,
+    };
+    let told = [(QUEUES[0], moved(0, 0, 0, 0)), (QUEUE, moved(2, 1, 1, 1))];
+    let text = moves(&told, &Redrive::default());
+    assert!(
+        text.starts_with("orders-replies: 2 messages went back, 1 left (1 of them"),
+        "{text}"
+    );
+    assert!(text.contains("1 failed once more"), "{text}");
+    assert_eq!(
+        moves(&told[..1], &Redrive::default()),
+        "there is nothing to send back"
+    );
+}
+
+#[test]
+fn a_queue_is_known_by_its_name_its_dead_letters_or_in_full() {
+    for name in [
+        "orders-replies",
+        "orders-replies-dlq",
+        "w-orders-replies-dlq",
+    ] {
+        assert_eq!(
+            chosen("w", Some(name)).expect("it is known"),
+            [QUEUE],
+            "{name}"
+        );
+    }
+    assert!(chosen("w", Some("orders")).is_err());
+    assert_eq!(chosen("w", None).expect("all").len(), QUEUES.len());
+}
+
+#[test]
+fn the_queues_are_those_of_the_templates() {
+    let project = crate::project::Project::find().expect("this is the project");
+    let mut declared = Vec::new();
+    let mut consumers = Vec::new();
+    for service in project.services().expect("it has services") {
+        let text = std::fs::read_to_string(&service.template).expect("a template");
+        let named = |tag: &str, text: &str| -> Vec<String> {
+            text.lines()
+                .filter_map(|line| {
+                    line.trim()
+                        .strip_prefix(tag)?
+                        .trim()
+                        .strip_prefix("!Sub ${Prefix}-")
+                })
+                .map(str::to_owned)
+                .collect()
+        };
+        let dead = named("QueueName:", &text);
+        declared.extend(
+            dead.iter()
+                .filter_map(|name| name.strip_suffix("-dlq"))
+                .map(str::to_owned),
+        );
+        consumers.extend(named("FunctionName:", &text));
+    }
+    let mut known = QUEUES.map(|queue| queue.name.to_owned());
+    known.sort();
+    declared.sort();
+    assert_eq!(declared, known);
+    for queue in QUEUES {
+        assert!(
+            consumers.iter().any(|name| name == queue.consumer),
+            "{}",
+            queue.consumer
+        );
+    }
+}

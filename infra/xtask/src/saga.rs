@@ -1,0 +1,302 @@
+//! `cargo xtask saga`: orders in flight, and what an operator may do about them.
+//!
+//! Nothing is written from here: the function `orders-operate` is asked, and its state machine
+//! stays the only writer of orders.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::aws::Aws;
+use crate::error::{Context, Error, Result};
+use crate::functions::invoke;
+use crate::ui::{age, count};
+
+/// What an operator wants of the orders in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    List { stuck: bool },
+    Retry { order: Uuid },
+    Abandon { order: Uuid, reason: String },
+}
+
+/// Does it and says what came of it.
+pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
+    match action {
+        Action::List { stuck } => {
+            let list = ask(aws, prefix, json!({"action": "list", "stuck": stuck}))?;
+            Ok(listed(&list, *stuck, Timestamp::now()))
+        }
+        Action::Retry { order } => {
+            let by = operator(aws)?;
+            let request = json!({"action": "retry", "order_id": order, "by": by});
+            came_of(*order, &ask(aws, prefix, request)?)
+        }
+        Action::Abandon { order, reason } => abandon(aws, prefix, *order, reason),
+    }
+}
+
+/// An order as `orders-operate` shows it, with its timeline.
+pub fn show(aws: &Aws, prefix: &str, order: Uuid) -> Result<Value> {
+    ask(aws, prefix, json!({"action": "show", "order_id": order}))
+}
+
+/// The step that is abandoned is the one the order is parked in now: should it have moved on by the
+/// time the decision arrives, nothing else is abandoned in its place.
+fn abandon(aws: &Aws, prefix: &str, order: Uuid, reason: &str) -> Result<String> {
+    let seen = show(aws, prefix, order)?;
+    let step = match text(&seen["order"]["state"]) {
+        state if state.starts_with("releasing") => "release",
+        _ => "refund",
+    };
+    let by = operator(aws)?;
+    let request =
+        json!({"action": "abandon", "order_id": order, "step": step, "reason": reason, "by": by});
+    came_of(order, &ask(aws, prefix, request)?)
+}
+
+fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
+    invoke(aws, &format!("{prefix}-orders-operate"), &request)
+}
+
+/// Who AWS says is asking, without the account: the user's or the role session's name.
+fn operator(aws: &Aws) -> Result<String> {
+    let identity = aws
+        .call("sts", "GetCallerIdentity", json!({}))
+        .context("asking AWS who you are")?;
+    let arn = identity["Arn"]
+        .as_str()
+        .context("AWS does not say who you are")?;
+    Ok(name_in(arn))
+}
+
+fn name_in(arn: &str) -> String {
+    arn.rsplit(['/', ':']).next().unwrap_or(arn).to_owned()
+}
+
+fn came_of(order: Uuid, answer: &Value) -> Result<String> {
+    let outcome = text(&answer["outcome"]);
+    let now = &answer["order"];
+    let state = text(&now["state"]);
+    match outcome {
+        "sent" => Ok(format!(
+            "order {order}: {} is sent; it has all its {} attempts again",
+            text(&now["waits_for"]),
+            now["max_attempts"]
+        )),
+        "nothing_owed" => Ok(format!(
+            "order {order} is {}: it has ended and owes nothing",
+            text(&now["status"])
+        )),
+        "abandoned" => Ok(match now["waits_for"].as_str() {
+            Some(next) => format!(
+                "order {order}: abandoned, and it goes on: {state}, waits for {next}\n\
+                 Its refund may still wait in a queue: do not redrive it (cargo xtask dlq ls)"
+            ),
+            None => format!(
+                "order {order}: abandoned, and it has ended: {}",
+                text(&now["status"])
+            ),
+        }),
+        "answered" => Ok(format!(
+            "order {order}: the answer had come before; nothing was abandoned, and it is {state}"
+        )),
+        "refused" => Err(Error::new(format!(
+            "order {order} is {state}: {}\n{}",
+            text(&answer["detail"]),
+            next_move(now)
+        ))),
+        "no_such_order" => Err(Error::new(format!("there is no order {order}"))),
+        _ => Err(Error::new(format!("orders-operate answered {answer}"))),
+    }
+}
+
+fn listed(list: &Value, stuck: bool, now: Timestamp) -> String {
+    let mut shown = String::new();
+    write(&mut shown, list, stuck, now).expect("text can always be added to");
+    shown
+}
+
+fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::fmt::Result {
+    let (orders, unreadable) = (array(&list["orders"]), array(&list["unreadable"]));
+    let what = if stuck {
+        "stuck order"
+    } else {
+        "order in flight"
+    };
+    let number = match what {
+        "stuck order" => count(orders.len(), what),
+        _ if orders.len() == 1 => "1 order in flight".to_owned(),
+        _ => format!("{} orders in flight", orders.len()),
+    };
+    write!(shown, "{number}")?;
+    if list["truncated"] == true {
+        write!(
+            shown,
+            " shown, and there are more: the parked and the longest due come first"
+        )?;
+    }
+    for order in orders {
+        let since = order["created_at"].as_str().and_then(|at| at.parse().ok());
+        let old = since.map_or("?".to_owned(), |since| age(since, now));
+        let remark = match (order["parked"] == true, order["overdue"] == true) {
+            (true, _) => ", parked",
+            (false, true) => ", overdue",
+            (false, false) => "",
+        };
+        write!(
+            shown,
+            "\n\n{}  {old} old\n  {}, attempt {} of {}{remark}, waits for {}, due {}",
+            text(&order["order_id"]),
+            text(&order["state"]),
+            order["attempt"],
+            order["max_attempts"],
+            text(&order["waits_for"]),
+            order["due_at"].as_str().unwrap_or("never"),
+        )?;
+        if let Some(code) = order["failure"]["code"].as_str() {
+            write!(
+                shown,
+                "\n  failed: {code}: {}",
+                text(&order["failure"]["detail"])
+            )?;
+        }
+        write!(shown, "\n  next: {}", next_move(order))?;
+    }
+    for row in unreadable {
+        write!(
+            shown,
+            "\n\n{}  cannot be read: {}\n  next: mend its row; nothing happens to it until then",
+            text(&row["order_id"]),
+            text(&row["cause"])
+        )?;
+    }
+    Ok(())
+}
+
+/// What an operator does next about an order.
+fn next_move(order: &Value) -> String {
+    let id = text(&order["order_id"]);
+    let Some(waits_for) = order["waits_for"].as_str() else {
+        return "nothing: it has ended".to_owned();
+    };
+    let service = match waits_for {
+        "VerifyUser" => "users",
+        "ReserveStock" | "ReleaseStock" => "inventory",
+        _ => "payments",
+    };
+    if order["parked"] == true {
+        format!(
+            "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}); \
+             then cargo xtask saga retry {id}, or settle it by hand and \
+             cargo xtask saga abandon {id} --reason TEXT"
+        )
+    } else if order["overdue"] == true {
+        format!("cargo xtask saga retry {id}; the sweeper should have: cargo xtask logs orders")
+    } else {
+        format!(
+            "nothing: {waits_for} is asked again at {}",
+            order["due_at"].as_str().unwrap_or("no time")
+        )
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "00000000-0000-0000-0000-000000000007";
+
+    fn order(parked: bool, overdue: bool) -> Value {
+        json!({
+            "order_id": ID, "status": "CANCELLING", "state": "refunding_to_cancel",
+            "waits_for": "RefundPayment", "attempt": 6, "max_attempts": 5, "parked": parked,
+            "overdue": overdue, "due_at": "2026-01-02T04:00:00Z", "failure": null,
+            "created_at": "2026-01-02T00:30:00Z",
+        })
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:05Z".parse().expect("a time")
+    }
+
+    #[test]
+    fn each_order_is_listed_with_its_next_move() {
+        let list = json!({
+            "orders": [order(true, false), order(false, true), order(false, false)],
+            "unreadable": [{"order_id": ID, "cause": "an unknown state"}],
+            "truncated": true,
+        });
+        let shown = listed(&list, true, now());
+        assert!(
+            shown.starts_with("3 stuck orders shown, and there are more"),
+            "{shown}"
+        );
+        for expected in [
+            "2 h old",
+            "refunding_to_cancel, attempt 6 of 5, parked, waits for RefundPayment",
+            "see why payments does not answer",
+            &format!("cargo xtask saga abandon {ID} --reason TEXT"),
+            "attempt 6 of 5, overdue,",
+            "nothing: RefundPayment is asked again at 2026-01-02T04:00:00Z",
+            "cannot be read: an unknown state",
+        ] {
+            assert!(shown.contains(expected), "{expected}: {shown}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_says_so() {
+        let list = json!({"orders": [], "unreadable": [], "truncated": false});
+        assert_eq!(listed(&list, true, now()), "0 stuck orders");
+        assert_eq!(listed(&list, false, now()), "0 orders in flight");
+    }
+
+    #[test]
+    fn every_outcome_is_told_in_a_sentence() {
+        let id = Uuid::from_u128(7);
+        let told = |outcome: &str, order: Value| {
+            came_of(
+                id,
+                &json!({"outcome": outcome, "order": order, "detail": "not parked"}),
+            )
+        };
+        let sent = told("sent", order(false, false)).expect("it is sent");
+        assert!(sent.contains("RefundPayment is sent"), "{sent}");
+        let ended = json!({"status": "CANCELLED", "state": "cancelled", "waits_for": null});
+        assert!(told("nothing_owed", ended.clone()).is_ok());
+        let abandoned = told("abandoned", ended).expect("it is abandoned");
+        assert!(abandoned.contains("has ended: CANCELLED"), "{abandoned}");
+        let goes_on = told("abandoned", order(false, false)).expect("it is abandoned");
+        assert!(goes_on.contains("do not redrive it"), "{goes_on}");
+        assert!(told("answered", order(false, false)).is_ok());
+        let refused = told("refused", order(false, false)).expect_err("it is refused");
+        assert!(refused.to_string().contains("not parked"), "{refused}");
+        assert!(told("no_such_order", Value::Null).is_err());
+        assert!(told("eaten", Value::Null).is_err());
+    }
+
+    #[test]
+    fn an_operator_is_named_without_their_account() {
+        for (arn, name) in [
+            ("arn:aws:iam::123456789012:user/ops/olga", "olga"),
+            (
+                "arn:aws:sts::123456789012:assumed-role/Ops/olga@example.com",
+                "olga@example.com",
+            ),
+            ("arn:aws:iam::123456789012:root", "root"),
+        ] {
+            assert_eq!(name_in(arn), name);
+        }
+    }
+}

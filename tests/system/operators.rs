@@ -1,0 +1,394 @@
+//! What an operator sees and does when something has gone wrong for good: dead letters, parked
+//! orders, books that do not balance.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xtask::audit::{self, Audit};
+use xtask::{dlq, saga};
+
+use crate::outages::Paused;
+use crate::world::{Customer, World, eventually, world};
+
+fn dlq(world: &World, action: &dlq::Action) -> String {
+    dlq::run(&world.aws, &world.stack.prefix, action).unwrap()
+}
+
+fn redrive(world: &World, redrive: dlq::Redrive) -> String {
+    dlq(world, &dlq::Action::Redrive(redrive))
+}
+
+fn saga(world: &World, action: &saga::Action) -> xtask::error::Result<String> {
+    saga::run(&world.aws, &world.stack.prefix, action)
+}
+
+fn stuck(world: &World) -> String {
+    saga(world, &saga::Action::List { stuck: true }).unwrap()
+}
+
+fn audit(world: &World) -> Audit {
+    audit::take(&world.aws, &world.stack.prefix).unwrap()
+}
+
+fn assert_balanced(world: &World) -> Audit {
+    let audit = audit(world);
+    assert!(audit.verdict().is_ok(), "{}", audit.report());
+    audit
+}
+
+/// Sets one attribute of a row behind its service's back, and gives what it was.
+fn set(world: &World, table: &str, pk: &str, sk: &str, attribute: &str, value: &str) -> String {
+    let answer = world
+        .aws
+        .call(
+            "dynamodb",
+            "UpdateItem",
+            json!({
+                "TableName": world.stack.name(table),
+                "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+                "UpdateExpression": "SET #attribute = :value",
+                "ConditionExpression": "attribute_exists(pk)",
+                "ExpressionAttributeNames": {"#attribute": attribute},
+                "ExpressionAttributeValues": {":value": {"S": value}},
+                "ReturnValues": "UPDATED_OLD",
+            }),
+        )
+        .unwrap();
+    answer["Attributes"][attribute]["S"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// A number that each run of the sweeper has logged for its metric.
+fn logged_by_sweeper(world: &World, field: &str) -> Vec<u64> {
+    let group = format!("/aws/lambda/{}", world.stack.name("orders-sweep"));
+    let request = json!({"logGroupName": group, "filterPattern": "swept"});
+    let page = world.aws.call("logs", "FilterLogEvents", request).unwrap();
+    let lines = page["events"].as_array().unwrap().iter();
+    lines
+        .filter_map(|event| serde_json::from_str::<Value>(event["message"].as_str()?).ok())
+        .filter(|line| line["event"] == "swept")
+        .map(|line| {
+            let number = line[field].as_u64();
+            number.unwrap_or_else(|| panic!("no {field} in {line}"))
+        })
+        .collect()
+}
+
+fn event_seen(customer: &Customer, id: &str, event: &str) {
+    eventually(&format!("{event} of {id}"), || {
+        let events = customer.events(id);
+        events.iter().any(|seen| seen == event).then_some(())
+    });
+}
+
+/// The id that is printed beneath the group of this error.
+fn id_beneath(listed: &str, error: &str) -> String {
+    let mut lines = listed.lines().skip_while(|line| !line.contains(error));
+    lines.next().unwrap_or_else(|| panic!("{error}: {listed}"));
+    lines.next().unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() {
+    let world = world();
+    let _alone = world.alone();
+    let sku = world.item(5, 700);
+    let customer = Customer::new();
+    let (id, pk) = {
+        let _payments_are_down = Paused::new(world, "payments-commands");
+        let id = customer.place(&sku, 1, "pm_card_visa");
+        event_seen(&customer, &id, "charge_payment_requested");
+        let pk = format!("ORDER#{id}");
+        let before = set(world, "orders", &pk, "ORDER", "state", "dreaming");
+        assert_eq!(before, "charging");
+        (id, pk)
+    };
+    // The reply finds an order that cannot be read, five times.
+    eventually("the reply is in the dead-letter queue", || {
+        (world.queue_depth("orders-replies-dlq") == 1).then_some(())
+    });
+    let listed = dlq(world, &dlq::Action::List);
+    assert!(listed.contains("orders-replies-dlq  1 message"), "{listed}");
+    assert!(listed.contains("1 x PaymentCharged"), "{listed}");
+    let letter = id_beneath(&listed, "invalid state");
+    let shown = dlq(world, &dlq::Action::Show { id: letter.clone() });
+    for expected in [
+        letter.as_str(),
+        "invalid state",
+        "unreadable",
+        "PaymentCharged",
+        &id,
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    // Looking has taken nothing away.
+    assert_eq!(world.queue_depth("orders-replies-dlq"), 1);
+    let in_flight = saga(world, &saga::Action::List { stuck: false }).unwrap();
+    assert!(
+        in_flight.contains(&format!("{id}  cannot be read")),
+        "{in_flight}"
+    );
+    let error = audit(world).verdict().unwrap_err().to_string();
+    assert!(error.contains(&id), "{error}");
+    // The sweeper goes on for everybody else, and says how many it could not read.
+    let swept = world.sweep();
+    let payload: Value = serde_json::from_str(swept["Payload"].as_str().unwrap()).unwrap();
+    assert!(payload["unreadable"].is_number(), "{payload}");
+
+    set(world, "orders", &pk, "ORDER", "state", "charging");
+    let dry = redrive(
+        world,
+        dlq::Redrive {
+            dry_run: true,
+            ..dlq::Redrive::default()
+        },
+    );
+    assert_eq!(dry, "orders-replies: 1 message would go back");
+    assert_eq!(world.queue_depth("orders-replies-dlq"), 1);
+    let sent = redrive(world, dlq::Redrive::default());
+    assert_eq!(sent, "orders-replies: 1 message went back");
+    customer.ends(&id, "CONFIRMED");
+    assert_eq!(
+        redrive(world, dlq::Redrive::default()),
+        "there is nothing to send back"
+    );
+    assert_eq!(
+        dlq(world, &dlq::Action::List),
+        "nothing has failed for good"
+    );
+    assert_eq!((world.stock(&sku), world.net_charge(&id)), ((5, 4, 1), 700));
+    assert_balanced(world);
+}
+
+#[test]
+fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() {
+    let world = world();
+    let _alone = world.alone();
+    let (queue, dead) = ("users-commands", "users-commands-dlq");
+    let origin = format!("shop-{}", Uuid::new_v4());
+    world
+        .aws
+        .call(
+            "sqs",
+            "SendMessage",
+            json!({
+                "QueueUrl": world.queue_url(queue),
+                "MessageBody": "not JSON",
+                "MessageAttributes": {
+                    "origin": {"DataType": "String", "StringValue": origin},
+                    "raw": {"DataType": "Binary", "BinaryValue": {"base64": "/wD+"}},
+                },
+            }),
+        )
+        .unwrap();
+    let arrives = || {
+        eventually("the poison is in the dead-letter queue", || {
+            (world.queue_depth(dead) == 1 && world.queue_depth(queue) == 0).then_some(())
+        });
+        id_beneath(&dlq(world, &dlq::Action::List), "not an envelope")
+    };
+    let first = arrives();
+    let left = redrive(world, dlq::Redrive::default());
+    assert!(
+        left.starts_with(&format!("{queue}: 0 messages went back, 1 left")),
+        "{left}"
+    );
+
+    let only = dlq::Redrive {
+        id: Some(first.clone()),
+        ..dlq::Redrive::default()
+    };
+    assert_eq!(
+        redrive(world, only),
+        format!("{queue}: 1 message went back")
+    );
+    let second = arrives();
+    assert_ne!(first, second);
+    let shown = dlq(world, &dlq::Action::Show { id: second });
+    for expected in ["not JSON", &origin, "/wD+"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+
+    let url = world.queue_url(dead);
+    let purge = json!({"QueueUrl": url});
+    world.aws.call("sqs", "PurgeQueue", purge).unwrap();
+}
+
+/// Functions that wait for a second before they ask again, until this is dropped.
+struct Impatient<'w> {
+    world: &'w World,
+    functions: Vec<(String, Value)>,
+}
+
+impl<'w> Impatient<'w> {
+    fn new(world: &'w World, functions: &[&str]) -> Self {
+        let functions: Vec<(String, Value)> = functions
+            .iter()
+            .map(|function| {
+                let name = world.stack.name(function);
+                let request = json!({"FunctionName": name});
+                let known = world
+                    .aws
+                    .call("lambda", "GetFunctionConfiguration", request);
+                (name, known.unwrap()["Environment"]["Variables"].clone())
+            })
+            .collect();
+        let impatient = Self { world, functions };
+        for (name, variables) in &impatient.functions {
+            let mut shorter = variables.clone();
+            shorter["ORDERS_STEP_TIMEOUT_SECONDS"] = json!("1");
+            impatient.set(name, &shorter);
+        }
+        impatient
+    }
+
+    fn set(&self, name: &str, variables: &Value) {
+        let request = json!({"FunctionName": name, "Environment": {"Variables": variables}});
+        let aws = &self.world.aws;
+        aws.call("lambda", "UpdateFunctionConfiguration", request)
+            .unwrap();
+    }
+}
+
+impl Drop for Impatient<'_> {
+    fn drop(&mut self) {
+        for (name, variables) in &self.functions {
+            self.set(name, variables);
+        }
+    }
+}
+
+#[test]
+fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_from_a_fault() {
+    let world = world();
+    let _alone = world.alone();
+    let sku = world.item(5, 700);
+    let customer = Customer::new();
+    let retried = customer.place(&sku, 1, "pm_card_visa");
+    let abandoned = customer.place(&sku, 2, "pm_card_visa");
+    for id in [&retried, &abandoned] {
+        customer.ends(id, "CONFIRMED");
+    }
+    assert_balanced(world);
+    let action = |id: &str, reason: Option<&str>| {
+        let order = id.parse().unwrap();
+        match reason {
+            None => saga::Action::Retry { order },
+            Some(reason) => saga::Action::Abandon {
+                order,
+                reason: reason.to_owned(),
+            },
+        }
+    };
+    // Of an order that is not undoing anything there is nothing to abandon.
+    let refused = saga(world, &action(&retried, Some("too early"))).unwrap_err();
+    assert!(refused.to_string().contains("only a parked"), "{refused}");
+    {
+        let _payments_are_down = Paused::new(world, "payments-commands");
+        let _soon = Impatient::new(world, &["orders-cancel", "orders-sweep"]);
+        for id in [&retried, &abandoned] {
+            assert_eq!(customer.cancel(id).status, 202);
+        }
+        eventually("both orders are parked", || {
+            world.sweep();
+            let listed = stuck(world);
+            [&retried, &abandoned]
+                .iter()
+                .all(|id| {
+                    listed
+                        .split("\n\n")
+                        .any(|order| order.starts_with(id.as_str()) && order.contains(", parked"))
+                })
+                .then_some(())
+        });
+        // What the alarm goes by.
+        eventually("the sweeper's log counts two parked orders", || {
+            world.sweep();
+            logged_by_sweeper(world, "parked_now")
+                .contains(&2)
+                .then_some(())
+        });
+        let listed = stuck(world);
+        assert!(listed.contains("waits for RefundPayment"), "{listed}");
+        assert!(
+            listed.contains(&format!("saga abandon {abandoned} --reason TEXT")),
+            "{listed}"
+        );
+        let error = audit(world).verdict().unwrap_err().to_string();
+        for id in [&retried, &abandoned] {
+            assert!(error.contains(id.as_str()), "{error}");
+        }
+        // What was asked in vain is lost, too.
+        let url = world.queue_url("payments-commands");
+        let purge = json!({"QueueUrl": url});
+        world.aws.call("sqs", "PurgeQueue", purge).unwrap();
+
+        let told = saga(world, &action(&abandoned, Some("paid back by hand"))).unwrap();
+        assert!(told.contains("abandoned"), "{told}");
+        customer.is_cancelled(&abandoned);
+        // Again: it has ended, and nothing else is abandoned.
+        let again = saga(world, &action(&abandoned, Some("paid back by hand"))).unwrap();
+        assert!(again.contains("has ended: CANCELLED"), "{again}");
+    }
+    for _ in 0..2 {
+        let told = saga(world, &action(&retried, None)).unwrap();
+        assert!(told.contains(&retried), "{told}");
+    }
+    customer.is_cancelled(&retried);
+    assert_eq!(world.net_charge(&retried), 0);
+    assert_eq!(world.stock(&sku), (5, 5, 0));
+    let listed = stuck(world);
+    assert!(
+        !listed.contains(&retried) && !listed.contains(&abandoned),
+        "{listed}"
+    );
+
+    // The customer sees that it happened; who did it and why is the operators'.
+    let timeline = customer.get(&format!("/api/v1/orders/{abandoned}/timeline"));
+    let timeline = timeline.expect(200, "reading a timeline").unwrap();
+    let entries = timeline["items"].as_array().unwrap();
+    let entry = entries
+        .iter()
+        .find(|entry| entry["event"] == "refund_abandoned");
+    assert!(entry.unwrap().get("detail").is_none(), "{timeline}");
+
+    let audit = assert_balanced(world);
+    let report = audit.report();
+    let written_off = format!("order {abandoned}: 1400 USD, by root: paid back by hand");
+    assert!(report.contains(&written_off), "{report}");
+}
+
+#[test]
+fn an_audit_names_the_order_whose_rows_were_changed_behind_the_services_backs() {
+    let world = world();
+    let _alone = world.alone();
+    let sku = world.item(5, 700);
+    let customer = Customer::new();
+    let id = customer.place(&sku, 2, "pm_card_visa");
+    customer.ends(&id, "CONFIRMED");
+    assert_balanced(world);
+
+    let pk = format!("ORDER#{id}");
+    let before = set(world, "inventory", &pk, "RESERVATION", "status", "RELEASED");
+    let found = audit(world);
+    let error = found.verdict().unwrap_err().to_string();
+    assert!(error.contains(&format!("order {id}")), "{error}");
+    assert!(error.contains(&format!("item {sku}")), "{error}");
+    let report = found.report();
+    assert!(
+        report.contains("it is Confirmed and holds no stock"),
+        "{report}"
+    );
+    set(world, "inventory", &pk, "RESERVATION", "status", &before);
+
+    let pk = format!("ORDER#{id}");
+    let before = set(world, "payments", &pk, "PAYMENT", "status", "DECLINED");
+    let report = audit(world).report();
+    assert!(
+        report.contains(&format!("order {id}: its payment is Declined")),
+        "{report}"
+    );
+    set(world, "payments", &pk, "PAYMENT", "status", &before);
+    assert_balanced(world);
+}
