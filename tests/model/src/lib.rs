@@ -18,4 +18,5 @@ pub mod exhaustive;
 pub mod messages;
 pub mod participants;
 pub mod services;
+pub mod situation;
 pub mod soup;

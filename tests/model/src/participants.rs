@@ -227,6 +227,21 @@ pub enum Paid {
     Unprocessable(String),
 }
 
+impl PayStep {
+    /// For a trace.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            PayStep::Find | PayStep::FindToRecord(..) => "reads the payment",
+            PayStep::Insert(_) => "writes the first record",
+            PayStep::Replace(_) => "writes the next state",
+            PayStep::Record(..) => "writes what the provider said",
+            PayStep::AskToCharge(_) => "asks the provider to charge",
+            PayStep::AskToCancel(_) => "asks the provider to cancel the charge",
+            PayStep::AskToRefund(..) => "asks the provider to refund",
+        }
+    }
+}
+
 impl Paying {
     pub fn begin<S: Services>(
         services: &S,

@@ -21,14 +21,12 @@
 
 mod search;
 mod share;
-mod situation;
 
 use std::fmt;
 use std::time::Duration;
 
-pub use situation::Situation;
-
 use crate::services::{Production, Services};
+use crate::situation::Situation;
 use search::{MAX_ORDERS, Search};
 
 /// How big a world is walked through.
@@ -44,43 +42,119 @@ pub struct Config {
     /// go wrong (a message that may never arrive again is as good as lost) but for the states in
     /// which only the sweeper can get things going.
     pub lossy: bool,
+    /// Whether handlers die between what they write and what they send.
+    pub crashes: bool,
     pub users_may_be_down: bool,
     pub prices_may_change: bool,
     pub customers_may_cancel: bool,
 }
 
 impl Config {
-    /// Everything that can happen to one order.
+    /// Everything that can happen to one order, two payment handlers at once included.
     pub const ALONE: Config = Config {
         orders: 1,
         units: 1,
         handlers_at_once: 2,
-        lossy: true,
+        lossy: false,
+        crashes: true,
         users_may_be_down: true,
         prices_may_change: true,
         customers_may_cancel: true,
     };
 
-    /// Two orders and one unit.
-    pub const PAIR: Config = Config {
-        orders: 2,
-        lossy: false,
+    /// One order whose messages are lost even after they have been delivered.
+    pub const LOSSY: Config = Config {
+        handlers_at_once: 1,
+        lossy: true,
         ..Config::ALONE
     };
 
+    /// Two orders contend for one unit, and everything else that can happen does.
+    pub const PAIR: Config = Config {
+        orders: 2,
+        handlers_at_once: 1,
+        ..Config::ALONE
+    };
+
+    /// Three orders contend for two units; nobody dies and nobody cancels.
+    pub const TRIO: Config = Config {
+        orders: 3,
+        units: 2,
+        handlers_at_once: 1,
+        crashes: false,
+        users_may_be_down: false,
+        prices_may_change: false,
+        customers_may_cancel: false,
+        ..Config::ALONE
+    };
+
+    /// One order, quickly.
+    pub const SMALL: Config = Config {
+        handlers_at_once: 1,
+        ..Config::ALONE
+    };
+
+    /// Two orders and one unit, quickly: nobody dies, and users answers.
+    pub const SMALL_PAIR: Config = Config {
+        crashes: false,
+        users_may_be_down: false,
+        prices_may_change: false,
+        ..Config::PAIR
+    };
+
+    /// What every test run walks through.
+    pub const IN_TESTS: [Config; 2] = [Config::SMALL, Config::SMALL_PAIR];
+
+    /// What a proof walks through.
+    pub const FULL: [Config; 4] = [Config::ALONE, Config::LOSSY, Config::PAIR, Config::TRIO];
+
+    /// Whether a world like this must show a situation before its silence means anything.
     fn can_show(&self, situation: Situation) -> bool {
+        let contended = self.orders > usize::from(self.units.unsigned_abs());
         match situation {
-            Situation::SoldOnce => self.orders > usize::from(self.units.unsigned_abs()),
-            Situation::AllBought => self.orders <= usize::from(self.units.unsigned_abs()),
-            Situation::SoldAgain => self.orders > 1,
-            Situation::RejectedOutOfStock => self.orders > usize::from(self.units.unsigned_abs()),
-            Situation::PaymentWriteOvertaken => self.handlers_at_once > 1,
+            Situation::Verifying | Situation::RejectedUser | Situation::GaveUpVerifying => {
+                self.users_may_be_down
+            }
+            Situation::CancelledWhileVerifying => {
+                self.users_may_be_down && self.customers_may_cancel
+            }
+            Situation::RefundingCancelled
+            | Situation::ReleasingCancelled
+            | Situation::Cancelled
+            | Situation::CancelledWhileReserving
+            | Situation::CancelledWhileCharging
+            | Situation::CancelledAfterConfirmation
+            | Situation::CancelledTooLate => self.customers_may_cancel,
             Situation::RejectedPriceChanged => self.prices_may_change,
-            Situation::Verifying
-            | Situation::RejectedUser
-            | Situation::GaveUpVerifying
-            | Situation::CancelledWhileVerifying => self.users_may_be_down,
-            _ => true,
+            Situation::PaymentWriteOvertaken => self.handlers_at_once > 1,
+            // A charge that was begun and is taken back unmade needs a handler that died, or
+            // another beside it.
+            Situation::ChargeCancelledAtProvider | Situation::ChargeFoundLate => {
+                self.crashes || self.handlers_at_once > 1
+            }
+            Situation::RejectedOutOfStock | Situation::SoldOnce => contended,
+            Situation::SoldAgain => contended,
+            Situation::AllBought => !contended,
+            Situation::Reserving
+            | Situation::Charging
+            | Situation::Confirmed
+            | Situation::RefundingRejected
+            | Situation::ReleasingRejected
+            | Situation::Rejected
+            | Situation::RejectedDeclined
+            | Situation::RejectedTimedOut
+            | Situation::GaveUpReserving
+            | Situation::GaveUpCharging
+            | Situation::ParkedRefunding
+            | Situation::ParkedReleasing
+            | Situation::UnitsGivenBack
+            | Situation::ReleaseLeftTombstone
+            | Situation::ReserveMetTombstone
+            | Situation::PaymentCharged
+            | Situation::PaymentDeclined
+            | Situation::PaymentRefunded
+            | Situation::RefundLeftTombstone
+            | Situation::NobodyBought => true,
         }
     }
 }
@@ -122,6 +196,13 @@ pub fn try_services<S: Services>(services: &S, config: Config) -> Outcome {
     Search::new(services, config).run()
 }
 
+impl Outcome {
+    /// Nothing that must not be, and everything that must be seen.
+    pub fn holds(&self) -> bool {
+        self.counterexample.is_none() && self.missed.is_empty()
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}", self.config)?;
@@ -135,13 +216,19 @@ impl fmt::Display for Outcome {
             self.time.as_secs_f64()
         )?;
         writeln!(f, "{} situations seen", self.seen.len())?;
-        for missed in &self.missed {
-            writeln!(f, "NOT SEEN: {}", missed.as_str())?;
-        }
         match &self.counterexample {
-            None => writeln!(f, "0 counterexamples"),
+            None => {
+                for missed in &self.missed {
+                    writeln!(f, "NOT SEEN: {}", missed.as_str())?;
+                }
+                writeln!(f, "0 counterexamples")
+            }
             Some(found) => {
-                writeln!(f, "COUNTEREXAMPLE: {}", found.why)?;
+                writeln!(
+                    f,
+                    "COUNTEREXAMPLE, at which the search ended: {}",
+                    found.why
+                )?;
                 for line in &found.trace {
                     writeln!(f, "  {line}")?;
                 }

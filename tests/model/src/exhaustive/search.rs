@@ -8,10 +8,10 @@ use std::time::Instant;
 use orders::domain::State;
 
 use super::share::{Label, Orders, Share, Step, Stock};
-use super::situation::{Seen, Situation};
 use super::{Config, Counterexample, Outcome};
 use crate::chance::mix;
 use crate::services::Services;
+use crate::situation::{Seen, Situation};
 
 /// As many orders as fit into a state's key.
 pub(super) const MAX_ORDERS: usize = 3;
@@ -96,7 +96,11 @@ impl<'a, S: Services> Search<'a, S> {
             transitions: self.successors.len(),
             depth,
             time: begun.elapsed(),
-            seen: Situation::ALL.iter().copied().filter(|s| self.seen.contains(*s)).collect(),
+            seen: Situation::ALL
+                .iter()
+                .copied()
+                .filter(|s| self.seen.contains(*s))
+                .collect(),
             missed: missed.collect(),
             counterexample: self.counterexample,
         }
@@ -109,8 +113,8 @@ impl<'a, S: Services> Search<'a, S> {
             held: 0,
         };
         let nothing = self.number(Orders::<S>::nothing());
-        let first = vec![nothing; self.config.orders];
-        self.enter(pack(stock, first), 0);
+        let first = [nothing; MAX_ORDERS];
+        self.enter(pack(stock, first, self.config.orders), 0);
         let mut depth = 0;
         let mut level_ends = self.states.len();
         let mut at = 0;
@@ -144,7 +148,7 @@ impl<'a, S: Services> Search<'a, S> {
                 let onward = &self.onward[row][step];
                 let mut next = shares;
                 next[place] = onward.share;
-                let key = pack(onward.stock, next[..self.config.orders].to_vec());
+                let key = pack(onward.stock, next, self.config.orders);
                 let number = match self.found.get(&key) {
                     Some(number) => *number,
                     None => self.enter(key, at),
@@ -229,9 +233,18 @@ impl<'a, S: Services> Search<'a, S> {
         let confirmed = count(|class| class.confirmed);
         let ended = count(|class| class.ended);
         for (situation, is) in [
-            (Situation::SoldOnce, confirmed > 0 && count(|class| class.refused_units) > 0),
-            (Situation::SoldAgain, confirmed > 0 && count(|class| class.gave_units_back) > 0),
-            (Situation::NobodyBought, ended == shares.len() && confirmed == 0),
+            (
+                Situation::SoldOnce,
+                confirmed > 0 && count(|class| class.refused_units) > 0,
+            ),
+            (
+                Situation::SoldAgain,
+                confirmed > 0 && count(|class| class.gave_units_back) > 0,
+            ),
+            (
+                Situation::NobodyBought,
+                ended == shares.len() && confirmed == 0,
+            ),
             (Situation::AllBought, confirmed == shares.len()),
         ] {
             self.seen = self.seen.and_all(Seen::when(is, situation));
@@ -240,7 +253,9 @@ impl<'a, S: Services> Search<'a, S> {
         let why = if stock.available < 0 || stock.held < 0 {
             Some(format!("oversold: {stock:?}"))
         } else if !balanced {
-            Some(format!("units are lost or made: {stock:?}, and reservations hold {held}"))
+            Some(format!(
+                "units are lost or made: {stock:?}, and reservations hold {held}"
+            ))
         } else {
             shares
                 .iter()
@@ -261,7 +276,9 @@ impl<'a, S: Services> Search<'a, S> {
             .map(|state| {
                 let (_, shares) = unpack(self.states[state], self.config.orders);
                 let shares = &shares[..self.config.orders];
-                !shares.iter().any(|share| self.shares[*share as usize].class.under_way)
+                !shares
+                    .iter()
+                    .any(|share| self.shares[*share as usize].class.under_way)
             })
             .collect();
         // Successors mostly come later in breadth-first order, so going backwards a few passes do.
@@ -308,10 +325,12 @@ impl<'a, S: Services> Search<'a, S> {
         for place in 0..self.config.orders {
             let share = self.shares[shares[place] as usize].share;
             for step in self.orders.steps(share, stock) {
-                let Some(number) = self.numbers.get(&step.share) else { continue };
+                let Some(number) = self.numbers.get(&step.share) else {
+                    continue;
+                };
                 let mut next = shares;
                 next[place] = *number;
-                if pack(step.stock, next[..self.config.orders].to_vec()) == to {
+                if pack(step.stock, next, self.config.orders) == to {
                     return self.tell_step(step.label, step.share, step.stock);
                 }
             }
@@ -321,14 +340,20 @@ impl<'a, S: Services> Search<'a, S> {
 
     fn tell_step(&self, label: Label, share: Share, stock: Stock) -> String {
         let said = self.orders.describe(label, share);
-        format!("an order {said}; {} available, {} held", stock.available, stock.held)
+        format!(
+            "one order {said}; {} available, {} held",
+            stock.available, stock.held
+        )
     }
 }
 
-fn pack(stock: Stock, mut shares: Vec<u32>) -> Key {
+fn pack(stock: Stock, mut shares: [u32; MAX_ORDERS], orders: usize) -> Key {
+    let shares = &mut shares[..orders];
     shares.sort_unstable();
     let levels = u128::from(stock.available as u8) << 8 | u128::from(stock.held as u8);
-    Key(shares.iter().fold(levels, |key, share| key << 32 | u128::from(*share)))
+    Key(shares
+        .iter()
+        .fold(levels, |key, share| key << 32 | u128::from(*share)))
 }
 
 fn unpack(key: Key, orders: usize) -> (Stock, [u32; MAX_ORDERS]) {

@@ -11,7 +11,7 @@ use inventory::domain::{
 };
 use jiff::Timestamp;
 use orders::domain::{
-    Decision, Draft, Ending, Event, Failure, Ignored, Line, MAX_ATTEMPTS, Money, Order, OrderId,
+    Decision, Draft, Event, Failure, Ignored, Line, MAX_ATTEMPTS, Money, Order, OrderId,
     PaymentMethod, Quantity, Refusal, State, UserId,
 };
 use payments::domain::{Payment, PaymentState};
@@ -19,10 +19,10 @@ use users::domain::{Email, Status, User, UserName};
 use uuid::Uuid;
 
 use super::Config;
-use super::situation::{Seen, Situation};
 use crate::messages::{self, Body, Facts};
 use crate::participants::{self, Ledger, Mood, Paid, PayStep, Paying};
 use crate::services::Services;
+use crate::situation::{Seen, Situation};
 
 /// What the customer expects to pay for one unit, and what it may cost instead.
 const PRICES: [i64; 2] = [100, 150];
@@ -88,7 +88,8 @@ impl<T: PartialEq> Values<T> {
             self.0.push(value);
             self.0.len() - 1
         });
-        u8::try_from(number).expect("the model has few values of a kind; this one grows without end")
+        u8::try_from(number)
+            .expect("the model has few values of a kind; this one grows without end")
     }
 
     fn get(&self, number: u8) -> &T {
@@ -172,8 +173,10 @@ impl<'a, S: Services> Orders<'a, S> {
         for slot in 0..MAX_TASKS {
             if share.tasks[slot] != 0 {
                 self.goes_on(slot, share, stock, &mut steps);
-                let dies = share.with_task(slot, 0);
-                steps.push(Step::new(Label::HandlerDies, dies, stock));
+                if self.config.crashes {
+                    let dies = share.with_task(slot, 0);
+                    steps.push(Step::new(Label::HandlerDies, dies, stock));
+                }
             }
         }
         for step in &mut steps {
@@ -192,9 +195,10 @@ impl<'a, S: Services> Orders<'a, S> {
             if verified || self.config.users_may_be_down {
                 let placed = self.services.place(self.facts.draft.clone(), verified, NOW);
                 let sends = self.owed(&placed);
+                let seen = Seen::of_order(None, &placed);
                 let share = self.written(share, placed);
                 let label = |sent| Label::Placed { verified, sent };
-                self.both(label, share, stock, sends, Seen::NOTHING, steps);
+                self.both(label, share, stock, sends, seen, steps);
             }
         }
     }
@@ -210,21 +214,16 @@ impl<'a, S: Services> Orders<'a, S> {
         if !self.config.customers_may_cancel {
             return;
         }
-        let seen = match order.state {
-            State::Verifying => Seen::of(Situation::CancelledWhileVerifying),
-            State::Reserving => Seen::of(Situation::CancelledWhileReserving),
-            State::Charging => Seen::of(Situation::CancelledWhileCharging),
-            State::Confirmed => Seen::of(Situation::CancelledAfterConfirmation),
-            State::Refunding(Ending::Rejected) | State::Releasing(Ending::Rejected) => {
-                Seen::of(Situation::CancelledTooLate)
-            }
-            State::Refunding(Ending::Cancelled)
-            | State::Releasing(Ending::Cancelled)
-            | State::Rejected
-            | State::Cancelled => Seen::NOTHING,
-        };
         let label = |sent| Label::CancelRequested { sent };
-        self.happens(order, &Event::CancelRequested, NOW, label, share, stock, seen, steps);
+        self.happens(
+            order,
+            &Event::CancelRequested,
+            NOW,
+            label,
+            share,
+            stock,
+            steps,
+        );
     }
 
     /// The sweeper may find an order due whenever it is in flight.
@@ -233,27 +232,14 @@ impl<'a, S: Services> Orders<'a, S> {
             return;
         }
         let label = |sent| Label::Due { sent };
-        let seen = match order.state {
-            _ if order.attempt < MAX_ATTEMPTS => Seen::NOTHING,
-            State::Verifying => Seen::of(Situation::GaveUpVerifying),
-            State::Reserving => Seen::of(Situation::GaveUpReserving),
-            State::Charging => Seen::of(Situation::GaveUpCharging),
-            State::Refunding(_) if !order.parked => Seen::of(Situation::ParkedRefunding),
-            State::Releasing(_) if !order.parked => Seen::of(Situation::ParkedReleasing),
-            State::Refunding(_)
-            | State::Releasing(_)
-            | State::Confirmed
-            | State::Rejected
-            | State::Cancelled => Seen::NOTHING,
-        };
-        self.happens(order, &Event::Due, DUE, label, share, stock, seen, steps);
+        self.happens(order, &Event::Due, DUE, label, share, stock, steps);
         // One attempt stands for all but the last (see `normal`), so the last but one is tried too.
         if order.attempt + 1 < MAX_ATTEMPTS {
             let late = Order {
                 attempt: MAX_ATTEMPTS - 1,
                 ..order.clone()
             };
-            self.happens(&late, &Event::Due, DUE, label, share, stock, seen, steps);
+            self.happens(&late, &Event::Due, DUE, label, share, stock, steps);
         }
     }
 
@@ -265,7 +251,7 @@ impl<'a, S: Services> Orders<'a, S> {
         match &body {
             Body::Reply(event) => match self.orders.get(share.order).clone() {
                 Some(order) => {
-                    self.happens(&order, event, NOW, label, share, stock, Seen::NOTHING, steps);
+                    self.happens(&order, event, NOW, label, share, stock, steps);
                 }
                 None => {
                     let mut step = Step::new(label(false), share, stock);
@@ -289,11 +275,18 @@ impl<'a, S: Services> Orders<'a, S> {
                 let Some(slot) = tasks.iter().position(|task| *task == 0) else {
                     return;
                 };
-                let command = self.facts.payment_command(&body).expect("it is for payments");
+                let command = self
+                    .facts
+                    .payment_command(&body)
+                    .expect("it is for payments");
                 let id = payments::domain::OrderId(self.facts.id());
                 let paying = Paying::begin(self.services, 0, id, command, 0, NOW);
                 let share = share.with_task(slot, self.tasks.number(Some(paying)));
-                steps.push(Step::new(Label::HandlerBegins { body: number }, share, stock));
+                steps.push(Step::new(
+                    Label::HandlerBegins { body: number },
+                    share,
+                    stock,
+                ));
             }
         }
     }
@@ -377,7 +370,11 @@ impl<'a, S: Services> Orders<'a, S> {
     /// One operation of a running payment handler. A provider that is down is a handler that dies
     /// here; one whose answer is lost, a handler that dies right after.
     fn goes_on(&mut self, slot: usize, share: Share, stock: Stock, steps: &mut Vec<Step>) {
-        let task = self.tasks.get(share.tasks[slot]).clone().expect("the slot is taken");
+        let task = self
+            .tasks
+            .get(share.tasks[slot])
+            .clone()
+            .expect("the slot is taken");
         let moods: &[Mood] = match task.step {
             PayStep::AskToCharge(_) => &[Mood::Pays, Mood::Declines],
             PayStep::Find
@@ -393,8 +390,10 @@ impl<'a, S: Services> Orders<'a, S> {
             let mut row = self.payments.get(share.payment).clone();
             let mut ledger = self.ledgers.get(share.ledger).clone();
             let cancels = matches!(task.step, PayStep::AskToCancel(_));
+            let follows = matches!(task.step, PayStep::Replace(_) | PayStep::Record(..));
             let paid = task.go(self.services, &mut row, &mut ledger, *mood, NOW);
-            let mut seen = Seen::when(paid == Paid::Overtaken, Situation::PaymentWriteOvertaken);
+            let met = follows && paid == Paid::Overtaken;
+            let mut seen = Seen::when(met, Situation::PaymentWriteOvertaken);
             let mut broken = None;
             let balance = ledger.balance(0);
             if balance.charges > 1 {
@@ -405,7 +404,7 @@ impl<'a, S: Services> Orders<'a, S> {
             if cancels && balance.charged > balance.refunded {
                 seen = seen.and(Situation::ChargeFoundLate);
             }
-            seen = seen.and_all(seen_of_payment(row.as_ref()));
+            seen = seen.and_all(Seen::of_payment(row.as_ref()));
             let share = Share {
                 payment: self.payments.number(row),
                 ledger: self.ledgers.number(ledger),
@@ -442,7 +441,10 @@ impl<'a, S: Services> Orders<'a, S> {
     // How an order changes.
 
     /// `handlers::apply` in one step: the condition on the version makes it one.
-    #[expect(clippy::too_many_arguments, reason = "what happens, to what, and what comes of it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what happens, to what, and what comes of it"
+    )]
     fn happens(
         &mut self,
         order: &Order,
@@ -451,24 +453,23 @@ impl<'a, S: Services> Orders<'a, S> {
         label: impl Fn(bool) -> Label + Copy,
         share: Share,
         stock: Stock,
-        seen: Seen,
         steps: &mut Vec<Step>,
     ) {
         match self.services.decide(order, event, now) {
             Decision::Advance(next) => {
                 let sends = self.owed(&next);
-                let seen = seen.and_all(seen_of_order(&next));
+                let seen = Seen::of_order(Some(order), &next);
                 let share = self.written(share, *next);
                 self.both(label, share, stock, sends, seen, steps);
             }
             Decision::Ignore(Ignored::Repeat) => {
                 let sends = self.owed(order);
-                self.both(label, share, stock, sends, seen, steps);
+                self.both(label, share, stock, sends, Seen::NOTHING, steps);
             }
             Decision::Ignore(Ignored::Overtaken) => {}
             Decision::Refuse(Refusal::TooLate) => {
                 let mut step = Step::new(label(false), share, stock);
-                step.seen = seen;
+                step.seen = Seen::of(Situation::CancelledTooLate);
                 steps.push(step);
             }
             Decision::Refuse(Refusal::Contradiction(why)) => {
@@ -495,7 +496,10 @@ impl<'a, S: Services> Orders<'a, S> {
     fn with_sent(&mut self, share: Share, sends: Sends) -> Share {
         let Some(body) = sends.body else { return share };
         let body = self.bodies.number(body);
-        assert!(body < 32, "the model has few messages; these grow without end");
+        assert!(
+            body < 32,
+            "the model has few messages; these grow without end"
+        );
         Share {
             sent: share.sent | 1 << body,
             ..share
@@ -516,7 +520,7 @@ impl<'a, S: Services> Orders<'a, S> {
         let mut step = Step::new(label(true), sent, stock);
         step.seen = seen;
         steps.push(step.clone());
-        if sent != share {
+        if sent != share && self.config.crashes {
             step.label = label(false);
             step.share = share;
             steps.push(step);
@@ -596,7 +600,9 @@ impl<'a, S: Services> Orders<'a, S> {
         };
         let balance = self.ledgers.get(share.ledger).balance(0);
         if balance.charged - balance.refunded != due {
-            return Some(format!("{state:?}, {due} is due and the provider says {balance:?}"));
+            return Some(format!(
+                "{state:?}, {due} is due and the provider says {balance:?}"
+            ));
         }
         if self.holds(share) != held {
             let record = self.reservations.get(share.reservation);
@@ -609,7 +615,13 @@ impl<'a, S: Services> Orders<'a, S> {
     pub fn describe(&self, label: Label, share: Share) -> String {
         let order = self.orders.get(share.order).as_ref();
         let state = order.map_or("nothing".to_owned(), |order| format!("{:?}", order.state));
-        let reply = |sent: bool| if sent { "" } else { ", and dies before it sends" };
+        let reply = |sent: bool| {
+            if sent {
+                ""
+            } else {
+                ", and dies before it sends"
+            }
+        };
         let what = match label {
             Label::Placed { verified, sent } => {
                 format!("is placed (users asked: {verified}){}", reply(sent))
@@ -618,17 +630,25 @@ impl<'a, S: Services> Orders<'a, S> {
             Label::CancelRequested { sent } => format!("is cancelled{}", reply(sent)),
             Label::Due { sent } => format!("is swept{}", reply(sent)),
             Label::Arrives { body, sent } => {
-                format!("{:?} arrives{}", self.bodies.get(body), reply(sent))
+                format!(
+                    "is what {:?} arrives for{}",
+                    self.bodies.get(body),
+                    reply(sent)
+                )
             }
             Label::HandlerBegins { body } => {
-                format!("{:?} reaches a handler", self.bodies.get(body))
+                format!("is what {:?} reaches a handler for", self.bodies.get(body))
             }
             Label::HandlerGoesOn { declines, sent } => {
-                let how = if declines { " (the provider declines)" } else { "" };
-                format!("payments goes on{how}{}", reply(sent))
+                let how = if declines {
+                    " (the provider declines)"
+                } else {
+                    ""
+                };
+                format!("is what payments goes on with{how}{}", reply(sent))
             }
-            Label::HandlerDies => "payments' handler dies".to_owned(),
-            Label::Lost { body } => format!("{:?} is lost", self.bodies.get(body)),
+            Label::HandlerDies => "is what a handler of payments dies at".to_owned(),
+            Label::Lost { body } => format!("loses {:?}", self.bodies.get(body)),
         };
         let payment = self.payments.get(share.payment).as_ref();
         let payment = payment.map(|payment| payment_name(&payment.state));
@@ -757,42 +777,6 @@ fn normal(order: Order) -> Order {
         created_at: NOW,
         updated_at: NOW,
         version: 1,
-    }
-}
-
-fn seen_of_order(order: &Order) -> Seen {
-    let state = match order.state {
-        State::Verifying => Situation::Verifying,
-        State::Reserving => Situation::Reserving,
-        State::Charging => Situation::Charging,
-        State::Confirmed => Situation::Confirmed,
-        State::Refunding(Ending::Rejected) => Situation::RefundingRejected,
-        State::Refunding(Ending::Cancelled) => Situation::RefundingCancelled,
-        State::Releasing(Ending::Rejected) => Situation::ReleasingRejected,
-        State::Releasing(Ending::Cancelled) => Situation::ReleasingCancelled,
-        State::Rejected => Situation::Rejected,
-        State::Cancelled => Situation::Cancelled,
-    };
-    let code = order.failure.as_ref().map(|failure| failure.code.as_str());
-    let why = match (order.state, code) {
-        (State::Rejected, Some("out_of_stock")) => Some(Situation::RejectedOutOfStock),
-        (State::Rejected, Some("price_changed")) => Some(Situation::RejectedPriceChanged),
-        (State::Rejected, Some("payment_declined")) => Some(Situation::RejectedDeclined),
-        (State::Rejected, Some("user_not_allowed")) => Some(Situation::RejectedUser),
-        (State::Rejected, Some("timed_out")) => Some(Situation::RejectedTimedOut),
-        _ => None,
-    };
-    why.map_or(Seen::of(state), |why| Seen::of(state).and(why))
-}
-
-fn seen_of_payment(payment: Option<&Payment>) -> Seen {
-    match payment.map(|payment| &payment.state) {
-        None | Some(PaymentState::Charging(_) | PaymentState::Refunding(..)) => Seen::NOTHING,
-        Some(PaymentState::Charged(..)) => Seen::of(Situation::PaymentCharged),
-        Some(PaymentState::Declined(..)) => Seen::of(Situation::PaymentDeclined),
-        Some(PaymentState::Refunded(..)) => Seen::of(Situation::PaymentRefunded),
-        Some(PaymentState::Voided(Some(_))) => Seen::of(Situation::ChargeCancelledAtProvider),
-        Some(PaymentState::Voided(None)) => Seen::of(Situation::RefundLeftTombstone),
     }
 }
 

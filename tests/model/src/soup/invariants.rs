@@ -18,7 +18,9 @@ pub struct Violation {
 impl<S: Services> World<'_, S> {
     /// After a write of an order: history is only ever added to, and an end is an end.
     pub(super) fn check_written(&mut self, at: usize, before: Option<&Order>) {
-        let Some(after) = &self.orders[at] else { return };
+        let Some(after) = &self.orders[at] else {
+            return;
+        };
         let Some(before) = before else {
             if after.version != 1 {
                 let detail = format!("the first is {}", after.version);
@@ -38,7 +40,10 @@ impl<S: Services> World<'_, S> {
             State::Rejected | State::Cancelled => false,
             // Only by cancelling, which begins with the refund.
             State::Confirmed => {
-                matches!(after.state, State::Refunding(orders::domain::Ending::Cancelled))
+                matches!(
+                    after.state,
+                    State::Refunding(orders::domain::Ending::Cancelled)
+                )
             }
             State::Verifying
             | State::Reserving
@@ -94,7 +99,9 @@ impl<S: Services> World<'_, S> {
     /// An order that has ended is right with everybody, from that moment on and not only at rest:
     /// whatever is still on its way must not matter any more.
     pub(super) fn check_ended(&mut self, at: usize) {
-        let Some(order) = &self.orders[at] else { return };
+        let Some(order) = &self.orders[at] else {
+            return;
+        };
         let (due, units_held) = match order.state {
             State::Confirmed => (order.total.map_or(0, |total| total.amount), true),
             State::Rejected | State::Cancelled => (0, false),
@@ -111,7 +118,9 @@ impl<S: Services> World<'_, S> {
             return self.violate("an ended order's money is right", at, detail);
         }
         let confirmed_otherwise = order.state == State::Confirmed
-            && order.expected_total.is_some_and(|expected| order.total != Some(expected));
+            && order
+                .expected_total
+                .is_some_and(|expected| order.total != Some(expected));
         if confirmed_otherwise {
             let detail = format!("{:?} instead of {:?}", order.total, order.expected_total);
             return self.violate("nobody pays an unexpected total", at, detail);

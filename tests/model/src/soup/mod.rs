@@ -20,6 +20,7 @@ pub use invariants::Violation;
 
 use crate::chance::mix;
 use crate::services::{Production, Services};
+use crate::situation::{Situation, Situations};
 use world::Account;
 
 /// How many orders contend in one world.
@@ -29,7 +30,7 @@ pub const ORDERS: usize = 10;
 const SEEDS_AT_ONCE: u64 = 64;
 
 /// How many seeds of a smaller world are tried for the same violation.
-const SHRINK_SEEDS: u64 = 400;
+const SHRINK_SEEDS: u64 = 100;
 
 /// A run stops looking for more after so many.
 const MAX_FOUND: usize = 5;
@@ -63,17 +64,17 @@ pub struct Report {
     pub conflicts: u64,
     pub faults: Counts,
     pub endings: BTreeMap<&'static str, u64>,
+    pub situations: Situations,
     /// Of every step of every world, whatever thread it ran on.
     pub hash: u64,
     pub found: Vec<Found>,
 }
 
-/// A violation, in the smallest world it was seen in.
+/// A violation. A report's first one is in the smallest world that was found to show it.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Where it was seen first, and in which world of how many before.
+    /// Where it was seen first.
     pub first_seed: u64,
-    pub first_scenario: Scenario,
     pub seed: u64,
     pub scenario: Scenario,
     pub violation: Violation,
@@ -106,17 +107,36 @@ pub fn try_services<S: Services>(services: &S, seeds: Range<u64>, scenario: Scen
                         }
                     }
                 }
-                report.lock().expect("no thread panics holding it").merge(mine);
+                report
+                    .lock()
+                    .expect("no thread panics holding it")
+                    .merge(mine);
             });
         }
     });
     let mut report = report.into_inner().expect("no thread panics holding it");
     report.found.sort_by_key(|found| found.first_seed);
     report.found.truncate(MAX_FOUND);
-    for found in &mut report.found {
-        *found = shrink(services, found);
+    if let Some(first) = report.found.first_mut() {
+        *first = shrink(services, first);
     }
     report
+}
+
+/// The first violation in the order of the seeds, as it is, and after how many sagas it came.
+pub fn first_violation<S: Services>(
+    services: &S,
+    seeds: Range<u64>,
+    scenario: Scenario,
+) -> Option<(u64, Found)> {
+    let mut report = Report::default();
+    for seed in seeds {
+        report.take(seed, scenario, world::run(services, seed, scenario, false));
+        if let Some(found) = report.found.pop() {
+            return Some((report.sagas, found));
+        }
+    }
+    None
 }
 
 /// One seed, with what happened in it step by step.
@@ -128,15 +148,16 @@ pub fn replay<S: Services>(services: &S, seed: u64, scenario: Scenario) -> (Vec<
     (narration, report)
 }
 
-/// Fewer orders, then fewer kinds of faults, as long as some seed still breaks the same invariant;
-/// of the seeds of the smallest such world, the one that breaks it first.
-fn shrink<S: Services>(services: &S, found: &Found) -> Found {
+/// Fewer orders, then fewer kinds of faults, as long as some seed still breaks an invariant; of the
+/// seeds of the smallest such world, the one that breaks one first. It may be another invariant
+/// than before: one fault breaks several, and the one that breaks soonest is nearest to the cause.
+pub fn shrink<S: Services>(services: &S, found: &Found) -> Found {
     let again = |scenario: Scenario| {
         let tried = (0..SHRINK_SEEDS).map(|more| found.first_seed.wrapping_add(more));
         tried
             .filter_map(|seed| {
                 let violation = world::run(services, seed, scenario, false).violation?;
-                (violation.invariant == found.violation.invariant).then_some((seed, violation))
+                Some((seed, violation))
             })
             .min_by_key(|(_, violation)| violation.step)
             .map(|(seed, violation)| Found {
@@ -178,6 +199,7 @@ impl Report {
         self.delivered += account.delivered;
         self.conflicts += account.conflicts;
         self.faults.merge(&account.faults);
+        self.situations.merge(&account.situations);
         for (ending, count) in account.endings {
             *self.endings.entry(ending).or_default() += count;
         }
@@ -185,7 +207,6 @@ impl Report {
         if let Some(violation) = account.violation {
             self.found.push(Found {
                 first_seed: seed,
-                first_scenario: scenario,
                 seed,
                 scenario,
                 violation,
@@ -202,6 +223,7 @@ impl Report {
         self.delivered += other.delivered;
         self.conflicts += other.conflicts;
         self.faults.merge(&other.faults);
+        self.situations.merge(&other.situations);
         for (ending, count) in other.endings {
             *self.endings.entry(ending).or_default() += count;
         }
@@ -224,6 +246,13 @@ impl fmt::Display for Report {
         writeln!(f, "endings:")?;
         for (ending, count) in &self.endings {
             writeln!(f, "{count:>12}  {ending}")?;
+        }
+        writeln!(f, "situations:")?;
+        for situation in Situation::ALL {
+            let count = self.situations.of(*situation);
+            if count > 0 {
+                writeln!(f, "{count:>12}  {}", situation.as_str())?;
+            }
         }
         writeln!(f, "trace {:016x}", self.hash)?;
         writeln!(f, "{} violations", self.found.len())?;

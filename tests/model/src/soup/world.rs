@@ -6,7 +6,7 @@
 
 use inventory::domain::{
     Currency, Item, ItemName, Levels, OnRelease, OnReserve, Outcome, Price, PriceAmount,
-    Reservation, ReservedLine, Sku,
+    RefusalCode, Reservation, ReservedLine, Sku,
 };
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
@@ -24,6 +24,7 @@ use crate::chance::{Chance, mix};
 use crate::messages::{self, Body, Facts};
 use crate::participants::{self, Ledger, Mood, Paid, PayStep, Paying};
 use crate::services::Services;
+use crate::situation::{Seen, Situation, Situations};
 
 /// `maxReceiveCount` of every queue.
 const MAX_RECEIVES: u8 = 5;
@@ -55,6 +56,7 @@ pub(super) struct Account {
     pub steps: u64,
     pub faults: Counts,
     pub endings: Vec<(&'static str, u64)>,
+    pub situations: Situations,
     pub hash: u64,
     pub violation: Option<Violation>,
     pub narration: Vec<String>,
@@ -68,6 +70,8 @@ pub(super) struct World<'a, S> {
     /// own: with every kind at once most worlds would look alike, and hardly an order would
     /// succeed (swarm testing: Groce et al., ISSTA 2012).
     rates: [u16; Fault::ALL.len()],
+    /// How much of a world's life is spent waiting: without it hardly a step would be given up.
+    haste: usize,
     pub(super) facts: Vec<Facts>,
     pub(super) orders: Vec<Option<Order>>,
     pub(super) acknowledged: Vec<bool>,
@@ -91,6 +95,7 @@ pub(super) struct World<'a, S> {
     conflicts: u64,
     steps: u64,
     counts: Counts,
+    situations: Situations,
     hash: u64,
     narration: Option<Vec<String>>,
     pub(super) violation: Option<Violation>,
@@ -161,6 +166,7 @@ enum Next {
     Unprocessable(String),
 }
 
+/// What kind of request a step is: where it can be cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Read,
@@ -182,13 +188,17 @@ impl Stage {
             | Stage::GiveBack(_)
             | Stage::Forestall => Kind::Write,
             Stage::Send(_) => Kind::Send,
-            Stage::Pay(paying) => match paying.step {
-                PayStep::Find | PayStep::FindToRecord(..) => Kind::Read,
-                PayStep::Insert(_) | PayStep::Replace(_) | PayStep::Record(..) => Kind::Write,
-                PayStep::AskToCharge(_)
-                | PayStep::AskToCancel(_)
-                | PayStep::AskToRefund(..) => Kind::Ask,
-            },
+            Stage::Pay(paying) => Self::of_payment(&paying.step),
+        }
+    }
+
+    fn of_payment(step: &PayStep) -> Kind {
+        match step {
+            PayStep::Find | PayStep::FindToRecord(..) => Kind::Read,
+            PayStep::Insert(_) | PayStep::Replace(_) | PayStep::Record(..) => Kind::Write,
+            PayStep::AskToCharge(_) | PayStep::AskToCancel(_) | PayStep::AskToRefund(..) => {
+                Kind::Ask
+            }
         }
     }
 }
@@ -232,6 +242,7 @@ impl<'a, S: Services> World<'a, S> {
             services,
             now,
             rates,
+            haste: [0, 0, 8, 64][chance.below(4)],
             facts: Vec::with_capacity(scenario.orders),
             customers: Vec::with_capacity(scenario.orders),
             orders: vec![None; scenario.orders],
@@ -252,6 +263,7 @@ impl<'a, S: Services> World<'a, S> {
             conflicts: 0,
             steps: 0,
             counts: Counts::default(),
+            situations: Situations::default(),
             hash: seed,
             narration: narrate.then(Vec::new),
             violation: None,
@@ -301,7 +313,11 @@ impl<'a, S: Services> World<'a, S> {
         let limit = (self.orders.len() * CHAOS_PER_ORDER) as u64;
         while self.steps < limit && self.violation.is_none() {
             self.now += SignedDuration::from_millis(self.chance.below(40) as i64);
-            match self.chance.below(64) {
+            match self.chance.below(64 + self.haste) {
+                64.. => {
+                    self.pass_time();
+                    self.sweep();
+                }
                 0..32 if !self.tasks.is_empty() => self.step_any(),
                 0..48 if !self.waiting.is_empty() => self.deliver_any(),
                 48..54 => self.client(),
@@ -329,17 +345,29 @@ impl<'a, S: Services> World<'a, S> {
             if self.violation.is_some() {
                 return;
             }
-            let next = self.orders.iter().flatten().filter_map(|order| order.due_at).min();
+            let next = self
+                .orders
+                .iter()
+                .flatten()
+                .filter_map(|order| order.due_at)
+                .min();
             let Some(next) = next else { return };
             self.now = self.now.max(next);
             self.sweep();
         }
-        self.violate("every order ends", 0, "the sweeper is never done".to_owned());
+        self.violate(
+            "every order ends",
+            0,
+            "the sweeper is never done".to_owned(),
+        );
     }
 
     fn drain(&mut self) {
         let dead: Vec<Copy> = self.dead.drain(..).collect();
-        self.waiting.extend(dead.iter().map(|copy| Copy { receives: 0, ..*copy }));
+        self.waiting.extend(dead.iter().map(|copy| Copy {
+            receives: 0,
+            ..*copy
+        }));
         while self.violation.is_none() {
             // Deliver more often than step, so that handlers run side by side here as well.
             if !self.waiting.is_empty() && (self.tasks.is_empty() || self.chance.below(3) == 0) {
@@ -353,7 +381,7 @@ impl<'a, S: Services> World<'a, S> {
         }
     }
 
-    /// At rest, every message ever sent comes once more, the late ones and those that were lost
+    /// At rest, every message ever sent comes twice more, the late ones and those that were lost
     /// among them, and nothing may change.
     fn replay_everything(&mut self) {
         let before = (
@@ -364,8 +392,11 @@ impl<'a, S: Services> World<'a, S> {
             self.ledger.clone(),
         );
         self.waiting.append(&mut self.late);
-        let again = (0..self.sent.len()).map(|message| Copy { message, receives: 0 });
-        self.waiting.extend(again);
+        let again = (0..self.sent.len()).map(|message| Copy {
+            message,
+            receives: 0,
+        });
+        self.waiting.extend(again.clone().chain(again));
         self.drain();
         if self.violation.is_some() {
             return;
@@ -413,7 +444,9 @@ impl<'a, S: Services> World<'a, S> {
         } else {
             let user = &self.users[self.customers[order]];
             if self.services.may_order(Some(user)).is_err() {
-                self.tell(2, order, || "an order is refused: the user may not".to_owned());
+                self.tell(2, order, || {
+                    "an order is refused: the user may not".to_owned()
+                });
                 self.acknowledged[order] = self.orders[order].is_some();
                 return;
             }
@@ -422,13 +455,19 @@ impl<'a, S: Services> World<'a, S> {
         self.tell(3, order, || {
             format!("the customer places the order (users asked: {verified})")
         });
-        let placed = self.services.place(self.facts[order].draft.clone(), verified, self.now);
+        let placed = self
+            .services
+            .place(self.facts[order].draft.clone(), verified, self.now);
         self.spawn(Cause::Client, order, Stage::InsertOrder(Box::new(placed)));
     }
 
     fn sweep(&mut self) {
         let early = self.happens(Fault::SweptEarly);
-        let runs = if self.happens(Fault::SweptTwice) { 2 } else { 1 };
+        let runs = if self.happens(Fault::SweptTwice) {
+            2
+        } else {
+            1
+        };
         for order in 0..self.orders.len() {
             let due_at = self.orders[order].as_ref().and_then(|order| order.due_at);
             if due_at.is_some_and(|due_at| early || due_at <= self.now) {
@@ -445,7 +484,10 @@ impl<'a, S: Services> World<'a, S> {
         if let Some(copy) = self.dead.pop() {
             let order = self.sent[copy.message].0;
             self.tell(5, order, || "an operator redrives a message".to_owned());
-            self.waiting.push(Copy { receives: 0, ..copy });
+            self.waiting.push(Copy {
+                receives: 0,
+                ..copy
+            });
         }
     }
 
@@ -503,8 +545,7 @@ impl<'a, S: Services> World<'a, S> {
                 let command = facts.payment_command(body).expect("it is for payments");
                 let delivery = self.delivered;
                 let id = payments::domain::OrderId(facts.id());
-                let paying =
-                    Paying::begin(self.services, order, id, command, delivery, self.now);
+                let paying = Paying::begin(self.services, order, id, command, delivery, self.now);
                 Stage::Pay(Box::new(paying))
             }
             Body::Reply(_) => Stage::LoadOrder(What::Reply(copy.message)),
@@ -547,7 +588,9 @@ impl<'a, S: Services> World<'a, S> {
             Stage::ReadReservation(want) => self.read_reservation(order, want),
             Stage::ReadItems => {
                 let wanted = &self.facts[order].wanted;
-                Next::Goes(Stage::Reserve(self.services.decide_stock(wanted, &self.items)))
+                Next::Goes(Stage::Reserve(
+                    self.services.decide_stock(wanted, &self.items),
+                ))
             }
             Stage::Reserve(outcome) => self.reserve(order, outcome, &mut task),
             Stage::GiveBack(lines) => {
@@ -557,11 +600,15 @@ impl<'a, S: Services> World<'a, S> {
                     &mut self.items,
                     &lines,
                 );
+                self.situations
+                    .add(Seen::when(written, Situation::UnitsGivenBack));
                 self.released(order, written, &mut task)
             }
             Stage::Forestall => {
                 let record = &mut self.reservations[order];
                 let written = participants::forestall(self.services, record);
+                self.situations
+                    .add(Seen::when(written, Situation::ReleaseLeftTombstone));
                 self.released(order, written, &mut task)
             }
             Stage::Pay(paying) => self.pay(order, *paying, &mut task),
@@ -662,7 +709,10 @@ impl<'a, S: Services> World<'a, S> {
             Decision::Advance(next) => Next::Goes(Stage::UpdateOrder(what, next)),
             Decision::Ignore(Ignored::Repeat) => self.owes(at, true),
             Decision::Ignore(Ignored::Overtaken) => Next::Done,
-            Decision::Refuse(Refusal::TooLate) => Next::Done,
+            Decision::Refuse(Refusal::TooLate) => {
+                self.situations.add(Seen::of(Situation::CancelledTooLate));
+                Next::Done
+            }
             Decision::Refuse(Refusal::Contradiction(why)) => Next::Unprocessable(why),
         }
     }
@@ -681,7 +731,10 @@ impl<'a, S: Services> World<'a, S> {
     /// What the order owes as it is just now, which is what this handler has read or written.
     fn owes(&self, order: usize, owes: bool) -> Next {
         let order = self.orders[order].as_ref();
-        match order.filter(|_| owes).and_then(|order| self.services.owed(order)) {
+        match order
+            .filter(|_| owes)
+            .and_then(|order| self.services.owed(order))
+        {
             Some(command) => Next::Goes(Stage::Send(messages::command(command))),
             None => Next::Done,
         }
@@ -689,10 +742,23 @@ impl<'a, S: Services> World<'a, S> {
 
     fn write_order(&mut self, at: usize, next: Order) {
         self.tell(9 + ((next.version & 0xff) << 8), at, || {
-            let said: Vec<&str> = next.timeline.iter().rev().take(2).map(|e| e.what.as_str()).collect();
-            format!("is {:?}, version {} ({})", next.state, next.version, said.join(" after "))
+            let said: Vec<&str> = next
+                .timeline
+                .iter()
+                .rev()
+                .take(2)
+                .map(|e| e.what.as_str())
+                .collect();
+            format!(
+                "is {:?}, version {} ({})",
+                next.state,
+                next.version,
+                said.join(" after ")
+            )
         });
         self.hash = mix(self.hash ^ state_code(next.state) ^ u64::from(next.attempt) << 8);
+        let seen = Seen::of_order(self.orders[at].as_ref(), &next);
+        self.situations.add(seen);
         let before = self.orders[at].replace(next);
         self.check_written(at, before.as_ref());
         self.check_ended(at);
@@ -716,7 +782,15 @@ impl<'a, S: Services> World<'a, S> {
         let stage = match want {
             Want::Reserve => match self.services.on_reserve(record) {
                 OnReserve::Decide => Stage::ReadItems,
-                OnReserve::Replay(outcome) => Stage::Send(messages::stock_reply(&outcome)),
+                OnReserve::Replay(outcome) => {
+                    let late = matches!(
+                        &outcome,
+                        Outcome::Refused(refusal) if refusal.code == RefusalCode::Released
+                    );
+                    self.situations
+                        .add(Seen::when(late, Situation::ReserveMetTombstone));
+                    Stage::Send(messages::stock_reply(&outcome))
+                }
             },
             Want::Release => match self.services.on_release(record) {
                 OnRelease::GiveBack(lines) => Stage::GiveBack(lines),
@@ -752,19 +826,33 @@ impl<'a, S: Services> World<'a, S> {
 
     fn pay(&mut self, order: usize, mut paying: Paying, task: &mut Task) -> Next {
         let mood = self.mood(&paying.step);
-        let asks = matches!(
-            paying.step,
-            PayStep::AskToCharge(_) | PayStep::AskToCancel(_) | PayStep::AskToRefund(..)
-        );
-        let what = self.narration.is_some().then(|| format!("{:?}", paying.step));
+        let kind = Stage::of_payment(&paying.step);
+        let cancels = matches!(paying.step, PayStep::AskToCancel(_));
+        let follows = matches!(paying.step, PayStep::Replace(_) | PayStep::Record(..));
+        let what = paying.step.as_str();
         let row = &mut self.payments[order];
         let paid = paying.go(self.services, row, &mut self.ledger, mood, self.now);
-        self.tell(12 + ((mood as u64) << 8), order, || {
-            format!("payments ({mood:?}): {} -> {paid:?}", what.unwrap_or_default())
+        self.tell(12 + ((mood as u64) << 8), order, || match &paid {
+            Paid::GoesOn => format!("payments: {what} ({mood:?})"),
+            other => format!("payments: {what} ({mood:?}): {other:?}"),
         });
-        if asks {
-            self.check_money(order);
-            self.check_ended(order);
+        match kind {
+            Kind::Ask => {
+                let balance = self.ledger.balance(order);
+                let found = cancels && balance.charged > balance.refunded;
+                self.situations
+                    .add(Seen::when(found, Situation::ChargeFoundLate));
+                self.check_money(order);
+                self.check_ended(order);
+            }
+            Kind::Write if paid == Paid::Overtaken => {
+                let met = Seen::when(follows, Situation::PaymentWriteOvertaken);
+                self.situations.add(met);
+            }
+            Kind::Write => self
+                .situations
+                .add(Seen::of_payment(self.payments[order].as_ref())),
+            Kind::Read | Kind::Send => {}
         }
         match paid {
             Paid::GoesOn => Next::Goes(Stage::Pay(Box::new(paying))),
@@ -783,13 +871,8 @@ impl<'a, S: Services> World<'a, S> {
     }
 
     fn mood(&mut self, step: &PayStep) -> Mood {
-        match step {
-            PayStep::AskToCharge(_) | PayStep::AskToCancel(_) | PayStep::AskToRefund(..) => {}
-            PayStep::Find
-            | PayStep::Insert(_)
-            | PayStep::Replace(_)
-            | PayStep::Record(..)
-            | PayStep::FindToRecord(..) => return Mood::Pays,
+        if Stage::of_payment(step) != Kind::Ask {
+            return Mood::Pays;
         }
         if self.provider_is_down {
             self.counts.add(Fault::ProviderDown);
@@ -871,7 +954,9 @@ impl<'a, S: Services> World<'a, S> {
 
     pub(super) fn violate(&mut self, invariant: &'static str, order: usize, detail: String) {
         if self.violation.is_none() {
-            self.tell(16, order, || format!("VIOLATION of \"{invariant}\": {detail}"));
+            self.tell(16, order, || {
+                format!("VIOLATION of \"{invariant}\": {detail}")
+            });
             self.violation = Some(Violation {
                 invariant,
                 step: self.steps,
@@ -888,8 +973,14 @@ impl<'a, S: Services> World<'a, S> {
             sent: self.sent.len() as u64,
             conflicts: self.conflicts,
             steps: self.steps,
-            endings: self.orders.iter().flatten().map(|order| (ending(order), 1)).collect(),
+            endings: self
+                .orders
+                .iter()
+                .flatten()
+                .map(|order| (ending(order), 1))
+                .collect(),
             faults: self.counts,
+            situations: self.situations,
             hash: self.hash,
             violation: self.violation,
             narration: self.narration.take().unwrap_or_default(),
@@ -939,7 +1030,7 @@ fn state_code(state: State) -> u64 {
 }
 
 fn item(number: usize, chance: &mut Chance, now: Timestamp) -> Item {
-    let units = 1 + chance.below(6) as i64;
+    let units = 1 + chance.below(12) as i64;
     Item {
         sku: Sku::parse(["tea", "mug", "pot"][number]).expect("it is a sku"),
         name: ItemName::parse("An item").expect("it is a name"),
