@@ -244,3 +244,136 @@ impl Services for ReleasesTwice {
         true
     }
 }
+
+/// The diary of an order is kept short.
+pub struct ForgetsHistory;
+
+impl Services for ForgetsHistory {
+    fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
+        changed(Production.decide(order, event, now), |next| {
+            next.timeline.remove(0);
+        })
+    }
+}
+
+/// The provider's key for a refund is made of the delivery.
+pub struct RefundsPerDelivery;
+
+impl Services for RefundsPerDelivery {
+    fn decide_payment(
+        &self,
+        order_id: money::OrderId,
+        payment: Option<&money::Payment>,
+        command: &money::Command,
+        delivery: u64,
+        now: Timestamp,
+    ) -> money::Decision {
+        match Production.decide_payment(order_id, payment, command, delivery, now) {
+            money::Decision::AskToRefund {
+                charge,
+                payment_id,
+                done,
+            } => {
+                let key = format!("{}-{delivery}", charge.key.as_str());
+                money::Decision::AskToRefund {
+                    charge: money::Charge {
+                        key: money::ChargeKey::from_stored(key),
+                        ..charge
+                    },
+                    payment_id,
+                    done,
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+/// All orders are charged under one key.
+pub struct OneKeyForAll;
+
+impl Services for OneKeyForAll {
+    fn decide_payment(
+        &self,
+        order_id: money::OrderId,
+        payment: Option<&money::Payment>,
+        command: &money::Command,
+        delivery: u64,
+        now: Timestamp,
+    ) -> money::Decision {
+        match Production.decide_payment(order_id, payment, command, delivery, now) {
+            money::Decision::AskToCharge(charge) => money::Decision::AskToCharge(money::Charge {
+                key: money::ChargeKey::from_stored("charge".to_owned()),
+                ..charge
+            }),
+            other => other,
+        }
+    }
+}
+
+/// A reserve that comes again is decided again and finds its own units gone.
+pub struct AnswersAnew;
+
+impl Services for AnswersAnew {
+    fn on_reserve(&self, record: Option<stock::Reservation>) -> stock::OnReserve {
+        match record {
+            Some(stock::Reservation::Reserved(_)) => {
+                stock::OnReserve::Replay(stock::Outcome::Refused(stock::Refusal {
+                    code: stock::RefusalCode::OutOfStock,
+                    detail: "there are no units left".to_owned(),
+                    sku: None,
+                }))
+            }
+            other => Production.on_reserve(other),
+        }
+    }
+}
+
+/// An order is acknowledged before it is written, and then it is not.
+pub struct AcknowledgesFirst;
+
+impl Services for AcknowledgesFirst {
+    fn nothing_is_there(&self, _: bool) -> bool {
+        false
+    }
+}
+
+/// A rejected order can be cancelled.
+pub struct RejectedIsCancelled;
+
+impl Services for RejectedIsCancelled {
+    fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
+        if order.state == saga::State::Rejected && *event == saga::Event::CancelRequested {
+            let mut next = order.clone();
+            next.version += 1;
+            end(&mut next, saga::State::Cancelled);
+            return saga::Decision::Advance(Box::new(next));
+        }
+        Production.decide(order, event, now)
+    }
+}
+
+/// What was charged is reported wrongly.
+pub struct ReportsAnotherAmount;
+
+impl Services for ReportsAnotherAmount {
+    fn decide_payment(
+        &self,
+        order_id: money::OrderId,
+        payment: Option<&money::Payment>,
+        command: &money::Command,
+        delivery: u64,
+        now: Timestamp,
+    ) -> money::Decision {
+        match Production.decide_payment(order_id, payment, command, delivery, now) {
+            money::Decision::Answer(money::Reply::Charged { payment_id, amount }) => {
+                let more = money::Money::new(amount.amount() + 1, amount.currency().as_str());
+                money::Decision::Answer(money::Reply::Charged {
+                    payment_id,
+                    amount: more.unwrap(),
+                })
+            }
+            other => other,
+        }
+    }
+}

@@ -340,10 +340,7 @@ impl<'a, S: Services> Search<'a, S> {
 
     fn tell_step(&self, label: Label, share: Share, stock: Stock) -> String {
         let said = self.orders.describe(label, share);
-        format!(
-            "one order {said}; {} available, {} held",
-            stock.available, stock.held
-        )
+        format!("{said}; {} available, {} held", stock.available, stock.held)
     }
 }
 

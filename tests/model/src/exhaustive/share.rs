@@ -619,25 +619,21 @@ impl<'a, S: Services> Orders<'a, S> {
             if sent {
                 ""
             } else {
-                ", and dies before it sends"
+                ", and what follows is not sent"
             }
         };
         let what = match label {
             Label::Placed { verified, sent } => {
-                format!("is placed (users asked: {verified}){}", reply(sent))
+                format!("placed (users asked: {verified}){}", reply(sent))
             }
-            Label::PlacedAgain => "is placed again".to_owned(),
-            Label::CancelRequested { sent } => format!("is cancelled{}", reply(sent)),
-            Label::Due { sent } => format!("is swept{}", reply(sent)),
+            Label::PlacedAgain => "placed again".to_owned(),
+            Label::CancelRequested { sent } => format!("cancelled{}", reply(sent)),
+            Label::Due { sent } => format!("swept{}", reply(sent)),
             Label::Arrives { body, sent } => {
-                format!(
-                    "is what {:?} arrives for{}",
-                    self.bodies.get(body),
-                    reply(sent)
-                )
+                format!("{:?} arrives{}", self.bodies.get(body), reply(sent))
             }
             Label::HandlerBegins { body } => {
-                format!("is what {:?} reaches a handler for", self.bodies.get(body))
+                format!("{:?} reaches a handler", self.bodies.get(body))
             }
             Label::HandlerGoesOn { declines, sent } => {
                 let how = if declines {
@@ -645,10 +641,10 @@ impl<'a, S: Services> Orders<'a, S> {
                 } else {
                     ""
                 };
-                format!("is what payments goes on with{how}{}", reply(sent))
+                format!("a payment handler goes on{how}{}", reply(sent))
             }
-            Label::HandlerDies => "is what a handler of payments dies at".to_owned(),
-            Label::Lost { body } => format!("loses {:?}", self.bodies.get(body)),
+            Label::HandlerDies => "a payment handler dies".to_owned(),
+            Label::Lost { body } => format!("{:?} is lost", self.bodies.get(body)),
         };
         let payment = self.payments.get(share.payment).as_ref();
         let payment = payment.map(|payment| payment_name(&payment.state));
@@ -660,7 +656,7 @@ impl<'a, S: Services> Orders<'a, S> {
         });
         let handlers = match share.tasks.iter().filter(|task| **task != 0).count() {
             0 => String::new(),
-            running => format!(", {running} of payments' handlers running"),
+            running => format!(", {running} payment handlers"),
         };
         format!(
             "{what} -> {state}, {}, {}{handlers}",

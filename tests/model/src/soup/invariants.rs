@@ -6,6 +6,24 @@ use orders::domain::{Order, State};
 use super::world::World;
 use crate::services::Services;
 
+/// Everything that is checked.
+pub const INVARIANTS: [&str; 14] = [
+    "an end is an end",
+    "an ended order's money is right",
+    "an ended order's units are right",
+    "every order ends",
+    "nobody pays an unexpected total",
+    "nothing acknowledged is lost",
+    "nothing is charged twice",
+    "nothing is oversold",
+    "nothing is refunded beyond the charge",
+    "participants never contradict each other",
+    "replaying every message changes nothing",
+    "stocked = available + held",
+    "timelines only grow",
+    "versions grow one by one",
+];
+
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

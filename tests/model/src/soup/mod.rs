@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 pub use fault::{Counts, Fault, Faults};
-pub use invariants::Violation;
+pub use invariants::{INVARIANTS, Violation};
 
 use crate::chance::mix;
 use crate::services::{Production, Services};

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::Scenario;
 use super::fault::{Counts, Fault};
-use super::invariants::Violation;
+use super::invariants::{INVARIANTS, Violation};
 use crate::chance::{Chance, mix};
 use crate::messages::{self, Body, Facts};
 use crate::participants::{self, Ledger, Mood, Paid, PayStep, Paying};
@@ -111,7 +111,8 @@ struct Copy {
 #[derive(Clone, Copy, Debug)]
 enum Cause {
     Delivery(Copy),
-    Client,
+    Placing,
+    Cancelling,
     Sweeper,
 }
 
@@ -431,7 +432,7 @@ impl<'a, S: Services> World<'a, S> {
             self.place(order);
         } else if self.happens(Fault::CancelRequested) {
             self.tell(1, order, || "the customer cancels".to_owned());
-            self.spawn(Cause::Client, order, Stage::LoadOrder(What::Cancel));
+            self.spawn(Cause::Cancelling, order, Stage::LoadOrder(What::Cancel));
         } else if self.happens(Fault::PlacedAgain) {
             self.place(order);
         }
@@ -458,7 +459,7 @@ impl<'a, S: Services> World<'a, S> {
         let placed = self
             .services
             .place(self.facts[order].draft.clone(), verified, self.now);
-        self.spawn(Cause::Client, order, Stage::InsertOrder(Box::new(placed)));
+        self.spawn(Cause::Placing, order, Stage::InsertOrder(Box::new(placed)));
     }
 
     fn sweep(&mut self) {
@@ -637,8 +638,9 @@ impl<'a, S: Services> World<'a, S> {
     }
 
     fn done(&mut self, task: &Task) {
-        if let (Cause::Client, Some(_)) = (task.cause, &self.orders[task.order]) {
-            self.acknowledged[task.order] = true;
+        match task.cause {
+            Cause::Placing => self.acknowledged[task.order] = true,
+            Cause::Delivery(_) | Cause::Cancelling | Cause::Sweeper => {}
         }
     }
 
@@ -648,12 +650,11 @@ impl<'a, S: Services> World<'a, S> {
     }
 
     fn fails(&mut self, task: Task) {
-        // What a client or the sweeper cannot send, the sweeper sends later: for them the call
-        // went well.
-        if let (Cause::Client, Kind::Send) = (task.cause, task.stage.kind()) {
-            self.done(&task);
+        match (task.cause, task.stage.kind()) {
+            // What cannot be sent for a customer now, the sweeper sends later: they hear a yes.
+            (Cause::Placing, Kind::Send) => self.done(&task),
+            _ => self.comes_back(task.cause),
         }
-        self.comes_back(task.cause);
     }
 
     fn comes_back(&mut self, cause: Cause) {
@@ -670,7 +671,7 @@ impl<'a, S: Services> World<'a, S> {
                     self.waiting.push(copy);
                 }
             }
-            Cause::Client | Cause::Sweeper => {}
+            Cause::Placing | Cause::Cancelling | Cause::Sweeper => {}
         }
     }
 
@@ -860,7 +861,7 @@ impl<'a, S: Services> World<'a, S> {
             Paid::Answer(reply) => Next::Goes(Stage::Send(messages::payment_reply(reply))),
             Paid::Unknown => {
                 task.tries += 1;
-                if task.tries % PROVIDER_TRIES == 0 {
+                if task.tries.is_multiple_of(PROVIDER_TRIES) {
                     Next::Fails
                 } else {
                     Next::Goes(Stage::Pay(Box::new(paying)))
@@ -953,6 +954,7 @@ impl<'a, S: Services> World<'a, S> {
     }
 
     pub(super) fn violate(&mut self, invariant: &'static str, order: usize, detail: String) {
+        debug_assert!(INVARIANTS.contains(&invariant), "{invariant}");
         if self.violation.is_none() {
             self.tell(16, order, || {
                 format!("VIOLATION of \"{invariant}\": {detail}")
