@@ -135,6 +135,12 @@ fn a_reserve_answered_otherwise_the_second_time_is_found() {
 }
 
 #[test]
+fn a_message_that_fails_for_ever_is_found() {
+    let poison = "every message is handled at last";
+    assert_eq!(in_the_soup(&DecidesAgain), poison);
+}
+
+#[test]
 fn a_reply_that_contradicts_the_order_is_found() {
     let contradiction = "participants never contradict each other";
     assert_eq!(in_the_soup(&ReportsAnotherAmount), contradiction);
@@ -164,6 +170,7 @@ fn every_invariant_of_the_soup_has_been_seen_to_break() {
         in_the_soup(&ConfirmsUnpaid),
         in_the_soup(&CancelForgetsUnits),
         in_the_soup(&SweeperIsSilent),
+        in_the_soup(&DecidesAgain),
         in_the_soup(&AnyTotalWillDo),
         in_the_soup(&ChargesPerDelivery),
         in_the_soup(&RefundsPerDelivery),

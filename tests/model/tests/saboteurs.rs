@@ -329,6 +329,15 @@ impl Services for AnswersAnew {
     }
 }
 
+/// A reserve that comes again is decided again, and its write fails on the record that is there.
+pub struct DecidesAgain;
+
+impl Services for DecidesAgain {
+    fn on_reserve(&self, _: Option<stock::Reservation>) -> stock::OnReserve {
+        stock::OnReserve::Decide
+    }
+}
+
 /// An order is acknowledged before it is written, and then it is not.
 pub struct AcknowledgesFirst;
 

@@ -7,10 +7,11 @@ use super::world::World;
 use crate::services::Services;
 
 /// Everything that is checked.
-pub const INVARIANTS: [&str; 14] = [
+pub const INVARIANTS: [&str; 15] = [
     "an end is an end",
     "an ended order's money is right",
     "an ended order's units are right",
+    "every message is handled at last",
     "every order ends",
     "nobody pays an unexpected total",
     "nothing acknowledged is lost",

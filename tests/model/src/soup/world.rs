@@ -44,6 +44,9 @@ const CHAOS_PER_ORDER: usize = 60;
 /// A world at rest needs a few rounds of sweeping per attempt of each step; this is far beyond.
 const MAX_ROUNDS: usize = 400;
 
+/// How often dead letters are redriven before they are taken for poison.
+const MAX_REDRIVES: usize = 10;
+
 const CURRENCY: &str = "USD";
 
 /// What a world was when it was done.
@@ -363,14 +366,28 @@ impl<'a, S: Services> World<'a, S> {
         );
     }
 
+    /// Until no message is on its way and none is dead: what failed for contention succeeds when it
+    /// is redriven.
     fn drain(&mut self) {
-        let dead: Vec<Copy> = self.dead.drain(..).collect();
-        self.waiting.extend(dead.iter().map(|copy| Copy {
-            receives: 0,
-            ..*copy
-        }));
+        for _ in 0..MAX_REDRIVES {
+            let dead = std::mem::take(&mut self.dead);
+            self.waiting.extend(dead.iter().map(|copy| Copy {
+                receives: 0,
+                ..*copy
+            }));
+            self.handle_all();
+            if self.dead.is_empty() || self.violation.is_some() {
+                return;
+            }
+        }
+        let (order, body) = &self.sent[self.dead[0].message];
+        let (order, detail) = (*order, format!("{body:?} is dead-lettered again and again"));
+        self.violate("every message is handled at last", order, detail);
+    }
+
+    fn handle_all(&mut self) {
         while self.violation.is_none() {
-            // Deliver more often than step, so that handlers run side by side here as well.
+            // Deliver often enough for handlers to run side by side here as well.
             if !self.waiting.is_empty() && (self.tasks.is_empty() || self.chance.below(3) == 0) {
                 self.deliver_any();
             } else if !self.tasks.is_empty() {
