@@ -37,6 +37,20 @@ fn no_service_depends_on_another() {
     }
 }
 
+/// Tests may know all services at once; nothing that is deployed may know a test.
+#[test]
+fn nothing_that_is_deployed_depends_on_a_test_crate() {
+    const OF_TESTS: [&str; 2] = ["saga-model", "test-support"];
+    for package in SERVICES.into_iter().chain(["shared-lambda", "shared-auth"]) {
+        for dependency in dependencies_of(package) {
+            assert!(
+                !OF_TESTS.contains(&dependency.as_str()),
+                "{package} depends on {dependency}"
+            );
+        }
+    }
+}
+
 #[test]
 fn shared_crates_know_no_service_and_tokens_no_aws() {
     for dependency in dependencies_of("shared-lambda") {

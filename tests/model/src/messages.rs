@@ -1,0 +1,132 @@
+//! What goes from service to service, as values, and each service's words in the other's.
+//!
+//! In production this is `messages.rs` on either side of a queue; that both sides write and read
+//! the same JSON is held by the contract tests.
+
+use inventory::domain as stock;
+use orders::domain as saga;
+use payments::domain as money;
+use users::domain::NotAllowed;
+use uuid::Uuid;
+
+/// What a message says; which order it is about travels beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    VerifyUser,
+    ReserveStock,
+    ReleaseStock,
+    ChargePayment {
+        amount: saga::Money,
+    },
+    RefundPayment,
+    /// A participant's reply, as the event orders makes of it.
+    Reply(saga::Event),
+}
+
+/// What never changes about an order, in the words of the participants that are told it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub draft: saga::Draft,
+    pub wanted: stock::WantedLines,
+    pub method: money::PaymentMethod,
+}
+
+impl Facts {
+    pub fn new(draft: saga::Draft) -> Self {
+        let wanted = draft.lines.iter().map(|line| stock::WantedLine {
+            sku: stock::Sku::parse(line.sku.as_str()).expect("both services know the same skus"),
+            quantity: stock::Quantity::parse(line.quantity.units().into())
+                .expect("both services know the same quantities"),
+        });
+        Self {
+            wanted: stock::WantedLines::new(wanted.collect())
+                .expect("a draft has lines, each of another sku"),
+            method: money::PaymentMethod::parse(draft.payment_method.as_str())
+                .expect("both services know the same payment methods"),
+            draft,
+        }
+    }
+
+    pub fn id(&self) -> Uuid {
+        self.draft.id.0
+    }
+
+    /// What payments is asked to do. `None` for a body that is not for payments.
+    pub fn payment_command(&self, body: &Body) -> Option<money::Command> {
+        let user_id = money::UserId(self.draft.user_id.0);
+        match body {
+            Body::ChargePayment { amount } => Some(money::Command::Charge {
+                user_id,
+                amount: money::Money::new(amount.amount, amount.currency.as_str())
+                    .expect("inventory's prices are above zero"),
+                method: self.method.clone(),
+            }),
+            Body::RefundPayment => Some(money::Command::Refund { user_id }),
+            Body::VerifyUser | Body::ReserveStock | Body::ReleaseStock | Body::Reply(_) => None,
+        }
+    }
+}
+
+/// The message an order's debt becomes.
+pub fn command(owed: saga::Command) -> Body {
+    match owed {
+        saga::Command::VerifyUser => Body::VerifyUser,
+        saga::Command::ReserveStock => Body::ReserveStock,
+        saga::Command::ReleaseStock => Body::ReleaseStock,
+        saga::Command::ChargePayment { amount } => Body::ChargePayment { amount },
+        saga::Command::RefundPayment => Body::RefundPayment,
+    }
+}
+
+pub fn user_reply(answer: Result<(), NotAllowed>) -> Body {
+    Body::Reply(match answer {
+        Ok(()) => saga::Event::UserVerified,
+        Err(reason) => saga::Event::UserRefused {
+            code: "user_not_allowed".to_owned(),
+            detail: reason.to_string(),
+        },
+    })
+}
+
+pub fn stock_reply(outcome: &stock::Outcome) -> Body {
+    Body::Reply(match outcome {
+        stock::Outcome::Reserved(lines) => saga::Event::StockReserved {
+            lines: lines.iter().map(reserved_line).collect(),
+        },
+        stock::Outcome::Refused(refusal) => saga::Event::StockRefused {
+            code: refusal.code.as_str().to_owned(),
+            detail: refusal.detail.clone(),
+        },
+    })
+}
+
+pub fn payment_reply(reply: money::Reply) -> Body {
+    Body::Reply(match reply {
+        money::Reply::Charged { amount, .. } => saga::Event::PaymentCharged {
+            amount: saga_money(amount),
+        },
+        money::Reply::Declined(decline) => saga::Event::PaymentDeclined {
+            code: decline.code,
+            detail: decline.detail,
+        },
+        money::Reply::Refunded(amount) => saga::Event::PaymentRefunded {
+            refunded: amount.map(saga_money),
+        },
+    })
+}
+
+pub fn saga_money(amount: money::Money) -> saga::Money {
+    saga::Money::new(amount.amount(), amount.currency().as_str())
+        .expect("what payments takes, orders takes")
+}
+
+fn reserved_line(line: &stock::ReservedLine) -> saga::ReservedLine {
+    let price = &line.unit_price;
+    saga::ReservedLine {
+        sku: saga::Sku::parse(line.sku.as_str()).expect("both services know the same skus"),
+        quantity: saga::Quantity::new(line.quantity.get())
+            .expect("both services know the same quantities"),
+        unit_price: saga::Money::new(price.amount.get(), price.currency.as_str())
+            .expect("inventory's prices are above zero"),
+    }
+}

@@ -1,0 +1,107 @@
+//! The seam between the model and what it is a model of: every decision the four services make.
+//!
+//! The default methods are the production code. The first half calls the services' `domain`
+//! modules. The second half are the conditions their stores put on a write: in production these are
+//! DynamoDB condition expressions, evaluated by the engine, so here they are repeated by hand, each
+//! naming the store function it stands for. Whether the expressions say the same is for the
+//! simulation on a real engine to show. A test that plants a fault overrides a method.
+
+use inventory::domain as stock;
+use jiff::{SignedDuration, Timestamp};
+use orders::domain as saga;
+use payments::domain as money;
+use users::domain::{NotAllowed, User};
+
+/// How long a saga step may take before it is asked for again, as deployed.
+pub const STEP_TIMEOUT: saga::StepTimeout = saga::StepTimeout(SignedDuration::from_secs(20));
+
+/// The services as they are deployed.
+#[derive(Clone, Copy, Debug)]
+pub struct Production;
+
+impl Services for Production {}
+
+pub trait Services: Sync {
+    fn place(&self, draft: saga::Draft, verified: bool, now: Timestamp) -> saga::Order {
+        saga::place(draft, verified, STEP_TIMEOUT, now)
+    }
+
+    fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
+        saga::decide(order, event, STEP_TIMEOUT, now)
+    }
+
+    fn owed(&self, order: &saga::Order) -> Option<saga::Command> {
+        saga::owed(order)
+    }
+
+    fn may_order(&self, found: Option<&User>) -> Result<(), NotAllowed> {
+        User::may_order(found)
+    }
+
+    fn on_reserve(&self, record: Option<stock::Reservation>) -> stock::OnReserve {
+        stock::on_reserve(record)
+    }
+
+    fn decide_stock(&self, wanted: &stock::WantedLines, items: &[stock::Item]) -> stock::Outcome {
+        stock::decide(wanted, items)
+    }
+
+    fn on_release(&self, record: Option<stock::Reservation>) -> stock::OnRelease {
+        stock::on_release(record)
+    }
+
+    /// `_delivery` numbers the delivery that asks. Production does not look at it, and that is the
+    /// point: a test's faulty services do.
+    fn decide_payment(
+        &self,
+        order_id: money::OrderId,
+        payment: Option<&money::Payment>,
+        command: &money::Command,
+        _delivery: u64,
+        now: Timestamp,
+    ) -> money::Decision {
+        money::decide(order_id, payment, command, now)
+    }
+
+    fn settle(
+        &self,
+        payment: &money::Payment,
+        charge: &money::Charge,
+        settlement: &money::Settlement,
+        now: Timestamp,
+    ) -> money::Settling {
+        money::settle(payment, charge, settlement, now)
+    }
+
+    /// `OrderStore::update`: `version = :before`.
+    fn order_is_the_one_read(&self, stored: &saga::Order, next: &saga::Order) -> bool {
+        stored.version + 1 == next.version
+    }
+
+    /// `attribute_not_exists(pk)` of `OrderStore::insert`, of `PaymentStore::insert`, and of
+    /// `InventoryStore::hold` and `InventoryStore::record` on the reservation.
+    fn nothing_is_there(&self, something: bool) -> bool {
+        !something
+    }
+
+    /// `InventoryStore::hold`, on each item: `available >= :more AND amount = :amount AND
+    /// currency = :currency`.
+    fn item_can_be_held(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
+        item.levels.available >= line.quantity.get() && item.price == line.unit_price
+    }
+
+    /// `InventoryStore::release`, on the reservation: `status = :reserved`.
+    fn is_reserved(&self, record: Option<&stock::Reservation>) -> bool {
+        matches!(record, Some(stock::Reservation::Reserved(_)))
+    }
+
+    /// `InventoryStore::release`, on each item: `held >= :more`.
+    fn item_can_be_given_back(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
+        item.levels.held >= line.quantity.get()
+    }
+
+    /// `PaymentStore::replace`: `version = :followed`.
+    fn payment_is_the_one_read(&self, stored: &money::Payment, next: &money::Payment) -> bool {
+        stored.version + 1 == next.version
+    }
+}
