@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::dlq::{self, Redrive};
 use crate::saga;
+use crate::sim::{Simulation, Tier};
 
 /// Where a command's AWS calls go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub enum Command {
         target: Target,
         prefix: String,
     },
+    Sim(Simulation),
     Help,
 }
 
@@ -120,10 +122,15 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
 Tests
   test [--fast]         format, lints, tests, templates, then the whole system on a stack of its own;
                         --fast leaves the system out
+  sim [--from SEED] [--seeds N] [--tier engine|pure|exhaustive] [OPTIONS]
+                        the services under every fault: N worlds of the production handlers (1000), ten
+                        times as many of their decisions alone, and every order of a few events;
+                        `sim --tier engine --help` has the options that replay and narrow down a failure
   help                  this text
 ";
 
 const DEFAULT_PREFIX: &str = "waybill";
+const DEFAULT_SEEDS: u64 = 1000;
 
 /// Parses what follows `cargo xtask`. The error is a sentence to print.
 pub fn parse<I>(arguments: I) -> Result<Command, String>
@@ -160,6 +167,7 @@ where
         "test" => Command::Test {
             fast: rest.flag("--fast"),
         },
+        "sim" => Command::Sim(parse_sim(&mut rest)?),
         "sweep" => {
             let (target, prefix) = rest.target()?;
             Command::Sweep { target, prefix }
@@ -227,6 +235,41 @@ where
             "`{name}` does not take `{unknown}`; see cargo xtask help"
         )),
     }
+}
+
+fn parse_sim(rest: &mut Arguments) -> Result<Simulation, String> {
+    let number = |name: &str, value: Option<String>, default: u64| match value {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .map_err(|_| format!("`{name}` takes a whole number, not `{text}`")),
+    };
+    let tier = match rest.value("--tier")?.as_deref() {
+        None | Some("all") => None,
+        Some("engine") => Some(Tier::Engine),
+        Some("pure") => Some(Tier::Pure),
+        Some("exhaustive") => Some(Tier::Exhaustive),
+        Some(other) => {
+            return Err(format!(
+                "there is no tier `{other}`; there are engine, pure and exhaustive"
+            ));
+        }
+    };
+    let from = number("--from", rest.value("--from")?, 0)?;
+    let seeds = number("--seeds", rest.value("--seeds")?, DEFAULT_SEEDS)?;
+    let options = std::mem::take(&mut rest.0);
+    if tier.is_none() && !options.is_empty() {
+        return Err(format!(
+            "`{}` belongs to one tier; say which with --tier engine, pure or exhaustive",
+            options[0]
+        ));
+    }
+    Ok(Simulation {
+        tier,
+        from,
+        seeds,
+        options,
+    })
 }
 
 fn parse_saga(rest: &mut Arguments) -> Result<saga::Action, String> {

@@ -22,6 +22,7 @@ pub mod rotation;
 mod run;
 pub mod saga;
 pub mod seed;
+pub mod sim;
 pub mod stack;
 mod state;
 mod status;

@@ -13,7 +13,7 @@ use crate::rotation::Waits;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
-use crate::{admin, audit, demo, dlq, functions, local, logs, saga, status, test, tools};
+use crate::{admin, audit, demo, dlq, functions, local, logs, saga, sim, status, test, tools};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -56,6 +56,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Bundle { x86_64 } => functions::bundle(&project, x86_64),
         Command::Demo => demo::run(&running(&home)?),
         Command::Test { fast } => test::run(&project, fast),
+        Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::AdminGrant {
             email,
             target,
@@ -63,7 +64,7 @@ pub fn run(command: Command) -> Result<()> {
         } => {
             let id = admin::grant(&reach(&project, &home, target)?, &prefix, &email)?;
             say(format_args!(
-                "{} (user {id}) is an administrator from the next login on",
+                "{} (user {id}) is an administrator from the next login or refresh on",
                 email.trim()
             ));
             Ok(())

@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: &str = "\
 Runs the four services' own handlers under every fault, one world for each seed.
 
-Usage: cargo xtask sim [options]
+Usage: cargo xtask sim --tier engine [options]
 
   --from SEED      the first seed (0)
   --seeds N        how many seeds (1000)

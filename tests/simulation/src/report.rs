@@ -114,7 +114,10 @@ pub fn shrink(plan: &Plan) -> Plan {
 
 /// The command that shows one world step by step.
 pub fn replay_command(plan: &Plan) -> String {
-    let mut command = format!("cargo xtask sim --from {} --seeds 1", plan.seed);
+    let mut command = format!(
+        "cargo xtask sim --tier engine --from {} --seeds 1",
+        plan.seed
+    );
     if plan.orders != Plan::new(0).orders {
         command.push_str(&format!(" --orders {}", plan.orders));
     }

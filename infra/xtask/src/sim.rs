@@ -1,0 +1,90 @@
+//! `cargo xtask sim`: the proof that nothing is lost and nothing happens twice, as long as one likes.
+
+use crate::error::Result;
+use crate::process;
+use crate::project::Project;
+use crate::ui::say;
+
+/// Which of the three ways of proving it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// The production handlers and stores on a DynamoDB engine in process.
+    Engine,
+    /// The decisions of all services on rows in memory.
+    Pure,
+    /// The same decisions in every order there is, for a few orders.
+    Exhaustive,
+}
+
+/// What to simulate.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Simulation {
+    /// All of them where none is named.
+    pub tier: Option<Tier>,
+    pub from: u64,
+    pub seeds: u64,
+    /// What only the tier itself understands.
+    pub options: Vec<String>,
+}
+
+/// A world of the pure tier costs so much less than one of the engine's.
+const PURE_SEEDS_PER_SEED: u64 = 10;
+
+pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
+    process::run(project.cargo().args([
+        "build",
+        "--quiet",
+        "--profile",
+        "sim",
+        "--package",
+        "simulation",
+        "--package",
+        "saga-model",
+    ]))?;
+    let tiers = match simulation.tier {
+        Some(tier) => vec![tier],
+        None => vec![Tier::Exhaustive, Tier::Pure, Tier::Engine],
+    };
+    for tier in tiers {
+        let (program, mut arguments) = match tier {
+            Tier::Engine => {
+                say("== the production handlers on a DynamoDB engine");
+                ("simulation", range(simulation, 1))
+            }
+            Tier::Pure => {
+                say("== the decisions of all services, on rows in memory");
+                let mut arguments = vec!["soup".to_owned()];
+                // One that is looked at by itself is one.
+                let times = match simulation.options.is_empty() && simulation.tier.is_none() {
+                    true => PURE_SEEDS_PER_SEED,
+                    false => 1,
+                };
+                arguments.extend(range(simulation, times));
+                ("saga-model", arguments)
+            }
+            Tier::Exhaustive => {
+                say("== the decisions of all services, in every order there is");
+                ("saga-model", vec!["exhaustive".to_owned()])
+            }
+        };
+        arguments.extend(simulation.options.iter().cloned());
+        process::run(
+            project
+                .cargo()
+                .args(["run", "--quiet", "--profile", "sim", "--package", program])
+                .arg("--")
+                .args(arguments),
+        )?;
+        say("");
+    }
+    Ok(())
+}
+
+fn range(simulation: &Simulation, times: u64) -> Vec<String> {
+    vec![
+        "--from".to_owned(),
+        simulation.from.to_string(),
+        "--seeds".to_owned(),
+        simulation.seeds.saturating_mul(times).to_string(),
+    ]
+}
