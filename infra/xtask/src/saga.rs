@@ -58,7 +58,11 @@ fn abandon(aws: &Aws, prefix: &str, order: Uuid, reason: &str) -> Result<String>
 }
 
 fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
-    invoke(aws, &format!("{prefix}-orders-operate"), &request)
+    let answer = invoke(aws, &format!("{prefix}-orders-operate"), &request)?;
+    if answer["outcome"] == "invalid" {
+        return Err(Error::new(text(&answer["detail"])));
+    }
+    Ok(answer)
 }
 
 /// Who AWS says is asking, without the account: the user's or the role session's name.

@@ -74,17 +74,33 @@ enum Step {
     Release,
 }
 
-/// One call. An error is the request's own fault or worth calling again for; each action may be
-/// repeated as often as one likes.
+/// A request that makes sense.
+enum Call {
+    List { stuck: bool },
+    Show(OrderId),
+    Advance(OrderId, Event),
+}
+
+/// One call. An error is worth calling again for; what is wrong with a request is an answer, which
+/// rings no alarm. Each action may be repeated as often as one likes.
 pub async fn handle(operate: &Operate, context: Context, request: Value) -> Result<Value, Error> {
+    match parse(request) {
+        Ok(Call::List { stuck }) => list(operate, stuck, &context).await,
+        Ok(Call::Show(id)) => show(operate, id, &context).await,
+        Ok(Call::Advance(id, event)) => advance(operate, id, &event, &context).await,
+        Err(detail) => Ok(json!({"outcome": "invalid", "detail": detail})),
+    }
+}
+
+fn parse(request: Value) -> Result<Call, String> {
     let request: Request =
         serde_json::from_value(request).map_err(|error| format!("the request: {error}"))?;
-    match request {
-        Request::List { stuck } => list(operate, stuck, &context).await,
-        Request::Show { order_id } => show(operate, OrderId(order_id), &context).await,
+    Ok(match request {
+        Request::List { stuck } => Call::List { stuck },
+        Request::Show { order_id } => Call::Show(OrderId(order_id)),
         Request::Retry { order_id, by } => {
             let event = Event::RetryRequested { by: name(&by)? };
-            advance(operate, OrderId(order_id), &event, &context).await
+            Call::Advance(OrderId(order_id), event)
         }
         Request::Abandon {
             order_id,
@@ -100,22 +116,24 @@ pub async fn handle(operate: &Operate, context: Context, request: Value) -> Resu
                 reason: line("reason", &reason, MAX_REASON_CHARACTERS)?,
                 by: name(&by)?,
             };
-            advance(operate, OrderId(order_id), &event, &context).await
+            Call::Advance(OrderId(order_id), event)
         }
-    }
+    })
 }
 
-fn name(text: &str) -> Result<String, Error> {
+fn name(text: &str) -> Result<String, String> {
     line("by", text, MAX_NAME_CHARACTERS)
 }
 
 /// A line of text, as the timeline keeps it.
-fn line(field: &str, text: &str, limit: usize) -> Result<String, Error> {
+fn line(field: &str, text: &str, limit: usize) -> Result<String, String> {
     let text = text.trim();
     if (1..=limit).contains(&text.chars().count()) && !text.contains(char::is_control) {
         Ok(text.to_owned())
     } else {
-        Err(format!("the request: {field} is not one line of 1 to {limit} characters").into())
+        Err(format!(
+            "the request: {field} is not one line of 1 to {limit} characters"
+        ))
     }
 }
 
