@@ -102,7 +102,7 @@ async fn a_secret_is_asked_for_by_name_in_a_signed_request_and_decrypted() {
     };
     assert_eq!(call.name(), "ssm:GetParameter");
     assert_eq!(
-        call.request,
+        *call.request,
         json!({"Name": "/waybill/auth/signing-key", "WithDecryption": true})
     );
     let (_, authorization) = &tap.seen.lock().unwrap()[0];

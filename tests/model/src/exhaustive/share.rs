@@ -472,6 +472,7 @@ impl<'a, S: Services> Orders<'a, S> {
                 step.seen = Seen::of(Situation::CancelledTooLate);
                 steps.push(step);
             }
+            Decision::Refuse(Refusal::NotParked(_)) => unreachable!("no operator is in the model"),
             Decision::Refuse(Refusal::Contradiction(why)) => {
                 let mut step = Step::new(label(false), share, stock);
                 step.broken = Some(why);

@@ -731,6 +731,7 @@ impl<'a, S: Services> World<'a, S> {
                 self.situations.add(Seen::of(Situation::CancelledTooLate));
                 Next::Done
             }
+            Decision::Refuse(Refusal::NotParked(_)) => unreachable!("no operator is in the model"),
             Decision::Refuse(Refusal::Contradiction(why)) => Next::Unprocessable(why),
         }
     }
