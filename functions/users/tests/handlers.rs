@@ -8,6 +8,7 @@ use shared_auth::{Role, SigningKey};
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Queue};
 use test_support::Fault;
+use users::domain::throttle::registrations;
 use users::handlers::jwks::{self, PublishedKeys};
 use users::handlers::{register, verify};
 use uuid::Uuid;
@@ -209,6 +210,8 @@ async fn registration_takes_no_role_no_status_and_no_id() {
 async fn every_wrong_field_of_a_registration_is_named_at_once() {
     const NOT_AN_ADDRESS: &str = "is not an e-mail address, for example ada@example.com";
     const TOO_SHORT: &str = "is shorter than 12 characters; a few words in a row do well";
+    const TOO_OBVIOUS: &str =
+        "is little more than your name, your e-mail address or waybill; choose another";
     const TOO_COMMON: &str = "is one of the passwords that are tried first; choose another";
     let world = World::new().await;
     let good = json!({"email": "ada@example.com", "password": PASSWORD, "name": "Ada"});
@@ -256,7 +259,7 @@ async fn every_wrong_field_of_a_registration_is_named_at_once() {
         ),
         (
             json!({"password": "ADA@example.com"}),
-            vec![("/password", "is the e-mail address; choose another")],
+            vec![("/password", TOO_OBVIOUS)],
         ),
         (
             json!({"name": "x".repeat(101)}),
@@ -268,6 +271,18 @@ async fn every_wrong_field_of_a_registration_is_named_at_once() {
                 "/name",
                 "contains a control character, such as a line break",
             )],
+        ),
+        (
+            json!({"name": "Ada\u{202E}ecalevoL"}),
+            vec![(
+                "/name",
+                "contains a character that cannot be seen, such as a zero width space or one that \
+                 turns the direction of writing; leave it out",
+            )],
+        ),
+        (
+            json!({"name": "Grace Hopper", "password": "hopper-grace-1906"}),
+            vec![("/password", TOO_OBVIOUS)],
         ),
     ];
     for (index, (change, errors)) in cases.into_iter().enumerate() {
@@ -858,7 +873,7 @@ proptest! {
             let world = World::new().await;
             let request = with_body(&body);
             respond(&world.origin, request, |context, request| {
-                register::handle(&world.store, salt(), context, request)
+                register::handle(&world.store, registrations(1), salt(), context, request)
             })
             .await
             .status
