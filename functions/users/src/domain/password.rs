@@ -15,7 +15,7 @@ const MAX_CHARACTERS: usize = 128;
 
 /// The commonest passwords of at least the least length, after a header that says where they are
 /// from: in the form in which they are looked up, and sorted, so that nothing is read at the start.
-const COMMONEST: &str = include_str!("commonest_passwords.txt");
+const COMMONEST: &str = include_str!("../../data/commonest_passwords.txt");
 
 /// What everybody thinks of here.
 const SERVICE: &str = "waybill";

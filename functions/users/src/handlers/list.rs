@@ -10,8 +10,8 @@ use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use uuid::Uuid;
 
-use super::{UserBody, admin_only, not_an_admin};
-use crate::domain::{Status, User};
+use super::{UserBody, admin_only, is_active_admin, not_an_admin};
+use crate::domain::Status;
 use crate::store::UserStore;
 
 /// Where a page begins.
@@ -44,8 +44,7 @@ pub async fn handle(
         .map(cursor::decode::<Position>)
         .transpose()?
         .map(|position| position.before);
-    let caller = store.user(caller.user_id).await?;
-    if !caller.as_ref().is_some_and(User::is_active_admin) {
+    if !is_active_admin(store, &caller).await? {
         return Err(not_an_admin());
     }
     let listed = store.page(status, before, page.limit).await?;

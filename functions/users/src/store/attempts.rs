@@ -267,8 +267,8 @@ impl UserStore {
         Ok(())
     }
 
-    /// The next place in an account's line. Two updates take it that neither wait for another nor
-    /// are tried again for long: one where the line is in use, one where it stands idle.
+    /// The next place in an account's line. Each of the two updates that may take it stands for
+    /// itself: one where the line is idle, one where it is in use. Nobody waits for anybody.
     pub async fn take_place(
         &self,
         account: &Account,
@@ -279,33 +279,6 @@ impl UserStore {
         let (interval, full) = (STRANGERS.interval, STRANGERS.full(now));
         let mut tries = Tries::new(call);
         while tries.next().await {
-            let joined = self
-                .update_attempts(&account.pk, full + interval)
-                .update_expression(
-                    "SET spent_until = spent_until + :interval, expires_at = :expires_at",
-                )
-                .condition_expression("spent_until > :now AND spent_until < :full")
-                .expression_attribute_values(":interval", number(interval.as_millis()))
-                .expression_attribute_values(":now", millis(now))
-                .expression_attribute_values(":full", millis(full))
-                .send()
-                .await;
-            let row = match joined {
-                Ok(answer) => {
-                    let row = answer.attributes.unwrap_or_default();
-                    let row = AttemptsRow::of(OPERATION, row)?;
-                    let spent = time(OPERATION, row.spent_until)?.unwrap_or(now);
-                    let at = STRANGERS.place(spent, now);
-                    return Ok(Place { at, taken: true });
-                }
-                Err(error) => AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?,
-            };
-            if let Some(spent) = time(OPERATION, row.spent_until)?
-                && spent.as_millisecond() >= full.as_millisecond()
-            {
-                let at = STRANGERS.place(spent, now);
-                return Ok(Place { at, taken: false });
-            }
             let opened = self
                 .update_attempts(&account.pk, full + interval)
                 .update_expression("SET spent_until = :spent, expires_at = :expires_at")
@@ -317,6 +290,30 @@ impl UserStore {
             if held(OPERATION, opened)? {
                 let at = STRANGERS.place(now + interval, now);
                 return Ok(Place { at, taken: true });
+            }
+            let joined = self
+                .update_attempts(&account.pk, full + interval)
+                .update_expression(
+                    "SET spent_until = spent_until + :interval, expires_at = :expires_at",
+                )
+                .condition_expression("spent_until > :now AND spent_until < :full")
+                .expression_attribute_values(":interval", number(interval.as_millis()))
+                .expression_attribute_values(":now", millis(now))
+                .expression_attribute_values(":full", millis(full))
+                .send()
+                .await;
+            let (row, taken) = match joined {
+                Ok(answer) => (answer.attributes.unwrap_or_default(), true),
+                Err(error) => (refused(OPERATION, error)?, false),
+            };
+            let spent = time(OPERATION, AttemptsRow::of(OPERATION, row)?.spent_until)?;
+            match spent {
+                Some(spent) if taken || spent.as_millisecond() >= full.as_millisecond() => {
+                    let at = STRANGERS.place(spent, now);
+                    return Ok(Place { at, taken });
+                }
+                // What was in use is idle now: others gave their places back.
+                Some(_) | None => {}
             }
         }
         Err(TableError::contended(OPERATION))
