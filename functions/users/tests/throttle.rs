@@ -444,7 +444,7 @@ async fn a_login_that_the_account_makes_wait_does_not_count_for_its_source() {
     let world = World::new().await;
     world.registered(EMAIL).await;
     let from = Counter::source(&Source::of(Some(HOME)));
-    for n in 0..120 {
+    for n in 0..12 {
         let email = format!("user{n}@example.com");
         let (account, call) = (Account::of(&email), id(n));
         for _ in 0..10 {

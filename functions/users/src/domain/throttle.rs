@@ -9,8 +9,8 @@
 //! - [`SOURCE`]: one source, whichever accounts it tries.
 //! - [`STRANGERS`]: one account tried from all the sources together that it is not known at. It
 //!   spreads the tries over time: each source is given a place, in the order in which they ask, and
-//!   a place is its own. So a thousand addresses guess little faster than one, and an owner at a
-//!   new address gets in within [`Ceiling::longest`] of asking, whoever else keeps guessing.
+//!   a place is its own. However many guess, it is once a minute for all or once an hour for each,
+//!   whichever is more, and an owner at a new address gets in within [`Ceiling::longest`] of asking.
 //!
 //! A try is counted before it is known whether it fails, so that a thousand tries at once are not a
 //! thousand guesses; one that succeeds is taken back. A try that comes too early is refused
