@@ -3,6 +3,8 @@
 //! A problem has two halves. What the client may read is its type, title, status, detail and
 //! fields. The cause is for the log alone, and nothing here can serialise it.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -23,6 +25,36 @@ impl FieldError {
         Self {
             pointer: pointer.into(),
             detail: detail.into(),
+        }
+    }
+}
+
+/// Collects everything that is wrong with a request, so that a client hears it all at once.
+#[derive(Debug, Default)]
+pub struct Fields(Vec<FieldError>);
+
+impl Fields {
+    /// The value, or nothing and one mistake more.
+    pub fn take<T>(&mut self, pointer: &str, parsed: Result<T, impl Display>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0.push(FieldError::new(pointer, error.to_string()));
+                None
+            }
+        }
+    }
+
+    pub fn into_problem(self) -> Problem {
+        Problem::invalid(self.0)
+    }
+
+    /// Nothing, or what is wrong.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.into_problem())
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::domain::{
     Adjustment, Currency, Delta, Item, ItemChange, ItemName, Levels, Outcome, Price, PriceAmount,
     Quantity, Reason, Refusal, RefusalCode, Reservation, ReservedLine, Sku,
 };
+use crate::migrations::CURRENT_SCHEMA;
 use shared_lambda::contention::Tries;
 
 /// The sparse index of items, and the one value of its partition key.
@@ -602,6 +603,7 @@ struct IndexRow {
 struct ItemRow {
     pk: String,
     sk: String,
+    schema: u32,
     catalogue: String,
     sku: String,
     name: String,
@@ -620,6 +622,7 @@ impl ItemRow {
         Self {
             pk: item_pk(&item.sku),
             sk: ITEM.to_owned(),
+            schema: CURRENT_SCHEMA,
             catalogue: CATALOGUE.to_owned(),
             sku: item.sku.as_str().to_owned(),
             name: item.name.as_str().to_owned(),
@@ -661,6 +664,7 @@ fn price(operation: &'static str, amount: i64, currency: &str) -> Result<Price, 
 struct AdjustmentRow {
     pk: String,
     sk: String,
+    schema: u32,
     id: String,
     sku: String,
     delta: i64,
@@ -674,6 +678,7 @@ impl AdjustmentRow {
         Self {
             pk: item_pk(&adjustment.sku),
             sk: adjustment_sk(adjustment.id),
+            schema: CURRENT_SCHEMA,
             id: adjustment.id.to_string(),
             sku: adjustment.sku.as_str().to_owned(),
             delta: adjustment.delta.get(),
@@ -718,6 +723,7 @@ impl Status {
 struct ReservationRow {
     pk: String,
     sk: String,
+    schema: u32,
     order_id: String,
     status: Status,
     /// What is or was held; a tombstone and a refusal hold nothing.
@@ -750,6 +756,7 @@ impl ReservationRow {
         Self {
             pk: order_pk(order_id),
             sk: RESERVATION.to_owned(),
+            schema: CURRENT_SCHEMA,
             order_id: order_id.to_string(),
             status,
             lines: Vec::new(),

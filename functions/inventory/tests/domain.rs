@@ -228,7 +228,22 @@ fn currencies_are_three_capital_letters() {
 fn names_and_reasons_are_readable_and_count_characters_not_bytes() {
     assert!(ItemName::parse(&"ü".repeat(200)).is_ok());
     assert!(Reason::parse(&"ü".repeat(200)).is_ok());
-    for bad in ["", "   ", "a\u{7}b", "two\nlines", &"ü".repeat(201)] {
+    assert!(ItemName::parse("چای می\u{200C}خک ☕\u{FE0F}").is_ok());
+    let long = "ü".repeat(201);
+    for bad in [
+        "",
+        "   ",
+        "a\u{7}b",
+        "two\nlines",
+        "Tea\u{200B}pot",
+        "Tea\u{200D}pot",
+        "gpj.\u{202E}exe",
+        "Mug\u{2066}",
+        "\u{FEFF}Mug",
+        "Mug\u{E0041}",
+        "\u{3164}",
+        &long,
+    ] {
         assert!(ItemName::parse(bad).is_err(), "{bad:?}");
         assert!(Reason::parse(bad).is_err(), "{bad:?}");
     }

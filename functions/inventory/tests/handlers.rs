@@ -303,7 +303,7 @@ async fn an_adjustment_moves_the_stock_and_is_kept() {
         .unwrap();
     assert_eq!(
         row,
-        json!({"pk": "ITEM#MUG-01", "sk": format!("ADJUSTMENT#{}", adjustment.as_str().unwrap()),
+        json!({"pk": "ITEM#MUG-01", "sk": format!("ADJUSTMENT#{}", adjustment.as_str().unwrap()), "schema": 1,
                "id": adjustment, "sku": "MUG-01", "delta": 3, "reason": "Found",
                "made_by": id(1), "created_at": at})
     );

@@ -379,6 +379,23 @@ async fn moving_stock_never_touches_the_index() {
 }
 
 #[tokio::test]
+async fn every_row_says_which_schema_it_was_written_with() {
+    let world = World::new().await;
+    world.stock("MUG", 100, 5).await;
+    world.reserve(9, &[("MUG", 1)]).await;
+    world
+        .store
+        .adjust(&adjustment(&world, 1, "MUG", 3), id(7))
+        .await
+        .unwrap();
+    let rows = world.dump();
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert_eq!(row["schema"], 1, "{row}");
+    }
+}
+
+#[tokio::test]
 async fn a_row_nobody_here_wrote_is_an_error_and_not_a_guess() {
     let world = World::new().await;
     let row = json!({

@@ -5,7 +5,7 @@
 //! | `EMAIL#<address>` | `EMAIL` | what logs in: the user's id and the password's hash |
 //! | `USER#<id>` | `USER` | who it is: the profile, role and status |
 //! | `SESSION#<id>` | `SESSION` | a login on a device: the hash of its refresh token |
-//! | `ATTEMPTS#<whose>` | `ATTEMPTS` | failed tries |
+//! | `ATTEMPTS#<whose>` | `ATTEMPTS` | tries that are counted, and where an owner has been |
 //!
 //! Rows of the last two kinds carry `expires_at`, after which DynamoDB removes them.
 //!
@@ -14,7 +14,6 @@
 //! function but login ever reads a hash.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -25,11 +24,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use shared_lambda::Error;
+use shared_lambda::contention::Tries;
 use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::domain::{Email, Role, Status, User, UserName};
+use crate::migrations::CURRENT_SCHEMA;
 use crate::passwords::HashedPassword;
 
 mod attempts;
@@ -37,18 +37,13 @@ mod changes;
 mod directory;
 mod sessions;
 
-pub use attempts::{Counted, Counter, Source};
+pub use attempts::{Account, Counted, Counter, Place, Source};
 pub use changes::{Administered, Changed, Renamed};
 pub use directory::UserPage;
 pub use sessions::Rotated;
 
 const EMAIL: &str = "EMAIL";
 const USER: &str = "USER";
-
-/// How often a registration is tried while others write the same address, and the longest wait
-/// before the second try; each further one may be twice as long.
-const TRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 /// What became of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +91,8 @@ impl UserStore {
         const OPERATION: &str = "register a user";
         let email_row = to_row(OPERATION, &EmailRow::new(user, password))?;
         let user_row = to_row(OPERATION, &UserRow::new(user))?;
-        for made in 0..TRIES {
-            if made > 0 {
-                sleep(wait(made, user.id)).await;
-            }
+        let mut tries = Tries::new(user.id);
+        while tries.next().await {
             let writes = [
                 self.put_new(OPERATION, email_row.clone())?,
                 self.put_new(OPERATION, user_row.clone())?,
@@ -213,10 +206,10 @@ impl UserStore {
 struct EmailRow {
     pk: String,
     sk: String,
+    schema: u32,
     user_id: Uuid,
     /// A PHC string.
     password_hash: String,
-    #[serde(default)]
     generation: u64,
 }
 
@@ -225,6 +218,7 @@ impl EmailRow {
         Self {
             pk: email_pk(&user.email),
             sk: EMAIL.to_owned(),
+            schema: CURRENT_SCHEMA,
             user_id: user.id,
             password_hash: password.as_str().to_owned(),
             generation: user.generation,
@@ -236,13 +230,13 @@ impl EmailRow {
 struct UserRow {
     pk: String,
     sk: String,
+    schema: u32,
     id: Uuid,
     email: String,
     name: String,
     role: String,
     status: String,
     created_at: String,
-    #[serde(default)]
     generation: u64,
 }
 
@@ -251,6 +245,7 @@ impl UserRow {
         Self {
             pk: user_pk(user.id),
             sk: USER.to_owned(),
+            schema: CURRENT_SCHEMA,
             id: user.id,
             email: user.email.as_str().to_owned(),
             name: user.name.as_str().to_owned(),
@@ -286,13 +281,6 @@ fn user_pk(id: Uuid) -> String {
 fn holder(email: &CancellationReason) -> Option<Uuid> {
     let user_id = email.item()?.get("user_id")?.as_s().ok()?;
     Uuid::try_parse(user_id).ok()
-}
-
-/// A share of a growing ceiling. The share comes from the user's fresh id (the random part of a
-/// UUIDv7, RFC 9562 §5.7), so that a simulation waits alike each time.
-fn wait(made: u32, id: Uuid) -> Duration {
-    let chance = (id.as_u128() as u64).rotate_right(8 * made) % 1000;
-    FIRST_WAIT * (1 << (made - 1)) * u32::try_from(chance).unwrap_or_default() / 1000
 }
 
 fn key(pk: &str, sk: &str) -> HashMap<String, AttributeValue> {

@@ -102,16 +102,22 @@ fn a_name_has_1_to_100_characters_and_no_control_characters() {
 #[test]
 fn a_password_is_long_and_not_one_that_is_tried_first() {
     let ada = Email::parse("ada.lovelace@example.com").unwrap();
+    let name = UserName::parse("Ada King Lovelace").unwrap();
     for text in [
         "plum tractor voyage",
+        "a waybill for my tractor",
+        "lovelace tractor voyage",
         "            x",
         "ключ от квартиры",
         "elevenchars!",
     ] {
-        assert!(Password::choose(text, Some(&ada)).is_ok(), "{text:?}");
+        assert!(
+            Password::choose(text, Some(&ada), Some(&name)).is_ok(),
+            "{text:?}"
+        );
     }
     let longest = format!("x{}", "é".repeat(127));
-    assert!(Password::choose(&longest, Some(&ada)).is_ok());
+    assert!(Password::choose(&longest, Some(&ada), Some(&name)).is_ok());
     for (text, error) in [
         ("", UnsuitablePassword::TooShort),
         ("elevenchars", UnsuitablePassword::TooShort),
@@ -122,16 +128,123 @@ fn a_password_is_long_and_not_one_that_is_tried_first() {
         ("PasswordPassword", UnsuitablePassword::TooCommon),
         ("123456789012", UnsuitablePassword::TooCommon),
         ("aaaaaaaaaaaaaaa", UnsuitablePassword::TooCommon),
-        ("ada.lovelace@example.com", UnsuitablePassword::IsTheEmail),
-        (" Ada.Lovelace@EXAMPLE.com", UnsuitablePassword::IsTheEmail),
+        ("1QAZ2wsx3edc", UnsuitablePassword::TooCommon),
+        ("!qazxsw2#edcvfr4", UnsuitablePassword::TooCommon),
+        ("zzzxxxcccvvv", UnsuitablePassword::TooCommon),
+        ("ada.lovelace@example.com", UnsuitablePassword::TooObvious),
+        (" Ada.Lovelace@EXAMPLE.com", UnsuitablePassword::TooObvious),
+        ("Ada King Lovelace", UnsuitablePassword::TooObvious),
+        ("lovelace.1815", UnsuitablePassword::TooObvious),
+        ("AdaLovelace!!!", UnsuitablePassword::TooObvious),
+        ("waybillwaybill", UnsuitablePassword::TooObvious),
+        ("Waybill-2026!", UnsuitablePassword::TooObvious),
+        ("1234567waybill", UnsuitablePassword::TooObvious),
     ] {
-        assert_eq!(Password::choose(text, Some(&ada)), Err(error), "{text:?}");
+        assert_eq!(
+            Password::choose(text, Some(&ada), Some(&name)),
+            Err(error),
+            "{text:?}"
+        );
+    }
+}
+
+/// The list is searched as it stands, so it must be what the search relies on.
+#[test]
+fn the_list_of_the_commonest_passwords_is_sorted_and_every_line_of_it_is_refused() {
+    let file = include_str!("../data/commonest_passwords.txt");
+    let (header, list) = file.split_once("\n\n").unwrap();
+    assert!(header.lines().all(|line| line.starts_with('#')), "{header}");
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines.len() > 3000, "{}", lines.len());
+    assert!(list.ends_with('\n') && lines.is_sorted_by(|a, b| a < b));
+    for line in &lines {
+        assert_eq!(*line, normalized(&line.to_lowercase()));
+        let chosen = Password::choose(line, None, None);
+        assert_eq!(chosen, Err(UnsuitablePassword::TooCommon), "{line}");
+        assert!(Password::choose(&format!("{line} tractor"), None, None).is_ok());
+    }
+}
+
+#[test]
+fn a_name_has_nothing_in_it_that_cannot_be_seen() {
+    for name in [
+        "Zoë Ångström",
+        "Владимир",
+        "李 雷",
+        "می\u{200C}خواهم", // Persian, with the non-joiner its spelling asks for
+        "ക്\u{200D}ഷ",      // Malayalam
+        "葛\u{E0100}城",   // a Japanese name's own form of a character
+        "Ada 👩🏽\u{200D}🚀 ❤\u{FE0F}\u{200D}🔥",
+    ] {
+        assert!(UserName::parse(name).is_ok(), "{name:?}");
+    }
+    let hidden = [
+        '\u{AD}',
+        '\u{34F}',
+        '\u{61C}',
+        '\u{115F}',
+        '\u{180E}',
+        '\u{200B}',
+        '\u{200C}',
+        '\u{200D}',
+        '\u{200E}',
+        '\u{200F}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202A}',
+        '\u{202E}',
+        '\u{2060}',
+        '\u{2064}',
+        '\u{2066}',
+        '\u{2069}',
+        '\u{206F}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{FE0F}',
+        '\u{FEFF}',
+        '\u{FFA0}',
+        '\u{FFF9}',
+        '\u{1D173}',
+        '\u{E0001}',
+        '\u{E0041}',
+        '\u{E007F}',
+        '\u{E0100}',
+    ];
+    for c in hidden {
+        for name in [
+            format!("Ada{c}Lovelace"),
+            format!("Ada {c}"),
+            format!("{c}"),
+        ] {
+            // What is white space as well is cut off at the ends.
+            let trimmed = name.trim() == "" || name.trim() == "Ada";
+            let expected = if trimmed && c.is_whitespace() {
+                continue;
+            } else {
+                Err(InvalidName::Invisible)
+            };
+            assert_eq!(UserName::parse(&name), expected, "{name:?}");
+        }
+    }
+    // A joiner that has nothing to join, and two in a row.
+    for name in [
+        "می\u{200C}",
+        "می\u{200C}\u{200D}خ",
+        "\u{200D}خ",
+        "خ\u{200D} a",
+        "❤\u{FE0F}\u{FE0F}",
+    ] {
+        assert_eq!(
+            UserName::parse(name),
+            Err(InvalidName::Invisible),
+            "{name:?}"
+        );
     }
 }
 
 #[test]
 fn nothing_that_holds_a_password_shows_it() {
-    let password = Password::choose("plum tractor voyage", None).unwrap();
+    let password = Password::choose("plum tractor voyage", None, None).unwrap();
     assert_eq!(format!("{password:?}"), "Password");
     let kept = HashedPassword::new(&password, salt());
     assert_eq!(format!("{kept:?}"), "HashedPassword");
@@ -174,7 +287,7 @@ const PARAMETERS: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 
 #[test]
 fn a_kept_password_fits_itself_alone_and_says_its_parameters() {
-    let password = Password::choose("plum tractor voyage", None).unwrap();
+    let password = Password::choose("plum tractor voyage", None, None).unwrap();
     let kept = HashedPassword::new(&password, Salt::random());
     assert!(kept.as_str().starts_with(PARAMETERS));
     assert!(kept.fits("plum tractor voyage").unwrap());
@@ -195,7 +308,7 @@ fn trying_nobodys_password_costs_what_trying_somebodys_does() {
     let nobodys = HashedPassword::nobodys();
     assert!(nobodys.as_str().starts_with(PARAMETERS));
     let somebodys = HashedPassword::new(
-        &Password::choose("plum tractor voyage", None).unwrap(),
+        &Password::choose("plum tractor voyage", None, None).unwrap(),
         salt(),
     );
     assert_eq!(nobodys.as_str().len(), somebodys.as_str().len());
@@ -223,12 +336,12 @@ fn a_password_is_the_same_whichever_way_its_accents_are_typed() {
     );
     assert_ne!(composed, combining);
     for (chosen, tried) in [(composed, combining), (combining, composed)] {
-        let kept = HashedPassword::new(&Password::choose(chosen, None).unwrap(), salt());
+        let kept = HashedPassword::new(&Password::choose(chosen, None, None).unwrap(), salt());
         assert!(kept.fits(tried).unwrap());
     }
     // What only looks alike is another one: compatibility forms are left alone.
     let kept = HashedPassword::new(
-        &Password::choose("\u{fb01}fteen words", None).unwrap(),
+        &Password::choose("\u{fb01}fteen words", None, None).unwrap(),
         salt(),
     );
     assert!(!kept.fits("fifteen words").unwrap());
@@ -237,7 +350,7 @@ fn a_password_is_the_same_whichever_way_its_accents_are_typed() {
 #[test]
 fn a_hash_of_other_parameters_is_renewed_and_one_of_todays_is_not() {
     let text = "plum tractor voyage";
-    let kept = HashedPassword::new(&Password::choose(text, None).unwrap(), salt());
+    let kept = HashedPassword::new(&Password::choose(text, None, None).unwrap(), salt());
     assert_eq!(kept.renewed(text, Salt::fixed([8; 16])), None);
     for (algorithm, memory, passes) in [
         (Algorithm::Argon2id, 8192, 2),
@@ -327,14 +440,14 @@ proptest! {
 
     #[test]
     fn a_password_is_kept_to_the_letter_in_its_composed_form(text in any::<String>()) {
-        if let Ok(password) = Password::choose(&text, None) {
+        if let Ok(password) = Password::choose(&text, None, None) {
             prop_assert_eq!(password.as_str(), normalized(&text));
         }
     }
 
     #[test]
     fn an_ascii_password_is_kept_to_the_letter(text in "[ -~]{12,128}") {
-        if let Ok(password) = Password::choose(&text, None) {
+        if let Ok(password) = Password::choose(&text, None, None) {
             prop_assert_eq!(password.as_str(), text);
         }
     }

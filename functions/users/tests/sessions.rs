@@ -405,6 +405,21 @@ async fn a_logout_ends_the_session_whichever_of_its_tokens_is_sent_and_says_noth
     assert_problem(&world.log_out(with_body(&body)).await, &unavailable());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_meets_a_password_change_is_tried_again() {
+    let (world, token) = logged_in().await;
+    for _ in 0..3 {
+        world
+            .aws
+            .fault_on("dynamodb:DeleteItem", Fault::TransactionConflict);
+    }
+    let body = json!({"refresh_token": token});
+    let response = world.log_out(with_body(&body)).await;
+    assert_eq!(response, Response::empty(204));
+    assert_eq!(world.aws.fired(), 3);
+    assert_problem(&world.refreshed(&token).await, &refused());
+}
+
 // ---- users-login
 
 #[tokio::test]

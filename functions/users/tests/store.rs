@@ -27,6 +27,7 @@ async fn a_registration_writes_the_two_rows_other_tools_rely_on() {
         json!({
             "pk": "EMAIL#ada@example.com",
             "sk": "EMAIL",
+            "schema": 1,
             "user_id": id(1),
             "password_hash": kept.as_str(),
             "generation": 0,
@@ -37,6 +38,7 @@ async fn a_registration_writes_the_two_rows_other_tools_rely_on() {
         json!({
             "pk": format!("USER#{}", id(1)),
             "sk": "USER",
+            "schema": 1,
             "id": id(1),
             "email": "ada@example.com",
             "name": "Ada Lovelace",
@@ -147,13 +149,13 @@ async fn a_contended_registration_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn contention_that_does_not_end_is_told_and_leaves_nothing() {
     let (aws, table, store) = fresh().await;
-    for _ in 0..5 {
+    for _ in 0..8 {
         aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
     }
     let ada = user(id(1), "ada@example.com");
     let error = store.register(&ada, &hashed(PASSWORD)).await.unwrap_err();
     assert_eq!(Problem::from(error).status(), 503);
-    assert_eq!(aws.writes(), 5);
+    assert_eq!(aws.writes(), 8);
     assert!(aws.dump(&table).is_empty());
 }
 

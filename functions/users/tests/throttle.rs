@@ -7,16 +7,19 @@ use serde_json::{Value, json};
 use shared_auth::Role;
 use shared_lambda::http::{Request, Response};
 use users::domain::Seed;
-use users::domain::throttle::{ACCOUNT, SOURCE, Tally, TooEarly};
-use users::store::{Counted, Counter, Source};
+use users::domain::throttle::{
+    ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Standing, Tally, TooEarly, registrations,
+};
+use users::store::{Account, Counted, Counter, Source};
 use users::tokens::RefreshToken;
 
 use crate::handlers::{assert_problem, problem};
-use crate::world::{PASSWORD, World, id, now, with_body};
+use crate::world::{PASSWORD, REGISTRATIONS, World, id, invalid, now, with_body};
 
 const EMAIL: &str = "ada@example.com";
 const HOME: &str = "192.0.2.1";
 const ELSEWHERE: &str = "198.51.100.7";
+const HOUR: i64 = 60 * 60;
 
 fn try_later(seconds: u32) -> Value {
     problem(
@@ -37,17 +40,38 @@ async fn log_in(world: &World, source: &str, email: &str, password: &str) -> Res
 
 /// Failed logins. All but the last are counted without hashing anything, which takes long.
 async fn fail(world: &World, source: &str, email: &str, times: usize) {
+    let (account, from) = (Account::of(email), Source::of(Some(source)));
     for n in 1..times {
-        let from = Source::of(Some(source));
-        for counter in [Counter::source(&from), Counter::account(email)] {
-            let counted = world
-                .store
-                .count_try(&counter, &from, world.now(), id(n as u64));
-            assert!(matches!(counted.await, Ok(Counted::Admitted(_))), "{n}");
+        let (now, call) = (world.now(), id(n as u64));
+        let known = world.store.standing(&account.at(&from)).await.unwrap();
+        let mut counters = vec![account.at(&from)];
+        if !known.is_known(now) {
+            counters.push(Counter::source(&from));
+            let place = world.store.take_place(&account, now, call).await.unwrap();
+            assert_eq!(place.at, now, "{n}");
+        }
+        for counter in counters {
+            let counted = world.store.count_try(&counter, now, call).await;
+            assert!(matches!(counted, Ok(Counted::Admitted(_))), "{n}");
         }
     }
     let response = log_in(world, source, email, "not the password").await;
     assert_eq!(response.status, 401, "the last of {times} of {email}");
+}
+
+/// As many failures as an account lets strangers have at once, from one source and from others.
+async fn crowd(world: &World, email: &str) {
+    fail(world, ELSEWHERE, email, 5).await;
+    fail(world, "203.0.113.9", email, 5).await;
+}
+
+/// How long a login has to wait, if it has to.
+fn wait_of(response: &Response) -> Option<i64> {
+    match response.status {
+        200 | 401 => None,
+        429 => Some(response.header("retry-after").unwrap().parse().unwrap()),
+        _ => panic!("{response:?}"),
+    }
 }
 
 fn assert_waits(response: &Response, seconds: u32) {
@@ -131,18 +155,106 @@ proptest! {
     }
 }
 
+#[test]
+fn strangers_get_a_place_each_one_a_minute_after_the_first_ten_and_none_beyond_an_hour() {
+    let minutes = SignedDuration::from_mins;
+    let mut spent = now();
+    let places: Vec<i64> = (0..80)
+        .map(|_| {
+            if spent < STRANGERS.full(now()) {
+                spent += STRANGERS.interval;
+            }
+            let place = STRANGERS.place(spent, now());
+            place.duration_since(now()).as_mins()
+        })
+        .collect();
+    let expected = [[0; 10].to_vec(), (1..=60).collect(), [60; 10].to_vec()].concat();
+    assert_eq!(places, expected);
+    // A line that stood idle is as if it had never been.
+    assert_eq!(STRANGERS.place(now() - minutes(500), now()), now());
+    let place = now() + minutes(7);
+    let good = |after| STRANGERS.is_good(place, now() + minutes(after));
+    assert_eq!([6, 7, 66, 67].map(good), [false, true, true, false]);
+}
+
+#[test]
+fn a_place_binds_strangers_alone() {
+    let place = now() + SignedDuration::from_secs(90);
+    let standing = |known_until| Standing {
+        tally: None,
+        known_until,
+        place: Some(place),
+    };
+    let early = Err(TooEarly { wait_seconds: 90 });
+    assert_eq!(standing(None).admit(now()), early);
+    assert_eq!(standing(Some(now())).admit(now()), early);
+    let moment = SignedDuration::from_millis(1);
+    assert_eq!(standing(Some(now() + moment)).admit(now()), Ok(()));
+    assert_eq!(standing(None).admit(place), Ok(()));
+}
+
+/// How many tries a policy admits in a time, each made as early as it may be.
+fn most_tries(policy: Policy, time: SignedDuration) -> u32 {
+    let (mut tally, mut at, mut count) = (None, now(), 0);
+    while at < now() + time {
+        match policy.admit(tally.as_ref(), at) {
+            Ok(after) => {
+                tally = Some(after);
+                count += 1;
+            }
+            Err(TooEarly { wait_seconds }) => at += SignedDuration::from_secs(wait_seconds.into()),
+        }
+    }
+    count
+}
+
+/// What the documents say about guesses follows from the constants.
+#[test]
+fn the_documents_say_how_many_guesses_the_limits_allow() {
+    let (hour, day) = (
+        SignedDuration::from_hours(1),
+        SignedDuration::from_hours(24),
+    );
+    let thousands = |n: i64| format!("{},{:03}", n / 1000, n % 1000);
+    let sentences = [
+        format!(
+            "{} guesses a day from one network",
+            most_tries(ACCOUNT, day)
+        ),
+        format!(
+            "{} in the first hour from ten",
+            STRANGERS.most_tries(10, hour)
+        ),
+        format!(
+            "{} a day from ten",
+            thousands(STRANGERS.most_tries(10, day))
+        ),
+        format!(
+            "{} a day from a thousand",
+            thousands(STRANGERS.most_tries(1000, day))
+        ),
+        format!(
+            "{} registrations an hour",
+            most_tries(registrations(60), hour)
+        ),
+        format!("{} days", KNOWN_FOR.as_hours() / 24),
+    ];
+    let readme = include_str!("../../../README.md");
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    for sentence in &sentences {
+        assert!(readme.contains(sentence), "README.md lacks: {sentence}");
+    }
+}
+
 // ---- What is counted together
 
 #[test]
 fn an_account_is_counted_however_its_address_is_written_and_a_source_by_its_network() {
-    assert_eq!(
-        Counter::account(EMAIL),
-        Counter::account(" ADA@Example.COM\n")
-    );
-    assert_ne!(Counter::account(EMAIL), Counter::account("bob@example.com"));
+    assert_eq!(Account::of(EMAIL), Account::of(" ADA@Example.COM\n"));
+    assert_ne!(Account::of(EMAIL), Account::of("bob@example.com"));
     let same = |a, b| Source::of(Some(a)) == Source::of(Some(b));
-    assert!(same("2001:db8:1:2::1", "2001:0db8:0001:0002:ffff::9"));
-    assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+    assert!(same("2001:db8:1:2::1", "2001:0db8:0001:ffff:ffff::9"));
+    assert!(!same("2001:db8:1:2::1", "2001:db8:2:2::1"));
     assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
     assert!(!same("192.0.2.1", "192.0.2.2"));
     assert_eq!(Source::of(None), Source::of(Some("nonsense")));
@@ -151,7 +263,7 @@ fn an_account_is_counted_however_its_address_is_written_and_a_source_by_its_netw
 // ---- users-login
 
 #[tokio::test]
-async fn after_ten_failures_an_account_waits_longer_each_time_whether_or_not_it_exists() {
+async fn after_ten_failures_a_source_waits_longer_each_time_at_any_address_known_or_not() {
     let world = World::new().await;
     world.registered(EMAIL).await;
     for email in [EMAIL, "nobody@example.com", "not an address"] {
@@ -163,47 +275,186 @@ async fn after_ten_failures_an_account_waits_longer_each_time_whether_or_not_it_
                 assert_waits(&response, wait);
             }
             world.pass(i64::from(wait));
-            fail(&world, ELSEWHERE, email, 1).await;
+            // While its own waits are short, it waits for its turn among the strangers besides.
+            if let Some(turn) = wait_of(&log_in(&world, ELSEWHERE, email, "wrong").await) {
+                assert!(turn <= 60, "{turn}");
+                world.pass(turn);
+                fail(&world, ELSEWHERE, email, 1).await;
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn the_owner_gets_in_after_the_wait_and_is_forgiven() {
+async fn where_the_owner_has_been_others_failures_keep_nobody_waiting() {
     let world = World::new().await;
-    world.registered(EMAIL).await;
-    for _ in 0..3 {
-        fail(&world, ELSEWHERE, EMAIL, 10).await;
-        assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 1);
-        world.pass(1);
-        // From another place each time, so that none is known from before.
-        assert_eq!(log_in(&world, ELSEWHERE, EMAIL, PASSWORD).await.status, 200);
-        world.pass(400);
+    let body = json!({"email": EMAIL, "password": PASSWORD, "name": "Ada"});
+    let registration = with_body(&body).with_source_address("192.0.2.100");
+    assert_eq!(world.register(registration).await.status, 201);
+    let homes = ["192.0.2.1", "192.0.2.2", "2001:db8:1:2::1"];
+    for home in homes {
+        assert_eq!(log_in(&world, home, EMAIL, PASSWORD).await.status, 200);
     }
-}
-
-#[tokio::test]
-async fn others_failures_do_not_keep_the_owner_out_where_they_have_been_before() {
-    let world = World::new().await;
-    world.registered(EMAIL).await;
-    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    world.pass(HOUR);
     for _ in 0..3 {
-        fail(&world, ELSEWHERE, EMAIL, 10).await;
-        assert_waits(&log_in(&world, ELSEWHERE, EMAIL, PASSWORD).await, 1);
-        for _ in 0..3 {
-            assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+        crowd(&world, EMAIL).await;
+        assert_waits(&log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await, 60);
+        for home in homes.into_iter().chain(["192.0.2.100", "2001:db8:1:3::1"]) {
+            assert_eq!(log_in(&world, home, EMAIL, PASSWORD).await.status, 200);
         }
         // That forgives nobody else.
-        assert_waits(&log_in(&world, ELSEWHERE, EMAIL, PASSWORD).await, 1);
-        world.pass(24 * 60 * 60);
+        assert_waits(&log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await, 60);
+        world.pass(24 * HOUR);
     }
-    // Whoever guesses from the owner's own place waits as well.
-    fail(&world, ELSEWHERE, EMAIL, 10).await;
+    // Whoever guesses from the owner's own place waits as well, and longer each time; the owner
+    // goes on from any other.
     for _ in 0..10 {
         fail(&world, HOME, EMAIL, 1).await;
     }
     assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 1);
+    assert_eq!(log_in(&world, homes[1], EMAIL, PASSWORD).await.status, 200);
     world.pass(1);
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    fail(&world, HOME, EMAIL, 9).await;
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_guesses_of_a_neighbour_do_not_keep_the_owner_out_either() {
+    let world = World::new().await;
+    world.registered(EMAIL).await;
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    for n in 0..10 {
+        fail(&world, HOME, &format!("user{n}@example.com"), 10).await;
+    }
+    assert_waits(&log_in(&world, HOME, "bob@example.com", "wrong").await, 1);
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_place_is_forgotten_after_ninety_days_and_one_that_is_not_said_is_never_known() {
+    let world = World::new().await;
+    world.registered(EMAIL).await;
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    world.pass(KNOWN_FOR.as_secs() - 1);
+    crowd(&world, EMAIL).await;
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    world.pass(KNOWN_FOR.as_secs());
+    crowd(&world, EMAIL).await;
+    assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 60);
+    world.pass(KNOWN_FOR.as_secs());
+
+    let nowhere = || with_body(&json!({"email": EMAIL, "password": PASSWORD}));
+    assert_eq!(world.log_in(nowhere()).await.status, 200);
+    // The login was one of the ten.
+    fail(&world, ELSEWHERE, EMAIL, 5).await;
+    fail(&world, "203.0.113.9", EMAIL, 4).await;
+    assert_waits(&world.log_in(nowhere()).await, 60);
+}
+
+#[tokio::test]
+async fn a_strangers_place_is_its_own_and_good_for_one_try_within_an_hour() {
+    let world = World::new().await;
+    world.registered(EMAIL).await;
+    crowd(&world, EMAIL).await;
+    assert_waits(&log_in(&world, "198.51.100.8", EMAIL, "wrong").await, 60);
+    assert_waits(&log_in(&world, "198.51.100.9", EMAIL, "wrong").await, 120);
+    world.pass(59);
+    // Asking again moves nobody, and neither does somebody else's asking.
+    for _ in 0..20 {
+        assert_waits(&log_in(&world, "198.51.100.8", EMAIL, "wrong").await, 1);
+    }
+    assert_waits(&log_in(&world, "198.51.100.10", EMAIL, "wrong").await, 121);
+    world.pass(1);
+    fail(&world, "198.51.100.8", EMAIL, 1).await;
+    // Spent: the next place is behind the others'.
+    assert_waits(&log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await, 180);
+    world.pass(HOUR + 60);
+    // In time, and too late by then.
+    assert_eq!(
+        log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await.status,
+        200
+    );
+    crowd(&world, EMAIL).await;
+    assert_waits(&log_in(&world, "198.51.100.9", EMAIL, PASSWORD).await, 60);
+}
+
+/// Guessers who try as early as they may, and the owner at an address of their own among them: the
+/// rate is bounded, and the owner is in after a wait that has an end from the first moment.
+#[tokio::test]
+async fn however_many_guess_without_end_the_owner_gets_in_from_a_new_address() {
+    const ARRIVAL: i64 = 607;
+    for (guessers, minutes, owners_wait) in [(1, 120, 60), (8, 60, 9 * 60), (90, 75, HOUR)] {
+        let world = World::new().await;
+        world.registered(EMAIL).await;
+        let mut next = vec![0_i64; guessers];
+        let (mut guesses, mut clock) = (0_i64, 0_i64);
+        let (mut owner_at, mut asked, mut got_in) = (ARRIVAL, None, None);
+        loop {
+            let at = (*next.iter().min().unwrap()).min(owner_at);
+            if at >= minutes * 60 {
+                break;
+            }
+            world.pass(at - clock);
+            clock = at;
+            for (n, due) in next.iter_mut().enumerate() {
+                while *due <= clock {
+                    let source = format!("10.0.{}.{}", n / 200, n % 200);
+                    let response = log_in(&world, &source, EMAIL, "a guess").await;
+                    match wait_of(&response) {
+                        Some(wait) => *due = clock + wait,
+                        None => guesses += 1,
+                    }
+                }
+            }
+            // The owner comes last of all who come at once.
+            if owner_at <= clock {
+                let response = log_in(&world, HOME, EMAIL, PASSWORD).await;
+                match wait_of(&response) {
+                    Some(wait) => {
+                        assert_eq!(asked, None, "told to wait twice, for {wait} s");
+                        asked = Some(clock);
+                        owner_at = clock + wait;
+                    }
+                    None => {
+                        assert_eq!(response.status, 200);
+                        got_in = Some(clock);
+                        owner_at = i64::MAX;
+                    }
+                }
+            }
+        }
+        let waited = got_in.expect("the owner is in") - asked.unwrap_or(ARRIVAL);
+        println!(
+            "{guessers} guessers: {guesses} guesses in {minutes} min; the owner waited {waited} s"
+        );
+        assert!(waited <= owners_wait, "{guessers} guessers: {waited} s");
+        let most = STRANGERS.most_tries(guessers as i64, SignedDuration::from_mins(minutes));
+        assert!(
+            guesses <= most,
+            "{guessers} guessers: {guesses}, not {most}"
+        );
+        // And the bound is not an idle one.
+        assert!(guesses * 4 >= most || guessers == 1, "{guesses} of {most}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_the_account_makes_wait_does_not_count_for_its_source() {
+    let world = World::new().await;
+    world.registered(EMAIL).await;
+    let from = Counter::source(&Source::of(Some(HOME)));
+    for n in 0..12 {
+        let email = format!("user{n}@example.com");
+        let (account, call) = (Account::of(&email), id(n));
+        for _ in 0..10 {
+            let place = world.store.take_place(&account, world.now(), call).await;
+            assert_eq!(place.unwrap().at, world.now());
+        }
+        assert_waits(&log_in(&world, HOME, &email, "wrong").await, 60);
+    }
+    let tally = world.store.standing(&from).await.unwrap().tally.unwrap();
+    assert_eq!(tally.failures, 0);
     assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
 }
 
@@ -248,22 +499,39 @@ async fn a_thousand_guesses_at_once_are_ten_guesses() {
         let guesses = (0..60).map(|n| {
             let source = format!("198.51.100.{}", n % 7);
             let world = &world;
-            async move {
-                log_in(world, &source, EMAIL, "not the password")
-                    .await
-                    .status
-            }
+            async move { log_in(world, &source, EMAIL, "not the password").await }
         });
-        let statuses = join_all(guesses).await;
-        let read = statuses.iter().filter(|status| **status == 401).count();
-        let early = statuses.iter().filter(|status| **status == 429).count();
-        assert_eq!((read, early), (10, 50), "seed {seed}");
-        // At the end of the wait it is one, however many come.
-        world.pass(1);
-        let again = (0..20).map(|_| log_in(&world, ELSEWHERE, EMAIL, "wrong again"));
-        let statuses: Vec<u16> = join_all(again).await.iter().map(|r| r.status).collect();
-        let read = statuses.iter().filter(|status| **status == 401).count();
-        assert_eq!(read, 1, "seed {seed}: {statuses:?}");
+        let answers = join_all(guesses).await;
+        let waits: Vec<i64> = answers.iter().filter_map(wait_of).collect();
+        assert_eq!(waits.len(), 50, "seed {seed}");
+        // Seven places at most are taken, whatever was asked for at once: the rest is given back.
+        let next = wait_of(&log_in(&world, HOME, EMAIL, "wrong").await);
+        assert!(next <= Some(8 * 60), "seed {seed}: {next:?}");
+        // When all seven are due they are one guess each, however many come.
+        world.pass(7 * 60);
+        let again = (0..60).map(|n| {
+            let source = format!("198.51.100.{}", n % 7);
+            let world = &world;
+            async move { log_in(world, &source, EMAIL, "wrong again").await }
+        });
+        let answers = join_all(again).await;
+        let read = answers.iter().filter(|answer| wait_of(answer).is_none());
+        let read = read.count();
+        assert!((1..=7).contains(&read), "seed {seed}: {read}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_guesses_at_once_where_the_owner_is_known_are_ten_guesses() {
+    for seed in 0..4 {
+        let world = World::new().await;
+        world.registered(EMAIL).await;
+        assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+        world.aws.interleave(seed);
+        let guesses = (0..40).map(|_| log_in(&world, HOME, EMAIL, "not the password"));
+        let answers = join_all(guesses).await;
+        let read = answers.iter().filter(|answer| wait_of(answer).is_none());
+        assert_eq!(read.count(), 10, "seed {seed}");
     }
 }
 
@@ -282,7 +550,8 @@ async fn the_rows_of_the_counts_name_nobody_and_run_out() {
     let world = World::new().await;
     fail(&world, HOME, EMAIL, 1).await;
     let rows = world.aws.dump(&world.table);
-    assert_eq!(rows.len(), 2);
+    // The account's, the source's, and the account's at the source.
+    assert_eq!(rows.len(), 3);
     for row in rows {
         let text = row.to_string();
         assert!(!text.contains("ada") && !text.contains(HOME), "{text}");
@@ -305,11 +574,20 @@ async fn refusals_of_a_session_and_of_a_source_are_slowed_down_and_good_tokens_n
         assert_eq!(refresh(dead.clone()).await.status, 401);
     }
     assert_waits(&refresh(dead.clone()).await, 1);
-    for n in 0..89_u8 {
+    // A try that came too early counted nowhere.
+    for n in 0..90_u8 {
         let other = RefreshToken::first(Seed([100 + n; 32])).reveal();
         assert_eq!(refresh(other).await.status, 401, "{n}");
     }
     assert_waits(&refresh("nonsense".to_owned()).await, 1);
+    // What the source makes wait does not count for the session.
+    let another = RefreshToken::first(Seed([8; 32]));
+    for _ in 0..20 {
+        assert_waits(&refresh(another.reveal()).await, 1);
+    }
+    let session = Counter::session(another.session());
+    let tally = world.store.standing(&session).await.unwrap().tally.unwrap();
+    assert_eq!(tally.failures, 0);
     for _ in 0..3 {
         let response = refresh(good).await;
         assert_eq!(response.status, 200);
@@ -337,5 +615,68 @@ async fn guesses_at_the_current_password_are_counted_with_those_at_the_login() {
         assert_eq!(change().await.status, 400);
     }
     assert_waits(&change().await, 1);
-    assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 1);
+    assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 60);
+}
+
+// ---- users-register
+
+#[tokio::test]
+async fn registrations_of_a_source_are_slowed_down_whatever_becomes_of_them() {
+    let world = World::new().await;
+    let register = |source: &str, email: &str| {
+        let body = json!({"email": email, "password": PASSWORD, "name": "Ada"});
+        world.register(with_body(&body).with_source_address(source))
+    };
+    assert_eq!(register(HOME, EMAIL).await.status, 201);
+    for _ in 1..REGISTRATIONS {
+        // Whether somebody has an address is asked as dearly.
+        assert_eq!(register(HOME, EMAIL).await.status, 409);
+    }
+    for wait in [1, 2, 4, 8] {
+        for email in [EMAIL, "bob@example.com"] {
+            let calls = world.aws.calls().len();
+            assert_waits(&register(HOME, email).await, wait);
+            assert_eq!(world.aws.calls().len(), calls + 1, "nothing but the count");
+        }
+        world.pass(i64::from(wait));
+        assert_eq!(register(HOME, EMAIL).await.status, 409);
+    }
+    assert_waits(&register(HOME, "bob@example.com").await, 16);
+    assert_eq!(register(ELSEWHERE, "bob@example.com").await.status, 201);
+    // What is wrong in form costs nothing and tells nothing.
+    let wrong = with_body(&json!({"email": EMAIL, "password": PASSWORD, "name": " "}));
+    let response = world.register(wrong.with_source_address(HOME)).await;
+    assert_problem(&response, &invalid(&[("/name", "is empty or only blanks")]));
+    // Nor does it keep anybody there from logging in.
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    world.pass(HOUR);
+    assert_eq!(register(HOME, "eve@example.com").await.status, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn registrations_at_once_are_no_more_than_are_free() {
+    let world = World::new().await;
+    world.registered(EMAIL).await;
+    world.aws.interleave(1);
+    let body = json!({"email": EMAIL, "password": PASSWORD, "name": "Ada"});
+    let requests = (0..40).map(|_| world.register(with_body(&body)));
+    let statuses: Vec<u16> = join_all(requests).await.iter().map(|r| r.status).collect();
+    let done = statuses.iter().filter(|status| **status == 409).count();
+    assert_eq!(done, REGISTRATIONS as usize - 1, "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [409, 429].contains(status)),
+        "{statuses:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_registration_stands_although_its_source_could_not_be_written_down() {
+    let world = World::new().await;
+    let body = json!({"email": EMAIL, "password": PASSWORD, "name": "Ada"});
+    let request = || with_body(&body).with_source_address(HOME);
+    // The count, the registration, and then this.
+    world.aws.fault_at(2, test_support::Fault::Throttle);
+    assert_eq!(world.register(request()).await.status, 201);
+    assert_eq!(world.aws.fired(), 1);
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
 }

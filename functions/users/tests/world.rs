@@ -9,6 +9,7 @@ use shared_auth::{Issuer, Role, SigningKey, Verifier};
 use shared_lambda::Origin;
 use shared_lambda::http::{Request, Response, authenticate, respond};
 use test_support::Aws;
+use users::domain::throttle::registrations;
 use users::domain::{Email, Password, Seed, Session, User, UserName};
 use users::handlers::{
     get, list, login, logout, me, password, refresh, register, update, update_me,
@@ -22,6 +23,9 @@ use crate::described::described;
 
 pub const NOW: &str = "2026-11-23T10:00:00.123Z";
 pub const PASSWORD: &str = "plum tractor voyage";
+
+/// How many registrations of one source are free.
+pub const REGISTRATIONS: u32 = 20;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 pub const INSTANCE: &str = "urn:waybill:trace:4bf92f3577b34da6a3ce929d0e0e4736";
@@ -64,7 +68,13 @@ impl World {
     pub async fn register(&self, request: Request) -> Response {
         let request = traced(request);
         let response = respond(&self.origin, request, |context, request| {
-            register::handle(&self.store, salt(), context, request)
+            register::handle(
+                &self.store,
+                registrations(REGISTRATIONS),
+                salt(),
+                context,
+                request,
+            )
         })
         .await;
         described("POST /api/v1/users", response)
@@ -103,8 +113,8 @@ impl World {
     }
 
     pub async fn log_out(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), |_, request| {
-            logout::handle(&self.store, request)
+        let response = respond(&self.origin, traced(request), |context, request| {
+            logout::handle(&self.store, context, request)
         })
         .await;
         described("POST /api/v1/auth/logout", response)
@@ -279,7 +289,7 @@ pub fn user(id: Uuid, email: &str) -> User {
 }
 
 pub fn hashed(password: &str) -> HashedPassword {
-    HashedPassword::new(&Password::choose(password, None).unwrap(), salt())
+    HashedPassword::new(&Password::choose(password, None, None).unwrap(), salt())
 }
 
 pub fn refresh_token(response: &Response) -> String {

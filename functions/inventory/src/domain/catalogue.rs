@@ -52,7 +52,9 @@ impl fmt::Display for Sku {
 pub struct ItemName(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a name: 1 to {MAX_NAME_CHARS} characters, not only blanks, no control characters")]
+#[error(
+    "is not a name: 1 to {MAX_NAME_CHARS} characters, not only blanks, none that cannot be seen"
+)]
 pub struct InvalidName;
 
 impl ItemName {

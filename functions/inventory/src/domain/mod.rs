@@ -1,6 +1,7 @@
 //! What inventory is about, as values and decisions: no I/O, no clock, no serde.
 
 mod catalogue;
+mod invisible;
 mod reservation;
 mod stock;
 
@@ -17,9 +18,8 @@ pub use stock::{
     Levels, MAX_DELTA, MAX_INITIAL_STOCK, MAX_QUANTITY, MAX_REASON_CHARS, Quantity, Reason,
 };
 
-/// Whether a text is something a person can read: not blank, not too long, no control characters.
+/// Whether a text is something a person can read: not blank, not too long, and nothing in it that
+/// cannot be seen, control characters included.
 fn is_readable(text: &str, max_chars: usize) -> bool {
-    !text.trim().is_empty()
-        && text.chars().count() <= max_chars
-        && !text.chars().any(char::is_control)
+    !text.trim().is_empty() && text.chars().count() <= max_chars && !invisible::is_in(text)
 }

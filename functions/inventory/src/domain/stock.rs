@@ -110,7 +110,7 @@ pub struct Reason(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not a reason: 1 to {MAX_REASON_CHARS} characters, not only blanks, no control characters"
+    "is not a reason: 1 to {MAX_REASON_CHARS} characters, not only blanks, none that cannot be seen"
 )]
 pub struct InvalidReason;
 

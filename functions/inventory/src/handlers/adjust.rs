@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::Problem;
+use shared_lambda::problem::{Fields, Problem};
 use uuid::Uuid;
 
-use super::{Fields, admin_only, no_such_item, sku_of};
+use super::{admin_only, no_such_item, sku_of};
 use crate::domain::{Adjustment, Delta, Reason, Sku};
 use crate::store::{Adjusted, InventoryStore};
 

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Object, Request, Response};
-use shared_lambda::problem::Problem;
+use shared_lambda::problem::{Fields, Problem};
 
-use super::{Fields, ItemBody, MoneyBody, Viewer, admin_only};
+use super::{ItemBody, MoneyBody, Viewer, admin_only};
 use crate::domain::{InitialStock, Item, ItemName, Levels, Sku};
 use crate::store::{Created, InventoryStore};
 

@@ -8,13 +8,11 @@ pub mod get;
 pub mod list;
 pub mod update;
 
-use std::fmt::Display;
-
 use serde::{Deserialize, Deserializer, Serialize};
 use shared_auth::{Caller, Verifier};
 use shared_lambda::Context;
 use shared_lambda::http::{Request, authenticate};
-use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::problem::{Fields, Problem};
 
 use crate::domain::{Currency, Item, Price, PriceAmount, Sku};
 
@@ -118,35 +116,6 @@ fn sku_of(request: &Request) -> Result<Sku, Problem> {
 
 fn no_such_item(sku: &Sku) -> Problem {
     Problem::not_found(format!("there is no item {sku}"))
-}
-
-/// Collects everything that is wrong with a body, so that a client hears it all at once.
-#[derive(Default)]
-struct Fields(Vec<FieldError>);
-
-impl Fields {
-    fn take<T>(&mut self, pointer: &str, parsed: Result<T, impl Display>) -> Option<T> {
-        match parsed {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.0.push(FieldError::new(pointer, error.to_string()));
-                None
-            }
-        }
-    }
-
-    fn into_problem(self) -> Problem {
-        Problem::invalid(self.0)
-    }
-
-    /// Nothing, or what is wrong.
-    fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(self.into_problem())
-        }
-    }
 }
 
 /// A field that may be left out but not be null: null would look like a change and make none.

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Object, Request, Response};
-use shared_lambda::problem::Problem;
+use shared_lambda::problem::{Fields, Problem};
 
-use super::{Fields, ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
+use super::{ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
 use crate::domain::{ItemChange, ItemName};
 use crate::store::InventoryStore;
 

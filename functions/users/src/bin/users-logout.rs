@@ -8,5 +8,5 @@ use users::store::UserStore;
 async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
     let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
-    http::run(|_, request| logout::handle(&store, request)).await
+    http::run(|context, request| logout::handle(&store, context, request)).await
 }

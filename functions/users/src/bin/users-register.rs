@@ -1,6 +1,7 @@
 //! POST /api/v1/users
 
 use shared_lambda::{aws, env, http};
+use users::domain::throttle::registrations;
 use users::handlers::register;
 use users::passwords::Salt;
 use users::store::UserStore;
@@ -9,5 +10,7 @@ use users::store::UserStore;
 async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
     let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
-    http::run(|context, request| register::handle(&store, Salt::random(), context, request)).await
+    let policy = registrations(env("REGISTRATIONS_PER_SOURCE")?.parse()?);
+    http::run(|context, request| register::handle(&store, policy, Salt::random(), context, request))
+        .await
 }

@@ -1,6 +1,7 @@
 //! What a user is: values that cannot be wrong, and who may order. No I/O, no clock, no wire format.
 
 mod email;
+mod invisible;
 mod name;
 mod password;
 mod session;

@@ -1,8 +1,10 @@
 //! What a user is called.
 
+use super::invisible;
+
 const MAX_CHARACTERS: usize = 100;
 
-/// A name, trimmed: 1 to 100 characters, none of them a control character.
+/// A name, trimmed: 1 to 100 characters, every one of which can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserName(String);
 
@@ -15,6 +17,11 @@ pub enum InvalidName {
     TooLong,
     #[error("contains a control character, such as a line break")]
     ControlCharacter,
+    #[error(
+        "contains a character that cannot be seen, such as a zero width space or one that turns \
+         the direction of writing; leave it out"
+    )]
+    Invisible,
 }
 
 impl UserName {
@@ -28,6 +35,9 @@ impl UserName {
         }
         if text.chars().any(char::is_control) {
             return Err(InvalidName::ControlCharacter);
+        }
+        if invisible::is_in(text) {
+            return Err(InvalidName::Invisible);
         }
         Ok(Self(text.to_owned()))
     }

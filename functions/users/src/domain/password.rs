@@ -1,68 +1,31 @@
 //! Which passwords may be chosen (NIST SP 800-63B §5.1.1.2): long ones that nobody tries first. No
 //! rule asks for digits or symbols; such rules make passwords no harder to guess.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::Email;
+use super::{Email, UserName};
 
 const MIN_CHARACTERS: usize = 12;
 
 /// Far beyond what anybody types, and short enough that a password is never a burden to hash.
 const MAX_CHARACTERS: usize = 128;
 
-/// The commonest passwords of at least the least length, in lower case. What is shorter is refused
-/// for that already.
-const COMMONEST: [&str; 47] = [
-    "0123456789ab",
-    "012345678910",
-    "1234567890-=",
-    "123456789012",
-    "1234567890123",
-    "123456789101112",
-    "1234567890qwerty",
-    "123456789987654321",
-    "123456789abc",
-    "123456789qwe",
-    "123456abcdef",
-    "123qweasdzxc",
-    "12qwaszx12qwaszx",
-    "1q2w3e4r5t6y",
-    "1q2w3e4r5t6y7u8i",
-    "1qaz2wsx3edc",
-    "1qaz2wsx3edc4rfv",
-    "1qazxsw23edc",
-    "abc123abc123",
-    "abcd1234abcd1234",
-    "abcdefghijkl",
-    "administrator",
-    "adminadminadmin",
-    "asdfghjkl123",
-    "changemenow!",
-    "changeme1234",
-    "correcthorsebatterystaple",
-    "correct horse battery staple",
-    "iloveyou1234",
-    "iloveyouforever",
-    "letmein12345",
-    "letmeinletmein",
-    "motherfucker",
-    "p@ssw0rd1234",
-    "password1234",
-    "password12345",
-    "password123456",
-    "passwordpassword",
-    "q1w2e3r4t5y6",
-    "qazwsxedcrfv",
-    "qwerty123456",
-    "qwertyqwerty",
-    "qwertyuiop12",
-    "qwertyuiop123",
-    "unbelievable",
-    "welcome12345",
-    "zaq12wsxcde3",
-];
+/// The commonest passwords of at least the least length, after a header that says where they are
+/// from: in the form in which they are looked up, and sorted, so that nothing is read at the start.
+const COMMONEST: &str = include_str!("../../data/commonest_passwords.txt");
+
+/// What everybody thinks of here.
+const SERVICE: &str = "waybill";
+
+/// What is left of a password without the words that go with its owner and this service has at
+/// least so many letters and digits.
+const MIN_OF_ITS_OWN: usize = 8;
+
+/// Shorter words of the owner's are in too many others.
+const MIN_WORD: usize = 3;
 
 /// A password its owner may have. It is never shown, and kept only as a hash.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,14 +40,18 @@ pub enum UnsuitablePassword {
     TooLong,
     #[error("is one of the passwords that are tried first; choose another")]
     TooCommon,
-    #[error("is the e-mail address; choose another")]
-    IsTheEmail,
+    #[error("is little more than your name, your e-mail address or waybill; choose another")]
+    TooObvious,
 }
 
 impl Password {
-    /// Every Unicode character counts as one, and none is forbidden or trimmed. `owner` is the
-    /// address it is chosen for, unless that is not valid itself.
-    pub fn choose(text: &str, owner: Option<&Email>) -> Result<Self, UnsuitablePassword> {
+    /// Every Unicode character counts as one, and none is forbidden or trimmed. It is chosen for
+    /// this address and name, unless they are not valid themselves.
+    pub fn choose(
+        text: &str,
+        email: Option<&Email>,
+        name: Option<&UserName>,
+    ) -> Result<Self, UnsuitablePassword> {
         let text = normalized(text);
         let text = text.as_str();
         let length = text.chars().count();
@@ -97,8 +64,8 @@ impl Password {
         if is_common(text) {
             return Err(UnsuitablePassword::TooCommon);
         }
-        if owner.is_some_and(|email| email.as_str().eq_ignore_ascii_case(text.trim())) {
-            return Err(UnsuitablePassword::IsTheEmail);
+        if is_obvious(text, email, name) {
+            return Err(UnsuitablePassword::TooObvious);
         }
         Ok(Self(text.to_owned()))
     }
@@ -125,8 +92,48 @@ fn is_common(text: &str) -> bool {
     let mut characters = text.chars();
     let first = characters.next();
     let one_repeated = characters.all(|c| Some(c) == first);
-    one_repeated
-        || COMMONEST
-            .iter()
-            .any(|common| common.eq_ignore_ascii_case(text))
+    one_repeated || is_listed(&normalized(&text.to_lowercase()))
+}
+
+/// A binary search over the lines as they stand.
+fn is_listed(wanted: &str) -> bool {
+    let (_, mut lines) = COMMONEST
+        .split_once("\n\n")
+        .expect("the list follows its header after an empty line");
+    while !lines.is_empty() {
+        // The line that has the middle in it.
+        let middle = lines.len() / 2;
+        let bytes = lines.as_bytes();
+        let from = bytes[..middle].iter().rposition(|b| *b == b'\n');
+        let from = from.map_or(0, |before| before + 1);
+        let to = bytes[middle..].iter().position(|b| *b == b'\n');
+        let to = to.map_or(lines.len(), |length| middle + length);
+        match wanted.cmp(&lines[from..to]) {
+            Ordering::Equal => return true,
+            Ordering::Less => lines = &lines[..from],
+            Ordering::Greater => lines = lines.get(to + 1..).unwrap_or_default(),
+        }
+    }
+    false
+}
+
+/// Whether hardly anything is left without the service's name and the owner's (NIST SP 800-63B
+/// §5.1.1.2: "context-specific words").
+fn is_obvious(text: &str, email: Option<&Email>, name: Option<&UserName>) -> bool {
+    let text = text.to_lowercase();
+    let email = email.map(|email| email.as_str()).unwrap_or_default();
+    let name = name.map(|name| normalized(&name.as_str().to_lowercase()));
+    let owners = [email, name.as_deref().unwrap_or_default()];
+    let parts = owners
+        .iter()
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
+    let mut words: Vec<&str> = owners.into_iter().chain(parts).chain([SERVICE]).collect();
+    words.retain(|word| word.chars().count() >= MIN_WORD);
+    // The longest first, or a part would spoil the whole.
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let rest = words
+        .iter()
+        .fold(text.clone(), |rest, word| rest.replace(word, " "));
+    let left = rest.chars().filter(|c| c.is_alphanumeric()).count();
+    rest != text && left < MIN_OF_ITS_OWN
 }

@@ -102,6 +102,14 @@ impl User {
         })
     }
 
+    /// Whether they manage others now, whatever was granted to them before.
+    pub fn is_active_admin(&self) -> bool {
+        match (self.status, self.role) {
+            (Status::Active, Role::Admin) => true,
+            (Status::Active, Role::Customer) | (Status::Deactivated, _) => false,
+        }
+    }
+
     /// Whether whoever was found under an id, if anybody, may order.
     pub fn may_order(found: Option<&Self>) -> Result<(), NotAllowed> {
         match found.map(|user| user.status) {

@@ -1,11 +1,14 @@
 //! `GET /api/v1/users/{id}`: a profile, for its owner and for administrators; for anybody else
 //! there is no such user. Orders asks here, with the caller's own token, whether they may order.
+//!
+//! Whether somebody else who asks is an administrator is asked of the table as well: the role in an
+//! access token may be 15 minutes old.
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 
-use super::{UserBody, no_such_user};
+use super::{UserBody, is_active_admin, no_such_user};
 use crate::store::UserStore;
 
 pub async fn handle(
@@ -14,7 +17,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = request.uuid("id")?;
-    if id != caller.user_id && !caller.is_admin() {
+    if id != caller.user_id && !(caller.is_admin() && is_active_admin(store, &caller).await?) {
         return Err(no_such_user());
     }
     match store.user(id).await? {

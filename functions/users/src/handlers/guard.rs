@@ -1,111 +1,163 @@
-//! What stands before every secret that can be guessed: the count of failed tries, for whatever it
-//! is tried on and for where the try comes from.
+//! What stands before every secret that can be guessed, and before registration: the counts of
+//! tries, for whatever is tried and for where the try comes from (see `domain::throttle`).
 
+use jiff::Timestamp;
 use shared_lambda::Context;
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;
 
-use crate::domain::throttle::{Tally, TooEarly};
-use crate::store::{Counted, Counter, Source, UserStore};
+use crate::domain::throttle::{Policy, Tally, TooEarly};
+use crate::store::{Account, Counted, Counter, Source, UserStore};
 
 /// A try that may be made. It counts as failed unless it is said to have succeeded.
 #[derive(Debug)]
 pub(super) struct Try {
+    account: Account,
     source: Source,
-    from_source: (Counter, Tally),
-    /// Whose failures a success forgets.
-    on: Counter,
+    /// What it was counted on besides, where the account is not known at the source.
+    from_source: Option<(Counter, Tally)>,
 }
 
-/// Counts a try, or says how long to wait with it. Known or not, an account costs the same.
+/// Counts a try, or says how long to wait with it. Known or not, an account costs the same to
+/// whoever is a stranger to it.
 pub(super) async fn count(
     store: &UserStore,
-    on: Counter,
+    account: Account,
     context: &Context,
     request: &Request,
 ) -> Result<Try, Problem> {
     let source = Source::of(request.source_address());
-    let tally = count_source(store, &source, context).await?;
-    let counted = count_one(store, &on, &source, context).await?;
-    let on = match counted {
-        Ok(_) => on,
-        // Others' failures do not keep the owner out where they have been before; their own do.
-        Err((_, true)) => {
-            let at_home = on.at_home(&source);
-            match count_one(store, &at_home, &source, context).await? {
-                Ok(_) => at_home,
-                Err((wait, _)) => return Err(too_early(wait)),
-            }
+    let here = account.at(&source);
+    let standing = store.standing(&here).await?;
+    standing.admit(context.now).map_err(too_early)?;
+    let from_source = if standing.is_known(context.now) {
+        // Neither others' failures nor a neighbour's keep the owner out where they have been.
+        None
+    } else {
+        let counter = Counter::source(&source);
+        let tally = admitted(store, &counter, context).await?;
+        let good_place = standing.good_place(context.now);
+        if let Err(wait) = pass(store, &account, &here, good_place, context).await? {
+            store.take_back_try(&counter, &tally, context.now).await?;
+            return Err(too_early(wait));
         }
-        Err((wait, false)) => return Err(too_early(wait)),
+        Some((counter, tally))
     };
-    Ok(Try {
-        from_source: (Counter::source(&source), tally),
-        source,
-        on,
-    })
+    match store
+        .count_try(&here, context.now, context.fresh_id)
+        .await?
+    {
+        Counted::Admitted(_) => Ok(Try {
+            account,
+            source,
+            from_source,
+        }),
+        // Others from this very source got in first.
+        Counted::TooEarly(wait) => {
+            if let Some((counter, tally)) = &from_source {
+                store.take_back_try(counter, tally, context.now).await?;
+            }
+            Err(too_early(wait))
+        }
+    }
 }
 
 /// Counts a failure that has happened, where what was tried cannot be guessed anyhow: then whoever
 /// has it never waits.
 pub(super) async fn count_failure(
     store: &UserStore,
-    on: Option<Counter>,
+    session: Option<Counter>,
+    context: &Context,
+    request: &Request,
+) -> Result<(), Problem> {
+    let counted = match session {
+        Some(session) => {
+            let tally = admitted(store, &session, context).await?;
+            Some((session, tally))
+        }
+        None => None,
+    };
+    let source = Counter::source(&Source::of(request.source_address()));
+    let Err(refusal) = admitted(store, &source, context).await else {
+        return Ok(());
+    };
+    if let Some((session, tally)) = &counted {
+        store.take_back_try(session, tally, context.now).await?;
+    }
+    Err(refusal)
+}
+
+/// Counts a registration, whatever becomes of it.
+pub(super) async fn count_registration(
+    store: &UserStore,
+    policy: Policy,
     context: &Context,
     request: &Request,
 ) -> Result<(), Problem> {
     let source = Source::of(request.source_address());
-    count_source(store, &source, context).await?;
-    match on {
-        Some(on) => count_one(store, &on, &source, context)
-            .await?
-            .map(|_| ())
-            .map_err(|(wait, _)| too_early(wait)),
-        None => Ok(()),
-    }
+    let counter = Counter::registrations(&source, policy);
+    admitted(store, &counter, context).await.map(|_| ())
 }
 
 impl Try {
-    /// It was the owner: their account's failures are forgotten, and the source's count is as if
-    /// they had never come.
+    /// It was the owner: their own failures here are forgotten, they are known here from now on,
+    /// and the source's count is as if they had never come.
     pub(super) async fn succeeded(
         self,
         store: &UserStore,
         context: &Context,
     ) -> Result<(), Problem> {
-        let (source, tally) = &self.from_source;
-        tokio::try_join!(
-            store.forget_tries(&self.on, &self.source, context.now),
-            store.take_back_try(source, tally, context.now),
-        )?;
+        let remember = store.remember_owner(&self.account, &self.source, context.now);
+        match &self.from_source {
+            Some((counter, tally)) => {
+                let take_back = store.take_back_try(counter, tally, context.now);
+                tokio::try_join!(remember, take_back)?;
+            }
+            None => remember.await?,
+        }
         Ok(())
     }
 }
 
-async fn count_source(
+/// Lets a stranger's try through in its turn, or says when that is.
+async fn pass(
     store: &UserStore,
-    source: &Source,
+    account: &Account,
+    here: &Counter,
+    good_place: Option<Timestamp>,
     context: &Context,
-) -> Result<Tally, Problem> {
-    count_one(store, &Counter::source(source), source, context)
-        .await?
-        .map_err(|(wait, _)| too_early(wait))
+) -> Result<Result<(), TooEarly>, Problem> {
+    if let Some(place) = good_place
+        && store.use_place(here, place, context.now).await?
+    {
+        return Ok(Ok(()));
+    }
+    let place = store
+        .take_place(account, context.now, context.fresh_id)
+        .await?;
+    if place.at <= context.now {
+        return Ok(Ok(()));
+    }
+    let held = store.hold_place(here, place.at, context.now).await?;
+    if held != place.at {
+        // Another try from here was given one at the same moment.
+        store.give_place_back(account, place, context.now).await?;
+    }
+    Ok(Err(TooEarly::until(held, context.now)))
 }
 
-/// The tally, or the wait and whether the owner is at home here.
-async fn count_one(
+async fn admitted(
     store: &UserStore,
     counter: &Counter,
-    source: &Source,
     context: &Context,
-) -> Result<Result<Tally, (TooEarly, bool)>, Problem> {
+) -> Result<Tally, Problem> {
     let counted = store
-        .count_try(counter, source, context.now, context.fresh_id)
+        .count_try(counter, context.now, context.fresh_id)
         .await?;
-    Ok(match counted {
+    match counted {
         Counted::Admitted(tally) => Ok(tally),
-        Counted::TooEarly { wait, at_home } => Err((wait, at_home)),
-    })
+        Counted::TooEarly(wait) => Err(too_early(wait)),
+    }
 }
 
 fn too_early(wait: TooEarly) -> Problem {

@@ -1,4 +1,7 @@
 //! `GET /api/v1/users`: everybody, the newest first, for administrators.
+//!
+//! Whether the caller is one is asked of the table as well: the role in an access token may be 15
+//! minutes old, and here it would show everybody's address.
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
@@ -7,7 +10,7 @@ use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use uuid::Uuid;
 
-use super::{UserBody, admin_only};
+use super::{UserBody, admin_only, is_active_admin, not_an_admin};
 use crate::domain::Status;
 use crate::store::UserStore;
 
@@ -41,6 +44,9 @@ pub async fn handle(
         .map(cursor::decode::<Position>)
         .transpose()?
         .map(|position| position.before);
+    if !is_active_admin(store, &caller).await? {
+        return Err(not_an_admin());
+    }
     let listed = store.page(status, before, page.limit).await?;
     let body = ListBody {
         items: listed.users.iter().map(UserBody::new).collect(),

@@ -1,7 +1,7 @@
 //! `POST /api/v1/auth/login`: tokens for an address and its password.
 //!
 //! Nobody's address, a wrong password and a deactivated user get one and the same answer, after the
-//! same work: two counted tries, one read and one Argon2id.
+//! same work: the same counted tries, one read and one Argon2id.
 
 use serde::Deserialize;
 use shared_auth::Issuer;
@@ -12,7 +12,7 @@ use shared_lambda::problem::Problem;
 use super::{TokenBody, guard};
 use crate::domain::{Email, Seed, Session, Status};
 use crate::passwords::{HashedPassword, Salt};
-use crate::store::{Counter, UserStore};
+use crate::store::{Account, UserStore};
 use crate::tokens::RefreshToken;
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let LoginBody { email, password } = request.json()?;
-    let guarded = guard::count(store, Counter::account(&email), &context, &request).await?;
+    let guarded = guard::count(store, Account::of(&email), &context, &request).await?;
     // What cannot be an address is nobody's; saying more would only help whoever is guessing.
     let credential = match Email::parse(&email) {
         Ok(email) => store.credential(&email).await?,

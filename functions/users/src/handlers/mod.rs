@@ -20,9 +20,11 @@ use shared_auth::{Caller, Issuer};
 use shared_lambda::Context;
 use shared_lambda::http::Response;
 use shared_lambda::problem::Problem;
+use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use crate::domain::{Role, User};
+use crate::store::UserStore;
 use crate::tokens::RefreshToken;
 
 /// A user as clients see them.
@@ -107,6 +109,12 @@ fn admin_only(caller: &Caller) -> Result<(), Problem> {
     } else {
         Err(not_an_admin())
     }
+}
+
+/// Whether the caller is an administrator at this moment, whatever their token says.
+async fn is_active_admin(store: &UserStore, caller: &Caller) -> Result<bool, TableError> {
+    let user = store.user(caller.user_id).await?;
+    Ok(user.as_ref().is_some_and(User::is_active_admin))
 }
 
 fn not_an_admin() -> Problem {

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::problem::{Fields, Problem};
 
 use super::{deactivated, guard, no_such_user, not_null, required};
 use crate::domain::{Password, Session, Status, User, Verdict};
 use crate::passwords::{HashedPassword, Salt};
-use crate::store::{Changed, Counter, UserStore};
+use crate::store::{Account, Changed, UserStore};
 use crate::tokens::RefreshToken;
 
 #[derive(Deserialize)]
@@ -43,8 +43,8 @@ pub async fn handle(
         Some(token) => Some(own_session(store, &user, token, &context).await?),
         None => None,
     };
-    let on = Counter::account(user.email.as_str());
-    let guarded = guard::count(store, on, &context, &request).await?;
+    let account = Account::of(user.email.as_str());
+    let guarded = guard::count(store, account, &context, &request).await?;
     let credential = store
         .credential(&user.email)
         .await?
@@ -81,22 +81,16 @@ pub async fn handle(
 impl PasswordBody {
     /// Says everything that is wrong at once.
     fn passwords(&self, user: &User) -> Result<(String, Password), Problem> {
-        let current = self.current_password.clone().ok_or("is missing".to_owned());
+        let mut fields = Fields::default();
+        let current = self.current_password.clone().ok_or("is missing");
+        let current = fields.take("/current_password", current);
         let new = required(self.new_password.as_deref(), |text| {
-            Password::choose(text, Some(&user.email))
+            Password::choose(text, Some(&user.email), Some(&user.name))
         });
+        let new = fields.take("/new_password", new);
         match (current, new) {
-            (Ok(current), Ok(new)) => Ok((current, new)),
-            (current, new) => {
-                let mistakes = [
-                    ("/current_password", current.err()),
-                    ("/new_password", new.err()),
-                ];
-                let errors = mistakes.into_iter().filter_map(|(pointer, mistake)| {
-                    mistake.map(|detail| FieldError::new(pointer, detail))
-                });
-                Err(Problem::invalid(errors.collect()))
-            }
+            (Some(current), Some(new)) => Ok((current, new)),
+            _ => Err(fields.into_problem()),
         }
     }
 }

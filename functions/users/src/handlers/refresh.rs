@@ -71,12 +71,12 @@ async fn exchange(
                     trace_id = context.trace_id(),
                     "a retired refresh token was presented; its session is ended"
                 );
-                store.end_session(session.id).await?;
+                store.end_session(session.id, context.fresh_id).await?;
                 return Ok(None);
             }
             Verdict::Expired => return Ok(None),
         };
-        let Some(user) = upholder(store, &session).await? else {
+        let Some(user) = upholder(store, &session, context).await? else {
             return Ok(None);
         };
         let Some(rotated) = rotated else {
@@ -91,11 +91,15 @@ async fn exchange(
 }
 
 /// The session's user, unless the session is over for them; then it ends.
-async fn upholder(store: &UserStore, session: &Session) -> Result<Option<User>, Problem> {
+async fn upholder(
+    store: &UserStore,
+    session: &Session,
+    context: &Context,
+) -> Result<Option<User>, Problem> {
     let user = store.user(session.user_id).await?;
     if session.is_upheld_by(user.as_ref()) {
         return Ok(user);
     }
-    store.end_session(session.id).await?;
+    store.end_session(session.id, context.fresh_id).await?;
     Ok(None)
 }

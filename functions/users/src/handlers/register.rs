@@ -2,16 +2,20 @@
 //!
 //! A client that lost the answer and asks again gets 409 `email-taken`: the account is there, and
 //! logging in shows whose it is. Answering 201 again would tell a stranger that a password fits.
+//!
+//! Each registration that is right in form counts for its source: it costs a hash, and its answer
+//! tells whether somebody has the address. So many are free as a shop behind one address needs.
 
 use serde::Deserialize;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::problem::{Fields, Problem};
 
-use super::{UserBody, required};
+use super::{UserBody, guard, required};
+use crate::domain::throttle::Policy;
 use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
-use crate::store::{Registered, UserStore};
+use crate::store::{Account, Registered, Source, UserStore};
 
 /// Neither role nor status nor id: who sends one hears that there is no such field.
 #[derive(Deserialize)]
@@ -30,6 +34,7 @@ struct Registration {
 
 pub async fn handle(
     store: &UserStore,
+    policy: Policy,
     salt: Salt,
     context: Context,
     request: Request,
@@ -39,11 +44,15 @@ pub async fn handle(
         password,
         name,
     } = request.json::<RegisterBody>()?.parse()?;
+    guard::count_registration(store, policy, &context, &request).await?;
     let user = User::register(context.fresh_id, email, name, context.now);
     let password = HashedPassword::new(&password, salt);
     match store.register(&user, &password).await? {
-        Registered::Done => Ok(Response::json(201, &UserBody::new(&user))
-            .with_header("location", format!("/api/v1/users/{}", user.id))),
+        Registered::Done => {
+            remember_owner(store, &user, &context, &request).await;
+            Ok(Response::json(201, &UserBody::new(&user))
+                .with_header("location", format!("/api/v1/users/{}", user.id)))
+        }
         Registered::EmailTaken => Err(Problem::conflict(
             "email-taken",
             "somebody is registered with this e-mail address; log in instead",
@@ -51,32 +60,39 @@ pub async fn handle(
     }
 }
 
+/// The owner is known where they registered. They are registered all the same if that cannot be
+/// written down: then the first login does it.
+async fn remember_owner(store: &UserStore, user: &User, context: &Context, request: &Request) {
+    let account = Account::of(user.email.as_str());
+    let source = Source::of(request.source_address());
+    if let Err(error) = store.remember_owner(&account, &source, context.now).await {
+        tracing::warn!(
+            user_id = %user.id,
+            trace_id = context.trace_id(),
+            cause = shared_lambda::telemetry::chain(&error),
+            "a user is registered, and where from is not remembered"
+        );
+    }
+}
+
 impl RegisterBody {
     /// Says everything that is wrong at once.
     fn parse(self) -> Result<Registration, Problem> {
-        let email = required(self.email.as_deref(), Email::parse);
-        let owner = email.as_ref().ok();
-        let password = required(self.password.as_deref(), |text| {
-            Password::choose(text, owner)
-        });
+        let mut fields = Fields::default();
+        let email = fields.take("/email", required(self.email.as_deref(), Email::parse));
         let name = required(self.name.as_deref(), UserName::parse);
+        let password = required(self.password.as_deref(), |text| {
+            Password::choose(text, email.as_ref(), name.as_ref().ok())
+        });
+        let password = fields.take("/password", password);
+        let name = fields.take("/name", name);
         match (email, password, name) {
-            (Ok(email), Ok(password), Ok(name)) => Ok(Registration {
+            (Some(email), Some(password), Some(name)) => Ok(Registration {
                 email,
                 password,
                 name,
             }),
-            (email, password, name) => {
-                let mistakes = [
-                    ("/email", email.err()),
-                    ("/password", password.err()),
-                    ("/name", name.err()),
-                ];
-                let errors = mistakes.into_iter().filter_map(|(pointer, mistake)| {
-                    mistake.map(|detail| FieldError::new(pointer, detail))
-                });
-                Err(Problem::invalid(errors.collect()))
-            }
+            _ => Err(fields.into_problem()),
         }
     }
 }

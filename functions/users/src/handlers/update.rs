@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::problem::{Fields, Problem};
 use shared_lambda::table::TableError;
 
 use super::{UserBody, admin_only, no_such_user, not_an_admin, not_null};
@@ -57,24 +57,22 @@ pub async fn handle(
 impl UpdateBody {
     /// Says everything that is wrong at once.
     fn parse(self) -> Result<UserChange, Problem> {
-        let status = self.status.as_deref().map(Status::parse).transpose();
-        let role = self.role.as_deref().map(Role::parse).transpose();
-        match (status, role) {
-            (Ok(None), Ok(None)) => Err(Problem::invalid_field(
+        let mut fields = Fields::default();
+        let status = self.status.as_deref().and_then(|text| {
+            let status = Status::parse(text).map_err(|_| "is neither active nor deactivated");
+            fields.take("/status", status)
+        });
+        let role = self.role.as_deref().and_then(|text| {
+            let role = Role::parse(text).map_err(|_| "is neither customer nor admin");
+            fields.take("/role", role)
+        });
+        fields.finish()?;
+        if (status, role) == (None, None) {
+            return Err(Problem::invalid_field(
                 "",
                 "there is nothing to change; send a status or a role",
-            )),
-            (Ok(status), Ok(role)) => Ok(UserChange { status, role }),
-            (status, role) => {
-                let mistakes = [
-                    status
-                        .err()
-                        .map(|_| FieldError::new("/status", "is neither active nor deactivated")),
-                    role.err()
-                        .map(|_| FieldError::new("/role", "is neither customer nor admin")),
-                ];
-                Err(Problem::invalid(mistakes.into_iter().flatten().collect()))
-            }
+            ));
         }
+        Ok(UserChange { status, role })
     }
 }

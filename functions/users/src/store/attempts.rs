@@ -1,4 +1,4 @@
-//! Failed tries, counted for an account, a session or a source address. Nothing tells whether the
+//! Tries, counted for an account at a source, a session or a source alone. Nothing tells whether the
 //! account exists: what is counted for is a fingerprint of what the client wrote.
 
 use std::collections::HashMap;
@@ -12,43 +12,73 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared_lambda::table::TableError;
 use uuid::Uuid;
 
-use super::{UserStore, key, number, parsed, text};
+use super::{UserStore, key, number, parsed};
 use crate::domain::SessionId;
-use crate::domain::throttle::{ACCOUNT, Policy, SOURCE, Tally, TooEarly};
+use crate::domain::throttle::{
+    ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Standing, Tally, TooEarly,
+};
 use shared_lambda::contention::Tries;
 
 const ATTEMPTS: &str = "ATTEMPTS";
 
-/// How long a row is kept after it was last written: an account's remembers the owner's address.
-const KEEP_ACCOUNT: SignedDuration = SignedDuration::from_hours(30 * 24);
-const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(1);
+/// How long a source's row is kept after it was last written: longer than anything in it matters.
+const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(2);
 
-/// Where a request came from, as far as it is told apart: an IPv4 address, or an IPv6 network of 64
-/// bits, which is the least anybody is given.
+/// Where a request came from, as far as it is told apart: an IPv4 address, or an IPv6 network of 48
+/// bits. That much is anybody's for the asking (RFC 6177 §2), and in a smaller one a single machine
+/// would be thousands of sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source(String);
+pub struct Source(Option<String>);
 
 impl Source {
     pub fn of(address: Option<&str>) -> Self {
-        let network = match address.map(str::parse::<IpAddr>) {
-            Some(Ok(address)) => match address.to_canonical() {
-                IpAddr::V4(address) => address.to_string(),
-                IpAddr::V6(address) => {
-                    let [a, b, c, d, ..] = address.segments();
-                    format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-                }
-            },
-            // All that do not say share one count.
-            Some(Err(_)) | None => "unknown".to_owned(),
-        };
-        Self(fingerprint(&network))
+        let address = address.and_then(|address| address.parse::<IpAddr>().ok());
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V4(address) => fingerprint(&address.to_string()),
+            IpAddr::V6(address) => {
+                let [a, b, c, ..] = address.segments();
+                fingerprint(&format!("{a:x}:{b:x}:{c:x}::/48"))
+            }
+        }))
+    }
+
+    /// All that do not say where they are share one, which nobody is known at.
+    fn id(&self) -> &str {
+        self.0.as_deref().unwrap_or("unknown")
     }
 }
 
-/// What failures are counted for, and how many are allowed.
+/// An account, by the address somebody wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pk: String,
+}
+
+impl Account {
+    /// In the form in which addresses are compared.
+    pub fn of(email: &str) -> Self {
+        let email = email.trim().to_ascii_lowercase();
+        Self {
+            pk: format!("ATTEMPTS#ACCOUNT#{}", fingerprint(&email)),
+        }
+    }
+
+    /// The account as it is tried from one source.
+    pub fn at(&self, source: &Source) -> Counter {
+        Counter {
+            pk: format!("{}#{}", self.pk, source.id()),
+            policy: ACCOUNT,
+            keep: KNOWN_FOR,
+        }
+    }
+}
+
+/// What tries are counted for, and how many are allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counter {
     pk: String,
@@ -57,38 +87,29 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// An account by the address somebody wrote, in the form in which addresses are compared.
-    pub fn account(email: &str) -> Self {
-        let email = email.trim().to_ascii_lowercase();
-        Self::with_account_policy(format!("ACCOUNT#{}", fingerprint(&email)))
-    }
-
-    /// The same account, tried from where its owner is known to be.
-    pub fn at_home(&self, source: &Source) -> Self {
-        Self {
-            pk: format!("{}#{}", self.pk, source.0),
-            ..self.clone()
-        }
-    }
-
     /// A session: the account, as far as a refresh token names one.
     pub fn session(id: SessionId) -> Self {
-        Self::with_account_policy(format!("SESSION#{}", fingerprint(&id.0.to_string())))
+        Self {
+            pk: format!("ATTEMPTS#SESSION#{}", fingerprint(&id.0.to_string())),
+            policy: ACCOUNT,
+            keep: ACCOUNT.window,
+        }
     }
 
     pub fn source(source: &Source) -> Self {
         Self {
-            pk: format!("ATTEMPTS#SOURCE#{}", source.0),
+            pk: format!("ATTEMPTS#SOURCE#{}", source.id()),
             policy: SOURCE,
             keep: KEEP_SOURCE,
         }
     }
 
-    fn with_account_policy(subject: String) -> Self {
+    /// Registrations from one source.
+    pub fn registrations(source: &Source, policy: Policy) -> Self {
         Self {
-            pk: format!("ATTEMPTS#{subject}"),
-            policy: ACCOUNT,
-            keep: KEEP_ACCOUNT,
+            pk: format!("ATTEMPTS#REGISTRATIONS#{}", source.id()),
+            policy,
+            keep: KEEP_SOURCE,
         }
     }
 }
@@ -99,19 +120,29 @@ pub enum Counted {
     /// It may be made, and counts as failed until it is taken back.
     Admitted(Tally),
     /// It may not, and does not count.
-    TooEarly {
-        wait: TooEarly,
-        /// The last one who succeeded did so from this very source.
-        at_home: bool,
-    },
+    TooEarly(TooEarly),
+}
+
+/// When a source may try an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub at: Timestamp,
+    /// Whether it took any of the account's time; a place at the end of a full line does not.
+    taken: bool,
 }
 
 impl UserStore {
+    /// What is on record about an account at a source.
+    pub async fn standing(&self, counter: &Counter) -> Result<Standing, TableError> {
+        const OPERATION: &str = "read what is counted of an account";
+        let row: Option<AttemptsRow> = self.row(OPERATION, &counter.pk, ATTEMPTS).await?;
+        row.unwrap_or_default().parse(OPERATION)
+    }
+
     /// Counts a try, one after another however many come at once.
     pub async fn count_try(
         &self,
         counter: &Counter,
-        source: &Source,
         now: Timestamp,
         call: Uuid,
     ) -> Result<Counted, TableError> {
@@ -120,7 +151,7 @@ impl UserStore {
         while tries.next().await {
             // Without contention, and without a read, as long as nobody has to wait.
             let counted = self
-                .update_tally(counter, now)
+                .update_attempts(&counter.pk, now + counter.keep)
                 .update_expression(
                     "SET first_at = if_not_exists(first_at, :now), last_at = :now, \
                      expires_at = :expires_at ADD failures :one",
@@ -137,23 +168,19 @@ impl UserStore {
             let row = match counted {
                 Ok(answer) => {
                     let row = answer.attributes.unwrap_or_default();
-                    let tally = tally_of(OPERATION, &row)?;
+                    let tally = AttemptsRow::of(OPERATION, row)?.tally(OPERATION)?;
                     return tally.map(Counted::Admitted).ok_or_else(|| {
                         TableError::corrupt(OPERATION, "a try was counted and left no count")
                     });
                 }
                 Err(error) => refused(OPERATION, error)?,
             };
-            let Some(before) = tally_of(OPERATION, &row)? else {
+            let Some(before) = AttemptsRow::of(OPERATION, row)?.tally(OPERATION)? else {
                 continue;
             };
             let after = match counter.policy.admit(Some(&before), now) {
                 Ok(after) => after,
-                Err(wait) => {
-                    let known = row.get("known_source").and_then(|known| known.as_s().ok());
-                    let at_home = known == Some(&source.0);
-                    return Ok(Counted::TooEarly { wait, at_home });
-                }
+                Err(wait) => return Ok(Counted::TooEarly(wait)),
             };
             if self
                 .replace_tally(OPERATION, counter, &before, &after)
@@ -174,7 +201,7 @@ impl UserStore {
         after: &Tally,
     ) -> Result<bool, TableError> {
         let replaced = self
-            .update_tally(counter, after.last)
+            .update_attempts(&counter.pk, after.last + counter.keep)
             .update_expression(
                 "SET failures = :failures, first_at = :first, last_at = :last, \
                  expires_at = :expires_at",
@@ -190,39 +217,7 @@ impl UserStore {
             .expression_attribute_values(":was_last", millis(before.last))
             .send()
             .await;
-        match replaced {
-            Ok(_) => Ok(true),
-            Err(error) => refused(operation, error).map(|_| false),
-        }
-    }
-
-    fn update_tally(&self, counter: &Counter, now: Timestamp) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(&counter.pk, ATTEMPTS)))
-            .expression_attribute_values(":expires_at", number((now + counter.keep).as_second()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-    }
-
-    /// Forgets every failure: the owner has been here, and from this source.
-    pub async fn forget_tries(
-        &self,
-        counter: &Counter,
-        source: &Source,
-        now: Timestamp,
-    ) -> Result<(), TableError> {
-        self.update_tally(counter, now)
-            .update_expression(
-                "SET known_source = :source, expires_at = :expires_at \
-                 REMOVE failures, first_at, last_at",
-            )
-            .expression_attribute_values(":source", text(&source.0))
-            .send()
-            .await
-            .map_err(|error| TableError::new("forget failed tries", error))?;
-        Ok(())
+        held(operation, replaced)
     }
 
     /// Takes back one try that did not fail. The others' failures stay.
@@ -233,7 +228,7 @@ impl UserStore {
         now: Timestamp,
     ) -> Result<(), TableError> {
         let taken = self
-            .update_tally(counter, now)
+            .update_attempts(&counter.pk, now + counter.keep)
             .update_expression("SET expires_at = :expires_at ADD failures :less")
             // Of the window it was counted in; another has not got it.
             .condition_expression("failures > :none AND first_at = :first")
@@ -242,10 +237,172 @@ impl UserStore {
             .expression_attribute_values(":first", millis(counted.since))
             .send()
             .await;
-        match taken {
-            Ok(_) => Ok(()),
-            Err(error) => refused("take back a try", error).map(|_| ()),
+        held("take back a try", taken).map(|_| ())
+    }
+
+    /// Forgets an account's failures at a source, and remembers that its owner has been here.
+    pub async fn remember_owner(
+        &self,
+        account: &Account,
+        source: &Source,
+        now: Timestamp,
+    ) -> Result<(), TableError> {
+        let counter = account.at(source);
+        let update = self.update_attempts(&counter.pk, now + counter.keep);
+        let update = match source.0 {
+            Some(_) => update
+                .update_expression(
+                    "SET known_until = :until, expires_at = :expires_at \
+                     REMOVE failures, first_at, last_at, place_at",
+                )
+                .expression_attribute_values(":until", millis(now + KNOWN_FOR)),
+            None => update.update_expression(
+                "SET expires_at = :expires_at REMOVE failures, first_at, last_at, place_at",
+            ),
+        };
+        update
+            .send()
+            .await
+            .map_err(|error| TableError::new("remember where an owner has been", error))?;
+        Ok(())
+    }
+
+    /// The next place in an account's line. Each of the two updates that may take it stands for
+    /// itself: one where the line is idle, one where it is in use. Nobody waits for anybody.
+    pub async fn take_place(
+        &self,
+        account: &Account,
+        now: Timestamp,
+        call: Uuid,
+    ) -> Result<Place, TableError> {
+        const OPERATION: &str = "take a place in an account's line";
+        let (interval, full) = (STRANGERS.interval, STRANGERS.full(now));
+        let mut tries = Tries::new(call);
+        while tries.next().await {
+            let opened = self
+                .update_attempts(&account.pk, full + interval)
+                .update_expression("SET spent_until = :spent, expires_at = :expires_at")
+                .condition_expression("attribute_not_exists(spent_until) OR spent_until <= :now")
+                .expression_attribute_values(":spent", millis(now + interval))
+                .expression_attribute_values(":now", millis(now))
+                .send()
+                .await;
+            if held(OPERATION, opened)? {
+                let at = STRANGERS.place(now + interval, now);
+                return Ok(Place { at, taken: true });
+            }
+            let joined = self
+                .update_attempts(&account.pk, full + interval)
+                .update_expression(
+                    "SET spent_until = spent_until + :interval, expires_at = :expires_at",
+                )
+                .condition_expression("spent_until > :now AND spent_until < :full")
+                .expression_attribute_values(":interval", number(interval.as_millis()))
+                .expression_attribute_values(":now", millis(now))
+                .expression_attribute_values(":full", millis(full))
+                .send()
+                .await;
+            let (row, taken) = match joined {
+                Ok(answer) => (answer.attributes.unwrap_or_default(), true),
+                Err(error) => (refused(OPERATION, error)?, false),
+            };
+            let spent = time(OPERATION, AttemptsRow::of(OPERATION, row)?.spent_until)?;
+            match spent {
+                Some(spent) if taken || spent.as_millisecond() >= full.as_millisecond() => {
+                    let at = STRANGERS.place(spent, now);
+                    return Ok(Place { at, taken });
+                }
+                // What was in use is idle now: others gave their places back.
+                Some(_) | None => {}
+            }
         }
+        Err(TableError::contended(OPERATION))
+    }
+
+    /// Gives back the time of a place that nobody will use.
+    pub async fn give_place_back(
+        &self,
+        account: &Account,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<(), TableError> {
+        if !place.taken {
+            return Ok(());
+        }
+        let given = self
+            .update_attempts(&account.pk, STRANGERS.full(now))
+            .update_expression(
+                "SET spent_until = spent_until - :interval, expires_at = :expires_at",
+            )
+            .condition_expression("spent_until > :now")
+            .expression_attribute_values(":interval", number(STRANGERS.interval.as_millis()))
+            .expression_attribute_values(":now", millis(now))
+            .send()
+            .await;
+        held("give back a place in an account's line", given).map(|_| ())
+    }
+
+    /// Writes down a source's place, unless it has one already; the one it has now.
+    pub async fn hold_place(
+        &self,
+        counter: &Counter,
+        place: Timestamp,
+        now: Timestamp,
+    ) -> Result<Timestamp, TableError> {
+        const OPERATION: &str = "hold a place in an account's line";
+        let written = self
+            .update_attempts(&counter.pk, now + counter.keep)
+            .update_expression("SET place_at = :place, expires_at = :expires_at")
+            .condition_expression("attribute_not_exists(place_at) OR place_at <= :stale")
+            .expression_attribute_values(":place", millis(place))
+            .expression_attribute_values(":stale", millis(now - STRANGERS.longest))
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(place),
+            Err(error) => {
+                let row = AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?;
+                Ok(time(OPERATION, row.place_at)?.unwrap_or(place))
+            }
+        }
+    }
+
+    /// Uses up a source's place: of several tries at once, one does.
+    pub async fn use_place(
+        &self,
+        counter: &Counter,
+        place: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
+        let used = self
+            .update_attempts(&counter.pk, now + counter.keep)
+            .update_expression("SET expires_at = :expires_at REMOVE place_at")
+            .condition_expression("place_at = :place")
+            .expression_attribute_values(":place", millis(place))
+            .send()
+            .await;
+        held("use a place in an account's line", used)
+    }
+
+    fn update_attempts(&self, pk: &str, expires_at: Timestamp) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(pk, ATTEMPTS)))
+            .expression_attribute_values(":expires_at", number(expires_at.as_second()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+/// Whether an update's condition held.
+fn held<T>(
+    operation: &'static str,
+    updated: Result<T, SdkError<UpdateItemError>>,
+) -> Result<bool, TableError> {
+    match updated {
+        Ok(_) => Ok(true),
+        Err(error) => refused(operation, error).map(|_| false),
     }
 }
 
@@ -262,25 +419,50 @@ fn refused(
     }
 }
 
-fn tally_of(
-    operation: &'static str,
-    row: &HashMap<String, AttributeValue>,
-) -> Result<Option<Tally>, TableError> {
-    let digits = |name: &str| row.get(name).and_then(|value| value.as_n().ok());
-    let (Some(failures), Some(first), Some(last)) =
-        (digits("failures"), digits("first_at"), digits("last_at"))
-    else {
-        return Ok(None);
-    };
-    let time = |digits: &str| {
-        let millis = parsed(operation, digits.parse::<i64>())?;
-        parsed(operation, Timestamp::from_millisecond(millis))
-    };
-    Ok(Some(Tally {
-        failures: parsed(operation, failures.parse())?,
-        since: time(first)?,
-        last: time(last)?,
-    }))
+/// What a row of counts may have. Times are milliseconds since 1970.
+#[derive(Default, Deserialize)]
+struct AttemptsRow {
+    failures: Option<u32>,
+    first_at: Option<i64>,
+    last_at: Option<i64>,
+    known_until: Option<i64>,
+    place_at: Option<i64>,
+    spent_until: Option<i64>,
+}
+
+impl AttemptsRow {
+    fn of(
+        operation: &'static str,
+        row: HashMap<String, AttributeValue>,
+    ) -> Result<Self, TableError> {
+        parsed(operation, from_item(row))
+    }
+
+    fn tally(&self, operation: &'static str) -> Result<Option<Tally>, TableError> {
+        let first = time(operation, self.first_at)?;
+        let last = time(operation, self.last_at)?;
+        let (Some(failures), Some(since), Some(last)) = (self.failures, first, last) else {
+            return Ok(None);
+        };
+        Ok(Some(Tally {
+            failures,
+            since,
+            last,
+        }))
+    }
+
+    fn parse(self, operation: &'static str) -> Result<Standing, TableError> {
+        Ok(Standing {
+            tally: self.tally(operation)?,
+            known_until: time(operation, self.known_until)?,
+            place: time(operation, self.place_at)?,
+        })
+    }
+}
+
+fn time(operation: &'static str, millis: Option<i64>) -> Result<Option<Timestamp>, TableError> {
+    let time = millis.map(Timestamp::from_millisecond).transpose();
+    parsed(operation, time)
 }
 
 fn millis(time: Timestamp) -> AttributeValue {

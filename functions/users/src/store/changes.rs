@@ -117,7 +117,8 @@ impl UserStore {
             .table_name(&self.table)
             .set_key(Some(key(&user_pk(user.id), USER)))
             .update_expression("SET generation = :generation")
-            .condition_expression(format!("#status = :active AND {}", same_generation(user)))
+            // Nothing has ended the user's sessions since they were read.
+            .condition_expression("#status = :active AND generation = :was")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":active", text(Status::Active.as_str()))
             .expression_attribute_values(":was", number(user.generation))
@@ -197,10 +198,9 @@ impl UserStore {
             .table_name(&self.table)
             .set_key(Some(key(&user_pk(before.id), USER)))
             .update_expression("SET #status = :status, #role = :role, generation = :generation")
-            .condition_expression(format!(
-                "#status = :was_status AND #role = :was_role AND {}",
-                same_generation(before)
-            ))
+            .condition_expression(
+                "#status = :was_status AND #role = :was_role AND generation = :was",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#role", "role")
             .expression_attribute_values(":was_status", text(before.status.as_str()))
@@ -271,15 +271,6 @@ impl UserStore {
             }
         }
         Err(TableError::contended(operation))
-    }
-}
-
-/// That nothing has ended the user's sessions since they were read as `:was`. Rows from before
-/// there were generations are of the first.
-fn same_generation(user: &User) -> &'static str {
-    match user.generation {
-        0 => "(generation = :was OR attribute_not_exists(generation))",
-        _ => "generation = :was",
     }
 }
 

@@ -1,17 +1,20 @@
 //! Sessions: one row for each family of refresh tokens. A session that has ended has no row, so
 //! nothing can bring it back.
 
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared_lambda::Error;
+use shared_lambda::contention::Tries;
 use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use super::{UserStore, key, parsed, to_row};
 use crate::domain::{Retired, Seed, Session, SessionId, TokenHash};
+use crate::migrations::CURRENT_SCHEMA;
 
 pub(super) const SESSION: &str = "SESSION";
 
@@ -77,16 +80,27 @@ impl UserStore {
     }
 
     /// Ends a session, whatever state it is in and whether there is one.
-    pub async fn end_session(&self, id: SessionId) -> Result<(), TableError> {
+    pub async fn end_session(&self, id: SessionId, call: Uuid) -> Result<(), TableError> {
         const OPERATION: &str = "end a session";
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key(&session_pk(id), SESSION)))
-            .send()
-            .await
-            .map_err(|error| TableError::new(OPERATION, error))?;
-        Ok(())
+        let mut tries = Tries::new(call);
+        while tries.next().await {
+            let deleted = self
+                .client
+                .delete_item()
+                .table_name(&self.table)
+                .set_key(Some(key(&session_pk(id), SESSION)))
+                .send()
+                .await;
+            let Err(error) = deleted else {
+                return Ok(());
+            };
+            match error.as_service_error() {
+                // In a password change's hands just now, which may keep it.
+                Some(DeleteItemError::TransactionConflictException(_)) => {}
+                _ => return Err(TableError::new(OPERATION, error)),
+            }
+        }
+        Err(TableError::contended(OPERATION))
     }
 }
 
@@ -102,6 +116,7 @@ pub(super) fn encode(bytes: &[u8; 32]) -> String {
 struct SessionRow {
     pk: String,
     sk: String,
+    schema: u32,
     session_id: Uuid,
     user_id: Uuid,
     generation: u64,
@@ -126,6 +141,7 @@ impl SessionRow {
         Self {
             pk: session_pk(session.id),
             sk: SESSION.to_owned(),
+            schema: CURRENT_SCHEMA,
             session_id: session.id.0,
             user_id: session.user_id,
             generation: session.generation,
