@@ -47,6 +47,9 @@ pub struct Config {
     pub users_may_be_down: bool,
     pub prices_may_change: bool,
     pub customers_may_cancel: bool,
+    /// Whether operators retry steps. Elsewhere they do not: that every order can end must not rest
+    /// on them.
+    pub operators_retry: bool,
 }
 
 impl Config {
@@ -60,12 +63,14 @@ impl Config {
         users_may_be_down: true,
         prices_may_change: true,
         customers_may_cancel: true,
+        operators_retry: true,
     };
 
     /// One order whose messages are lost even after they have been delivered.
     pub const LOSSY: Config = Config {
         handlers_at_once: 1,
         lossy: true,
+        operators_retry: false,
         ..Config::ALONE
     };
 
@@ -73,6 +78,7 @@ impl Config {
     pub const PAIR: Config = Config {
         orders: 2,
         handlers_at_once: 1,
+        operators_retry: false,
         ..Config::ALONE
     };
 
@@ -85,12 +91,14 @@ impl Config {
         users_may_be_down: false,
         prices_may_change: false,
         customers_may_cancel: false,
+        operators_retry: false,
         ..Config::ALONE
     };
 
     /// One order, quickly.
     pub const SMALL: Config = Config {
         handlers_at_once: 1,
+        operators_retry: false,
         ..Config::ALONE
     };
 

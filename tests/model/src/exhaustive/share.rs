@@ -71,6 +71,7 @@ pub(super) enum Label {
     PlacedAgain,
     CancelRequested { sent: bool },
     Due { sent: bool },
+    RetryRequested { sent: bool },
     Arrives { body: u8, sent: bool },
     HandlerBegins { body: u8 },
     HandlerGoesOn { declines: bool, sent: bool },
@@ -155,6 +156,9 @@ impl<'a, S: Services> Orders<'a, S> {
                 self.place_again(&order, share, stock, &mut steps);
                 self.cancel(&order, share, stock, &mut steps);
                 self.due(&order, share, stock, &mut steps);
+                if self.config.operators_retry {
+                    self.retry(&order, share, stock, &mut steps);
+                }
             }
         }
         for body in 0..self.bodies.0.len() as u8 {
@@ -241,6 +245,15 @@ impl<'a, S: Services> Orders<'a, S> {
             };
             self.happens(&late, &Event::Due, DUE, label, share, stock, steps);
         }
+    }
+
+    /// An operator may want any step asked for again at any moment.
+    fn retry(&mut self, order: &Order, share: Share, stock: Stock, steps: &mut Vec<Step>) {
+        let event = Event::RetryRequested {
+            by: "an operator".to_owned(),
+        };
+        let label = |sent| Label::RetryRequested { sent };
+        self.happens(order, &event, NOW, label, share, stock, steps);
     }
 
     // What messages do.
@@ -472,7 +485,8 @@ impl<'a, S: Services> Orders<'a, S> {
                 step.seen = Seen::of(Situation::CancelledTooLate);
                 steps.push(step);
             }
-            Decision::Refuse(Refusal::NotParked(_)) => unreachable!("no operator is in the model"),
+            // Nobody abandons anything here: what an operator settles by hand, no model can judge.
+            Decision::Refuse(Refusal::NotParked(_)) => {}
             Decision::Refuse(Refusal::Contradiction(why)) => {
                 let mut step = Step::new(label(false), share, stock);
                 step.broken = Some(why);
@@ -630,6 +644,7 @@ impl<'a, S: Services> Orders<'a, S> {
             Label::PlacedAgain => "placed again".to_owned(),
             Label::CancelRequested { sent } => format!("cancelled{}", reply(sent)),
             Label::Due { sent } => format!("swept{}", reply(sent)),
+            Label::RetryRequested { sent } => format!("retried by hand{}", reply(sent)),
             Label::Arrives { body, sent } => {
                 format!("{:?} arrives{}", self.bodies.get(body), reply(sent))
             }
@@ -722,7 +737,8 @@ impl Label {
             Label::Placed { .. }
             | Label::PlacedAgain
             | Label::CancelRequested { .. }
-            | Label::Due { .. } => false,
+            | Label::Due { .. }
+            | Label::RetryRequested { .. } => false,
         }
     }
 }

@@ -731,7 +731,8 @@ impl<'a, S: Services> World<'a, S> {
                 self.situations.add(Seen::of(Situation::CancelledTooLate));
                 Next::Done
             }
-            Decision::Refuse(Refusal::NotParked(_)) => unreachable!("no operator is in the model"),
+            // Nobody abandons anything here: what an operator settles by hand, no model can judge.
+            Decision::Refuse(Refusal::NotParked(_)) => Next::Done,
             Decision::Refuse(Refusal::Contradiction(why)) => Next::Unprocessable(why),
         }
     }
