@@ -76,7 +76,7 @@ troubles! {
     /// A message in the dead-letter queue is redriven while the trouble lasts.
     Redrive "redrive" 300;
     /// A message in the dead-letter queue stays there for good.
-    LeftDead "left-dead" 300;
+    LeftDead "left-dead" 900;
     /// A process dies before a request arrives.
     KillBefore "kill-before" 40;
     /// A process dies after a request took effect.

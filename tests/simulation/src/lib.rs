@@ -13,4 +13,5 @@ pub mod gate;
 pub mod network;
 pub mod report;
 pub mod run;
+pub mod script;
 pub mod system;

@@ -206,7 +206,7 @@ impl World {
             weather,
             system,
             network: Network::default(),
-            books: Books::default(),
+            books: Books::of_every_write(),
             processes: BTreeMap::new(),
             started: 0,
             clients: Vec::new(),

@@ -1,1 +1,4 @@
-//! The simulation, held to what it promises.
+//! The simulation held to what it promises, and the proofs by cases.
+
+mod cases;
+mod worlds;
