@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod catalogue;
+mod chaos;
 mod contention;
 mod journeys;
 mod matrix;

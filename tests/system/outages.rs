@@ -6,14 +6,14 @@ use uuid::Uuid;
 use crate::world::{Customer, World, eventually, order_body, world};
 
 /// A function that cannot start, until this is dropped: one of its variables is taken away.
-struct Broken<'w> {
+pub struct Broken<'w> {
     world: &'w World,
     function: String,
     variables: Value,
 }
 
 impl<'w> Broken<'w> {
-    fn new(world: &'w World, function: &str, without: &str) -> Self {
+    pub fn new(world: &'w World, function: &str, without: &str) -> Self {
         let function = world.stack.name(function);
         let configuration = world
             .aws

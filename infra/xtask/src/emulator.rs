@@ -150,6 +150,15 @@ impl Emulator {
             .any(|process| process.pid == self.pid)
     }
 
+    /// The processes of the functions it runs just now.
+    pub fn functions(&self, home: &Home) -> Vec<u32> {
+        process::of_group(self.pid, home.folder())
+            .iter()
+            .filter(|process| process.pid != self.pid)
+            .map(|process| process.pid)
+            .collect()
+    }
+
     /// Stops it so that it saves its state, and what it left running.
     pub fn stop(&self, home: &Home) -> Result<()> {
         self.end(home, STOP_PATIENCE);

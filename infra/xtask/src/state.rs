@@ -28,6 +28,12 @@ impl Home {
         }
     }
 
+    /// The one a stack's description lies in.
+    pub fn of(description: &Path) -> Option<Self> {
+        let folder = description.parent()?.to_path_buf();
+        Some(Self { folder })
+    }
+
     /// What the command line of every process of this stack names.
     pub fn folder(&self) -> &Path {
         &self.folder

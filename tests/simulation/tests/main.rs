@@ -1,4 +1,6 @@
 //! The simulation held to what it promises, and the proofs by cases.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod cases;
 mod worlds;
