@@ -279,7 +279,7 @@ impl fmt::Display for Found {
         }
         writeln!(
             f,
-            "again: cargo run --profile sim -p saga-model -- soup --from {} --seeds 1 --orders {} --faults {:#x} --trace",
+            "again: cargo xtask sim --tier pure --from {} --seeds 1 --orders {} --faults {:#x} --trace",
             self.seed,
             self.scenario.orders,
             self.scenario.faults.bits(),
