@@ -258,13 +258,19 @@ fn a_death_or_failure_at_any_write_or_send_is_made_up_for_within_the_deadline() 
         Fault::BeforeEffect,
         Fault::AfterEffect,
     ];
+    // A request or an answer that is lost is the clients' own to repeat; dying is not.
+    const DEATHS: usize = 2;
     let step = STEP_TIMEOUT.as_millis() as Millis;
     on_its_own_time(async {
         let mut tried = 0;
         for case in cases() {
             let clean = run(&case, 1, None).await;
+            let faults = match case.cancelled_after {
+                None => &FAULTS[..],
+                Some(_) => &FAULTS[..DEATHS],
+            };
             for nth in 0..clean.writes {
-                for fault in &FAULTS {
+                for fault in faults {
                     let run = run(&case, 1, Some((nth, fault.clone()))).await;
                     let what = format!("{fault:?} at write {nth} of {}", case.name);
                     assert!(run.script.system.aws.fired() > 0, "{what}");
@@ -282,7 +288,7 @@ fn a_death_or_failure_at_any_write_or_send_is_made_up_for_within_the_deadline() 
             }
         }
         // One for each fault at each write of each case.
-        assert!(tried > 500, "{tried}");
+        assert!(tried > 400, "{tried}");
     });
 }
 
