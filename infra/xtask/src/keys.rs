@@ -229,13 +229,8 @@ pub fn create(aws: &Aws, name: &str, content: &Content) -> Result<bool> {
 /// conditional write, but it numbers versions: a write that turns out to have
 /// covered another is taken back, and both operators' work is kept.
 pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Result<()> {
-    let somebody_else = || {
-        Error::new(format!(
-            "somebody else has just changed {name}; look at cargo xtask keys list, then go on"
-        ))
-    };
     if read(aws, name)?.is_none_or(|now| now.version != seen.version) {
-        return Err(somebody_else());
+        return Err(somebody_else(name));
     }
     let version = overwrite(aws, name, content)?;
     if version == seen.version + 1 {
@@ -252,7 +247,14 @@ pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Re
         kms_key: content.kms_key.clone(),
     };
     overwrite(aws, name, &theirs)?;
-    Err(somebody_else())
+    Err(somebody_else(name))
+}
+
+/// Two operators are at the same parameter.
+pub fn somebody_else(name: &str) -> Error {
+    Error::new(format!(
+        "somebody else has just changed {name}; look at cargo xtask keys list, then go on"
+    ))
 }
 
 /// Writes a parameter whatever it was.

@@ -46,6 +46,7 @@ struct Found {
     set: Parameter,
     signing: Parameter,
     next: Option<Parameter>,
+    record: Option<Parameter>,
 }
 
 /// Does what is due, says so, and says what comes next and when. It keeps
@@ -84,6 +85,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         set,
         signing,
         next,
+        record: noted,
     } = found;
     match step {
         Step::Create => {
@@ -112,7 +114,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         Step::NotePublished(kid) => {
             let mut record = observed.record.clone();
             record.published = Some(now(kid));
-            note(aws, names, &record)?;
+            note(aws, names, noted.as_ref(), &record)?;
             say("known      every function that checks tokens has it");
             Ok(())
         }
@@ -124,12 +126,12 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
             say(format_args!("signing    {kid} is in {}", names.signing));
             Ok(())
         }
-        Step::ForgetNext => keys::delete(aws, &names.next),
+        Step::ForgetNext => forget_next(aws, names, next.as_ref()),
         Step::Restart(functions) => restart(aws, functions, &observed.signing),
         Step::NoteSigning(kid) => {
             let mut record = observed.record.clone();
             record.signing = Some(now(kid));
-            note(aws, names, &record)?;
+            note(aws, names, noted.as_ref(), &record)?;
             say(format_args!(
                 "signing    every function that issues tokens signs with {kid}"
             ));
@@ -254,11 +256,37 @@ fn entries(set: &str) -> Result<Vec<Value>> {
     Ok(entries.clone())
 }
 
-/// Two who note the same at once note nearly the same time; the later is the safer.
-fn note(aws: &Aws, names: &Names, record: &Record) -> Result<()> {
-    let text = serde_json::to_string(record).context("the record")?;
-    keys::overwrite(aws, &names.record, &Content::open(text))?;
-    Ok(())
+/// Deletes the next key, which has become the signing one.
+///
+/// The parameter store deletes whatever there is, so both are read once more just before. Nothing
+/// ever writes over a next key; what could come in between is somebody who has deleted this one and
+/// made another, with which nothing has been signed yet.
+fn forget_next(aws: &Aws, names: &Names, seen: Option<&Parameter>) -> Result<()> {
+    let Some(now) = keys::read(aws, &names.next)? else {
+        return Ok(());
+    };
+    if seen.is_none_or(|seen| seen.version != now.version || seen.value != now.value) {
+        return Err(keys::somebody_else(&names.next));
+    }
+    let kid = private(&now, names)?.kid();
+    let signing = keys::signing_key(aws, &names.signing)?.kid();
+    if kid != signing {
+        return Err(Error::new(format!(
+            "{kid} was to be forgotten as the next key, but {signing} signs by now; look at \
+             cargo xtask keys list"
+        )));
+    }
+    keys::delete(aws, &names.next)
+}
+
+/// Writes down since when something is so, unless somebody else has just noted something.
+fn note(aws: &Aws, names: &Names, seen: Option<&Parameter>, record: &Record) -> Result<()> {
+    let content = Content::open(serde_json::to_string(record).context("the record")?);
+    match seen {
+        Some(seen) => keys::replace(aws, &names.record, seen, &content),
+        None if keys::create(aws, &names.record, &content)? => Ok(()),
+        None => Err(keys::somebody_else(&names.record)),
+    }
 }
 
 fn look(aws: &Aws, names: &Names) -> Result<Found> {
@@ -272,7 +300,9 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
     let set = parameter(&names.set)?;
     let next = keys::read(aws, &names.next)?;
     let signing = parameter(&names.signing)?;
-    let record = keys::read(aws, &names.record)?
+    let noted = keys::read(aws, &names.record)?;
+    let record = noted
+        .as_ref()
         // One that cannot be read is one that is lost.
         .and_then(|record| serde_json::from_str(&record.value).ok())
         .unwrap_or_default();
@@ -321,6 +351,7 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
         set,
         signing,
         next,
+        record: noted,
     })
 }
 
