@@ -113,6 +113,8 @@ troubles! {
     Cancel "cancel" 500;
     /// A customer sends the same request again although it was answered.
     Again "again" 300;
+    /// An operator asks for an order's step again.
+    Operator "operator" 300;
     /// A price changes.
     Price "price" 400;
     /// Stock is found or lost.

@@ -26,6 +26,7 @@ struct State {
     running: ProcessId,
     open: bool,
     arrived: u64,
+    passed: Vec<Call>,
     waiting: BTreeMap<CallId, Waiting>,
 }
 
@@ -100,6 +101,11 @@ impl Gate {
         self.judge(id, Verdict::Pass(fault));
     }
 
+    /// The calls that went through since this was last asked.
+    pub fn passed(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state().passed)
+    }
+
     /// Leaves a call without an answer for good.
     pub fn stall(&self, id: CallId) {
         self.judge(id, Verdict::Never);
@@ -140,7 +146,10 @@ impl Future for Turn {
             return Poll::Ready(None);
         };
         if let Verdict::Pass(fault) = &mut waiting.verdict {
-            return Poll::Ready(fault.take());
+            let fault = fault.take();
+            let call = waiting.call.clone();
+            state.passed.push(call);
+            return Poll::Ready(fault);
         }
         waiting.waker = Some(context.waker().clone());
         Poll::Pending

@@ -115,13 +115,14 @@ enum Job {
     Cancel { client: usize },
     Batch { copies: Vec<u64> },
     Sweep,
+    Operate,
     Admin(usize),
 }
 
 enum Finished {
     Answered(Response),
     Handled(SqsBatchResponse),
-    Swept(Result<(), String>),
+    Done(Result<(), String>),
 }
 
 /// A customer with one order in mind.
@@ -133,11 +134,20 @@ struct Client {
     order: Uuid,
     next_place: Option<Millis>,
     next_cancel: Option<Millis>,
+    /// When an operator asks for the order's step again.
+    next_retry: Option<Millis>,
     cancels: bool,
     acknowledged: bool,
     refused: bool,
     /// The last word about a cancellation.
     cancelled: Option<u16>,
+}
+
+impl Client {
+    fn is_done(&self) -> bool {
+        let next = [self.next_place, self.next_cancel, self.next_retry];
+        next.iter().all(Option::is_none)
+    }
 }
 
 /// Something an administrator does until it is answered.
@@ -331,6 +341,9 @@ impl World {
         let cancels = weather.brings(Trouble::Cancel);
         let within = if soon { 2_000 } else { self.troubled_until };
         let cancel_at = placed_at + weather.dice(Trouble::Cancel).between(0, within);
+        let retries = weather.brings(Trouble::Operator);
+        let dice = weather.dice(Trouble::Operator);
+        let retry_at = placed_at + dice.between(0, self.troubled_until);
         Client {
             user,
             order: OrderId::of_key(UserId(user), &key).0,
@@ -338,6 +351,7 @@ impl World {
             body: body.to_string(),
             next_place: Some(placed_at),
             next_cancel: cancels.then_some(cancel_at),
+            next_retry: retries.then_some(retry_at),
             cancels,
             acknowledged: false,
             refused: false,
@@ -403,10 +417,7 @@ impl World {
             && self.late.is_empty()
             && weather(&self.weather).is_over()
             && !self.network.has_dead()
-            && self
-                .clients
-                .iter()
-                .all(|c| c.next_place.is_none() && c.next_cancel.is_none())
+            && self.clients.iter().all(|client| client.is_done())
             && self.chores.iter().all(|chore| chore.at.is_none())
             && self.books.orders().all(|(_, order)| order.is_terminal())
     }
@@ -421,7 +432,11 @@ impl World {
         if now > self.troubled_until + PATIENCE {
             let open = self.books.orders().find(|(_, order)| !order.is_terminal());
             let what = match open {
-                Some((id, order)) => format!("order {id} is still {} long after", order.state),
+                Some((id, order)) => format!(
+                    "order {id} is still {} long after, due at {}",
+                    order.state,
+                    order.due_at.as_deref().unwrap_or("no time")
+                ),
                 None => "somebody still waits long after the trouble".to_owned(),
             };
             self.wrong(what);
@@ -466,6 +481,9 @@ impl World {
                 if client.next_cancel.is_some_and(|at| at <= now) {
                     options.push(Choice::Cancel(number));
                 }
+                if client.next_retry.is_some_and(|at| at <= now) {
+                    options.push(Choice::Retry(number));
+                }
             }
             for (number, chore) in self.chores.iter().enumerate() {
                 if chore.at.is_some_and(|at| at <= now) {
@@ -502,6 +520,10 @@ impl World {
             self.clients
                 .iter()
                 .filter_map(|client| client.next_cancel)
+                .min(),
+            self.clients
+                .iter()
+                .filter_map(|client| client.next_retry)
                 .min(),
             self.chores.iter().filter_map(|chore| chore.at).min(),
             self.late.iter().map(|(at, _)| *at).min(),
@@ -611,6 +633,15 @@ impl World {
                     async move { Finished::Answered(system.cancel(user, order).await) },
                 );
             }
+            Choice::Retry(number) => {
+                let client = &mut self.clients[number];
+                client.next_retry = None;
+                let order = client.order;
+                let system = Rc::clone(&self.system);
+                self.start("orders-operate", 10_000, Job::Operate, async move {
+                    Finished::Done(system.retry(order).await)
+                });
+            }
             Choice::Chore(number) => {
                 let chore = &mut self.chores[number];
                 chore.at = None;
@@ -685,7 +716,7 @@ impl World {
         for _ in 0..=usize::from(twice) {
             let system = Rc::clone(&self.system);
             self.start("orders-sweep", 60_000, Job::Sweep, async move {
-                Finished::Swept(system.sweep().await)
+                Finished::Done(system.sweep().await)
             });
         }
         self.note("sweep", &format_args!("{now}"));
@@ -722,7 +753,13 @@ impl World {
         };
         self.gate.runs(id);
         let mut context = Context::from_waker(Waker::noop());
-        let Poll::Ready(finished) = process.future.as_mut().poll(&mut context) else {
+        let polled = process.future.as_mut().poll(&mut context);
+        // What has passed the gate by now has taken effect: a handler that has several calls under
+        // way may get to one of them only in a later turn.
+        for call in self.gate.passed() {
+            self.after_effect(&call);
+        }
+        let Poll::Ready(finished) = polled else {
             return;
         };
         let process = self.processes.remove(&id).expect("it was polled just now");
@@ -768,14 +805,11 @@ impl World {
             Some(Drawn::Late(after)) => {
                 self.late.push((now + after, call));
                 self.gate.pass(id, Some(Fault::BeforeEffect));
-                self.poll(process);
-                return;
             }
             Some(Drawn::Fault(fault)) => self.gate.pass(id, Some(fault)),
             None => self.gate.pass(id, None),
         }
         self.poll(process);
-        self.after_effect(&call);
     }
 
     /// Looks at every row a write may have changed.
@@ -836,8 +870,8 @@ impl World {
                 self.note("handled", &format_args!("{id}, {} failed", failed.len()));
                 self.network.settle(&copies, &failed);
             }
-            (Job::Sweep, Finished::Swept(swept)) => {
-                self.note("swept", &format_args!("{id} {swept:?}"));
+            (Job::Sweep | Job::Operate, Finished::Done(swept)) => {
+                self.note("done", &format_args!("{id} {swept:?}"));
             }
             (Job::Place { client }, Finished::Answered(response)) => {
                 self.note("answered", &format_args!("{id} {}", response.status));
@@ -870,7 +904,7 @@ impl World {
             Job::Admin(number) => {
                 self.again_later(|world, at| world.chores[number].at = Some(at));
             }
-            Job::Batch { .. } | Job::Sweep => {}
+            Job::Batch { .. } | Job::Sweep | Job::Operate => {}
         }
     }
 
@@ -1102,6 +1136,7 @@ enum Choice {
     Receive(QueueName),
     Place(usize),
     Cancel(usize),
+    Retry(usize),
     Chore(usize),
     Sweep,
     Redrive,

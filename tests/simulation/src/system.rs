@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::StepTimeout;
-use orders::handlers::{cancel, place, replies, sweep};
+use orders::handlers::{cancel, operate, place, replies, sweep};
 use orders::messages::Routes;
 use orders::store::OrderStore;
 use orders::users::Users;
@@ -110,6 +110,7 @@ pub struct System {
     cancel: cancel::Cancel,
     replies: replies::Replies,
     sweep: sweep::Sweep,
+    operate: operate::Operate,
     inventory: inventory::store::InventoryStore,
     payments: PaymentStore,
     provider: Unreliable,
@@ -182,6 +183,12 @@ impl System {
                 timeout,
             },
             sweep: sweep::Sweep {
+                orders: store(),
+                queues: sqs.clone(),
+                routes: back().users(to(QueueName::Users)),
+                timeout,
+            },
+            operate: operate::Operate {
                 orders: store(),
                 queues: sqs.clone(),
                 routes: back().users(to(QueueName::Users)),
@@ -282,6 +289,13 @@ impl System {
     pub async fn sweep(&self) -> Result<(), String> {
         let swept = sweep::handle(&self.sweep, self.origin.context(None)).await;
         swept.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// `cargo xtask saga retry`.
+    pub async fn retry(&self, order: Uuid) -> Result<(), String> {
+        let request = json!({"action": "retry", "order_id": order, "by": "an operator"});
+        let answered = operate::handle(&self.operate, self.origin.context(None), request).await;
+        answered.map(drop).map_err(|error| error.to_string())
     }
 
     /// One batch of a queue, through the runner that production uses.
