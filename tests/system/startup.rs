@@ -45,6 +45,7 @@ fn usable(name: &str) -> String {
         "AUTH_JWKS" => jwks(&[SigningKey::generate().public_jwk()]),
         "ORDERS_STEP_TIMEOUT_SECONDS" => "30".to_owned(),
         "PAYMENT_PROVIDER" => "simulator".to_owned(),
+        "STAGE" => "production".to_owned(),
         // Nobody listens there, should a function look for its secret.
         _ => "http://127.0.0.1:9/".to_owned(),
     }

@@ -18,7 +18,7 @@ use payments::store::PaymentStore;
 use serde_json::{Value, json};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::Failure;
-use shared_lambda::{Context, Origin};
+use shared_lambda::{Context, Origin, Stage};
 use test_support::Aws;
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ impl World {
         );
         Self {
             store: PaymentStore::new(aws.dynamodb(), table.clone()),
-            simulator: Simulator::new(aws.dynamodb(), table.clone()),
+            simulator: Simulator::new(aws.dynamodb(), table.clone(), Stage::Dev),
             aws,
             table,
             milliseconds,
