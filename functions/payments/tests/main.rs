@@ -5,6 +5,7 @@ mod commands;
 mod contracts;
 mod domain;
 mod handlers;
+mod rehearsal;
 mod simulator;
 mod store;
 
