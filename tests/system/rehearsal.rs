@@ -132,6 +132,7 @@ fn what_happens_once_or_twice_is_got_over_without_anybody() {
 
     asked_again.ends("CONFIRMED");
     assert_eq!(asked_again.journey(), CONFIRMED);
+    assert_eq!(asked_again.events()[2], "verify_user_requested");
     for order in [repeated, delayed] {
         order.ends("CONFIRMED");
         assert_eq!(order.journey(), CONFIRMED, "{}", order.faults);
