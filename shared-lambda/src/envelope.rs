@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::object::Object;
 use crate::problem::FieldError;
+use crate::rehearsal::Fault;
 use crate::sqs::Failure;
 use crate::{Context, json};
 
@@ -29,6 +30,8 @@ pub struct Envelope {
     pub order_id: Uuid,
     pub time: Timestamp,
     pub traceparent: Option<String>,
+    /// How it is to go wrong on purpose, in a stage that allows it.
+    pub fault: Option<String>,
     data: Box<RawValue>,
 }
 
@@ -79,12 +82,19 @@ struct Outbound<'a, T> {
     order_id: Uuid,
     time: String,
     traceparent: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'static str>,
     data: &'a T,
 }
 
 /// The body of a message about an order. Its id is derived from the order and the type, so that
 /// the same message sent again, by whoever, is recognisably the same.
-pub(crate) fn seal<T: Payload>(order_id: Uuid, payload: &T, context: &Context) -> String {
+pub(crate) fn seal<T: Payload>(
+    order_id: Uuid,
+    payload: &T,
+    fault: Option<Fault>,
+    context: &Context,
+) -> String {
     let outbound = Outbound {
         id: Uuid::new_v5(&order_id, T::TYPE.as_bytes()),
         kind: T::TYPE,
@@ -92,6 +102,7 @@ pub(crate) fn seal<T: Payload>(order_id: Uuid, payload: &T, context: &Context) -
         order_id,
         time: format!("{:.3}", context.now),
         traceparent: &context.traceparent,
+        fault: fault.map(Fault::as_str),
         data: payload,
     };
     serde_json::to_string(&outbound).expect("a payload is plain JSON")

@@ -15,13 +15,16 @@ pub mod invoke;
 mod json;
 mod object;
 pub mod problem;
+pub mod rehearsal;
 pub mod rest;
 pub mod schedule;
 pub mod sqs;
+mod stage;
 pub mod table;
 pub mod telemetry;
 
 pub use context::{Context, Origin};
+pub use stage::Stage;
 
 /// What stops a function from starting.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -16,7 +16,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::envelope::{Envelope, Payload, seal};
-use crate::{Context, Error, Origin, telemetry};
+use crate::rehearsal::{Fault, fault_now};
+use crate::{Context, Error, Origin, Stage, telemetry};
 
 /// `SendMessageBatch` and a visibility batch take at most this many entries (SQS API reference).
 const BATCH_ENTRIES: usize = 10;
@@ -41,9 +42,20 @@ impl Outgoing {
         payload: &T,
         context: &Context,
     ) -> Self {
+        Self::with_fault(queue_url, order_id, payload, None, context)
+    }
+
+    /// A command that is to go wrong on purpose, where there is a fault.
+    pub fn with_fault<T: Payload>(
+        queue_url: &str,
+        order_id: Uuid,
+        payload: &T,
+        fault: Option<Fault>,
+        context: &Context,
+    ) -> Self {
         Self {
             queue_url: queue_url.to_owned(),
-            body: seal(order_id, payload, context),
+            body: seal(order_id, payload, fault, context),
         }
     }
 
@@ -99,6 +111,7 @@ pub struct Queue {
     client: aws_sdk_sqs::Client,
     url: String,
     concurrency: usize,
+    stage: Stage,
 }
 
 impl Queue {
@@ -108,6 +121,7 @@ impl Queue {
             client,
             url,
             concurrency: BATCH_ENTRIES,
+            stage: Stage::Production,
         }
     }
 
@@ -115,6 +129,12 @@ impl Queue {
     /// rows.
     pub fn one_at_a_time(mut self) -> Self {
         self.concurrency = 1;
+        self
+    }
+
+    /// For queues of commands: outside production, faults that commands carry are acted on.
+    pub fn in_stage(mut self, stage: Stage) -> Self {
+        self.stage = stage;
         self
     }
 }
@@ -150,7 +170,7 @@ where
     let mut handled: Vec<(SqsMessage, Result<Vec<Outgoing>, Failure>)> =
         stream::iter(event.records)
             .map(|message| async move {
-                let outcome = handle(origin, &message, handler).await;
+                let outcome = handle(origin, queue.stage, &message, handler).await;
                 (message, outcome)
             })
             .buffered(queue.concurrency)
@@ -180,6 +200,7 @@ where
 
 async fn handle<F, Fut>(
     origin: &Origin,
+    stage: Stage,
     message: &SqsMessage,
     handler: &F,
 ) -> Result<Vec<Outgoing>, Failure>
@@ -189,8 +210,24 @@ where
 {
     let envelope = Envelope::parse(message.body.as_deref().unwrap_or_default())?;
     let context = origin.context(envelope.traceparent.as_deref());
+    let fault = fault_now(stage, &envelope, context.now);
+    match fault {
+        Some(Fault::Fail) => {
+            return Err(Failure::unprocessable(
+                "the order's rehearsal has this step fail",
+            ));
+        }
+        Some(Fault::FailOnce) if receive_count(message) == 1 => {
+            return Err(Failure::retry(
+                "the order's rehearsal has this step fail once",
+                "its next delivery is carried out",
+            ));
+        }
+        Some(Fault::Timeout) => return Ok(Vec::new()),
+        Some(Fault::FailOnce | Fault::LostReply | Fault::AnswerTwice) | None => {}
+    }
     // Made inside the guarded future, so that a panic before the first await is caught as well.
-    AssertUnwindSafe(async { handler(context, envelope).await })
+    let answers = AssertUnwindSafe(async { handler(context, envelope).await })
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
@@ -198,7 +235,12 @@ where
                 "the handler panicked",
                 "see the panic's own line before this one",
             ))
-        })
+        })?;
+    Ok(match fault {
+        Some(Fault::LostReply) => Vec::new(),
+        Some(Fault::AnswerTwice) => [answers.clone(), answers].concat(),
+        Some(Fault::Fail | Fault::FailOnce | Fault::Timeout) | None => answers,
+    })
 }
 
 /// Sends what the handled messages led to; a message whose answer was not accepted has failed.

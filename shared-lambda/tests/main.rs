@@ -9,6 +9,7 @@ mod http;
 mod logs;
 mod object;
 mod problem;
+mod rehearsal;
 mod rest;
 mod sqs;
 mod table;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use shared_lambda::rehearsal::Fault;
 use test_support::contracts;
 
 use crate::{read, services, yaml};
@@ -56,5 +57,21 @@ fn every_service_describes_its_queues() {
         let document = yaml(&service.folder.join("asyncapi.yaml"));
         let version = document["asyncapi"].as_str().unwrap();
         assert!(version.starts_with("3.0"), "{}", service.name);
+    }
+}
+
+#[test]
+fn every_service_describes_the_faults_a_command_can_carry() {
+    let known: Vec<&str> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
+    for service in services() {
+        let envelope = contracts::envelope(service.name);
+        assert_eq!(
+            envelope["properties"]["fault"]["enum"],
+            serde_json::json!(known),
+            "{}",
+            service.name
+        );
+        let required = envelope["required"].as_array().unwrap();
+        assert!(!required.iter().any(|name| name == "fault"));
     }
 }

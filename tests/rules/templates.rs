@@ -349,3 +349,56 @@ fn every_metric_taken_from_a_log_is_in_the_line_it_is_taken_from_and_rings_an_al
     }
     assert!(seen >= 3, "{seen} metric filters");
 }
+
+/// Whoever takes orders or commands asks by itself whether anything may go wrong on purpose, and a
+/// stack that is not told where it is takes itself to be in production.
+#[test]
+fn nothing_goes_wrong_on_purpose_unless_a_stack_is_told_that_it_is_not_in_production() {
+    let root = workspace_root();
+    let outer = Template::parse("template.yaml", &read(&root.join("template.yaml")));
+    let mut asking = Vec::new();
+    let is_safe = |stage: &Value| {
+        assert_eq!(stage["Default"], "production");
+        let allowed = serde_json::json!(["dev", "staging", "production"]);
+        assert_eq!(stage["AllowedValues"], allowed);
+        let allowed = allowed.as_array().unwrap();
+        assert!(
+            allowed
+                .iter()
+                .all(|stage| shared_lambda::Stage::parse(stage.as_str().unwrap()).is_ok())
+        );
+    };
+    is_safe(&outer.document()["Parameters"]["Stage"]);
+    for service in services() {
+        is_safe(&service.template.document()["Parameters"]["Stage"]);
+        for (id, binary, properties) in service.functions() {
+            let variables = &properties["Environment"]["Variables"];
+            if !variables["STAGE"].is_null() {
+                assert_eq!(variables["STAGE"], "production", "{id}");
+                asking.push(binary);
+            }
+        }
+        let location = format!("functions/{}/template.yaml", service.name);
+        let nested = outer.document()["Resources"].as_object().unwrap().values();
+        let passed: Vec<_> = nested
+            .filter(|resource| resource["Properties"]["Location"] == location.as_str())
+            .map(|resource| &resource["Properties"]["Parameters"]["Stage"])
+            .collect();
+        assert_eq!(passed, [&serde_json::json!({"Ref": "Stage"})]);
+    }
+    asking.sort();
+    let mut acting = vec!["orders-place".to_owned()];
+    for service in services() {
+        // The functions of queues of commands.
+        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
+            let function = trigger["FunctionName"].as_str().unwrap();
+            let all = service.functions();
+            let (_, binary, _) = all.iter().find(|(id, _, _)| id == function).unwrap();
+            if service.name != "orders" {
+                acting.push(binary.clone());
+            }
+        }
+    }
+    acting.sort();
+    assert_eq!(asking, acting);
+}

@@ -12,6 +12,7 @@ mod matrix;
 mod operators;
 mod outages;
 mod poison;
+mod rehearsal;
 mod rotation;
 mod secrets;
 mod startup;

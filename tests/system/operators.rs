@@ -7,7 +7,7 @@ use xtask::audit::{self, Audit};
 use xtask::{dlq, saga};
 
 use crate::outages::Paused;
-use crate::world::{Customer, World, eventually, world};
+use crate::world::{Configured, Customer, World, eventually, world};
 
 fn dlq(world: &World, action: &dlq::Action) -> String {
     dlq::run(&world.aws, &world.stack.prefix, action).unwrap()
@@ -215,50 +215,6 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
     world.aws.call("sqs", "PurgeQueue", purge).unwrap();
 }
 
-/// Functions that wait for a second before they ask again, until this is dropped.
-struct Impatient<'w> {
-    world: &'w World,
-    functions: Vec<(String, Value)>,
-}
-
-impl<'w> Impatient<'w> {
-    fn new(world: &'w World, functions: &[&str]) -> Self {
-        let functions: Vec<(String, Value)> = functions
-            .iter()
-            .map(|function| {
-                let name = world.stack.name(function);
-                let request = json!({"FunctionName": name});
-                let known = world
-                    .aws
-                    .call("lambda", "GetFunctionConfiguration", request);
-                (name, known.unwrap()["Environment"]["Variables"].clone())
-            })
-            .collect();
-        let impatient = Self { world, functions };
-        for (name, variables) in &impatient.functions {
-            let mut shorter = variables.clone();
-            shorter["ORDERS_STEP_TIMEOUT_SECONDS"] = json!("1");
-            impatient.set(name, &shorter);
-        }
-        impatient
-    }
-
-    fn set(&self, name: &str, variables: &Value) {
-        let request = json!({"FunctionName": name, "Environment": {"Variables": variables}});
-        let aws = &self.world.aws;
-        aws.call("lambda", "UpdateFunctionConfiguration", request)
-            .unwrap();
-    }
-}
-
-impl Drop for Impatient<'_> {
-    fn drop(&mut self) {
-        for (name, variables) in &self.functions {
-            self.set(name, variables);
-        }
-    }
-}
-
 #[test]
 fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_from_a_fault() {
     let world = world();
@@ -286,7 +242,12 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
     assert!(refused.to_string().contains("only a parked"), "{refused}");
     {
         let _payments_are_down = Paused::new(world, "payments-commands");
-        let _soon = Impatient::new(world, &["orders-cancel", "orders-sweep"]);
+        let _soon = Configured::new(
+            world,
+            &["orders-cancel", "orders-sweep"],
+            "ORDERS_STEP_TIMEOUT_SECONDS",
+            "1",
+        );
         for id in [&retried, &abandoned] {
             assert_eq!(customer.cancel(id).status, 202);
         }

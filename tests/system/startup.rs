@@ -45,9 +45,44 @@ fn usable(name: &str) -> String {
         "AUTH_JWKS" => jwks(&[SigningKey::generate().public_jwk()]),
         "ORDERS_STEP_TIMEOUT_SECONDS" => "30".to_owned(),
         "PAYMENT_PROVIDER" => "simulator".to_owned(),
+        "STAGE" => "production".to_owned(),
         // Nobody listens there, should a function look for its secret.
         _ => "http://127.0.0.1:9/".to_owned(),
     }
+}
+
+/// Guessing could only ever guess wrong about production.
+#[test]
+fn a_function_in_a_stage_nobody_knows_refuses_to_start() {
+    let mut tried = Vec::new();
+    for (binary, mut variables) in functions() {
+        let Some(stage) = variables.get_mut("STAGE") else {
+            continue;
+        };
+        *stage = "prod".to_owned();
+        let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
+        let output = Command::new(&program)
+            .env_clear()
+            .envs(&variables)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{binary} starts");
+        let expected = "STAGE is \"prod\"; it is one of dev, staging and production";
+        assert!(said.contains(expected), "{binary} says: {said}");
+        tried.push(binary);
+    }
+    tried.sort();
+    assert_eq!(
+        tried,
+        [
+            "inventory-commands",
+            "orders-place",
+            "payments-commands",
+            "users-verify"
+        ]
+    );
 }
 
 #[test]

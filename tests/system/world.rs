@@ -215,6 +215,51 @@ impl World {
     }
 }
 
+/// Functions with another value of a variable, until this is dropped.
+pub struct Configured<'w> {
+    world: &'w World,
+    functions: Vec<(String, Value)>,
+}
+
+impl<'w> Configured<'w> {
+    pub fn new(world: &'w World, functions: &[&str], variable: &str, value: &str) -> Self {
+        let functions: Vec<(String, Value)> = functions
+            .iter()
+            .map(|function| {
+                let name = world.stack.name(function);
+                let request = json!({"FunctionName": name});
+                let known = world
+                    .aws
+                    .call("lambda", "GetFunctionConfiguration", request);
+                (name, known.unwrap()["Environment"]["Variables"].clone())
+            })
+            .collect();
+        let configured = Self { world, functions };
+        for (name, variables) in &configured.functions {
+            let mut other = variables.clone();
+            assert!(other[variable].is_string(), "{name} has no {variable}");
+            other[variable] = json!(value);
+            configured.set(name, &other);
+        }
+        configured
+    }
+
+    fn set(&self, name: &str, variables: &Value) {
+        let request = json!({"FunctionName": name, "Environment": {"Variables": variables}});
+        let aws = &self.world.aws;
+        aws.call("lambda", "UpdateFunctionConfiguration", request)
+            .unwrap();
+    }
+}
+
+impl Drop for Configured<'_> {
+    fn drop(&mut self) {
+        for (name, variables) in &self.functions {
+            self.set(name, variables);
+        }
+    }
+}
+
 /// Somebody who orders.
 pub struct Customer {
     pub id: String,
@@ -256,6 +301,15 @@ impl Customer {
             email,
             password,
         }
+    }
+
+    /// Places an order some of whose steps are to go wrong.
+    pub fn try_rehearse(&self, faults: &str, body: &Value) -> Response {
+        let headers = [("waybill-fault", faults)];
+        world()
+            .http
+            .json("POST", "/api/v1/orders", Some(&self.token), &headers, body)
+            .unwrap()
     }
 
     pub fn try_place(&self, key: Option<&str>, body: &Value) -> Response {

@@ -5,5 +5,6 @@ mod commands;
 mod contracts;
 mod domain;
 mod handlers;
+mod rehearsal;
 mod store;
 mod world;

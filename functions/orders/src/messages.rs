@@ -4,10 +4,13 @@
 use serde::{Deserialize, Serialize};
 use shared_lambda::Context;
 use shared_lambda::envelope::{Envelope, Payload};
+use shared_lambda::rehearsal;
 use shared_lambda::sqs::{Failure, Outgoing};
 use uuid::Uuid;
 
-use crate::domain::{Command, Event, Money, Order, Quantity, ReservedLine, Sku, owed};
+use crate::domain::{
+    Command, Event, Fault, Money, Order, Quantity, ReservedLine, Sku, owed, owed_fault,
+};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct MoneyData {
@@ -149,8 +152,11 @@ pub fn owed_message(order: &Order, routes: &Routes, context: &Context) -> Option
     };
     let queue_url = queue_url.as_deref()?;
     let (id, user_id) = (order.id.0, order.user_id.0);
+    let fault = owed_fault(order).map(told);
     Some(match command {
-        Command::VerifyUser => Outgoing::new(queue_url, id, &VerifyUser { user_id }, context),
+        Command::VerifyUser => {
+            Outgoing::with_fault(queue_url, id, &VerifyUser { user_id }, fault, context)
+        }
         Command::ReserveStock => {
             let lines = order
                 .lines
@@ -160,19 +166,34 @@ pub fn owed_message(order: &Order, routes: &Routes, context: &Context) -> Option
                     quantity: line.quantity.units(),
                 })
                 .collect();
-            Outgoing::new(queue_url, id, &ReserveStock { lines }, context)
+            Outgoing::with_fault(queue_url, id, &ReserveStock { lines }, fault, context)
         }
-        Command::ReleaseStock => Outgoing::new(queue_url, id, &ReleaseStock {}, context),
+        Command::ReleaseStock => {
+            Outgoing::with_fault(queue_url, id, &ReleaseStock {}, fault, context)
+        }
         Command::ChargePayment { amount } => {
             let charge = ChargePayment {
                 user_id,
                 amount: amount.into(),
                 payment_method: order.payment_method.as_str().to_owned(),
             };
-            Outgoing::new(queue_url, id, &charge, context)
+            Outgoing::with_fault(queue_url, id, &charge, fault, context)
         }
-        Command::RefundPayment => Outgoing::new(queue_url, id, &RefundPayment { user_id }, context),
+        Command::RefundPayment => {
+            Outgoing::with_fault(queue_url, id, &RefundPayment { user_id }, fault, context)
+        }
     })
+}
+
+/// The fault of one command, as its envelope says it. Which attempts have one is orders' to know.
+fn told(fault: Fault) -> rehearsal::Fault {
+    match fault {
+        Fault::Fail => rehearsal::Fault::Fail,
+        Fault::FailOnce => rehearsal::Fault::FailOnce,
+        Fault::Timeout | Fault::TimeoutOnce => rehearsal::Fault::Timeout,
+        Fault::LostReply => rehearsal::Fault::LostReply,
+        Fault::AnswerTwice => rehearsal::Fault::AnswerTwice,
+    }
 }
 
 /// What a participant's reply means to the saga.

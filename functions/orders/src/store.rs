@@ -25,8 +25,8 @@ use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use crate::domain::{
-    Ending, Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku, State,
-    Status, UserId, What,
+    Ending, Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku,
+    State, Status, UserId, What,
 };
 use crate::migrations::CURRENT_SCHEMA;
 
@@ -468,6 +468,8 @@ struct OrderRow {
     expected_total: Option<MoneyRow>,
     fingerprint: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<MoneyRow>,
     state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -576,6 +578,7 @@ impl From<&Order> for OrderRow {
             payment_method: order.payment_method.as_str().to_owned(),
             expected_total: order.expected_total.map(MoneyRow::from),
             fingerprint: order.fingerprint,
+            rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
             total: order.total.map(MoneyRow::from),
             state: state_name(order.state).to_owned(),
             failure: order.failure.clone().map(|failure| FailureRow {
@@ -637,6 +640,11 @@ impl TryFrom<OrderRow> for Order {
                 .map_err(|_| InvalidRow("payment_method"))?,
             expected_total: row.expected_total.map(money).transpose()?,
             fingerprint: row.fingerprint,
+            rehearsal: row
+                .rehearsal
+                .map(|text| Rehearsal::parse(&text))
+                .transpose()
+                .map_err(|_| InvalidRow("rehearsal"))?,
             total: row.total.map(money).transpose()?,
             state: parse_state(&row.state).ok_or(InvalidRow("state"))?,
             failure: row.failure.map(|failure| Failure {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use orders::domain::{Command, Ending, Event, State, owed};
 use orders::messages::{Routes, event, owed_message};
 use serde_json::{Value, json};
+use shared_lambda::Stage;
 use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response};
 use test_support::contracts::{assert_valid, is_valid, schema, types};
@@ -392,6 +393,13 @@ async fn what_is_answered_is_what_is_described() {
         assert_described(timeline, &world.timeline(&ann, about(&id)).await);
         assert_described(cancel, &world.cancel(&ann, about(&id)).await);
     }
+    let rehearsal = || posting(&order, None).with_header("waybill-fault", "charge_payment=fail");
+    let rehearsed = world.place(&ann, rehearsal()).await;
+    assert_described(place, &rehearsed);
+    let id = body(&rehearsed)["id"].as_str().unwrap().to_owned();
+    assert_described(timeline, &world.timeline(&ann, about(id)).await);
+    let production = World::in_stage(Stage::Production);
+    assert_described(place, &production.place(&ann, rehearsal()).await);
     let refused = World::new();
     refused.users.always(user(ANN, "deactivated"));
     assert_described(place, &refused.place(&ann, posting(&order, None)).await);

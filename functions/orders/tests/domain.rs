@@ -358,7 +358,7 @@ fn the_longest_waits_do_not_overflow() {
     }
 }
 
-fn advanced(order: &Order, event: &Event, now: Timestamp) -> Option<Order> {
+pub fn advanced(order: &Order, event: &Event, now: Timestamp) -> Option<Order> {
     match decide(order, event, TIMEOUT, now) {
         Decision::Advance(next) => Some(*next),
         Decision::Ignore(_) | Decision::Refuse(_) => None,

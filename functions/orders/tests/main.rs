@@ -6,6 +6,7 @@ mod contracts;
 mod domain;
 mod handlers;
 mod operate;
+mod rehearsal;
 mod saga;
 mod samples;
 mod store;

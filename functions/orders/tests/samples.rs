@@ -84,6 +84,7 @@ pub fn draft(id: u128) -> Draft {
         payment_method: PaymentMethod::parse("pm_card_visa").unwrap(),
         expected_total: None,
         fingerprint: Uuid::from_u128(0xf),
+        rehearsal: None,
     }
 }
 

@@ -23,7 +23,7 @@ use shared_auth::{Caller, Role};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure};
-use shared_lambda::{Context, Origin, rest};
+use shared_lambda::{Context, Origin, Stage, rest};
 use test_support::Aws;
 use test_support::template::Template;
 use uuid::Uuid;
@@ -55,6 +55,10 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::in_stage(Stage::Dev)
+    }
+
+    pub fn in_stage(stage: Stage) -> Self {
         let aws = Aws::new();
         let table = aws.create_table_from(&TEMPLATE, "OrdersTable");
         let (clock, users) = (Clock::default(), StubUsers::default());
@@ -86,6 +90,7 @@ impl World {
                     .users(to_users.clone())
                     .inventory(to_inventory),
                 timeout: TIMEOUT,
+                stage,
             },
             cancel: cancel::Cancel {
                 orders: store(),

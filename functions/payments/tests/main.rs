@@ -5,6 +5,7 @@ mod commands;
 mod contracts;
 mod domain;
 mod handlers;
+mod rehearsal;
 mod simulator;
 mod store;
 
@@ -18,7 +19,7 @@ use payments::store::PaymentStore;
 use serde_json::{Value, json};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::Failure;
-use shared_lambda::{Context, Origin};
+use shared_lambda::{Context, Origin, Stage};
 use test_support::Aws;
 use uuid::Uuid;
 
@@ -52,7 +53,7 @@ impl World {
         );
         Self {
             store: PaymentStore::new(aws.dynamodb(), table.clone()),
-            simulator: Simulator::new(aws.dynamodb(), table.clone()),
+            simulator: Simulator::new(aws.dynamodb(), table.clone(), Stage::Dev),
             aws,
             table,
             milliseconds,

@@ -6,6 +6,7 @@ mod contracts;
 mod described;
 mod domain;
 mod handlers;
+mod rehearsal;
 mod sessions;
 mod store;
 mod throttle;

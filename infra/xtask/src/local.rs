@@ -181,6 +181,8 @@ fn deploy(
         ("ApiId", stack.api_id.clone()),
         ("ApiUrl", stack.base_url.clone()),
         ("Architecture", architecture()?.to_owned()),
+        // Where anything may be made to go wrong on purpose.
+        ("Stage", "dev".to_owned()),
         // Here everybody comes from one address: the seed, the demo and every test.
         ("RegistrationsPerSource", "1000000".to_owned()),
     ];

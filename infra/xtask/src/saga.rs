@@ -167,6 +167,9 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
                 text(&order["failure"]["detail"])
             )?;
         }
+        if let Some(faults) = order["rehearsal"].as_str() {
+            write!(shown, "\n  a rehearsal, told to go wrong: {faults}")?;
+        }
         write!(shown, "\n  next: {}", next_move(order))?;
     }
     for row in unreadable {
@@ -257,6 +260,16 @@ mod tests {
         ] {
             assert!(shown.contains(expected), "{expected}: {shown}");
         }
+    }
+
+    #[test]
+    fn a_rehearsal_is_listed_as_one() {
+        let mut rehearsed = order(true, false);
+        rehearsed["rehearsal"] = json!("refund_payment=fail");
+        let list = json!({"orders": [rehearsed, order(true, false)], "unreadable": []});
+        let shown = listed(&list, true, now());
+        let told = "a rehearsal, told to go wrong: refund_payment=fail";
+        assert_eq!(shown.matches(told).count(), 1, "{shown}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use serde_json::json;
 use shared_auth::{Caller, Role};
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
-use shared_lambda::{Context, Origin, rest};
+use shared_lambda::{Context, Origin, Stage, rest};
 use test_support::template::Template;
 use test_support::{Aws, mortal};
 use users::domain::{Email, User, UserName};
@@ -47,6 +47,9 @@ use crate::network::{Millis, QueueName};
 
 /// How long a step may take: the templates' default.
 pub const STEP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+
+/// One in which the provider may be told to fail.
+const STAGE: Stage = Stage::Dev;
 
 /// When every simulation begins.
 const START: i64 = 1_790_000_000_000;
@@ -170,6 +173,7 @@ impl System {
                     .users(to(QueueName::Users))
                     .inventory(to(QueueName::Inventory)),
                 timeout,
+                stage: STAGE,
             })),
             cancel: cancel::Cancel {
                 orders: store(),
@@ -200,7 +204,7 @@ impl System {
             ),
             payments: payments_store(),
             provider: Unreliable {
-                simulator: Simulator::new(dynamodb.clone(), tables.payments.clone()),
+                simulator: Simulator::new(dynamodb.clone(), tables.payments.clone(), STAGE),
                 weather: Arc::clone(weather),
             },
             users: user_store,
@@ -224,6 +228,7 @@ impl System {
             queues: self.sqs.clone(),
             routes: old.routes.clone(),
             timeout: old.timeout,
+            stage: old.stage,
         };
         self.place.replace(Rc::new(new));
     }

@@ -1,6 +1,6 @@
 //! The message contracts of a service: its JSON Schemas, and data held against them.
 
-use crate::template::workspace_root;
+use crate::template::{Template, workspace_root};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,32 @@ pub fn assert_valid(service: &str, message_type: &str, data: &Value) {
         "{service}'s contract for {message_type} does not hold:\n  {}\nin {data:#}",
         violations.join("\n  ")
     );
+}
+
+/// Panics with every violation if a whole message breaks the envelope of a service's `asyncapi.yaml`.
+pub fn assert_enveloped(service: &str, message: &Value) {
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&envelope(service))
+        .unwrap_or_else(|error| panic!("{service}'s envelope is not a schema: {error}"));
+    let violations: Vec<String> = validator
+        .iter_errors(message)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(
+        violations.is_empty(),
+        "{service}'s envelope does not hold:\n  {}\nin {message:#}",
+        violations.join("\n  ")
+    );
+}
+
+/// The envelope's schema in `functions/<service>/asyncapi.yaml`.
+pub fn envelope(service: &str) -> Value {
+    let name = format!("functions/{service}/asyncapi.yaml");
+    let text = std::fs::read_to_string(workspace_root().join(&name))
+        .unwrap_or_else(|error| panic!("{name} cannot be read: {error}"));
+    let document = Template::parse(&name, &text);
+    document.document()["components"]["schemas"]["Envelope"].clone()
 }
 
 /// Whether a message's `data` keeps its contract, for data that should not.

@@ -6,7 +6,7 @@ use orders::handlers::place::{Place, handle};
 use orders::messages::Routes;
 use orders::store::OrderStore;
 use orders::users::Users;
-use shared_lambda::{aws, env, http, rest};
+use shared_lambda::{Stage, aws, env, http, rest};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared_lambda::Error> {
@@ -27,6 +27,7 @@ async fn main() -> Result<(), shared_lambda::Error> {
             .users(env("USERS_COMMANDS_QUEUE_URL")?)
             .inventory(env("INVENTORY_COMMANDS_QUEUE_URL")?),
         timeout: orders::step_timeout_from_env()?,
+        stage: Stage::parse(&env("STAGE")?)?,
     };
     let verifier = shared_auth::Verifier::from_env()?;
     http::run_authenticated(&verifier, |caller, context, request| {

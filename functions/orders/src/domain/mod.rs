@@ -1,11 +1,13 @@
 //! What an order is and what may happen to it. No I/O, no clock, no wire format.
 
 mod order;
+mod rehearsal;
 mod saga;
 mod timeline;
 mod values;
 
 pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
+pub use rehearsal::{Fault, InvalidRehearsal, Rehearsal, Step, owed_fault};
 pub use saga::{
     Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, PARKED_RETRY, Refusal,
     ReservedLine, State, StepTimeout, decide, owed, place,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::rehearsal::Rehearsal;
 use super::saga::{Ending, State};
 use super::timeline::Entry;
 use super::values::{Money, PaymentMethod, Quantity, Sku};
@@ -37,6 +38,8 @@ pub struct Draft {
     pub expected_total: Option<Money>,
     /// Tells the same request from another one that reuses its key.
     pub fingerprint: Uuid,
+    /// What is to go wrong on purpose.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +67,7 @@ pub struct Order {
     pub payment_method: PaymentMethod,
     pub expected_total: Option<Money>,
     pub fingerprint: Uuid,
+    pub rehearsal: Option<Rehearsal>,
     /// Known once the stock is reserved.
     pub total: Option<Money>,
     pub state: State,

@@ -179,6 +179,7 @@ pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp)
         payment_method: draft.payment_method,
         expected_total: draft.expected_total,
         fingerprint: draft.fingerprint,
+        rehearsal: draft.rehearsal,
         total: None,
         state: State::Verifying,
         failure: None,
@@ -191,6 +192,10 @@ pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp)
         version: 1,
     };
     order.note(now, What::OrderPlaced, None);
+    if let Some(rehearsal) = &order.rehearsal {
+        let faults = rehearsal.to_string();
+        order.note(now, What::RehearsalBegun, Some(&faults));
+    }
     if verified {
         order.note(now, What::UserVerified, None);
         order.forward(State::Reserving, timeout, now);

@@ -31,6 +31,7 @@ macro_rules! whats {
 
 whats! {
     OrderPlaced => "order_placed",
+    RehearsalBegun => "rehearsal_begun",
     VerifyUserRequested => "verify_user_requested",
     UserVerified => "user_verified",
     UserRefused => "user_refused",

@@ -19,7 +19,8 @@ use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use crate::domain::{
-    Decision, Event, Failure, Ignored, Money, Order, OrderId, Refusal, StepTimeout, decide,
+    Decision, Event, Failure, Ignored, Money, Order, OrderId, Refusal, Rehearsal, StepTimeout,
+    decide,
 };
 use crate::store::{OrderStore, Updated};
 
@@ -109,6 +110,8 @@ struct OrderBody {
     expected_total: Option<MoneyBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -150,6 +153,7 @@ impl From<&Order> for OrderBody {
             total: order.total.map(MoneyBody::from),
             expected_total: order.expected_total.map(MoneyBody::from),
             failure: order.failure.as_ref().map(FailureBody::from),
+            rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
             created_at: format!("{:.3}", order.created_at),
             updated_at: format!("{:.3}", order.updated_at),
         }

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{Applied, FailureBody, MoneyBody, apply};
 use crate::domain::{
-    Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, StepTimeout, What, owed,
+    Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, Rehearsal, StepTimeout,
+    What, owed,
 };
 use crate::messages::{Routes, owed_message};
 use crate::store::{DuePartition, OrderStore, state_name};
@@ -153,6 +154,8 @@ struct Report {
     overdue: bool,
     total: Option<MoneyBody>,
     failure: Option<FailureBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -182,6 +185,7 @@ impl Report {
             overdue: is_overdue(order, now),
             total: order.total.map(MoneyBody::from),
             failure: order.failure.as_ref().map(FailureBody::from),
+            rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
             created_at: order.created_at,
             updated_at: order.updated_at,
             timeline: Vec::new(),

@@ -1,4 +1,6 @@
 //! `POST /api/v1/orders`: takes an order and answers before it is carried out.
+//!
+//! Outside production the header `Waybill-Fault` makes it a rehearsal.
 
 use std::collections::HashSet;
 
@@ -6,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
-use shared_lambda::{Context, sqs, telemetry};
+use shared_lambda::{Context, Stage, sqs, telemetry};
 use uuid::Uuid;
 
 use super::OrderBody;
 use crate::domain::{
-    Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, Sku, StepTimeout,
-    UserId, place,
+    Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku, Step,
+    StepTimeout, UserId, place,
 };
 use crate::messages::{Routes, owed_message};
 use crate::store::{Inserted, OrderStore};
@@ -24,6 +26,8 @@ const FINGERPRINTS: Uuid = Uuid::from_u128(0x0d4e_91a7_52c8_4f36_a0b9_6f1d_8e24_
 
 const MAX_KEY_CHARACTERS: usize = 255;
 
+const FAULT_HEADER: &str = "waybill-fault";
+
 /// What placing needs besides the request.
 pub struct Place {
     pub orders: OrderStore,
@@ -31,6 +35,7 @@ pub struct Place {
     pub queues: aws_sdk_sqs::Client,
     pub routes: Routes,
     pub timeout: StepTimeout,
+    pub stage: Stage,
 }
 
 /// The body, as the client wrote it. Serialised again it is the canonical form that is compared
@@ -63,8 +68,9 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    may_rehearse(service.stage, &request)?;
     let draft = draft(&caller, &context, &request)?;
-    let verified = match service.users.may_order(&caller, &context).await {
+    let verified = match permission(service, &draft, &caller, &context).await {
         Permission::Allowed => true,
         Permission::Unknown => false,
         Permission::Refused => return refused(service, &draft).await,
@@ -81,6 +87,35 @@ pub async fn handle(
             send_owed(service, &existing, &context).await;
             Ok(accepted(&existing))
         }
+    }
+}
+
+/// Refused before anything else of the request is looked at: whatever it asks for, production does
+/// not do half of it.
+fn may_rehearse(stage: Stage, request: &Request) -> Result<(), Problem> {
+    if request.header(FAULT_HEADER).is_some() && !stage.allows_faults() {
+        return Err(Problem::forbidden(
+            "fault-switches-refused",
+            "nothing goes wrong on purpose in production; leave Waybill-Fault out, or rehearse in another stage",
+        ));
+    }
+    Ok(())
+}
+
+/// A rehearsal of the question by queue leaves out the one over REST, which would answer it.
+async fn permission(
+    service: &Place,
+    draft: &Draft,
+    caller: &Caller,
+    context: &Context,
+) -> Permission {
+    let rehearsed = draft
+        .rehearsal
+        .as_ref()
+        .and_then(|rehearsal| rehearsal.fault_of(Step::VerifyUser));
+    match rehearsed {
+        Some(_) => Permission::Unknown,
+        None => service.users.may_order(caller, context).await,
     }
 }
 
@@ -144,6 +179,14 @@ fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft,
             errors.push(error);
             None
         });
+    let rehearsal = request
+        .header(FAULT_HEADER)
+        .map(|text| {
+            Rehearsal::parse(text).inspect_err(|error| {
+                errors.push(FieldError::new("Waybill-Fault", error.to_string()));
+            })
+        })
+        .transpose();
     let lines = lines(&body.lines, &mut errors);
     let payment_method = PaymentMethod::parse(&body.payment_method)
         .inspect_err(|error| errors.push(FieldError::new("/payment_method", error.to_string())));
@@ -156,12 +199,15 @@ fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft,
             })
         })
         .transpose();
-    let (Ok(payment_method), Ok(expected_total), true) =
-        (payment_method, expected_total, errors.is_empty())
+    let (Ok(payment_method), Ok(expected_total), Ok(rehearsal), true) =
+        (payment_method, expected_total, rehearsal, errors.is_empty())
     else {
         return Err(Problem::invalid(errors));
     };
-    let canonical = serde_json::to_vec(&body).expect("a body that was read is plain JSON");
+    let mut canonical = serde_json::to_vec(&body).expect("a body that was read is plain JSON");
+    if let Some(rehearsal) = &rehearsal {
+        canonical.extend_from_slice(rehearsal.to_string().as_bytes());
+    }
     Ok(Draft {
         id: key.map_or(OrderId(context.fresh_id), |key| {
             OrderId::of_key(user_id, &key)
@@ -171,6 +217,7 @@ fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft,
         payment_method,
         expected_total,
         fingerprint: Uuid::new_v5(&FINGERPRINTS, &canonical),
+        rehearsal,
     })
 }
 

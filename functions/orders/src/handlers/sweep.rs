@@ -9,7 +9,7 @@ use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, telemetry};
 
 use super::{Applied, apply};
-use crate::domain::{Event, OrderId, StepTimeout};
+use crate::domain::{Event, OrderId, Rehearsal, StepTimeout};
 use crate::messages::{Routes, owed_message};
 use crate::store::{DuePartition, OrderStore};
 
@@ -166,6 +166,7 @@ async fn drive(sweep: &Sweep, ids: &[OrderId], context: &Context, tally: &mut Ta
                         order_id = %order.id.0,
                         state = ?order.state,
                         attempt = order.attempt,
+                        rehearsal = order.rehearsal.as_ref().map(Rehearsal::to_string),
                         trace_id = context.trace_id(),
                         "a compensation has no answer: see the participant's dead-letter queue"
                     );

@@ -14,6 +14,9 @@
 //! | `pm_sim_slow` | pays, and the first answer takes longer than anybody waits for one try |
 //! | `pm_sim_unavailable` | fails every time: nobody learns the outcome, and nothing is charged |
 //! | anything else | declined with `invalid_payment_method` |
+//!
+//! In production every `pm_sim_` token is declined with `fault_switches_refused`: nothing goes wrong
+//! on purpose there.
 
 use std::time::Duration;
 
@@ -22,8 +25,8 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shared_lambda::Error;
 use shared_lambda::table::TableError;
+use shared_lambda::{Error, Stage};
 
 use super::{Provider, ProviderError, TRY_TIMEOUT};
 use crate::domain::{Charge, ChargeKey, Decline, Money, PaymentId, RefundKey, Settlement};
@@ -39,9 +42,13 @@ const WRITE: &str = "write the simulator's ledger";
 /// A payment's id is the charge's key behind this, which leads back to its row.
 const PAYMENT_ID_PREFIX: &str = "sim_";
 
+/// What the tokens of payments that go wrong on purpose begin with.
+const FAULTS: &str = "pm_sim_";
+
 pub struct Simulator {
     client: Client,
     table: String,
+    stage: Stage,
 }
 
 /// What a payment method does.
@@ -54,13 +61,17 @@ enum Behaviour {
 }
 
 impl Behaviour {
-    fn of(token: &str) -> Self {
+    fn of(token: &str, stage: Stage) -> Self {
         match token {
             "pm_card_visa" => Self::Pays,
             "pm_card_chargeDeclined" => Self::Declines("card_declined", "the card was declined"),
             "pm_card_chargeDeclinedInsufficientFunds" => {
                 Self::Declines("insufficient_funds", "the card has insufficient funds")
             }
+            _ if token.starts_with(FAULTS) && !stage.allows_faults() => Self::Declines(
+                "fault_switches_refused",
+                "nothing goes wrong on purpose in production; pm_card_visa pays",
+            ),
             "pm_sim_lostReply" => Self::LosesFirstAnswer,
             "pm_sim_slow" => Self::AnswersLate,
             "pm_sim_unavailable" => Self::Fails,
@@ -74,7 +85,7 @@ impl Behaviour {
 
 impl Provider for Simulator {
     async fn charge(&self, charge: &Charge) -> Result<Settlement, ProviderError> {
-        let behaviour = Behaviour::of(charge.method.as_str());
+        let behaviour = Behaviour::of(charge.method.as_str(), self.stage);
         let outcome = match behaviour {
             Behaviour::Fails => return Err(unknown("the simulator is told to fail")),
             Behaviour::Declines(code, detail) => OutcomeRow::Declined {
@@ -162,8 +173,12 @@ impl Provider for Simulator {
 }
 
 impl Simulator {
-    pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+    pub fn new(client: Client, table: String, stage: Stage) -> Self {
+        Self {
+            client,
+            table,
+            stage,
+        }
     }
 
     /// Enters a row for good; gives the one that is there already, where one is.

@@ -755,6 +755,7 @@ fn normal(order: Order) -> Order {
         payment_method,
         expected_total,
         fingerprint,
+        rehearsal,
         total,
         state,
         failure,
@@ -773,6 +774,7 @@ fn normal(order: Order) -> Order {
         payment_method,
         expected_total,
         fingerprint,
+        rehearsal,
         total,
         state,
         failure: failure.map(|failure| Failure {
@@ -818,6 +820,7 @@ fn draft() -> Draft {
         payment_method: PaymentMethod::parse("pm_card_visa").expect("it is a token"),
         expected_total: Some(Money::new(PRICES[0], "USD").expect("it is an amount")),
         fingerprint: Uuid::nil(),
+        rehearsal: None,
     }
 }
 

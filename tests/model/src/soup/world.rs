@@ -308,6 +308,7 @@ impl<'a, S: Services> World<'a, S> {
             expected_total: expected
                 .then(|| Money::new(total, CURRENCY).expect("prices are above zero")),
             fingerprint: Uuid::nil(),
+            rehearsal: None,
         }
     }
 

@@ -1,0 +1,145 @@
+//! A rehearsal: which steps of one order go wrong on purpose, and how, so that somebody can see
+//! what becomes of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::order::Order;
+use super::saga::{Command, owed};
+use super::timeline::What;
+
+macro_rules! named {
+    ($(#[$said:meta])* $name:ident { $($(#[$variant_said:meta])* $variant:ident => $text:literal,)* }) => {
+        $(#[$said])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_said])* $variant,)* }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == text)
+            }
+        }
+    };
+}
+
+named! {
+    /// A step that can be told to go wrong: each is one command to a participant.
+    Step {
+        VerifyUser => "verify_user",
+        ReserveStock => "reserve_stock",
+        ChargePayment => "charge_payment",
+        RefundPayment => "refund_payment",
+        ReleaseStock => "release_stock",
+    }
+}
+
+named! {
+    /// How a step goes wrong.
+    Fault {
+        /// The participant fails every delivery of every attempt.
+        Fail => "fail",
+        /// The participant fails the first delivery; the queue brings it back.
+        FailOnce => "fail_once",
+        /// The participant takes the command and does nothing, at every attempt.
+        Timeout => "timeout",
+        /// So it does at the first attempt.
+        TimeoutOnce => "timeout_once",
+        /// The participant does it, and the answer to the first attempt is lost.
+        LostReply => "lost_reply",
+        /// The participant does it once and answers twice.
+        AnswerTwice => "answer_twice",
+    }
+}
+
+/// The faults of an order's steps; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsal(BTreeMap<Step, Fault>);
+
+/// A text that is no rehearsal; says what would be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidRehearsal(String);
+
+impl Rehearsal {
+    /// Reads `<step>=<fault>`, several with commas between them.
+    pub fn parse(text: &str) -> Result<Self, InvalidRehearsal> {
+        let mut faults = BTreeMap::new();
+        for part in text.split(',') {
+            let (step, fault) = part
+                .trim()
+                .split_once('=')
+                .and_then(|(step, fault)| Some((Step::parse(step)?, Fault::parse(fault)?)))
+                .ok_or_else(InvalidRehearsal::grammar)?;
+            if faults.insert(step, fault).is_some() {
+                let detail = format!("names {} twice; a step has one fault", step.as_str());
+                return Err(InvalidRehearsal(detail));
+            }
+        }
+        Ok(Self(faults))
+    }
+
+    /// The steps with their faults, in the order the saga takes them.
+    pub fn faults(&self) -> impl Iterator<Item = (Step, Fault)> {
+        self.0.iter().map(|(step, fault)| (*step, *fault))
+    }
+
+    pub fn fault_of(&self, step: Step) -> Option<Fault> {
+        self.0.get(&step).copied()
+    }
+}
+
+/// As [`Rehearsal::parse`] reads it; two texts that mean the same are displayed the same.
+impl fmt::Display for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (step, fault)) in self.faults().enumerate() {
+            let separator = if place == 0 { "" } else { ", " };
+            write!(f, "{separator}{}={}", step.as_str(), fault.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl InvalidRehearsal {
+    fn grammar() -> Self {
+        let steps: Vec<&str> = Step::ALL.iter().map(|step| step.as_str()).collect();
+        let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
+        Self(format!(
+            "is not <step>=<fault>, several with commas between them, for example \
+             charge_payment=lost_reply; the steps are {}; the faults are {}",
+            steps.join(", "),
+            faults.join(", ")
+        ))
+    }
+}
+
+/// How the command that the order owes now is to go wrong. Like the command itself it follows from
+/// the order alone, so that whoever sends it again sends the same.
+pub fn owed_fault(order: &Order) -> Option<Fault> {
+    let rehearsal = order.rehearsal.as_ref()?;
+    let step = match owed(order)? {
+        Command::VerifyUser => Step::VerifyUser,
+        Command::ReserveStock => Step::ReserveStock,
+        Command::ChargePayment { .. } => Step::ChargePayment,
+        Command::RefundPayment => Step::RefundPayment,
+        Command::ReleaseStock => Step::ReleaseStock,
+    };
+    let fault = rehearsal.fault_of(step)?;
+    let lasts = match fault {
+        Fault::Fail | Fault::Timeout | Fault::AnswerTwice => true,
+        Fault::FailOnce | Fault::TimeoutOnce | Fault::LostReply => order.attempt == 1,
+    };
+    (lasts && !is_mended(order)).then_some(fault)
+}
+
+/// An operator who has a step tried again has mended what was wrong, as far as the rehearsal goes:
+/// otherwise no order could be got past a fault that lasts.
+fn is_mended(order: &Order) -> bool {
+    let mut happened = order.timeline.iter().map(|entry| entry.what);
+    happened.any(|what| what == What::RetryRequested)
+}

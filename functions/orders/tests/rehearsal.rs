@@ -1,0 +1,492 @@
+//! Orders whose steps go wrong on purpose: who may ask for it, what is stored and shown of it, and
+//! what each command carries.
+
+use orders::domain::{
+    Ending, Event, Fault, MAX_ATTEMPTS, Order, OrderId, Rehearsal, State, Step, What, owed,
+    owed_fault, place,
+};
+use orders::messages::{Routes, owed_message};
+use serde_json::{Value, json};
+use shared_lambda::Stage;
+use shared_lambda::http::{Request, Response};
+use test_support::contracts::{assert_enveloped, assert_valid};
+
+use crate::domain::advanced;
+use crate::samples::{ANN, STATES, TIMEOUT, after, draft, order_in, start};
+use crate::world::{
+    INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, body, customer, posting, reply,
+    user,
+};
+
+fn cups() -> Value {
+    json!({"lines": [{"sku": "cup", "quantity": 2}], "payment_method": "pm_card_visa"})
+}
+
+fn rehearsing(faults: &str, key: Option<&str>) -> Request {
+    posting(&cups(), key).with_header("waybill-fault", faults)
+}
+
+fn id_of(response: &Response) -> OrderId {
+    OrderId(body(response)["id"].as_str().unwrap().parse().unwrap())
+}
+
+fn routes() -> Routes {
+    Routes::default()
+        .users(USERS_QUEUE.to_owned())
+        .inventory(INVENTORY_QUEUE.to_owned())
+        .payments(PAYMENTS_QUEUE.to_owned())
+}
+
+/// The step at which an order in a state is, by name.
+fn step_in(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::Verifying => "verify_user",
+        State::Reserving => "reserve_stock",
+        State::Charging => "charge_payment",
+        State::Refunding(_) => "refund_payment",
+        State::Releasing(_) => "release_stock",
+        State::Confirmed | State::Rejected | State::Cancelled => return None,
+    })
+}
+
+fn order_rehearsing(state: State, faults: &str) -> Order {
+    let mut order = order_in(state);
+    order.rehearsal = Some(Rehearsal::parse(faults).unwrap());
+    order
+}
+
+// ---- the faults themselves
+
+#[test]
+fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
+    for text in [
+        "reserve_stock=fail, charge_payment=lost_reply",
+        "charge_payment=lost_reply,reserve_stock=fail",
+        "  charge_payment=lost_reply ,\treserve_stock=fail ",
+    ] {
+        let read = Rehearsal::parse(text).unwrap();
+        assert_eq!(
+            read.to_string(),
+            "reserve_stock=fail, charge_payment=lost_reply"
+        );
+        assert_eq!(Rehearsal::parse(&read.to_string()), Ok(read));
+    }
+    for step in Step::ALL {
+        for fault in Fault::ALL {
+            let read = Rehearsal::parse(&format!("{}={}", step.as_str(), fault.as_str())).unwrap();
+            assert_eq!(read.faults().collect::<Vec<_>>(), [(*step, *fault)]);
+            for other in Step::ALL {
+                let expected = (other == step).then_some(*fault);
+                assert_eq!(read.fault_of(*other), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_rehearsal_is_told_what_would_be() {
+    for text in [
+        "",
+        " ",
+        ",",
+        "fail",
+        "charge_payment",
+        "charge_payment=",
+        "=fail",
+        "charge_payment=explode",
+        "charge_card=fail",
+        "charge_payment=fail,",
+        "charge_payment = fail",
+        "Charge_Payment=fail",
+        "charge_payment=fail;reserve_stock=fail",
+        "charge_payment=fail=fail",
+    ] {
+        let told = Rehearsal::parse(text).unwrap_err().to_string();
+        for known in ["charge_payment=lost_reply", "release_stock", "timeout_once"] {
+            assert!(told.contains(known), "{text:?}: {told}");
+        }
+    }
+    let twice = Rehearsal::parse("charge_payment=fail, charge_payment=fail").unwrap_err();
+    assert_eq!(
+        twice.to_string(),
+        "names charge_payment twice; a step has one fault"
+    );
+}
+
+#[test]
+fn a_fault_is_in_force_for_its_own_step_and_for_as_many_attempts_as_its_name_says() {
+    for state in STATES {
+        for step in Step::ALL {
+            for fault in Fault::ALL {
+                let faults = format!("{}={}", step.as_str(), fault.as_str());
+                let mut order = order_rehearsing(state, &faults);
+                for attempt in 1..=MAX_ATTEMPTS + 2 {
+                    order.attempt = attempt;
+                    order.parked = attempt > MAX_ATTEMPTS;
+                    let always = match fault {
+                        Fault::Fail | Fault::Timeout | Fault::AnswerTwice => true,
+                        Fault::FailOnce | Fault::TimeoutOnce | Fault::LostReply => false,
+                    };
+                    let here = step_in(state) == Some(step.as_str());
+                    let expected = (here && (always || attempt == 1)).then_some(*fault);
+                    assert_eq!(owed_fault(&order), expected, "{state:?} {faults} {attempt}");
+                }
+            }
+        }
+        assert_eq!(owed_fault(&order_in(state)), None);
+    }
+}
+
+#[test]
+fn an_operator_who_has_a_parked_step_tried_again_has_mended_it() {
+    for state in [
+        State::Refunding(Ending::Cancelled),
+        State::Releasing(Ending::Rejected),
+    ] {
+        let mut order = order_rehearsing(state, "refund_payment=fail, release_stock=timeout");
+        (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true);
+        assert!(owed_fault(&order).is_some());
+        let by = "olga".to_owned();
+        let retried = advanced(&order, &Event::RetryRequested { by }, after(9)).unwrap();
+        assert_eq!(owed(&retried), owed(&order));
+        assert_eq!(owed_fault(&retried), None);
+        assert_eq!(retried.rehearsal, order.rehearsal);
+    }
+}
+
+#[test]
+fn the_timeline_begins_with_what_is_rehearsed() {
+    let mut draft = draft(1);
+    draft.rehearsal = Some(Rehearsal::parse("release_stock=fail,charge_payment=fail").unwrap());
+    let order = place(draft, true, TIMEOUT, start());
+    let entries: Vec<_> = order
+        .timeline
+        .iter()
+        .map(|entry| (entry.what, entry.detail.as_deref()))
+        .collect();
+    assert_eq!(
+        entries[..3],
+        [
+            (What::OrderPlaced, None),
+            (
+                What::RehearsalBegun,
+                Some("charge_payment=fail, release_stock=fail")
+            ),
+            (What::UserVerified, None),
+        ]
+    );
+}
+
+// ---- what commands carry
+
+#[test]
+fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contract() {
+    let context = World::new().context();
+    for state in STATES {
+        let Some(step) = step_in(state) else { continue };
+        let plain = owed_message(&order_in(state), &routes(), &context).unwrap();
+        let plain: Value = serde_json::from_str(plain.body()).unwrap();
+        let kind = plain["type"].as_str().unwrap();
+        let participant = match step {
+            "verify_user" => "users",
+            "reserve_stock" | "release_stock" => "inventory",
+            _ => "payments",
+        };
+        assert_enveloped(participant, &plain);
+        assert_enveloped("orders", &plain);
+        for (fault, carried) in [
+            ("fail", "fail"),
+            ("fail_once", "fail_once"),
+            ("timeout", "timeout"),
+            ("timeout_once", "timeout"),
+            ("lost_reply", "lost_reply"),
+            ("answer_twice", "answer_twice"),
+        ] {
+            let mut order = order_rehearsing(state, &format!("{step}={fault}"));
+            order.attempt = 1;
+            let sent = owed_message(&order, &routes(), &context).unwrap();
+            let mut sent: Value = serde_json::from_str(sent.body()).unwrap();
+            assert_enveloped(participant, &sent);
+            assert_enveloped("orders", &sent);
+            assert_valid(participant, kind, &sent["data"]);
+            let said = sent.as_object_mut().unwrap().remove("fault");
+            assert_eq!(said, Some(json!(carried)), "{step}={fault}");
+            assert_eq!(sent, plain, "{step}={fault}: and nothing else is different");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_sends_a_command_again_sends_it_with_the_fault_of_its_attempt() {
+    let world = World::new();
+    let ann = customer(ANN);
+    let placed = world
+        .place(&ann, rehearsing("reserve_stock=lost_reply", Some("k")))
+        .await;
+    world
+        .place(&ann, rehearsing("reserve_stock=lost_reply", Some("k")))
+        .await;
+    let faults = |commands: &[Value]| -> Vec<Value> {
+        commands
+            .iter()
+            .map(|command| command["fault"].clone())
+            .collect()
+    };
+    let first = world.commands();
+    assert_eq!(faults(&first), ["lost_reply", "lost_reply"]);
+    world.clock.pass(31);
+    world.sweep().await.unwrap();
+    let second = world.commands();
+    assert_eq!(faults(&second), [Value::Null]);
+    assert_eq!(second[0]["type"], "ReserveStock");
+
+    let reserved = json!({"lines": [
+        {"sku": "cup", "quantity": 2, "unit_price": {"amount": 5, "currency": "USD"}}]});
+    let id = id_of(&placed);
+    world
+        .deliver(&reply(id, "StockReserved", &reserved))
+        .await
+        .unwrap();
+    let third = world.commands();
+    assert_eq!((third.len(), faults(&third)), (1, vec![Value::Null]));
+}
+
+#[tokio::test]
+async fn a_command_that_is_lost_every_time_ends_as_one_that_nobody_answers() {
+    let world = World::new();
+    let placed = world
+        .place(&customer(ANN), rehearsing("reserve_stock=timeout", None))
+        .await;
+    let id = id_of(&placed);
+    let mut carried = world.commands();
+    for _ in 0..MAX_ATTEMPTS {
+        world.clock.pass(3600);
+        world.sweep().await.unwrap();
+        carried.extend(world.commands());
+    }
+    let seen: Vec<(&str, &str)> = carried
+        .iter()
+        .map(|command| {
+            let fault = command["fault"].as_str().unwrap_or("none");
+            (command["type"].as_str().unwrap(), fault)
+        })
+        .collect();
+    let mut expected = vec![("ReserveStock", "timeout"); MAX_ATTEMPTS as usize];
+    expected.push(("ReleaseStock", "none"));
+    assert_eq!(seen, expected);
+    let order = world.order(id).await;
+    assert_eq!(order.state, State::Releasing(Ending::Rejected));
+    assert_eq!(order.failure.unwrap().code, "timed_out");
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_is_parked_goes_on_when_an_operator_retries() {
+    let world = World::new();
+    let mut order = order_rehearsing(State::Releasing(Ending::Rejected), "release_stock=fail");
+    (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true);
+    order.due_at = Some(after(3600));
+    world.put(&order).await;
+    let listed = world.operate(json!({"action": "list"})).await.unwrap();
+    assert_eq!(listed["orders"][0]["rehearsal"], "release_stock=fail");
+    let retry = json!({"action": "retry", "order_id": order.id.0, "by": "olga"});
+    world.operate(retry).await.unwrap();
+    let sent = world.commands();
+    assert_eq!(sent[0]["type"], "ReleaseStock");
+    assert!(sent[0]["fault"].is_null(), "{}", sent[0]);
+}
+
+// ---- POST /api/v1/orders
+
+#[tokio::test]
+async fn a_rehearsal_is_taken_stored_and_shown_as_one() {
+    for stage in [Stage::Dev, Stage::Staging] {
+        let world = World::in_stage(stage);
+        let ann = customer(ANN);
+        let faults = "release_stock=fail,charge_payment=answer_twice";
+        let told = "charge_payment=answer_twice, release_stock=fail";
+        let placed = world.place(&ann, rehearsing(faults, None)).await;
+        assert_eq!(placed.status, 202);
+        assert_eq!(body(&placed)["rehearsal"], told);
+        let id = id_of(&placed);
+        assert_eq!(world.aws.dump(&world.table)[0]["rehearsal"], told);
+        assert_eq!(world.order(id).await.rehearsal.unwrap().to_string(), told);
+        let shown = world.get(&ann, about(id.0)).await;
+        assert_eq!(body(&shown)["rehearsal"], told);
+        let timeline = body(&world.timeline(&ann, about(id.0)).await);
+        assert_eq!(
+            timeline["items"][1],
+            json!({"at": "2026-01-02T03:04:05.678Z", "event": "rehearsal_begun", "detail": told})
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_order_in_earnest_has_nothing_of_a_rehearsal_in_any_stage() {
+    let mut rows = Vec::new();
+    for stage in [Stage::Dev, Stage::Staging, Stage::Production] {
+        let world = World::in_stage(stage);
+        let placed = world.place(&customer(ANN), posting(&cups(), None)).await;
+        assert_eq!(placed.status, 202);
+        let seen = [
+            body(&placed),
+            world.aws.dump(&world.table).remove(0),
+            world.commands().remove(0),
+        ];
+        for value in &seen {
+            let text = value.to_string();
+            assert!(
+                !text.contains("rehearsal") && !text.contains("fault"),
+                "{text}"
+            );
+        }
+        rows.push(seen);
+    }
+    assert_eq!(rows[0], rows[2]);
+    assert_eq!(rows[1], rows[2]);
+}
+
+#[tokio::test]
+async fn production_refuses_a_rehearsal_whatever_it_says_and_takes_no_order() {
+    let world = World::in_stage(Stage::Production);
+    for faults in ["charge_payment=fail", "nonsense", ""] {
+        for request in [
+            rehearsing(faults, None),
+            rehearsing(faults, Some("key")),
+            Request::new().with_header("waybill-fault", faults),
+        ] {
+            let refused = world.place(&customer(ANN), request).await;
+            assert_eq!(refused.status, 403, "{faults:?}");
+            assert_eq!(
+                body(&refused)["type"],
+                "urn:waybill:problem:fault-switches-refused"
+            );
+        }
+    }
+    assert!(world.aws.dump(&world.table).is_empty());
+    assert!(world.commands().is_empty());
+    assert_eq!(world.users.count(), 0, "and users is not asked");
+}
+
+#[tokio::test]
+async fn a_wrong_header_is_named_with_what_else_is_wrong_and_leaves_nothing() {
+    let world = World::new();
+    let wrong = posting(
+        &json!({"lines": [], "payment_method": "pm_card_visa"}),
+        None,
+    )
+    .with_header("waybill-fault", "charge_payment=explode");
+    let refused = world.place(&customer(ANN), wrong).await;
+    assert_eq!(refused.status, 400);
+    let told = body(&refused);
+    let pointers: Vec<&str> = told["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(pointers, ["Waybill-Fault", "/lines"]);
+    assert!(world.aws.dump(&world.table).is_empty());
+}
+
+#[tokio::test]
+async fn the_same_key_with_other_faults_is_another_request() {
+    let world = World::new();
+    let ann = customer(ANN);
+    let place = async |faults: Option<&str>| {
+        let request = match faults {
+            None => posting(&cups(), Some("key")),
+            Some(faults) => rehearsing(faults, Some("key")),
+        };
+        world.place(&ann, request).await
+    };
+    let first = place(Some("charge_payment=fail,reserve_stock=fail")).await;
+    assert_eq!(first.status, 202);
+    let again = place(Some("reserve_stock=fail, charge_payment=fail")).await;
+    assert_eq!((again.status, id_of(&again)), (202, id_of(&first)));
+    for other in [
+        None,
+        Some("charge_payment=fail"),
+        Some("reserve_stock=fail"),
+    ] {
+        let refused = place(other).await;
+        assert_eq!(refused.status, 422, "{other:?}");
+        assert_eq!(
+            body(&refused)["type"],
+            "urn:waybill:problem:idempotency-key-reused"
+        );
+    }
+    assert_eq!(world.aws.dump(&world.table).len(), 1);
+}
+
+#[tokio::test]
+async fn a_rehearsed_question_to_users_is_asked_by_queue_and_lets_nobody_in() {
+    let world = World::new();
+    world.users.always(user(ANN, "deactivated"));
+    let placed = world
+        .place(&customer(ANN), rehearsing("verify_user=fail_once", None))
+        .await;
+    assert_eq!((placed.status, world.users.count()), (202, 0));
+    let id = id_of(&placed);
+    let sent = world.aws.sent(USERS_QUEUE);
+    assert_eq!(
+        (&sent[0]["type"], &sent[0]["fault"]),
+        (&json!("VerifyUser"), &json!("fail_once"))
+    );
+    assert!(world.commands().is_empty());
+    let refusal = json!({"code": "user_not_allowed", "detail": "deactivated"});
+    world
+        .deliver(&reply(id, "UserRefused", &refusal))
+        .await
+        .unwrap();
+    assert_eq!(world.order(id).await.state, State::Rejected);
+
+    // Any other step's rehearsal asks over REST first, as ever.
+    let refused = world
+        .place(&customer(ANN), rehearsing("reserve_stock=fail", None))
+        .await;
+    assert_eq!(refused.status, 403);
+}
+
+#[tokio::test]
+async fn a_stored_rehearsal_that_is_none_is_an_error_that_names_it() {
+    let world = World::new();
+    let order = order_rehearsing(State::Charging, "charge_payment=fail");
+    world.put(&order).await;
+    assert_eq!(world.order(order.id).await, order);
+    let mut row = world.aws.dump(&world.table).remove(0);
+    row["rehearsal"] = json!("charge_payment=explode");
+    world.aws.put_raw(&world.table, row);
+    let error = world.store().get(order.id).await.unwrap_err();
+    let text = shared_lambda::telemetry::chain(&error);
+    assert!(text.contains("rehearsal"), "{text}");
+}
+
+#[test]
+fn the_api_description_allows_exactly_the_faults_there_are() {
+    let path = test_support::template::workspace_root().join("functions/orders/openapi.yaml");
+    let openapi: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let parameters = &openapi["paths"]["/api/v1/orders"]["post"]["parameters"];
+    let header = parameters
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|parameter| parameter["name"] == "Waybill-Fault")
+        .unwrap();
+    let validator = jsonschema::validator_for(&header["schema"]).unwrap();
+    assert!(validator.is_valid(&header["example"]));
+    let said = header["description"].as_str().unwrap();
+    for step in Step::ALL {
+        assert!(said.contains(&format!("`{}`", step.as_str())), "{step:?}");
+        for fault in Fault::ALL {
+            assert!(said.contains(&format!("`{}`", fault.as_str())), "{fault:?}");
+            let one = format!("{}={}", step.as_str(), fault.as_str());
+            let two = format!("{one}, release_stock=fail");
+            assert!(validator.is_valid(&json!(one)), "{one}");
+            assert!(validator.is_valid(&json!(two)), "{two}");
+        }
+    }
+    for text in ["", "charge_payment=explode", "charge_payment=fail,", "fail"] {
+        assert!(!validator.is_valid(&json!(text)), "{text}");
+        assert!(Rehearsal::parse(text).is_err(), "{text}");
+    }
+}

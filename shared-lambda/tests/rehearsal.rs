@@ -1,0 +1,260 @@
+//! Commands that carry a fault: what the runner makes of each, in stages that allow it and in
+//! production.
+
+use std::cell::Cell;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use serde::Serialize;
+use serde_json::{Value, json};
+use shared_lambda::Stage;
+use shared_lambda::envelope::{Envelope, Payload};
+use shared_lambda::rehearsal::{FAULT_LIFETIME, Fault};
+use shared_lambda::sqs::{Failure, Outgoing, Queue, process};
+use test_support::Aws;
+use uuid::Uuid;
+
+use crate::logs::Logs;
+use crate::{context, now, origin};
+
+const COMMANDS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-users-commands";
+const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-orders-replies";
+const ORDER: Uuid = Uuid::from_u128(7);
+
+#[derive(Serialize)]
+struct VerifyUser {}
+
+impl Payload for VerifyUser {
+    const TYPE: &'static str = "VerifyUser";
+}
+
+#[derive(Serialize)]
+struct UserVerified {}
+
+impl Payload for UserVerified {
+    const TYPE: &'static str = "UserVerified";
+}
+
+/// A command as a sender seals it, with whatever it says of a fault.
+fn command(fault: &Value) -> Value {
+    let sent = Outgoing::new(COMMANDS, ORDER, &VerifyUser {}, &context());
+    let mut body: Value = serde_json::from_str(sent.body()).unwrap();
+    body["fault"] = fault.clone();
+    body
+}
+
+/// What became of one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// How often the handler did what it does.
+    done: u32,
+    answers: usize,
+    acknowledged: bool,
+}
+
+const AS_ALWAYS: Seen = Seen {
+    done: 1,
+    answers: 1,
+    acknowledged: true,
+};
+
+/// One delivery of a message on a queue in a stage, or on one that was given none.
+async fn deliver(stage: Option<Stage>, message: &Value, receives: u32) -> (Seen, Aws) {
+    let aws = Aws::new();
+    let event: SqsEvent = serde_json::from_value(json!({"Records": [{
+        "messageId": "m",
+        "receiptHandle": "r",
+        "body": message.to_string(),
+        "attributes": {"ApproximateReceiveCount": receives.to_string()},
+    }]}))
+    .unwrap();
+    let mut queue = Queue::new(aws.sqs(), COMMANDS.to_owned());
+    if let Some(stage) = stage {
+        queue = queue.in_stage(stage);
+    }
+    let done = Cell::new(0);
+    let response = process(&origin(), &queue, event, async |context, _: Envelope| {
+        done.set(done.get() + 1);
+        Ok::<_, Failure>(vec![Outgoing::new(
+            REPLIES,
+            ORDER,
+            &UserVerified {},
+            &context,
+        )])
+    })
+    .await;
+    let seen = Seen {
+        done: done.get(),
+        answers: aws.sent(REPLIES).len(),
+        acknowledged: response.batch_item_failures.is_empty(),
+    };
+    (seen, aws)
+}
+
+fn expected(fault: Fault, receives: u32) -> Seen {
+    match fault {
+        Fault::Fail => Seen {
+            done: 0,
+            answers: 0,
+            acknowledged: false,
+        },
+        Fault::FailOnce if receives == 1 => Seen {
+            done: 0,
+            answers: 0,
+            acknowledged: false,
+        },
+        Fault::FailOnce => AS_ALWAYS,
+        Fault::Timeout => Seen {
+            done: 0,
+            answers: 0,
+            acknowledged: true,
+        },
+        Fault::LostReply => Seen {
+            answers: 0,
+            ..AS_ALWAYS
+        },
+        Fault::AnswerTwice => Seen {
+            answers: 2,
+            ..AS_ALWAYS
+        },
+    }
+}
+
+#[tokio::test]
+async fn each_fault_is_acted_on_where_the_stage_allows_it() {
+    for stage in [Stage::Dev, Stage::Staging] {
+        for &fault in Fault::ALL {
+            for receives in [1, 2, 5] {
+                let message = command(&json!(fault.as_str()));
+                let (seen, _) = deliver(Some(stage), &message, receives).await;
+                let wanted = expected(fault, receives);
+                assert_eq!(seen, wanted, "{stage:?} {fault:?}, delivery {receives}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_production_a_command_with_a_fault_is_carried_out_as_if_it_had_none() {
+    for &fault in Fault::ALL {
+        let message = command(&json!(fault.as_str()));
+        // A queue that was not told its stage takes itself to be in production.
+        for stage in [Some(Stage::Production), None] {
+            let (seen, _) = deliver(stage, &message, 1).await;
+            assert_eq!(seen, AS_ALWAYS, "{stage:?} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_fails_always_is_in_the_dead_letter_queue_soon_and_one_that_fails_once_waits()
+ {
+    for (fault, seconds) in [(Fault::Fail, 0), (Fault::FailOnce, 1)] {
+        let message = command(&json!(fault.as_str()));
+        let (_, aws) = deliver(Some(Stage::Dev), &message, 1).await;
+        let calls = aws.calls();
+        let [call] = calls.as_slice() else {
+            panic!("{fault:?}: {calls:?}");
+        };
+        assert_eq!(call.action, "ChangeMessageVisibilityBatch");
+        assert_eq!(call.request["Entries"][0]["VisibilityTimeout"], seconds);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_is_over_some_time_after_the_command_was_sent() {
+    for (age, wanted) in [
+        (FAULT_LIFETIME, expected(Fault::Fail, 1)),
+        (
+            FAULT_LIFETIME + jiff::SignedDuration::from_millis(1),
+            AS_ALWAYS,
+        ),
+        // The sender's clock is ahead.
+        (-FAULT_LIFETIME, expected(Fault::Fail, 1)),
+    ] {
+        let mut message = command(&json!("fail"));
+        message["time"] = json!((now() - age).to_string());
+        let (seen, _) = deliver(Some(Stage::Dev), &message, 1).await;
+        assert_eq!(seen, wanted, "sent {age} ago");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_that_nobody_knows_is_none_and_one_that_is_no_text_is_no_envelope() {
+    for fault in [json!(null), json!(""), json!("explode")] {
+        let (seen, _) = deliver(Some(Stage::Dev), &command(&fault), 1).await;
+        assert_eq!(seen, AS_ALWAYS, "{fault}");
+    }
+    for stage in [Stage::Dev, Stage::Production] {
+        let (seen, _) = deliver(Some(stage), &command(&json!({"kind": "fail"})), 1).await;
+        assert_eq!((seen.done, seen.acknowledged), (0, false), "{stage:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_delivery_with_a_fault_is_said_in_the_log_and_why_it_was_ignored() {
+    for (stage, fault, ignored_because) in [
+        (Stage::Dev, "answer_twice", None),
+        (
+            Stage::Dev,
+            "explode",
+            Some("this function knows no such fault"),
+        ),
+        (
+            Stage::Production,
+            "answer_twice",
+            Some("production rehearses nothing"),
+        ),
+    ] {
+        let logs = Logs::start();
+        deliver(Some(stage), &command(&json!(fault)), 1).await;
+        let mut line = json!({
+            "level": "WARN",
+            "message": "a command that is to go wrong on purpose",
+            "event": "rehearsal",
+            "order_id": ORDER,
+            "message_type": "VerifyUser",
+            "fault": fault,
+        });
+        if let Some(reason) = ignored_because {
+            line["ignored_because"] = json!(reason);
+        }
+        assert_eq!(logs.lines(), [line]);
+    }
+    let logs = Logs::start();
+    deliver(Some(Stage::Dev), &command(&json!(null)), 1).await;
+    assert_eq!(logs.lines(), [] as [Value; 0]);
+}
+
+#[test]
+fn what_is_sent_with_a_fault_says_so_and_is_otherwise_the_same_message() {
+    let plain = Outgoing::new(COMMANDS, ORDER, &VerifyUser {}, &context());
+    assert!(!plain.body().contains("fault"), "{}", plain.body());
+    let none = Outgoing::with_fault(COMMANDS, ORDER, &VerifyUser {}, None, &context());
+    assert_eq!(none, plain);
+    for &fault in Fault::ALL {
+        let sent = Outgoing::with_fault(COMMANDS, ORDER, &VerifyUser {}, Some(fault), &context());
+        let envelope = Envelope::parse(sent.body()).unwrap();
+        assert_eq!(envelope.fault.as_deref(), Some(fault.as_str()));
+        assert_eq!(Fault::parse(fault.as_str()), Some(fault));
+        let mut body: Value = serde_json::from_str(sent.body()).unwrap();
+        body.as_object_mut().unwrap().remove("fault");
+        assert_eq!(body, serde_json::from_str::<Value>(plain.body()).unwrap());
+    }
+    assert_eq!(Fault::parse("Fail"), None);
+}
+
+#[test]
+fn a_stage_is_one_of_three_and_production_alone_allows_no_fault() {
+    for (text, allows) in [("dev", true), ("staging", true), ("production", false)] {
+        assert_eq!(
+            Stage::parse(text).unwrap().allows_faults(),
+            allows,
+            "{text}"
+        );
+    }
+    for text in ["", "prod", "Production", "dev ", "test"] {
+        let said = format!("{:?}", Stage::parse(text).unwrap_err());
+        let wanted = format!("STAGE is {text:?}; it is one of dev, staging and production");
+        assert_eq!(said, wanted);
+    }
+}
