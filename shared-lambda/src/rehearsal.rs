@@ -56,8 +56,7 @@ impl Fault {
 /// Production carries such a command out as if it had none. It can only be there because its order
 /// was placed while the stage allowed it, and then the order's customer is served best by an end.
 pub(crate) fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Option<Fault> {
-    let name = command.fault.as_deref()?;
-    let fault = Fault::parse(name);
+    let fault = Fault::parse(command.fault.as_deref()?);
     let why_not = if !stage.allows_faults() {
         Some("production rehearses nothing")
     } else if fault.is_none() {
@@ -71,7 +70,8 @@ pub(crate) fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Opt
         event = "rehearsal",
         order_id = %command.order_id,
         message_type = command.kind,
-        fault = name,
+        // One that is not known is whatever the message says, which is no business of the log's.
+        fault = fault.map(Fault::as_str),
         ignored_because = why_not,
         "a command that is to go wrong on purpose"
     );

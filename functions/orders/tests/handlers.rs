@@ -478,6 +478,21 @@ async fn the_same_key_with_another_body_is_refused_and_changes_nothing() {
     assert!(world.commands().is_empty());
 }
 
+/// A client may try again what it first sent before a deployment.
+#[tokio::test]
+async fn the_fingerprint_of_a_request_is_the_same_in_every_version() {
+    let world = World::new();
+    let body = r#"{"lines": [{"sku": "cup", "quantity": 2}, {"sku": "pot", "quantity": 1}],
+                   "payment_method": "pm_card_visa"}"#;
+    let request = posting(&serde_json::from_str(body).unwrap(), Some("key-1"));
+    let placed = world.place(&customer(ANN), request).await;
+    let order = world.order(id_of(&placed)).await;
+    assert_eq!(
+        order.fingerprint.to_string(),
+        "5d570342-7e37-547a-896b-ba8b0d35e4a5"
+    );
+}
+
 #[tokio::test]
 async fn two_users_may_choose_the_same_key_and_one_user_may_order_twice_without() {
     let world = World::new();

@@ -123,7 +123,7 @@ Tests
   test [--fast]         format, lints, tests, templates, then the whole system on a stack of its own;
                         --fast leaves the system out
   sim [--from SEED] [--seeds N] [--tier engine|pure|exhaustive] [OPTIONS]
-                        the services under every fault: N worlds of the production handlers (1000), ten
+                        the services under every fault: N worlds of the production handlers (1000), eleven
                         times as many of their decisions alone, and every order of a few events;
                         `sim --tier engine --help` has the options that replay and narrow down a failure
   help                  this text

@@ -1,5 +1,7 @@
 //! `cargo xtask sim`: the proof that nothing is lost and nothing happens twice, as long as one likes.
 
+use std::process::Command;
+
 use crate::error::Result;
 use crate::process;
 use crate::project::Project;
@@ -28,12 +30,14 @@ pub struct Simulation {
 }
 
 /// A world of the pure tier costs so much less than one of the engine's.
-const PURE_SEEDS_PER_SEED: u64 = 10;
+const PURE_SEEDS_PER_SEED: u64 = 11;
 
 pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
     process::run(project.cargo().args([
         "build",
         "--quiet",
+        "--target-dir",
+        "target",
         "--profile",
         "sim",
         "--package",
@@ -68,13 +72,10 @@ pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
             }
         };
         arguments.extend(simulation.options.iter().cloned());
-        process::run(
-            project
-                .cargo()
-                .args(["run", "--quiet", "--profile", "sim", "--package", program])
-                .arg("--")
-                .args(arguments),
-        )?;
+        // As they were built together: `cargo run` would build each with features of its own, and
+        // every dependency with it.
+        let program = project.root().join("target/sim").join(program);
+        process::run(Command::new(program).args(arguments))?;
         say("");
     }
     Ok(())
