@@ -147,7 +147,7 @@ impl Settings {
         let endpoint = self
             .endpoint
             .clone()
-            .unwrap_or_else(|| format!("https://ssm.{}.amazonaws.com", self.region));
+            .unwrap_or_else(|| format!("https://ssm.{}.{}", self.region, domain(&self.region)));
         let body = serde_json::json!({"Name": name, "WithDecryption": true}).to_string();
         let target = "AmazonSSM.GetParameter";
         let content_type = "application/x-amz-json-1.1";
@@ -186,6 +186,15 @@ impl Settings {
     fn http_client(&self) -> SharedHttpClient {
         let connector = self.connector();
         http_client_fn(move |_, _| connector.clone())
+    }
+}
+
+/// Where a region's partition has its services; the SDK's clients know it by themselves.
+fn domain(region: &str) -> &'static str {
+    match region.split_once('-') {
+        Some(("cn", _)) => "amazonaws.com.cn",
+        Some(("eusc", _)) => "amazonaws.eu",
+        _ => "amazonaws.com",
     }
 }
 

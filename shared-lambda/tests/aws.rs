@@ -30,12 +30,16 @@ impl HttpConnector for Tap {
 }
 
 fn settings(endpoint: Option<&str>) -> (Settings, Tap) {
+    settings_in("eu-central-1", endpoint)
+}
+
+fn settings_in(region: &str, endpoint: Option<&str>) -> (Settings, Tap) {
     let tap = Tap {
         aws: Aws::new(),
         seen: Arc::default(),
     };
     let settings = Settings::new(
-        "eu-central-1".to_owned(),
+        region.to_owned(),
         endpoint.map(str::to_owned),
         Credentials::new(
             "AKIDEXAMPLE",
@@ -78,6 +82,21 @@ async fn without_an_endpoint_each_service_is_called_in_the_region() {
             "https://ssm.eu-central-1.amazonaws.com",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parameter_store_is_where_the_sdk_has_the_other_services_in_every_partition() {
+    for (region, domain) in [
+        ("us-gov-west-1", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com.cn"),
+        ("eusc-de-east-1", "amazonaws.eu"),
+    ] {
+        let (settings, tap) = settings_in(region, None);
+        settings.dynamodb().list_tables().send().await.ok();
+        settings.secret_parameter("/key").await.ok();
+        let host = |service| format!("https://{service}.{region}.{domain}");
+        assert_eq!(hosts(&tap), [host("dynamodb"), host("ssm")]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 mod contracts;
 mod dependencies;
+mod licences;
 mod permissions;
 mod templates;
 

@@ -8,6 +8,7 @@ mod catalogue;
 mod chaos;
 mod contention;
 mod journeys;
+mod listings;
 mod matrix;
 mod operators;
 mod outages;

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use shared_auth::SigningKey;
 use uuid::Uuid;
 use xtask::keys::{self, Names};
+use xtask::project::Project;
 use xtask::rotate::{Extent, list, rotate};
 use xtask::rotation::Waits;
 
@@ -55,6 +57,78 @@ fn while_the_signing_key_is_rotated_twice_nobody_with_a_good_token_is_refused() 
         load.interrupted.into_inner()
     );
     assert_eq!(refused, Vec::<String>::new(), "of {calls} calls");
+}
+
+#[test]
+fn two_operators_who_rotate_at_once_lose_no_key() {
+    const ROUNDS: usize = 5;
+    let world = world();
+    let _shared = world.shared();
+    // Keys of nobody's: no function and no stack is touched.
+    let folder = format!("/test/{}", Uuid::new_v4().simple());
+    let names = Names {
+        set: format!("{folder}/jwks"),
+        signing: format!("{folder}/signing-key"),
+        next: format!("{folder}/next-signing-key"),
+        record: format!("{folder}/rotation"),
+    };
+    keys::ensure(&world.aws, &names).unwrap();
+    let project = Project::find().unwrap();
+    let operators = [(); 2].map(|()| world.stack.aws(&project).unwrap());
+    for round in 0..ROUNDS {
+        std::thread::scope(|scope| {
+            for aws in &operators {
+                scope.spawn(|| rotate(aws, &names, Extent::Whole, Waits::Skipped).unwrap());
+            }
+        });
+        let shown = list(&world.aws, &names).unwrap();
+        assert!(
+            shown.ends_with("keys rotate begins one"),
+            "round {round}: {shown}"
+        );
+        let signing = keys::signing_key(&world.aws, &names.signing).unwrap();
+        let set = keys::read(&world.aws, &names.set).unwrap().unwrap().value;
+        assert_eq!(keys::kids(&set), BTreeSet::from([signing.kid()]), "{shown}");
+    }
+    // Whatever ever signed had been published by then, and was no older key come back.
+    let published = versions(world, &names.set);
+    let signed: Vec<(String, String)> = versions(world, &names.signing)
+        .into_iter()
+        .map(|(key, since)| (SigningKey::from_pkcs8_base64(&key).unwrap().kid(), since))
+        .collect();
+    assert!(signed.len() > ROUNDS, "{signed:?}");
+    for (kid, since) in &signed[1..] {
+        let before = published.iter().filter(|(_, at)| at <= since);
+        let known = before.map(|(set, _)| keys::kids(set));
+        assert!(known.flatten().any(|one| one == *kid), "{kid} signed first");
+    }
+    let mut kids: Vec<&String> = signed.iter().map(|(kid, _)| kid).collect();
+    kids.dedup();
+    let different: BTreeSet<&String> = kids.iter().copied().collect();
+    assert_eq!(kids.len(), different.len(), "a key signed again: {kids:?}");
+}
+
+/// What a parameter has held, and since when, from its first version on.
+fn versions(world: &World, name: &str) -> Vec<(String, String)> {
+    let params = json!({"Name": name, "WithDecryption": true});
+    let history = world
+        .aws
+        .list("ssm", "GetParameterHistory", "Parameters", params)
+        .unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let mut versions: Vec<_> = history
+        .iter()
+        .map(|one| {
+            (
+                one["Version"].as_u64(),
+                text(&one["Value"]),
+                text(&one["LastModifiedDate"]),
+            )
+        })
+        .collect();
+    versions.sort();
+    let versions = versions.into_iter();
+    versions.map(|(_, value, since)| (value, since)).collect()
 }
 
 /// Every step, as an operator calls them one by one, but for the waits: what they wait for, that

@@ -111,15 +111,37 @@ impl Aws {
         operation: &str,
         params: Value,
     ) -> std::result::Result<Value, AwsError> {
-        let request = json!({"service": service, "operation": operation, "params": params});
+        self.answer(&json!({"service": service, "operation": operation, "params": params}))
+    }
+
+    fn answer(&self, request: &Value) -> std::result::Result<Value, AwsError> {
         let mut bridge = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
-        match bridge.ask(&request) {
+        match bridge.ask(request) {
             Ok(Answer::Ok(value)) => Ok(value),
             Ok(Answer::Error(error)) => Err(error),
             Err(error) => Err(AwsError {
                 code: "Bridge".to_owned(),
                 message: error.to_string(),
             }),
+        }
+    }
+
+    /// Everything that a listing holds under `items`, through all its pages.
+    pub fn list(
+        &self,
+        service: &str,
+        operation: &str,
+        items: &str,
+        params: Value,
+    ) -> std::result::Result<Vec<Value>, AwsError> {
+        let request = json!({
+            "service": service, "operation": operation, "params": params, "pages": true,
+        });
+        let mut answer = self.answer(&request)?;
+        // A listing of nothing may leave the name out.
+        match answer[items].take() {
+            Value::Array(items) => Ok(items),
+            _ => Ok(Vec::new()),
         }
     }
 

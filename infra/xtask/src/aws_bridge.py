@@ -45,8 +45,10 @@ def bytes_again(value):
 
 def answer(request):
     try:
-        operation = getattr(client(request["service"]), xform_name(request["operation"]))
-        result = operation(**request["params"])
+        service, operation = client(request["service"]), xform_name(request["operation"])
+        if request.get("pages"):
+            return {"ok": service.get_paginator(operation).paginate(**request["params"]).build_full_result()}
+        result = getattr(service, operation)(**request["params"])
         result.pop("ResponseMetadata", None)
         return {"ok": result}
     except ClientError as error:

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 use sha2::{Digest, Sha256};
 
+use crate::account;
 use crate::aws::{Aws, FOREIGN_VARIABLES, LOCAL_REGION, local_environment};
 use crate::error::{Context, Error, Result};
 use crate::process;
@@ -152,13 +153,8 @@ pub struct Deployer<'a> {
 
 impl<'a> Deployer<'a> {
     pub fn new(project: &'a Project, aws: &'a Aws, endpoint: &'a str) -> Result<Self> {
-        let answer = aws
-            .call("cloudformation", "DescribeStacks", json!({}))
-            .context("listing the stacks")?;
-        let present = answer["Stacks"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let present = account::stacks(aws)?
+            .iter()
             .map(|stack| (text(&stack["StackName"]), text(&stack["StackStatus"])))
             .collect();
         Ok(Self {
@@ -291,10 +287,10 @@ impl<'a> Deployer<'a> {
         let listing = json!({"Bucket": BUCKET, "Prefix": format!("{stack}/")});
         let objects = self
             .aws
-            .call("s3", "ListObjectsV2", listing)
+            .list("s3", "ListObjectsV2", "Contents", listing)
             .context("listing deployed code")?;
-        for key in objects["Contents"].as_array().into_iter().flatten() {
-            let Some(key) = key["Key"].as_str().filter(|key| !current.contains(*key)) else {
+        for object in &objects {
+            let Some(key) = object["Key"].as_str().filter(|key| !current.contains(*key)) else {
                 continue;
             };
             self.aws

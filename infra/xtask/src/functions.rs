@@ -5,12 +5,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::aws::{Aws, local_environment};
 use crate::error::{Context, Error, Result};
 use crate::process;
 use crate::project::Project;
 use crate::stack::Stack;
-use crate::status::all_functions;
 use crate::tools;
 
 /// What the deployed functions are configured with, all together, and how to
@@ -22,7 +22,7 @@ pub fn environment(project: &Project, stack: &Stack) -> Result<BTreeMap<String, 
         .filter(|(name, _)| !name.ends_with("_FILE"))
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    for function in all_functions(&aws)? {
+    for function in account::functions(&aws)? {
         for (name, value) in function["Environment"]["Variables"]
             .as_object()
             .into_iter()

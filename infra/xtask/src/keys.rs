@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared_auth::{SigningKey, jwks};
 
+use crate::account;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 
@@ -19,7 +20,8 @@ pub struct Names {
     pub set: String,
     /// The private key in use, which only the functions that issue tokens may read.
     pub signing: String,
-    /// The private key to be used next, which no function may read.
+    /// The private key to be used next, which no function may read. It stays when it has become
+    /// the one in use, and then stands for none: what is never deleted cannot be lost.
     pub next: String,
     /// Since when what has held; nothing secret.
     pub record: String,
@@ -46,12 +48,12 @@ impl Names {
     /// usual ones where nothing is deployed yet. Installations that share a key
     /// set share its rotation.
     pub fn of(aws: &Aws, prefix: &str) -> Result<Self> {
-        let stacks = stacks(aws)?;
+        let stacks = account::stacks(aws)?;
         let given = |key: &str| {
             stacks
                 .iter()
-                .filter(|stack| stack_parameter(stack, "Prefix") == Some(prefix))
-                .filter_map(|stack| stack_parameter(stack, key))
+                .filter(|stack| account::stack_parameter(stack, "Prefix") == Some(prefix))
+                .filter_map(|stack| account::stack_parameter(stack, key))
                 // The emulator shows the parameter's value in place of its name.
                 .find(|value| value.starts_with('/'))
         };
@@ -225,84 +227,45 @@ pub fn create(aws: &Aws, name: &str, content: &Content) -> Result<bool> {
     }
 }
 
-/// Writes a parameter that is as it was `seen`. The parameter store has no
-/// conditional write, but it numbers versions: a write that turns out to have
-/// covered another is taken back, and both operators' work is kept.
-pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Result<()> {
-    if read(aws, name)?.is_none_or(|now| now.version != seen.version) {
-        return Err(somebody_else(name));
+/// Writes a parameter that is as it was `seen`; `false` if somebody else was first, whose work is
+/// kept.
+///
+/// The parameter store has no conditional write, but it numbers versions. A write that turns out to
+/// have covered another, made since the look just before it, is taken back; unless a third has come
+/// by then, who has seen this one and decided on it.
+pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Result<bool> {
+    let is_at = |version| Ok(read(aws, name)?.is_some_and(|now| now.version == version));
+    if !is_at(seen.version)? {
+        return Ok(false);
     }
     let version = overwrite(aws, name, content)?;
-    if version == seen.version + 1 {
-        return Ok(());
+    if version <= seen.version + 1 {
+        return Ok(true);
     }
-    let covered = read(aws, &format!("{name}:{}", version.saturating_sub(1)))?
+    let covered = read(aws, &format!("{name}:{}", version - 1))?
         .context(format!("the version of {name} before {version}"))?;
     if covered.value == content.value {
-        return Ok(());
+        return Ok(true);
     }
-    let theirs = Content {
-        value: covered.value,
-        kind: content.kind,
-        kms_key: content.kms_key.clone(),
-    };
-    overwrite(aws, name, &theirs)?;
-    Err(somebody_else(name))
-}
-
-/// Two operators are at the same parameter.
-pub fn somebody_else(name: &str) -> Error {
-    Error::new(format!(
-        "somebody else has just changed {name}; look at cargo xtask keys list, then go on"
-    ))
+    if is_at(version)? {
+        let theirs = Content {
+            value: covered.value,
+            kind: content.kind,
+            kms_key: content.kms_key.clone(),
+        };
+        overwrite(aws, name, &theirs)?;
+    }
+    Ok(false)
 }
 
 /// Writes a parameter whatever it was.
-pub fn overwrite(aws: &Aws, name: &str, content: &Content) -> Result<u64> {
+fn overwrite(aws: &Aws, name: &str, content: &Content) -> Result<u64> {
     content
         .put(aws, name, true)
         .map_err(|refused| match refused {
             Refused::Failed(error) => error,
             Refused::Exists => Error::new(format!("the parameter {name} cannot be replaced")),
         })
-}
-
-pub fn delete(aws: &Aws, name: &str) -> Result<()> {
-    aws.find(
-        "ssm",
-        "DeleteParameter",
-        json!({"Name": name}),
-        "ParameterNotFound",
-    )
-    .context(format!("deleting the parameter {name}"))?;
-    Ok(())
-}
-
-/// Every stack of the account and region.
-pub fn stacks(aws: &Aws) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let mut params = json!({});
-    loop {
-        let mut page = aws
-            .call("cloudformation", "DescribeStacks", params)
-            .context("listing the stacks")?;
-        if let Value::Array(stacks) = page["Stacks"].take() {
-            all.extend(stacks);
-        }
-        match page["NextToken"].take() {
-            Value::String(token) if !token.is_empty() => params = json!({"NextToken": token}),
-            _ => return Ok(all),
-        }
-    }
-}
-
-/// What a stack was given for a parameter of its template.
-pub fn stack_parameter<'a>(stack: &'a Value, key: &str) -> Option<&'a str> {
-    stack["Parameters"]
-        .as_array()?
-        .iter()
-        .find(|parameter| parameter["ParameterKey"] == key)?["ParameterValue"]
-        .as_str()
 }
 
 #[cfg(test)]
@@ -321,16 +284,5 @@ mod tests {
         let key = SigningKey::generate();
         assert_eq!(kids(&jwks(&[key.public_jwk()])), [key.kid()].into());
         assert_eq!(kids("not a set"), BTreeSet::new());
-    }
-
-    #[test]
-    fn what_a_stack_was_given_is_found_by_its_key() {
-        let stack = json!({"Parameters": [
-            {"ParameterKey": "Prefix", "ParameterValue": "shop"},
-            {"ParameterKey": "AuthJwks", "ParameterValue": "/shop/auth/jwks"},
-        ]});
-        assert_eq!(stack_parameter(&stack, "AuthJwks"), Some("/shop/auth/jwks"));
-        assert_eq!(stack_parameter(&stack, "ApiId"), None);
-        assert_eq!(stack_parameter(&json!({}), "ApiId"), None);
     }
 }

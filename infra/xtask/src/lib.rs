@@ -1,5 +1,6 @@
 //! The developer's and operator's command, as a library that the system tests use too.
 
+pub mod account;
 pub mod admin;
 pub mod audit;
 pub mod aws;

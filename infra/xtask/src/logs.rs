@@ -80,33 +80,22 @@ pub fn print(
 
 fn printed(aws: &Aws, functions: &str, since: i64) -> Result<Vec<Line>> {
     let groups = format!("/aws/lambda/{functions}");
+    let prefix = json!({"logGroupNamePrefix": groups});
     let known = aws
-        .call(
-            "logs",
-            "DescribeLogGroups",
-            json!({"logGroupNamePrefix": groups}),
-        )
+        .list("logs", "DescribeLogGroups", "logGroups", prefix)
         .context("listing the logs")?;
-    let names = known["logGroups"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let names = known
+        .iter()
         .filter_map(|group| group["logGroupName"].as_str());
     let mut lines = Vec::new();
     for group in names {
         let function = group.trim_start_matches("/aws/lambda/");
-        let mut params = json!({"logGroupName": group, "startTime": since});
-        loop {
-            let page = aws
-                .call("logs", "FilterLogEvents", params.clone())
-                .context(format!("reading {group}"))?;
-            let events = page["events"].as_array().into_iter().flatten();
-            lines.extend(events.filter_map(|event| event_line(function, event)));
-            match &page["nextToken"] {
-                Value::String(token) => params["nextToken"] = json!(token),
-                _ => break,
-            }
-        }
+        let params = json!({"logGroupName": group, "startTime": since});
+        let events = aws
+            .list("logs", "FilterLogEvents", "events", params)
+            .context(format!("reading {group}"))?;
+        let printed = events.iter();
+        lines.extend(printed.filter_map(|event| event_line(function, event)));
     }
     Ok(lines)
 }

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared_auth::{SigningKey, jwks};
 
+use crate::account;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Content, Names, Parameter, kids};
 use crate::rotation::{Issuer, Observed, Phase, Record, Since, Step, Verifier, Waits};
-use crate::status::all_functions;
 use crate::ui::{count, say};
 
 /// Tells a function's instances apart: those from before a change of key have
@@ -24,6 +24,9 @@ const SIGNING_KEY_ID: &str = "AUTH_SIGNING_KEY_ID";
 /// How long stacks and functions may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often one step is tried again at once.
+const REPEATS: u32 = 3;
 
 /// What a person has to know before the waits are skipped.
 pub const WARNING: &str = "\
@@ -54,6 +57,7 @@ struct Found {
 /// another machine, goes on where it stopped.
 pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<()> {
     let mut last: Option<Step> = None;
+    let mut repeated = 0;
     let mut begun: Option<Phase> = None;
     loop {
         let found = look(aws, names)?;
@@ -68,7 +72,14 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
             say(outlook(&step));
             return Ok(());
         }
-        if last.as_ref() == Some(&step) && step.due().is_none() {
+        // A write that lost against another operator's has no effect, and most of the time that
+        // other did the same.
+        repeated = if last.as_ref() == Some(&step) && step.due().is_none() {
+            repeated + 1
+        } else {
+            0
+        };
+        if repeated > REPEATS {
             return Err(Error::new(format!(
                 "it has no effect that lasts; somebody else is changing the keys or the functions ({step:?})"
             )));
@@ -85,14 +96,19 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         set,
         signing,
         next,
-        record: noted,
+        record: _,
     } = found;
     match step {
         Step::Create => {
             let key = SigningKey::generate();
             let content = Content::secret(&key).encrypted_like(aws, &names.signing)?;
-            // Never over another: of two operators one makes the key, and both publish it.
-            if keys::create(aws, &names.next, &content)? {
+            // Never over another that has not signed: of two operators one makes the key, and
+            // both publish it.
+            let made = match next {
+                None => keys::create(aws, &names.next, &content)?,
+                Some(signing) => keys::replace(aws, &names.next, signing, &content)?,
+            };
+            if made {
                 say(format_args!("created    the next key, {}", key.kid()));
             }
             Ok(())
@@ -106,43 +122,47 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
                 .context(format!("the key {kid} is gone"))??;
             let mut entries = entries(&set.value)?;
             entries.push(holder.public_jwk());
-            keys::replace(aws, &names.set, set, &Content::open(jwks(&entries)))?;
-            say(format_args!("published  {kid} in {}", names.set));
+            if keys::replace(aws, &names.set, set, &Content::open(jwks(&entries)))? {
+                say(format_args!("published  {kid} in {}", names.set));
+            }
             Ok(())
         }
         Step::Distribute(_) => distribute(aws, names, &observed.set),
         Step::NotePublished(kid) => {
             let mut record = observed.record.clone();
             record.published = Some(now(kid));
-            note(aws, names, noted.as_ref(), &record)?;
-            say("known      every function that checks tokens has it");
+            if note(aws, names, found, &record)? {
+                say("known      every function that checks tokens has it");
+            }
             Ok(())
         }
         Step::Sign(kid) => {
             let key = next.as_ref().context("the next key is gone")?;
             let content =
                 Content::secret(&private(key, names)?).encrypted_like(aws, &names.signing)?;
-            keys::replace(aws, &names.signing, signing, &content)?;
-            say(format_args!("signing    {kid} is in {}", names.signing));
+            if keys::replace(aws, &names.signing, signing, &content)? {
+                say(format_args!("signing    {kid} is in {}", names.signing));
+            }
             Ok(())
         }
-        Step::ForgetNext => forget_next(aws, names, next.as_ref()),
         Step::Restart(functions) => restart(aws, functions, &observed.signing),
         Step::NoteSigning(kid) => {
             let mut record = observed.record.clone();
             record.signing = Some(now(kid));
-            note(aws, names, noted.as_ref(), &record)?;
-            say(format_args!(
-                "signing    every function that issues tokens signs with {kid}"
-            ));
+            if note(aws, names, found, &record)? {
+                say(format_args!(
+                    "signing    every function that issues tokens signs with {kid}"
+                ));
+            }
             Ok(())
         }
         Step::Retire(older) => {
             let mut entries = entries(&set.value)?;
             entries.retain(|entry| !entry["kid"].as_str().is_some_and(|kid| older.contains(kid)));
-            keys::replace(aws, &names.set, set, &Content::open(jwks(&entries)))?;
-            for kid in older {
-                say(format_args!("retired    {kid}"));
+            if keys::replace(aws, &names.set, set, &Content::open(jwks(&entries)))? {
+                for kid in older {
+                    say(format_args!("retired    {kid}"));
+                }
             }
             Ok(())
         }
@@ -176,12 +196,10 @@ fn table(found: &Found, now: Timestamp) -> String {
         [] => String::new(),
         names => format!("  not yet in {}", names.join(", ")),
     };
-    if let (Some(kid), Some(parameter)) = (&observed.next, &found.next)
-        && *kid != observed.signing
-    {
+    if let (Some(kid), Some(parameter)) = (observed.to_come(), &found.next) {
         line(kid, "next", parameter.since, missing(kid));
     }
-    let rotating = observed.set.len() > 1 && observed.next.is_none();
+    let rotating = observed.set.len() > 1 && observed.to_come().is_none();
     let mut remark = missing(&observed.signing);
     if rotating && !observed.issuing_otherwise().is_empty() {
         let _ = write!(
@@ -199,7 +217,7 @@ fn table(found: &Found, now: Timestamp) -> String {
             .flat_map(|verifier| &verifier.kids),
     );
     for kid in retiring {
-        if *kid == observed.signing || Some(kid) == observed.next.as_ref() {
+        if *kid == observed.signing || Some(kid.as_str()) == observed.to_come() {
             continue;
         }
         let remark = if observed.set.contains(kid) {
@@ -256,36 +274,13 @@ fn entries(set: &str) -> Result<Vec<Value>> {
     Ok(entries.clone())
 }
 
-/// Deletes the next key, which has become the signing one.
-///
-/// The parameter store deletes whatever there is, so both are read once more just before. Nothing
-/// ever writes over a next key; what could come in between is somebody who has deleted this one and
-/// made another, with which nothing has been signed yet.
-fn forget_next(aws: &Aws, names: &Names, seen: Option<&Parameter>) -> Result<()> {
-    let Some(now) = keys::read(aws, &names.next)? else {
-        return Ok(());
-    };
-    if seen.is_none_or(|seen| seen.version != now.version || seen.value != now.value) {
-        return Err(keys::somebody_else(&names.next));
-    }
-    let kid = private(&now, names)?.kid();
-    let signing = keys::signing_key(aws, &names.signing)?.kid();
-    if kid != signing {
-        return Err(Error::new(format!(
-            "{kid} was to be forgotten as the next key, but {signing} signs by now; look at \
-             cargo xtask keys list"
-        )));
-    }
-    keys::delete(aws, &names.next)
-}
-
-/// Writes down since when something is so, unless somebody else has just noted something.
-fn note(aws: &Aws, names: &Names, seen: Option<&Parameter>, record: &Record) -> Result<()> {
-    let content = Content::open(serde_json::to_string(record).context("the record")?);
-    match seen {
+/// `false` if somebody else has noted something since.
+fn note(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool> {
+    let text = serde_json::to_string(record).context("the record")?;
+    let content = Content::open(text);
+    match &found.record {
+        None => keys::create(aws, &names.record, &content),
         Some(seen) => keys::replace(aws, &names.record, seen, &content),
-        None if keys::create(aws, &names.record, &content)? => Ok(()),
-        None => Err(keys::somebody_else(&names.record)),
     }
 }
 
@@ -300,8 +295,8 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
     let set = parameter(&names.set)?;
     let next = keys::read(aws, &names.next)?;
     let signing = parameter(&names.signing)?;
-    let noted = keys::read(aws, &names.record)?;
-    let record = noted
+    let record = keys::read(aws, &names.record)?;
+    let noted = record
         .as_ref()
         // One that cannot be read is one that is lost.
         .and_then(|record| serde_json::from_str(&record.value).ok())
@@ -316,9 +311,9 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
         next: next_kid,
         verifiers: Vec::new(),
         issuers: Vec::new(),
-        record,
+        record: noted,
     };
-    for function in all_functions(aws)? {
+    for function in account::functions(aws)? {
         let variables = &function["Environment"]["Variables"];
         // A set that shares no key with this one is another installation's.
         let checks = variables["AUTH_JWKS"]
@@ -351,7 +346,7 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
         set,
         signing,
         next,
-        record: noted,
+        record,
     })
 }
 
@@ -389,11 +384,11 @@ fn at_rest(aws: &Aws, function: &str) -> Result<Value> {
 /// Changing the functions directly would be shorter, but a deployment that
 /// rolls back would then take the new key away from them.
 fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
-    let stacks: Vec<Value> = keys::stacks(aws)?
+    let stacks: Vec<Value> = account::stacks(aws)?
         .into_iter()
         .filter(|stack| {
             // The parameter's name on AWS, its value in the emulator.
-            keys::stack_parameter(stack, "AuthJwks")
+            account::stack_parameter(stack, "AuthJwks")
                 .is_some_and(|given| given == names.set || !kids(given).is_disjoint(set))
         })
         .collect();

@@ -25,7 +25,7 @@ pub struct Observed {
     pub set: BTreeSet<String>,
     /// The key that issuers take when they start.
     pub signing: String,
-    /// The key to be taken after it.
+    /// The key to be taken after it, or the same one once it was.
     pub next: Option<String>,
     pub verifiers: Vec<Verifier>,
     pub issuers: Vec<Issuer>,
@@ -88,8 +88,6 @@ pub enum Step {
     AwaitReaders(Timestamp),
     /// Make the next key the signing key.
     Sign(String),
-    /// The next key has become the signing key: it is not next any more.
-    ForgetNext,
     /// Have these issuers take the signing key.
     Restart(Vec<String>),
     /// Note that every issuer signs with it, as of now.
@@ -105,11 +103,9 @@ impl Step {
         match self {
             Step::Create | Step::Publish(_) | Step::NotePublished(_) => Phase::Publish,
             Step::Distribute(phase) => *phase,
-            Step::AwaitReaders(_)
-            | Step::Sign(_)
-            | Step::ForgetNext
-            | Step::Restart(_)
-            | Step::NoteSigning(_) => Phase::Sign,
+            Step::AwaitReaders(_) | Step::Sign(_) | Step::Restart(_) | Step::NoteSigning(_) => {
+                Phase::Sign
+            }
             Step::AwaitExpiry(_) | Step::Retire(_) => Phase::Retire,
         }
     }
@@ -123,7 +119,6 @@ impl Step {
             | Step::Distribute(_)
             | Step::NotePublished(_)
             | Step::Sign(_)
-            | Step::ForgetNext
             | Step::Restart(_)
             | Step::NoteSigning(_)
             | Step::Retire(_) => None,
@@ -146,11 +141,15 @@ impl Observed {
         if !self.set.contains(&self.signing) {
             return Step::Publish(self.signing.clone());
         }
-        match &self.next {
-            Some(next) if *next == self.signing => Step::ForgetNext,
+        match self.to_come() {
             Some(next) => self.towards_signing_with(next, now, waits),
             None => self.towards_retiring(now, waits),
         }
+    }
+
+    /// The next key, until it has become the signing key.
+    pub fn to_come(&self) -> Option<&str> {
+        self.next.as_deref().filter(|next| *next != self.signing)
     }
 
     fn towards_signing_with(&self, next: &str, now: Timestamp, waits: Waits) -> Step {
@@ -296,7 +295,6 @@ mod tests {
             }
             Step::NotePublished(kid) => observed.record.published = noted(kid),
             Step::Sign(kid) => observed.signing = kid.clone(),
-            Step::ForgetNext => observed.next = None,
             Step::Restart(names) => {
                 for issuer in &mut observed.issuers {
                     if names.contains(&issuer.name) {
@@ -332,7 +330,6 @@ mod tests {
             Step::NotePublished("b".to_owned()),
             Step::AwaitReaders(after(360)),
             Step::Sign("b".to_owned()),
-            Step::ForgetNext,
             Step::Restart(vec!["users-login".to_owned()]),
             Step::NoteSigning("b".to_owned()),
             Step::AwaitExpiry(after(360 + 1200)),
@@ -401,7 +398,7 @@ mod tests {
             let mut observed = state.clone();
             let mut now = BEGIN;
             for steps in 0.. {
-                assert!(steps < 13, "{state:?} does not come to rest");
+                assert!(steps < 12, "{state:?} does not come to rest");
                 let step = observed.next_step(now, Waits::Kept);
                 match &step {
                     Step::Create => break,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::aws::Aws;
 use crate::emulator::{self, Condition};
 use crate::error::{Context, Result};
@@ -52,7 +53,7 @@ pub fn print(project: &Project, home: &Home) -> Result<()> {
         "\n{:<40}{:>8}{:>11}{:>9}",
         "queue", "waiting", "in flight", "delayed"
     ));
-    for url in queues(&aws, &stack.name(""))? {
+    for url in account::queues(&aws, &stack.name(""))? {
         let depth = aws
             .call(
                 "sqs",
@@ -78,14 +79,9 @@ pub fn print(project: &Project, home: &Home) -> Result<()> {
 }
 
 fn stacks(aws: &Aws) -> Result<Vec<(String, String)>> {
-    let answer = aws
-        .call("cloudformation", "DescribeStacks", json!({}))
-        .context("listing the stacks")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut stacks: Vec<_> = answer["Stacks"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let mut stacks: Vec<_> = account::stacks(aws)?
+        .iter()
         .map(|stack| (text(&stack["StackName"]), text(&stack["StackStatus"])))
         .collect();
     stacks.sort();
@@ -93,7 +89,7 @@ fn stacks(aws: &Aws) -> Result<Vec<(String, String)>> {
 }
 
 fn functions(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
-    let all = all_functions(aws)?;
+    let all = account::functions(aws)?;
     let names = all
         .iter()
         .filter_map(|function| function["FunctionName"].as_str());
@@ -101,37 +97,4 @@ fn functions(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
         .filter(|name| name.starts_with(prefix))
         .map(str::to_owned)
         .collect())
-}
-
-/// Every function's configuration.
-pub fn all_functions(aws: &Aws) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let mut params = json!({});
-    loop {
-        let mut page = aws
-            .call("lambda", "ListFunctions", params)
-            .context("listing the functions")?;
-        if let Value::Array(functions) = page["Functions"].take() {
-            all.extend(functions);
-        }
-        match page["NextMarker"].take() {
-            Value::String(marker) if !marker.is_empty() => params = json!({"Marker": marker}),
-            _ => return Ok(all),
-        }
-    }
-}
-
-fn queues(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
-    let answer = aws
-        .call("sqs", "ListQueues", json!({"QueueNamePrefix": prefix}))
-        .context("listing the queues")?;
-    let mut urls: Vec<String> = answer["QueueUrls"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
-    urls.sort();
-    Ok(urls)
 }
