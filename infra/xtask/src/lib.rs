@@ -15,6 +15,7 @@ pub mod http;
 pub mod keys;
 mod local;
 mod logs;
+mod mutants;
 mod process;
 pub mod project;
 pub mod rotate;
