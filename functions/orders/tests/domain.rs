@@ -1,5 +1,7 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
+mod values;
+
 use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
