@@ -41,26 +41,8 @@ pub fn run(project: &Project, arguments: &[String]) -> Result<()> {
 
 fn judge(report: &Report) -> Result<()> {
     let tallies = report.tallies();
-    say(format_args!(
-        "\n{:12} {:>8} {:>7} {:>7} {:>8} {:>10}",
-        "crate", "changes", "noticed", "missed", "timeout", "no compile"
-    ));
-    for (name, tally) in &tallies {
-        say(format_args!(
-            "{name:12} {:>8} {:>7} {:>7} {:>8} {:>10}  {:.1} %",
-            tally.all(),
-            tally.caught,
-            tally.missed,
-            tally.timeout,
-            tally.unviable,
-            tally.percentage()
-        ));
-    }
-    let short: Vec<&str> = tallies
-        .iter()
-        .filter(|(_, tally)| tally.percentage() < f64::from(AT_LEAST))
-        .map(|(name, _)| *name)
-        .collect();
+    say(table(&tallies));
+    let short = below_the_mark(&tallies);
     if short.is_empty() {
         Ok(())
     } else {
@@ -70,6 +52,33 @@ fn judge(report: &Report) -> Result<()> {
             short.join(", ")
         )))
     }
+}
+
+fn table(tallies: &BTreeMap<&str, Tally>) -> String {
+    let mut text = format!(
+        "\n{:12} {:>8} {:>8} {:>8} {:>8} {:>12}",
+        "crate", "changes", "noticed", "missed", "timeout", "not compiled"
+    );
+    for (name, tally) in tallies {
+        text.push_str(&format!(
+            "\n{name:12} {:>8} {:>8} {:>8} {:>8} {:>12}  {:.1} %",
+            tally.judged() + tally.unviable,
+            tally.caught,
+            tally.missed,
+            tally.timeout,
+            tally.unviable,
+            tally.percentage()
+        ));
+    }
+    text
+}
+
+fn below_the_mark<'a>(tallies: &BTreeMap<&'a str, Tally>) -> Vec<&'a str> {
+    tallies
+        .iter()
+        .filter(|(_, tally)| tally.percentage() < f64::from(AT_LEAST))
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 /// What cargo-mutants writes to `outcomes.json`, as far as it is looked at here.
@@ -133,10 +142,6 @@ impl Report {
 }
 
 impl Tally {
-    fn all(&self) -> u32 {
-        self.judged() + self.unviable
-    }
-
     /// A change that does not compile needs no test; one that hangs is not counted as noticed.
     fn judged(&self) -> u32 {
         self.caught + self.missed + self.timeout
@@ -198,17 +203,23 @@ mod tests {
 
     #[test]
     fn nineteen_of_twenty_are_enough_and_a_timeout_is_not_noticed() {
-        let of = |caught, other: &str| {
-            let caught = outcome("a", "CaughtMutant").repeat(caught);
+        let tally = |caught, missed, timeout| Tally {
+            caught,
+            missed,
+            timeout,
             // What does not compile changes nothing.
-            let unviable = outcome("a", "Unviable").repeat(50);
-            judge(&report(&format!(
-                "{caught}{unviable}{}",
-                outcome("a", other)
-            )))
+            unviable: 50,
         };
-        assert!(of(19, "MissedMutant").is_ok());
-        assert!(of(18, "MissedMutant").is_err());
-        assert!(of(18, "Timeout").is_err());
+        let tallies = BTreeMap::from([
+            ("enough", tally(19, 1, 0)),
+            ("missing", tally(18, 1, 0)),
+            ("nothing", tally(0, 0, 0)),
+            ("stuck", tally(18, 0, 1)),
+        ]);
+        assert_eq!(below_the_mark(&tallies), ["missing", "stuck"]);
+        assert!(
+            table(&tallies)
+                .ends_with("stuck              69       18        0        1           50  94.7 %")
+        );
     }
 }

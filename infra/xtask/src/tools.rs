@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::error::{Context, Error, Result};
 use crate::process;
 use crate::project::Project;
+use crate::ui::say;
 
 /// A Python package with a program in it. Their own dependencies conflict, so
 /// they do not share an environment.
@@ -106,6 +107,9 @@ pub fn install_cargo_mutants(project: &Project) -> Result<PathBuf> {
     // Cargo puts a program there when it is whole, and not before.
     let program = directory.join("bin/cargo-mutants");
     if !program.is_file() {
+        say(format_args!(
+            "installing cargo-mutants {CARGO_MUTANTS}, this once ..."
+        ));
         process::run(
             project
                 .cargo()
