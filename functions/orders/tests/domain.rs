@@ -1,5 +1,6 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
+mod timeline;
 mod values;
 
 use expect_test::expect_file;
