@@ -248,7 +248,7 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
         ErrorKind::InvalidSignature => TokenError::WrongSignature,
         ErrorKind::InvalidIssuer => TokenError::WrongIssuer,
         ErrorKind::InvalidAudience => TokenError::WrongAudience,
-        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => TokenError::WrongAlgorithm,
+        // Not the algorithm, which was looked at before the signature.
         _ => TokenError::Malformed,
     }
 }

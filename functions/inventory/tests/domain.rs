@@ -4,6 +4,7 @@ use expect_test::expect;
 use inventory::domain::*;
 use jiff::Timestamp;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 fn sku(text: &str) -> Sku {
     Sku::parse(text).unwrap()
@@ -217,6 +218,84 @@ fn an_adjustment_that_adds_takes_nothing() {
 }
 
 #[test]
+fn an_adjustment_says_by_how_much_and_which_way() {
+    for units in [-MAX_DELTA, -1, 1, MAX_DELTA] {
+        assert_eq!(Delta::parse(units).unwrap().get(), units);
+    }
+}
+
+#[test]
+fn a_new_item_has_all_its_units_available() {
+    for units in [0, 7, MAX_INITIAL_STOCK] {
+        let levels = Levels::initial(InitialStock::parse(units).unwrap());
+        let expected = Levels {
+            stocked: units,
+            available: units,
+            held: 0,
+        };
+        assert_eq!(levels, expected);
+    }
+}
+
+#[test]
+fn only_the_same_adjustment_is_a_repeat_whoever_sends_it_and_whenever() {
+    let lost = Adjustment {
+        id: Uuid::from_u128(1),
+        sku: sku("A"),
+        delta: Delta::parse(-3).unwrap(),
+        reason: Reason::parse("broken").unwrap(),
+        made_by: Uuid::from_u128(2),
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    let later = Adjustment {
+        made_by: Uuid::from_u128(3),
+        created_at: Timestamp::MAX,
+        ..lost.clone()
+    };
+    assert!(later.is_repeat_of(&lost));
+    for other in [
+        Adjustment {
+            sku: sku("B"),
+            ..lost.clone()
+        },
+        Adjustment {
+            delta: Delta::parse(3).unwrap(),
+            ..lost.clone()
+        },
+        Adjustment {
+            reason: Reason::parse("stolen").unwrap(),
+            ..lost.clone()
+        },
+    ] {
+        assert!(!other.is_repeat_of(&lost), "{other:?}");
+    }
+}
+
+#[test]
+fn a_change_of_an_item_says_what_changes_and_is_none_without_anything() {
+    let name = ItemName::parse("Cup").unwrap();
+    let price = item("A", 250, "EUR", 0).price;
+    for (name, price) in [
+        (Some(name.clone()), None),
+        (None, Some(price.clone())),
+        (Some(name), Some(price)),
+    ] {
+        let change = ItemChange::new(name.clone(), price.clone()).unwrap();
+        assert_eq!(
+            (change.name(), change.price()),
+            (name.as_ref(), price.as_ref())
+        );
+    }
+    assert_eq!(ItemChange::new(None, None), None);
+}
+
+#[test]
+fn what_an_order_wants_is_looked_up_in_its_own_sequence() {
+    let wanted = wanted(&[("B", 1), ("A", 5)]);
+    assert_eq!(wanted.skus(), [sku("B"), sku("A")]);
+}
+
+#[test]
 fn currencies_are_three_capital_letters() {
     assert_eq!(Currency::parse("USD").unwrap().as_str(), "USD");
     for bad in ["", "usd", "US", "USDX", "U$D", "ÜSD"] {
@@ -247,6 +326,13 @@ fn names_and_reasons_are_readable_and_count_characters_not_bytes() {
         assert!(ItemName::parse(bad).is_err(), "{bad:?}");
         assert!(Reason::parse(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn names_and_reasons_are_kept_to_the_letter() {
+    let text = " Becher,  blau (\u{fc}ber 0,3 l) ";
+    assert_eq!(ItemName::parse(text).unwrap().as_str(), text);
+    assert_eq!(Reason::parse(text).unwrap().as_str(), text);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
+mod timeline;
+mod values;
+
 use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{

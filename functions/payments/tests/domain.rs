@@ -154,12 +154,15 @@ fn a_charge_for_another_amount_or_method_is_refused_whatever_became_of_the_first
         },
     ];
     for (state, payment) in payments() {
-        if payment
-            .as_ref()
-            .is_none_or(|payment| payment.charge().is_none())
-        {
+        // Nothing was asked for there that another charge could differ from.
+        if matches!(state, "none" | "Voided nothing") {
             continue;
         }
+        assert_eq!(
+            payment.as_ref().and_then(Payment::charge),
+            Some(&charge_of("pm_card_visa")),
+            "{state}"
+        );
         for other in &others {
             let decision = decide(ORDER, payment.as_ref(), other, noon());
             let refused = Decision::Refuse(Refusal::AnotherCharge);
@@ -205,6 +208,7 @@ fn the_keys_are_derived_from_the_order_and_from_nothing_else() {
 #[test]
 fn money_is_above_zero_and_has_a_currency() {
     assert_eq!(usd(1).to_string(), "1 USD");
+    assert_eq!(format!("{:?}", usd(1).currency()), "USD");
     assert_eq!(usd(i64::MAX).amount(), i64::MAX);
     for amount in [0, -1, i64::MIN] {
         Money::new(amount, "USD").unwrap_err();
@@ -218,11 +222,28 @@ fn money_is_above_zero_and_has_a_currency() {
 #[test]
 fn a_payment_method_is_a_token_and_never_a_card_number() {
     let longest = "x".repeat(128);
-    for token in ["pm_card_visa", "pm-1", "12345678901", &longest] {
+    for token in [
+        "pm_card_visa",
+        "pm-1",
+        // Digits, but too few or too many for a card; and as many as a card's, but not all digits.
+        "12345678901",
+        "12345678901234567890",
+        "424242424242424x",
+        &longest,
+    ] {
         assert_eq!(PaymentMethod::parse(token).unwrap().as_str(), token);
     }
     let too_long = "x".repeat(129);
-    for text in ["", "pm card", "pm/1", "pm\n", "4242424242424242", &too_long] {
+    for text in [
+        "",
+        "pm card",
+        "pm/1",
+        "pm\n",
+        "123456789012",
+        "4242424242424242",
+        "1234567890123456789",
+        &too_long,
+    ] {
         PaymentMethod::parse(text).unwrap_err();
     }
 }

@@ -1,5 +1,8 @@
 //! What is taken as an address, a name and a password, and who may order.
 
+mod sessions;
+mod throttle;
+
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use proptest::prelude::*;
 use users::domain::{
@@ -21,7 +24,8 @@ fn an_address_is_trimmed_and_in_lower_case() {
         ),
         ("x@1.de", "x@1.de"),
     ] {
-        assert_eq!(Email::parse(text).unwrap().as_str(), kept);
+        let email = Email::parse(text).unwrap();
+        assert_eq!((email.as_str(), email.to_string().as_str()), (kept, kept));
     }
 }
 
@@ -106,6 +110,8 @@ fn a_password_is_long_and_not_one_that_is_tried_first() {
     for text in [
         "plum tractor voyage",
         "a waybill for my tractor",
+        // Eight letters and digits of its own.
+        "18 waybill plough",
         "lovelace tractor voyage",
         "            x",
         "ключ от квартиры",
@@ -262,6 +268,23 @@ fn only_an_active_user_may_order() {
         Err(NotAllowed::Deactivated)
     );
     assert_eq!(User::may_order(None), Err(NotAllowed::Unknown));
+}
+
+#[test]
+fn an_administrator_who_is_deactivated_is_none() {
+    for (role, status, expected) in [
+        (Role::Customer, Status::Active, false),
+        (Role::Customer, Status::Deactivated, false),
+        (Role::Admin, Status::Active, true),
+        (Role::Admin, Status::Deactivated, false),
+    ] {
+        let somebody = User {
+            role,
+            status,
+            ..user(id(1), "ada@example.com")
+        };
+        assert_eq!(somebody.is_active_admin(), expected, "{role:?} {status:?}");
+    }
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub enum Command {
     Test {
         fast: bool,
     },
+    Mutants {
+        arguments: Vec<String>,
+    },
     AdminGrant {
         email: String,
         target: Target,
@@ -126,6 +129,7 @@ Tests
                         the services under every fault: N worlds of the production handlers (1000), eleven
                         times as many of their decisions alone, and every order of a few events;
                         `sim --tier engine --help` has the options that replay and narrow down a failure
+  mutants [ARGUMENTS]   `cargo mutants`: changes what decides, one place at a time; a test has to notice
   help                  this text
 ";
 
@@ -168,6 +172,9 @@ where
             fast: rest.flag("--fast"),
         },
         "sim" => Command::Sim(parse_sim(&mut rest)?),
+        "mutants" => Command::Mutants {
+            arguments: std::mem::take(&mut rest.0),
+        },
         "sweep" => {
             let (target, prefix) = rest.target()?;
             Command::Sweep { target, prefix }
@@ -456,6 +463,15 @@ mod tests {
                     .map(str::to_owned)
                     .to_vec()
             })
+        );
+    }
+
+    #[test]
+    fn mutants_pass_everything_on() {
+        let arguments = ["-p", "orders"].map(str::to_owned).to_vec();
+        assert_eq!(
+            parsed("mutants -p orders"),
+            Ok(Command::Mutants { arguments })
         );
     }
 

@@ -16,6 +16,7 @@ pub mod http;
 pub mod keys;
 mod local;
 mod logs;
+mod mutants;
 pub mod process;
 pub mod project;
 pub mod rotate;

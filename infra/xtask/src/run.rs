@@ -13,7 +13,9 @@ use crate::rotation::Waits;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
-use crate::{admin, audit, demo, dlq, functions, local, logs, saga, sim, status, test, tools};
+use crate::{
+    admin, audit, demo, dlq, functions, local, logs, mutants, saga, sim, status, test, tools,
+};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -57,6 +59,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(&running(&home)?),
         Command::Test { fast } => test::run(&project, fast),
         Command::Sim(simulation) => sim::run(&project, &simulation),
+        Command::Mutants { arguments } => mutants::run(&project, &arguments),
         Command::AdminGrant {
             email,
             target,

@@ -1,4 +1,4 @@
-//! The pinned tools, each in a virtual environment of its own inside the project's folder.
+//! The pinned tools, each in a folder of its own inside the project's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::error::{Context, Error, Result};
 use crate::process;
 use crate::project::Project;
+use crate::ui::say;
 
 /// A Python package with a program in it. Their own dependencies conflict, so
 /// they do not share an environment.
@@ -31,6 +32,8 @@ pub const CARGO_LAMBDA: Tool = Tool {
     folder: "cargo-lambda",
     pin: "cargo-lambda==1.9.2",
 };
+
+const CARGO_MUTANTS: &str = "27.1.0";
 
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
@@ -95,6 +98,28 @@ impl Tool {
     fn marker(self, project: &Project) -> PathBuf {
         self.directory(project).join("pin")
     }
+}
+
+/// Installs cargo-mutants unless the right version is there, and says where.
+pub fn install_cargo_mutants(project: &Project) -> Result<PathBuf> {
+    let name = format!("cargo-mutants-{CARGO_MUTANTS}");
+    let directory = project.folder().join("tools").join(name);
+    // Cargo puts a program there when it is whole, and not before.
+    let program = directory.join("bin/cargo-mutants");
+    if !program.is_file() {
+        say(format_args!(
+            "installing cargo-mutants {CARGO_MUTANTS}, this once ..."
+        ));
+        process::run(
+            project
+                .cargo()
+                .args(["install", "--quiet", "--locked", "cargo-mutants"])
+                .args(["--version", CARGO_MUTANTS])
+                .arg("--root")
+                .arg(&directory),
+        )?;
+    }
+    Ok(program)
 }
 
 /// A Python that is new enough, from `PATH`.

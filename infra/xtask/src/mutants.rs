@@ -1,0 +1,225 @@
+//! Mutation testing: what decides is changed, one place at a time, and a test has to notice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::error::{Context, Error, Result};
+use crate::project::Project;
+use crate::tools;
+use crate::ui::say;
+
+/// How many of the changes that compile the tests have to notice, in percent of each crate's.
+const AT_LEAST: u32 = 95;
+
+/// `cargo mutants` as `.cargo/mutants.toml` sets it up, then a line for each crate it has changed.
+/// It works on a copy, and builds it in a folder of its own that makes the next time quicker.
+pub fn run(project: &Project, arguments: &[String]) -> Result<()> {
+    let program = tools::install_cargo_mutants(project)?;
+    let mut command = Command::new(program);
+    command
+        .arg("mutants")
+        .args(arguments)
+        .current_dir(project.root())
+        .env("CARGO_TARGET_DIR", project.folder().join("mutants-target"));
+    let status = project
+        .without_cargo_variables(&mut command)
+        .status()
+        .context("cannot run cargo-mutants")?;
+    // 2 and 3: some change was not noticed, or let the tests run out of time. That is counted
+    // below. After anything else there is nothing to count, or only what an earlier run left.
+    if !matches!(status.code(), Some(0 | 2 | 3)) {
+        return Err(Error::new(format!("cargo-mutants failed ({status})")));
+    }
+    let path = project.folder().join("mutants.out/outcomes.json");
+    let text = fs::read_to_string(&path).context(path.display())?;
+    let report: Report = serde_json::from_str(&text).context(path.display())?;
+    judge(&report)
+}
+
+fn judge(report: &Report) -> Result<()> {
+    let tallies = report.tallies();
+    say(table(&tallies));
+    let short = below_the_mark(&tallies);
+    if short.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::new(format!(
+            "less than {AT_LEAST} % noticed in {}: .waybill/mutants.out/missed.txt says which \
+             changes were not; write down as a test what each of them broke",
+            short.join(", ")
+        )))
+    }
+}
+
+fn table(tallies: &BTreeMap<&str, Tally>) -> String {
+    let mut text = format!(
+        "\n{:12} {:>8} {:>8} {:>8} {:>8} {:>12}",
+        "crate", "changes", "noticed", "missed", "timeout", "not compiled"
+    );
+    for (name, tally) in tallies {
+        text.push_str(&format!(
+            "\n{name:12} {:>8} {:>8} {:>8} {:>8} {:>12}  {:.1} %",
+            tally.judged() + tally.unviable,
+            tally.caught,
+            tally.missed,
+            tally.timeout,
+            tally.unviable,
+            tally.percentage()
+        ));
+    }
+    text
+}
+
+fn below_the_mark<'a>(tallies: &BTreeMap<&'a str, Tally>) -> Vec<&'a str> {
+    tallies
+        .iter()
+        .filter(|(_, tally)| tally.percentage() < f64::from(AT_LEAST))
+        .map(|(name, _)| *name)
+        .collect()
+}
+
+/// What cargo-mutants writes to `outcomes.json`, as far as it is looked at here.
+#[derive(Deserialize)]
+struct Report {
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    scenario: Scenario,
+    summary: Summary,
+}
+
+#[derive(Deserialize)]
+enum Scenario {
+    /// The tests of the code as it is.
+    Baseline,
+    Mutant {
+        package: String,
+    },
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum Summary {
+    Success,
+    Failure,
+    CaughtMutant,
+    MissedMutant,
+    Timeout,
+    Unviable,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    caught: u32,
+    missed: u32,
+    timeout: u32,
+    unviable: u32,
+}
+
+impl Report {
+    fn tallies(&self) -> BTreeMap<&str, Tally> {
+        let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+        for outcome in &self.outcomes {
+            let Scenario::Mutant { package } = &outcome.scenario else {
+                continue;
+            };
+            let tally = tallies.entry(package).or_default();
+            match outcome.summary {
+                Summary::CaughtMutant => tally.caught += 1,
+                Summary::MissedMutant => tally.missed += 1,
+                Summary::Timeout => tally.timeout += 1,
+                Summary::Unviable => tally.unviable += 1,
+                // Said of the baseline only.
+                Summary::Success | Summary::Failure => {}
+            }
+        }
+        tallies
+    }
+}
+
+impl Tally {
+    /// A change that does not compile needs no test; one that hangs is not counted as noticed.
+    fn judged(&self) -> u32 {
+        self.caught + self.missed + self.timeout
+    }
+
+    fn percentage(&self) -> f64 {
+        match self.judged() {
+            0 => 100.0,
+            judged => 100.0 * f64::from(self.caught) / f64::from(judged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcomes: &str) -> Report {
+        let baseline = r#"{"scenario": "Baseline", "summary": "Success"}"#;
+        serde_json::from_str(&format!(
+            r#"{{"outcomes": [{baseline} {outcomes}], "caught": 9}}"#
+        ))
+        .expect("a report")
+    }
+
+    fn outcome(package: &str, summary: &str) -> String {
+        format!(
+            r#", {{"scenario": {{"Mutant": {{"package": "{package}", "name": "x"}}}},
+                   "summary": "{summary}", "log_path": "log/x"}}"#
+        )
+    }
+
+    #[test]
+    fn each_crate_is_counted_by_itself_and_the_baseline_not_at_all() {
+        let report = report(
+            &[
+                ("a", "CaughtMutant"),
+                ("a", "Unviable"),
+                ("b", "MissedMutant"),
+                ("a", "Timeout"),
+                ("a", "CaughtMutant"),
+            ]
+            .map(|(package, summary)| outcome(package, summary))
+            .concat(),
+        );
+        let tallies = report.tallies();
+        let a = Tally {
+            caught: 2,
+            missed: 0,
+            timeout: 1,
+            unviable: 1,
+        };
+        let b = Tally {
+            missed: 1,
+            ..Tally::default()
+        };
+        assert_eq!(tallies, BTreeMap::from([("a", a), ("b", b)]));
+    }
+
+    #[test]
+    fn nineteen_of_twenty_are_enough_and_a_timeout_is_not_noticed() {
+        let tally = |caught, missed, timeout| Tally {
+            caught,
+            missed,
+            timeout,
+            // What does not compile changes nothing.
+            unviable: 50,
+        };
+        let tallies = BTreeMap::from([
+            ("enough", tally(19, 1, 0)),
+            ("missing", tally(18, 1, 0)),
+            ("nothing", tally(0, 0, 0)),
+            ("stuck", tally(18, 0, 1)),
+        ]);
+        assert_eq!(below_the_mark(&tallies), ["missing", "stuck"]);
+        assert!(
+            table(&tallies)
+                .ends_with("stuck              69       18        0        1           50  94.7 %")
+        );
+    }
+}
