@@ -676,6 +676,10 @@ impl World {
                     // An operator who looks at it sees that poison is nobody's.
                     self.network.discard(|body| POISON.contains(&body));
                     self.network.redrive(now, leave, &mut self.dice);
+                    // Once the trouble is over, everything that is left goes back at once.
+                    while !in_trouble && self.network.has_dead() {
+                        self.network.redrive(now, false, &mut self.dice);
+                    }
                 }
             }
             Choice::Arrive(number) => {
