@@ -1,13 +1,15 @@
-//! Chaos: functions are killed, the emulator is restarted, users fails and queues are poisoned
-//! while fifty clients order. Nothing acknowledged is lost, and the books balance afterwards.
+//! Chaos: functions are killed, the emulator is restarted, users is gone, messages are lost and
+//! queues are poisoned while fifty clients order. Nothing acknowledged is lost, nothing happens
+//! twice, and the books balance afterwards.
 //!
 //! The seed decides what is ordered and what is done to the system when; how the two meet is the
 //! machine's business. `WAYBILL_CHAOS_SEED` repeats a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,19 +21,44 @@ use xtask::process;
 use xtask::project::Project;
 use xtask::state::Home;
 
-use crate::outages::Broken;
+use crate::outages::{Broken, Paused};
 use crate::world::{Customer, World, eventually, world};
 
 const CLIENTS: usize = 50;
 const ORDERS_EACH: usize = 5;
 const PRICE: i64 = 700;
 
-/// How long the clients are disturbed.
-const CHAOS: Duration = Duration::from_secs(45);
+/// Of the first item there is too little for everybody, of the second there is enough.
+const STOCKED: [i64; 2] = [60, 10_000];
 
-/// How long the system may take afterwards: messages whose function was killed come back after the
-/// queues' visibility timeout of 90 s.
-const RECOVERY: Duration = Duration::from_secs(240);
+/// How long the clients are disturbed.
+const CHAOS: Duration = Duration::from_secs(40);
+
+const OUTAGE: Duration = Duration::from_secs(8);
+
+/// How often messages are taken off a queue and thrown away.
+const LOSSES: usize = 16;
+
+/// While this lasts a killed function's message comes back so soon, and not after the 90 s of the
+/// templates: more than any function may run.
+const VISIBILITY: &str = "20";
+
+/// How long a client insists, and how long the system may take to come to rest afterwards. It has
+/// to: an order's next step is sent again 30 s after the last, by a sweeper that is called all the
+/// time here.
+const RECOVERY: Duration = Duration::from_secs(180);
+
+/// The emulator answers about as much as it can when so many ask at once.
+const READERS: usize = 8;
+
+const QUEUES: [&str; 4] = [
+    "users-commands",
+    "inventory-commands",
+    "payments-commands",
+    "orders-replies",
+];
+
+const POISON: &str = "poison: nobody can read this";
 
 /// SplitMix64.
 struct Dice(u64);
@@ -44,58 +71,75 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % end
     }
 
+    fn until(&mut self, end: Duration) -> Duration {
+        Duration::from_millis(self.below(end.as_millis() as u64))
+    }
+
     fn pick<'a, T>(&mut self, options: &'a [T]) -> &'a T {
         &options[self.below(options.len() as u64) as usize]
     }
 }
 
 /// What is done to the system.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Blow {
-    Kill,
+    /// So many of the functions' processes, whatever they are doing.
+    Kill(usize),
     Poison(&'static str),
-    UsersFails(Duration),
+    /// What is found in the queue.
+    Lose(&'static str),
+    UsersIsGone,
+    UsersIsBack,
     Restart,
 }
 
-/// The blows in their order, each with the pause before it.
+/// The blows in their order, each with its time.
 fn plan(dice: &mut Dice) -> Vec<(Duration, Blow)> {
     let mut blows = Vec::new();
     let mut at = Duration::ZERO;
     while at < CHAOS {
-        let pause = Duration::from_millis(200 + dice.below(600));
-        at += pause;
-        blows.push((pause, Blow::Kill));
+        at += Duration::from_millis(200 + dice.below(600));
+        blows.push((at, Blow::Kill(1 + dice.below(8) as usize)));
     }
-    // Each of the others somewhere between the kills, the restart in the middle.
-    let somewhere = |blows: &[_], dice: &mut Dice| dice.below(blows.len() as u64) as usize;
     for queue in QUEUES {
-        let place = somewhere(&blows, dice);
-        blows.insert(place, (Duration::ZERO, Blow::Poison(queue)));
+        blows.push((dice.until(CHAOS), Blow::Poison(queue)));
     }
-    let place = somewhere(&blows, dice);
-    let outage = Blow::UsersFails(Duration::from_secs(5));
-    blows.insert(place, (Duration::ZERO, outage));
-    let middle = blows.len() / 2;
-    blows.insert(middle, (Duration::ZERO, Blow::Restart));
+    for _ in 0..LOSSES {
+        blows.push((dice.until(CHAOS), Blow::Lose(dice.pick::<&str>(&QUEUES))));
+    }
+    let gone = dice.until(CHAOS - OUTAGE);
+    blows.push((gone, Blow::UsersIsGone));
+    blows.push((gone + OUTAGE, Blow::UsersIsBack));
+    blows.push((CHAOS / 4 + dice.until(CHAOS / 2), Blow::Restart));
+    blows.sort_by_key(|(at, _)| *at);
     blows
 }
 
-const QUEUES: [&str; 4] = [
-    "users-commands",
-    "inventory-commands",
-    "payments-commands",
-    "orders-replies",
-];
+#[test]
+fn the_same_seed_is_the_same_plan_and_every_plan_has_every_blow() {
+    for seed in 0..1_000 {
+        let plan = |seed| plan(&mut Dice(seed));
+        let blows = plan(seed);
+        assert_eq!(blows, plan(seed));
+        assert_ne!(blows, plan(seed + 1));
+        let count = |is: fn(&Blow) -> bool| blows.iter().filter(|(_, blow)| is(blow)).count();
+        assert!(count(|blow| matches!(blow, Blow::Kill(_))) > 40);
+        assert_eq!(count(|blow| matches!(blow, Blow::Poison(_))), QUEUES.len());
+        assert_eq!(count(|blow| matches!(blow, Blow::Lose(_))), LOSSES);
+        assert_eq!(count(|blow| *blow == Blow::Restart), 1);
+        let at = |wanted| blows.iter().position(|(_, blow)| *blow == wanted);
+        assert!(at(Blow::UsersIsGone) < at(Blow::UsersIsBack));
+    }
+}
 
-const POISON: &str = "poison: nobody can read this";
-
-/// What came of it all.
+/// What was done.
 #[derive(Default)]
 struct Tally {
     kills: AtomicUsize,
     restarts: AtomicUsize,
+    outages: AtomicUsize,
     poison: AtomicUsize,
+    lost: AtomicUsize,
     retried: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -105,8 +149,16 @@ impl Tally {
     }
 }
 
+fn add(counter: &AtomicUsize, count: usize) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// An order that was acknowledged.
 struct Order {
     id: String,
+    /// Which item.
+    item: usize,
+    /// Whether its cancellation was acknowledged.
     cancelled: bool,
 }
 
@@ -119,121 +171,153 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| Uuid::new_v4().as_u128() as u64);
     println!("chaos: WAYBILL_CHAOS_SEED={seed}");
+    let begun = Instant::now();
 
-    // One that runs out and one that does not.
-    let skus = [
-        (world.item(60, PRICE), 60),
-        (world.item(10_000, PRICE), 10_000),
-    ];
+    let items = STOCKED.map(|stocked| world.item(stocked, PRICE));
     let customers: Vec<Customer> = (0..5).map(|_| Customer::new()).collect();
-    let (tally, placed) = (Tally::default(), Mutex::new(Vec::new()));
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|number| {
-                let (customer, skus) = (&customers[number % customers.len()], &skus);
-                let (tally, placed) = (&tally, &placed);
-                scope.spawn(move || {
-                    let mut dice = Dice(seed ^ (number as u64 + 1) << 32);
-                    for _ in 0..ORDERS_EACH {
-                        let sku = &dice.pick(skus).0;
-                        let order = be_a_customer(customer, sku, tally, &mut dice);
-                        placed.lock().unwrap().push(order);
-                        std::thread::sleep(Duration::from_millis(
-                            dice.below(CHAOS.as_millis() as u64 / ORDERS_EACH as u64),
-                        ));
-                    }
+    let letters = dead_letters(world);
+    assert_eq!(
+        letters, 0,
+        "dead letters are there already: cargo xtask dlq ls"
+    );
+    let tally = Tally::default();
+    let placed = {
+        let _hasty = QUEUES.map(|queue| Hasty::new(world, queue));
+        let placed: Vec<Vec<Order>> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|number| {
+                    let (customer, items, tally) =
+                        (&customers[number % customers.len()], &items, &tally);
+                    let dice = Dice(seed ^ ((number as u64 + 1) << 32));
+                    scope.spawn(move || be_a_client(customer, items, tally, dice))
                 })
-            })
-            .collect();
-        let storm = scope.spawn(|| {
-            let mut dice = Dice(seed);
-            for (pause, blow) in plan(&mut dice) {
-                std::thread::sleep(pause);
-                strike(world, blow, &tally, &mut dice);
-            }
+                .collect();
+            let storm = scope.spawn(|| rage(world, &tally, Dice(seed)));
+            storm.join().unwrap();
+            let joined = clients.into_iter().map(|client| client.join().unwrap());
+            joined.collect()
         });
-        storm.join().unwrap();
-        for client in clients {
-            client.join().unwrap();
-        }
-        over.store(true, Ordering::Relaxed);
-    });
-    let orders = placed.into_inner().unwrap();
-    assert_eq!(orders.len(), CLIENTS * ORDERS_EACH);
+        println!("chaos: over after {:.0?}", begun.elapsed());
+        come_to_rest(world, &placed);
+        placed
+    };
+    let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+    let poison = count(&tally.poison);
 
-    let endings = come_to_rest(world, &orders);
+    // Five kills use up a message's deliveries. One redrive, and it goes well.
+    let used_up = dead_letters(world) - poison as u64;
+    if used_up > 0 {
+        let redrive = dlq::Action::Redrive(Redrive::default());
+        dlq::run(&world.aws, &world.stack.prefix, &redrive).unwrap();
+        come_to_rest(world, &placed);
+    }
+    take_poison(world, poison);
+
+    let orders: Vec<&Order> = placed.iter().flatten().collect();
+    let statuses = each(&orders, |order| status(world, order));
+    let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
+    for status in &statuses {
+        *endings.entry(status).or_default() += 1;
+    }
     println!("{:>8}  orders, all acknowledged and ended", orders.len());
     for (ending, count) in &endings {
         println!("{count:>8}    {ending}");
     }
-    let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-    println!("{:>8}  functions killed", count(&tally.kills));
-    println!("{:>8}  restarts of the emulator", count(&tally.restarts));
-    println!("{:>8}  poisonous messages", count(&tally.poison));
+    for (counter, what) in [
+        (&tally.kills, "processes of functions killed"),
+        (&tally.restarts, "restart of the emulator"),
+        (&tally.outages, "outage of users"),
+        (&tally.lost, "messages lost"),
+        (&tally.poison, "poisonous messages"),
+    ] {
+        println!("{:>8}  {what}", count(counter));
+    }
+    println!("{used_up:>8}  messages that kills drove into a dead-letter queue, redriven");
     for (why, count) in tally.retried.lock().unwrap().iter() {
-        println!("{count:>8}  calls tried again: {why}");
+        println!("{count:>8}  calls made again: {why}");
     }
-    assert!(count(&tally.kills) > 10, "hardly anything was killed");
-    assert_eq!(count(&tally.restarts), 1);
-    assert!(endings.contains_key("CONFIRMED"), "{endings:?}");
+    println!("{:>8.0?}  in all", begun.elapsed());
+    assert_eq!(orders.len(), CLIENTS * ORDERS_EACH);
+    assert!(count(&tally.kills) > 40, "hardly anything was killed");
+    assert!(count(&tally.lost) > 0, "no message was lost");
+    assert_eq!((count(&tally.restarts), poison), (1, QUEUES.len()));
+    for ending in ["CANCELLED", "CONFIRMED", "REJECTED"] {
+        assert!(endings.contains_key(ending), "nothing {ending}");
+    }
 
-    // The books, by the services' own word and by their tables.
-    let held: i64 = skus
-        .iter()
-        .map(|(sku, stocked)| {
-            let (now, _, held) = world.stock(sku);
-            assert_eq!(now, *stocked, "{sku}");
-            held
-        })
-        .sum();
-    assert_eq!(held, endings["CONFIRMED"] as i64, "one unit an order");
-    for order in &orders {
-        let confirmed = status(world, &order.id) == "CONFIRMED";
-        let due = if confirmed { PRICE } else { 0 };
-        assert_eq!(world.net_charge(&order.id), due, "{}", order.id);
-        assert!(
-            !(order.cancelled && confirmed),
-            "{} was cancelled",
-            order.id
-        );
+    // Stock and money, by the services' own word.
+    for (item, stocked) in STOCKED.into_iter().enumerate() {
+        let mine = orders.iter().zip(&statuses);
+        let confirmed = mine.filter(|(order, status)| order.item == item && *status == "CONFIRMED");
+        let (now, _, held) = world.stock(&items[item]);
+        assert_eq!(now, stocked, "{}", items[item]);
+        assert_eq!(held, confirmed.count() as i64, "one unit an order");
     }
+    let charges = each(&orders, |order| world.net_charge(&order.id));
+    for ((order, status), charge) in orders.iter().zip(&statuses).zip(charges) {
+        let due = if status == "CONFIRMED" { PRICE } else { 0 };
+        assert_eq!(charge, due, "{} is {status}", order.id);
+        let taken_back = order.cancelled && status != "CANCELLED";
+        assert!(!taken_back, "{} was cancelled, is {status}", order.id);
+    }
+    // A call that was made again made no second order.
+    let acknowledged: BTreeSet<&String> = orders.iter().map(|order| &order.id).collect();
+    let theirs: Vec<String> = customers.iter().flat_map(all_orders).collect();
+    assert_eq!(theirs.len(), orders.len());
+    assert_eq!(theirs.iter().collect::<BTreeSet<_>>(), acknowledged);
+    // And by their tables and the payment provider's own ledger.
     let audit = audit::take(&world.aws, &world.stack.prefix).unwrap();
     assert!(audit.verdict().is_ok(), "{}", audit.report());
-    take_poison(world, count(&tally.poison));
 }
 
-/// Orders one unit as a patient client does, and perhaps cancels.
-fn be_a_customer(customer: &Customer, sku: &str, tally: &Tally, dice: &mut Dice) -> Order {
-    let method = *dice.pick(&[
-        "pm_card_visa",
-        "pm_card_visa",
-        "pm_card_visa",
-        "pm_card_chargeDeclined",
-        "pm_sim_lostReply",
-        "pm_sim_slow",
-    ]);
-    let key = Uuid::new_v4().to_string();
-    let body = json!({"lines": [{"sku": sku, "quantity": 1}], "payment_method": method});
-    let headers = [("idempotency-key", key.as_str())];
-    let answer = insist(customer, "/api/v1/orders", &headers, Some(&body), tally);
-    assert_eq!(answer.0, 202, "placing: {}", answer.1);
-    let id = answer.1["id"].as_str().unwrap().to_owned();
-    let mut cancelled = false;
-    if dice.below(4) == 0 {
-        std::thread::sleep(Duration::from_millis(dice.below(3_000)));
-        let path = format!("/api/v1/orders/{id}/cancel");
-        let answer = insist(customer, &path, &[], None, tally);
-        match answer.0 {
-            202 => cancelled = true,
-            409 => {}
-            status => panic!("cancelling {id} was answered {status}: {}", answer.1),
+/// Places orders of one unit as a patient client does, and cancels some.
+fn be_a_client(
+    customer: &Customer,
+    items: &[String; 2],
+    tally: &Tally,
+    mut dice: Dice,
+) -> Vec<Order> {
+    let mut place = || {
+        thread::sleep(dice.until(CHAOS / ORDERS_EACH as u32));
+        let item = dice.below(2) as usize;
+        let method = *dice.pick(&[
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_chargeDeclined",
+            "pm_sim_lostReply",
+            "pm_sim_slow",
+        ]);
+        let key = Uuid::new_v4().to_string();
+        let body =
+            json!({"lines": [{"sku": items[item], "quantity": 1}], "payment_method": method});
+        let headers = [("idempotency-key", key.as_str())];
+        let (status, answer) = insist(customer, "/api/v1/orders", &headers, Some(&body), tally);
+        assert_eq!(status, 202, "placing: {answer}");
+        let id = answer["id"].as_str().unwrap().to_owned();
+        let mut cancelled = false;
+        if dice.below(4) == 0 {
+            thread::sleep(dice.until(Duration::from_secs(3)));
+            let path = format!("/api/v1/orders/{id}/cancel");
+            let (status, answer) = insist(customer, &path, &[], None, tally);
+            cancelled = match status {
+                202 => true,
+                // It had been rejected.
+                409 => false,
+                status => panic!("cancelling {id} was answered {status}: {answer}"),
+            };
         }
-    }
-    Order { id, cancelled }
+        Order {
+            id,
+            item,
+            cancelled,
+        }
+    };
+    (0..ORDERS_EACH).map(|_| place()).collect()
 }
 
-/// Sends a request until somebody answers it.
+/// Sends a request until it is answered, and not with one of the answers that say that somebody
+/// was not there to answer. A 500 of ours would be a bug's.
 fn insist(
     customer: &Customer,
     path: &str,
@@ -249,47 +333,74 @@ fn insist(
             .http
             .send("POST", path, Some(&customer.token), headers, body);
         match sent {
-            Ok(answer) if answer.status < 500 && answer.status != 429 => {
-                return (answer.status, answer.value());
-            }
-            Ok(answer) => tally.retry(format!("answered {}", answer.status)),
-            Err(_) => tally.retry("no connection".to_owned()),
+            Ok(answer) => match answer.status {
+                502..=504 => tally.retry(format!("answered {}", answer.status)),
+                // What we answer has a body. This is the emulator, as it stops.
+                500 if answer.body.is_empty() => tally.retry("answered 500 by nobody".to_owned()),
+                status => return (status, answer.value()),
+            },
+            Err(_) => tally.retry("not answered".to_owned()),
         }
         assert!(begun.elapsed() < RECOVERY, "{path} is never answered");
-        std::thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(300));
     }
 }
 
-fn strike(world: &World, blow: Blow, tally: &Tally, dice: &mut Dice) {
-    match blow {
-        Blow::Kill => {
-            let Condition::Running(emulator) = emulator::condition(&home()) else {
-                return;
-            };
-            let functions = emulator.functions(&home());
-            if !functions.is_empty() {
-                process::signal("KILL", &[*dice.pick(&functions)]);
-                tally.kills.fetch_add(1, Ordering::Relaxed);
+/// Does what the plan says, when it says so or as soon after as it can.
+fn rage(world: &World, tally: &Tally, mut dice: Dice) {
+    let begun = Instant::now();
+    let mut outage = None;
+    for (at, blow) in plan(&mut dice) {
+        thread::sleep(at.saturating_sub(begun.elapsed()));
+        match blow {
+            Blow::Kill(number) => {
+                let running = running();
+                let mut alive = running.functions(&home());
+                let mut doomed = Vec::new();
+                while doomed.len() < number && !alive.is_empty() {
+                    doomed.push(alive.swap_remove(dice.below(alive.len() as u64) as usize));
+                }
+                process::signal("KILL", &doomed);
+                add(&tally.kills, doomed.len());
+            }
+            Blow::Poison(queue) => {
+                let request = json!({"QueueUrl": world.queue_url(queue), "MessageBody": POISON});
+                world.aws.call("sqs", "SendMessage", request).unwrap();
+                add(&tally.poison, 1);
+            }
+            Blow::Lose(queue) => {
+                let lost = take(world, queue, |message| message["Body"] != POISON);
+                add(&tally.lost, lost);
+            }
+            Blow::UsersIsGone => {
+                outage = Some((
+                    Broken::new(world, "users-get", "USERS_TABLE"),
+                    Paused::new(world, "users-verify"),
+                ));
+                add(&tally.outages, 1);
+            }
+            Blow::UsersIsBack => outage = None,
+            Blow::Restart => {
+                let emulator = running();
+                emulator.stop(&home()).unwrap();
+                let log = std::fs::read_to_string(home().emulator_log()).unwrap();
+                assert!(
+                    !log.contains("Persistence: error"),
+                    "its state is not saved"
+                );
+                let project = Project::find().unwrap();
+                emulator::start(&project, &home(), emulator.port).unwrap();
+                add(&tally.restarts, 1);
             }
         }
-        Blow::Poison(queue) => {
-            let request = json!({"QueueUrl": world.queue_url(queue), "MessageBody": POISON});
-            world.aws.call("sqs", "SendMessage", request).unwrap();
-            tally.poison.fetch_add(1, Ordering::Relaxed);
-        }
-        Blow::UsersFails(duration) => {
-            let _rest_is_down = Broken::new(world, "users-get", "USERS_TABLE");
-            std::thread::sleep(duration);
-        }
-        Blow::Restart => {
-            let Condition::Running(emulator) = emulator::condition(&home()) else {
-                panic!("the emulator is gone by itself");
-            };
-            emulator.stop(&home()).unwrap();
-            let project = Project::find().unwrap();
-            emulator::start(&project, &home(), emulator.port).unwrap();
-            tally.restarts.fetch_add(1, Ordering::Relaxed);
-        }
+    }
+    drop(outage);
+}
+
+fn running() -> emulator::Emulator {
+    match emulator::condition(&home()) {
+        Condition::Running(emulator) => emulator,
+        other => panic!("the emulator is gone by itself: {other:?}"),
     }
 }
 
@@ -301,45 +412,109 @@ fn home() -> Home {
     }
 }
 
-/// Waits until every order has ended and no message is under way, sweeping in between as the
-/// schedule would; how many ended how.
-fn come_to_rest(world: &World, orders: &[Order]) -> BTreeMap<String, usize> {
-    let begun = Instant::now();
-    let mut open: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
-    loop {
-        world.sweep();
-        // A killed function's message counts as received; five of them, and it is here.
-        let redrive = dlq::Action::Redrive(Redrive {
-            queue: None,
-            max: None,
-            dry_run: false,
-            id: None,
-            unparseable: false,
-        });
-        dlq::run(&world.aws, &world.stack.prefix, &redrive).unwrap();
-        open.retain(|id| !matches!(&*status(world, id), "CONFIRMED" | "REJECTED" | "CANCELLED"));
-        let waiting: u64 = QUEUES.iter().map(|queue| world.queue_depth(queue)).sum();
-        if open.is_empty() && waiting == 0 {
-            break;
-        }
-        assert!(
-            begun.elapsed() < RECOVERY,
-            "still open: {open:?}; {waiting} messages under way"
-        );
-        std::thread::sleep(Duration::from_secs(2));
-    }
-    let mut endings = BTreeMap::new();
-    for order in orders {
-        *endings.entry(status(world, &order.id)).or_default() += 1;
-    }
-    endings
+/// A queue that gives a message out again soon, until this is dropped.
+struct Hasty<'w> {
+    world: &'w World,
+    queue: &'static str,
+    usual: Value,
 }
 
-fn status(world: &World, id: &str) -> String {
-    let path = format!("/api/v1/orders/{id}");
-    let order = world.http.get(&path, Some(&world.admin())).unwrap();
-    let order = order.expect(200, "reading an acknowledged order").unwrap();
-    order["status"].as_str().unwrap().to_owned()
+impl<'w> Hasty<'w> {
+    fn new(world: &'w World, queue: &'static str) -> Self {
+        let request = json!({"QueueUrl": world.queue_url(queue),
+                             "AttributeNames": ["VisibilityTimeout"]});
+        let answer = world.aws.call("sqs", "GetQueueAttributes", request);
+        let usual = answer.unwrap()["Attributes"]["VisibilityTimeout"].clone();
+        let hasty = Self {
+            world,
+            queue,
+            usual,
+        };
+        hasty.set(&json!(VISIBILITY));
+        hasty
+    }
+
+    fn set(&self, seconds: &Value) {
+        let request = json!({"QueueUrl": self.world.queue_url(self.queue),
+                             "Attributes": {"VisibilityTimeout": seconds}});
+        let set = self.world.aws.call("sqs", "SetQueueAttributes", request);
+        assert!(thread::panicking() || set.is_ok(), "{set:?}");
+    }
+}
+
+impl Drop for Hasty<'_> {
+    fn drop(&mut self) {
+        self.set(&self.usual);
+    }
+}
+
+/// Waits until every order has ended and no message is under way, sweeping in between as the
+/// schedule would.
+fn come_to_rest(world: &World, placed: &[Vec<Order>]) {
+    let begun = Instant::now();
+    let mut open: Vec<&Order> = placed.iter().flatten().collect();
+    loop {
+        world.sweep();
+        let statuses = each(&open, |order| status(world, order));
+        let mut statuses = statuses.iter();
+        open.retain(|_| {
+            let status = statuses.next().expect("one for each");
+            !matches!(status.as_str(), "CONFIRMED" | "REJECTED" | "CANCELLED")
+        });
+        let waiting: u64 = QUEUES.iter().map(|queue| world.queue_depth(queue)).sum();
+        if open.is_empty() && waiting == 0 {
+            return;
+        }
+        let left: Vec<&String> = open.iter().map(|order| &order.id).collect();
+        assert!(
+            begun.elapsed() < RECOVERY,
+            "still open: {left:?}; {waiting} messages under way"
+        );
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn status(world: &World, order: &Order) -> String {
+    let path = format!("/api/v1/orders/{}", order.id);
+    let answer = world.http.get(&path, Some(&world.admin())).unwrap();
+    let found = answer.expect(200, "reading an acknowledged order").unwrap();
+    found["status"].as_str().unwrap().to_owned()
+}
+
+/// The ids of all orders of a customer's.
+fn all_orders(customer: &Customer) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = customer.get(&format!("/api/v1/orders?limit=50{cursor}"));
+        let page = page.expect(200, "listing orders").unwrap();
+        for order in page["items"].as_array().unwrap() {
+            ids.push(order["id"].as_str().unwrap().to_owned());
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return ids,
+        }
+    }
+}
+
+/// Looks at each of many, several at a time.
+fn each<T: Send>(orders: &[&Order], look: impl Fn(&Order) -> T + Sync) -> Vec<T> {
+    let share = orders.len().div_ceil(READERS).max(1);
+    thread::scope(|scope| {
+        let look = &look;
+        let readers: Vec<_> = orders
+            .chunks(share)
+            .map(|chunk| scope.spawn(move || chunk.iter().map(|order| look(order)).collect()))
+            .collect();
+        let seen = readers.into_iter().map(|reader| reader.join().unwrap());
+        seen.flat_map(|chunk: Vec<T>| chunk).collect()
+    })
+}
+
+fn dead_letters(world: &World) -> u64 {
+    let depth = |queue| world.queue_depth(&format!("{queue}-dlq"));
+    QUEUES.iter().map(depth).sum()
 }
 
 /// What is left in the dead-letter queues is the poison, all of it and nothing else.
@@ -347,17 +522,31 @@ fn take_poison(world: &World, poison: usize) {
     let mut taken = 0;
     eventually("the poison is in the dead-letter queues", || {
         for queue in QUEUES {
-            let url = world.queue_url(&format!("{queue}-dlq"));
-            let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 10});
-            let answer = world.aws.call("sqs", "ReceiveMessage", request).unwrap();
-            for message in answer["Messages"].as_array().into_iter().flatten() {
+            taken += take(world, &format!("{queue}-dlq"), |message| {
                 assert_eq!(message["Body"], POISON, "{queue}");
-                let receipt = &message["ReceiptHandle"];
-                let request = json!({"QueueUrl": url, "ReceiptHandle": receipt});
-                world.aws.call("sqs", "DeleteMessage", request).unwrap();
-                taken += 1;
-            }
+                true
+            });
         }
         (taken == poison).then_some(())
     });
+    assert_eq!(dead_letters(world), 0);
+}
+
+/// Receives from a queue once and deletes what is to be taken; how many that were.
+fn take(world: &World, queue: &str, is_taken: impl Fn(&Value) -> bool) -> usize {
+    let url = world.queue_url(queue);
+    let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1});
+    let answer = world.aws.call("sqs", "ReceiveMessage", request).unwrap();
+    let messages = answer["Messages"].as_array().into_iter().flatten();
+    let mut taken = 0;
+    for message in messages.filter(|message| is_taken(message)) {
+        let receipt = &message["ReceiptHandle"];
+        let request = json!({"QueueUrl": url, "ReceiptHandle": receipt});
+        // Somebody else may have been given it meanwhile, whose it is then.
+        let deleted = world
+            .aws
+            .find("sqs", "DeleteMessage", request, "ReceiptHandleIsInvalid");
+        taken += usize::from(deleted.unwrap().is_some());
+    }
+    taken
 }

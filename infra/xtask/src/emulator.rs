@@ -72,7 +72,12 @@ pub fn start(project: &Project, home: &Home, port: u16) -> Result<Emulator> {
     let launcher = home.launcher();
     write_whole(&launcher, LAUNCHER)?;
     let log_path = home.emulator_log();
-    let log = File::create(&log_path).context(log_path.display())?;
+    // Appended to: what was written before a restart still has to be found.
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .context(log_path.display())?;
     let instance = Uuid::new_v4();
     // The shell notes its process id and becomes the emulator, so that there is
     // no moment in which one runs that nobody knows of.

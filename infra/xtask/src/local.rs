@@ -153,6 +153,7 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
     if let Some(last) = last_port.filter(|last| *last != port) {
         emulator::move_state(home, last, port)?;
     }
+    home.forget_log()?;
     let started = emulator::start(project, home, port)?;
     step.end(format!("on port {port}"));
     Ok(started)

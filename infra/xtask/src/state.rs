@@ -68,6 +68,11 @@ impl Home {
         self.folder.join("tmp")
     }
 
+    /// Begins a new log of the emulator.
+    pub fn forget_log(&self) -> Result<()> {
+        remove(&self.emulator_log(), |path| fs::remove_file(path))
+    }
+
     /// Forgets the stack. Tools and other stacks stay.
     pub fn wipe(&self) -> Result<()> {
         for folder in [self.state(), self.scratch()] {
