@@ -10,6 +10,12 @@ fn a_listing_that_comes_in_pages_is_read_to_its_end() {
     let _shared = world.shared();
     let buckets = world.aws.call("s3", "ListBuckets", json!({})).unwrap();
     let bucket = &buckets["Buckets"][0]["Name"];
+    // Objects of its own: the emulator forgets what a bucket held when it is restarted.
+    for number in 0..5 {
+        let key = format!("listings/{number}");
+        let object = json!({"Bucket": bucket, "Key": key, "Body": "listed"});
+        world.aws.call("s3", "PutObject", object).unwrap();
+    }
     let functions = world.stack.name("");
     let logs = format!("/aws/lambda/{functions}");
     let listings = [
@@ -38,7 +44,7 @@ fn a_listing_that_comes_in_pages_is_read_to_its_end() {
             "s3",
             "ListObjectsV2",
             "Contents",
-            json!({"Bucket": bucket}),
+            json!({"Bucket": bucket, "Prefix": "listings/"}),
             "MaxKeys",
         ),
     ];
@@ -51,6 +57,16 @@ fn a_listing_that_comes_in_pages_is_read_to_its_end() {
         let page = world.aws.call(service, operation, paged.clone()).unwrap();
         assert_eq!(page[items].as_array().unwrap().len(), 2, "{operation}");
         let all: Vec<Value> = world.aws.list(service, operation, items, paged).unwrap();
-        assert_eq!(all, *whole, "{operation}");
+        // By name: what else is said of a thing changes while it is in use.
+        let names = |things: &[Value]| things.iter().map(name).collect::<Vec<_>>();
+        assert_eq!(names(&all), names(whole), "{operation}");
     }
+}
+
+fn name(thing: &Value) -> Value {
+    ["FunctionName", "logGroupName", "Key"]
+        .iter()
+        .find_map(|field| thing.get(field))
+        .unwrap_or(thing)
+        .clone()
 }
