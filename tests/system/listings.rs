@@ -1,6 +1,7 @@
 //! Listings of an account are read to their last page.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::world::world;
 
@@ -8,8 +9,14 @@ use crate::world::world;
 fn a_listing_that_comes_in_pages_is_read_to_its_end() {
     let world = world();
     let _shared = world.shared();
-    let buckets = world.aws.call("s3", "ListBuckets", json!({})).unwrap();
-    let bucket = &buckets["Buckets"][0]["Name"];
+    // Of its own: what was deployed from is not in the emulator any more once it was restarted.
+    let bucket = format!("test-{}", Uuid::new_v4().simple());
+    let request = json!({"Bucket": bucket});
+    world.aws.call("s3", "CreateBucket", request).unwrap();
+    for key in ["a", "b", "c"] {
+        let request = json!({"Bucket": bucket, "Key": key, "Body": key});
+        world.aws.call("s3", "PutObject", request).unwrap();
+    }
     let functions = world.stack.name("");
     let logs = format!("/aws/lambda/{functions}");
     let listings = [
