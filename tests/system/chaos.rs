@@ -205,7 +205,8 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
     let poison = count(&tally.poison);
 
     // Five kills use up a message's deliveries. One redrive, and it goes well.
-    let used_up = dead_letters(world) - poison as u64;
+    let used_up = dead_letters(world).checked_sub(poison as u64);
+    let used_up = used_up.expect("poison is never acknowledged");
     if used_up > 0 {
         let redrive = dlq::Action::Redrive(Redrive::default());
         dlq::run(&world.aws, &world.stack.prefix, &redrive).unwrap();

@@ -1,9 +1,10 @@
-"""Starts MiniStack with one correction, so that roles can be written as AWS wants them."""
+"""Starts MiniStack with two corrections: of what roles are asked for, and of how its queues are saved."""
 
 import sys
 
 from ministack.app import main
 from ministack.core import iam_actions
+from ministack.services import sqs
 
 # On AWS the batch forms of SQS calls are no actions of their own: each is
 # allowed by the action of its single form (Service Authorization Reference,
@@ -23,4 +24,17 @@ def corrected(*arguments, **named):
 
 
 iam_actions.extract_iam_action = corrected
+
+# Triggers go on receiving while the state is saved at the end. Queues are saved
+# one after the other, so a message that moves to its dead-letter queue in between
+# would be saved with both, or with none.
+unguarded = sqs.get_state
+
+
+def guarded():
+    with sqs._queues_lock:
+        return unguarded()
+
+
+sqs.get_state = guarded
 sys.exit(main())
