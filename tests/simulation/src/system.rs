@@ -14,12 +14,17 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_smithy_runtime_api::client::auth::{
+    AuthSchemeId, AuthSchemeOption, AuthSchemeOptionsFuture,
+};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::StepTimeout;
 use orders::handlers::{cancel, operate, place, replies, sweep};
@@ -442,7 +447,8 @@ fn origin(seed: u64, clock: &Clock) -> Origin {
 }
 
 /// The clients production has, with its timeouts and its retries, on the stand-in; but for a
-/// budget of retries of their own, which one process's worlds would otherwise share.
+/// budget of retries of their own, which one process's worlds would otherwise share, and for the
+/// signatures, which nobody here reads.
 fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
     static WORLDS: AtomicU64 = AtomicU64::new(0);
     let world = WORLDS.fetch_add(1, Ordering::Relaxed);
@@ -456,15 +462,54 @@ fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
         use aws_sdk_dynamodb::config::retry::RetryPartition;
         let config = settings.dynamodb().config().to_builder();
         let partition = RetryPartition::new(format!("dynamodb-{world}"));
-        aws_sdk_dynamodb::Client::from_conf(config.retry_partition(partition).build())
+        let config = config.retry_partition(partition);
+        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
+        aws_sdk_dynamodb::Client::from_conf(config.build())
     };
     let sqs = {
         use aws_sdk_sqs::config::retry::RetryPartition;
         let config = settings.sqs().config().to_builder();
         let partition = RetryPartition::new(format!("sqs-{world}"));
-        aws_sdk_sqs::Client::from_conf(config.retry_partition(partition).build())
+        let config = config.retry_partition(partition);
+        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
+        aws_sdk_sqs::Client::from_conf(config.build())
     };
     (dynamodb, sqs)
+}
+
+/// Signing would be a tenth of a simulation's work.
+#[derive(Debug)]
+struct Unsigned;
+
+/// The SDK's name for it.
+const NO_AUTH: AuthSchemeId = AuthSchemeId::new("noAuth");
+
+impl Unsigned {
+    fn options<'a>() -> AuthSchemeOptionsFuture<'a> {
+        AuthSchemeOptionsFuture::ready(Ok(vec![AuthSchemeOption::from(NO_AUTH)]))
+    }
+}
+
+impl aws_sdk_dynamodb::config::auth::ResolveAuthScheme for Unsigned {
+    fn resolve_auth_scheme<'a>(
+        &'a self,
+        _: &'a aws_sdk_dynamodb::config::auth::Params,
+        _: &'a ConfigBag,
+        _: &'a RuntimeComponents,
+    ) -> AuthSchemeOptionsFuture<'a> {
+        Self::options()
+    }
+}
+
+impl aws_sdk_sqs::config::auth::ResolveAuthScheme for Unsigned {
+    fn resolve_auth_scheme<'a>(
+        &'a self,
+        _: &'a aws_sdk_sqs::config::auth::Params,
+        _: &'a ConfigBag,
+        _: &'a RuntimeComponents,
+    ) -> AuthSchemeOptionsFuture<'a> {
+        Self::options()
+    }
 }
 
 fn users_over_rest(store: UserStore, origin: &Origin, weather: &SharedWeather) -> Users {

@@ -1,6 +1,7 @@
 //! DynamoDB: requests handed to the engine, and the answers it never gives by itself.
 
 use crate::wire::{Answer, Call};
+use dynoxide::actions::get_item::GetItemRequest;
 use dynoxide::{AttributeValue, Database, DynoxideError, Item};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value, json};
@@ -169,16 +170,22 @@ pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
     items
 }
 
+/// Asked for as the engine's own types, without JSON in between: simulations look at a row after
+/// every write.
 pub(crate) fn item(database: &Database, table: &str, pk: &str, sk: &str) -> Option<Value> {
-    let request = json!({
-        "TableName": table, "ConsistentRead": true,
-        "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
-    });
-    let found = run(&request, |request| database.get_item(request))
+    let key = [("pk", pk), ("sk", sk)];
+    let request = GetItemRequest {
+        table_name: table.to_owned(),
+        key: key
+            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
+            .into(),
+        consistent_read: Some(true),
+        ..GetItemRequest::default()
+    };
+    let found = database
+        .get_item(request)
         .unwrap_or_else(|error| panic!("{table} cannot be read: {error}"));
-    let item = found.get("Item").filter(|item| !item.is_null())?;
-    let item: Item = serde_json::from_value(item.clone()).expect("the engine reads its own items");
-    Some(from_item(&item))
+    found.item.as_ref().map(from_item)
 }
 
 pub(crate) fn put(database: &Database, table: &str, item: &Value) {
