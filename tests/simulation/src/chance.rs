@@ -121,6 +121,11 @@ troubles! {
     Adjustment "adjustment" 400;
     /// A customer is deactivated, and later perhaps reactivated.
     Deactivation "deactivation" 200;
+    /// A function fails at every message for minutes, or for an hour: long enough that
+    /// forward steps are given up and compensations parked.
+    Outage "outage" 800;
+    /// An operator gives up a refund or a release that is parked.
+    Abandon "abandon" 900;
 }
 
 impl Trouble {

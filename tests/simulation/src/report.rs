@@ -19,6 +19,8 @@ pub struct Report {
     pub messages: u64,
     pub replayed: u64,
     pub endings: BTreeMap<String, usize>,
+    /// Orders whose undoing had to be parked.
+    pub parked: usize,
     pub troubles: BTreeMap<&'static str, u64>,
     /// The hashes of all traces together, whatever the order they came in.
     pub hash: u64,
@@ -33,6 +35,7 @@ impl Report {
         self.calls += outcome.calls;
         self.messages += outcome.messages;
         self.replayed += outcome.replayed;
+        self.parked += outcome.parked;
         for (ending, count) in outcome.endings {
             *self.endings.entry(ending).or_default() += count;
         }
@@ -139,6 +142,7 @@ impl fmt::Display for Report {
         for (ending, count) in &self.endings {
             writeln!(f, "{count:>12}    {ending}")?;
         }
+        writeln!(f, "{:>12}  of them were parked on the way", self.parked)?;
         writeln!(f, "{:>12}  calls to DynamoDB and SQS", self.calls)?;
         writeln!(f, "{:>12}  messages sent", self.messages)?;
         writeln!(f, "{:>12}  messages replayed at rest", self.replayed)?;

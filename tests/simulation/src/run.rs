@@ -15,7 +15,7 @@ use shared_lambda::http::Response;
 use test_support::{Call, Fault, mortal};
 use uuid::Uuid;
 
-use crate::books::{Books, Violation};
+use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Dice, Trouble, Weather};
 use crate::gate::{CallId, Gate, ProcessId};
 use crate::network::{Millis, Network, QueueName};
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub lasted: Millis,
     /// The hash of everything that happened, in its order.
     pub hash: u64,
+    /// Orders whose undoing had to be parked.
+    pub parked: usize,
     pub violations: Vec<Violation>,
     /// Every step, if it was asked for.
     pub trace: String,
@@ -136,6 +138,8 @@ struct Client {
     next_cancel: Option<Millis>,
     /// When an operator asks for the order's step again.
     next_retry: Option<Millis>,
+    /// When an operator who saw it parked gives up what it waits for.
+    next_abandon: Option<Millis>,
     cancels: bool,
     acknowledged: bool,
     refused: bool,
@@ -145,7 +149,12 @@ struct Client {
 
 impl Client {
     fn is_done(&self) -> bool {
-        let next = [self.next_place, self.next_cancel, self.next_retry];
+        let next = [
+            self.next_place,
+            self.next_cancel,
+            self.next_retry,
+            self.next_abandon,
+        ];
         next.iter().all(Option::is_none)
     }
 }
@@ -161,6 +170,13 @@ enum What {
     Price { sku: usize, amount: i64 },
     Adjust { sku: usize, delta: i64, key: String },
     Status { user: usize, status: &'static str },
+}
+
+/// A function that is broken for a while.
+struct Outage {
+    queue: QueueName,
+    from: Millis,
+    until: Millis,
 }
 
 struct World {
@@ -181,6 +197,7 @@ struct World {
     poison_at: Vec<Millis>,
     poisoned: usize,
     troubled_until: Millis,
+    outage: Option<Outage>,
     users: Vec<Uuid>,
     skus: Vec<String>,
     calls: u64,
@@ -210,6 +227,9 @@ impl World {
             1 => dice.between(TROUBLED.0, 120_000),
             _ => dice.between(TROUBLED.0, TROUBLED.1),
         };
+        let outage = outage(&mut crate::system::weather(&weather), troubled_until);
+        let over = outage.as_ref().map_or(0, |outage| outage.until);
+        let troubled_until = troubled_until.max(over);
         Self {
             plan: plan.clone(),
             gate,
@@ -227,6 +247,7 @@ impl World {
             poison_at: Vec::new(),
             poisoned: 0,
             troubled_until,
+            outage,
             users,
             skus,
             calls: 0,
@@ -352,6 +373,7 @@ impl World {
             next_place: Some(placed_at),
             next_cancel: cancels.then_some(cancel_at),
             next_retry: retries.then_some(retry_at),
+            next_abandon: None,
             cancels,
             acknowledged: false,
             refused: false,
@@ -484,6 +506,9 @@ impl World {
                 if client.next_retry.is_some_and(|at| at <= now) {
                     options.push(Choice::Retry(number));
                 }
+                if client.next_abandon.is_some_and(|at| at <= now) {
+                    options.push(Choice::Abandon(number));
+                }
             }
             for (number, chore) in self.chores.iter().enumerate() {
                 if chore.at.is_some_and(|at| at <= now) {
@@ -524,6 +549,10 @@ impl World {
             self.clients
                 .iter()
                 .filter_map(|client| client.next_retry)
+                .min(),
+            self.clients
+                .iter()
+                .filter_map(|client| client.next_abandon)
                 .min(),
             self.chores.iter().filter_map(|chore| chore.at).min(),
             self.late.iter().map(|(at, _)| *at).min(),
@@ -595,6 +624,14 @@ impl World {
                 if messages.is_empty() {
                     return;
                 }
+                let broken = self.outage.as_ref().is_some_and(|outage| {
+                    outage.queue == queue && (outage.from..outage.until).contains(&now)
+                });
+                if broken {
+                    self.note("broken", &format_args!("{}", queue.function()));
+                    self.died(Job::Batch { copies });
+                    return;
+                }
                 let system = Rc::clone(&self.system);
                 self.start(
                     queue.function(),
@@ -642,6 +679,7 @@ impl World {
                     Finished::Done(system.retry(order).await)
                 });
             }
+            Choice::Abandon(number) => self.abandon(number),
             Choice::Chore(number) => {
                 let chore = &mut self.chores[number];
                 chore.at = None;
@@ -850,6 +888,48 @@ impl World {
         for violation in self.books.observe(&self.system.tables, key, row.as_ref()) {
             self.wrong(violation);
         }
+        if key.0 == self.system.tables.orders {
+            self.look_for_parked(&key.1);
+        }
+    }
+
+    /// An operator who is told that an order is parked does not always wait for it.
+    fn look_for_parked(&mut self, pk: &str) {
+        let id = pk.strip_prefix("ORDER#").unwrap_or(pk);
+        if !self.books.get(id).is_some_and(|order| order.parked) {
+            return;
+        }
+        let now = self.now();
+        let client = self
+            .clients
+            .iter_mut()
+            .find(|client| client.order.to_string() == id);
+        let Some(client) = client.filter(|client| client.next_abandon.is_none()) else {
+            return;
+        };
+        let mut weather = weather(&self.weather);
+        if weather.brings(Trouble::Abandon) {
+            let within = *weather.dice(Trouble::Abandon).pick(&[1_000, 4_000_000]);
+            let wait = weather.dice(Trouble::Abandon).between(1, within);
+            client.next_abandon = Some(now + wait);
+        }
+    }
+
+    /// The step that is given up is the one the operator saw; the order may have moved on.
+    fn abandon(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        client.next_abandon = None;
+        let order = client.order;
+        let seen = self.books.get(&order.to_string());
+        let step = match seen.map(|order| order.state.as_str()) {
+            Some(state) if state.starts_with("refunding") => "refund",
+            Some(state) if state.starts_with("releasing") => "release",
+            _ => return,
+        };
+        let system = Rc::clone(&self.system);
+        self.start("orders-operate", 10_000, Job::Operate, async move {
+            Finished::Done(system.abandon(order, step).await)
+        });
     }
 
     /// What the services sent since, onto the network.
@@ -1018,7 +1098,8 @@ impl World {
             } else {
                 Some(0)
             };
-            if Some(charged - refunded) != owed {
+            let settled_by_hand = order.is_abandoned(Step::Refund);
+            if Some(charged - refunded) != owed && !settled_by_hand {
                 wrong.push(format!(
                     "order {id} is {}: {charged} less {refunded}",
                     order.state
@@ -1032,8 +1113,30 @@ impl World {
     }
 
     /// Every message that was ever sent comes twice more, in any order; then nothing has changed.
+    ///
+    /// What an operator gave up may still be lying in a dead-letter queue and go through now. Such
+    /// a world is held to this once it has.
     async fn replay_everything(&mut self) {
+        let steps = [Step::Refund, Step::Release];
+        let given_up = |order: &Order| steps.iter().any(|step| order.is_abandoned(*step));
+        if self.books.orders().any(|(_, order)| given_up(order)) {
+            self.replay_twice().await;
+        }
         let before = self.tables();
+        self.replay_twice().await;
+        if self.violations.is_empty() && self.tables() != before {
+            let after = self.tables();
+            let changed = before
+                .iter()
+                .zip(&after)
+                .find(|(before, after)| before != after);
+            self.wrong(format!(
+                "replaying every message changed a row: {changed:?}"
+            ));
+        }
+    }
+
+    async fn replay_twice(&mut self) {
         let history = self.network.history.clone();
         let now = self.now();
         for _ in 0..2 {
@@ -1041,7 +1144,7 @@ impl World {
                 self.network.replay(*queue, body.clone(), now);
             }
         }
-        self.replayed = 2 * history.len() as u64;
+        self.replayed += 2 * history.len() as u64;
         self.note("replay", &format_args!("{} messages", history.len()));
         let limit = self.steps + MAX_STEPS;
         while !self.is_at_rest() && self.violations.is_empty() {
@@ -1059,16 +1162,6 @@ impl World {
                 self.act(choice);
                 self.collect_messages();
             }
-        }
-        if self.violations.is_empty() && self.tables() != before {
-            let after = self.tables();
-            let changed = before
-                .iter()
-                .zip(&after)
-                .find(|(before, after)| before != after);
-            self.wrong(format!(
-                "replaying every message changed a row: {changed:?}"
-            ));
         }
     }
 
@@ -1126,12 +1219,32 @@ impl World {
             calls: self.calls,
             messages: self.network.history.len() as u64,
             replayed: self.replayed,
+            parked: self
+                .books
+                .orders()
+                .filter(|(_, order)| order.was_parked())
+                .count(),
             lasted: self.system.clock.now(),
             hash: self.hash,
             violations: self.violations,
             trace: self.trace,
         }
     }
+}
+
+/// Which function is broken, and when, if any is.
+fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Outage> {
+    if !weather.brings(Trouble::Outage) {
+        return None;
+    }
+    let dice = weather.dice(Trouble::Outage);
+    let from = dice.between(0, troubled_until);
+    let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
+    Some(Outage {
+        queue: *dice.pick(&QueueName::ALL),
+        from,
+        until: from + dice.between(1_000, lasts),
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -1141,6 +1254,7 @@ enum Choice {
     Place(usize),
     Cancel(usize),
     Retry(usize),
+    Abandon(usize),
     Chore(usize),
     Sweep,
     Redrive,

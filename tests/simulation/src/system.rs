@@ -308,6 +308,16 @@ impl System {
         answered.map(drop).map_err(|error| error.to_string())
     }
 
+    /// `cargo xtask saga abandon`, of the step the order was seen parked in.
+    pub async fn abandon(&self, order: Uuid, step: &str) -> Result<(), String> {
+        let request = json!({
+            "action": "abandon", "order_id": order, "step": step,
+            "reason": "settled by hand", "by": "an operator",
+        });
+        let answered = operate::handle(&self.operate, self.origin.context(None), request).await;
+        answered.map(drop).map_err(|error| error.to_string())
+    }
+
     /// One batch of a queue, through the runner that production uses.
     pub async fn batch(&self, queue: QueueName, records: Vec<SqsMessage>) -> SqsBatchResponse {
         let mut event = SqsEvent::default();
