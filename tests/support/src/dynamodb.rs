@@ -1,7 +1,7 @@
 //! DynamoDB: requests handed to the engine, and the answers it never gives by itself.
 
 use crate::wire::{Answer, Call};
-use dynoxide::actions::get_item::GetItemRequest;
+use dynoxide::actions::{get_item::GetItemRequest, scan::ScanRequest};
 use dynoxide::{AttributeValue, Database, DynoxideError, Item};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value, json};
@@ -145,33 +145,33 @@ pub(crate) fn create_table(database: &Database, request: &Value) {
     }
 }
 
-/// Every item of a table in plain JSON, in the order of its canonical text.
+/// Every item of a table in plain JSON, in the order of its canonical text. Like [`item`] without
+/// JSON in between: simulations compare whole tables.
 pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
     let mut items = Vec::new();
-    let mut start: Option<Value> = None;
+    let mut start = None;
     loop {
-        let mut request = json!({ "TableName": table, "ConsistentRead": true });
-        if let Some(key) = start.take() {
-            request["ExclusiveStartKey"] = key;
-        }
-        let page = run(&request, |request| database.scan(request))
+        let request = ScanRequest {
+            table_name: table.to_owned(),
+            consistent_read: Some(true),
+            exclusive_start_key: start.take(),
+            ..ScanRequest::default()
+        };
+        let page = database
+            .scan(request)
             .unwrap_or_else(|error| panic!("{table} cannot be read: {error}"));
-        for item in page["Items"].as_array().into_iter().flatten() {
-            let item: Item =
-                serde_json::from_value(item.clone()).expect("the engine reads its own items");
-            items.push(from_item(&item));
-        }
-        match page.get("LastEvaluatedKey") {
-            Some(key) if !key.is_null() => start = Some(key.clone()),
-            _ => break,
+        items.extend(page.items.iter().flatten().map(from_item));
+        start = page.last_evaluated_key;
+        if start.is_none() {
+            break;
         }
     }
     items.sort_by_cached_key(canonical);
     items
 }
 
-/// Asked for as the engine's own types, without JSON in between: simulations look at a row after
-/// every write.
+/// An item in plain JSON. Asked for in the engine's own types: simulations look at a row after every
+/// write.
 pub(crate) fn item(database: &Database, table: &str, pk: &str, sk: &str) -> Option<Value> {
     let key = [("pk", pk), ("sk", sk)];
     let request = GetItemRequest {
