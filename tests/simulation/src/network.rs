@@ -207,9 +207,11 @@ impl Network {
         }
     }
 
-    /// Throws away the dead letters an operator sees to be nobody's.
-    pub fn discard(&mut self, is_nobodys: impl Fn(&str) -> bool) {
+    /// Throws away the dead letters an operator sees to be nobody's, and says how many they were.
+    pub fn discard(&mut self, is_nobodys: impl Fn(&str) -> bool) -> usize {
+        let before = self.dead.len();
         self.dead.retain(|copy| !is_nobodys(&copy.body));
+        before - self.dead.len()
     }
 
     pub fn has_dead(&self) -> bool {

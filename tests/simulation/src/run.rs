@@ -196,6 +196,8 @@ struct World {
     next_redrive: Millis,
     poison_at: Vec<Millis>,
     poisoned: usize,
+    /// Poison that an operator has seen in a dead-letter queue.
+    poison_found: usize,
     troubled_until: Millis,
     outage: Option<Outage>,
     users: Vec<Uuid>,
@@ -246,6 +248,7 @@ impl World {
             next_redrive: 0,
             poison_at: Vec::new(),
             poisoned: 0,
+            poison_found: 0,
             troubled_until,
             outage,
             users,
@@ -712,7 +715,7 @@ impl World {
                 if now_or_never {
                     self.note("redrive", &format_args!("leave {leave}"));
                     // An operator who looks at it sees that poison is nobody's.
-                    self.network.discard(|body| POISON.contains(&body));
+                    self.poison_found += self.network.discard(|body| POISON.contains(&body));
                     self.network.redrive(now, leave, &mut self.dice);
                     // Once the trouble is over, everything that is left goes back at once.
                     while !in_trouble && self.network.has_dead() {
@@ -1066,6 +1069,12 @@ impl World {
 
     fn check_rest(&mut self) {
         let mut wrong = Vec::new();
+        if self.poison_found != self.poisoned {
+            wrong.push(format!(
+                "{} messages that nobody understands were sent, and {} came to a dead-letter queue",
+                self.poisoned, self.poison_found
+            ));
+        }
         for client in &self.clients {
             let id = client.order.to_string();
             let order = self.books.get(&id);
