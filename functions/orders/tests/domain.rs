@@ -6,7 +6,7 @@ mod values;
 use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, Money, Order,
+    Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS, Money, Order,
     PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
 };
 use proptest::prelude::*;
@@ -170,6 +170,15 @@ fn cases() -> Vec<Case> {
             )
         },
     ]
+}
+
+fn note(order: &mut Order, what: What) {
+    order.timeline.push(Entry {
+        at: after(0),
+        what,
+        attempt: None,
+        detail: None,
+    });
 }
 
 fn park(order: &mut Order) {
@@ -715,6 +724,50 @@ fn abandoning_goes_on_to_where_the_answer_would_have_led_and_says_who_and_why() 
             (what, Some("by olga: settled by hand"))
         );
         assert_eq!(next.failure, order.failure);
+    }
+}
+
+#[test]
+fn what_is_done_after_its_undoing_was_abandoned_is_refused_aloud_once_it_is_news() {
+    let charged = Event::PaymentCharged {
+        amount: usd(DRAFT_TOTAL),
+    };
+    let reserved = Event::StockReserved {
+        lines: draft_reserved(),
+    };
+    let ended = [State::Rejected, State::Cancelled];
+    let releasing = [Ending::Rejected, Ending::Cancelled].map(State::Releasing);
+    let cases = [
+        (
+            &charged,
+            What::RefundAbandoned,
+            What::PaymentCharged,
+            [ended, releasing].concat(),
+        ),
+        (
+            &reserved,
+            What::ReleaseAbandoned,
+            What::StockReserved,
+            ended.to_vec(),
+        ),
+    ];
+    for (event, abandoned, done, states) in cases {
+        for state in states {
+            let decided = |order: &Order| decide(order, event, TIMEOUT, after(100));
+            let mut order = order_in(state);
+            assert!(matches!(decided(&order), Decision::Ignore(_)), "{state:?}");
+            note(&mut order, abandoned);
+            let Decision::Refuse(Refusal::Contradiction(what)) = decided(&order) else {
+                panic!("{state:?} is silent about {event:?} after {abandoned:?}");
+            };
+            assert!(what.contains("by hand"), "{what}");
+            // Whoever abandoned it could see that it had been done.
+            order.timeline.pop();
+            note(&mut order, done);
+            assert!(matches!(decided(&order), Decision::Ignore(_)), "{state:?}");
+            note(&mut order, abandoned);
+            assert!(matches!(decided(&order), Decision::Ignore(_)), "{state:?}");
+        }
     }
 }
 

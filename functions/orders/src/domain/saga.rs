@@ -254,6 +254,11 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             // Charging: the first delivery led here. Releasing: it did if the price had changed,
             // and otherwise one more ReleaseStock does no harm.
             State::Charging | State::Releasing(_) => REPEAT,
+            State::Rejected | State::Cancelled
+                if is_news(order, What::StockReserved, What::ReleaseAbandoned) =>
+            {
+                contradiction(order, RESERVED_AFTER_ALL)
+            }
             State::Confirmed | State::Refunding(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
             }
@@ -291,6 +296,11 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             State::Charging => payment_charged(order, *amount, now),
             State::Confirmed if order.total == Some(*amount) => REPEAT,
             State::Confirmed => contradiction(order, OTHER_AMOUNT_CHARGED),
+            State::Releasing(_) | State::Rejected | State::Cancelled
+                if is_news(order, What::PaymentCharged, What::RefundAbandoned) =>
+            {
+                contradiction(order, CHARGED_AFTER_ALL)
+            }
             // The charge crossed with the refund, which takes it back.
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
@@ -419,11 +429,22 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
 
 const REPEAT: Decision = Decision::Ignore(Ignored::Repeat);
 const OTHER_AMOUNT_CHARGED: &str = "another amount was charged than was asked for";
+const CHARGED_AFTER_ALL: &str = "a payment was charged whose refund had been abandoned: pay it back \
+                                 by hand unless that was done";
+const RESERVED_AFTER_ALL: &str = "stock was reserved whose release had been abandoned: give it back \
+                                  by hand unless that was done";
 const OVERTAKEN: Decision = Decision::Ignore(Ignored::Overtaken);
 
 const STILL_ASKED_FOR: &str = "this one is still being asked for";
 const NOT_COMPENSATING: &str =
     "this order is not undoing anything; cancel it if it is to be undone";
+
+/// Whether an operator gave up undoing a step of which nobody knew then that it had been done: no
+/// compensation takes it back, so somebody has to hear of it.
+fn is_news(order: &Order, done: What, abandoned: What) -> bool {
+    let happened = |what| order.timeline.iter().any(|entry| entry.what == what);
+    happened(abandoned) && !happened(done)
+}
 
 fn not_parked(why: &'static str) -> Decision {
     Decision::Refuse(Refusal::NotParked(why))
