@@ -7,11 +7,13 @@
 //!
 //! The system goes on while it is read, and the tables are not read at one moment. Orders are read
 //! first: what is wrong with an order, and is found once more after a pause with the order's row and
-//! the others unchanged, was so all along. What moved in between is looked at again.
+//! the others unchanged, was so all along. What moved in between is looked at again. An item that
+//! sells all the time never stands still: of it, a difference that is the same at every look is so.
 
 pub mod books;
 pub mod reconcile;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::thread;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::ui::count;
 use books::Books;
-use reconcile::{Finding, Reconciliation, reconcile};
+use reconcile::{Finding, Reconciliation, Subject, reconcile};
 
 /// How often the books are read until what is found stands still.
 const LOOKS: usize = 5;
@@ -50,7 +52,8 @@ pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
 fn until_certain(mut look: impl FnMut() -> Result<Reconciliation>) -> Result<Audit> {
     let mut before = look()?;
     let mut certain: Vec<Finding> = Vec::new();
-    for _ in 1..LOOKS {
+    let mut steady = before.findings.clone();
+    for number in 2..=LOOKS {
         if before.findings.is_empty() {
             break;
         }
@@ -58,9 +61,17 @@ fn until_certain(mut look: impl FnMut() -> Result<Reconciliation>) -> Result<Aud
         let now = look()?;
         // Certain once, it stays so for as long as it is seen at all.
         certain.retain(|known| now.findings.iter().any(|seen| is_same(known, seen)));
+        steady.retain(|known| {
+            let is_steady = |seen: &&Finding| seen.difference == known.difference;
+            let mut same = now.findings.iter().filter(|seen| is_same(known, seen));
+            known.difference.is_some() && same.any(|seen| is_steady(&seen))
+        });
         for seen in &now.findings {
-            let known = certain.iter().any(|known| is_same(known, seen));
-            if !known && before.findings.contains(seen) {
+            let is_known = |findings: &[Finding]| findings.iter().any(|known| is_same(known, seen));
+            let unmoved = |known: &Finding| is_same(known, seen) && known.evidence == seen.evidence;
+            let is_certain =
+                before.findings.iter().any(unmoved) || (number == LOOKS && is_known(&steady));
+            if is_certain && !is_known(&certain) {
                 certain.push(seen.clone());
             }
         }
@@ -150,21 +161,17 @@ impl Audit {
         text
     }
 
-    /// An error where something is certain not to balance.
+    /// An error where something is certain not to balance, or is not certain to.
     pub fn verdict(&self) -> Result<()> {
-        let subjects: std::collections::BTreeSet<_> = self
-            .certain
-            .iter()
-            .map(|finding| &finding.subject)
-            .collect();
-        if subjects.is_empty() {
-            return Ok(());
+        if !self.certain.is_empty() {
+            let names = subjects(&self.certain);
+            return Err(Error::new(format!("does not balance: {names}")));
         }
-        let names: Vec<String> = subjects.iter().map(ToString::to_string).collect();
-        Err(Error::new(format!(
-            "does not balance: {}",
-            names.join(", ")
-        )))
+        if !self.moving.is_empty() {
+            let names = subjects(&self.moving);
+            return Err(Error::new(format!("not certain to balance: {names}")));
+        }
+        Ok(())
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
@@ -250,7 +257,10 @@ impl Audit {
             }
         }
         if self.certain.is_empty() {
-            return write!(text, "\neverything balances");
+            return match self.moving.is_empty() {
+                true => write!(text, "\neverything balances"),
+                false => write!(text, "\neverything else balances"),
+            };
         }
         write!(
             text,
@@ -273,9 +283,15 @@ impl Audit {
     }
 }
 
+fn subjects(findings: &[Finding]) -> String {
+    let subjects: BTreeSet<&Subject> = findings.iter().map(|finding| &finding.subject).collect();
+    let names: Vec<String> = subjects.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::reconcile::{Kind, Subject};
+    use super::reconcile::Kind;
     use super::*;
 
     fn found(sku: &str, evidence: &str) -> Finding {
@@ -285,6 +301,7 @@ mod tests {
             what: format!("seen as {evidence}"),
             next: "mend it".to_owned(),
             evidence: evidence.to_owned(),
+            difference: None,
         }
     }
 
@@ -337,8 +354,34 @@ mod tests {
         let looks: Vec<&[Finding]> = looks.iter().map(|look| &look[..]).collect();
         let (audit, looked) = audit(&looks);
         assert_eq!(looked, LOOKS);
-        assert!(audit.verdict().is_ok());
-        assert!(audit.report().contains("not certain"), "{}", audit.report());
+        let error = audit.verdict().expect_err("it may not balance");
+        assert_eq!(error.to_string(), "not certain to balance: item cup");
+        let report = audit.report();
+        assert!(report.contains("not certain"), "{report}");
+        assert!(!report.contains("everything balances"), "{report}");
+    }
+
+    #[test]
+    fn a_difference_that_stays_while_its_rows_move_is_certain() {
+        let looks = |differences: [i128; LOOKS]| {
+            let mut look = 0;
+            differences.map(|difference| {
+                look += 1;
+                [Finding {
+                    difference: Some(difference),
+                    ..found("cup", &look.to_string())
+                }]
+            })
+        };
+        for (differences, certain) in [([3; LOOKS], 1), ([3, 3, 3, 3, 2], 0), ([3, 2, 3, 3, 3], 0)]
+        {
+            let looks = looks(differences);
+            let looks: Vec<&[Finding]> = looks.iter().map(|look| &look[..]).collect();
+            let (audit, looked) = audit(&looks);
+            assert_eq!((looked, audit.certain.len()), (LOOKS, certain));
+            assert_eq!(audit.moving.len(), 1 - certain);
+            assert!(audit.verdict().is_err());
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub struct Line {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Entry {
+    pub at: Timestamp,
     pub what: String,
     pub detail: Option<String>,
 }
@@ -104,7 +105,7 @@ pub struct Reservation {
     pub status: ReservationStatus,
     #[serde(default)]
     pub lines: Vec<ReservedLine>,
-    pub updated_at: String,
+    pub updated_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -130,6 +131,7 @@ pub struct Payment {
     pub status: PaymentStatus,
     pub charge: Option<AskedCharge>,
     pub payment_id: Option<String>,
+    pub updated_at: Timestamp,
     pub version: u64,
 }
 
@@ -287,6 +289,7 @@ struct PaymentRow {
     status: PaymentStatus,
     charge: Option<AskedCharge>,
     payment_id: Option<String>,
+    updated_at: Timestamp,
     version: u64,
 }
 
@@ -298,6 +301,7 @@ impl PaymentRow {
             status: self.status,
             charge: self.charge,
             payment_id: self.payment_id,
+            updated_at: self.updated_at,
             version: self.version,
         }
     }

@@ -7,7 +7,8 @@
 //!   payments' records and by the provider's own ledger; nothing is refunded beyond its charge.
 //!
 //! An order in flight owes a step: it is named only when it is stuck, or in a state that its saga
-//! cannot have reached. What an operator abandoned is not a discrepancy but written off.
+//! cannot have reached. What an operator abandoned is not a discrepancy but written off, unless
+//! it was charged or reserved only afterwards, when nobody could have decided about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,8 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::books::{
-    Books, Charge, Money, Order, Payment, PaymentStatus, Reservation, ReservationStatus, SIMULATED,
-    State,
+    Books, Charge, Entry, Money, Order, Payment, PaymentStatus, Reservation, ReservationStatus,
+    SIMULATED, State,
 };
 
 /// The sweeper comes every minute: an order it has passed over twice is stuck.
@@ -83,6 +84,9 @@ pub struct Finding {
     /// The rows it was concluded from, in their versions. Two looks that find the same in the same
     /// rows have seen it, and not the system moving.
     pub evidence: String,
+    /// By how much, where its rows move with every order: a difference that stays the same while
+    /// they do is no accident of reading.
+    pub difference: Option<i128>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,18 +164,18 @@ struct Audit<'b> {
     reservations: BTreeMap<Uuid, &'b Reservation>,
     payments: BTreeMap<Uuid, &'b Payment>,
     /// By the charge's key.
-    ledger: BTreeMap<&'b str, Entry<'b>>,
+    ledger: BTreeMap<&'b str, LedgerEntry<'b>>,
     done: Reconciliation,
 }
 
 /// What the provider has about one charge.
 #[derive(Default)]
-struct Entry<'b> {
+struct LedgerEntry<'b> {
     charge: Option<&'b Charge>,
     refunds: Vec<&'b Money>,
 }
 
-impl<'b> Entry<'b> {
+impl<'b> LedgerEntry<'b> {
     fn taken(&self) -> Option<&'b Money> {
         self.charge.and_then(|charge| charge.taken.as_ref())
     }
@@ -181,8 +185,8 @@ impl<'b> Entry<'b> {
     }
 }
 
-fn ledger(books: &Books) -> BTreeMap<&str, Entry<'_>> {
-    let mut ledger: BTreeMap<&str, Entry<'_>> = BTreeMap::new();
+fn ledger(books: &Books) -> BTreeMap<&str, LedgerEntry<'_>> {
+    let mut ledger: BTreeMap<&str, LedgerEntry<'_>> = BTreeMap::new();
     for charge in &books.charges {
         ledger.entry(&charge.key).or_default().charge = Some(charge);
     }
@@ -223,6 +227,7 @@ impl<'b> Audit<'b> {
             what,
             next: next.to_owned(),
             evidence,
+            difference: None,
         });
     }
 
@@ -377,6 +382,13 @@ impl<'b> Audit<'b> {
         if let Some(reservation) = reserved {
             self.hold(order, reservation);
         }
+        let released =
+            reservation.filter(|reservation| reservation.status == ReservationStatus::Released);
+        if let (Some(entry), Some(reservation)) = (order.has("release_abandoned"), released)
+            && reservation.updated_at > entry.at
+        {
+            self.after_all(order, entry, "released");
+        }
     }
 
     fn still_reserved(&mut self, order: &Order, reservation: &Reservation) {
@@ -386,12 +398,18 @@ impl<'b> Audit<'b> {
             .map(|line| format!("{} of {}", line.quantity, line.sku))
             .collect();
         let lines = lines.join(", ");
-        match order.has("release_abandoned") {
+        match given_up(order, reservation) {
             Some(entry) => self.done.written_off.push(WrittenOff {
                 order: order.id,
                 what: lines,
                 decision: entry.detail.clone().unwrap_or_default(),
             }),
+            None if order.has("release_abandoned").is_some() => self.find_in(
+                order,
+                Kind::StillReserved,
+                format!("{lines} were reserved for it after its release was abandoned"),
+                "mend the reservation and the item together, or ship them",
+            ),
             None => self.find_in(
                 order,
                 Kind::StillReserved,
@@ -409,7 +427,7 @@ impl<'b> Audit<'b> {
             let account = match order.state {
                 State::Confirmed => &mut stock.confirmed,
                 State::Rejected | State::Cancelled => {
-                    if order.has("release_abandoned").is_none() {
+                    if given_up(order, reservation).is_none() {
                         continue;
                     }
                     &mut stock.written_off
@@ -451,7 +469,8 @@ impl<'b> Audit<'b> {
                 PaymentStatus::Charging | PaymentStatus::Refunding
             )
         });
-        let abandoned = order.has("refund_abandoned").cloned();
+        let abandoned = order.has("refund_abandoned");
+        let given_up = payment.and_then(|payment| written_off(order, payment));
         match order.state {
             State::Confirmed => {
                 let total = order.total.as_ref().map_or(0, |total| total.amount.into());
@@ -472,16 +491,24 @@ impl<'b> Audit<'b> {
             | State::ReleasingToReject
             | State::ReleasingToCancel
             | State::Rejected
-            | State::Cancelled => match abandoned {
+            | State::Cancelled => match given_up {
                 Some(entry) if outstanding != 0 || unsettled => {
                     let currency = net.as_ref().map_or("", |net| &net.currency);
                     self.done.written_off.push(WrittenOff {
                         order: order.id,
                         what: format!("{outstanding} {currency}").trim_end().to_owned(),
-                        decision: entry.detail.unwrap_or_default(),
+                        decision: entry.detail.clone().unwrap_or_default(),
                     });
                 }
                 Some(_) => {}
+                None if abandoned.is_some() && (outstanding != 0 || unsettled) => {
+                    let what = format!(
+                        "its payment is {:?}, {outstanding} outstanding, and that came after its \
+                         refund was abandoned",
+                        payment.map(|payment| payment.status)
+                    );
+                    self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
+                }
                 None if outstanding != 0 => {
                     let what = format!("it is {:?} and {outstanding} are charged", order.state);
                     self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
@@ -494,8 +521,23 @@ impl<'b> Audit<'b> {
             },
         }
         if let Some(net) = net {
-            self.book(order, &net);
+            self.book(order, &net, given_up.is_some());
         }
+        let refunded = payment.filter(|payment| payment.status == PaymentStatus::Refunded);
+        if let (Some(entry), Some(payment)) = (abandoned, refunded)
+            && payment.updated_at > entry.at
+        {
+            self.after_all(order, entry, "refunded");
+        }
+    }
+
+    /// Nothing is wrong with these books, and perhaps with somebody's own.
+    fn after_all(&mut self, order: &Order, entry: &Entry, done: &str) {
+        self.done.written_off.push(WrittenOff {
+            order: order.id,
+            what: format!("{done} after all, so twice if it was also settled by hand"),
+            decision: entry.detail.clone().unwrap_or_default(),
+        });
     }
 
     /// What the provider says is charged for a payment; its record, where the provider's books are
@@ -535,8 +577,8 @@ impl<'b> Audit<'b> {
         if entry.is_none() && !simulated {
             return;
         }
-        let taken = entry.and_then(Entry::taken);
-        let given_back = entry.map_or(0, Entry::given_back);
+        let taken = entry.and_then(LedgerEntry::taken);
+        let given_back = entry.map_or(0, LedgerEntry::given_back);
         let all = i128::from(charge.money.amount);
         let is_whole = taken == Some(&charge.money);
         let agrees = match payment.status {
@@ -560,12 +602,12 @@ impl<'b> Audit<'b> {
     }
 
     /// Books an order's money to its account.
-    fn book(&mut self, order: &Order, net: &Net) {
+    fn book(&mut self, order: &Order, net: &Net, given_up: bool) {
         let cash = self.done.money.entry(net.currency.clone()).or_default();
         cash.charged = add(cash.charged, net.charged);
         cash.refunded = add(cash.refunded, net.refunded);
         let amount = net.amount();
-        if order.has("refund_abandoned").is_some() {
+        if given_up {
             cash.written_off = add(cash.written_off, amount);
         } else if order.state == State::Confirmed {
             let total = order.total.as_ref();
@@ -590,7 +632,7 @@ impl<'b> Audit<'b> {
                     Kind::ReservationOfNobody,
                     "inventory holds stock for it and there is no such order".to_owned(),
                     "restore the order's row, or mend the reservation and the items together",
-                    reservation.updated_at.clone(),
+                    reservation.updated_at.to_string(),
                 );
             }
         }
@@ -703,26 +745,40 @@ impl<'b> Audit<'b> {
             let explained = sum([stock.confirmed, stock.in_flight, stock.written_off].into_iter());
             stock.unexplained = add(units, -explained);
             let evidence = format!("{stocked} {available} {units} {}", orders.join(" "));
-            let mut find = |kind, what: String| {
-                let subject = Subject::Item(item.sku.clone());
-                self.find(subject, kind, what, MEND_ITEM, evidence.clone());
+            let mut find = |kind, what: String, evidence: &str, difference| {
+                self.done.findings.push(Finding {
+                    subject: Subject::Item(item.sku.clone()),
+                    kind,
+                    what,
+                    next: MEND_ITEM.to_owned(),
+                    evidence: evidence.to_owned(),
+                    difference,
+                });
             };
+            // These are one row's, which is never read half written: once seen, it is so.
+            const ONE_ROW: &str = "its row";
             if stocked != add(available, units) {
                 find(
                     Kind::LevelsDiffer,
                     format!("{stocked} stocked, {available} available and {units} held"),
+                    ONE_ROW,
+                    None,
                 );
             }
             if available < 0 || units < 0 || stocked < 0 {
                 find(
                     Kind::BelowZero,
                     format!("{stocked} stocked, {available} available and {units} held"),
+                    ONE_ROW,
+                    None,
                 );
             }
             if units != reserved {
                 find(
                     Kind::HeldDiffers,
                     format!("{units} held, and its reservations hold {reserved}"),
+                    &evidence,
+                    Some(add(units, -reserved)),
                 );
             }
             let adjustments = adjusted.get(item.sku.as_str()).copied().unwrap_or(0);
@@ -730,6 +786,8 @@ impl<'b> Audit<'b> {
                 find(
                     Kind::AdjustmentsDiffer,
                     format!("{stocked} stocked, and its adjustments alone are {adjustments}"),
+                    &evidence,
+                    Some(add(stocked, -adjustments)),
                 );
             }
         }
@@ -759,6 +817,20 @@ const REFUND_BY_HAND: &str = "cargo xtask dlq ls shows whether its RefundPayment
                               refund it at the provider by hand";
 const MEND_ITEM: &str =
     "compare the orders named here and the item's adjustments; mend the item's row by hand";
+
+/// The decision to leave a reservation as it is. What was reserved later, nobody decided about.
+fn given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
+    order
+        .has("release_abandoned")
+        .filter(|entry| reservation.updated_at <= entry.at)
+}
+
+/// The same of a payment. A refund that has begun was what the decision was about.
+fn written_off<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry> {
+    order.has("refund_abandoned").filter(|entry| {
+        payment.status == PaymentStatus::Refunding || payment.updated_at <= entry.at
+    })
+}
 
 fn shown(money: &Money) -> String {
     format!("{} {}", money.amount, money.currency)

@@ -64,7 +64,7 @@ impl Rows {
         let line = json!({"sku": "cup", "quantity": 1, "amount": PRICE, "currency": "USD"});
         self.inventory.push(json!({
             "pk": format!("ORDER#{}", id(number)), "sk": "RESERVATION", "order_id": id(number),
-            "status": status, "lines": [line], "updated_at": "2026-01-02T03:04:00.000Z",
+            "status": status, "lines": [line], "updated_at": "2026-01-02T03:02:00.000Z",
         }));
         if status == "RESERVED" {
             self.hold(1);
@@ -81,7 +81,7 @@ impl Rows {
     fn payment(&mut self, number: u128, status: &str) {
         let mut payment = json!({
             "pk": format!("ORDER#{}", id(number)), "sk": "PAYMENT", "schema": 1, "version": 2,
-            "user_id": user(), "status": status,
+            "user_id": user(), "status": status, "updated_at": "2026-01-02T03:02:00.000Z",
             "charge": {"key": key(number), "amount": PRICE, "currency": "USD", "method": "pm"},
         });
         if ["CHARGED", "REFUNDING", "REFUNDED"].contains(&status) {
@@ -701,6 +701,48 @@ fn an_abandoned_step_that_was_carried_out_after_all_is_not_written_off() {
     rows.note(3, "release_abandoned");
     let done = rows.read();
     assert_eq!((done.findings, done.written_off), (vec![], vec![]));
+}
+
+#[test]
+fn what_was_charged_or_reserved_after_its_undoing_was_abandoned_is_not_written_off() {
+    let mut rows = balanced();
+    rows.payments
+        .retain(|row| row["sk"] != "REFUND" || row["payment_id"] != format!("sim_{}", key(3)));
+    rows.payment_row(3)["status"] = json!("CHARGED");
+    rows.payment_row(3)["updated_at"] = json!("2026-01-02T03:03:30.000Z");
+    rows.note(3, "refund_abandoned");
+    rows.reservation_row(2)["status"] = json!("RESERVED");
+    rows.reservation_row(2)["updated_at"] = json!("2026-01-02T03:03:30.000Z");
+    rows.hold(1);
+    rows.note(2, "release_abandoned");
+    let done = rows.read();
+    let kinds: Vec<Kind> = done.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::StillReserved, Kind::StillCharged]);
+    assert_eq!(done.written_off, []);
+    assert_eq!(
+        (done.stock["cup"].unexplained, done.money["USD"].unexplained),
+        (1, i128::from(PRICE))
+    );
+}
+
+#[test]
+fn what_was_carried_out_after_it_was_abandoned_is_told() {
+    let mut rows = balanced();
+    rows.note(3, "refund_abandoned");
+    rows.note(3, "release_abandoned");
+    let later = json!("2026-01-02T03:03:30.000Z");
+    rows.payment_row(3)["updated_at"] = later.clone();
+    rows.reservation_row(3)["updated_at"] = later;
+    let done = rows.read();
+    assert_eq!(done.findings, []);
+    let told: Vec<&str> = done.written_off.iter().map(|entry| &*entry.what).collect();
+    assert_eq!(
+        told,
+        [
+            "released after all, so twice if it was also settled by hand",
+            "refunded after all, so twice if it was also settled by hand",
+        ]
+    );
 }
 
 #[test]
