@@ -233,6 +233,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
             None => saga::Action::Retry { order },
             Some(reason) => saga::Action::Abandon {
                 order,
+                step: saga::Step::Refund,
                 reason: reason.to_owned(),
             },
         }
@@ -273,7 +274,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
         let listed = stuck(world);
         assert!(listed.contains("waits for RefundPayment"), "{listed}");
         assert!(
-            listed.contains(&format!("saga abandon {abandoned} --reason TEXT")),
+            listed.contains(&format!("saga abandon {abandoned} refund --reason TEXT")),
             "{listed}"
         );
         let error = audit(world).verdict().unwrap_err().to_string();

@@ -150,6 +150,14 @@ fn cases() -> Vec<Case> {
             ..case("RetryRequested, on the second attempt", retry())
         },
         Case {
+            now: after(31),
+            ..case("RetryRequested, overdue", retry())
+        },
+        Case {
+            prepare: |order| order.due_at = None,
+            ..case("RetryRequested, never due", retry())
+        },
+        Case {
             prepare: park,
             ..case("RetryRequested, when parked", retry())
         },

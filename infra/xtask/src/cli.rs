@@ -114,7 +114,7 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
   sweep                 as above
   saga ls [--stuck]     the orders that have not ended, and each one's next move; --stuck: parked or overdue
   saga retry ORDER      ask for the step an order is at now, with all its attempts before it
-  saga abandon ORDER --reason TEXT
+  saga abandon ORDER refund|release --reason TEXT
                         go on without a parked refund or release that is settled by hand
   dlq ls                what failed for good, by queue, type and error
   dlq show ID           a message whole, its error, its order and its timeline
@@ -296,14 +296,20 @@ fn parse_saga(rest: &mut Arguments) -> Result<saga::Action, String> {
         }),
         (Some("abandon"), Some(reason)) => Ok(saga::Action::Abandon {
             order: order(rest)?,
+            step: rest
+                .positional()
+                .and_then(|step| saga::Step::parse(&step))
+                .ok_or("say which step: cargo xtask saga abandon ORDER refund|release")?,
             reason,
         }),
         (Some("abandon"), None) => Err(
-            "say why: cargo xtask saga abandon ORDER --reason TEXT; the order's timeline keeps it"
+            "say why: cargo xtask saga abandon ORDER refund|release --reason TEXT; the order's \
+             timeline keeps it"
                 .to_owned(),
         ),
         _ => Err(
-            "say what: cargo xtask saga ls [--stuck], retry ORDER or abandon ORDER --reason TEXT"
+            "say what: cargo xtask saga ls [--stuck], retry ORDER or abandon ORDER \
+             refund|release --reason TEXT"
                 .to_owned(),
         ),
     }
@@ -527,18 +533,27 @@ mod tests {
             saga(saga::Action::Retry { order })
         );
         assert_eq!(
-            parsed_there(&format!("abandon {ORDER} --reason refunded")),
+            parsed_there(&format!("abandon {ORDER} release --reason refunded")),
             saga(saga::Action::Abandon {
                 order,
+                step: saga::Step::Release,
                 reason: "refunded".to_owned()
             })
         );
-        let words = ["saga", "abandon", ORDER, "--reason", "paid back by hand"];
+        let words = [
+            "saga",
+            "abandon",
+            ORDER,
+            "refund",
+            "--reason",
+            "paid back by hand",
+        ];
         assert_eq!(
             parse(words.map(str::to_owned)),
             Ok(Command::Saga {
                 action: saga::Action::Abandon {
                     order,
+                    step: saga::Step::Refund,
                     reason: "paid back by hand".to_owned()
                 },
                 target: Target::Local,
@@ -547,6 +562,8 @@ mod tests {
         );
         for line in [
             "saga",
+            "saga abandon 00000000-0000-0000-0000-000000000007 --reason refunded",
+            "saga abandon 00000000-0000-0000-0000-000000000007 charge --reason refunded",
             "saga retry",
             "saga retry seven",
             &format!("saga abandon {ORDER}"),

@@ -17,9 +17,48 @@ use crate::ui::{age, count};
 /// What an operator wants of the orders in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    List { stuck: bool },
-    Retry { order: Uuid },
-    Abandon { order: Uuid, reason: String },
+    List {
+        stuck: bool,
+    },
+    Retry {
+        order: Uuid,
+    },
+    Abandon {
+        order: Uuid,
+        step: Step,
+        reason: String,
+    },
+}
+
+/// What can be abandoned. The operator says which: a decision about the refund, given again, must
+/// not be taken for one about the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Refund,
+    Release,
+}
+
+impl Step {
+    pub fn parse(text: &str) -> Option<Self> {
+        [Step::Refund, Step::Release]
+            .into_iter()
+            .find(|step| step.as_str() == text)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Step::Refund => "refund",
+            Step::Release => "release",
+        }
+    }
+
+    /// The commands that must not be carried out any more.
+    fn commands(self) -> &'static str {
+        match self {
+            Step::Refund => "ChargePayment or RefundPayment",
+            Step::Release => "ReserveStock or ReleaseStock",
+        }
+    }
 }
 
 /// Does it and says what came of it.
@@ -34,27 +73,37 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
             let request = json!({"action": "retry", "order_id": order, "by": by});
             came_of(*order, &ask(aws, prefix, request)?)
         }
-        Action::Abandon { order, reason } => abandon(aws, prefix, *order, reason),
+        Action::Abandon {
+            order,
+            step,
+            reason,
+        } => {
+            let by = operator(aws)?;
+            let request = json!({"action": "abandon", "order_id": order, "step": step.as_str(),
+                                 "reason": reason, "by": by});
+            let answer = ask(aws, prefix, request)?;
+            let mut told = came_of(*order, &answer)?;
+            if answer["outcome"] == "abandoned" {
+                told.push_str(&warning(*order, *step));
+            }
+            Ok(told)
+        }
     }
+}
+
+/// Abandoning writes nothing at the participant, which carries out whatever still comes.
+fn warning(order: Uuid, step: Step) -> String {
+    format!(
+        "\na {} of it in a dead-letter queue must not be sent back any more: cargo xtask dlq ls \
+         says whether there is one, dlq drop takes it out; cargo xtask audit names order {order} \
+         if one is carried out all the same",
+        step.commands()
+    )
 }
 
 /// An order as `orders-operate` shows it, with its timeline.
 pub fn show(aws: &Aws, prefix: &str, order: Uuid) -> Result<Value> {
     ask(aws, prefix, json!({"action": "show", "order_id": order}))
-}
-
-/// The step that is abandoned is the one the order is parked in now: should it have moved on by the
-/// time the decision arrives, nothing else is abandoned in its place.
-fn abandon(aws: &Aws, prefix: &str, order: Uuid, reason: &str) -> Result<String> {
-    let seen = show(aws, prefix, order)?;
-    let step = match text(&seen["order"]["state"]) {
-        state if state.starts_with("releasing") => "release",
-        _ => "refund",
-    };
-    let by = operator(aws)?;
-    let request =
-        json!({"action": "abandon", "order_id": order, "step": step, "reason": reason, "by": by});
-    came_of(order, &ask(aws, prefix, request)?)
 }
 
 fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
@@ -95,10 +144,9 @@ fn came_of(order: Uuid, answer: &Value) -> Result<String> {
             text(&now["status"])
         )),
         "abandoned" => Ok(match now["waits_for"].as_str() {
-            Some(next) => format!(
-                "order {order}: abandoned, and it goes on: {state}, waits for {next}\n\
-                 Its refund may still wait in a queue: do not redrive it (cargo xtask dlq ls)"
-            ),
+            Some(next) => {
+                format!("order {order}: abandoned, and it goes on: {state}, waits for {next}")
+            }
             None => format!(
                 "order {order}: abandoned, and it has ended: {}",
                 text(&now["status"])
@@ -137,10 +185,7 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
     };
     write!(shown, "{number}")?;
     if list["truncated"] == true {
-        write!(
-            shown,
-            " shown, and there are more: the parked and the longest due come first"
-        )?;
+        write!(shown, " shown, and there are more: the parked come first")?;
     }
     for order in orders {
         let since = order["created_at"].as_str().and_then(|at| at.parse().ok());
@@ -180,6 +225,13 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
             text(&row["cause"])
         )?;
     }
+    if let Some(nameless @ 1..) = list["nameless"].as_u64() {
+        write!(
+            shown,
+            "\n\n{nameless} in the index of due orders without a readable id or time\n  next: \
+             cargo xtask audit names the orders' rows that cannot be read; mend them"
+        )?;
+    }
     Ok(())
 }
 
@@ -195,10 +247,14 @@ fn next_move(order: &Value) -> String {
         _ => "payments",
     };
     if order["parked"] == true {
+        let step = match waits_for {
+            "ReleaseStock" => Step::Release.as_str(),
+            _ => Step::Refund.as_str(),
+        };
         format!(
             "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}); \
              then cargo xtask saga retry {id}, or settle it by hand and \
-             cargo xtask saga abandon {id} --reason TEXT"
+             cargo xtask saga abandon {id} {step} --reason TEXT"
         )
     } else if order["overdue"] == true {
         format!("cargo xtask saga retry {id}; the sweeper should have: cargo xtask logs orders")
@@ -242,7 +298,7 @@ mod tests {
         let list = json!({
             "orders": [order(true, false), order(false, true), order(false, false)],
             "unreadable": [{"order_id": ID, "cause": "an unknown state"}],
-            "truncated": true,
+            "nameless": 2, "truncated": true,
         });
         let shown = listed(&list, true, now());
         assert!(
@@ -253,7 +309,8 @@ mod tests {
             "2 h old",
             "refunding_to_cancel, attempt 6 of 5, parked, waits for RefundPayment",
             "see why payments does not answer",
-            &format!("cargo xtask saga abandon {ID} --reason TEXT"),
+            &format!("cargo xtask saga abandon {ID} refund --reason TEXT"),
+            "2 in the index of due orders without a readable id",
             "attempt 6 of 5, overdue,",
             "nothing: RefundPayment is asked again at 2026-01-02T04:00:00Z",
             "cannot be read: an unknown state",
@@ -295,7 +352,9 @@ mod tests {
         let abandoned = told("abandoned", ended).expect("it is abandoned");
         assert!(abandoned.contains("has ended: CANCELLED"), "{abandoned}");
         let goes_on = told("abandoned", order(false, false)).expect("it is abandoned");
-        assert!(goes_on.contains("do not redrive it"), "{goes_on}");
+        assert!(goes_on.contains("it goes on"), "{goes_on}");
+        let warned = warning(id, Step::Release);
+        assert!(warned.contains("ReserveStock or ReleaseStock"), "{warned}");
         assert!(told("answered", order(false, false)).is_ok());
         let refused = told("refused", order(false, false)).expect_err("it is refused");
         assert!(refused.to_string().contains("not parked"), "{refused}");

@@ -376,8 +376,10 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             | State::Refunding(_)
             | State::Releasing(_) => {
                 // On its first attempt it has all of them before it: asking again is enough, and
-                // an operator who repeats themselves does not make the timeline longer.
-                if order.attempt == 1 && !order.parked {
+                // an operator who repeats themselves does not make the timeline longer. Unless the
+                // sweeper does not find it: writing the order puts it back where it looks.
+                let is_found = order.due_at.is_some_and(|due_at| due_at > now);
+                if order.attempt == 1 && !order.parked && is_found {
                     REPEAT
                 } else {
                     order.advance(now, |next| {

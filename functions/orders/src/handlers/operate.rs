@@ -238,6 +238,12 @@ struct UnreadableReport {
 async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value, Error> {
     let now = context.now;
     let (mut orders, mut unreadable) = (Vec::new(), Vec::new());
+    // Entries of the index that do not even say which order they are about.
+    let mut nameless = 0;
+    let answer = |orders: &[Report], unreadable: &[UnreadableReport], nameless, truncated: bool| {
+        json!({"orders": orders, "unreadable": unreadable, "nameless": nameless,
+               "truncated": truncated})
+    };
     // The parked ones first: a list that stops early must not leave them out.
     let shards = DuePartition::all().filter(|partition| *partition != DuePartition::Parked);
     for partition in [DuePartition::Parked].into_iter().chain(shards) {
@@ -249,9 +255,10 @@ async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value
         loop {
             let left = LISTED.saturating_sub(orders.len() + unreadable.len());
             if left == 0 {
-                return Ok(json!({"orders": orders, "unreadable": unreadable, "truncated": true}));
+                return Ok(answer(&orders, &unreadable, nameless, true));
             }
             let page = operate.orders.due(partition, by, left, after).await?;
+            nameless += page.unreadable;
             let read: Vec<_> = stream::iter(page.entries)
                 .map(|due| async move { (due, operate.orders.get(due.id).await) })
                 .buffered(CONCURRENCY)
@@ -282,7 +289,7 @@ async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value
             }
         }
     }
-    Ok(json!({"orders": orders, "unreadable": unreadable, "truncated": false}))
+    Ok(answer(&orders, &unreadable, nameless, false))
 }
 
 async fn show(operate: &Operate, id: OrderId, context: &Context) -> Result<Value, Error> {

@@ -316,7 +316,7 @@ impl<'b> Audit<'b> {
                 order,
                 Kind::Parked,
                 format!("it is parked in {:?}", order.state),
-                "cargo xtask dlq ls, then cargo xtask saga retry {id}, or abandon {id} --reason TEXT",
+                "cargo xtask dlq ls, then cargo xtask saga retry {id}, or what saga ls names",
             );
         } else if self.now.duration_since(due_at) > OVERDUE {
             self.find_in(
