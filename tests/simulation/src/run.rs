@@ -716,6 +716,10 @@ impl World {
                     self.note("redrive", &format_args!("leave {leave}"));
                     // An operator who looks at it sees that poison is nobody's.
                     self.poison_found += self.network.discard(|body| POISON.contains(&body));
+                    // So does what was done after its undoing was abandoned: they settle it.
+                    let books = &self.books;
+                    self.network
+                        .discard(|body| is_news_after_abandoning(books, body));
                     self.network.redrive(now, leave, &mut self.dice);
                     // Once the trouble is over, everything that is left goes back at once.
                     while !in_trouble && self.network.has_dead() {
@@ -817,8 +821,10 @@ impl World {
         }
         let complaints: Vec<String> = self.system.complaints.borrow_mut().drain(..).collect();
         for complaint in complaints {
-            let expected = self.poisoned > 0 && POISON_IS.iter().any(|of| complaint.contains(of));
-            if !expected {
+            let of_poison = self.poisoned > 0 && POISON_IS.iter().any(|of| complaint.contains(of));
+            let abandoned = self.books.orders().any(|(_, order)| is_abandoned(order));
+            let of_abandoning = abandoned && complaint.contains("had been abandoned");
+            if !of_poison && !of_abandoning {
                 self.wrong(format!("a message can never be carried out: {complaint}"));
             }
         }
@@ -1126,9 +1132,7 @@ impl World {
     /// What an operator gave up may still be lying in a dead-letter queue and go through now. Such
     /// a world is held to this once it has.
     async fn replay_everything(&mut self) {
-        let steps = [Step::Refund, Step::Release];
-        let given_up = |order: &Order| steps.iter().any(|step| order.is_abandoned(*step));
-        if self.books.orders().any(|(_, order)| given_up(order)) {
+        if self.books.orders().any(|(_, order)| is_abandoned(order)) {
             self.replay_twice().await;
         }
         let before = self.tables();
@@ -1238,6 +1242,23 @@ impl World {
             violations: self.violations,
             trace: self.trace,
         }
+    }
+}
+
+fn is_abandoned(order: &Order) -> bool {
+    order.is_abandoned(Step::Refund) || order.is_abandoned(Step::Release)
+}
+
+/// An answer that says what was done of which an operator had abandoned the undoing.
+fn is_news_after_abandoning(books: &Books, body: &str) -> bool {
+    let Ok(answer) = serde_json::from_str::<Value>(body) else {
+        return false;
+    };
+    let order = answer["order_id"].as_str().and_then(|id| books.get(id));
+    match answer["type"].as_str() {
+        Some("PaymentCharged") => order.is_some_and(|order| order.is_abandoned(Step::Refund)),
+        Some("StockReserved") => order.is_some_and(|order| order.is_abandoned(Step::Release)),
+        _ => false,
     }
 }
 
