@@ -1,5 +1,6 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
+pub mod rehearsal;
 mod timeline;
 mod values;
 
@@ -150,8 +151,8 @@ fn cases() -> Vec<Case> {
             ..case("RetryRequested, on the second attempt", retry())
         },
         Case {
-            now: after(31),
-            ..case("RetryRequested, overdue", retry())
+            now: after(30),
+            ..case("RetryRequested, to the moment it is due", retry())
         },
         Case {
             prepare: |order| order.due_at = None,

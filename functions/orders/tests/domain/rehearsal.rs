@@ -1,0 +1,147 @@
+//! Which fault a step of a rehearsed order has, and for how long.
+
+use orders::domain::{
+    Ending, Event, Fault, MAX_ATTEMPTS, Order, Rehearsal, State, Step, What, owed, owed_fault,
+    place,
+};
+
+use super::advanced;
+use crate::samples::{STATES, TIMEOUT, after, draft, order_in, start};
+
+/// The step at which an order in a state is, by name.
+pub fn step_in(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::Verifying => "verify_user",
+        State::Reserving => "reserve_stock",
+        State::Charging => "charge_payment",
+        State::Refunding(_) => "refund_payment",
+        State::Releasing(_) => "release_stock",
+        State::Confirmed | State::Rejected | State::Cancelled => return None,
+    })
+}
+
+pub fn order_rehearsing(state: State, faults: &str) -> Order {
+    let mut order = order_in(state);
+    order.rehearsal = Some(Rehearsal::parse(faults).unwrap());
+    order
+}
+
+#[test]
+fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
+    for text in [
+        "reserve_stock=fail, charge_payment=lost_reply",
+        "charge_payment=lost_reply,reserve_stock=fail",
+        "  charge_payment=lost_reply ,\treserve_stock=fail ",
+    ] {
+        let read = Rehearsal::parse(text).unwrap();
+        assert_eq!(
+            read.to_string(),
+            "reserve_stock=fail, charge_payment=lost_reply"
+        );
+        assert_eq!(Rehearsal::parse(&read.to_string()), Ok(read));
+    }
+    for step in Step::ALL {
+        for fault in Fault::ALL {
+            let read = Rehearsal::parse(&format!("{}={}", step.as_str(), fault.as_str())).unwrap();
+            assert_eq!(read.faults().collect::<Vec<_>>(), [(*step, *fault)]);
+            for other in Step::ALL {
+                let expected = (other == step).then_some(*fault);
+                assert_eq!(read.fault_of(*other), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_rehearsal_is_told_what_would_be() {
+    for text in [
+        "",
+        " ",
+        ",",
+        "fail",
+        "charge_payment",
+        "charge_payment=",
+        "=fail",
+        "charge_payment=explode",
+        "charge_card=fail",
+        "charge_payment=fail,",
+        "charge_payment = fail",
+        "Charge_Payment=fail",
+        "charge_payment=fail;reserve_stock=fail",
+        "charge_payment=fail=fail",
+    ] {
+        let told = Rehearsal::parse(text).unwrap_err().to_string();
+        for known in ["charge_payment=lost_reply", "release_stock", "timeout_once"] {
+            assert!(told.contains(known), "{text:?}: {told}");
+        }
+    }
+    let twice = Rehearsal::parse("charge_payment=fail, charge_payment=fail").unwrap_err();
+    assert_eq!(
+        twice.to_string(),
+        "names charge_payment twice; a step has one fault"
+    );
+}
+
+#[test]
+fn a_fault_is_in_force_for_its_own_step_and_for_as_many_attempts_as_its_name_says() {
+    for state in STATES {
+        for step in Step::ALL {
+            for fault in Fault::ALL {
+                let faults = format!("{}={}", step.as_str(), fault.as_str());
+                let mut order = order_rehearsing(state, &faults);
+                for attempt in 1..=MAX_ATTEMPTS + 2 {
+                    order.attempt = attempt;
+                    order.parked = attempt > MAX_ATTEMPTS;
+                    let always = match fault {
+                        Fault::Fail | Fault::Timeout | Fault::AnswerTwice => true,
+                        Fault::FailOnce | Fault::TimeoutOnce | Fault::LostReply => false,
+                    };
+                    let here = step_in(state) == Some(step.as_str());
+                    let expected = (here && (always || attempt == 1)).then_some(*fault);
+                    assert_eq!(owed_fault(&order), expected, "{state:?} {faults} {attempt}");
+                }
+            }
+        }
+        assert_eq!(owed_fault(&order_in(state)), None);
+    }
+}
+
+#[test]
+fn an_operator_who_has_a_parked_step_tried_again_has_mended_it() {
+    for state in [
+        State::Refunding(Ending::Cancelled),
+        State::Releasing(Ending::Rejected),
+    ] {
+        let mut order = order_rehearsing(state, "refund_payment=fail, release_stock=timeout");
+        (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true);
+        assert!(owed_fault(&order).is_some());
+        let by = "olga".to_owned();
+        let retried = advanced(&order, &Event::RetryRequested { by }, after(9)).unwrap();
+        assert_eq!(owed(&retried), owed(&order));
+        assert_eq!(owed_fault(&retried), None);
+        assert_eq!(retried.rehearsal, order.rehearsal);
+    }
+}
+
+#[test]
+fn the_timeline_begins_with_what_is_rehearsed() {
+    let mut draft = draft(1);
+    draft.rehearsal = Some(Rehearsal::parse("release_stock=fail,charge_payment=fail").unwrap());
+    let order = place(draft, true, TIMEOUT, start());
+    let entries: Vec<_> = order
+        .timeline
+        .iter()
+        .map(|entry| (entry.what, entry.detail.as_deref()))
+        .collect();
+    assert_eq!(
+        entries[..3],
+        [
+            (What::OrderPlaced, None),
+            (
+                What::RehearsalBegun,
+                Some("charge_payment=fail, release_stock=fail")
+            ),
+            (What::UserVerified, None),
+        ]
+    );
+}
