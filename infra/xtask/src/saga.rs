@@ -95,8 +95,8 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
 fn warning(order: Uuid, step: Step) -> String {
     format!(
         "\na {} of it in a dead-letter queue must not be sent back any more: cargo xtask dlq ls \
-         says whether there is one, dlq drop takes it out; cargo xtask audit names order {order} \
-         if one is carried out all the same",
+         says whether there is one; cargo xtask audit names order {order} if one is carried out all \
+         the same",
         step.commands()
     )
 }
