@@ -122,6 +122,22 @@ async fn a_row_that_cannot_be_read_is_listed_as_such() {
 }
 
 #[tokio::test]
+async fn an_entry_of_the_index_that_says_no_time_is_counted() {
+    let world = World::new();
+    world.put(&placed(1)).await;
+    let list = || world.operate(json!({"action": "list"}));
+    assert_eq!(list().await.unwrap()["nameless"], 0);
+    let mut row = world.aws.dump(&world.table).remove(0);
+    row["due_at"] = json!("soon");
+    world.aws.put_raw(&world.table, row);
+    let answer = list().await.unwrap();
+    assert_eq!(
+        (&answer["orders"], &answer["nameless"]),
+        (&json!([]), &json!(1))
+    );
+}
+
+#[tokio::test]
 async fn a_long_list_stops_and_says_so_with_the_parked_orders_in_it() {
     let world = World::new();
     for number in 0..510 {

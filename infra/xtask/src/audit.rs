@@ -62,9 +62,9 @@ fn until_certain(mut look: impl FnMut() -> Result<Reconciliation>) -> Result<Aud
         // Certain once, it stays so for as long as it is seen at all.
         certain.retain(|known| now.findings.iter().any(|seen| is_same(known, seen)));
         steady.retain(|known| {
-            let is_steady = |seen: &&Finding| seen.difference == known.difference;
-            let mut same = now.findings.iter().filter(|seen| is_same(known, seen));
-            known.difference.is_some() && same.any(|seen| is_steady(&seen))
+            let is_steady =
+                |seen: &Finding| is_same(known, seen) && seen.difference == known.difference;
+            known.difference.is_some() && now.findings.iter().any(is_steady)
         });
         for seen in &now.findings {
             let is_known = |findings: &[Finding]| findings.iter().any(|known| is_same(known, seen));

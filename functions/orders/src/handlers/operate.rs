@@ -235,15 +235,19 @@ struct UnreadableReport {
     cause: String,
 }
 
+#[derive(Default, Serialize)]
+struct Listing {
+    orders: Vec<Report>,
+    unreadable: Vec<UnreadableReport>,
+    /// Entries of the index that do not even say which order they are about.
+    nameless: usize,
+    /// There is more.
+    truncated: bool,
+}
+
 async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value, Error> {
     let now = context.now;
-    let (mut orders, mut unreadable) = (Vec::new(), Vec::new());
-    // Entries of the index that do not even say which order they are about.
-    let mut nameless = 0;
-    let answer = |orders: &[Report], unreadable: &[UnreadableReport], nameless, truncated: bool| {
-        json!({"orders": orders, "unreadable": unreadable, "nameless": nameless,
-               "truncated": truncated})
-    };
+    let mut list = Listing::default();
     // The parked ones first: a list that stops early must not leave them out.
     let shards = DuePartition::all().filter(|partition| *partition != DuePartition::Parked);
     for partition in [DuePartition::Parked].into_iter().chain(shards) {
@@ -253,12 +257,13 @@ async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value
         };
         let mut after = None;
         loop {
-            let left = LISTED.saturating_sub(orders.len() + unreadable.len());
+            let left = LISTED.saturating_sub(list.orders.len() + list.unreadable.len());
             if left == 0 {
-                return Ok(answer(&orders, &unreadable, nameless, true));
+                list.truncated = true;
+                return Ok(json!(list));
             }
             let page = operate.orders.due(partition, by, left, after).await?;
-            nameless += page.unreadable;
+            list.nameless += page.unreadable;
             let read: Vec<_> = stream::iter(page.entries)
                 .map(|due| async move { (due, operate.orders.get(due.id).await) })
                 .buffered(CONCURRENCY)
@@ -271,11 +276,11 @@ async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value
                         let wanted = owed(&order).is_some()
                             && (!stuck || order.parked || is_overdue(&order, now));
                         if wanted {
-                            orders.push(Report::of(&order, now));
+                            list.orders.push(Report::of(&order, now));
                         }
                     }
                     Ok(None) => {}
-                    Err(error) if error.is_corrupt() => unreadable.push(UnreadableReport {
+                    Err(error) if error.is_corrupt() => list.unreadable.push(UnreadableReport {
                         order_id: due.id.0,
                         due_at: due.at,
                         cause: telemetry::chain(&error),
@@ -289,7 +294,7 @@ async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value
             }
         }
     }
-    Ok(answer(&orders, &unreadable, nameless, false))
+    Ok(json!(list))
 }
 
 async fn show(operate: &Operate, id: OrderId, context: &Context) -> Result<Value, Error> {

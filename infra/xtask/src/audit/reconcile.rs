@@ -398,7 +398,7 @@ impl<'b> Audit<'b> {
             .map(|line| format!("{} of {}", line.quantity, line.sku))
             .collect();
         let lines = lines.join(", ");
-        match given_up(order, reservation) {
+        match release_given_up(order, reservation) {
             Some(entry) => self.done.written_off.push(WrittenOff {
                 order: order.id,
                 what: lines,
@@ -427,7 +427,7 @@ impl<'b> Audit<'b> {
             let account = match order.state {
                 State::Confirmed => &mut stock.confirmed,
                 State::Rejected | State::Cancelled => {
-                    if given_up(order, reservation).is_none() {
+                    if release_given_up(order, reservation).is_none() {
                         continue;
                     }
                     &mut stock.written_off
@@ -470,7 +470,7 @@ impl<'b> Audit<'b> {
             )
         });
         let abandoned = order.has("refund_abandoned");
-        let given_up = payment.and_then(|payment| written_off(order, payment));
+        let given_up = payment.and_then(|payment| refund_given_up(order, payment));
         match order.state {
             State::Confirmed => {
                 let total = order.total.as_ref().map_or(0, |total| total.amount.into());
@@ -819,14 +819,14 @@ const MEND_ITEM: &str =
     "compare the orders named here and the item's adjustments; mend the item's row by hand";
 
 /// The decision to leave a reservation as it is. What was reserved later, nobody decided about.
-fn given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
+fn release_given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
     order
         .has("release_abandoned")
         .filter(|entry| reservation.updated_at <= entry.at)
 }
 
 /// The same of a payment. A refund that has begun was what the decision was about.
-fn written_off<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry> {
+fn refund_given_up<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry> {
     order.has("refund_abandoned").filter(|entry| {
         payment.status == PaymentStatus::Refunding || payment.updated_at <= entry.at
     })
