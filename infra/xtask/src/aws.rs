@@ -51,6 +51,13 @@ impl fmt::Display for AwsError {
 
 impl std::error::Error for AwsError {}
 
+impl AwsError {
+    /// Whether AWS says this; the emulator says some of it in the message alone.
+    pub fn is(&self, code: &str) -> bool {
+        self.code == code || self.message.contains(code)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
@@ -155,7 +162,7 @@ impl Aws {
     ) -> std::result::Result<Option<Value>, AwsError> {
         match self.call(service, operation, params) {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.code == missing || error.message.contains(missing) => Ok(None),
+            Err(error) if error.is(missing) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -120,6 +120,7 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
   dlq show ID           a message whole, its error, its order and its timeline
   dlq redrive [--queue QUEUE] [--max N] [--id ID] [--unparseable] [--dry-run]
                         send messages back to where they failed
+  dlq drop ID           print a message whole and delete it, where it must never be sent back
   audit                 reconcile stock and money over all four services; fails if something does not balance
 
 Tests
@@ -342,7 +343,13 @@ fn parse_dlq(rest: &mut Arguments) -> Result<dlq::Action, String> {
                 Err("say which: cargo xtask dlq show ID; cargo xtask dlq ls has ids".to_owned())
             }
         },
-        _ => Err("say what: cargo xtask dlq ls, show ID or redrive".to_owned()),
+        Some("drop") => match rest.positional() {
+            Some(id) => Ok(dlq::Action::Drop { id }),
+            None => {
+                Err("say which: cargo xtask dlq drop ID; cargo xtask dlq ls has ids".to_owned())
+            }
+        },
+        _ => Err("say what: cargo xtask dlq ls, show ID, redrive or drop ID".to_owned()),
     }
 }
 
@@ -607,9 +614,17 @@ mod tests {
                 ..Redrive::default()
             }))
         );
+        assert_eq!(
+            parsed("dlq drop abc"),
+            dlq(dlq::Action::Drop {
+                id: "abc".to_owned()
+            })
+        );
         for line in [
             "dlq",
             "dlq show",
+            "dlq drop",
+            "dlq drop a b",
             "dlq redrive --max 0",
             "dlq redrive --max many",
             "dlq ls --max 3",

@@ -82,11 +82,9 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => {
-            say(saga::run(
-                &reach(&project, &home, target)?,
-                &prefix,
-                &action,
-            )?);
+            let aws = reach(&project, &home, target)?;
+            let told = saga::run(&aws, &prefix, &action);
+            say(named_as_here(target, &prefix, told)?);
             Ok(())
         }
         Command::Dlq {
@@ -94,17 +92,16 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => {
-            say(dlq::run(
-                &reach(&project, &home, target)?,
-                &prefix,
-                &action,
-            )?);
+            let aws = reach(&project, &home, target)?;
+            let told = dlq::run(&aws, &prefix, &action);
+            say(named_as_here(target, &prefix, told)?);
             Ok(())
         }
         Command::Audit { target, prefix } => {
             let audit = audit::take(&reach(&project, &home, target)?, &prefix)?;
-            say(audit.report());
-            audit.verdict()
+            say(named_as_here(target, &prefix, Ok(audit.report()))?);
+            let verdict = audit.verdict().map(|()| String::new());
+            named_as_here(target, &prefix, verdict).map(|_| ())
         }
         Command::Sweep { target, prefix } => {
             let aws = reach(&project, &home, target)?;
@@ -112,6 +109,20 @@ pub fn run(command: Command) -> Result<()> {
             say(answer);
             Ok(())
         }
+    }
+}
+
+/// What is told of an account names commands; they are to reach the same account.
+fn named_as_here(target: Target, prefix: &str, told: Result<String>) -> Result<String> {
+    let reaching = |text: String| {
+        if target == Target::Local || !text.contains("cargo xtask ") {
+            return text;
+        }
+        format!("{text}\n(each command named here: with --aws --prefix {prefix}, as this one)")
+    };
+    match told {
+        Ok(text) => Ok(reaching(text)),
+        Err(error) => Err(Error::new(reaching(error.to_string()))),
     }
 }
 
@@ -206,4 +217,25 @@ Three things to try:
 Or watch it all at once: cargo xtask demo
 "#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_are_named_reach_the_same_account() {
+        let told = |target, text: &str| named_as_here(target, "shop", Ok(text.to_owned()));
+        let named = told(Target::Account, "next: cargo xtask dlq ls").expect("a text");
+        assert!(named.contains("with --aws --prefix shop"), "{named}");
+        for (target, text) in [
+            (Target::Local, "next: cargo xtask dlq ls"),
+            (Target::Account, "nothing has failed for good"),
+        ] {
+            assert_eq!(told(target, text).expect("a text"), text);
+        }
+        let error = Err(Error::new("see cargo xtask dlq ls"));
+        let error = named_as_here(Target::Account, "shop", error).expect_err("an error");
+        assert!(error.to_string().contains("--prefix shop"), "{error}");
+    }
 }

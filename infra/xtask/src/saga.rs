@@ -95,7 +95,7 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
 fn warning(order: Uuid, step: Step) -> String {
     format!(
         "\na {} of it in a dead-letter queue must not be sent back any more: cargo xtask dlq ls \
-         says whether there is one; cargo xtask audit names order {order} if one is carried out all \
+         says whether there is one, and dlq drop ID takes it away; cargo xtask audit names order {order} if one is carried out all \
          the same",
         step.commands()
     )

@@ -2,10 +2,17 @@
 
 use std::cell::RefCell;
 
+use super::letter::{BATCH, find};
+use super::log::{NOT_LOGGED, failure};
+use super::redrive::{Moved, drop_letter, moves, send_back};
 use super::*;
+use crate::aws::AwsError;
+use uuid::Uuid;
 
 const ORDER: &str = "00000000-0000-0000-0000-000000000007";
 const QUEUE: Queue = QUEUES[3];
+/// When every redrive begins, in seconds.
+const BEGUN: i64 = 1_000;
 
 fn body(kind: &str) -> String {
     json!({"id": Uuid::from_u128(1), "type": kind, "version": 1, "order_id": ORDER,
@@ -29,6 +36,11 @@ struct State {
     fails: Option<(usize, bool)>,
     /// Whether the function fails again at once whatever comes back.
     broken: bool,
+    /// Whether with each message that is sent back another, sent just now, fails.
+    besides: bool,
+    /// Every other poll finds nothing.
+    flaky: bool,
+    polls: usize,
 }
 
 #[derive(Clone)]
@@ -84,15 +96,32 @@ impl Fake {
     }
 
     fn redrive(&self, redrive: &Redrive) -> Result<Moved> {
+        let mut moved = Moved::default();
         send_back(
             &|operation, params| self.call(operation, &params),
             "w",
             QUEUE,
             redrive,
-        )
+            redrive.max.unwrap_or(usize::MAX),
+            Timestamp::from_second(BEGUN).expect("a time"),
+            &mut moved,
+        )?;
+        Ok(moved)
     }
 
-    fn look(&self) -> Vec<Letter> {
+    /// As the command does it, over these queues.
+    fn run(&self, queues: &[Queue], redrive: &Redrive) -> Result<String> {
+        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let begun = Timestamp::from_second(BEGUN).expect("a time");
+        redrive::run(&call, "w", queues, redrive, begun)
+    }
+
+    fn find(&self, id: &str) -> Result<letter::Found> {
+        let call = |operation: &str, params: Value| self.call(operation, &params);
+        find(&call, "w", &[QUEUE], id)
+    }
+
+    fn look(&self) -> Seen {
         look(
             &|operation, params| self.call(operation, &params),
             "w",
@@ -143,10 +172,20 @@ impl State {
             "GetQueueUrl" => json!({"QueueUrl": params["QueueName"]}),
             "GetQueueAttributes" => {
                 let waiting = self.dead.iter().filter(|message| !message.hidden).count();
-                json!({"Attributes": {"ApproximateNumberOfMessages": waiting.to_string()}})
+                let hidden = self.dead.len() - waiting;
+                json!({"Attributes": {"ApproximateNumberOfMessages": waiting.to_string(),
+                                      "ApproximateNumberOfMessagesNotVisible": hidden.to_string()}})
             }
             "ReceiveMessage" => {
                 assert_eq!(params["QueueUrl"], "w-orders-replies-dlq");
+                assert_eq!(
+                    params["WaitTimeSeconds"], 1,
+                    "a short poll may miss messages"
+                );
+                self.polls += 1;
+                if self.flaky && self.polls % 2 == 1 {
+                    return json!({});
+                }
                 let visible = self.dead.iter_mut().filter(|message| !message.hidden);
                 let messages: Vec<Value> = visible
                     .take(BATCH)
@@ -179,6 +218,15 @@ impl State {
                     system: params["MessageSystemAttributes"].clone(),
                     hidden: false,
                 };
+                if self.besides {
+                    let id = self.fresh();
+                    let system = json!({"SentTimestamp": (BEGUN * 1_000 + 1).to_string()});
+                    self.dead.push(Message {
+                        id,
+                        system,
+                        ..message.clone()
+                    });
+                }
                 if self.broken {
                     self.dead.push(message);
                 } else {
@@ -203,8 +251,13 @@ fn looking_takes_nothing_away_and_gives_everything_back() {
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
     let fake = Fake::with(&bodies);
     for _ in 0..2 {
-        let letters = fake.look();
-        let seen: Vec<&str> = letters.iter().map(|letter| letter.body.as_str()).collect();
+        let seen = fake.look();
+        assert_eq!(seen.more, 0);
+        let seen: Vec<&str> = seen
+            .letters
+            .iter()
+            .map(|letter| letter.body.as_str())
+            .collect();
         assert_eq!(seen, bodies);
         assert_eq!((fake.hidden(), fake.dead().len()), (0, 35));
     }
@@ -215,7 +268,7 @@ fn sending_back_moves_everything_that_can_be_read_and_leaves_the_rest_in_sight()
     let (good, broken) = (body("StockReserved"), "not JSON");
     let fake = Fake::with(&[&good, broken, &good]);
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), moved.left, moved.unreadable), (2, 1, 1));
+    assert_eq!((moved.sent.len(), moved.unreadable, moved.more), (2, 1, 0));
     assert_eq!(fake.source(), [good.as_str(), &good]);
     assert_eq!((fake.dead(), fake.hidden()), (vec![broken.to_owned()], 0));
 
@@ -238,8 +291,8 @@ fn one_message_can_be_chosen_readable_or_not() {
         id: Some("m2".to_owned()),
         ..Redrive::default()
     };
-    let moved = fake.redrive(&only).expect("it answers");
-    assert_eq!(moved.sent, ["m2"]);
+    let told = fake.run(&[QUEUE], &only).expect("it answers");
+    assert_eq!(told, "orders-replies: 1 message went back");
     assert_eq!(fake.source(), ["not JSON"]);
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
 }
@@ -308,7 +361,8 @@ fn dying_between_send_and_delete_leaves_a_message_in_both_queues() {
         }),
         _ => fake.call(operation, &params),
     };
-    assert!(send_back(&killed, "w", QUEUE, &Redrive::default()).is_err());
+    let begun = Timestamp::from_second(BEGUN).expect("a time");
+    assert!(redrive::run(&killed, "w", &[QUEUE], &Redrive::default(), begun).is_err());
     assert_eq!(
         (fake.dead().len(), fake.source().len(), fake.hidden()),
         (1, 1, 1)
@@ -324,7 +378,7 @@ fn what_fails_again_at_once_is_not_sent_round_and_round() {
     let fake = Fake::with(&[&good, &good]);
     fake.state.borrow_mut().broken = true;
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), moved.back_again), (2, 2));
+    assert_eq!((moved.sent.len(), moved.failing), (2, 2));
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
 }
 
@@ -377,10 +431,13 @@ fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
             Some("no 11111111-2222-3333-4444-555555555555"),
         ),
     ];
-    let failures = events.iter().filter_map(failure).collect();
-    let groups = grouped(&letters, &failures);
+    let log = Log::of(events.iter().filter_map(failure).collect());
+    let seen = Seen {
+        letters: letters.to_vec(),
+        more: 0,
+    };
     let mut text = String::new();
-    describe(&mut text, QUEUE, letters.len(), &groups, now).expect("text");
+    describe(&mut text, QUEUE, &seen, &log, now).expect("text");
     assert_eq!(
         text.trim(),
         format!(
@@ -409,10 +466,14 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
                      {"at": "2026-01-02T03:04:06Z", "event": "charge_payment_requested",
                       "attempt": 1, "detail": "again"}],
     }});
-    let (_, failed) = failure(&logged("a", 1_000, "no table", None)).expect("a failure");
+    let log = Log::of(
+        failure(&logged("a", 1_000, "no table", None))
+            .into_iter()
+            .collect(),
+    );
     let mut text = String::new();
     let shown = letter("a", &body("PaymentCharged"), 0);
-    whole(&mut text, QUEUE, &shown, Some(&failed), Some(&order)).expect("text");
+    whole(&mut text, QUEUE, &shown, &log, Some(&order)).expect("text");
     for expected in [
         "message     a",
         "received    6 times",
@@ -424,7 +485,7 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     let mut text = String::new();
-    whole(&mut text, QUEUE, &letter("c", "not JSON", 0), None, None).expect("text");
+    whole(&mut text, QUEUE, &letter("c", "not JSON", 0), &log, None).expect("text");
     assert!(
         text.contains("not JSON") && text.contains("redrive --id c"),
         "{text}"
@@ -433,23 +494,175 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
 
 #[test]
 fn what_was_sent_back_and_what_was_not_is_told() {
-    let moved = |sent: usize, left, unreadable, back_again| Moved {
+    let moved = |sent: usize, unreadable, failing, more| Moved {
         sent: vec![String::new(); sent],
-        left,
         unreadable,
-        back_again,
+        failing,
+        more,
     };
-    let told = [(QUEUES[0], moved(0, 0, 0, 0)), (QUEUE, moved(2, 1, 1, 1))];
+    let told = [(QUEUES[0], moved(0, 0, 0, 0)), (QUEUE, moved(2, 1, 1, 3))];
     let text = moves(&told, &Redrive::default());
-    assert!(
-        text.starts_with("orders-replies: 2 messages went back, 1 left (1 of them"),
-        "{text}"
-    );
-    assert!(text.contains("1 failed once more"), "{text}");
+    for expected in [
+        "orders-replies: 2 messages went back, 1 left that no function can read",
+        "1 failed while this went on",
+        "about 3 more are there",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
     assert_eq!(
         moves(&told[..1], &Redrive::default()),
         "there is nothing to send back"
     );
+}
+
+#[test]
+fn polls_that_find_nothing_in_a_queue_that_holds_something_end_nothing() {
+    let bodies = vec![body("StockReserved"); 35];
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let fake = Fake::with(&bodies);
+    fake.state.borrow_mut().flaky = true;
+    assert_eq!(fake.look().letters.len(), 35);
+    let moved = fake.redrive(&Redrive::default()).expect("it answers");
+    assert_eq!((moved.sent.len(), fake.dead().len()), (35, 0));
+}
+
+#[test]
+fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
+    let good = body("StockReserved");
+    let fake = Fake::with(&[&good, &good]);
+    for message in &mut fake.state.borrow_mut().dead {
+        message.hidden = true;
+    }
+    let seen = fake.look();
+    assert_eq!((seen.letters.len(), seen.more), (0, 2));
+    let mut text = String::new();
+    let log = Log::of(BTreeMap::new());
+    describe(&mut text, QUEUE, &seen, &log, Timestamp::UNIX_EPOCH).expect("text");
+    assert!(text.contains("about 2 more: hidden"), "{text}");
+    let told = fake.run(&[QUEUE], &Redrive::default()).expect("it answers");
+    assert!(
+        told.contains("0 messages went back, about 2 more"),
+        "{told}"
+    );
+    let error = fake.find("m1").expect_err("it is hidden").to_string();
+    assert!(error.contains("about 2 more: hidden"), "{error}");
+}
+
+#[test]
+fn what_fails_while_messages_go_back_does_not_go_back_for_ever() {
+    let good = body("StockReserved");
+    let fake = Fake::with(&[&good, &good]);
+    fake.state.borrow_mut().besides = true;
+    let moved = fake.redrive(&Redrive::default()).expect("it answers");
+    assert_eq!((moved.sent.len(), moved.failing, moved.more), (2, 2, 0));
+    assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
+}
+
+#[test]
+fn the_limit_holds_over_all_queues_and_an_error_keeps_the_tally() {
+    let bodies = vec![body("StockReserved"); 5];
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let fake = Fake::with(&bodies);
+    let redrive = Redrive {
+        max: Some(3),
+        ..Redrive::default()
+    };
+    // The same queue twice: what the first leaves, the second may not take.
+    let told = fake.run(&[QUEUE, QUEUE], &redrive).expect("it answers");
+    assert!(
+        told.starts_with("orders-replies: 3 messages went back, about 2 more"),
+        "{told}"
+    );
+    assert!(
+        told.contains("\norders-replies: 0 messages went back, about 2 more"),
+        "{told}"
+    );
+    assert_eq!((fake.source().len(), fake.dead().len()), (3, 2));
+
+    let fake = Fake::with(&bodies);
+    fake.state.borrow_mut().fails = Some((6, false));
+    let error = fake
+        .run(&[QUEUE], &Redrive::default())
+        .expect_err("a call broke");
+    let error = error.to_string();
+    assert!(
+        error.starts_with("orders-replies: 3 messages went back"),
+        "{error}"
+    );
+    assert!(error.contains("do this again"), "{error}");
+}
+
+#[test]
+fn a_message_is_named_by_the_beginning_of_its_id_if_no_other_begins_so() {
+    let bodies = vec![body("StockReserved"); 11];
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let fake = Fake::with(&bodies);
+    // m1, m10 and m11: a whole id is one message's alone.
+    assert_eq!(fake.find("m1").expect("it is there").letter.id, "m1");
+    fake.show_all();
+    assert_eq!(fake.find("m9").expect("it is there").letter.id, "m9");
+    fake.show_all();
+    for (id, expected) in [
+        ("m", "11 messages begin with m"),
+        ("x", "cargo xtask dlq ls"),
+        ("", "say which message"),
+    ] {
+        let error = fake.find(id).expect_err(id).to_string();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(fake.hidden(), 0, "{id}");
+    }
+    let stale = Redrive {
+        id: Some("x".to_owned()),
+        ..Redrive::default()
+    };
+    assert!(fake.run(&[QUEUE], &stale).is_err());
+    assert!(fake.source().is_empty());
+}
+
+#[test]
+fn a_message_is_dropped_only_when_it_was_printed() {
+    let fake = Fake::with(&["not JSON", "neither"]);
+    let call = |operation: &str, params: Value| fake.call(operation, &params);
+    let found = fake.find("m1").expect("it is there");
+    assert!(drop_letter(&call, &found, || false).is_err());
+    assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
+
+    let found = fake.find("m1").expect("it is there");
+    let told = drop_letter(&call, &found, || {
+        assert_eq!(fake.dead().len(), 2, "printed first");
+        true
+    });
+    assert!(told.expect("it is dropped").contains("m1"));
+    assert_eq!(
+        (fake.dead(), fake.hidden()),
+        (vec!["neither".to_owned()], 0)
+    );
+}
+
+#[test]
+fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
+    let denied = |_: &str, _: Value| {
+        Err(AwsError {
+            code: "AccessDeniedException".to_owned(),
+            message: "not yours".to_owned(),
+        })
+    };
+    let letter = letter("a", &body("StockReserved"), 1);
+    let log = Log::read(&denied, "/aws/lambda/f", std::slice::from_ref(&letter));
+    let error = log.error_of(&letter);
+    assert!(
+        error.contains("could not be read: reading /aws/lambda/f: AccessDenied"),
+        "{error}"
+    );
+
+    let missing = |_: &str, _: Value| {
+        Err(AwsError {
+            code: "ResourceNotFoundException".to_owned(),
+            message: "no group".to_owned(),
+        })
+    };
+    let log = Log::read(&missing, "/aws/lambda/f", std::slice::from_ref(&letter));
+    assert_eq!(log.error_of(&letter), NOT_LOGGED);
 }
 
 #[test]
