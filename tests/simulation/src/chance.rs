@@ -123,7 +123,7 @@ troubles! {
     Deactivation "deactivation" 200;
     /// A function fails at every message for minutes, or for an hour: long enough that
     /// forward steps are given up and compensations parked.
-    Outage "outage" 800;
+    Outage "outage" 400;
     /// An operator gives up a refund or a release that is parked.
     Abandon "abandon" 900;
 }
