@@ -5,6 +5,8 @@
 //! message in both queues, and every handler knows a message it has seen. (`StartMessageMoveTask`
 //! would do the same out of sight, cannot choose messages, and is missing in the emulator.)
 //!
+//! Dropping is print, then delete: what is printed is all that is left.
+//!
 //! A dead-letter queue does not say what went wrong. The function logged it, with the message's id.
 
 mod letter;

@@ -46,11 +46,14 @@ pub fn run(
         let outcome = send_back(sqs, prefix, *queue, redrive, max, begun, &mut moved);
         told.push((*queue, moved));
         if let Err(error) = outcome {
-            return Err(Error::new(format!(
-                "{}\n{}: {error}",
-                moves(&told, redrive),
-                queue.name
-            )));
+            let failed = format!("{}: {error}", queue.name);
+            return Err(Error::new(
+                if told.iter().all(|(_, moved)| *moved == Moved::default()) {
+                    failed
+                } else {
+                    format!("{}\n{failed}", moves(&told, redrive))
+                },
+            ));
         }
     }
     Ok(moves(&told, redrive))

@@ -590,6 +590,19 @@ fn the_limit_holds_over_all_queues_and_an_error_keeps_the_tally() {
         "{error}"
     );
     assert!(error.contains("do this again"), "{error}");
+
+    // That one call broke does not mean that there is nothing.
+    let fake = Fake::with(&bodies);
+    fake.state.borrow_mut().fails = Some((0, false));
+    let error = fake
+        .run(&[QUEUE], &Redrive::default())
+        .expect_err("a call broke");
+    assert!(
+        error
+            .to_string()
+            .starts_with("orders-replies: sending m1 back"),
+        "{error}"
+    );
 }
 
 #[test]
