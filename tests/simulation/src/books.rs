@@ -42,6 +42,7 @@ struct Reservation {
 pub struct Order {
     pub state: String,
     pub total: Option<i64>,
+    currency: String,
     pub due_at: Option<String>,
     pub failure: Option<String>,
     pub parked: bool,
@@ -61,6 +62,7 @@ struct Payment {
 struct Charge {
     outcome: String,
     amount: i64,
+    currency: String,
 }
 
 impl Order {
@@ -90,6 +92,17 @@ impl Order {
 pub enum Step {
     Refund,
     Release,
+}
+
+impl Step {
+    pub const ALL: [Self; 2] = [Self::Refund, Self::Release];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refund => "refund",
+            Self::Release => "release",
+        }
+    }
 }
 
 impl Books {
@@ -332,6 +345,7 @@ impl Books {
         let new = Order {
             state: text(&row["state"]),
             total: row["total"]["amount"].as_i64(),
+            currency: text(&row["total"]["currency"]),
             due_at: row["due_at"].as_str().map(str::to_owned),
             failure: row["failure"]["code"].as_str().map(str::to_owned),
             parked: row["parked"] == true,
@@ -400,8 +414,11 @@ impl Books {
     fn ledger(&mut self, key: &str, sk: &str, row: &Value, wrong: &mut Vec<Violation>) {
         if sk == "CHARGE" {
             let outcome = text(&row["outcome"]);
-            let amount = row["asked"]["amount"].as_i64().unwrap_or(0);
-            let new = Charge { outcome, amount };
+            let new = Charge {
+                outcome,
+                amount: row["asked"]["amount"].as_i64().unwrap_or(0),
+                currency: text(&row["asked"]["currency"]),
+            };
             let old = self.charges.insert(key.to_owned(), new.clone());
             if old.is_some_and(|old| old != new) {
                 wrong.push(format!("the ledger's charge {key} was written over"));
@@ -418,7 +435,8 @@ impl Books {
     /// What must be true of one order at every moment, whatever is still on its way.
     fn check_order(&self, id: &str, wrong: &mut Vec<Violation>) {
         let (charged, refunded) = self.money(id);
-        if refunded > charged {
+        // Whatever became of the order, and whoever gave what up: all of it or nothing.
+        if refunded != 0 && refunded != charged {
             wrong.push(format!(
                 "order {id}: {charged} charged and {refunded} given back"
             ));
@@ -433,6 +451,29 @@ impl Books {
             }
             return;
         };
+        if charged != 0 && Some(charged) != order.total {
+            wrong.push(format!(
+                "order {id} costs {:?} and {charged} was charged",
+                order.total
+            ));
+        }
+        let charge = self.charges.get(&format!("charge-{id}"));
+        if let Some(charge) = charge.filter(|charge| charge.outcome == "CHARGED")
+            && charge.currency != order.currency
+        {
+            wrong.push(format!(
+                "order {id} costs {} and {} were charged",
+                order.currency, charge.currency
+            ));
+        }
+        for step in Step::ALL {
+            if order.is_abandoned(step) && !order.was_parked() {
+                wrong.push(format!(
+                    "order {id}: its {} was abandoned and never parked",
+                    step.name()
+                ));
+            }
+        }
         match order.state.as_str() {
             "confirmed" => {
                 if Some(charged - refunded) != order.total {

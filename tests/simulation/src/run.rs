@@ -140,6 +140,8 @@ struct Client {
     next_retry: Option<Millis>,
     /// When an operator who saw it parked gives up what it waits for.
     next_abandon: Option<Millis>,
+    /// The steps its operator asked to give up.
+    gave_up: Vec<Step>,
     cancels: bool,
     acknowledged: bool,
     refused: bool,
@@ -377,6 +379,7 @@ impl World {
             next_cancel: cancels.then_some(cancel_at),
             next_retry: retries.then_some(retry_at),
             next_abandon: None,
+            gave_up: Vec::new(),
             cancels,
             acknowledged: false,
             refused: false,
@@ -931,13 +934,14 @@ impl World {
         let order = client.order;
         let seen = self.books.get(&order.to_string());
         let step = match seen.map(|order| order.state.as_str()) {
-            Some(state) if state.starts_with("refunding") => "refund",
-            Some(state) if state.starts_with("releasing") => "release",
+            Some(state) if state.starts_with("refunding") => Step::Refund,
+            Some(state) if state.starts_with("releasing") => Step::Release,
             _ => return,
         };
+        client.gave_up.push(step);
         let system = Rc::clone(&self.system);
         self.start("orders-operate", 10_000, Job::Operate, async move {
-            Finished::Done(system.abandon(order, step).await)
+            Finished::Done(system.abandon(order, step.name()).await)
         });
     }
 
@@ -1097,6 +1101,16 @@ impl World {
                 wrong.push(format!(
                     "order {id}: too late to cancel, they said, but it is {state}"
                 ));
+            }
+            for step in Step::ALL {
+                if order.is_some_and(|order| order.is_abandoned(step))
+                    && !client.gave_up.contains(&step)
+                {
+                    wrong.push(format!(
+                        "order {id}: its {} was abandoned and nobody asked for it",
+                        step.name()
+                    ));
+                }
             }
             if state == "cancelled" && !client.cancels {
                 wrong.push(format!("order {id} is cancelled and nobody wanted it"));
