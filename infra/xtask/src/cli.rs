@@ -265,6 +265,9 @@ fn parse_sim(rest: &mut Arguments) -> Result<Simulation, String> {
     };
     let from = number("--from", rest.value("--from")?, 0)?;
     let seeds = number("--seeds", rest.value("--seeds")?, DEFAULT_SEEDS)?;
+    if seeds == 0 {
+        return Err("`--seeds 0` would prove nothing; ask for 1 or more".to_owned());
+    }
     let options = std::mem::take(&mut rest.0);
     if tier.is_none() && !options.is_empty() {
         return Err(format!(
