@@ -427,6 +427,15 @@ mod tests {
     }
 
     #[test]
+    fn a_simulation_of_nothing_is_refused() {
+        let refused = parsed("sim --seeds 0").expect_err("0 seeds pass whatever is broken");
+        assert!(refused.contains("ask for 1 or more"), "{refused}");
+        for line in ["sim", "sim --seeds 1 --from 0", "sim --tier pure --seeds 1"] {
+            assert!(matches!(parsed(line), Ok(Command::Sim(_))), "{line}");
+        }
+    }
+
+    #[test]
     fn a_port_is_taken_with_a_space_or_an_equals_sign() {
         assert_eq!(
             parsed("up --port 5000"),
