@@ -212,6 +212,15 @@ impl Problem {
         }
     }
 
+    /// 503 to a request that may have been carried out and must not simply be sent again: there is no
+    /// `Retry-After`, and the detail says how to find out.
+    pub fn outcome_unknown(detail: impl Into<String>, cause: impl Into<Error>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(Status::Unavailable, "outcome-unknown", detail)
+        }
+    }
+
     /// 500: a bug.
     pub fn internal(cause: impl Into<Error>) -> Self {
         Self {

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, SendMessageBatchRequestEntry};
 use futures_util::{FutureExt, StreamExt, stream};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::envelope::{Envelope, Payload, seal};
@@ -25,8 +27,17 @@ const BATCH_ENTRIES: usize = 10;
 /// A batch may have 1 MiB in all; staying under 256 KiB suits every region's older limit too.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// The longest a failed message waits before it is tried again.
-const MAX_BACKOFF_SECONDS: u32 = 60;
+/// How long a failed message waits, by how often it was received. A table or a provider that is
+/// away for three minutes does not send everything in flight to the dead-letter queue, while what was
+/// only contended comes back soon.
+const BACKOFF_SECONDS: [u32; 4] = [2, 10, 50, 120];
+
+/// So long before the function is stopped its handlers end, and with them whatever is not answered:
+/// what the others did is then still acknowledged, and the rest is told to have failed.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// So long before the function is stopped answers are no longer waited for.
+const REPORTING: Duration = Duration::from_millis(1500);
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,17 +160,23 @@ where
     let (origin, handler) = (Origin::system(), &handler);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
         let origin = origin.clone();
-        async move { Ok::<_, Error>(process(&origin, queue, event.payload, handler).await) }
-            .boxed_local()
+        async move {
+            let left = event.context.deadline().duration_since(SystemTime::now());
+            let ends_at = Instant::now() + left.unwrap_or_default();
+            Ok::<_, Error>(process(&origin, queue, event.payload, ends_at, handler).await)
+        }
+        .boxed_local()
     }))
     .await
 }
 
-/// One batch: what [`run`] does per invocation, without Lambda around it.
+/// One batch: what [`run`] does per invocation, without Lambda around it. `ends_at` is when the
+/// function is stopped.
 pub async fn process<F, Fut>(
     origin: &Origin,
     queue: &Queue,
     event: SqsEvent,
+    ends_at: Instant,
     handler: F,
 ) -> SqsBatchResponse
 where
@@ -170,14 +187,15 @@ where
     let mut handled: Vec<(SqsMessage, Result<Vec<Outgoing>, Failure>)> =
         stream::iter(event.records)
             .map(|message| async move {
-                let outcome = handle(origin, queue.stage, &message, handler).await;
+                let handled = handle(origin, queue.stage, &message, handler);
+                let outcome = until(ends_at - CLOSING, handled).await;
                 (message, outcome)
             })
             .buffered(queue.concurrency)
             .collect()
             .await;
 
-    send_answers(&queue.client, &mut handled).await;
+    send_answers(&queue.client, ends_at - REPORTING, &mut handled).await;
 
     let mut response = SqsBatchResponse::default();
     let mut retries = Vec::new();
@@ -194,8 +212,29 @@ where
         }
     }
     response.set_failures(failed);
-    make_visible(queue, retries).await;
+    // What this does not get to comes back after the visibility timeout.
+    let _ = timeout_at(ends_at - REPORTING / 3, make_visible(queue, retries)).await;
     response
+}
+
+/// A handler that is not through by then is dropped where it waits, as if the process had died
+/// there; one that has not begun does not begin.
+async fn until(
+    cutoff: Instant,
+    handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
+) -> Result<Vec<Outgoing>, Failure> {
+    let out_of_time = || {
+        Failure::retry(
+            "the function's time was up",
+            "it or its batch took longer than the function may",
+        )
+    };
+    if Instant::now() >= cutoff {
+        return Err(out_of_time());
+    }
+    timeout_at(cutoff, handled)
+        .await
+        .unwrap_or_else(|_| Err(out_of_time()))
 }
 
 async fn handle<F, Fut>(
@@ -246,6 +285,7 @@ where
 /// Sends what the handled messages led to; a message whose answer was not accepted has failed.
 async fn send_answers(
     client: &aws_sdk_sqs::Client,
+    cutoff: Instant,
     handled: &mut [(SqsMessage, Result<Vec<Outgoing>, Failure>)],
 ) {
     let mut sources = Vec::new();
@@ -258,7 +298,7 @@ async fn send_answers(
             }
         }
     }
-    for rejected in send_each(client, outgoing).await {
+    for rejected in send_each(client, outgoing, cutoff).await {
         let source = sources[rejected.index];
         handled[source].1 = Err(Failure::retry(
             "its answer was not accepted",
@@ -278,8 +318,19 @@ pub struct SendError {
 
 /// Sends messages, for functions that no queue triggers.
 pub async fn send(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Result<(), SendError> {
+    // The client itself gives up long before.
+    send_within(Duration::from_secs(60), client, outgoing).await
+}
+
+/// Sends messages for somebody who is waiting: what is not accepted in time counts as not sent,
+/// although it may have been.
+pub async fn send_within(
+    patience: Duration,
+    client: &aws_sdk_sqs::Client,
+    outgoing: Vec<Outgoing>,
+) -> Result<(), SendError> {
     let urls: Vec<String> = outgoing.iter().map(|m| m.queue_url.clone()).collect();
-    let mut rejected = send_each(client, outgoing).await;
+    let mut rejected = send_each(client, outgoing, Instant::now() + patience).await;
     let count = rejected.len();
     match rejected.pop() {
         None => Ok(()),
@@ -296,7 +347,11 @@ struct Rejected {
     cause: Error,
 }
 
-async fn send_each(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Vec<Rejected> {
+async fn send_each(
+    client: &aws_sdk_sqs::Client,
+    outgoing: Vec<Outgoing>,
+    cutoff: Instant,
+) -> Vec<Rejected> {
     let mut by_queue: BTreeMap<String, Vec<(usize, String)>> = BTreeMap::new();
     for (index, message) in outgoing.into_iter().enumerate() {
         by_queue
@@ -307,7 +362,7 @@ async fn send_each(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Vec
     let mut rejected = Vec::new();
     for (queue_url, messages) in by_queue {
         for batch in batches(messages) {
-            send_batch(client, &queue_url, batch, &mut rejected).await;
+            send_batch(client, &queue_url, batch, cutoff, &mut rejected).await;
         }
     }
     rejected
@@ -336,6 +391,7 @@ async fn send_batch(
     client: &aws_sdk_sqs::Client,
     queue_url: &str,
     batch: Vec<(usize, String)>,
+    cutoff: Instant,
     rejected: &mut Vec<Rejected>,
 ) {
     let indices: Vec<usize> = batch.iter().map(|(index, _)| *index).collect();
@@ -346,12 +402,16 @@ async fn send_batch(
             .build()
             .expect("id and body are set")
     });
-    let answer = client
+    let sent = client
         .send_message_batch()
         .queue_url(queue_url)
         .set_entries(Some(entries.collect()))
-        .send()
-        .await;
+        .send();
+    let answer = match timeout_at(cutoff, sent).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(telemetry::chain(&error)),
+        Err(_) => Err("it did not answer in time".to_owned()),
+    };
     match answer {
         // Only what SQS says it took has been sent.
         Ok(answer) => rejected.extend(indices.into_iter().filter_map(|index| {
@@ -366,8 +426,7 @@ async fn send_batch(
                 cause: format!("{queue_url} refused a message: {code}").into(),
             })
         })),
-        Err(error) => {
-            let cause = telemetry::chain(&error);
+        Err(cause) => {
             rejected.extend(indices.into_iter().map(|index| Rejected {
                 index,
                 cause: format!("{queue_url} did not take a batch: {cause}").into(),
@@ -408,11 +467,11 @@ async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
 }
 
 fn backoff_seconds(message: &SqsMessage, failure: &Failure) -> u32 {
-    if failure.retry {
-        let exponent = receive_count(message).saturating_sub(1).min(6);
-        (1_u32 << exponent).min(MAX_BACKOFF_SECONDS)
-    } else {
-        0
+    let [first, .., longest] = BACKOFF_SECONDS;
+    match receive_count(message) {
+        _ if !failure.retry => 0,
+        0 => first,
+        count => *BACKOFF_SECONDS.get(count as usize - 1).unwrap_or(&longest),
     }
 }
 

@@ -35,6 +35,8 @@ pub struct TableError {
 enum Kind {
     /// It goes away by itself.
     Transient,
+    /// Others kept getting in first: nothing was written.
+    Contended,
     /// What is stored is not what this code writes: it stays until somebody mends the row.
     Corrupt,
     Permanent,
@@ -73,7 +75,7 @@ impl TableError {
     pub fn contended(operation: &'static str) -> Self {
         Self {
             operation,
-            kind: Kind::Transient,
+            kind: Kind::Contended,
             source: "other writers kept getting in first".into(),
         }
     }
@@ -87,6 +89,12 @@ impl TableError {
         }
     }
 
+    /// Whether a write may have been made all the same: the answer to one of its tries may be what
+    /// was lost.
+    pub fn is_unknown_outcome(&self) -> bool {
+        self.kind == Kind::Transient
+    }
+
     /// Whether it is a stored row that cannot be read, which no later try can change.
     pub fn is_corrupt(&self) -> bool {
         self.kind == Kind::Corrupt
@@ -95,10 +103,9 @@ impl TableError {
 
 impl From<TableError> for Problem {
     fn from(error: TableError) -> Self {
-        if error.kind == Kind::Transient {
-            Problem::unavailable(error)
-        } else {
-            Problem::internal(error)
+        match error.kind {
+            Kind::Transient | Kind::Contended => Problem::unavailable(error),
+            Kind::Corrupt | Kind::Permanent => Problem::internal(error),
         }
     }
 }

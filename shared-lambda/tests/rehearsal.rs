@@ -2,6 +2,7 @@
 //! production.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use shared_lambda::envelope::{Envelope, Payload};
 use shared_lambda::rehearsal::{FAULT_LIFETIME, Fault};
 use shared_lambda::sqs::{Failure, Outgoing, Queue, process};
 use test_support::Aws;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::logs::Logs;
@@ -72,15 +74,22 @@ async fn deliver(stage: Option<Stage>, message: &Value, receives: u32) -> (Seen,
         queue = queue.in_stage(stage);
     }
     let done = Cell::new(0);
-    let response = process(&origin(), &queue, event, async |context, _: Envelope| {
-        done.set(done.get() + 1);
-        Ok::<_, Failure>(vec![Outgoing::new(
-            REPLIES,
-            ORDER,
-            &UserVerified {},
-            &context,
-        )])
-    })
+    let ends_at = Instant::now() + Duration::from_secs(15);
+    let response = process(
+        &origin(),
+        &queue,
+        event,
+        ends_at,
+        async |context, _: Envelope| {
+            done.set(done.get() + 1);
+            Ok::<_, Failure>(vec![Outgoing::new(
+                REPLIES,
+                ORDER,
+                &UserVerified {},
+                &context,
+            )])
+        },
+    )
     .await;
     let seen = Seen {
         done: done.get(),
@@ -148,7 +157,7 @@ async fn in_production_a_command_with_a_fault_is_carried_out_as_if_it_had_none()
 #[tokio::test]
 async fn a_command_that_fails_always_is_in_the_dead_letter_queue_soon_and_one_that_fails_once_waits()
  {
-    for (fault, seconds) in [(Fault::Fail, 0), (Fault::FailOnce, 1)] {
+    for (fault, seconds) in [(Fault::Fail, 0), (Fault::FailOnce, 2)] {
         let message = command(&json!(fault.as_str()));
         let (_, aws) = deliver(Some(Stage::Dev), &message, 1).await;
         let calls = aws.calls();

@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::future::Ready;
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared_lambda::Context;
 use shared_lambda::envelope::{Envelope, Payload};
-use shared_lambda::sqs::{Failure, Outgoing, Queue, process, send};
+use shared_lambda::sqs::{Failure, Outgoing, Queue, process, send, send_within};
 use test_support::{Aws, Fault};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::logs::Logs;
@@ -99,13 +101,18 @@ async fn answer_once(context: Context, envelope: Envelope) -> Result<Vec<Outgoin
     Ok(vec![reply(envelope.order_id, "", &context)])
 }
 
+/// When a function of a queue is stopped.
+fn in_15_seconds() -> Instant {
+    Instant::now() + Duration::from_secs(15)
+}
+
 /// The batch's answer as Lambda reads it.
 async fn failed<F, Fut>(aws: &Aws, event: SqsEvent, handler: F) -> Value
 where
     F: Fn(Context, Envelope) -> Fut,
     Fut: Future<Output = Result<Vec<Outgoing>, Failure>>,
 {
-    let response = process(&origin(), &queue(aws), event, handler).await;
+    let response = process(&origin(), &queue(aws), event, in_15_seconds(), handler).await;
     serde_json::to_value(response).unwrap()
 }
 
@@ -259,18 +266,18 @@ async fn a_panic_after_an_await_fails_one_message() {
     .await;
     assert_eq!(response, failures(&["b"]));
     assert_eq!(answered(&aws), [0, 2]);
-    assert_eq!(waits(&aws), [("receipt-1".to_owned(), 1)]);
+    assert_eq!(waits(&aws), [("receipt-1".to_owned(), 2)]);
 }
 
 #[tokio::test]
-async fn a_message_that_fails_waits_longer_each_time_up_to_a_minute() {
+async fn a_message_that_fails_waits_longer_each_time_for_three_minutes_in_all() {
     let aws = Aws::new();
     let messages = [
         ("a", 1),
         ("b", 2),
         ("c", 3),
-        ("d", 6),
-        ("e", 7),
+        ("d", 4),
+        ("e", 5),
         ("f", 1000),
     ];
     let response = failed(&aws, batch(&messages), async |_, _| {
@@ -282,7 +289,7 @@ async fn a_message_that_fails_waits_longer_each_time_up_to_a_minute() {
         .into_iter()
         .map(|(_, seconds)| seconds)
         .collect();
-    assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    assert_eq!(seconds, [2, 10, 50, 120, 120, 120]);
 }
 
 #[tokio::test]
@@ -293,7 +300,7 @@ async fn a_message_without_a_readable_receive_count_waits_as_at_its_first() {
         let aws = Aws::new();
         let event = serde_json::from_value(event).unwrap();
         failed(&aws, event, async |_, _| Err(Failure::retry("x", "y"))).await;
-        assert_eq!(waits(&aws), [("receipt-0".to_owned(), 1)]);
+        assert_eq!(waits(&aws), [("receipt-0".to_owned(), 2)]);
     }
 }
 
@@ -321,7 +328,7 @@ async fn a_message_without_a_receipt_handle_fails_and_keeps_its_visibility() {
     let event = serde_json::from_value(event).unwrap();
     let response = failed(&aws, event, async |_, _| Err(Failure::retry("x", "y"))).await;
     assert_eq!(response, failures(&["a", "b"]));
-    assert_eq!(waits(&aws), [("receipt-1".to_owned(), 1)]);
+    assert_eq!(waits(&aws), [("receipt-1".to_owned(), 2)]);
 }
 
 #[tokio::test]
@@ -436,7 +443,7 @@ async fn a_message_delivered_twice_in_one_batch_is_reported_once_and_waits_by_ea
     assert_eq!(response, failures(&["a"]));
     assert_eq!(
         waits(&aws),
-        [("receipt-0".to_owned(), 1), ("receipt-1".to_owned(), 2)]
+        [("receipt-0".to_owned(), 2), ("receipt-1".to_owned(), 10)]
     );
 }
 
@@ -462,13 +469,19 @@ async fn turns(one_at_a_time: bool) -> Vec<String> {
         queue = queue.one_at_a_time();
     }
     let event = batch(&[("a", 1), ("b", 1)]);
-    process(&origin(), &queue, event, async |_, envelope| {
-        let name = envelope.order_id.as_u128();
-        turns.borrow_mut().push(format!("{name} begins"));
-        tokio::task::yield_now().await;
-        turns.borrow_mut().push(format!("{name} ends"));
-        Ok(Vec::new())
-    })
+    process(
+        &origin(),
+        &queue,
+        event,
+        in_15_seconds(),
+        async |_, envelope| {
+            let name = envelope.order_id.as_u128();
+            turns.borrow_mut().push(format!("{name} begins"));
+            tokio::task::yield_now().await;
+            turns.borrow_mut().push(format!("{name} ends"));
+            Ok(Vec::new())
+        },
+    )
     .await;
     turns.into_inner()
 }
@@ -560,4 +573,78 @@ async fn sending_without_a_batch_behind_it_says_what_was_not_accepted() {
         )
     );
     assert_eq!(answered(&aws), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlasts_the_function_fails_alone_and_the_others_are_answered() {
+    let aws = Aws::new();
+    let messages = [("quick", 1), ("endless", 1), ("slow", 1)];
+    let began = Instant::now();
+    let response = failed(
+        &aws,
+        batch(&messages),
+        async |context, envelope: Envelope| {
+            match envelope.order_id.as_u128() {
+                0 => {}
+                1 => sleep(Duration::from_secs(3600)).await,
+                _ => sleep(Duration::from_secs(9)).await,
+            }
+            answer_once(context, envelope).await
+        },
+    )
+    .await;
+    assert_eq!(response, failures(&["endless"]));
+    assert_eq!(answered(&aws), [0, 2]);
+    assert_eq!(waits(&aws), [("receipt-1".to_owned(), 2)]);
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_handlers_in_a_row_those_that_time_is_too_short_for_do_not_begin() {
+    let aws = Aws::new();
+    let queue = queue(&aws).one_at_a_time();
+    let begun = RefCell::new(0);
+    let messages = [("a", 1), ("b", 1), ("c", 1), ("d", 1)];
+    let event = batch(&messages);
+    let handler = async |context: Context, envelope: Envelope| {
+        *begun.borrow_mut() += 1;
+        sleep(Duration::from_secs(4)).await;
+        answer_once(context, envelope).await
+    };
+    let response = process(&origin(), &queue, event, in_15_seconds(), handler).await;
+    let response = serde_json::to_value(response).unwrap();
+    assert_eq!(response, failures(&["c", "d"]));
+    assert_eq!((answered(&aws), *begun.borrow()), (vec![0, 1], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_a_queue_does_not_take_in_time_fail_their_messages() {
+    let aws = Aws::new();
+    aws.on_call(|call| async move {
+        if call.action == "SendMessageBatch" {
+            sleep(Duration::from_secs(3600)).await;
+        }
+        None
+    });
+    let began = Instant::now();
+    let response = failed(&aws, batch(&[("a", 1), ("b", 1)]), answer_once).await;
+    assert_eq!(response, failures(&["a", "b"]));
+    assert_eq!(waits(&aws).len(), 2);
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_waits_does_not_wait_for_a_queue() {
+    let aws = Aws::new();
+    aws.on_call(|_| async {
+        sleep(Duration::from_secs(3600)).await;
+        None
+    });
+    let began = Instant::now();
+    let outgoing = vec![reply(Uuid::from_u128(1), "", &context())];
+    let error = send_within(Duration::from_secs(2), &aws.sqs(), outgoing)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("1 messages"), "{error}");
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
 }

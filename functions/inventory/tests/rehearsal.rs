@@ -1,12 +1,15 @@
 //! The queue while somebody rehearses: a command goes wrong as it says, and the stock is right all
 //! the same.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::SqsEvent;
 use inventory::handlers::commands;
 use inventory::messages::ReleaseStock;
 use serde_json::{Value, json};
 use shared_lambda::Stage;
 use shared_lambda::sqs::{Queue, process};
+use tokio::time::Instant;
 
 use crate::world::{COMMANDS, REPLIES, World, reserve};
 
@@ -21,7 +24,8 @@ async fn deliver(world: &World, stage: Stage, command: &str, fault: &str) -> boo
     }]}))
     .unwrap();
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned()).in_stage(stage);
-    let response = process(&world.origin, &queue, event, |context, command| {
+    let ends_at = Instant::now() + Duration::from_secs(15);
+    let response = process(&world.origin, &queue, event, ends_at, |context, command| {
         commands::handle(&world.store, REPLIES, context, command)
     })
     .await;

@@ -1,9 +1,12 @@
 //! The queue while somebody rehearses: a command goes wrong as it says, and the money is right all
 //! the same. In production neither a command nor a payment method makes anything go wrong.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::SqsEvent;
 use payments::domain::{Decline, Settlement};
 use shared_lambda::sqs::{Queue, process};
+use tokio::time::Instant;
 
 use super::*;
 
@@ -19,7 +22,8 @@ async fn deliver(world: &World, stage: Stage, mut command: Value, fault: &str) -
     }]}))
     .unwrap();
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned()).in_stage(stage);
-    let response = process(&world.origin, &queue, event, |context, command| {
+    let ends_at = Instant::now() + Duration::from_secs(15);
+    let response = process(&world.origin, &queue, event, ends_at, |context, command| {
         payments::handlers::commands::handle(
             &world.store,
             &world.simulator,

@@ -1,5 +1,7 @@
 //! Each function from the request or message that triggers it to its whole answer.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::SqsEvent;
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -8,6 +10,7 @@ use shared_auth::{Role, SigningKey};
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Queue};
 use test_support::Fault;
+use tokio::time::Instant;
 use users::domain::throttle::registrations;
 use users::handlers::jwks::{self, PublishedKeys};
 use users::handlers::{register, verify};
@@ -695,7 +698,8 @@ fn batch(messages: &[&Value]) -> SqsEvent {
 /// The ids of the messages that failed.
 async fn deliver(world: &World, event: SqsEvent) -> Vec<String> {
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned());
-    let response = sqs::process(&world.origin, &queue, event, |context, command| {
+    let ends_at = Instant::now() + Duration::from_secs(15);
+    let response = sqs::process(&world.origin, &queue, event, ends_at, |context, command| {
         verify::handle(&world.store, REPLIES, context, command)
     })
     .await;

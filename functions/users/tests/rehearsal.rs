@@ -1,9 +1,12 @@
 //! The queue while somebody rehearses: the question goes wrong as it says, outside production.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::SqsEvent;
 use serde_json::{Value, json};
 use shared_lambda::Stage;
 use shared_lambda::sqs::{self, Queue};
+use tokio::time::Instant;
 use users::handlers::verify;
 
 use crate::world::{NOW, World, id};
@@ -26,7 +29,8 @@ async fn ask(stage: Stage, fault: &str) -> (bool, Vec<Value>) {
     }]}))
     .unwrap();
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned()).in_stage(stage);
-    let response = sqs::process(&world.origin, &queue, event, |context, command| {
+    let ends_at = Instant::now() + Duration::from_secs(15);
+    let response = sqs::process(&world.origin, &queue, event, ends_at, |context, command| {
         verify::handle(&world.store, REPLIES, context, command)
     })
     .await;

@@ -41,6 +41,7 @@ use shared_lambda::sqs::{self, Failure, Outgoing};
 use shared_lambda::{Context, Origin, Stage, rest};
 use test_support::template::Template;
 use test_support::{Aws, mortal};
+use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
 use users::passwords::HashedPassword;
 use users::store::UserStore;
@@ -52,6 +53,9 @@ use crate::network::{Millis, QueueName};
 
 /// How long a step may take: the templates' default.
 pub const STEP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a function of a queue may take: the templates' timeout.
+const QUEUE_FUNCTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One in which the provider may be told to fail.
 const STAGE: Stage = Stage::Dev;
@@ -324,46 +328,71 @@ impl System {
         event.records = records;
         let trigger = sqs::Queue::new(self.sqs.clone(), queue.url().to_owned());
         let replies = QueueName::Replies.url();
+        let ends_at = Instant::now() + QUEUE_FUNCTION_TIMEOUT;
         match queue {
             QueueName::Users => {
-                sqs::process(&self.origin, &trigger, event, |context, envelope| {
-                    self.noting(users::handlers::verify::handle(
-                        &self.users,
-                        replies,
-                        context,
-                        envelope,
-                    ))
-                })
+                sqs::process(
+                    &self.origin,
+                    &trigger,
+                    event,
+                    ends_at,
+                    |context, envelope| {
+                        self.noting(users::handlers::verify::handle(
+                            &self.users,
+                            replies,
+                            context,
+                            envelope,
+                        ))
+                    },
+                )
                 .await
             }
             QueueName::Inventory => {
                 let trigger = trigger.one_at_a_time();
-                sqs::process(&self.origin, &trigger, event, |context, envelope| {
-                    self.noting(inventory::handlers::commands::handle(
-                        &self.inventory,
-                        replies,
-                        context,
-                        envelope,
-                    ))
-                })
+                sqs::process(
+                    &self.origin,
+                    &trigger,
+                    event,
+                    ends_at,
+                    |context, envelope| {
+                        self.noting(inventory::handlers::commands::handle(
+                            &self.inventory,
+                            replies,
+                            context,
+                            envelope,
+                        ))
+                    },
+                )
                 .await
             }
             QueueName::Payments => {
-                sqs::process(&self.origin, &trigger, event, |context, envelope| {
-                    self.noting(payments::handlers::commands::handle(
-                        &self.payments,
-                        &self.provider,
-                        replies,
-                        context,
-                        envelope,
-                    ))
-                })
+                sqs::process(
+                    &self.origin,
+                    &trigger,
+                    event,
+                    ends_at,
+                    |context, envelope| {
+                        self.noting(payments::handlers::commands::handle(
+                            &self.payments,
+                            &self.provider,
+                            replies,
+                            context,
+                            envelope,
+                        ))
+                    },
+                )
                 .await
             }
             QueueName::Replies => {
-                sqs::process(&self.origin, &trigger, event, |context, envelope| {
-                    self.noting(replies::handle(&self.replies, context, envelope))
-                })
+                sqs::process(
+                    &self.origin,
+                    &trigger,
+                    event,
+                    ends_at,
+                    |context, envelope| {
+                        self.noting(replies::handle(&self.replies, context, envelope))
+                    },
+                )
                 .await
             }
         }
