@@ -205,28 +205,37 @@ impl OrderStore {
     }
 
     /// Writes the next version of an order, if nobody has yet.
+    ///
+    /// Where the answer is lost, the client's own repeat meets what it wrote itself: that is no
+    /// other writer, and what the order owes has not been sent by anybody.
     pub async fn update(&self, order: &Order) -> Result<Updated, TableError> {
         const OPERATION: &str = "update order";
+        let next = item(order, OPERATION)?;
         let answer = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item(order, OPERATION)?))
+            .set_item(Some(next.clone()))
             .condition_expression("version = :before")
             .expression_attribute_values(
                 ":before",
                 AttributeValue::N((order.version - 1).to_string()),
             )
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match answer {
             Ok(_) => Ok(Updated::Done),
-            Err(SdkError::ServiceError(error))
-                if error.err().is_conditional_check_failed_exception() =>
-            {
-                Ok(Updated::Overtaken)
-            }
-            Err(error) => Err(TableError::new(OPERATION, error)),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(if failed.item.as_ref() == Some(&next) {
+                        Updated::Done
+                    } else {
+                        Updated::Overtaken
+                    })
+                }
+                _ => Err(TableError::new(OPERATION, error)),
+            },
         }
     }
 

@@ -2,12 +2,14 @@
 //! contracts, whatever is delivered twice, lost, late, or killed on the way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use orders::domain::{Ending, MAX_ATTEMPTS, Order, OrderId, PARKED_RETRY, State, What};
-use orders::store::DuePartition;
+use orders::store::{DuePartition, OrderStore};
 use serde_json::{Value, json};
 use shared_lambda::sqs::Failure;
 use test_support::{Fault, mortal};
+use tokio::time::Instant;
 
 use crate::samples::{ANN, STATES, after, ends, order_in, placed};
 use crate::world::{Answer, World, about, customer, posting, reply};
@@ -922,7 +924,15 @@ async fn two_deliveries_of_a_reply_at_once_write_once_and_both_are_acknowledged(
 
 /// What a run that could read everything answers.
 fn swept(due: usize, sent: usize, parked: usize) -> Value {
-    json!({"due": due, "sent": sent, "parked": parked, "unreadable": 0, "parked_now": parked})
+    json!({
+        "due": due,
+        "sent": sent,
+        "parked": parked,
+        "given_up": 0,
+        "unreadable": 0,
+        "cut_short": false,
+        "parked_now": parked,
+    })
 }
 
 #[tokio::test]
@@ -1045,7 +1055,15 @@ async fn orders_that_cannot_be_read_are_counted_and_starve_nobody_however_many()
     world.clock.set(after(600));
     assert_eq!(
         world.sweep().await.unwrap(),
-        json!({"due": 5, "sent": 5, "parked": 0, "unreadable": 260, "parked_now": 0})
+        json!({
+            "due": 5,
+            "sent": 5,
+            "parked": 0,
+            "given_up": 0,
+            "unreadable": 260,
+            "cut_short": false,
+            "parked_now": 0,
+        })
     );
     assert_eq!(world.command_types().len(), 5);
     for number in good {
@@ -1172,4 +1190,131 @@ async fn many_due_orders_are_all_driven_and_sent_in_batches() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 60);
+}
+
+#[tokio::test]
+async fn a_sweeper_that_dies_has_counted_no_more_attempts_than_one_batch_of_messages() {
+    let world = World::new();
+    for number in 0..60 {
+        world.put(&placed(number << 8)).await;
+    }
+    world.clock.set(after(30));
+    // Ten writes and a message batch, over and over: it dies at the third batch.
+    world.aws.fault_at(32, Fault::KillBefore);
+    assert!(mortal(world.sweep()).await.is_none());
+    let mut counted = 0;
+    for number in 0..60 {
+        counted += world.order(placed(number << 8).id).await.attempt - 1;
+    }
+    assert_eq!((counted, world.commands().len()), (30, 20));
+    // The others have lost nothing but a minute.
+    assert_eq!(world.sweep().await.unwrap()["sent"], 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_takes_too_long_ends_by_itself_says_so_and_the_next_goes_on() {
+    let world = World::new();
+    for number in 0..150 {
+        world.put(&placed(number << 8)).await;
+    }
+    world.clock.set(after(30));
+    world.aws.on_call(|call| async move {
+        if call.name() == "dynamodb:GetItem" {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        None
+    });
+    let began = Instant::now();
+    let first = world.sweep().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(60));
+    // Nine times ten orders begin within 25 seconds.
+    assert_eq!(
+        (&first["sent"], &first["cut_short"]),
+        (&json!(90), &json!(true))
+    );
+    let second = world.sweep().await.unwrap();
+    assert_eq!(
+        (&second["sent"], &second["cut_short"]),
+        (&json!(60), &json!(false))
+    );
+    assert_eq!(world.commands().len(), 150);
+}
+
+#[tokio::test]
+async fn a_backlog_of_one_partition_does_not_keep_the_others_waiting() {
+    let world = World::new();
+    // More than a page in one partition, and one order in each of the others.
+    for number in (0..150_u128).map(|number| number << 8).chain(1..8) {
+        world.put(&placed(number)).await;
+    }
+    world.clock.set(after(30));
+    world.aws.clear_calls();
+    assert_eq!(world.sweep().await.unwrap()["sent"], 157);
+    let queries: Vec<Value> = world
+        .aws
+        .calls()
+        .iter()
+        .filter(|call| call.name() == "dynamodb:Query")
+        .map(|call| call.request["ExpressionAttributeValues"][":shard"]["S"].clone())
+        .collect();
+    let again: Vec<usize> = (0..queries.len())
+        .filter(|at| queries[*at] == "DUE#0")
+        .collect();
+    // All nine partitions have had their first page before any has its second.
+    assert_eq!(again.len(), 2, "{queries:?}");
+    assert!(again[1] >= 9, "{queries:?}");
+}
+
+#[tokio::test]
+async fn another_partition_is_first_in_every_minute() {
+    let world = World::new();
+    let mut first = Vec::new();
+    for minute in 0..9 {
+        world.clock.set(after(60 * minute));
+        world.aws.clear_calls();
+        world.sweep().await.unwrap();
+        let query = &world.aws.calls()[0];
+        first.push(query.request["ExpressionAttributeValues"][":shard"]["S"].to_string());
+    }
+    first.sort();
+    first.dedup();
+    assert_eq!(first.len(), 9, "{first:?}");
+}
+
+#[tokio::test]
+async fn forward_steps_that_are_given_up_are_counted_and_others_are_not() {
+    let world = World::new();
+    let last_try = |state| {
+        let mut order = order_in(state);
+        order.attempt = MAX_ATTEMPTS;
+        order
+    };
+    for state in [State::Verifying, State::Reserving, State::Charging] {
+        world.put(&last_try(state)).await;
+    }
+    world
+        .put(&order_in(State::Releasing(Ending::Rejected)))
+        .await;
+    world.clock.set(after(30));
+    let swept = world.sweep().await.unwrap();
+    assert_eq!((&swept["due"], &swept["given_up"]), (&json!(4), &json!(3)));
+    // What undoes them is asked for again half a minute later, which is no giving up.
+    world.clock.set(after(60));
+    let swept = world.sweep().await.unwrap();
+    assert_eq!((&swept["due"], &swept["given_up"]), (&json!(2), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_sweep_whose_write_is_not_answered_is_sent_for_all_the_same() {
+    let mut world = World::new();
+    // As in production, the client itself repeats a call without an answer.
+    let retrying = world.aws.dynamodb_with_attempts(2);
+    world.sweep.orders = OrderStore::new(retrying, world.table.clone());
+    world.put(&placed(1)).await;
+    world.clock.set(after(30));
+    world.aws.fault_on("dynamodb:PutItem", Fault::AfterEffect);
+    assert_eq!(world.sweep().await.unwrap(), swept(1, 1, 0));
+    assert_eq!(world.aws.fired(), 1);
+    assert_eq!(world.command_types(), ["ReserveStock"]);
+    assert_eq!(world.order(placed(1).id).await.attempt, 2);
 }

@@ -122,6 +122,19 @@ async fn an_update_needs_the_version_before_it() {
 }
 
 #[tokio::test]
+async fn an_update_that_meets_itself_is_done() {
+    let table = table().await;
+    let before = placed(1);
+    table.store.insert(&before).await.unwrap();
+    let mut next = before.clone();
+    (next.version, next.attempt) = (2, 2);
+    for _ in 0..2 {
+        assert_eq!(table.store.update(&next).await.unwrap(), Updated::Done);
+    }
+    assert_eq!(table.store.get(before.id).await.unwrap(), Some(next));
+}
+
+#[tokio::test]
 async fn an_update_does_not_bring_an_order_into_being() {
     let table = table().await;
     let mut order = placed(1);

@@ -49,7 +49,7 @@ pub struct World {
     place: place::Place,
     cancel: cancel::Cancel,
     replies: replies::Replies,
-    sweep: sweep::Sweep,
+    pub sweep: sweep::Sweep,
     operate: operate::Operate,
 }
 

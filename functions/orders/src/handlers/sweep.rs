@@ -1,23 +1,33 @@
 //! The sweeper: every minute it finds the orders whose time is up and sends again what they owe,
 //! gives up a step that was tried often enough, or parks what cannot be undone.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared_lambda::sqs::{self, Outgoing};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, telemetry};
+use tokio::time::Instant;
 
 use super::{Applied, apply};
-use crate::domain::{Event, OrderId, Rehearsal, StepTimeout};
+use crate::domain::{Event, Order, OrderId, Rehearsal, StepTimeout, What};
 use crate::messages::{Routes, owed_message};
-use crate::store::{DuePartition, OrderStore};
+use crate::store::{Due, DuePartition, DuePlace, OrderStore};
 
-/// How many readable orders of a partition one run takes on; the rest are due in the next run as well.
-const ORDERS_PER_PARTITION: usize = 250;
+/// How many orders are driven side by side, and then sent for at once: as many as a batch of messages
+/// takes. An attempt that was counted and not sent is one that its participant never heard of, so
+/// what a run that is cut short leaves unsent must be little.
+const SIDE_BY_SIDE: usize = 10;
 
-/// How many orders are driven side by side.
-const CONCURRENCY: usize = 10;
+/// How many orders of one partition are read before it is another's turn.
+const PAGE: usize = 100;
+
+/// When a run takes on nothing more. What it has begun may then take three calls of eight seconds,
+/// and the function has a minute.
+const TAKES_ON_FOR: Duration = Duration::from_secs(25);
 
 /// What sweeping needs.
 pub struct Sweep {
@@ -31,10 +41,19 @@ pub struct Sweep {
 /// whole then fails too, so that its alarm rings. An order that cannot be read has an alarm of its
 /// own: it would fail every run there is.
 pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
+    let ends_at = Instant::now() + TAKES_ON_FOR;
     let mut tally = Tally::default();
-    for partition in DuePartition::all() {
-        if let Err(error) = sweep_partition(sweep, partition, &context, &mut tally).await {
-            tally.failed(None, &error, &context);
+    let mut turns = turns(context.now);
+    // A page of each in turn, so that no partition's backlog is another's.
+    while let Some((partition, after)) = turns.pop_front() {
+        if Instant::now() >= ends_at {
+            tally.cut_short = true;
+            break;
+        }
+        match sweep_page(sweep, partition, after, ends_at, &context, &mut tally).await {
+            Ok(Some(next)) => turns.push_back((partition, Some(next))),
+            Ok(None) => {}
+            Err(error) => tally.failed(None, &error, &context),
         }
     }
     // Counted anew by every run: an alarm on what is parked must not depend on whoever parked it
@@ -54,38 +73,46 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
         "due": tally.due,
         "sent": tally.sent,
         "parked": tally.parked,
+        "given_up": tally.given_up,
         "unreadable": tally.unreadable,
+        "cut_short": tally.cut_short,
         "parked_now": parked_now,
     }))
 }
 
-async fn sweep_partition(
+type Turn = (DuePartition, Option<DuePlace>);
+
+/// Every partition, another one first in every minute: where runs do not get through, it is not the
+/// same ones that wait.
+fn turns(now: Timestamp) -> VecDeque<Turn> {
+    let mut turns: VecDeque<Turn> = DuePartition::all().map(|which| (which, None)).collect();
+    let first = (now.as_second() / 60).rem_euclid(turns.len() as i64);
+    turns.rotate_left(first as usize);
+    turns
+}
+
+/// A page of a partition; where the next one begins, if there is one.
+async fn sweep_page(
     sweep: &Sweep,
     partition: DuePartition,
+    after: Option<DuePlace>,
+    ends_at: Instant,
     context: &Context,
     tally: &mut Tally,
-) -> Result<(), TableError> {
-    let (mut left, mut after) = (ORDERS_PER_PARTITION, None);
-    loop {
-        let page = sweep
-            .orders
-            .due(partition, Some(context.now), left, after)
-            .await?;
-        tally.unreadable += page.unreadable;
-        for due in &page.entries {
-            tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
+) -> Result<Option<DuePlace>, TableError> {
+    let page = sweep
+        .orders
+        .due(partition, Some(context.now), PAGE, after)
+        .await?;
+    tally.unreadable += page.unreadable;
+    for due in page.entries.chunks(SIDE_BY_SIDE) {
+        if Instant::now() >= ends_at {
+            tally.cut_short = true;
+            break;
         }
-        let ids: Vec<OrderId> = page.entries.iter().map(|due| due.id).collect();
-        let unreadable = tally.unreadable;
-        drive(sweep, &ids, context, tally).await;
-        // What cannot be read stays at the head of the line, where it must not take the place of
-        // those that can.
-        left -= ids.len().saturating_sub(tally.unreadable - unreadable);
-        after = page.next;
-        if left == 0 || after.is_none() {
-            return Ok(());
-        }
+        drive(sweep, due, context, tally).await;
     }
+    Ok(page.next)
 }
 
 #[derive(Default)]
@@ -93,9 +120,13 @@ struct Tally {
     due: usize,
     sent: usize,
     parked: usize,
+    given_up: usize,
     unreadable: usize,
     failures: usize,
+    /// Since when the order has been due that had been so for longest, of those that can be read.
     oldest_due: Option<Timestamp>,
+    /// There was more to do than there was time for; the next run goes on.
+    cut_short: bool,
 }
 
 impl Tally {
@@ -136,8 +167,10 @@ impl Tally {
             due = self.due,
             sent = self.sent,
             parked_now,
+            given_up = self.given_up,
             unreadable = self.unreadable,
             oldest_due_seconds = overdue,
+            cut_short = self.cut_short,
             failures = self.failures,
             trace_id = context.trace_id(),
             "swept"
@@ -145,45 +178,76 @@ impl Tally {
     }
 }
 
-async fn drive(sweep: &Sweep, ids: &[OrderId], context: &Context, tally: &mut Tally) {
-    let driven: Vec<_> = stream::iter(ids.iter().copied())
-        .map(|id| async move {
-            let applied = apply(&sweep.orders, id, &Event::Due, sweep.timeout, context).await;
-            (id, applied)
+/// Carries some orders a step on, and sends what they then owe.
+async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally) {
+    let driven: Vec<_> = stream::iter(due.iter().copied())
+        .map(|due| async move {
+            let applied = apply(&sweep.orders, due.id, &Event::Due, sweep.timeout, context).await;
+            (due, applied)
         })
-        .buffered(CONCURRENCY)
+        .buffered(SIDE_BY_SIDE)
         .collect()
         .await;
     let mut owed: Vec<Outgoing> = Vec::new();
-    for (id, applied) in driven {
+    for (due, applied) in driven {
         match applied {
+            Err(error) if error.is_corrupt() => {
+                tally.unreadable(due.id, &error, context);
+                // It waits for somebody to mend it, not for the sweeper.
+                continue;
+            }
+            Err(error) => tally.failed(Some(due.id), &error, context),
             Ok(Applied::Order { order, owes: true }) => {
                 tally.due += 1;
-                if order.parked {
-                    tally.parked += 1;
-                    tracing::error!(
-                        event = "order_parked",
-                        order_id = %order.id.0,
-                        state = ?order.state,
-                        attempt = order.attempt,
-                        rehearsal = order.rehearsal.as_ref().map(Rehearsal::to_string),
-                        trace_id = context.trace_id(),
-                        "a compensation has no answer: see the participant's dead-letter queue"
-                    );
-                }
+                tell(&order, context, tally);
                 owed.extend(owed_message(&order, &sweep.routes, context));
             }
             // Moved on, ended or gone since the index was written.
             Ok(
                 Applied::Order { owes: false, .. } | Applied::Refused { .. } | Applied::NoSuchOrder,
             ) => {}
-            Err(error) if error.is_corrupt() => tally.unreadable(id, &error, context),
-            Err(error) => tally.failed(Some(id), &error, context),
         }
+        tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
     }
     let count = owed.len();
     match sqs::send(&sweep.queues, owed).await {
         Ok(()) => tally.sent += count,
         Err(error) => tally.failed(None, &error, context),
+    }
+}
+
+/// What somebody may have to do something about.
+fn tell(order: &Order, context: &Context, tally: &mut Tally) {
+    let rehearsal = order.rehearsal.as_ref().map(Rehearsal::to_string);
+    if order.parked {
+        tally.parked += 1;
+        tracing::error!(
+            event = "order_parked",
+            order_id = %order.id.0,
+            state = ?order.state,
+            attempt = order.attempt,
+            rehearsal,
+            trace_id = context.trace_id(),
+            "a compensation has no answer: see the participant's dead-letter queue"
+        );
+        return;
+    }
+    let given_up = order
+        .timeline
+        .iter()
+        .rev()
+        .take_while(|entry| entry.at == context.now)
+        .find(|entry| entry.what == What::StepTimedOut);
+    if let Some(entry) = given_up {
+        tally.given_up += 1;
+        tracing::warn!(
+            event = "step_given_up",
+            order_id = %order.id.0,
+            state = ?order.state,
+            rehearsal,
+            trace_id = context.trace_id(),
+            "{}; what it may have done is undone: see the participant's queue and its log",
+            entry.detail.as_deref().unwrap_or("no answer")
+        );
     }
 }
