@@ -7,8 +7,8 @@ mod values;
 use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS, Money, Order,
-    PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
+    Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS, MAX_TIMELINE,
+    Money, Order, PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
 };
 use proptest::prelude::*;
 
@@ -831,4 +831,64 @@ fn a_changed_price_names_both_totals() {
         order.failure.unwrap().detail,
         "the total is 3500 USD, not the expected 3400 USD"
     );
+}
+
+#[test]
+fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended() {
+    let mut order = order_in(State::Refunding(Ending::Cancelled));
+    let mut now = after(30);
+    let go_on = |order: &Order, event: &Event, now| match decide(order, event, TIMEOUT, now) {
+        Decision::Advance(next) => *next,
+        other => panic!("{event:?}: {other:?}"),
+    };
+    // A day and a half of asking, attempt after attempt until it is parked, and asking again.
+    for _ in 0..500 {
+        for _ in 0..MAX_ATTEMPTS {
+            now = order.due_at.unwrap().max(now);
+            order = go_on(&order, &Event::Due, now);
+        }
+        assert!(order.parked);
+        order = go_on(&order, &retry(), now);
+    }
+    assert!(
+        order.timeline.len() <= MAX_TIMELINE,
+        "{}",
+        order.timeline.len()
+    );
+    let told = |order: &Order, what| order.timeline.iter().any(|entry| entry.what == what);
+    assert!(told(&order, What::OrderParked) && told(&order, What::RetryRequested));
+    order = go_on(&order, &Event::PaymentRefunded { refunded: None }, now);
+    order = go_on(&order, &Event::StockReleased, now);
+    let last: Vec<What> = order
+        .timeline
+        .iter()
+        .rev()
+        .map(|entry| entry.what)
+        .take(3)
+        .collect();
+    assert_eq!(
+        last,
+        [
+            What::OrderCancelled,
+            What::StockReleased,
+            What::PaymentRefunded
+        ]
+    );
+}
+
+#[test]
+fn being_parked_for_the_first_time_is_told_however_long_the_timeline_is() {
+    let mut order = order_in(State::Releasing(Ending::Rejected));
+    for _ in 0..MAX_TIMELINE {
+        note(&mut order, What::RetryRequested);
+    }
+    order.attempt = MAX_ATTEMPTS;
+    let Decision::Advance(parked) = decide(&order, &Event::Due, TIMEOUT, after(30)) else {
+        panic!("it is due");
+    };
+    let told: Vec<What> = parked.timeline[order.timeline.len()..]
+        .iter()
+        .map(|entry| entry.what)
+        .collect();
+    assert_eq!(told, [What::OrderParked]);
 }

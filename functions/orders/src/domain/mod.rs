@@ -9,8 +9,8 @@ mod values;
 pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
 pub use rehearsal::{Fault, InvalidRehearsal, Rehearsal, Step, owed_fault};
 pub use saga::{
-    Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, PARKED_RETRY, Refusal,
-    ReservedLine, State, StepTimeout, decide, owed, place,
+    Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, MAX_TIMELINE,
+    PARKED_RETRY, Refusal, ReservedLine, State, StepTimeout, decide, owed, place,
 };
 pub use timeline::{Entry, What};
 pub use values::{

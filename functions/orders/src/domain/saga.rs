@@ -30,8 +30,13 @@ pub const MAX_ATTEMPTS: u32 = 5;
 /// How often a parked compensation is asked for again.
 pub const PARKED_RETRY: SignedDuration = SignedDuration::from_hours(1);
 
-/// The timeline stops listing attempts here; a parked order must not grow without bound.
+/// The timeline stops listing a step's attempts here; a parked order must not grow without bound.
 const MAX_LISTED_ATTEMPTS: u32 = 20;
+
+/// From this length on the timeline no longer lists what can happen again and again: attempts, further
+/// retries that an operator asks for, being parked once more. The order's item would otherwise grow,
+/// retry by retry, to the 400 KB at which nothing about it can be written any more.
+pub const MAX_TIMELINE: usize = 200;
 
 /// Where an order is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -383,7 +388,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                     REPEAT
                 } else {
                     order.advance(now, |next| {
-                        next.note(now, What::RetryRequested, Some(&format!("by {by}")));
+                        next.note_if_room(now, What::RetryRequested, &format!("by {by}"));
                         next.start_over(timeout, now);
                     })
                 }
@@ -554,7 +559,7 @@ fn due(order: &Order, timeout: StepTimeout, now: Timestamp) -> Decision {
             if !tries_left && !next.parked {
                 next.parked = true;
                 let detail = format!("no answer after {} attempts", next.attempt);
-                next.note(now, What::OrderParked, Some(&detail));
+                next.note_if_room(now, What::OrderParked, &detail);
             }
             next.ask_again(timeout, now);
         }),
@@ -580,6 +585,14 @@ impl Order {
         });
     }
 
+    /// For what can happen any number of times: the first is always told.
+    fn note_if_room(&mut self, at: Timestamp, what: What, detail: &str) {
+        let is_first = self.timeline.iter().all(|entry| entry.what != what);
+        if is_first || self.timeline.len() < MAX_TIMELINE {
+            self.note(at, what, Some(detail));
+        }
+    }
+
     fn note_attempt(&mut self, at: Timestamp) {
         let what = match self.state {
             State::Verifying => What::VerifyUserRequested,
@@ -589,7 +602,7 @@ impl Order {
             State::Releasing(_) => What::ReleaseStockRequested,
             State::Confirmed | State::Rejected | State::Cancelled => return,
         };
-        if self.attempt <= MAX_LISTED_ATTEMPTS {
+        if self.attempt <= MAX_LISTED_ATTEMPTS && self.timeline.len() < MAX_TIMELINE {
             self.timeline.push(Entry {
                 at,
                 what,
