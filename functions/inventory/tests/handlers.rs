@@ -449,6 +449,18 @@ async fn an_adjustment_interrupted_anywhere_is_finished_by_the_same_key() {
 }
 
 #[tokio::test]
+async fn without_a_key_nobody_is_told_to_just_adjust_again_what_may_have_been_adjusted() {
+    let body = json!({"delta": -4, "reason": "Lost"});
+    for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
+        let world = shop().await;
+        world.aws.fault_on("dynamodb:TransactWriteItems", fault);
+        let failed = adjust(&world, "MUG-01", &body, None).await;
+        assert_eq!(failed.problem(), problem(503, "outcome-unknown", &[]));
+        assert_eq!(failed.header("retry-after"), None);
+    }
+}
+
+#[tokio::test]
 async fn an_adjustment_waits_for_the_transactions_of_orders() {
     let world = shop().await;
     let body = json!({"delta": -4, "reason": "Lost"});

@@ -1,6 +1,8 @@
 //! The HTTP functions: whole answers, every way a request can be wrong, and every way users can
 //! answer or not.
 
+use std::time::Duration;
+
 use orders::domain::{Ending, Order, OrderId, State, UserId};
 use orders::store::DuePartition;
 use serde_json::{Value, json};
@@ -707,7 +709,15 @@ async fn an_order_whose_message_cannot_be_sent_is_taken_and_the_sweeper_sends_it
         world.clock.pass(30);
         assert_eq!(
             world.sweep().await.unwrap(),
-            json!({"due": 1, "sent": 1, "parked": 0, "unreadable": 0, "parked_now": 0})
+            json!({
+                "due": 1,
+                "sent": 1,
+                "parked": 0,
+                "given_up": 0,
+                "unreadable": 0,
+                "cut_short": false,
+                "parked_now": 0,
+            })
         );
         assert_eq!(world.command_types(), ["ReserveStock"]);
     }
@@ -740,6 +750,48 @@ async fn a_table_that_cannot_be_written_is_503_and_the_same_key_tries_again() {
         assert_eq!(world.aws.dump(&world.table).len(), 1);
         assert_eq!(world.command_types(), ["ReserveStock"]);
     }
+}
+
+#[tokio::test]
+async fn without_a_key_nobody_is_told_to_just_try_again_what_may_have_been_taken() {
+    let faults = [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle];
+    for fault in faults {
+        let world = World::new();
+        world.aws.fault_on("dynamodb:PutItem", fault);
+        let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+        let problem = body(&response);
+        assert_eq!(
+            (response.status, &problem["type"]),
+            (503, &json!("urn:waybill:problem:outcome-unknown"))
+        );
+        assert_eq!(response.header("retry-after"), None);
+        // What it says to ask for answers the question.
+        let detail = problem["detail"].as_str().unwrap();
+        let id = detail.split("/api/v1/orders/").nth(1).unwrap();
+        let id: Uuid = id[..36].parse().unwrap();
+        let taken = !world.aws.dump(&world.table).is_empty();
+        let asked = world.get(&customer(ANN), about(id)).await;
+        assert_eq!(asked.status, if taken { 200 } else { 404 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_long_for_a_queue_that_does_not_answer() {
+    let world = World::new();
+    world.aws.on_call(|call| async move {
+        if call.service == "sqs" {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        None
+    });
+    let began = tokio::time::Instant::now();
+    let response = world.place(&customer(ANN), posting(&cups(), None)).await;
+    assert_eq!(response.status, 202);
+    let response = world
+        .cancel(&customer(ANN), about(id_of(&response).0))
+        .await;
+    assert_eq!(response.status, 202);
+    assert_eq!(began.elapsed(), Duration::from_secs(4));
 }
 
 // ---- GET /api/v1/orders/{id} and /timeline

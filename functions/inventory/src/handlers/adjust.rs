@@ -10,6 +10,7 @@ use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use super::{admin_only, no_such_item, sku_of};
@@ -54,7 +55,8 @@ pub async fn handle(
         made_by: caller.user_id,
         created_at: context.now,
     };
-    match store.adjust(&adjustment, context.fresh_id).await? {
+    let adjusted = store.adjust(&adjustment, context.fresh_id).await;
+    match adjusted.map_err(|error| not_adjusted(error, &adjustment, key.is_some()))? {
         Adjusted::Done => Ok(answer(&adjustment)),
         Adjusted::Before(before) if adjustment.is_repeat_of(&before) => Ok(answer(&before)),
         Adjusted::Before(_) => Err(Problem::unprocessable(
@@ -72,6 +74,22 @@ pub async fn handle(
         )),
         Adjusted::NoSuchItem => Err(no_such_item(&adjustment.sku)),
     }
+}
+
+/// A write without an answer may have been made. With a key the same request again is the same
+/// adjustment; without one it would count a second time, so nobody is told to just try again.
+fn not_adjusted(error: TableError, adjustment: &Adjustment, has_key: bool) -> Problem {
+    if has_key || !error.is_unknown_outcome() {
+        return error.into();
+    }
+    Problem::outcome_unknown(
+        format!(
+            "the adjustment may have been made; compare what GET /api/v1/items/{} says is available \
+             before sending it again; with an Idempotency-Key it is safe to send again at any time",
+            adjustment.sku
+        ),
+        error,
+    )
 }
 
 fn answer(adjustment: &Adjustment) -> Response {

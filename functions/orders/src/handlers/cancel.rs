@@ -5,7 +5,7 @@ use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use shared_lambda::{Context, sqs, telemetry};
 
-use super::{Applied, OrderBody, apply, no_such_order, visible_order};
+use super::{Applied, OrderBody, SEND_PATIENCE, apply, no_such_order, visible_order};
 use crate::domain::{Event, Order, StepTimeout};
 use crate::messages::{Routes, owed_message};
 use crate::store::OrderStore;
@@ -45,7 +45,8 @@ pub async fn handle(
 /// sweeper's, and the customer need not hear of it.
 async fn send_owed(cancel: &Cancel, order: &Order, context: &Context) {
     let owed = owed_message(order, &cancel.routes, context);
-    if let Err(error) = sqs::send(&cancel.queues, owed.into_iter().collect()).await {
+    let owed = owed.into_iter().collect();
+    if let Err(error) = sqs::send_within(SEND_PATIENCE, &cancel.queues, owed).await {
         tracing::warn!(
             order_id = %order.id.0,
             trace_id = context.trace_id(),

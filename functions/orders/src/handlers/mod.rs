@@ -10,6 +10,8 @@ pub mod replies;
 pub mod sweep;
 pub mod timeline;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
@@ -26,6 +28,10 @@ use crate::store::{OrderStore, Updated};
 
 /// How often an event is decided anew because somebody else wrote the order first.
 const WRITE_TRIES: usize = 8;
+
+/// How long a customer waits for what their order owes to be sent: the order is written by then, and
+/// the sweeper sends what is not.
+const SEND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an event led to.
 #[derive(Debug)]

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::table::TableError;
 use shared_lambda::{Context, Stage, sqs, telemetry};
 use uuid::Uuid;
 
-use super::OrderBody;
+use super::{OrderBody, SEND_PATIENCE};
 use crate::domain::{
     Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku, Step,
     StepTimeout, UserId, place,
@@ -76,7 +77,9 @@ pub async fn handle(
         Permission::Refused => return refused(service, &draft).await,
     };
     let order = place(draft, verified, service.timeout, context.now);
-    match service.orders.insert(&order).await? {
+    let has_key = request.header("idempotency-key").is_some();
+    let inserted = service.orders.insert(&order).await;
+    match inserted.map_err(|error| not_inserted(error, order.id, has_key))? {
         Inserted::New => {
             send_owed(service, &order, &context).await;
             Ok(accepted(&order))
@@ -88,6 +91,22 @@ pub async fn handle(
             Ok(accepted(&existing))
         }
     }
+}
+
+/// A write without an answer may have been made. With a key the same request again is the same order;
+/// without one it would be a second order, so nobody is told to just try again.
+fn not_inserted(error: TableError, id: OrderId, has_key: bool) -> Problem {
+    if has_key || !error.is_unknown_outcome() {
+        return error.into();
+    }
+    Problem::outcome_unknown(
+        format!(
+            "the order may have been taken; GET /api/v1/orders/{} in a minute says so, and only a 404 \
+             makes it safe to send it again; with an Idempotency-Key it is safe at any time",
+            id.0
+        ),
+        error,
+    )
 }
 
 /// Refused before anything else of the request is looked at: whatever it asks for, production does
@@ -157,7 +176,8 @@ fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
 /// sweeper's, and the customer need not hear of it.
 async fn send_owed(service: &Place, order: &Order, context: &Context) {
     let owed = owed_message(order, &service.routes, context);
-    if let Err(error) = sqs::send(&service.queues, owed.into_iter().collect()).await {
+    let owed = owed.into_iter().collect();
+    if let Err(error) = sqs::send_within(SEND_PATIENCE, &service.queues, owed).await {
         tracing::warn!(
             order_id = %order.id.0,
             trace_id = context.trace_id(),
