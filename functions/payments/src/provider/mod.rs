@@ -3,6 +3,12 @@
 //! Everything here rests on one promise that a provider makes: a key stands for one charge, or one
 //! refund, for ever. Asking again under the same key repeats the answer and never the effect, so an
 //! answer that was lost is asked for again instead of guessed.
+//!
+//! "For ever" is meant: a dead letter comes back after days, and a parked refund is asked for every
+//! hour. Idempotency keys of real providers do not last so long (Stripe's may be pruned after 24 hours
+//! and are then taken for new ones: Stripe API reference, "Idempotent requests"), so an implementation
+//! has to find what it did under a key by something that stays, such as the order's id in the
+//! metadata of the provider's own object, before it asks anything anew.
 
 mod simulator;
 
