@@ -87,6 +87,11 @@ impl TableError {
         }
     }
 
+    /// Whether it goes away by itself. Anything else is a fault of the code or of a row.
+    pub fn is_transient(&self) -> bool {
+        self.kind == Kind::Transient
+    }
+
     /// Whether it is a stored row that cannot be read, which no later try can change.
     pub fn is_corrupt(&self) -> bool {
         self.kind == Kind::Corrupt
@@ -95,7 +100,7 @@ impl TableError {
 
 impl From<TableError> for Problem {
     fn from(error: TableError) -> Self {
-        if error.kind == Kind::Transient {
+        if error.is_transient() {
             Problem::unavailable(error)
         } else {
             Problem::internal(error)
