@@ -115,6 +115,11 @@ impl Failure {
     pub fn is_retried(&self) -> bool {
         self.retry
     }
+
+    /// What was the matter beneath, where there is more to it than the detail.
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
 }
 
 /// The queue a function is triggered by.

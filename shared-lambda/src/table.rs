@@ -89,6 +89,11 @@ impl TableError {
         }
     }
 
+    /// Whether it goes away by itself. Anything else is a fault of the code or of a row.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, Kind::Transient | Kind::Contended)
+    }
+
     /// Whether a write may have been made all the same: the answer to one of its tries may be what
     /// was lost.
     pub fn is_unknown_outcome(&self) -> bool {
@@ -103,9 +108,10 @@ impl TableError {
 
 impl From<TableError> for Problem {
     fn from(error: TableError) -> Self {
-        match error.kind {
-            Kind::Transient | Kind::Contended => Problem::unavailable(error),
-            Kind::Corrupt | Kind::Permanent => Problem::internal(error),
+        if error.is_transient() {
+            Problem::unavailable(error)
+        } else {
+            Problem::internal(error)
         }
     }
 }

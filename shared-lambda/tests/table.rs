@@ -104,6 +104,12 @@ async fn a_message_whose_table_failed_is_tried_again_whatever_the_reason() {
     let transient = Failure::from(put_with(Some(Fault::Throttle)).await);
     let bug = Failure::from(put_with(None).await);
     assert!(transient.is_retried() && bug.is_retried());
+    let goes_away = |failure: &Failure| {
+        let cause = failure.cause()?.downcast_ref::<TableError>()?;
+        Some(cause.is_transient())
+    };
+    assert_eq!(goes_away(&transient), Some(true));
+    assert_eq!(goes_away(&bug), Some(false));
     assert_eq!(bug.detail(), "its table did not carry it out");
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::history::{History, Moment};
 use crate::system::Tables;
 
 /// What is wrong, in a sentence that names what it is about.
@@ -22,6 +23,19 @@ pub struct Books {
     payments: BTreeMap<String, Payment>,
     charges: BTreeMap<String, Charge>,
     refunds: BTreeMap<String, i64>,
+    /// How many rows were noted so far: what was before what.
+    now: Moment,
+    /// What each item could be had for, and how much of it.
+    offers: History<Offer>,
+    /// Which standing each user had.
+    standings: History<String>,
+}
+
+/// What an item showed to whoever wanted some of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub available: i64,
+    pub price: (i64, String),
 }
 
 #[derive(Clone, Debug)]
@@ -32,24 +46,30 @@ struct Item {
     held: i64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Reservation {
     status: String,
     lines: BTreeMap<String, i64>,
+    /// When the order's record was begun: when its lines were had or refused.
+    begun: Moment,
 }
 
 #[derive(Clone, Debug)]
 pub struct Order {
     pub state: String,
     pub total: Option<i64>,
-    currency: String,
+    pub currency: String,
     pub due_at: Option<String>,
     pub failure: Option<String>,
     pub parked: bool,
     version: i64,
-    lines: BTreeMap<String, i64>,
+    pub lines: BTreeMap<String, i64>,
+    /// What each line costs apiece, once that is known.
+    pub prices: BTreeMap<String, (i64, String)>,
     user: Value,
-    timeline: Vec<Value>,
+    pub timeline: Vec<Value>,
+    placed: Moment,
+    ended: Option<Moment>,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +145,9 @@ impl Books {
             payments: BTreeMap::new(),
             charges: BTreeMap::new(),
             refunds: BTreeMap::new(),
+            now: 0,
+            offers: History::default(),
+            standings: History::default(),
         }
     }
 
@@ -159,6 +182,7 @@ impl Books {
         row: Option<&Value>,
         wrong: &mut Vec<Violation>,
     ) -> Option<String> {
+        self.now += 1;
         let Some(row) = row else {
             if *table != tables.users && self.knows(pk, sk) {
                 wrong.push(format!(
@@ -171,6 +195,10 @@ impl Books {
         if *table == tables.orders {
             self.order(&order(), row, wrong);
             return Some(order());
+        }
+        if *table == tables.users && sk == "USER" {
+            let standing = text(&row["status"]);
+            self.standings.note(&after("USER#", pk), self.now, standing);
         }
         if *table == tables.inventory {
             match sk.as_str() {
@@ -260,6 +288,46 @@ impl Books {
         self.orders.get(id)
     }
 
+    /// What an item showed while an order's lines were had or refused.
+    pub fn offers(&self, id: &str, sku: &str) -> Vec<&Offer> {
+        let placed = self.orders.get(id).map_or(0, |order| order.placed);
+        let decided = self.reservations.get(id).map_or(self.now, |r| r.begun);
+        self.offers.between(sku, placed, decided).collect()
+    }
+
+    /// Whether an order's user was deactivated at some time before it had ended.
+    pub fn was_deactivated_before_the_end_of(&self, id: &str) -> bool {
+        self.orders.get(id).is_some_and(|order| {
+            let user = order.user.as_str().unwrap_or_default();
+            let ended = order.ended.unwrap_or(self.now);
+            let mut standings = self.standings.between(user, order.placed, ended);
+            standings.any(|standing| standing == "deactivated")
+        })
+    }
+
+    /// Whether a user's row has ever shown a standing.
+    pub fn has_stood(&self, user: &str, standing: &str) -> bool {
+        let mut standings = self.standings.between(user, 0, self.now);
+        standings.any(|shown| shown == standing)
+    }
+
+    /// Whether an item's row has ever shown a price.
+    pub fn has_cost(&self, sku: &str, amount: i64, currency: &str) -> bool {
+        let mut offers = self.offers.between(sku, 0, self.now);
+        offers.any(|offer| (offer.price.0, offer.price.1.as_str()) == (amount, currency))
+    }
+
+    /// Whether there is an item at all.
+    pub fn has_item(&self, sku: &str) -> bool {
+        self.items.contains_key(sku)
+    }
+
+    /// Whether a correction of an item's stock is on record.
+    pub fn has_adjustment(&self, sku: &str, delta: i64) -> bool {
+        let mut adjustments = self.adjustments.values();
+        adjustments.any(|adjustment| *adjustment == (sku.to_owned(), delta))
+    }
+
     /// Charged, given back.
     pub fn money(&self, id: &str) -> (i64, i64) {
         let key = format!("charge-{id}");
@@ -318,13 +386,20 @@ impl Books {
             available: number(&row["available"]),
             held: number(&row["held"]),
         };
+        let offer = Offer {
+            available: item.available,
+            price: (number(&row["amount"]), text(&row["currency"])),
+        };
+        self.offers.note(&text(&row["sku"]), self.now, offer);
         self.items.insert(text(&row["sku"]), item);
     }
 
     fn reservation(&mut self, id: &str, row: &Value, wrong: &mut Vec<Violation>) {
+        let begun = self.reservations.get(id).map_or(self.now, |old| old.begun);
         let new = Reservation {
             status: text(&row["status"]),
             lines: quantities(row),
+            begun,
         };
         let old = self.reservations.insert(id.to_owned(), new.clone());
         let allowed = match old.as_ref().map(|old| old.status.as_str()) {
@@ -342,7 +417,8 @@ impl Books {
     }
 
     fn order(&mut self, id: &str, row: &Value, wrong: &mut Vec<Violation>) {
-        let new = Order {
+        let old = self.orders.get(id);
+        let mut new = Order {
             state: text(&row["state"]),
             total: row["total"]["amount"].as_i64(),
             currency: text(&row["total"]["currency"]),
@@ -351,16 +427,23 @@ impl Books {
             parked: row["parked"] == true,
             version: number(&row["version"]),
             lines: quantities(row),
+            prices: prices(row),
             user: row["user_id"].clone(),
             timeline: row["timeline"].as_array().cloned().unwrap_or_default(),
+            placed: old.map_or(self.now, |old| old.placed),
+            ended: None,
         };
+        if new.is_terminal() {
+            let ended = old.and_then(|old| old.ended);
+            new.ended = Some(ended.unwrap_or(self.now));
+        }
         if new.is_terminal() == new.due_at.is_some() {
             wrong.push(format!(
                 "order {id} is {} and due {:?}",
                 new.state, new.due_at
             ));
         }
-        if let Some(old) = self.orders.get(id) {
+        if let Some(old) = old {
             if old.version == new.version {
                 if old.state != new.state || old.timeline != new.timeline {
                     wrong.push(format!(
@@ -537,6 +620,17 @@ fn quantities(row: &Value) -> BTreeMap<String, i64> {
     let lines = row["lines"].as_array().into_iter().flatten();
     lines
         .map(|line| (text(&line["sku"]), number(&line["quantity"])))
+        .collect()
+}
+
+fn prices(row: &Value) -> BTreeMap<String, (i64, String)> {
+    let lines = row["lines"].as_array().into_iter().flatten();
+    lines
+        .filter_map(|line| {
+            let price = &line["unit_price"];
+            let price = (price["amount"].as_i64()?, text(&price["currency"]));
+            Some((text(&line["sku"]), price))
+        })
         .collect()
 }
 

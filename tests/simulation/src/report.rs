@@ -21,6 +21,8 @@ pub struct Report {
     pub endings: BTreeMap<String, usize>,
     /// Orders whose undoing had to be parked.
     pub parked: usize,
+    /// Steps an operator abandoned, by name.
+    pub abandoned: BTreeMap<&'static str, usize>,
     pub troubles: BTreeMap<&'static str, u64>,
     /// The hashes of all traces together, whatever the order they came in.
     pub hash: u64,
@@ -38,6 +40,9 @@ impl Report {
         self.parked += outcome.parked;
         for (ending, count) in outcome.endings {
             *self.endings.entry(ending).or_default() += count;
+        }
+        for (step, count) in outcome.abandoned {
+            *self.abandoned.entry(step).or_default() += count;
         }
         for (trouble, count) in outcome.troubles {
             *self.troubles.entry(trouble).or_default() += count;
@@ -143,6 +148,9 @@ impl fmt::Display for Report {
             writeln!(f, "{count:>12}    {ending}")?;
         }
         writeln!(f, "{:>12}  of them were parked on the way", self.parked)?;
+        for (step, count) in &self.abandoned {
+            writeln!(f, "{count:>12}    had their {step} abandoned")?;
+        }
         writeln!(f, "{:>12}  calls to DynamoDB and SQS", self.calls)?;
         writeln!(f, "{:>12}  messages sent", self.messages)?;
         writeln!(f, "{:>12}  messages replayed at rest", self.replayed)?;

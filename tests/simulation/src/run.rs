@@ -1,25 +1,30 @@
 //! One world from its seed to its rest: who acts next, what befalls them, and what is wrong then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
+use futures_util::FutureExt;
 use orders::domain::{OrderId, UserId};
 use serde_json::{Value, json};
 use shared_lambda::http::Response;
 use test_support::{Call, Fault, mortal};
 use uuid::Uuid;
+use xtask::audit::books::Books as AuditedBooks;
+use xtask::audit::reconcile::{Finding, Kind, Subject, reconcile};
 
 use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Dice, Trouble, Weather};
+use crate::endings::{self, Day, Wish};
 use crate::gate::{CallId, Gate, ProcessId};
 use crate::network::{Millis, Network, QueueName};
-use crate::system::{SharedWeather, System, millis, timestamp, weather};
+use crate::system::{Handled, How, SharedWeather, System, millis, said, timestamp, weather};
 
 /// What one world is made from.
 #[derive(Clone, Debug)]
@@ -64,6 +69,8 @@ pub struct Outcome {
     pub hash: u64,
     /// Orders whose undoing had to be parked.
     pub parked: usize,
+    /// Steps an operator abandoned, by name, as the orders' timelines have it.
+    pub abandoned: BTreeMap<&'static str, usize>,
     pub violations: Vec<Violation>,
     /// Every step, if it was asked for.
     pub trace: String,
@@ -78,6 +85,10 @@ const TROUBLED: (Millis, Millis) = (5_000, 1_500_000);
 /// After the trouble every order ends within this: the longest compensation that was parked just
 /// before waits for an hour.
 const PATIENCE: Millis = 3 * 3_600_000;
+
+/// What things are priced in, and one thing in some worlds.
+const CURRENCY: &str = "USD";
+const FOREIGN: &str = "EUR";
 
 /// How often the sweeper runs: the template's schedule.
 const SWEEP_EVERY: Millis = 60_000;
@@ -95,9 +106,17 @@ pub fn run(plan: &Plan) -> Outcome {
         .expect("a runtime without I/O needs nothing");
     runtime.block_on(tokio::task::unconstrained(async {
         let mut world = World::new(plan);
-        world.live().await;
+        if let Some(violation) = fatal(world.live()).await {
+            world.wrong(violation);
+        }
         world.outcome()
     }))
+}
+
+/// A panic ends a world, and is a violation like others: a seed is told and can be replayed.
+pub async fn fatal(life: impl Future<Output = ()>) -> Option<Violation> {
+    let panic = AssertUnwindSafe(life).catch_unwind().await.err()?;
+    Some(format!("a panic: {}", said(&*panic)))
 }
 
 type Running = Pin<Box<dyn Future<Output = Option<Finished>>>>;
@@ -109,6 +128,8 @@ struct Process {
     ends_at: Millis,
     /// Whom the answer is for, and what comes back to a queue if there is none.
     job: Job,
+    /// What had gone wrong in the world when it began.
+    failures_before: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +155,7 @@ struct Client {
     body: String,
     /// The id the order will have.
     order: Uuid,
+    wish: Wish,
     next_place: Option<Millis>,
     next_cancel: Option<Millis>,
     /// When an operator asks for the order's step again.
@@ -204,6 +226,8 @@ struct World {
     outage: Option<Outage>,
     users: Vec<Uuid>,
     skus: Vec<String>,
+    /// What each sku is priced in.
+    currencies: Vec<&'static str>,
     calls: u64,
     replayed: u64,
     steps: u64,
@@ -223,9 +247,14 @@ impl World {
             uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
         };
         let users: Vec<Uuid> = (0..dice.between(1, 3)).map(|_| id(&mut dice)).collect();
-        let skus = (0..dice.between(1, 3))
+        let skus: Vec<String> = (0..dice.between(1, 3))
             .map(|number| format!("SKU-{number}"))
             .collect();
+        let mut currencies = vec![CURRENCY; skus.len()];
+        // Dice of its own: the other worlds stay what they were.
+        if skus.len() > 1 && Dice::new(plan.seed, 2).hits(300) {
+            currencies[skus.len() - 1] = FOREIGN;
+        }
         let troubled_until = match dice.below(3) {
             0 => TROUBLED.0,
             1 => dice.between(TROUBLED.0, 120_000),
@@ -255,6 +284,7 @@ impl World {
             outage,
             users,
             skus,
+            currencies,
             calls: 0,
             replayed: 0,
             steps: 0,
@@ -298,14 +328,23 @@ impl World {
             .collect();
         self.gate.open();
         self.system.seed(&self.users, &items).await;
+        for ((sku, amount, _), currency) in items.iter().zip(&self.currencies) {
+            if *currency != CURRENCY {
+                self.system.reprice(sku, *amount, currency).await;
+            }
+        }
         self.gate.close();
-        for (sku, ..) in &items {
-            let key = (
-                self.system.tables.inventory.clone(),
-                format!("ITEM#{sku}"),
-                "ITEM".into(),
-            );
-            self.observe(&key);
+        let of_items = items.iter().map(|(sku, ..)| {
+            let table = self.system.tables.inventory.clone();
+            (table, format!("ITEM#{sku}"), "ITEM".to_owned())
+        });
+        let of_users = self.users.iter().map(|user| {
+            let table = self.system.tables.users.clone();
+            (table, format!("USER#{user}"), "USER".to_owned())
+        });
+        let keys: Vec<_> = of_items.chain(of_users).collect();
+        for key in &keys {
+            self.observe(key);
         }
         // Whoever cancels at once and whoever cancels much later.
         let soon = self.dice.hits(500);
@@ -331,15 +370,20 @@ impl World {
         let user = *dice.pick(&self.users);
         let mut lines = Vec::new();
         let mut expected = 0;
-        for (sku, amount, _) in items {
+        let first = if dice.hits(300) {
+            dice.below(items.len() as u64) as usize
+        } else {
+            0
+        };
+        for (sku, amount, _) in &items[first..] {
             if lines.is_empty() || dice.hits(300) {
                 let quantity = dice.between(1, 3);
                 expected += quantity * amount;
-                lines.push(json!({"sku": sku, "quantity": quantity}));
+                lines.push((sku.clone(), quantity));
             }
         }
         if dice.hits(30) {
-            lines.push(json!({"sku": "NO-SUCH-ITEM", "quantity": 1}));
+            lines.push(("NO-SUCH-ITEM".to_owned(), 1));
         }
         let method = *dice.pick(&[
             "pm_card_visa",
@@ -352,14 +396,18 @@ impl World {
             "pm_sim_slow",
             "pm_sim_unavailable",
         ]);
-        let mut body = json!({"lines": lines, "payment_method": method});
+        let mut wish = Wish {
+            lines,
+            method,
+            expected: None,
+        };
         if dice.hits(300) {
             let expected = if dice.hits(200) {
                 expected + 1
             } else {
                 expected
             };
-            body["expected_total"] = json!({"amount": expected, "currency": "USD"});
+            wish.expected = Some((expected, self.currencies[first]));
         }
         let key = format!("order-{number}");
         let placed_at = dice.between(0, self.troubled_until / 2);
@@ -374,7 +422,8 @@ impl World {
             user,
             order: OrderId::of_key(UserId(user), &key).0,
             key,
-            body: body.to_string(),
+            body: wish.body().to_string(),
+            wish,
             next_place: Some(placed_at),
             next_cancel: cancels.then_some(cancel_at),
             next_retry: retries.then_some(retry_at),
@@ -690,14 +739,17 @@ impl World {
                 let chore = &mut self.chores[number];
                 chore.at = None;
                 let what = chore.what.clone();
-                let (system, skus, users) = (
+                let (system, skus, currencies, users) = (
                     Rc::clone(&self.system),
                     self.skus.clone(),
+                    self.currencies.clone(),
                     self.users.clone(),
                 );
                 self.start("admin", 10_000, Job::Admin(number), async move {
                     Finished::Answered(match what {
-                        What::Price { sku, amount } => system.reprice(&skus[sku], amount).await,
+                        What::Price { sku, amount } => {
+                            system.reprice(&skus[sku], amount, currencies[sku]).await
+                        }
                         What::Adjust { sku, delta, key } => {
                             system.adjust(&skus[sku], delta, &key).await
                         }
@@ -786,6 +838,7 @@ impl World {
         self.note("start", &format_args!("{id} {name} {job:?}"));
         let future = Box::pin(tokio::task::unconstrained(mortal(future)));
         let ends_at = self.now() + limit;
+        let failures_before = self.failures();
         self.processes.insert(
             id,
             Process {
@@ -793,6 +846,7 @@ impl World {
                 future,
                 ends_at,
                 job,
+                failures_before,
             },
         );
         self.poll(id);
@@ -811,26 +865,72 @@ impl World {
         for call in self.gate.passed() {
             self.after_effect(&call);
         }
+        let failures = self.failures();
+        let begun = self
+            .processes
+            .get(&id)
+            .map(|process| process.failures_before);
+        let undisturbed = begun == Some(failures);
+        for handled in self.system.handled() {
+            self.handled(&handled, undisturbed);
+        }
+        for mistake in self.system.mistakes() {
+            self.wrong(mistake);
+        }
         let Poll::Ready(finished) = polled else {
             return;
         };
         let process = self.processes.remove(&id).expect("it was polled just now");
         match finished {
-            Some(finished) => self.finished(id, process.job, finished),
+            Some(finished) => self.finished(id, process.job, finished, undisturbed),
             None => {
                 self.note("dies", &format_args!("{id} {}", process.name));
                 self.died(process.job);
             }
         }
-        let complaints: Vec<String> = self.system.complaints.borrow_mut().drain(..).collect();
-        for complaint in complaints {
-            let of_poison = self.poisoned > 0 && POISON_IS.iter().any(|of| complaint.contains(of));
-            let abandoned = self.books.orders().any(|(_, order)| is_abandoned(order));
-            let of_abandoning = abandoned && complaint.contains("had been abandoned");
-            if !of_poison && !of_abandoning {
-                self.wrong(format!("a message can never be carried out: {complaint}"));
-            }
+    }
+
+    /// What a function may fail for has come so often.
+    fn failures(&self) -> u64 {
+        let weather = weather(&self.weather);
+        let counts = weather.counts().filter(|(kind, _)| !is_of_people(*kind));
+        counts.map(|(_, came)| came).sum()
+    }
+
+    /// Says what is wrong with what became of a message. `undisturbed` is a function that nothing
+    /// can have befallen, for nothing went wrong anywhere since it began.
+    fn handled(&mut self, handled: &Handled, undisturbed: bool) {
+        let Handled {
+            id, order, kind, ..
+        } = handled;
+        let is_poison = *id == POISON_ID && self.poisoned > 0;
+        if let Some(complaint) = handled.complaint().filter(|_| !is_poison)
+            && !is_of_abandoning(&self.books, &order.to_string(), &complaint)
+        {
+            self.wrong(complaint);
         }
+        match &handled.how {
+            How::Retried(why) if undisturbed && !self.is_provoked(*order, why) => {
+                self.wrong(format!(
+                    "{kind} of order {order} failed, and nothing had befallen its function: {why}"
+                ));
+            }
+            How::Done(_) if handled.queue == QueueName::Replies => {
+                let state = self.books.get(&order.to_string()).map(|order| &order.state);
+                if let Some(state) = state.filter(|state| waits_for(state, kind)) {
+                    self.wrong(format!("order {order} has its {kind} and is still {state}"));
+                }
+            }
+            How::Done(_) | How::Retried(_) | How::Wrong(_) => {}
+        }
+    }
+
+    /// Whether a payment method, or so many others at the same row, are reason enough to fail.
+    fn is_provoked(&self, order: Uuid, why: &str) -> bool {
+        let mut clients = self.clients.iter();
+        let client = clients.find(|client| client.order == order);
+        why.contains(CONTENDED)
+            || why.contains(UNANSWERED) && client.is_some_and(|client| client.wish.provokes())
     }
 
     /// One call goes through, or whatever befalls it.
@@ -956,7 +1056,7 @@ impl World {
         }
     }
 
-    fn finished(&mut self, id: ProcessId, job: Job, finished: Finished) {
+    fn finished(&mut self, id: ProcessId, job: Job, finished: Finished, undisturbed: bool) {
         match (job, finished) {
             (Job::Batch { copies, .. }, Finished::Handled(response)) => {
                 let failed: Vec<String> = response
@@ -969,21 +1069,27 @@ impl World {
             }
             (Job::Sweep | Job::Operate, Finished::Done(swept)) => {
                 self.note("done", &format_args!("{id} {swept:?}"));
+                if let Err(why) = swept
+                    && undisturbed
+                {
+                    let what = "a run of the sweeper or an operator's call";
+                    self.wrong(format!("{what} failed, and nothing had befallen it: {why}"));
+                }
             }
             (Job::Place { client }, Finished::Answered(response)) => {
                 self.note("answered", &format_args!("{id} {}", response.status));
+                self.is_excused(&response, undisturbed);
                 self.placed(client, &response);
             }
             (Job::Cancel { client }, Finished::Answered(response)) => {
                 self.note("answered", &format_args!("{id} {}", response.status));
+                self.is_excused(&response, undisturbed);
                 self.cancelled(client, &response);
             }
             (Job::Admin(number), Finished::Answered(response)) => {
                 self.note("answered", &format_args!("{id} {}", response.status));
-                if response.status == 503 {
-                    self.again_later(|world, at| world.chores[number].at = Some(at));
-                }
-                self.is_sane(&response);
+                self.is_excused(&response, undisturbed);
+                self.administered(number, &response);
             }
             (job, _) => unreachable!("{job:?} ends otherwise"),
         }
@@ -1035,11 +1141,14 @@ impl World {
             }
             403 => {
                 let client = &mut self.clients[number];
+                let (user, order) = (client.user, client.order);
                 if client.acknowledged {
-                    let order = client.order;
                     self.wrong(format!("order {order} was acknowledged and then refused"));
                 } else {
                     client.refused = true;
+                }
+                if !self.books.has_stood(&user.to_string(), "deactivated") {
+                    self.wrong(format!("user {user} was refused and never deactivated"));
                 }
             }
             503 => self.again_later(|world, at| world.clients[number].next_place = Some(at)),
@@ -1066,6 +1175,42 @@ impl World {
             }
             503 => self.again_later(|world, at| world.clients[number].next_cancel = Some(at)),
             status => self.wrong(format!("a cancellation was answered {status}")),
+        }
+    }
+
+    /// What an administrator was told was done has been done.
+    fn administered(&mut self, number: usize, response: &Response) {
+        self.is_sane(response);
+        let what = self.chores[number].what.clone();
+        let done = match (&what, response.status) {
+            (_, 503) => {
+                self.again_later(|world, at| world.chores[number].at = Some(at));
+                return;
+            }
+            // No more can be taken away than there is.
+            (What::Adjust { delta, .. }, 409) => *delta < 0,
+            (What::Adjust { sku, delta, .. }, 201) => {
+                self.books.has_adjustment(&self.skus[*sku], *delta)
+            }
+            (What::Price { sku, amount }, 200) => {
+                let currency = self.currencies[*sku];
+                self.books.has_cost(&self.skus[*sku], *amount, currency)
+            }
+            (What::Status { user, status }, 200) => {
+                self.books.has_stood(&self.users[*user].to_string(), status)
+            }
+            (What::Price { .. } | What::Adjust { .. } | What::Status { .. }, _) => false,
+        };
+        if !done {
+            let status = response.status;
+            self.wrong(format!("{what:?} was answered {status} and is not done"));
+        }
+    }
+
+    /// Whoever is asked to try later is so for a reason.
+    fn is_excused(&mut self, response: &Response, undisturbed: bool) {
+        if response.status == 503 && undisturbed {
+            self.wrong("an answer was 503, and nothing had befallen the function".to_owned());
         }
     }
 
@@ -1136,23 +1281,72 @@ impl World {
             }
         }
         wrong.extend(self.books.check_stock());
+        let day = self.day();
+        for client in &self.clients {
+            let id = client.order.to_string();
+            wrong.extend(endings::check(&self.books, &id, &client.wish, day));
+        }
+        wrong.extend(self.audit());
         for violation in wrong {
             self.wrong(violation);
         }
     }
 
+    /// What this world's time was like.
+    fn day(&self) -> Day {
+        let weather = weather(&self.weather);
+        let came = |kinds: &dyn Fn(Trouble) -> bool| {
+            weather.counts().any(|(kind, came)| came > 0 && kinds(kind))
+        };
+        if came(&|kind| !is_of_people(kind)) {
+            Day::Troubled
+        } else if came(&is_of_people) {
+            Day::Busy
+        } else {
+            Day::Quiet
+        }
+    }
+
+    /// What an operator would be told of these books.
+    fn audit(&self) -> Vec<Violation> {
+        let tables = &self.system.tables;
+        let rows = |table| self.system.aws.dump(table);
+        let books = AuditedBooks::read(
+            &rows(&tables.users),
+            &rows(&tables.orders),
+            &rows(&tables.inventory),
+            &rows(&tables.payments),
+        );
+        let audited = reconcile(&books, self.system.clock.timestamp());
+        let findings = audited.findings.into_iter();
+        findings
+            .filter(|finding| !is_settled_by_hand(&self.books, finding))
+            .map(|finding| format!("the audit: {}: {}", finding.subject, finding.what))
+            .collect()
+    }
+
     /// Every message that was ever sent comes twice more, in any order; then nothing has changed.
     ///
-    /// What an operator gave up may still be lying in a dead-letter queue and go through now. Such
-    /// a world is held to this once it has.
+    /// What an operator gave up may still be lying in a dead-letter queue and go through now, for
+    /// the orders it is about. They are held to this once it has.
     async fn replay_everything(&mut self) {
-        if self.books.orders().any(|(_, order)| is_abandoned(order)) {
-            self.replay_twice().await;
+        let abandoned = Abandoned::of(&self.books);
+        self.replay_unchanged(&abandoned).await;
+        if abandoned.is_any() && self.violations.is_empty() {
+            self.replay_unchanged(&Abandoned::default()).await;
         }
-        let before = self.tables();
+    }
+
+    /// Delivers everything twice; no row has changed but those left out.
+    async fn replay_unchanged(&mut self, left_out: &Abandoned) {
+        let rows = |world: &Self| -> Vec<Value> {
+            let rows = world.tables().into_iter();
+            rows.filter(|row| !left_out.concerns(row)).collect()
+        };
+        let before = rows(self);
         self.replay_twice().await;
-        if self.violations.is_empty() && self.tables() != before {
-            let after = self.tables();
+        let after = rows(self);
+        if self.violations.is_empty() && after != before {
             let changed = before
                 .iter()
                 .zip(&after)
@@ -1230,6 +1424,12 @@ impl World {
             };
             *endings.entry(ending).or_default() += 1;
         }
+        let mut abandoned = BTreeMap::new();
+        for step in Step::ALL {
+            let orders = self.books.orders();
+            let count = orders.filter(|(_, order)| order.is_abandoned(step)).count();
+            abandoned.insert(step.name(), count);
+        }
         let weather = weather(&self.weather);
         Outcome {
             seed: self.plan.seed,
@@ -1251,6 +1451,7 @@ impl World {
                 .orders()
                 .filter(|(_, order)| order.was_parked())
                 .count(),
+            abandoned,
             lasted: self.system.clock.now(),
             hash: self.hash,
             violations: self.violations,
@@ -1261,6 +1462,97 @@ impl World {
 
 fn is_abandoned(order: &Order) -> bool {
     order.is_abandoned(Step::Refund) || order.is_abandoned(Step::Release)
+}
+
+/// What people do or have done: nothing that a function may fail for. Messages that come too
+/// often are not either, nor is a sweeper that does, nor poison to whoever is not given it.
+fn is_of_people(kind: Trouble) -> bool {
+    matches!(
+        kind,
+        Trouble::Duplicate
+            | Trouble::Redrive
+            | Trouble::Poison
+            | Trouble::SweeperTwice
+            | Trouble::Cancel
+            | Trouble::Again
+            | Trouble::Operator
+            | Trouble::Price
+            | Trouble::Adjustment
+            | Trouble::Deactivation
+            | Trouble::Abandon
+    )
+}
+
+/// How a handler says that others were always there first.
+const CONTENDED: &str = "other writers kept getting in first";
+
+/// How payments says that the provider fails.
+const UNANSWERED: &str = "the outcome is not known yet";
+
+/// Whether an order in this state waits for such an answer.
+fn waits_for(state: &str, answer: &str) -> bool {
+    match answer {
+        "UserVerified" | "UserRefused" => state == "verifying",
+        "StockReserved" | "StockRefused" => state == "reserving",
+        "PaymentCharged" | "PaymentDeclined" => state == "charging",
+        "PaymentRefunded" => state.starts_with("refunding"),
+        "StockReleased" => state.starts_with("releasing"),
+        _ => false,
+    }
+}
+
+/// Whether this is the news that something was done whose undoing an operator had abandoned.
+fn is_of_abandoning(books: &Books, order: &str, complaint: &str) -> bool {
+    complaint.contains("had been abandoned") && books.get(order).is_some_and(is_abandoned)
+}
+
+/// What an operator gave up and settled otherwise, whatever came of it afterwards.
+fn is_settled_by_hand(books: &Books, finding: &Finding) -> bool {
+    let Subject::Order(id) = &finding.subject else {
+        return false;
+    };
+    let gave_up = |step| {
+        let order = books.get(&id.to_string());
+        order.is_some_and(|order| order.is_abandoned(step))
+    };
+    match finding.kind {
+        Kind::StillCharged | Kind::Unsettled => gave_up(Step::Refund),
+        Kind::StillReserved => gave_up(Step::Release),
+        _ => false,
+    }
+}
+
+/// The rows of orders that an operator gave something up of.
+#[derive(Default)]
+struct Abandoned {
+    orders: Vec<String>,
+    /// What these orders may hold: the items' levels go with it.
+    skus: BTreeSet<String>,
+}
+
+impl Abandoned {
+    fn of(books: &Books) -> Self {
+        let mut abandoned = Self::default();
+        for (id, order) in books.orders().filter(|(_, order)| is_abandoned(order)) {
+            abandoned.orders.push(id.clone());
+            abandoned.skus.extend(order.lines.keys().cloned());
+        }
+        abandoned
+    }
+
+    fn is_any(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    fn concerns(&self, row: &Value) -> bool {
+        let pk = row["pk"].as_str().unwrap_or_default();
+        let is_item = row["sk"] == "ITEM";
+        self.orders.iter().any(|order| pk.contains(order))
+            || is_item
+                && pk
+                    .strip_prefix("ITEM#")
+                    .is_some_and(|sku| self.skus.contains(sku))
+    }
 }
 
 /// An answer that says what was done of which an operator had abandoned the undoing.
@@ -1306,14 +1598,15 @@ enum Choice {
     Poison(usize),
 }
 
-/// What nobody can understand, and how it is refused.
+/// What nobody can understand.
 const POISON: [&str; 4] = [
     "not even JSON",
     r#"{"id": "0190f8a0-0000-7000-8000-000000000000"}"#,
     r#"{"id":"0190f8a0-0000-7000-8000-000000000000","type":"MakeCoffee","version":1,"order_id":"0190f8a0-0000-7000-8000-000000000001","time":"2026-01-02T03:04:06.000Z","traceparent":null,"data":{}}"#,
     r#"{"id":"0190f8a0-0000-7000-8000-000000000000","type":"ChargePayment","version":1,"order_id":"0190f8a0-0000-7000-8000-000000000001","time":"2026-01-02T03:04:06.000Z","traceparent":null,"data":{"amount":"much"}}"#,
 ];
-const POISON_IS: [&str; 4] = ["MakeCoffee", "ChargePayment", "JSON", "envelope"];
+/// The id of whatever poison can be read at all; no message of the services has it.
+const POISON_ID: Uuid = Uuid::from_u128(0x0190_f8a0_0000_7000_8000_0000_0000_0000);
 
 #[derive(Debug)]
 enum Drawn {

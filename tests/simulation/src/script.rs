@@ -175,8 +175,7 @@ impl Script {
                 self.waiting.push((queue, message));
             }
         }
-        let complaints: Vec<String> = self.system.complaints.borrow_mut().drain(..).collect();
-        self.violations.extend(complaints);
+        self.violations.extend(self.system.complaints());
     }
 
     fn message(&mut self, body: &str) -> SqsMessage {

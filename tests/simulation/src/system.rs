@@ -5,8 +5,11 @@
 //! tokens (a caller is given as a value, and the REST question from orders to users arrives at the
 //! users handler with the caller its token names).
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
+use std::iter;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -25,6 +28,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::StepTimeout;
 use orders::handlers::{cancel, operate, place, replies, sweep};
@@ -34,11 +38,13 @@ use orders::users::Users;
 use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 use payments::provider::{Provider, ProviderError, Simulator};
 use payments::store::PaymentStore;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared_auth::{Caller, Role};
+use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
-use shared_lambda::{Context, Origin, Stage, rest};
+use shared_lambda::table::TableError;
+use shared_lambda::{Context, Origin, Stage, rest, telemetry};
 use test_support::template::Template;
 use test_support::{Aws, mortal};
 use tokio::time::Instant;
@@ -105,8 +111,51 @@ pub fn millis(at: Timestamp) -> Millis {
     at.as_millisecond() - START
 }
 
-/// What only correct services avoid, seen from inside a handler.
-pub type Complaints = Rc<RefCell<Vec<String>>>;
+/// What became of one message, seen from inside its function.
+#[derive(Clone, Debug)]
+pub struct Handled {
+    pub queue: QueueName,
+    /// Of the envelope: every copy of a message has the same.
+    pub id: Uuid,
+    pub order: Uuid,
+    pub kind: String,
+    pub how: How,
+}
+
+#[derive(Clone, Debug)]
+pub enum How {
+    /// With so many messages that it led to.
+    Done(usize),
+    /// It may succeed later: why it did not now.
+    Retried(String),
+    /// What only correct services avoid.
+    Wrong(String),
+}
+
+impl Handled {
+    fn of(queue: QueueName, envelope: &Envelope) -> Self {
+        Self {
+            queue,
+            id: envelope.id,
+            order: envelope.order_id,
+            kind: envelope.kind.clone(),
+            how: How::Done(0),
+        }
+    }
+
+    /// What is wrong with it whatever went wrong elsewhere.
+    pub fn complaint(&self) -> Option<String> {
+        let Self { kind, order, .. } = self;
+        match &self.how {
+            How::Wrong(why) => Some(format!("{kind} of order {order} {why}")),
+            // A command is a question.
+            How::Done(answers) if *answers != 1 && self.queue != QueueName::Replies => Some(
+                format!("{kind} of order {order} was answered {answers} times"),
+            ),
+            How::Done(_) | How::Retried(_) => None,
+        }
+    }
+}
 
 /// The four services.
 pub struct System {
@@ -114,7 +163,9 @@ pub struct System {
     pub tables: Tables,
     pub clock: Clock,
     pub origin: Origin,
-    pub complaints: Complaints,
+    handled: RefCell<Vec<Handled>>,
+    /// What only correct services avoid, of functions without messages.
+    mistakes: RefCell<Vec<String>>,
     weather: SharedWeather,
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
@@ -217,7 +268,8 @@ impl System {
                 weather: Arc::clone(weather),
             },
             users: user_store,
-            complaints: Complaints::default(),
+            handled: RefCell::default(),
+            mistakes: RefCell::default(),
             weather: Arc::clone(weather),
             origin,
             dynamodb,
@@ -264,8 +316,8 @@ impl System {
     }
 
     /// `PATCH /api/v1/items/{sku}`.
-    pub async fn reprice(&self, sku: &str, amount: i64) -> Response {
-        let body = json!({"price": {"amount": amount, "currency": "USD"}});
+    pub async fn reprice(&self, sku: &str, amount: i64, currency: &str) -> Response {
+        let body = json!({"price": {"amount": amount, "currency": currency}});
         let request = Request::new()
             .with_path_parameter("sku", sku)
             .with_body(body.to_string());
@@ -302,24 +354,35 @@ impl System {
     /// One run of the sweeper.
     pub async fn sweep(&self) -> Result<(), String> {
         let swept = sweep::handle(&self.sweep, self.origin.context(None)).await;
-        swept.map(drop).map_err(|error| error.to_string())
+        let swept = swept.map_err(|error| error.to_string())?;
+        if swept["unreadable"] != 0 {
+            self.mistake(format!("the sweeper cannot read everything: {swept}"));
+        }
+        Ok(())
     }
 
     /// `cargo xtask saga retry`.
     pub async fn retry(&self, order: Uuid) -> Result<(), String> {
-        let request = json!({"action": "retry", "order_id": order, "by": "an operator"});
-        let answered = operate::handle(&self.operate, self.origin.context(None), request).await;
-        answered.map(drop).map_err(|error| error.to_string())
+        self.operate(json!({"action": "retry", "order_id": order, "by": "an operator"}))
+            .await
     }
 
     /// `cargo xtask saga abandon`, of the step the order was seen parked in.
     pub async fn abandon(&self, order: Uuid, step: &str) -> Result<(), String> {
-        let request = json!({
+        self.operate(json!({
             "action": "abandon", "order_id": order, "step": step,
             "reason": "settled by hand", "by": "an operator",
-        });
+        }))
+        .await
+    }
+
+    async fn operate(&self, request: Value) -> Result<(), String> {
         let answered = operate::handle(&self.operate, self.origin.context(None), request).await;
-        answered.map(drop).map_err(|error| error.to_string())
+        let answered = answered.map_err(|error| telemetry::chain(&*error))?;
+        if answered["outcome"] == "invalid" {
+            self.mistake(format!("an operator is not understood: {answered}"));
+        }
+        Ok(())
     }
 
     /// One batch of a queue, through the runner that production uses.
@@ -337,12 +400,16 @@ impl System {
                     event,
                     ends_at,
                     |context, envelope| {
-                        self.noting(users::handlers::verify::handle(
-                            &self.users,
-                            replies,
-                            context,
-                            envelope,
-                        ))
+                        let about = Handled::of(queue, &envelope);
+                        self.noting(
+                            about,
+                            users::handlers::verify::handle(
+                                &self.users,
+                                replies,
+                                context,
+                                envelope,
+                            ),
+                        )
                     },
                 )
                 .await
@@ -355,12 +422,16 @@ impl System {
                     event,
                     ends_at,
                     |context, envelope| {
-                        self.noting(inventory::handlers::commands::handle(
-                            &self.inventory,
-                            replies,
-                            context,
-                            envelope,
-                        ))
+                        let about = Handled::of(queue, &envelope);
+                        self.noting(
+                            about,
+                            inventory::handlers::commands::handle(
+                                &self.inventory,
+                                replies,
+                                context,
+                                envelope,
+                            ),
+                        )
                     },
                 )
                 .await
@@ -372,13 +443,17 @@ impl System {
                     event,
                     ends_at,
                     |context, envelope| {
-                        self.noting(payments::handlers::commands::handle(
-                            &self.payments,
-                            &self.provider,
-                            replies,
-                            context,
-                            envelope,
-                        ))
+                        let about = Handled::of(queue, &envelope);
+                        self.noting(
+                            about,
+                            payments::handlers::commands::handle(
+                                &self.payments,
+                                &self.provider,
+                                replies,
+                                context,
+                                envelope,
+                            ),
+                        )
                     },
                 )
                 .await
@@ -390,7 +465,8 @@ impl System {
                     event,
                     ends_at,
                     |context, envelope| {
-                        self.noting(replies::handle(&self.replies, context, envelope))
+                        let about = Handled::of(queue, &envelope);
+                        self.noting(about, replies::handle(&self.replies, context, envelope))
                     },
                 )
                 .await
@@ -399,20 +475,52 @@ impl System {
     }
 
     /// A message between correct services can be carried out, if not now then later: that one
-    /// never can is a fault of ours.
-    async fn noting(
+    /// never can is a fault of ours, and so is a function that panics, asks its table for what
+    /// cannot be, or finds there what it cannot read. The runner has such a message retried.
+    pub async fn noting(
         &self,
+        about: Handled,
         handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
     ) -> Result<Vec<Outgoing>, Failure> {
-        let handled = handled.await;
-        if let Err(failure) = &handled
-            && !failure.is_retried()
-        {
-            self.complaints
-                .borrow_mut()
-                .push(failure.detail().to_owned());
-        }
-        handled
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
+        let how = match &handled {
+            Err(panic) => How::Wrong(format!("made its function panic: {}", said(&**panic))),
+            Ok(Ok(messages)) => How::Done(messages.len()),
+            Ok(Err(failure)) if !failure.is_retried() => {
+                How::Wrong(format!("can never be carried out: {}", failure.detail()))
+            }
+            Ok(Err(failure)) => {
+                let cause = failure.cause().map(telemetry::chain).unwrap_or_default();
+                let why = format!("{}: {cause}", failure.detail());
+                match failure.cause().is_some_and(is_lasting) {
+                    true => How::Wrong(format!("is retried in vain: {why}")),
+                    false => How::Retried(why),
+                }
+            }
+        };
+        self.handled.borrow_mut().push(Handled { how, ..about });
+        handled.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// What became of messages since this was last asked.
+    pub fn handled(&self) -> Vec<Handled> {
+        self.handled.take()
+    }
+
+    /// What only correct services avoid, since this was last asked; not what became of messages.
+    pub fn mistakes(&self) -> Vec<String> {
+        self.mistakes.take()
+    }
+
+    /// Everything that only correct services avoid, since this was last asked.
+    pub fn complaints(&self) -> Vec<String> {
+        let handled = self.handled();
+        let complaints = handled.iter().filter_map(Handled::complaint);
+        self.mistakes().into_iter().chain(complaints).collect()
+    }
+
+    fn mistake(&self, what: String) {
+        self.mistakes.borrow_mut().push(what);
     }
 
     /// Customers, an administrator and items, all there before anything goes wrong.
@@ -454,6 +562,21 @@ impl System {
             assert_eq!(created.status, 201, "{:?}", created.body);
         }
     }
+}
+
+/// What a panic said.
+pub fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("nothing")
+}
+
+/// Whether a table failed, at the bottom of it, for a reason that does not go away by itself.
+fn is_lasting(error: &(dyn std::error::Error + 'static)) -> bool {
+    iter::successors(Some(error), |error| error.source()).any(|error| {
+        let of_table = error.downcast_ref::<TableError>();
+        of_table.is_some_and(|error| !error.is_transient())
+    })
 }
 
 pub fn customer(user_id: Uuid) -> Caller {

@@ -1,11 +1,24 @@
 //! Worlds by chance: a fixed share of them in every test run.
 
+use std::collections::BTreeMap;
+
 use simulation::chance::Trouble;
 use simulation::report::{replay_command, run_all, shrink};
 use simulation::run::{Plan, run};
 
 /// The same in every run; `cargo xtask sim` goes on from other seeds.
 const SEEDS: std::ops::Range<u64> = 0..30;
+
+/// Every way an order can end where nobody changes their mind and nothing goes wrong.
+const QUIET_ENDINGS: [&str; 7] = [
+    "confirmed",
+    "rejected mixed_currency",
+    "rejected out_of_stock",
+    "rejected payment_declined",
+    "rejected price_changed",
+    "rejected timed_out",
+    "rejected unknown_item",
+];
 
 #[test]
 fn no_world_of_the_fixed_share_loses_anything_or_does_it_twice() {
@@ -55,4 +68,18 @@ fn what_is_left_out_does_not_come() {
     assert_eq!(outcome.troubles.values().sum::<u64>(), 0, "{outcome:?}");
     assert_eq!(outcome.violations, Vec::<String>::new());
     assert_eq!(outcome.sagas, calm.orders);
+}
+
+/// Each world foretells its orders' ends; that they come in all sorts is for here.
+#[test]
+fn on_a_quiet_day_every_order_ends_as_foretold() {
+    let quiet = Plan {
+        without: Trouble::ALL.to_vec(),
+        ..Plan::new(0)
+    };
+    let report = run_all(0..30, &quiet, 2);
+    assert_eq!(report.failures, BTreeMap::new(), "{report}");
+    let endings: Vec<&str> = report.endings.keys().map(String::as_str).collect();
+    assert_eq!(endings, QUIET_ENDINGS, "{report}");
+    assert_eq!(report.sagas, 300);
 }

@@ -1,0 +1,88 @@
+//! What goes wrong inside a function is seen although its runner makes up for it.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use serde_json::json;
+use simulation::network::QueueName;
+use simulation::run::fatal;
+use simulation::script::Script;
+use simulation::system::{Handled, How};
+use uuid::Uuid;
+
+fn on_its_own_time<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(test)
+}
+
+#[test]
+fn a_handler_that_panics_is_complained_of_and_still_panics() {
+    on_its_own_time(async {
+        let script = Script::new().await;
+        let about = Handled {
+            queue: QueueName::Inventory,
+            id: Uuid::nil(),
+            order: Uuid::nil(),
+            kind: "ReserveStock".to_owned(),
+            how: How::Done(0),
+        };
+        let handled = script.system.noting(about, async { panic!("on purpose") });
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
+        assert!(handled.is_err(), "the runner hears of it");
+        let complaint = format!(
+            "ReserveStock of order {} made its function panic: on purpose",
+            Uuid::nil()
+        );
+        assert_eq!(script.system.complaints(), [complaint]);
+        assert_eq!(script.system.complaints(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_complained_of_although_its_message_is_retried() {
+    on_its_own_time(async {
+        let mut script = Script::new().await;
+        let lines = json!([{"sku": "SKU-0", "quantity": 1}]);
+        let body = json!({"lines": lines, "payment_method": "pm_card_visa"});
+        let placed = script.place("key", &body).await.unwrap();
+        let order: serde_json::Value = serde_json::from_str(&placed.body.unwrap()).unwrap();
+        let pk = format!("ORDER#{}", order["id"].as_str().unwrap());
+        let table = script.system.tables.inventory.clone();
+        let row = json!({"pk": pk, "sk": "RESERVATION", "status": "NEITHER"});
+        script.system.aws.put_raw(&table, row);
+        assert!(script.deliver().await);
+        let [complaint] = &script.violations[..] else {
+            panic!("{:?}", script.violations);
+        };
+        assert!(complaint.contains("is retried in vain"), "{complaint}");
+    });
+}
+
+#[test]
+fn a_command_that_is_not_answered_is_complained_of() {
+    let mut handled = Handled {
+        queue: QueueName::Payments,
+        id: Uuid::nil(),
+        order: Uuid::nil(),
+        kind: "ChargePayment".to_owned(),
+        how: How::Done(1),
+    };
+    assert_eq!(handled.complaint(), None);
+    handled.how = How::Done(0);
+    assert!(handled.complaint().is_some());
+    handled.queue = QueueName::Replies;
+    assert_eq!(handled.complaint(), None);
+}
+
+#[test]
+fn a_panic_of_a_world_is_a_violation_like_others() {
+    on_its_own_time(async {
+        assert_eq!(fatal(async {}).await, None);
+        let panicked = fatal(async { panic!("on purpose") }).await;
+        assert_eq!(panicked.as_deref(), Some("a panic: on purpose"));
+    });
+}
