@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -39,7 +39,6 @@ use shared_auth::{Caller, Role};
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
 use shared_lambda::{Context, Origin, Stage, rest};
-use test_support::template::Template;
 use test_support::{Aws, mortal};
 use users::domain::{Email, User, UserName};
 use users::passwords::HashedPassword;
@@ -47,6 +46,7 @@ use users::store::UserStore;
 use uuid::Uuid;
 
 use crate::chance::{Dice, Trouble, Weather};
+use crate::deployed;
 use crate::gate::Gate;
 use crate::network::{Millis, QueueName};
 
@@ -60,16 +60,6 @@ const STAGE: Stage = Stage::Dev;
 const START: i64 = 1_790_000_000_000;
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
-
-/// Reading templates costs more than a small simulation.
-static TABLES: LazyLock<[(Template, &str); 4]> = LazyLock::new(|| {
-    [
-        (Template::of_service("users"), "UsersTable"),
-        (Template::of_service("orders"), "OrdersTable"),
-        (Template::of_service("inventory"), "InventoryTable"),
-        (Template::of_service("payments"), "PaymentsTable"),
-    ]
-});
 
 /// The simulated time. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
@@ -145,11 +135,13 @@ impl System {
     pub fn new(seed: u64, gate: &Gate, weather: &SharedWeather) -> Self {
         let aws = Aws::new();
         aws.keep_no_calls();
+        if crate::system::weather(weather).knows(Trouble::StaleRead) {
+            aws.keep_history();
+        }
         let turn = gate.clone();
         aws.on_call(move |call| turn.turn(call));
-        let [users, orders, inventory, payments] = TABLES
-            .each_ref()
-            .map(|(template, id)| aws.create_table_from(template, id));
+        let [users, orders, inventory, payments] =
+            deployed::tables().map(|(template, id)| aws.create_table_from(template, id));
         let tables = Tables {
             users,
             orders,
@@ -211,6 +203,7 @@ impl System {
             provider: Unreliable {
                 simulator: Simulator::new(dynamodb.clone(), tables.payments.clone(), STAGE),
                 weather: Arc::clone(weather),
+                clock: clock.clone(),
             },
             users: user_store,
             complaints: Complaints::default(),
@@ -614,6 +607,7 @@ fn plain(status: u16, body: String) -> HttpResponse {
 struct Unreliable {
     simulator: Simulator,
     weather: SharedWeather,
+    clock: Clock,
 }
 
 impl Unreliable {
@@ -622,8 +616,11 @@ impl Unreliable {
         question: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let unknown = |why: &'static str| Err(ProviderError::Unknown(why.into()));
-        if weather(&self.weather).brings(Trouble::ProviderDown) {
-            return unknown("the provider cannot be reached");
+        {
+            let mut weather = weather(&self.weather);
+            if weather.provider_is_gone(self.clock.now()) || weather.brings(Trouble::ProviderDown) {
+                return unknown("the provider cannot be reached");
+            }
         }
         let answer = question.await;
         if weather(&self.weather).brings(Trouble::ProviderLost) {

@@ -305,7 +305,7 @@ impl Aws {
             let state = self.state();
             let history = state.history.as_ref();
             let history = history.expect("a read from the past needs `keep_history`");
-            history.last(writes, call)
+            history.before(writes, call)
         };
         dynamodb::answer_from(&self.database, call, &replaced)
     }

@@ -231,11 +231,28 @@ impl History {
         self.0.drain(..forgotten);
     }
 
-    /// What the last writes to the call's tables replaced, the latest first.
-    pub(crate) fn last(&self, writes: usize, call: &Call) -> Vec<Image> {
-        let images = self.0.iter().rev();
-        let of_call = images.filter(|image| call.targets.contains(&image.table));
-        of_call.take(writes).cloned().collect()
+    /// The rows that the last writes to the call's tables wrote, each as it was before the first of
+    /// them.
+    pub(crate) fn before(&self, writes: usize, call: &Call) -> Vec<Image> {
+        let latest_first = self.0.iter().rev();
+        let of_call = latest_first.filter(|image| call.targets.contains(&image.table));
+        let mut images: Vec<&Image> = Vec::new();
+        for image in of_call.take(writes) {
+            match images
+                .iter_mut()
+                .find(|known| known.is_of_the_row_of(image))
+            {
+                Some(known) => *known = image,
+                None => images.push(image),
+            }
+        }
+        images.into_iter().cloned().collect()
+    }
+}
+
+impl Image {
+    fn is_of_the_row_of(&self, other: &Image) -> bool {
+        (&self.table, &self.pk, &self.sk) == (&other.table, &other.pk, &other.sk)
     }
 }
 
