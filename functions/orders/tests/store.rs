@@ -173,6 +173,22 @@ async fn an_order_that_is_not_there_is_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_decided_on_is_read_consistently() {
+    let table = table().await;
+    let ids = with_orders(&table, 2, |_| State::Confirmed).await;
+    table.aws.clear_calls();
+    table.store.get(ids[0]).await.unwrap();
+    table.store.list(UserId(ANN), None, 20, None).await.unwrap();
+    let calls = table.aws.calls();
+    let actions: Vec<&str> = calls.iter().map(|call| call.action.as_str()).collect();
+    assert_eq!(actions, ["GetItem", "Query", "BatchGetItem"]);
+    // An index cannot be read so; what it names is.
+    for call in calls.iter().filter(|call| call.action != "Query") {
+        assert!(!call.may_be_stale(), "{call:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_corrupt_row_is_an_error_that_names_the_field() {
     let cases: [(&str, Value, &str); 14] = [
         ("state", json!("dreaming"), "state"),

@@ -58,6 +58,16 @@ async fn an_order_without_a_payment_has_none() {
 }
 
 #[tokio::test]
+async fn what_is_decided_on_is_read_consistently() {
+    let world = World::new().await;
+    world.store.find(ORDER).await.unwrap();
+    let calls = world.aws.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].action, "GetItem");
+    assert!(!calls[0].may_be_stale(), "{:?}", calls[0]);
+}
+
+#[tokio::test]
 async fn a_second_first_record_changes_nothing() {
     let world = World::new().await;
     let tombstone = Payment::new(ORDER, OWNER, PaymentState::Voided(None), noon());

@@ -5,6 +5,9 @@
 //! makes a failure shrink.
 
 use std::fmt;
+use std::ops::Range;
+
+use crate::network::Millis;
 
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): enough
 /// chance for a simulation, in a dozen instructions, and the same on every machine.
@@ -81,7 +84,7 @@ troubles! {
     KillBefore "kill-before" 40;
     /// A process dies after a request took effect.
     KillAfter "kill-after" 40;
-    /// A process runs into its function's timeout.
+    /// A request is never answered, or a whole process hangs until its function's timeout.
     Stall "stall" 15;
     /// A request is refused for load.
     Throttle "throttle" 80;
@@ -95,8 +98,10 @@ troubles! {
     LateRequest "late-request" 40;
     /// A batch of messages is taken in part.
     PartialSend "partial-send" 100;
-    /// A batch of reads is answered in part.
+    /// A batch of reads is answered in part, or not at all.
     Unprocessed "unprocessed" 200;
+    /// A read that need not be current, as none of an index is, sees what was there some writes ago.
+    StaleRead "stale-read" 500;
     /// The payment provider cannot be reached.
     ProviderDown "provider-down" 200;
     /// The payment provider does as asked and its answer is lost.
@@ -107,7 +112,7 @@ troubles! {
     Poison "poison" 300;
     /// A run of the sweeper comes late or not at all.
     SweeperLate "sweeper-late" 400;
-    /// The sweeper runs twice at once, or early.
+    /// The sweeper runs twice at once, and again before its time.
     SweeperTwice "sweeper-twice" 300;
     /// A customer cancels.
     Cancel "cancel" 500;
@@ -121,9 +126,11 @@ troubles! {
     Adjustment "adjustment" 400;
     /// A customer is deactivated, and later perhaps reactivated.
     Deactivation "deactivation" 200;
-    /// A function fails at every message for minutes, or for an hour: long enough that
-    /// forward steps are given up and compensations parked.
+    /// A function dies at every message, or fails at every call to its table, for minutes or hours:
+    /// long enough that forward steps are given up and compensations parked.
     Outage "outage" 400;
+    /// The payment provider cannot be reached for minutes or hours.
+    ProviderGone "provider-gone" 400;
     /// An operator gives up a refund or a release that is parked.
     Abandon "abandon" 900;
 }
@@ -140,7 +147,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// How bad each trouble is in one world, its dice, and how often it came.
+/// How bad each trouble is in one world, its dice, and how often it came about.
 ///
 /// A third of the kinds is absent from any world and the others differ in strength, so that rare
 /// combinations come about that an average of everything would never show (Groce et al., Swarm
@@ -148,6 +155,13 @@ impl fmt::Display for Trouble {
 pub struct Weather {
     kinds: Vec<Kind>,
     over: bool,
+    provider_gone: Option<Absence>,
+}
+
+/// When the payment provider is not there, and whether anybody has noticed.
+struct Absence {
+    during: Range<Millis>,
+    noticed: bool,
 }
 
 struct Kind {
@@ -173,16 +187,56 @@ impl Weather {
                 }
             })
             .collect();
-        Self { kinds, over: false }
+        Self {
+            kinds,
+            over: false,
+            provider_gone: None,
+        }
     }
 
     /// Whether it comes now. What comes is counted.
     pub fn brings(&mut self, trouble: Trouble) -> bool {
-        let over = self.over;
-        let kind = &mut self.kinds[trouble as usize];
-        let hit = kind.dice.hits(kind.per_mille) && !over;
-        kind.came += u64::from(hit);
+        let hit = self.plans(trouble);
+        if hit {
+            self.came_about(trouble);
+        }
         hit
+    }
+
+    /// Whether it is to come later. It counts once it [has](Weather::came_about), if it does.
+    pub fn plans(&mut self, trouble: Trouble) -> bool {
+        let kind = &mut self.kinds[trouble as usize];
+        kind.dice.hits(kind.per_mille) && !self.over
+    }
+
+    /// Whether it can come in this world at all.
+    pub fn knows(&self, trouble: Trouble) -> bool {
+        self.kinds[trouble as usize].per_mille > 0
+    }
+
+    /// What was planned has met somebody.
+    pub fn came_about(&mut self, trouble: Trouble) {
+        self.kinds[trouble as usize].came += 1;
+    }
+
+    /// The payment provider will not be there.
+    pub fn provider_will_be_gone(&mut self, during: Range<Millis>) {
+        self.provider_gone = Some(Absence {
+            during,
+            noticed: false,
+        });
+    }
+
+    /// Whether somebody who asks the payment provider now finds nobody there.
+    pub fn provider_is_gone(&mut self, now: Millis) -> bool {
+        let Some(absence) = &mut self.provider_gone else {
+            return false;
+        };
+        let gone = absence.during.contains(&now);
+        if gone && !std::mem::replace(&mut absence.noticed, true) {
+            self.came_about(Trouble::ProviderGone);
+        }
+        gone
     }
 
     /// The dice of one kind, for how it comes.

@@ -26,7 +26,7 @@ struct State {
     running: ProcessId,
     open: bool,
     arrived: u64,
-    passed: Vec<Call>,
+    passed: Vec<(Call, Option<Fault>)>,
     waiting: BTreeMap<CallId, Waiting>,
 }
 
@@ -101,8 +101,8 @@ impl Gate {
         self.judge(id, Verdict::Pass(fault));
     }
 
-    /// The calls that went through since this was last asked.
-    pub fn passed(&self) -> Vec<Call> {
+    /// The calls that went through since this was last asked, and what befell each.
+    pub fn passed(&self) -> Vec<(Call, Option<Fault>)> {
         std::mem::take(&mut self.state().passed)
     }
 
@@ -148,7 +148,7 @@ impl Future for Turn {
         if let Verdict::Pass(fault) = &mut waiting.verdict {
             let fault = fault.take();
             let call = waiting.call.clone();
-            state.passed.push(call);
+            state.passed.push((call, fault.clone()));
             return Poll::Ready(fault);
         }
         waiting.waker = Some(context.waker().clone());

@@ -9,6 +9,7 @@
 
 pub mod books;
 pub mod chance;
+pub mod deployed;
 pub mod endings;
 pub mod gate;
 pub mod history;

@@ -6,16 +6,10 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::sqs::SqsMessage;
 
 use crate::chance::{Dice, Trouble, Weather};
+use crate::deployed;
 
 /// Milliseconds since the simulation began.
 pub type Millis = i64;
-
-/// After so many receipts without success a message is dead (the templates' `maxReceiveCount`).
-pub const MAX_RECEIVES: u32 = 5;
-
-/// For how long a message that was received and neither deleted nor given back stays away (the
-/// templates' `VisibilityTimeout`).
-pub const VISIBILITY: Millis = 90_000;
 
 /// A message is as a rule there within this time.
 const USUAL_DELAY: Millis = 60;
@@ -159,17 +153,18 @@ impl Network {
             .map(|(id, _)| *id)
             .collect();
         let (mut ids, mut messages) = (Vec::new(), Vec::new());
+        let limits = deployed::queue(queue);
         let wanted = dice.between(1, 10) as usize;
         while !visible.is_empty() && ids.len() < wanted {
             let id = visible.swap_remove(dice.below(visible.len() as u64) as usize);
             let copy = self.copies.get_mut(&id).expect("it was listed just now");
-            if copy.receives == MAX_RECEIVES {
+            if copy.receives == limits.max_receives {
                 let copy = self.copies.remove(&id).expect("it was found just now");
                 self.dead.push(copy);
                 continue;
             }
             copy.receives += 1;
-            copy.visible_at = now + VISIBILITY;
+            copy.visible_at = now + limits.visibility;
             self.receipts += 1;
             let receipt = format!("receipt-{}", self.receipts);
             copy.receipt = Some(receipt.clone());

@@ -21,10 +21,13 @@ use xtask::audit::reconcile::{Finding, Kind, Subject, reconcile};
 
 use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Dice, Trouble, Weather};
+use crate::deployed;
 use crate::endings::{self, Day, Wish};
 use crate::gate::{CallId, Gate, ProcessId};
 use crate::network::{Millis, Network, QueueName};
-use crate::system::{Handled, How, SharedWeather, System, millis, said, timestamp, weather};
+use crate::system::{
+    Handled, How, SharedWeather, System, Tables, millis, said, timestamp, weather,
+};
 
 /// What one world is made from.
 #[derive(Clone, Debug)]
@@ -199,9 +202,23 @@ enum What {
 /// A function that is broken for a while.
 struct Outage {
     queue: QueueName,
+    /// Whether it dies at every message; else every call it makes to its table fails.
+    dies: bool,
     from: Millis,
     until: Millis,
+    /// Whether it has met a message.
+    met: bool,
 }
+
+/// A request that its sender gave up and that is still on its way.
+struct Late {
+    sent: Millis,
+    at: Millis,
+    call: Call,
+}
+
+/// For how long DynamoDB knows a transaction's token (API reference, `TransactWriteItems`).
+const TOKEN_KNOWN: Millis = 600_000;
 
 struct World {
     plan: Plan,
@@ -215,7 +232,7 @@ struct World {
     started: ProcessId,
     clients: Vec<Client>,
     chores: Vec<Chore>,
-    late: Vec<(Millis, Call)>,
+    late: Vec<Late>,
     next_sweep: Millis,
     next_redrive: Millis,
     poison_at: Vec<Millis>,
@@ -262,7 +279,8 @@ impl World {
         };
         let outage = outage(&mut crate::system::weather(&weather), troubled_until);
         let over = outage.as_ref().map_or(0, |outage| outage.until);
-        let troubled_until = troubled_until.max(over);
+        let back = provider_gone(&mut crate::system::weather(&weather), troubled_until);
+        let troubled_until = troubled_until.max(over).max(back);
         Self {
             plan: plan.clone(),
             gate,
@@ -412,10 +430,10 @@ impl World {
         let key = format!("order-{number}");
         let placed_at = dice.between(0, self.troubled_until / 2);
         let mut weather = weather(&self.weather);
-        let cancels = weather.brings(Trouble::Cancel);
+        let cancels = weather.plans(Trouble::Cancel);
         let within = if soon { 2_000 } else { self.troubled_until };
         let cancel_at = placed_at + weather.dice(Trouble::Cancel).between(0, within);
-        let retries = weather.brings(Trouble::Operator);
+        let retries = weather.plans(Trouble::Operator);
         let dice = weather.dice(Trouble::Operator);
         let retry_at = placed_at + dice.between(0, self.troubled_until);
         Client {
@@ -577,8 +595,8 @@ impl World {
         if self.network.has_dead() && self.next_redrive <= now {
             options.push(Choice::Redrive);
         }
-        for (number, (at, _)) in self.late.iter().enumerate() {
-            if *at <= now {
+        for (number, late) in self.late.iter().enumerate() {
+            if late.at <= now {
                 options.push(Choice::Arrive(number));
             }
         }
@@ -610,7 +628,7 @@ impl World {
                 .filter_map(|client| client.next_abandon)
                 .min(),
             self.chores.iter().filter_map(|chore| chore.at).min(),
-            self.late.iter().map(|(at, _)| *at).min(),
+            self.late.iter().map(|late| late.at).min(),
             self.poison_at.iter().copied().min(),
             self.network.next_visible(now),
             self.network.has_dead().then_some(self.next_redrive),
@@ -679,21 +697,15 @@ impl World {
                 if messages.is_empty() {
                     return;
                 }
-                let broken = self.outage.as_ref().is_some_and(|outage| {
-                    outage.queue == queue && (outage.from..outage.until).contains(&now)
-                });
-                if broken {
+                if self.is_out(queue.function(), true) {
                     self.note("broken", &format_args!("{}", queue.function()));
                     self.died(Job::Batch { copies });
                     return;
                 }
                 let system = Rc::clone(&self.system);
-                self.start(
-                    queue.function(),
-                    15_000,
-                    Job::Batch { copies },
-                    async move { Finished::Handled(system.batch(queue, messages).await) },
-                );
+                self.start(queue.function(), Job::Batch { copies }, async move {
+                    Finished::Handled(system.batch(queue, messages).await)
+                });
             }
             Choice::Place(number) => {
                 let client = &mut self.clients[number];
@@ -703,12 +715,9 @@ impl World {
                     self.system.restart_place();
                 }
                 let system = Rc::clone(&self.system);
-                self.start(
-                    "orders-place",
-                    10_000,
-                    Job::Place { client: number },
-                    async move { Finished::Answered(system.place(user, &key, &body).await) },
-                );
+                self.start("orders-place", Job::Place { client: number }, async move {
+                    Finished::Answered(system.place(user, &key, &body).await)
+                });
             }
             Choice::Cancel(number) => {
                 let client = &mut self.clients[number];
@@ -717,10 +726,13 @@ impl World {
                     return;
                 }
                 let (user, order) = (client.user, client.order);
+                let is_open = |order: &Order| order.state == "confirmed" || !order.is_terminal();
+                if self.books.get(&order.to_string()).is_some_and(is_open) {
+                    weather(&self.weather).came_about(Trouble::Cancel);
+                }
                 let system = Rc::clone(&self.system);
                 self.start(
                     "orders-cancel",
-                    10_000,
                     Job::Cancel { client: number },
                     async move { Finished::Answered(system.cancel(user, order).await) },
                 );
@@ -729,8 +741,12 @@ impl World {
                 let client = &mut self.clients[number];
                 client.next_retry = None;
                 let order = client.order;
+                let at_work = self.books.get(&order.to_string());
+                if at_work.is_some_and(|order| !order.is_terminal()) {
+                    weather(&self.weather).came_about(Trouble::Operator);
+                }
                 let system = Rc::clone(&self.system);
-                self.start("orders-operate", 10_000, Job::Operate, async move {
+                self.start("orders-operate", Job::Operate, async move {
                     Finished::Done(system.retry(order).await)
                 });
             }
@@ -745,7 +761,12 @@ impl World {
                     self.currencies.clone(),
                     self.users.clone(),
                 );
-                self.start("admin", 10_000, Job::Admin(number), async move {
+                let function = match what {
+                    What::Price { .. } => "inventory-update",
+                    What::Adjust { .. } => "inventory-adjust",
+                    What::Status { .. } => "users-update",
+                };
+                self.start(function, Job::Admin(number), async move {
                     Finished::Answered(match what {
                         What::Price { sku, amount } => {
                             system.reprice(&skus[sku], amount, currencies[sku]).await
@@ -783,10 +804,16 @@ impl World {
                 }
             }
             Choice::Arrive(number) => {
-                let (_, call) = self.late.swap_remove(number);
+                let Late { sent, call, .. } = self.late.swap_remove(number);
+                let forgotten = now - sent > TOKEN_KNOWN;
+                let call = if forgotten {
+                    call.without_token()
+                } else {
+                    call
+                };
                 self.note("arrives late", &format_args!("{}", call.name()));
                 self.system.aws.arrive(&call);
-                self.after_effect(&call);
+                self.after_effect(&call, None);
             }
             Choice::Poison(number) => {
                 self.poison_at.swap_remove(number);
@@ -819,7 +846,7 @@ impl World {
         }
         for _ in 0..=usize::from(twice) {
             let system = Rc::clone(&self.system);
-            self.start("orders-sweep", 60_000, Job::Sweep, async move {
+            self.start("orders-sweep", Job::Sweep, async move {
                 Finished::Done(system.sweep().await)
             });
         }
@@ -829,7 +856,6 @@ impl World {
     fn start(
         &mut self,
         name: &'static str,
-        limit: Millis,
         job: Job,
         future: impl Future<Output = Finished> + 'static,
     ) {
@@ -837,7 +863,7 @@ impl World {
         let id = self.started;
         self.note("start", &format_args!("{id} {name} {job:?}"));
         let future = Box::pin(tokio::task::unconstrained(mortal(future)));
-        let ends_at = self.now() + limit;
+        let ends_at = self.now() + deployed::timeout(name);
         let failures_before = self.failures();
         self.processes.insert(
             id,
@@ -862,8 +888,8 @@ impl World {
         let polled = process.future.as_mut().poll(&mut context);
         // What has passed the gate by now has taken effect: a handler that has several calls under
         // way may get to one of them only in a later turn.
-        for call in self.gate.passed() {
-            self.after_effect(&call);
+        for (call, fault) in self.gate.passed() {
+            self.after_effect(&call, fault.as_ref());
         }
         let failures = self.failures();
         let begun = self
@@ -939,14 +965,26 @@ impl World {
         let name = call.name();
         self.calls += 1;
         let now = self.now();
-        let fault = {
-            let mut weather = weather(&self.weather);
-            draw(&mut weather, &call)
-        };
         let name_of = self
             .processes
             .get(&process)
             .map_or("?", |process| process.name);
+        let is_out = call.service == "dynamodb" && self.is_out(name_of, false);
+        let fault = {
+            let mut weather = weather(&self.weather);
+            let drawn = draw(&mut weather, &call, &self.system.tables);
+            let comes = drawn.filter(|(trouble, what)| {
+                let comes = !is_out && self.makes_a_difference(&call, what);
+                if !comes {
+                    weather.take_back(*trouble);
+                }
+                comes
+            });
+            match is_out {
+                true => Some(Drawn::Fault(Fault::BeforeEffect)),
+                false => comes.map(|(_, what)| what),
+            }
+        };
         self.note(
             "call",
             &format_args!("{process} {name_of} {name} {fault:?}"),
@@ -956,8 +994,19 @@ impl World {
                 self.gate.stall(id);
                 return;
             }
+            Some(Drawn::Hang) => {
+                // It ends with its time; until then it has what it has and does nothing.
+                if let Some(process) = self.processes.get_mut(&process) {
+                    process.future = Box::pin(std::future::pending());
+                }
+                return;
+            }
             Some(Drawn::Late(after)) => {
-                self.late.push((now + after, call));
+                self.late.push(Late {
+                    sent: now,
+                    at: now + after,
+                    call,
+                });
                 self.gate.pass(id, Some(Fault::BeforeEffect));
             }
             Some(Drawn::Fault(fault)) => self.gate.pass(id, Some(fault)),
@@ -966,8 +1015,36 @@ impl World {
         self.poll(process);
     }
 
-    /// Looks at every row a write may have changed.
-    fn after_effect(&mut self, call: &Call) {
+    /// Whether what was drawn for a call changes anything.
+    fn makes_a_difference(&self, call: &Call, drawn: &Drawn) -> bool {
+        match drawn {
+            Drawn::Fault(Fault::Stale(writes)) => self.system.aws.would_be_stale(call, *writes),
+            Drawn::Fault(_) | Drawn::Late(_) | Drawn::Stall | Drawn::Hang => true,
+        }
+    }
+
+    /// Whether a function is broken now, in this of the two ways.
+    fn is_out(&mut self, function: &str, dies: bool) -> bool {
+        let now = self.now();
+        let broken = |outage: &&mut Outage| {
+            outage.queue.function() == function
+                && outage.dies == dies
+                && (outage.from..outage.until).contains(&now)
+        };
+        let Some(outage) = self.outage.as_mut().filter(broken) else {
+            return false;
+        };
+        if !std::mem::replace(&mut outage.met, true) {
+            weather(&self.weather).came_about(Trouble::Outage);
+        }
+        true
+    }
+
+    /// Looks at every row a call may have changed, unless what befell it kept it from doing so.
+    fn after_effect(&mut self, call: &Call, fault: Option<&Fault>) {
+        if fault.is_some_and(|fault| !fault.takes_effect()) {
+            return;
+        }
         match call.service {
             "dynamodb" if call.is_write() => {
                 let keys = call.written_keys();
@@ -1020,7 +1097,7 @@ impl World {
             return;
         };
         let mut weather = weather(&self.weather);
-        if weather.brings(Trouble::Abandon) {
+        if weather.plans(Trouble::Abandon) {
             let within = *weather.dice(Trouble::Abandon).pick(&[1_000, 4_000_000]);
             let wait = weather.dice(Trouble::Abandon).between(1, within);
             client.next_abandon = Some(now + wait);
@@ -1039,8 +1116,9 @@ impl World {
             _ => return,
         };
         client.gave_up.push(step);
+        weather(&self.weather).came_about(Trouble::Abandon);
         let system = Rc::clone(&self.system);
-        self.start("orders-operate", 10_000, Job::Operate, async move {
+        self.start("orders-operate", Job::Operate, async move {
             Finished::Done(system.abandon(order, step.name()).await)
         });
     }
@@ -1570,18 +1648,37 @@ fn is_news_after_abandoning(books: &Books, body: &str) -> bool {
 
 /// Which function is broken, and when, if any is.
 fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Outage> {
-    if !weather.brings(Trouble::Outage) {
+    if !weather.plans(Trouble::Outage) {
         return None;
     }
     let dice = weather.dice(Trouble::Outage);
     let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
+    let lasts = *dice.pick(&LASTING);
     Some(Outage {
         queue: *dice.pick(&QueueName::ALL),
         from,
         until: from + dice.between(1_000, lasts),
+        dies: dice.hits(500),
+        met: false,
     })
 }
+
+/// Lets the payment provider go, where it does, and says when it is back.
+fn provider_gone(weather: &mut Weather, troubled_until: Millis) -> Millis {
+    if !weather.plans(Trouble::ProviderGone) {
+        return 0;
+    }
+    let dice = weather.dice(Trouble::ProviderGone);
+    let from = dice.between(0, troubled_until);
+    let lasts = *dice.pick(&LASTING);
+    let until = from + dice.between(60_000, lasts);
+    weather.provider_will_be_gone(from..until);
+    until
+}
+
+/// How long something is out of order at most: a minute, or long enough that steps are given up, or
+/// that what is parked is asked for again in vain.
+const LASTING: [Millis; 3] = [60_000, 1_800_000, 7_200_000];
 
 #[derive(Clone, Copy)]
 enum Choice {
@@ -1613,11 +1710,12 @@ enum Drawn {
     Fault(Fault),
     Late(Millis),
     Stall,
+    Hang,
 }
 
 /// What befalls a call. Every kind that could is drawn, in a fixed order; the first that comes
 /// counts.
-fn draw(weather: &mut Weather, call: &Call) -> Option<Drawn> {
+fn draw(weather: &mut Weather, call: &Call, tables: &Tables) -> Option<(Trouble, Drawn)> {
     let mut drawn: Option<(Trouble, Drawn)> = None;
     let mut offer = |weather: &mut Weather, trouble: Trouble, what: Drawn| {
         if weather.brings(trouble) {
@@ -1634,7 +1732,11 @@ fn draw(weather: &mut Weather, call: &Call) -> Option<Drawn> {
         Drawn::Fault(Fault::KillBefore),
     );
     offer(weather, Trouble::KillAfter, Drawn::Fault(Fault::KillAfter));
-    offer(weather, Trouble::Stall, Drawn::Stall);
+    let stalls = match weather.dice(Trouble::Stall).hits(300) {
+        true => Drawn::Hang,
+        false => Drawn::Stall,
+    };
+    offer(weather, Trouble::Stall, stalls);
     offer(weather, Trouble::Throttle, Drawn::Fault(Fault::Throttle));
     offer(
         weather,
@@ -1652,7 +1754,10 @@ fn draw(weather: &mut Weather, call: &Call) -> Option<Drawn> {
             .pick(&[5, 300, 4_000, 60_000, 900_000]);
         offer(weather, Trouble::LateRequest, Drawn::Late(after));
     }
-    if Fault::TransactionConflict.can_befall(call) {
+    // Nobody writes orders or payments in a transaction.
+    let in_transactions = [&tables.inventory, &tables.users];
+    let may_conflict = call.targets.iter().any(|of| in_transactions.contains(&of));
+    if may_conflict && Fault::TransactionConflict.can_befall(call) {
         offer(
             weather,
             Trouble::Conflict,
@@ -1660,16 +1765,25 @@ fn draw(weather: &mut Weather, call: &Call) -> Option<Drawn> {
         );
     }
     if Fault::Unprocessed.can_befall(call) {
-        offer(
-            weather,
-            Trouble::Unprocessed,
-            Drawn::Fault(Fault::Unprocessed),
-        );
+        // Of one key alone a part would be all of it.
+        let wholly = weather.dice(Trouble::Unprocessed).hits(250) || asks_for_one(call);
+        let fault = match wholly {
+            true => Fault::WhollyUnprocessed,
+            false => Fault::Unprocessed,
+        };
+        offer(weather, Trouble::Unprocessed, Drawn::Fault(fault));
+    }
+    if call.may_be_stale() {
+        let writes = *weather.dice(Trouble::StaleRead).pick(&[1, 2, 4, 12]);
+        let fault = Fault::Stale(writes);
+        offer(weather, Trouble::StaleRead, Drawn::Fault(fault));
     }
     if call.action == "SendMessageBatch" {
         let entries = call.request["Entries"].as_array().map_or(0, Vec::len);
+        let dice = weather.dice(Trouble::PartialSend);
+        let one = dice.below(entries.max(1) as u64) as usize;
         let refused: Vec<usize> = (0..entries)
-            .filter(|_| weather.dice(Trouble::PartialSend).hits(500))
+            .filter(|entry| *entry == one || dice.hits(500))
             .collect();
         offer(
             weather,
@@ -1677,7 +1791,14 @@ fn draw(weather: &mut Weather, call: &Call) -> Option<Drawn> {
             Drawn::Fault(Fault::PartialSend(refused)),
         );
     }
-    drawn.map(|(_, what)| what)
+    drawn
+}
+
+/// Whether a batch names one key of a table, or none.
+fn asks_for_one(call: &Call) -> bool {
+    let tables = call.request["RequestItems"].as_object();
+    let mut tables = tables.into_iter().flat_map(|tables| tables.values());
+    tables.all(|asked| asked["Keys"].as_array().is_some_and(|keys| keys.len() < 2))
 }
 
 /// Fowler-Noll-Vo 1a, 64 bits: enough to tell two traces apart.

@@ -12,7 +12,7 @@ use std::iter;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -45,7 +45,6 @@ use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Origin, Stage, rest, telemetry};
-use test_support::template::Template;
 use test_support::{Aws, mortal};
 use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
@@ -54,14 +53,12 @@ use users::store::UserStore;
 use uuid::Uuid;
 
 use crate::chance::{Dice, Trouble, Weather};
+use crate::deployed;
 use crate::gate::Gate;
 use crate::network::{Millis, QueueName};
 
 /// How long a step may take: the templates' default.
 pub const STEP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
-
-/// How long a function of a queue may take: the templates' timeout.
-const QUEUE_FUNCTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One in which the provider may be told to fail.
 const STAGE: Stage = Stage::Dev;
@@ -70,16 +67,6 @@ const STAGE: Stage = Stage::Dev;
 const START: i64 = 1_790_000_000_000;
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
-
-/// Reading templates costs more than a small simulation.
-static TABLES: LazyLock<[(Template, &str); 4]> = LazyLock::new(|| {
-    [
-        (Template::of_service("users"), "UsersTable"),
-        (Template::of_service("orders"), "OrdersTable"),
-        (Template::of_service("inventory"), "InventoryTable"),
-        (Template::of_service("payments"), "PaymentsTable"),
-    ]
-});
 
 /// The simulated time. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
@@ -200,11 +187,13 @@ impl System {
     pub fn new(seed: u64, gate: &Gate, weather: &SharedWeather) -> Self {
         let aws = Aws::new();
         aws.keep_no_calls();
+        if crate::system::weather(weather).knows(Trouble::StaleRead) {
+            aws.keep_history();
+        }
         let turn = gate.clone();
         aws.on_call(move |call| turn.turn(call));
-        let [users, orders, inventory, payments] = TABLES
-            .each_ref()
-            .map(|(template, id)| aws.create_table_from(template, id));
+        let [users, orders, inventory, payments] =
+            deployed::tables().map(|(template, id)| aws.create_table_from(template, id));
         let tables = Tables {
             users,
             orders,
@@ -266,6 +255,7 @@ impl System {
             provider: Unreliable {
                 simulator: Simulator::new(dynamodb.clone(), tables.payments.clone(), STAGE),
                 weather: Arc::clone(weather),
+                clock: clock.clone(),
             },
             users: user_store,
             handled: RefCell::default(),
@@ -391,7 +381,8 @@ impl System {
         event.records = records;
         let trigger = sqs::Queue::new(self.sqs.clone(), queue.url().to_owned());
         let replies = QueueName::Replies.url();
-        let ends_at = Instant::now() + QUEUE_FUNCTION_TIMEOUT;
+        let limit = deployed::timeout(queue.function()).unsigned_abs();
+        let ends_at = Instant::now() + Duration::from_millis(limit);
         match queue {
             QueueName::Users => {
                 sqs::process(
@@ -766,6 +757,7 @@ fn plain(status: u16, body: String) -> HttpResponse {
 struct Unreliable {
     simulator: Simulator,
     weather: SharedWeather,
+    clock: Clock,
 }
 
 impl Unreliable {
@@ -774,8 +766,11 @@ impl Unreliable {
         question: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let unknown = |why: &'static str| Err(ProviderError::Unknown(why.into()));
-        if weather(&self.weather).brings(Trouble::ProviderDown) {
-            return unknown("the provider cannot be reached");
+        {
+            let mut weather = weather(&self.weather);
+            if weather.provider_is_gone(self.clock.now()) || weather.brings(Trouble::ProviderDown) {
+                return unknown("the provider cannot be reached");
+            }
         }
         let answer = question.await;
         if weather(&self.weather).brings(Trouble::ProviderLost) {

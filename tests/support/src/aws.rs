@@ -1,8 +1,8 @@
 //! One test's AWS: clients, tables, queues, and what went over the wire.
 
 use crate::{
-    Fault, Hook, Message, dynamodb, fault::Plan, mortal::die, sqs, sqs::Queues, ssm, template,
-    template::Template, wire::Answer, wire::Call,
+    Fault, Hook, Message, dynamodb, dynamodb::History, fault::Plan, mortal::die, sqs, sqs::Queues,
+    ssm, template, template::Template, wire::Answer, wire::Call,
 };
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::{
@@ -39,6 +39,7 @@ pub struct Aws {
 struct State {
     calls: Vec<Call>,
     keeps_no_calls: bool,
+    history: Option<History>,
     plan: Plan,
     hook: Option<Hook>,
     dice: Option<Dice>,
@@ -196,6 +197,17 @@ impl Aws {
         state.calls.clear();
     }
 
+    /// Remembers from now on what each write replaces, for reads that are answered from the past.
+    pub fn keep_history(&self) {
+        self.state().history.get_or_insert_default();
+    }
+
+    /// Whether a read would be answered otherwise from before the last so many writes. It is not a
+    /// [`Call`].
+    pub fn would_be_stale(&self, call: &Call, writes: usize) -> bool {
+        self.past_answer(call, writes).says() != self.answer(call, &[]).says()
+    }
+
     /// How many calls so far were writes, faulty ones included.
     pub fn writes(&self) -> usize {
         self.state().plan.writes()
@@ -264,6 +276,8 @@ impl Aws {
             None => Ok(self.answer(&call, &[])),
             Some(Fault::PartialSend(refused)) => Ok(self.answer(&call, &refused)),
             Some(Fault::Unprocessed) => Ok(dynamodb::answer_in_part(&self.database, &call)),
+            Some(Fault::WhollyUnprocessed) => Ok(dynamodb::answer_with_nothing(&call)),
+            Some(Fault::Stale(writes)) => Ok(self.past_answer(&call, writes)),
             Some(Fault::TransactionConflict) => Ok(dynamodb::conflict(&call)),
             Some(Fault::Throttle) => Ok(match call.service {
                 "sqs" => sqs::throttled(),
@@ -286,8 +300,28 @@ impl Aws {
             .map_err(|reason| ConnectorError::io(reason.into()))
     }
 
+    fn past_answer(&self, call: &Call, writes: usize) -> Answer {
+        let replaced = {
+            let state = self.state();
+            let history = state.history.as_ref();
+            let history = history.expect("a read from the past needs `keep_history`");
+            history.before(writes, call)
+        };
+        dynamodb::answer_from(&self.database, call, &replaced)
+    }
+
     fn answer(&self, call: &Call, refused: &[usize]) -> Answer {
         match call.service {
+            "dynamodb" if call.is_write() && self.state().history.is_some() => {
+                let replaced = dynamodb::images(&self.database, call);
+                let answer = dynamodb::answer(&self.database, call);
+                if answer.is_ok()
+                    && let Some(history) = &mut self.state().history
+                {
+                    history.add(replaced);
+                }
+                answer
+            }
             "dynamodb" => dynamodb::answer(&self.database, call),
             "sqs" => self.state().queues.answer(call, refused),
             _ => ssm::answer(&self.state().parameters, call),

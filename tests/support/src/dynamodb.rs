@@ -1,10 +1,14 @@
 //! DynamoDB: requests handed to the engine, and the answers it never gives by itself.
 
 use crate::wire::{Answer, Call};
-use dynoxide::actions::{get_item::GetItemRequest, scan::ScanRequest};
+use dynoxide::actions::{
+    delete_item::DeleteItemRequest, get_item::GetItemRequest, put_item::PutItemRequest,
+    scan::ScanRequest,
+};
 use dynoxide::{AttributeValue, Database, DynoxideError, Item};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value, json};
+use std::collections::VecDeque;
 
 pub(crate) fn answer(database: &Database, call: &Call) -> Answer {
     // The request as it came, not the parsed value: the engine's types read borrowed strings.
@@ -98,6 +102,15 @@ pub(crate) fn conflict(call: &Call) -> Answer {
     Answer::json(400, body.to_string())
 }
 
+/// Hands everything back.
+pub(crate) fn answer_with_nothing(call: &Call) -> Answer {
+    let asked = &call.request["RequestItems"];
+    Answer::ok(&match call.action.as_str() {
+        "BatchGetItem" => json!({ "Responses": {}, "UnprocessedKeys": asked }),
+        _ => json!({ "UnprocessedItems": asked }),
+    })
+}
+
 /// Does the first key or write of each table and hands the rest back.
 pub(crate) fn answer_in_part(database: &Database, call: &Call) -> Answer {
     let mut done = Value::clone(&call.request);
@@ -173,19 +186,131 @@ pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
 /// An item in plain JSON. Asked for in the engine's own types: simulations look at a row after every
 /// write.
 pub(crate) fn item(database: &Database, table: &str, pk: &str, sk: &str) -> Option<Value> {
-    let key = [("pk", pk), ("sk", sk)];
+    get(database, table, pk, sk).as_ref().map(from_item)
+}
+
+fn get(database: &Database, table: &str, pk: &str, sk: &str) -> Option<Item> {
     let request = GetItemRequest {
         table_name: table.to_owned(),
-        key: key
-            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
-            .into(),
+        key: key(pk, sk),
         consistent_read: Some(true),
         ..GetItemRequest::default()
     };
     let found = database
         .get_item(request)
         .unwrap_or_else(|error| panic!("{table} cannot be read: {error}"));
-    found.item.as_ref().map(from_item)
+    found.item
+}
+
+fn key(pk: &str, sk: &str) -> Item {
+    [("pk", pk), ("sk", sk)]
+        .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
+        .into()
+}
+
+/// What the last writes replaced, the latest last.
+#[derive(Debug, Default)]
+pub(crate) struct History(VecDeque<Image>);
+
+/// A row as it was, or that there was none.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    table: String,
+    pk: String,
+    sk: String,
+    item: Option<Item>,
+}
+
+/// How many writes back a read can look.
+const REMEMBERED: usize = 64;
+
+impl History {
+    pub(crate) fn add(&mut self, replaced: Vec<Image>) {
+        self.0.extend(replaced);
+        let forgotten = self.0.len().saturating_sub(REMEMBERED);
+        self.0.drain(..forgotten);
+    }
+
+    /// The rows that the last writes to the call's tables wrote, each as it was before the first of
+    /// them.
+    pub(crate) fn before(&self, writes: usize, call: &Call) -> Vec<Image> {
+        let latest_first = self.0.iter().rev();
+        let of_call = latest_first.filter(|image| call.targets.contains(&image.table));
+        let mut images: Vec<&Image> = Vec::new();
+        for image in of_call.take(writes) {
+            match images
+                .iter_mut()
+                .find(|known| known.is_of_the_row_of(image))
+            {
+                Some(known) => *known = image,
+                None => images.push(image),
+            }
+        }
+        images.into_iter().cloned().collect()
+    }
+}
+
+impl Image {
+    fn is_of_the_row_of(&self, other: &Image) -> bool {
+        (&self.table, &self.pk, &self.sk) == (&other.table, &other.pk, &other.sk)
+    }
+}
+
+/// The rows a call names, as they are.
+pub(crate) fn images(database: &Database, call: &Call) -> Vec<Image> {
+    let image = |(table, pk, sk): (String, String, String)| Image {
+        item: get(database, &table, &pk, &sk),
+        table,
+        pk,
+        sk,
+    };
+    call.written_keys().into_iter().map(image).collect()
+}
+
+/// Answers a read from before `replaced`: the writes are undone, and done again after it. Between
+/// the two nobody else may come, which on one thread nobody can.
+pub(crate) fn answer_from(database: &Database, call: &Call, replaced: &[Image]) -> Answer {
+    let present: Vec<Image> = replaced
+        .iter()
+        .map(|image| Image {
+            item: get(database, &image.table, &image.pk, &image.sk),
+            ..image.clone()
+        })
+        .collect();
+    for image in replaced {
+        restore(database, image);
+    }
+    let answer = answer(database, call);
+    for image in &present {
+        restore(database, image);
+    }
+    answer
+}
+
+fn restore(database: &Database, image: &Image) {
+    let table_name = image.table.clone();
+    let restored = match &image.item {
+        Some(item) => {
+            let item = item.clone();
+            let request = PutItemRequest {
+                table_name,
+                item,
+                ..PutItemRequest::default()
+            };
+            database.put_item(request).map(drop)
+        }
+        None => {
+            let request = DeleteItemRequest {
+                table_name,
+                key: key(&image.pk, &image.sk),
+                ..DeleteItemRequest::default()
+            };
+            database.delete_item(request).map(drop)
+        }
+    };
+    if let Err(error) = restored {
+        panic!("what was in {} cannot be put back: {error}", image.table);
+    }
 }
 
 pub(crate) fn put(database: &Database, table: &str, item: &Value) {

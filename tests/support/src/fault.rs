@@ -19,6 +19,11 @@ pub enum Fault {
     PartialSend(Vec<usize>),
     /// A DynamoDB batch does the first key or write of each table and hands the rest back.
     Unprocessed,
+    /// A DynamoDB batch does nothing and hands everything back.
+    WhollyUnprocessed,
+    /// A read that need not be current sees its table as it was before the last so many of its
+    /// rows were written. Needs [`Aws::keep_history`](crate::Aws::keep_history).
+    Stale(usize),
     /// The caller's process ends before the request arrives. Needs [`mortal`](crate::mortal).
     KillBefore,
     /// The caller's process ends once the request took effect. Needs [`mortal`](crate::mortal).
@@ -29,6 +34,23 @@ impl Fault {
     /// Whether AWS could answer this call so.
     pub fn can_befall(&self, call: &Call) -> bool {
         self.can_befall_action(&call.name())
+            && (!matches!(self, Fault::Stale(_)) || call.may_be_stale())
+    }
+
+    /// Whether the request does what it asks for all the same, in part at least.
+    pub fn takes_effect(&self) -> bool {
+        match self {
+            Fault::AfterEffect
+            | Fault::KillAfter
+            | Fault::PartialSend(_)
+            | Fault::Unprocessed
+            | Fault::Stale(_) => true,
+            Fault::BeforeEffect
+            | Fault::KillBefore
+            | Fault::Throttle
+            | Fault::TransactionConflict
+            | Fault::WhollyUnprocessed => false,
+        }
     }
 
     fn can_befall_action(&self, name: &str) -> bool {
@@ -47,9 +69,13 @@ impl Fault {
                     | "dynamodb:TransactGetItems"
             ),
             Fault::PartialSend(_) => name == "sqs:SendMessageBatch",
-            Fault::Unprocessed => {
+            Fault::Unprocessed | Fault::WhollyUnprocessed => {
                 matches!(name, "dynamodb:BatchGetItem" | "dynamodb:BatchWriteItem")
             }
+            Fault::Stale(_) => matches!(
+                name,
+                "dynamodb:GetItem" | "dynamodb:BatchGetItem" | "dynamodb:Query" | "dynamodb:Scan"
+            ),
         }
     }
 }
@@ -110,16 +136,19 @@ impl Plan {
         let at_write = call.is_write().then(|| {
             let index = self.writes_so_far;
             self.writes_so_far += 1;
-            take(&mut self.at_write, |planned| *planned == index)
+            take(&mut self.at_write, |planned, _| *planned == index)
         });
         if let Some(fault) = at_write.flatten().filter(|fault| fault.can_befall(call)) {
             return Some(fault);
         }
-        take(&mut self.on_action, |planned| *planned == call.name())
+        take(&mut self.on_action, |planned, fault| {
+            *planned == call.name() && fault.can_befall(call)
+        })
     }
 }
 
-fn take<K>(planned: &mut Vec<(K, Fault)>, is_due: impl Fn(&K) -> bool) -> Option<Fault> {
-    let position = planned.iter().position(|(key, _)| is_due(key))?;
+fn take<K>(planned: &mut Vec<(K, Fault)>, is_due: impl Fn(&K, &Fault) -> bool) -> Option<Fault> {
+    let is_due = |(key, fault): &(K, Fault)| is_due(key, fault);
+    let position = planned.iter().position(is_due)?;
     Some(planned.remove(position).1)
 }

@@ -8,9 +8,10 @@
 //!
 //! Failure is injected beneath the client ([`Fault`]), so what a handler sees
 //! is what it would see in production: the SDK's own error types after the
-//! SDK's own retries. Not imitated: eventually consistent reads, transaction
-//! conflicts that arise by themselves (inject them), visibility timeouts that
-//! run out by themselves (there is no clock here; see [`Aws::redeliver`]).
+//! SDK's own retries. Not imitated: reads that are behind and transaction
+//! conflicts by themselves (inject them), visibility timeouts and request
+//! tokens that run out by themselves (there is no clock here; see
+//! [`Aws::redeliver`] and [`Call::without_token`]).
 //!
 //! A walk of "die at every write, then redeliver" looks like this:
 //!

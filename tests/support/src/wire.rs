@@ -71,6 +71,39 @@ impl Call {
         }
     }
 
+    /// The same request as DynamoDB takes it when it has forgotten its token, which it does ten
+    /// minutes after the first one that carried it: as one that never came before.
+    #[must_use]
+    pub fn without_token(&self) -> Call {
+        let mut request = Value::clone(&self.request);
+        if let Some(members) = request.as_object_mut() {
+            members.remove("ClientRequestToken");
+        }
+        Call {
+            text: request.to_string().into(),
+            request: Arc::new(request),
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is a read that DynamoDB may answer from the past: one that does not ask for the
+    /// present, and every one of a global index, where none can.
+    pub fn may_be_stale(&self) -> bool {
+        if self.service != "dynamodb" {
+            return false;
+        }
+        let is_current = |read: &Value| read["ConsistentRead"] == true;
+        match self.action.as_str() {
+            "GetItem" => !is_current(&self.request),
+            "Query" | "Scan" => !is_current(&self.request) || self.request["IndexName"].is_string(),
+            "BatchGetItem" => {
+                let tables = self.request["RequestItems"].as_object();
+                tables.is_some_and(|tables| !tables.values().any(is_current))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn read(request: &HttpRequest) -> Call {
         let target = request
             .headers()
@@ -159,6 +192,15 @@ impl Answer {
             query_error: Some(format!("{code};Sender")),
             ..self
         }
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        self.status == 200
+    }
+
+    /// What it says, whatever the order its members are in.
+    pub(crate) fn says(&self) -> Value {
+        serde_json::from_str(&self.body).expect("these services answer in JSON")
     }
 
     pub(crate) fn unknown_operation(call: &Call) -> Answer {

@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
-        AttributeValue::S, KeysAndAttributes, Put, PutRequest, TransactWriteItem, WriteRequest,
+        AttributeValue::{N, S},
+        KeysAndAttributes, Put, PutRequest, TransactWriteItem, Update, WriteRequest,
     },
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -213,6 +214,172 @@ async fn a_batch_write_can_hand_writes_back() {
         .unwrap();
     assert_eq!(keys(&aws, &table), ["a"]);
     assert_eq!(written.unprocessed_items.unwrap()[&table], [write("b")]);
+}
+
+#[tokio::test]
+async fn a_batch_can_hand_everything_back() {
+    let (aws, table) = aws_with_table();
+    put(&aws.dynamodb(), &table, "a").await.unwrap();
+    aws.fault_on("dynamodb:BatchGetItem", Fault::WhollyUnprocessed);
+    aws.fault_on("dynamodb:BatchWriteItem", Fault::WhollyUnprocessed);
+    let row = |pk: &str| {
+        [("pk", pk), ("sk", "s")]
+            .map(|(name, value)| (name.to_owned(), S(value.to_owned())))
+            .into()
+    };
+    let keys_of = KeysAndAttributes::builder().keys(row("a")).build().unwrap();
+    let got = aws
+        .dynamodb()
+        .batch_get_item()
+        .request_items(&table, keys_of)
+        .send()
+        .await
+        .unwrap();
+    assert!(got.responses.unwrap().is_empty());
+    assert_eq!(got.unprocessed_keys.unwrap()[&table].keys(), [row("a")]);
+
+    let put = PutRequest::builder().set_item(Some(row("b"))).build();
+    let write = WriteRequest::builder().put_request(put.unwrap()).build();
+    let written = aws
+        .dynamodb()
+        .batch_write_item()
+        .request_items(&table, vec![write.clone()])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(written.unprocessed_items.unwrap()[&table], [write]);
+    assert_eq!(keys(&aws, &table), ["a"]);
+}
+
+/// A row that an index finds while it is due.
+async fn count(client: &Client, table: &str, count: u32, due: Option<&str>) {
+    let mut row = client
+        .put_item()
+        .table_name(table)
+        .item("pk", S("a".to_owned()))
+        .item("sk", S("s".to_owned()))
+        .item("count", N(count.to_string()));
+    if let Some(at) = due {
+        row = row.item("due", S("all".to_owned()));
+        row = row.item("due_at", S(at.to_owned()));
+    }
+    row.send().await.unwrap();
+}
+
+async fn counted(client: &Client, table: &str, consistent: bool) -> Option<String> {
+    let got = client
+        .get_item()
+        .table_name(table)
+        .key("pk", S("a".to_owned()))
+        .key("sk", S("s".to_owned()))
+        .consistent_read(consistent)
+        .send()
+        .await
+        .unwrap();
+    Some(got.item?["count"].as_n().unwrap().clone())
+}
+
+async fn due(client: &Client, table: &str) -> Vec<String> {
+    let found = client
+        .query()
+        .table_name(table)
+        .index_name("due")
+        .key_condition_expression("due = :all")
+        .expression_attribute_values(":all", S("all".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let found = found.items.unwrap().into_iter();
+    found
+        .map(|row| row["due_at"].as_s().unwrap().clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_read_that_need_not_be_current_can_be_answered_from_the_past() {
+    let (aws, table) = aws_with_table();
+    aws.keep_history();
+    let client = aws.dynamodb();
+    for n in 1..=3 {
+        count(&client, &table, n, None).await;
+    }
+    let before = aws.dump(&table);
+    for (writes, seen) in [(0, Some("3")), (1, Some("2")), (2, Some("1")), (9, None)] {
+        aws.fault_on("dynamodb:GetItem", Fault::Stale(writes));
+        let current = counted(&client, &table, true).await;
+        assert_eq!(current.as_deref(), Some("3"), "asked for what is now");
+        let past = counted(&client, &table, false).await;
+        assert_eq!(past.as_deref(), seen, "{writes} writes ago");
+        assert_eq!(counted(&client, &table, false).await.as_deref(), Some("3"));
+    }
+    assert_eq!((aws.fired(), aws.dump(&table)), (4, before));
+}
+
+#[tokio::test]
+async fn an_index_can_be_behind_whatever_is_asked_of_it() {
+    let (aws, table) = aws_with_table();
+    aws.keep_history();
+    let client = aws.dynamodb();
+    count(&client, &table, 1, Some("noon")).await;
+    count(&client, &table, 2, Some("one")).await;
+    count(&client, &table, 3, None).await;
+    for (writes, seen) in [(1, vec!["one"]), (2, vec!["noon"]), (3, vec![])] {
+        aws.fault_on("dynamodb:Query", Fault::Stale(writes));
+        assert_eq!(due(&client, &table).await, seen, "{writes} writes ago");
+        assert!(due(&client, &table).await.is_empty());
+    }
+    aws.clear_calls();
+    due(&client, &table).await;
+    let query = &aws.calls()[0];
+    let differs = [0, 1, 2, 3].map(|writes| aws.would_be_stale(query, writes));
+    assert_eq!(differs, [false, true, true, false]);
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_is_no_step_into_the_past() {
+    let (aws, table) = aws_with_table();
+    aws.keep_history();
+    let client = aws.dynamodb();
+    count(&client, &table, 1, None).await;
+    count(&client, &table, 2, None).await;
+    let refused = client
+        .put_item()
+        .table_name(&table)
+        .item("pk", S("a".to_owned()))
+        .item("sk", S("s".to_owned()))
+        .condition_expression("attribute_not_exists(pk)")
+        .send()
+        .await;
+    refused.unwrap_err();
+    aws.fault_on("dynamodb:GetItem", Fault::Stale(1));
+    let past = counted(&client, &table, false).await;
+    assert_eq!(past.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_transaction_that_arrives_again_is_known_by_its_token_until_that_is_forgotten() {
+    let (aws, table) = aws_with_table();
+    let add = Update::builder()
+        .table_name(&table)
+        .key("pk", S("a".to_owned()))
+        .key("sk", S("s".to_owned()))
+        .update_expression("ADD units :one")
+        .expression_attribute_values(":one", N("1".to_owned()))
+        .build()
+        .unwrap();
+    aws.dynamodb()
+        .transact_write_items()
+        .transact_items(TransactWriteItem::builder().update(add).build())
+        .send()
+        .await
+        .unwrap();
+    let units = || aws.item(&table, "a", "s").unwrap()["units"].clone();
+    let call = &aws.calls()[0];
+    assert!(call.request["ClientRequestToken"].is_string());
+    aws.arrive(call);
+    assert_eq!(units(), 1);
+    aws.arrive(&call.without_token());
+    assert_eq!(units(), 2);
 }
 
 #[tokio::test]
