@@ -238,6 +238,28 @@ fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
     }
 }
 
+/// A schedule comes round again, so a run that failed is repeated neither by the scheduler, which only
+/// delivers the call, nor by Lambda, which takes it for later.
+#[test]
+fn what_a_schedule_calls_is_called_once_each_time() {
+    let mut seen = 0;
+    for service in services() {
+        for (id, schedule) in service.resources("AWS::Scheduler::Schedule") {
+            let target = &schedule["Target"];
+            assert_eq!(target["RetryPolicy"]["MaximumRetryAttempts"], 0, "{id}");
+            let function = target["Arn"].as_str().unwrap();
+            let function = function.strip_suffix(".Arn").unwrap();
+            let function = service
+                .template
+                .properties(function, "AWS::Serverless::Function");
+            let expected = json!({"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60});
+            assert_eq!(function["EventInvokeConfig"], expected, "{id}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "the sweeper has a schedule");
+}
+
 #[test]
 fn the_root_template_nests_every_service_with_parameters_it_has() {
     let root = workspace_root();
