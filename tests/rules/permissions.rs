@@ -1,4 +1,4 @@
-//! Each function has a role of its own, with exactly the actions it uses.
+//! Each function has a role of its own, with exactly the actions it uses; so have operators a policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,16 +12,26 @@ fn grants(service: &Service, role: &str) -> BTreeSet<(String, String)> {
     let role = service.template.properties(role, "AWS::IAM::Role");
     let mut grants = BTreeSet::new();
     for policy in role["Policies"].as_array().unwrap() {
-        for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
-            assert_eq!(statement["Effect"], "Allow");
-            for action in list(&statement["Action"]) {
-                for resource in list(&statement["Resource"]) {
-                    grants.insert((action.clone(), resource));
-                }
-            }
+        for (action, resource, condition) in statements(&policy["PolicyDocument"]) {
+            assert!(condition.is_null(), "{action} on {resource}");
+            grants.insert((action, resource));
         }
     }
     grants
+}
+
+/// What a policy allows, one by one: action, resource and the condition, which may be none.
+pub fn statements(document: &Value) -> Vec<(String, String, Value)> {
+    let mut statements = Vec::new();
+    for statement in document["Statement"].as_array().unwrap() {
+        assert_eq!(statement["Effect"], "Allow");
+        for action in list(&statement["Action"]) {
+            for resource in list(&statement["Resource"]) {
+                statements.push((action.clone(), resource, statement["Condition"].clone()));
+            }
+        }
+    }
+    statements
 }
 
 fn list(value: &Value) -> Vec<String> {
@@ -207,4 +217,78 @@ fn the_permissions_are_the_reviewed_ones() {
         }
     }
     expect_test::expect_file!["../golden/permissions.txt"].assert_eq(&text);
+}
+
+/// A service's one policy for operators, which its stack names and attaches to nobody.
+fn operators_policy(service: &Service) -> Value {
+    let mut policies = service.resources("AWS::IAM::ManagedPolicy");
+    let (id, policy) = policies.pop().expect(service.name);
+    assert!(policies.is_empty(), "{} has two", service.name);
+    let output = &service.template.document()["Outputs"]["OperatorPolicyArn"];
+    assert_eq!(output["Value"]["Ref"], id.as_str(), "{}", service.name);
+    for holders in ["Roles", "Users", "Groups"] {
+        assert!(policy[holders].is_null(), "{} gives it away", service.name);
+    }
+    policy["PolicyDocument"].clone()
+}
+
+/// The commands an operator has: `dlq` for each queue, `audit` for the table, `saga` and `sweep`.
+#[test]
+fn an_operator_may_do_what_the_commands_need_and_no_more() {
+    for service in services() {
+        let mut needed = BTreeSet::new();
+        let mut need = |actions: &[&str], resource: &str| {
+            for action in actions {
+                needed.insert(((*action).to_owned(), resource.to_owned()));
+            }
+        };
+        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
+            let source = trigger["EventSourceArn"].as_str().unwrap();
+            let queue = source.strip_suffix(".Arn").unwrap();
+            let queue = service.template.properties(queue, "AWS::SQS::Queue");
+            let dead = queue["RedrivePolicy"]["deadLetterTargetArn"].as_str();
+            let of_the_dead = [
+                "sqs:GetQueueUrl",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+            ];
+            need(&of_the_dead, dead.unwrap());
+            need(&["sqs:GetQueueUrl", "sqs:SendMessage"], source);
+            let consumer = trigger["FunctionName"].as_str().unwrap();
+            let log = consumer.strip_suffix("Function").unwrap();
+            need(&["logs:FilterLogEvents"], &format!("{log}LogGroup.Arn"));
+        }
+        for (table, _) in service.resources("AWS::DynamoDB::Table") {
+            let actions = ["dynamodb:GetItem", "dynamodb:Scan"];
+            need(&actions, &format!("{table}.Arn"));
+        }
+        if service.name == "orders" {
+            need(&["lambda:InvokeFunction"], "OrdersOperateFunction.Arn");
+            need(&["lambda:InvokeFunction"], "OrdersSweepFunction.Arn");
+        }
+        let allowed: BTreeSet<_> = statements(&operators_policy(&service))
+            .into_iter()
+            .map(|(action, resource, _)| (action, resource))
+            .collect();
+        assert_eq!(allowed, needed, "{}", service.name);
+    }
+}
+
+#[test]
+fn what_operators_may_do_is_what_was_reviewed() {
+    let mut text = String::new();
+    for service in services() {
+        writeln!(text, "{}", service.name).unwrap();
+        let mut allowed = statements(&operators_policy(&service));
+        allowed.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        for (action, resource, condition) in allowed {
+            match condition {
+                Value::Null => writeln!(text, "    {action} {resource}").unwrap(),
+                condition => writeln!(text, "    {action} {resource} if {condition}").unwrap(),
+            }
+        }
+    }
+    expect_test::expect_file!["../golden/operators.txt"].assert_eq(&text);
 }

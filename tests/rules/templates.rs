@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_support::template::{Template, workspace_root};
 
+use crate::permissions::statements;
 use crate::{SERVICES, Service, read, services, yaml};
 
 #[test]
@@ -221,13 +222,11 @@ fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
         }
         // What operators call by name; they may call others too.
         for (id, policy) in service.resources("AWS::IAM::ManagedPolicy") {
-            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
-                assert_eq!(statement["Action"], "lambda:InvokeFunction", "{id}");
-                for function in statement["Resource"].as_array().unwrap() {
-                    let function = function.as_str().unwrap().strip_suffix(".Arn").unwrap();
-                    if !reached.iter().any(|known| known == function) {
-                        reached.push(function.to_owned());
-                    }
+            for (action, function, _) in statements(&policy["PolicyDocument"]) {
+                let function = function.strip_suffix(".Arn").expect(&id);
+                let called = action == "lambda:InvokeFunction";
+                if called && !reached.iter().any(|known| known == function) {
+                    reached.push(function.to_owned());
                 }
             }
         }
@@ -236,6 +235,28 @@ fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
         functions.sort();
         assert_eq!(reached, functions, "{}", service.name);
     }
+}
+
+/// A schedule comes round again, so a run that failed is repeated neither by the scheduler, which only
+/// delivers the call, nor by Lambda, which takes it for later.
+#[test]
+fn what_a_schedule_calls_is_called_once_each_time() {
+    let mut seen = 0;
+    for service in services() {
+        for (id, schedule) in service.resources("AWS::Scheduler::Schedule") {
+            let target = &schedule["Target"];
+            assert_eq!(target["RetryPolicy"]["MaximumRetryAttempts"], 0, "{id}");
+            let function = target["Arn"].as_str().unwrap();
+            let function = function.strip_suffix(".Arn").unwrap();
+            let function = service
+                .template
+                .properties(function, "AWS::Serverless::Function");
+            let expected = json!({"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60});
+            assert_eq!(function["EventInvokeConfig"], expected, "{id}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "the sweeper has a schedule");
 }
 
 #[test]
@@ -289,27 +310,206 @@ fn every_function_that_fails_rings_an_alarm() {
     }
 }
 
+/// The templates that have alarms, by the name that the root template's resources locate them with.
+fn templates_with_alarms() -> Vec<(String, Template)> {
+    let gateway = "infra/gateway/template.yaml";
+    let text = read(&workspace_root().join(gateway));
+    let mut templates = vec![(gateway.to_owned(), Template::parse(gateway, &text))];
+    for service in services() {
+        let location = format!("functions/{}/template.yaml", service.name);
+        templates.push((location, service.template));
+    }
+    templates
+}
+
+/// The alarms of a template: logical id, resource as written, properties with references resolved.
+fn alarms(template: &Template) -> Vec<(String, Value, Value)> {
+    let kind = "AWS::CloudWatch::Alarm";
+    let resources = template.document()["Resources"].as_object().unwrap();
+    let alarms = resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == kind);
+    alarms
+        .map(|(id, resource)| (id.clone(), resource.clone(), template.properties(id, kind)))
+        .collect()
+}
+
 #[test]
 fn every_alarm_is_sent_to_the_topic_where_one_is_given() {
     let root = workspace_root();
     let outer = Template::parse("template.yaml", &read(&root.join("template.yaml")));
-    for service in services() {
-        let document = service.template.document();
+    let if_any = json!({"Fn::If": ["AlarmsAreSent",
+        [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+    let always = json!([{"Ref": "AlarmTopicArn"}]);
+    for (location, template) in templates_with_alarms() {
+        let document = template.document();
         assert_eq!(document["Parameters"]["AlarmTopicArn"]["Default"], "");
-        let sent = serde_json::json!({"Fn::If": ["AlarmsAreSent",
-            [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
-        for (id, _) in service.resources("AWS::CloudWatch::Alarm") {
-            let alarm = &document["Resources"][&id]["Properties"];
-            assert_eq!(alarm["AlarmActions"], sent, "{} {id}", service.name);
-            assert_eq!(alarm["OKActions"], sent, "{} {id}", service.name);
+        let given = json!({"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]});
+        assert_eq!(document["Conditions"]["AlarmsAreSent"], given, "{location}");
+        for (id, resource, _) in alarms(&template) {
+            let sent = match resource["Condition"].as_str() {
+                None => &if_any,
+                Some("AlarmsAreSent") => &always,
+                Some(other) => panic!("{location} {id} is there only if {other}"),
+            };
+            let alarm = &resource["Properties"];
+            assert_eq!(alarm["AlarmActions"], *sent, "{location} {id}");
+            assert_eq!(alarm["OKActions"], *sent, "{location} {id}");
         }
-        let location = format!("functions/{}/template.yaml", service.name);
         let nested = outer.document()["Resources"].as_object().unwrap().values();
         let passed = nested
             .filter(|resource| resource["Properties"]["Location"] == location.as_str())
             .map(|resource| &resource["Properties"]["Parameters"]["AlarmTopicArn"]);
         let passed: Vec<_> = passed.collect();
-        assert_eq!(passed, [&serde_json::json!({"Ref": "AlarmTopicArn"})]);
+        assert_eq!(passed, [&json!({"Ref": "AlarmTopicArn"})], "{location}");
+    }
+}
+
+/// The rows of the README's runbook: the alarms each is about, and the commands it names.
+fn runbook() -> Vec<(Vec<String>, Vec<String>)> {
+    let readme = read(&workspace_root().join("README.md"));
+    let table = readme.split("| alarm | what to run |").nth(1).unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let quoted = |cell: &str| -> Vec<String> {
+        let parts = cell.split('`').skip(1).step_by(2);
+        parts.map(str::to_owned).collect()
+    };
+    table
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').collect();
+            (quoted(cells[1]), quoted(cells[2]))
+        })
+        .collect()
+}
+
+/// Whether the runbook's name for alarms (`…-dlq`, `orders-parked`) means this one.
+fn means(pattern: &str, alarm: &str) -> bool {
+    match pattern.strip_prefix('…') {
+        Some(end) => alarm.ends_with(end),
+        None => alarm == pattern,
+    }
+}
+
+#[test]
+fn every_alarm_has_a_name_that_the_runbook_knows_and_says_which_command_to_run() {
+    let runbook = runbook();
+    let mut known = BTreeSet::new();
+    for (location, template) in templates_with_alarms() {
+        for (id, _, alarm) in alarms(&template) {
+            let shown = format!("{location} {id}");
+            assert!(alarm["TreatMissingData"].is_string(), "{shown}");
+            let name = alarm["AlarmName"].as_str().expect(&shown);
+            let name = name.strip_prefix("waybill-").expect(&shown);
+            assert!(known.insert(name.to_owned()), "{name} is there twice");
+            let rows: Vec<_> = runbook
+                .iter()
+                .filter(|(patterns, _)| patterns.iter().any(|pattern| means(pattern, name)))
+                .collect();
+            assert_eq!(rows.len(), 1, "{name} is in so many rows of the runbook");
+            let service = name.split('-').next().unwrap();
+            let description = alarm["AlarmDescription"].as_str().expect(&shown);
+            // CloudWatch API reference, PutMetricAlarm.
+            assert!(description.len() <= 1024, "{shown}");
+            let told = rows[0].1.iter().any(|command| {
+                let command = command.replace("SERVICE", service);
+                description.contains(&format!("{command} "))
+            });
+            assert!(told, "{name} names no command of its row: {description}");
+        }
+    }
+    for (patterns, _) in &runbook {
+        for pattern in patterns {
+            let meant = known.iter().any(|name| means(pattern, name));
+            assert!(meant, "no alarm is called {pattern}");
+        }
+    }
+}
+
+/// What an alarm watches: the namespace, name and dimensions of a metric.
+fn watched(metric: &Value) -> [Value; 3] {
+    ["Namespace", "MetricName", "Dimensions"].map(|part| metric[part].clone())
+}
+
+/// An alarm on how many there are is silent about the second one while the first is there.
+#[test]
+fn every_alarm_on_how_many_there_are_has_one_on_more_beside_it() {
+    let mut seen = 0;
+    for (location, template) in templates_with_alarms() {
+        let alarms = alarms(&template);
+        let levels = alarms
+            .iter()
+            .filter(|(_, _, alarm)| alarm["Statistic"] == "Maximum" && alarm["Threshold"] == 0);
+        for (id, _, level) in levels {
+            let name = format!("{}-growing", level["AlarmName"].as_str().unwrap());
+            let (_, resource, growing) = alarms
+                .iter()
+                .find(|(_, _, alarm)| alarm["AlarmName"] == name.as_str())
+                .unwrap_or_else(|| panic!("{location} {id} has no alarm {name}"));
+            // The emulator refuses metric math, and without a topic there is nobody to tell.
+            assert_eq!(resource["Condition"], "AlarmsAreSent", "{name}");
+            let queries = growing["Metrics"].as_array().unwrap();
+            let [expression, counted, others @ ..] = queries.as_slice() else {
+                panic!("{name} computes nothing")
+            };
+            let stat = &counted["MetricStat"];
+            assert_eq!(watched(&stat["Metric"]), watched(level), "{name}");
+            assert_eq!(stat["Stat"], level["Statistic"], "{name}");
+            assert_eq!(stat["Period"], level["Period"], "{name}");
+            let counted = counted["Id"].as_str().unwrap();
+            let computed = match level["Namespace"].as_str().unwrap() {
+                "AWS/SQS" => {
+                    let hidden = &others[0]["MetricStat"]["Metric"];
+                    assert_eq!(hidden["Dimensions"], level["Dimensions"], "{name}");
+                    let metric = "ApproximateNumberOfMessagesNotVisible";
+                    assert_eq!(hidden["MetricName"], metric, "{name}");
+                    let hidden = others[0]["Id"].as_str().unwrap();
+                    // Nothing is filled in: a gap would look like growth behind it.
+                    format!("DIFF({counted} + {hidden})")
+                }
+                _ => format!("DIFF({counted})"),
+            };
+            assert_eq!(expression["Expression"], computed.as_str(), "{name}");
+            let returned: Vec<_> = queries.iter().map(|query| &query["ReturnData"]).collect();
+            let alone = returned[0] == true && returned[1..].iter().all(|other| *other == false);
+            assert!(alone, "{name} returns {returned:?}");
+            assert_eq!(growing["Threshold"], 0, "{name}");
+            assert_eq!(growing["ComparisonOperator"], "GreaterThanThreshold");
+            assert_eq!(growing["TreatMissingData"], "notBreaching", "{name}");
+            // One minute that grew is enough, and there is always another to compare it with.
+            assert_eq!(growing["DatapointsToAlarm"], 1, "{name}");
+            assert!(growing["EvaluationPeriods"].as_u64() >= Some(2), "{name}");
+            seen += 1;
+        }
+    }
+    assert_eq!(
+        seen, 6,
+        "four dead-letter queues, parked and unreadable orders"
+    );
+}
+
+#[test]
+fn every_queue_that_nobody_takes_from_rings_an_alarm() {
+    for service in services() {
+        let alarms = alarms(&service.template);
+        for (id, queue) in service.resources("AWS::SQS::Queue") {
+            let name = queue["QueueName"].as_str().unwrap();
+            if name.ends_with("-dlq") {
+                continue;
+            }
+            let metric = json!({"Namespace": "AWS/SQS",
+                "MetricName": "ApproximateAgeOfOldestMessage",
+                "Dimensions": [{"Name": "QueueName", "Value": format!("{id}.QueueName")}]});
+            let (_, _, alarm) = alarms
+                .iter()
+                .find(|(_, _, alarm)| watched(alarm) == watched(&metric))
+                .unwrap_or_else(|| panic!("{name} has no alarm on the age of its messages"));
+            assert_eq!(alarm["AlarmName"], format!("{name}-stale").as_str());
+            // A message that fails for good is tried for half a minute and must not ring it.
+            assert_eq!(alarm["Threshold"], 120, "{name}");
+            assert_eq!(alarm["EvaluationPeriods"], 3, "{name}");
+        }
     }
 }
 
