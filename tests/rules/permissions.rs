@@ -261,8 +261,11 @@ fn an_operator_may_do_what_the_commands_need_and_no_more() {
             need(&["logs:FilterLogEvents"], &format!("{log}LogGroup.Arn"));
         }
         for (table, _) in service.resources("AWS::DynamoDB::Table") {
-            let actions = ["dynamodb:GetItem", "dynamodb:Scan"];
-            need(&actions, &format!("{table}.Arn"));
+            let table = format!("{table}.Arn");
+            need(&["dynamodb:Scan"], &table);
+            if service.name != "users" {
+                need(&["dynamodb:BatchGetItem"], &table);
+            }
         }
         if service.name == "orders" {
             need(&["lambda:InvokeFunction"], "OrdersOperateFunction.Arn");
@@ -273,6 +276,52 @@ fn an_operator_may_do_what_the_commands_need_and_no_more() {
             .map(|(action, resource, _)| (action, resource))
             .collect();
         assert_eq!(allowed, needed, "{}", service.name);
+    }
+}
+
+/// What `dlq` and `audit` can ask of AWS, by the names their calls have. (A batch of messages is
+/// allowed as its messages are; a batch of items is not.)
+const OPERATORS_CALLS: [(&str, &str); 14] = [
+    ("\"GetQueueUrl\"", "sqs:GetQueueUrl"),
+    ("\"GetQueueAttributes\"", "sqs:GetQueueAttributes"),
+    ("\"ReceiveMessage\"", "sqs:ReceiveMessage"),
+    ("\"ChangeMessageVisibility", "sqs:ChangeMessageVisibility"),
+    ("\"DeleteMessage", "sqs:DeleteMessage"),
+    ("\"SendMessage", "sqs:SendMessage"),
+    ("\"ListQueues\"", "sqs:ListQueues"),
+    ("\"FilterLogEvents\"", "logs:FilterLogEvents"),
+    ("\"GetLogEvents\"", "logs:GetLogEvents"),
+    ("\"StartQuery\"", "logs:StartQuery"),
+    ("\"Scan\"", "dynamodb:Scan"),
+    ("\"Query\"", "dynamodb:Query"),
+    ("\"GetItem\"", "dynamodb:GetItem"),
+    ("\"BatchGetItem\"", "dynamodb:BatchGetItem"),
+];
+
+#[test]
+fn whatever_dlq_and_audit_call_is_allowed() {
+    let sources = test_support::template::workspace_root().join("infra/xtask/src");
+    let source: String = crate::files(&sources)
+        .iter()
+        .filter(|path| {
+            let name = path.strip_prefix(&sources).unwrap().to_str().unwrap();
+            (name.starts_with("dlq") || name.starts_with("audit")) && !name.ends_with("tests.rs")
+        })
+        .map(|path| read(path))
+        .collect();
+    let called: BTreeSet<&str> = OPERATORS_CALLS
+        .iter()
+        .filter(|(call, _)| source.contains(call))
+        .map(|(_, action)| *action)
+        .collect();
+    assert!(called.len() >= 8, "{called:?}");
+    // Of the users, whose keys are all that is read, fewer are allowed.
+    for service in services().iter().filter(|service| service.name != "users") {
+        let allowed = statements(&operators_policy(service));
+        for action in &called {
+            let is_allowed = allowed.iter().any(|(known, _, _)| known == action);
+            assert!(is_allowed, "{} does not allow {action}", service.name);
+        }
     }
 }
 
