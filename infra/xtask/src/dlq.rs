@@ -174,6 +174,9 @@ fn describe(
         count(letters.len(), "message"),
         out_of_sight(*more)
     )?;
+    if let Some(why) = log.read_in_part() {
+        write!(text, "\n  (log read in part: {why})")?;
+    }
     for ((kind, error), group) in grouped(letters, log) {
         let oldest = group
             .oldest

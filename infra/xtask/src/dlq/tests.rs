@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::letter::{BATCH, find};
-use super::log::{NOT_LOGGED, failure};
+use super::log::{LAST_TRY, NOT_LOGGED, failure};
 use super::redrive::{Moved, drop_letter, moves, send_back};
 use super::*;
 use crate::aws::AwsError;
@@ -652,6 +652,151 @@ fn a_message_is_dropped_only_when_it_was_printed() {
     );
 }
 
+/// A function's log in pages of ten, which may end at any of them.
+struct Lines {
+    events: Vec<Value>,
+    pages: RefCell<usize>,
+    fails_at: usize,
+}
+
+impl Lines {
+    fn of(events: Vec<Value>) -> Self {
+        Self {
+            events,
+            pages: RefCell::new(0),
+            fails_at: usize::MAX,
+        }
+    }
+
+    fn read(&self, letters: &[Letter]) -> Log {
+        Log::read(
+            &|operation, params| self.page(operation, &params),
+            "/f",
+            letters,
+        )
+    }
+
+    fn page(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
+        assert_eq!(operation, "FilterLogEvents");
+        *self.pages.borrow_mut() += 1;
+        if *self.pages.borrow() == self.fails_at {
+            return Err(AwsError {
+                code: "ThrottlingException".to_owned(),
+                message: "slow down".to_owned(),
+            });
+        }
+        let bound = |name: &str| params[name].as_i64().expect("a time");
+        let (start, end) = (bound("startTime"), bound("endTime"));
+        let at = |event: &Value| event["timestamp"].as_i64().expect("a time");
+        let within: Vec<&Value> = self
+            .events
+            .iter()
+            .filter(|event| (start..=end).contains(&at(event)))
+            .collect();
+        let token = params["nextToken"].as_str();
+        let from: usize = token.map_or(0, |token| token.parse().expect("a token"));
+        let page: Vec<&&Value> = within.iter().skip(from).take(10).collect();
+        let more = within.len() > from + page.len();
+        Ok(json!({"events": page,
+                  "nextToken": more.then(|| (from + page.len()).to_string())}))
+    }
+}
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+#[test]
+fn the_log_is_read_around_a_letter_and_no_further_than_its_last_try() {
+    let sent = 100 * DAY;
+    // Another message fails every ten minutes, for ten days.
+    let noise = (0..1_440).map(|n| logged("noise", sent + n * 10 * MINUTE, "no", None));
+    let old = letter("old", &body("StockReserved"), sent);
+    for (after, most) in [(5 * MINUTE, 1), (5 * 60 * MINUTE, 5), (2 * DAY, 40)] {
+        let mut events: Vec<Value> = noise.clone().collect();
+        events.push(logged("old", sent + after, "no table", None));
+        events.sort_by_key(|event| event["timestamp"].as_i64());
+        let lines = Lines::of(events);
+        let log = lines.read(std::slice::from_ref(&old));
+        assert_eq!(log.error_of(&old), "no table");
+        let pages = *lines.pages.borrow();
+        assert!(pages <= most, "{pages} pages for {after}");
+    }
+    // Stamped a little before it was sent, by another clock.
+    let lines = Lines::of(vec![logged("old", sent - 500, "no table", None)]);
+    assert_eq!(
+        lines.read(std::slice::from_ref(&old)).error_of(&old),
+        "no table"
+    );
+    // No log goes on for ever.
+    let endless = |_: &str, _: Value| {
+        let event = logged("noise", sent, "no", None);
+        Ok(json!({"events": [event], "nextToken": "more"}))
+    };
+    let log = Log::read(&endless, "/f", std::slice::from_ref(&old));
+    assert!(
+        log.read_in_part()
+            .is_some_and(|why| why.contains("200 pages"))
+    );
+}
+
+#[test]
+fn what_was_read_of_a_log_is_worth_something_although_a_page_fails() {
+    let sent = 100 * DAY;
+    let letters = [
+        letter("a", &body("StockReserved"), sent),
+        letter("b", &body("StockReserved"), sent),
+    ];
+    let mut events: Vec<Value> = (0..20)
+        .map(|n| logged("noise", sent + n, "no", None))
+        .collect();
+    events[3] = logged("a", sent + 3, "no table", None);
+    events[13] = logged("b", sent + 13, "no table", None);
+    let lines = Lines {
+        fails_at: 2,
+        ..Lines::of(events)
+    };
+    let log = lines.read(&letters);
+    assert_eq!(log.error_of(&letters[0]), "no table");
+    assert!(log.error_of(&letters[1]).contains("not in the part"));
+    let seen = Seen {
+        letters: letters.to_vec(),
+        more: 0,
+    };
+    let mut text = String::new();
+    describe(&mut text, QUEUE, &seen, &log, Timestamp::UNIX_EPOCH).expect("text");
+    assert!(
+        text.contains("(log read in part: reading /f: Throttling"),
+        "{text}"
+    );
+}
+
+#[test]
+fn errors_that_differ_in_what_aws_numbers_them_by_are_one_group() {
+    let same = [
+        "unhandled: Error { code: \"Gone\", message: \"no\", aws_request_id: \
+         \"7QK5V2N8XJ4R0T6M3B9CWHYAZPLDFGESU1OI7QK5V2N8XJ4R0T6M\" }",
+        "unhandled: Error { code: \"Gone\", message: \"no\", aws_request_id: \"SHORT\" }",
+        "unhandled: Error { code: \"Gone\", message: \"no\" }",
+    ];
+    let traces = [
+        "trace 4bf92f3577b34da6a3ce929d0e0e4736 of table waybill-orders",
+        "trace 0af7651916cd43dd8448eb211c80319c of table waybill-orders",
+    ];
+    let group = |error: &str| {
+        let letter = letter("a", &body("StockReserved"), 1);
+        let log = Log::of(failure(&logged("a", 1, error, None)).into_iter().collect());
+        log.error_of(&letter)
+    };
+    for error in same {
+        assert_eq!(group(error), same[2]);
+    }
+    for trace in traces {
+        assert_eq!(group(trace), "trace <id> of table waybill-orders");
+    }
+    let told = "ProvisionedThroughputExceededException: version 17";
+    assert_eq!(group(told), told);
+}
+
 #[test]
 fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
     let denied = |_: &str, _: Value| {
@@ -713,6 +858,11 @@ fn the_queues_are_those_of_the_templates() {
                 .map(str::to_owned)
                 .collect()
         };
+        for line in text.lines() {
+            if let Some(tries) = line.trim().strip_prefix("maxReceiveCount:") {
+                assert_eq!(tries.trim().parse(), Ok(LAST_TRY), "{line}");
+            }
+        }
         let dead = named("QueueName:", &text);
         declared.extend(
             dead.iter()
