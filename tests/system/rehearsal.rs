@@ -194,7 +194,8 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
         assert_eq!(order.times(asked), 5, "{:?}", order.events());
         assert_eq!(order.times("step_timed_out"), 1);
     }
-    let listed = dlq::run(&world.aws, &world.stack.prefix, &dlq::Action::List).unwrap();
+    let list = dlq::Action::List(dlq::List::default());
+    let listed = dlq::run(&world.aws, &world.stack.prefix, &list).unwrap();
     assert!(listed.contains("ChargePayment"), "{listed}");
     assert!(
         listed.contains("the order's rehearsal has this step fail"),

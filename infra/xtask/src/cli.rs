@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::dlq::{self, Redrive};
+use crate::dlq::{self, List, Redrive};
 use crate::saga;
 use crate::sim::{Simulation, Tier};
 
@@ -116,11 +116,13 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
   saga retry ORDER      ask for the step an order is at now, with all its attempts before it
   saga abandon ORDER refund|release --reason TEXT
                         go on without a parked refund or release that is settled by hand
-  dlq ls                what failed for good, by queue, type and error
+  dlq ls [--all] [--order ORDER]
+                        what failed for good, by queue, type and error; --all: every id, with its order
   dlq show ID           a message whole, its error, its order and its timeline
-  dlq redrive [--queue QUEUE] [--max N] [--id ID] [--unparseable] [--dry-run]
+  dlq redrive [--queue QUEUE] [--max N] [--order ORDER | --id ID] [--unparseable] [--dry-run]
                         send messages back to where they failed
-  dlq drop ID           print a message whole and delete it, where it must never be sent back
+  dlq drop ID|--order ORDER
+                        print a message whole and delete it, where it must never be sent back
   audit                 reconcile stock and money over all four services; fails if something does not balance
 
 Tests
@@ -323,8 +325,19 @@ fn parse_dlq(rest: &mut Arguments) -> Result<dlq::Action, String> {
     let queue = rest.value("--queue")?;
     let id = rest.value("--id")?;
     let max = rest.value("--max")?;
-    match rest.positional().as_deref() {
-        Some("redrive") => Ok(dlq::Action::Redrive(Redrive {
+    let order = rest
+        .value("--order")?
+        .map(|text| Uuid::try_parse(&text).map_err(|_| format!("`{text}` is not an order's id")))
+        .transpose()?;
+    let verb = rest.positional();
+    if verb.as_deref() != Some("redrive") && (queue.is_some() || id.is_some() || max.is_some()) {
+        return Err("`--queue`, `--id` and `--max` go with `dlq redrive`".to_owned());
+    }
+    match (verb.as_deref(), order) {
+        (Some("redrive"), Some(_)) if id.is_some() => {
+            Err("`--id` names one message; leave out `--order`".to_owned())
+        }
+        (Some("redrive"), order) => Ok(dlq::Action::Redrive(Redrive {
             queue,
             max: max
                 .map(|text| match text.parse() {
@@ -334,24 +347,29 @@ fn parse_dlq(rest: &mut Arguments) -> Result<dlq::Action, String> {
                 .transpose()?,
             dry_run: rest.flag("--dry-run"),
             id,
+            order,
             unparseable: rest.flag("--unparseable"),
         })),
-        _ if queue.is_some() || id.is_some() || max.is_some() => {
-            Err("`--queue`, `--id` and `--max` go with `dlq redrive`".to_owned())
-        }
-        Some("ls") => Ok(dlq::Action::List),
-        Some("show") => match rest.positional() {
-            Some(id) => Ok(dlq::Action::Show { id }),
-            None => {
-                Err("say which: cargo xtask dlq show ID; cargo xtask dlq ls has ids".to_owned())
-            }
-        },
-        Some("drop") => match rest.positional() {
+        (Some("ls"), order) => Ok(dlq::Action::List(List {
+            all: rest.flag("--all"),
+            order,
+        })),
+        (Some("drop"), Some(order)) => Ok(dlq::Action::DropOrder { order }),
+        (Some("drop"), None) => match rest.positional() {
             Some(id) => Ok(dlq::Action::Drop { id }),
             None => {
                 Err("say which: cargo xtask dlq drop ID; cargo xtask dlq ls has ids".to_owned())
             }
         },
+        (Some("show"), None) => match rest.positional() {
+            Some(id) => Ok(dlq::Action::Show { id }),
+            None => {
+                Err("say which: cargo xtask dlq show ID; cargo xtask dlq ls has ids".to_owned())
+            }
+        },
+        (Some("show"), Some(_)) => {
+            Err("`dlq show` shows one message; cargo xtask dlq ls --order ORDER has ids".to_owned())
+        }
         _ => Err("say what: cargo xtask dlq ls, show ID, redrive or drop ID".to_owned()),
     }
 }
@@ -602,7 +620,25 @@ mod tests {
                 prefix: "waybill".to_owned(),
             })
         };
-        assert_eq!(parsed("dlq ls"), dlq(dlq::Action::List));
+        let order = Some(Uuid::from_u128(7));
+        assert_eq!(parsed("dlq ls"), dlq(dlq::Action::List(List::default())));
+        assert_eq!(
+            parsed(&format!("dlq ls --all --order {ORDER}")),
+            dlq(dlq::Action::List(List { all: true, order }))
+        );
+        assert_eq!(
+            parsed(&format!("dlq redrive --order {ORDER}")),
+            dlq(dlq::Action::Redrive(Redrive {
+                order,
+                ..Redrive::default()
+            }))
+        );
+        assert_eq!(
+            parsed(&format!("dlq drop --order {ORDER}")),
+            dlq(dlq::Action::DropOrder {
+                order: Uuid::from_u128(7)
+            })
+        );
         assert_eq!(
             parsed("dlq show abc"),
             dlq(dlq::Action::Show {
@@ -637,6 +673,10 @@ mod tests {
             "dlq show",
             "dlq drop",
             "dlq drop a b",
+            "dlq drop --order seven",
+            &format!("dlq drop a --order {ORDER}"),
+            &format!("dlq show --order {ORDER}"),
+            &format!("dlq redrive --id a --order {ORDER}"),
             "dlq redrive --max 0",
             "dlq redrive --max many",
             "dlq ls --max 3",

@@ -11,6 +11,7 @@
 
 mod letter;
 mod log;
+mod orders;
 mod redrive;
 
 use std::collections::BTreeMap;
@@ -18,14 +19,14 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::aws::Aws;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::saga;
 use crate::ui::{age, count, say};
-use letter::{Letter, Seen, find, look, out_of_sight, release};
+use letter::{Found, Letter, Purpose, Reach, Seen, Sqs, find, look, out_of_sight, release};
 use log::Log;
-use redrive::drop_letter;
 
 /// A queue whose failed messages are kept in `<name>-dlq`, and the function that takes from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub const QUEUES: [Queue; 4] = [
 /// What an operator wants of the dead-letter queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    List,
+    List(List),
     Show {
         id: String,
     },
@@ -65,6 +66,19 @@ pub enum Action {
     Drop {
         id: String,
     },
+    /// The same with every message of an order.
+    DropOrder {
+        order: Uuid,
+    },
+}
+
+/// Which messages are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct List {
+    /// Each with its id, not only the first of a kind.
+    pub all: bool,
+    /// Only those of this order.
+    pub order: Option<Uuid>,
 }
 
 /// Which messages go back.
@@ -74,23 +88,59 @@ pub struct Redrive {
     /// In all, over all queues.
     pub max: Option<usize>,
     pub dry_run: bool,
-    /// Only the message whose id this is, or begins with this.
+    /// Only the message whose id this is, or begins with this, whatever it is.
     pub id: Option<String>,
+    /// Only those of this order.
+    pub order: Option<Uuid>,
     /// Also those that no function can read. Without it they stay, unless named by `id`.
     pub unparseable: bool,
 }
 
-/// Does it and says what came of it.
+/// How many of a kind are named where not all are asked for.
+const NAMED: usize = 3;
+
+/// Does it and gives what there is to tell, whole.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
-    match action {
-        Action::List => list(aws, prefix),
-        Action::Show { id } => show(aws, prefix, id),
-        Action::Redrive(redrive) => {
-            let call = |operation: &str, params: Value| aws.call("sqs", operation, params);
-            let queues = chosen(prefix, redrive.queue.as_deref())?;
-            redrive::run(&call, prefix, &queues, redrive, Timestamp::now())
+    let mut told: Vec<String> = Vec::new();
+    match tell(aws, prefix, action, &mut |part| told.push(part)) {
+        Ok(last) => {
+            told.push(last);
+            Ok(told.join("\n"))
         }
-        Action::Drop { id } => discard(aws, prefix, id),
+        Err(error) => {
+            told.push(error.to_string());
+            Err(Error::new(told.join("\n")))
+        }
+    }
+}
+
+/// Does it and tells each part as soon as it is known; the last is what came of it.
+pub fn tell(
+    aws: &Aws,
+    prefix: &str,
+    action: &Action,
+    tell: &mut dyn FnMut(String),
+) -> Result<String> {
+    let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
+    let shown = |found: &Found| shown(aws, prefix, found.queue, &found.letter);
+    let print = |text: &str| say(text);
+    match action {
+        Action::List(list) => {
+            let log = |queue, letters: &[Letter]| log_of(aws, prefix, queue, letters);
+            list_all(&sqs, &log, prefix, list, Timestamp::now(), tell)
+        }
+        Action::Show { id } => {
+            let found = find(&sqs, prefix, &QUEUES, id, Purpose::Show)?;
+            release(&sqs, std::slice::from_ref(&found));
+            Ok(shown(&found))
+        }
+        Action::Redrive(redrive) => {
+            let ask = |order| saga::show(aws, prefix, order);
+            let queues = chosen(prefix, redrive.queue.as_deref())?;
+            redrive::run(&sqs, &ask, prefix, &queues, redrive)
+        }
+        Action::Drop { id } => redrive::drop_one(&sqs, prefix, id, &shown, &print),
+        Action::DropOrder { order } => redrive::drop_order(&sqs, prefix, *order, &shown, &print),
     }
 }
 
@@ -107,46 +157,77 @@ fn chosen(prefix: &str, name: Option<&str>) -> Result<Vec<Queue>> {
     ))
 }
 
-#[derive(Debug)]
-struct Group {
-    messages: usize,
+struct Group<'l> {
     oldest: Option<Timestamp>,
-    ids: Vec<String>,
+    letters: Vec<&'l Letter>,
 }
 
-fn grouped(letters: &[Letter], log: &Log) -> BTreeMap<(String, String), Group> {
+fn grouped<'l>(letters: &'l [Letter], log: &Log) -> BTreeMap<(String, String), Group<'l>> {
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     for letter in letters {
         let group = groups
             .entry((letter.kind().to_owned(), log.error_of(letter)))
             .or_insert(Group {
-                messages: 0,
                 oldest: None,
-                ids: Vec::new(),
+                letters: Vec::new(),
             });
-        group.messages += 1;
         group.oldest = [group.oldest, letter.sent_at()].into_iter().flatten().min();
-        group.ids.push(letter.id.clone());
+        group.letters.push(letter);
     }
     groups
 }
 
-fn list(aws: &Aws, prefix: &str) -> Result<String> {
-    let call = |operation: &str, params: Value| aws.call("sqs", operation, params);
-    let mut text = String::new();
+type ReadLog<'a> = dyn Fn(Queue, &[Letter]) -> Log + 'a;
+
+/// One queue after the other; one that cannot be read keeps no other from being listed.
+fn list_all(
+    sqs: &Sqs<'_>,
+    log: &ReadLog<'_>,
+    prefix: &str,
+    list: &List,
+    now: Timestamp,
+    tell: &mut dyn FnMut(String),
+) -> Result<String> {
+    let reach = match list.order {
+        None => Reach::Sample,
+        Some(_) => Reach::Whole,
+    };
+    let mut is_empty = true;
+    let mut unread = Vec::new();
     for queue in QUEUES {
-        let seen = look(&call, prefix, queue)?;
-        let log = log_of(aws, prefix, queue, &seen.letters);
-        describe(&mut text, queue, &seen, &log, Timestamp::now())
-            .expect("text can always be added to");
+        let mut seen = match look(sqs, prefix, queue, reach) {
+            Ok(seen) => seen,
+            Err(error) => {
+                tell(format!("{}-dlq  cannot be read: {error}\n", queue.name));
+                unread.push(queue.name);
+                continue;
+            }
+        };
+        if list.order.is_some() {
+            seen.letters.retain(|letter| letter.order() == list.order);
+        }
+        if seen.letters.is_empty() && seen.more == 0 {
+            continue;
+        }
+        is_empty = false;
+        let log = log(queue, &seen.letters);
+        let mut text = String::new();
+        describe(&mut text, queue, &seen, &log, list, now).expect("text can always be added to");
+        tell(format!("{text}\n"));
     }
-    Ok(if text.is_empty() {
-        "nothing has failed for good".to_owned()
-    } else {
-        format!(
-            "{}\n\nnext: cargo xtask dlq show ID; when the cause is gone, cargo xtask dlq redrive",
-            text.trim_start()
-        )
+    if !unread.is_empty() {
+        return Err(Error::new(format!(
+            "not every dead-letter queue could be read: {}",
+            unread.join(", ")
+        )));
+    }
+    Ok(match (is_empty, list.order) {
+        (true, None) => "nothing has failed for good".to_owned(),
+        (true, Some(order)) => format!("nothing of order {order} has failed for good"),
+        (false, _) => {
+            "next: cargo xtask dlq show ID; when the cause is gone, cargo xtask dlq redrive"
+                .to_owned()
+        }
     })
 }
 
@@ -161,39 +242,48 @@ fn describe(
     queue: Queue,
     seen: &Seen,
     log: &Log,
+    list: &List,
     now: Timestamp,
 ) -> std::fmt::Result {
     let Seen { letters, more } = seen;
-    if letters.is_empty() && *more == 0 {
-        return Ok(());
-    }
     write!(
         text,
-        "\n\n{}-dlq  {}{}",
+        "{}-dlq  {}{}",
         queue.name,
         count(letters.len(), "message"),
         out_of_sight(*more)
     )?;
+    if let Some(why) = log.read_in_part() {
+        write!(text, "\n  (log read in part: {why})")?;
+    }
+    let named = if list.all || list.order.is_some() {
+        usize::MAX
+    } else {
+        NAMED
+    };
     for ((kind, error), group) in grouped(letters, log) {
         let oldest = group
             .oldest
             .map_or("?".to_owned(), |oldest| age(oldest, now));
         write!(
             text,
-            "\n  {:>5} x {kind}, the oldest {oldest} old: {error}\n          {}{}",
-            group.messages,
-            group.ids[..group.ids.len().min(3)].join(" "),
-            if group.ids.len() > 3 { " ..." } else { "" }
+            "\n  {:>5} x {kind}, the oldest {oldest} old: {error}",
+            group.letters.len(),
         )?;
+        for letter in group.letters.iter().take(named) {
+            write!(text, "\n          {}", letter.id)?;
+            if let Some(order) = letter.order() {
+                write!(text, "  order {order}")?;
+            }
+        }
+        if let beyond @ 1.. = group.letters.len().saturating_sub(named) {
+            write!(
+                text,
+                "\n          and {beyond} more: cargo xtask dlq ls --all"
+            )?;
+        }
     }
     Ok(())
-}
-
-fn show(aws: &Aws, prefix: &str, id: &str) -> Result<String> {
-    let call = |operation: &str, params: Value| aws.call("sqs", operation, params);
-    let found = find(&call, prefix, &QUEUES, id)?;
-    release(&call, std::slice::from_ref(&found));
-    Ok(shown(aws, prefix, found.queue, &found.letter))
 }
 
 /// The message is the thing; what else there is to say must not keep it from being shown.
@@ -206,15 +296,6 @@ fn shown(aws: &Aws, prefix: &str, queue: Queue, letter: &Letter) -> String {
     let mut text = String::new();
     whole(&mut text, queue, letter, &log, order.as_ref()).expect("text can always be added to");
     text
-}
-
-fn discard(aws: &Aws, prefix: &str, id: &str) -> Result<String> {
-    let call = |operation: &str, params: Value| aws.call("sqs", operation, params);
-    let found = find(&call, prefix, &QUEUES, id)?;
-    // What is printed is all that is left of it.
-    drop_letter(&call, &found, || {
-        say(shown(aws, prefix, found.queue, &found.letter))
-    })
 }
 
 fn whole(

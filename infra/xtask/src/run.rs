@@ -93,7 +93,9 @@ pub fn run(command: Command) -> Result<()> {
             prefix,
         } => {
             let aws = reach(&project, &home, target)?;
-            let told = dlq::run(&aws, &prefix, &action);
+            let told = dlq::tell(&aws, &prefix, &action, &mut |part| {
+                say(part);
+            });
             say(named_as_here(target, &prefix, told)?);
             Ok(())
         }

@@ -1,5 +1,7 @@
 //! The messages of a dead-letter queue: received, read, found by id, and given back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -7,6 +9,7 @@ use uuid::Uuid;
 use super::Queue;
 use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
+use crate::ui::count;
 
 /// How long a message that is looked at is hidden from others, should the looking be killed.
 pub const LOOK_SECONDS: u32 = 30;
@@ -14,8 +17,11 @@ pub const LOOK_SECONDS: u32 = 30;
 /// `ReceiveMessage` and the batches take at most this many.
 pub const BATCH: usize = 10;
 
-/// A queue is looked into so far; what is beyond is counted by SQS alone.
+/// A queue is looked into so far, unless all of it is wanted; what is beyond is counted by SQS alone.
 pub const LOOKED_AT: usize = 1_000;
+
+/// Looking through all of a queue takes a second for at least so many messages.
+const LOOKED_AT_A_SECOND: usize = 20;
 
 /// So many polls in a row that find nothing, although SQS counts something, are believed.
 const EMPTY_POLLS: usize = 3;
@@ -65,6 +71,10 @@ impl Letter {
         Timestamp::from_millisecond(self.number("SentTimestamp")?).ok()
     }
 
+    pub fn order(&self) -> Option<Uuid> {
+        self.envelope.as_ref().map(|envelope| envelope.order)
+    }
+
     pub fn kind(&self) -> &str {
         self.envelope
             .as_ref()
@@ -106,9 +116,13 @@ pub struct Depth {
 }
 
 impl Depth {
+    pub fn all(self) -> usize {
+        self.visible + self.hidden
+    }
+
     /// Of these, how many are not among the `held`.
     pub fn beyond(self, held: usize) -> usize {
-        (self.visible + self.hidden).saturating_sub(held)
+        self.all().saturating_sub(held)
     }
 }
 
@@ -138,25 +152,30 @@ pub fn depth(sqs: &Sqs<'_>, url: &str) -> Result<Depth> {
 /// one has to agree with what SQS counts.
 pub fn receive(sqs: &Sqs<'_>, url: &str, hidden: u32) -> Result<Vec<Letter>> {
     for _ in 0..EMPTY_POLLS {
-        let answer = sqs(
-            "ReceiveMessage",
-            json!({
-                "QueueUrl": url,
-                "MaxNumberOfMessages": BATCH,
-                "VisibilityTimeout": hidden,
-                "WaitTimeSeconds": 1,
-                "AttributeNames": ["All"],
-                "MessageAttributeNames": ["All"],
-            }),
-        )
-        .context(format!("reading {url}"))?;
-        let messages = answer["Messages"].as_array().into_iter().flatten();
-        let letters: Vec<Letter> = messages.filter_map(Letter::read).collect();
+        let letters = poll(sqs, url, hidden, 1)?;
         if !letters.is_empty() || depth(sqs, url)?.visible == 0 {
             return Ok(letters);
         }
     }
     Ok(Vec::new())
+}
+
+/// What comes within so many seconds, which SQS waits only where there is nothing.
+pub fn poll(sqs: &Sqs<'_>, url: &str, hidden: u32, seconds: u32) -> Result<Vec<Letter>> {
+    let answer = sqs(
+        "ReceiveMessage",
+        json!({
+            "QueueUrl": url,
+            "MaxNumberOfMessages": BATCH,
+            "VisibilityTimeout": hidden,
+            "WaitTimeSeconds": seconds,
+            "AttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        }),
+    )
+    .context(format!("reading {url}"))?;
+    let messages = answer["Messages"].as_array().into_iter().flatten();
+    Ok(messages.filter_map(Letter::read).collect())
 }
 
 /// Makes messages visible again. One that this fails for is visible soon anyway.
@@ -178,29 +197,43 @@ pub fn give_back<'l>(sqs: &Sqs<'_>, url: &str, letters: impl IntoIterator<Item =
     }
 }
 
+/// How far into a queue somebody looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Up to [`LOOKED_AT`] messages.
+    Sample,
+    /// As many as SQS counts. What was seen is hidden for as long as that takes.
+    Whole,
+}
+
 /// What was seen of a dead-letter queue.
 #[derive(Debug)]
 pub struct Seen {
     pub letters: Vec<Letter>,
     /// How many more SQS counts: hidden by somebody else's look or by a killed one, or beyond
-    /// [`LOOKED_AT`].
+    /// what was looked at.
     pub more: usize,
 }
 
 /// The messages of a dead-letter queue, which are all given back.
-pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue) -> Result<Seen> {
+pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<Seen> {
     let url = dead(sqs, prefix, queue)?;
-    let seen = hold(sqs, &url, &|_| false)?;
+    let seen = hold(sqs, &url, reach, &|_| false)?;
     give_back(sqs, &url, &seen.letters);
     Ok(seen)
 }
 
-/// Receives messages, and keeps them hidden, until there are no more, [`LOOKED_AT`] of them are
+/// Receives messages, and keeps them hidden, until there are no more, as many as are looked at are
 /// there, or the one that is wanted is.
-fn hold(sqs: &Sqs<'_>, url: &str, is_wanted: &dyn Fn(&Letter) -> bool) -> Result<Seen> {
+fn hold(
+    sqs: &Sqs<'_>,
+    url: &str,
+    reach: Reach,
+    is_wanted: &dyn Fn(&Letter) -> bool,
+) -> Result<Seen> {
     let mut letters = Vec::new();
-    let gathered = gather(sqs, url, is_wanted, &mut letters).and_then(|()| depth(sqs, url));
-    match gathered {
+    let gathered = gather(sqs, url, reach, is_wanted, &mut letters);
+    match gathered.and_then(|()| depth(sqs, url)) {
         Ok(depth) => Ok(Seen {
             more: depth.beyond(letters.len()),
             letters,
@@ -215,23 +248,70 @@ fn hold(sqs: &Sqs<'_>, url: &str, is_wanted: &dyn Fn(&Letter) -> bool) -> Result
 fn gather(
     sqs: &Sqs<'_>,
     url: &str,
+    reach: Reach,
     is_wanted: &dyn Fn(&Letter) -> bool,
     letters: &mut Vec<Letter>,
 ) -> Result<()> {
-    while letters.len() < LOOKED_AT && !letters.iter().any(is_wanted) {
-        let before = letters.len();
-        for letter in receive(sqs, url, LOOK_SECONDS)? {
+    let most = match reach {
+        Reach::Sample => LOOKED_AT,
+        Reach::Whole => depth(sqs, url)?.all().max(LOOKED_AT),
+    };
+    let hidden = match reach {
+        Reach::Sample => LOOK_SECONDS,
+        Reach::Whole => look_seconds(most),
+    };
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut round = Round::default();
+    let mut is_there = false;
+    while letters.len() < most && !is_there {
+        for letter in receive(sqs, url, hidden)? {
             // Received again: the first ones are visible again.
-            match letters.iter_mut().find(|known| known.id == letter.id) {
-                Some(known) => known.receipt = letter.receipt,
-                None => letters.push(letter),
+            if let Some(place) = places.get(&letter.id) {
+                round.again(&letter.id);
+                letters[*place].receipt = letter.receipt;
+                continue;
             }
+            round.news();
+            is_there |= is_wanted(&letter);
+            places.insert(letter.id.clone(), letters.len());
+            letters.push(letter);
         }
-        if letters.len() == before {
+        if round.is_over() {
             break;
         }
     }
     Ok(())
+}
+
+/// How long what is seen is hidden while so many messages are looked at. SQS allows 12 hours.
+fn look_seconds(messages: usize) -> u32 {
+    let seconds = u32::try_from(messages / LOOKED_AT_A_SECOND).unwrap_or(u32::MAX);
+    LOOK_SECONDS.saturating_add(seconds).min(12 * 60 * 60)
+}
+
+/// Whether a queue may still hold something unseen. Whoever takes longer than messages stay hidden
+/// receives some again, perhaps batches of nothing else. The queue has gone round when a receive
+/// brings nothing but messages that have come again already since the last new one.
+#[derive(Debug, Default)]
+pub struct Round {
+    again: BTreeSet<String>,
+    moved_on: bool,
+}
+
+impl Round {
+    pub fn news(&mut self) {
+        self.again.clear();
+        self.moved_on = true;
+    }
+
+    pub fn again(&mut self, id: &str) {
+        self.moved_on |= self.again.insert(id.to_owned());
+    }
+
+    /// Asked once after each receive.
+    pub fn is_over(&mut self) -> bool {
+        !std::mem::take(&mut self.moved_on)
+    }
 }
 
 /// One message, hidden from others until it is given back or its time is over.
@@ -242,18 +322,47 @@ pub struct Found {
     pub letter: Letter,
 }
 
-/// The one message whose id this is, or begins with this.
-pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: &str) -> Result<Found> {
+/// What a message is looked for, and so how sure it must be that it is the one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Show,
+    /// Sending it back or dropping it: a part of an id names it only if nothing is out of sight.
+    Take,
+}
+
+/// The one message whose id this is, or begins with this. A whole id is looked for in all of the
+/// queues, a part of one in what is seen of them.
+pub fn find(
+    sqs: &Sqs<'_>,
+    prefix: &str,
+    queues: &[Queue],
+    id: &str,
+    purpose: Purpose,
+) -> Result<Found> {
     if id.is_empty() {
         return Err(Error::new(
             "say which message; cargo xtask dlq ls names them",
         ));
     }
+    let is_whole = id.len() == 36 && Uuid::try_parse(id).is_ok();
+    let reach = if is_whole {
+        Reach::Whole
+    } else {
+        Reach::Sample
+    };
     let mut found: Vec<Found> = Vec::new();
-    let mut more = 0;
+    let (mut looked_at, mut more) = (0, 0);
     for queue in queues {
-        let url = dead(sqs, prefix, *queue)?;
-        let seen = hold(sqs, &url, &|letter| letter.id == id)?;
+        let held = dead(sqs, prefix, *queue)
+            .and_then(|url| Ok((hold(sqs, &url, reach, &|letter| letter.id == id)?, url)));
+        let (seen, url) = match held {
+            Ok(held) => held,
+            Err(error) => {
+                release(sqs, &found);
+                return Err(error);
+            }
+        };
+        looked_at += seen.letters.len();
         more += seen.more;
         let (mine, others): (Vec<Letter>, Vec<Letter>) = seen
             .letters
@@ -272,19 +381,35 @@ pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: &str) -> Result<F
             return Ok(whole);
         }
     }
-    match found.len() {
-        1 => Ok(found.swap_remove(0)),
-        0 => Err(Error::new(format!(
+    if found.len() == 1 && (more == 0 || purpose == Purpose::Show) {
+        return Ok(found.swap_remove(0));
+    }
+    release(sqs, &found);
+    Err(Error::new(match found.as_slice() {
+        [] if is_whole && more == 0 => format!(
+            "no message in sight is {id}: {} looked at, and there are no more; it was sent back or \
+             dropped",
+            count(looked_at, "message")
+        ),
+        [] if is_whole => format!(
+            "no message in sight is {id}: {} looked at{}",
+            count(looked_at, "message"),
+            out_of_sight(more)
+        ),
+        [] => format!(
             "no message in sight begins with {id}; cargo xtask dlq ls names those there are{}",
             out_of_sight(more)
-        ))),
-        number => {
-            release(sqs, &found);
-            Err(Error::new(format!(
-                "{number} messages begin with {id}; give more of it"
-            )))
-        }
-    }
+        ),
+        [one] => format!(
+            "{} begins with {id}, and another one out of sight may, too: give the whole id{}",
+            one.letter.id,
+            out_of_sight(more)
+        ),
+        several => format!(
+            "{} messages begin with {id}; give more of it",
+            several.len()
+        ),
+    }))
 }
 
 /// Gives back what was found.
@@ -300,7 +425,7 @@ pub fn out_of_sight(more: usize) -> String {
         return String::new();
     }
     format!(
-        "; SQS counts about {more} more: hidden for a minute by somebody else's look or one that was \
-         killed, or beyond the first {LOOKED_AT} of a queue"
+        "; SQS counts about {more} more: hidden for a minute (for some, where a queue is large) by \
+         somebody else's look or one that was killed, or beyond the first {LOOKED_AT} of a queue"
     )
 }

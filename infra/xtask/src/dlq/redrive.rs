@@ -1,17 +1,26 @@
 //! Sending dead letters back to where they failed, or away for good.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::letter::{Found, Letter, Sqs, dead, depth, find, give_back, receive, release, url};
-use super::{Queue, Redrive};
+use super::letter::{
+    BATCH, Found, Letter, Purpose, Reach, Round, Sqs, dead, depth, find, give_back, look,
+    out_of_sight, poll, receive, release, url,
+};
+use super::orders::{Ask, Orders, Verdict};
+use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
 use crate::ui::count;
 
 /// How long a message that is moved is hidden: longer than a batch takes by far.
 const MOVE_SECONDS: u32 = 60;
+
+/// What SQS counts follows what happens by up to a minute. Before it is believed that there is more
+/// than was received, so many polls wait so long for that.
+const RECOUNTS: usize = 3;
+const RECOUNT_SECONDS: u32 = 20;
 
 /// What became of a dead-letter queue's messages.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,30 +29,44 @@ pub struct Moved {
     pub sent: Vec<String>,
     /// Not sent, because no function can read them and nobody asked for them.
     pub unreadable: usize,
-    /// Sent after this had begun, here or by others, and failed already; left.
+    /// Not sent, because an operator abandoned what they ask for.
+    pub abandoned: Vec<Left>,
+    /// Not sent, because `orders-operate` does not say whether that is so, and why it does not.
+    pub unasked: Vec<Left>,
+    /// Sent here and failed again already; left.
     pub failing: usize,
     /// What else SQS counts in the queue.
     pub more: usize,
 }
 
-/// Sends back what is chosen and says what came of it, up to an error too.
+/// A command that was not sent back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    pub id: String,
+    pub order: Uuid,
+    pub why: String,
+}
+
+/// Sends back what is chosen and says what came of it, up to an error too. What was chosen and is
+/// still there is an error, unless it is left for good reason.
 pub fn run(
     sqs: &Sqs<'_>,
+    ask: &Ask<'_>,
     prefix: &str,
     queues: &[Queue],
     redrive: &Redrive,
-    begun: Timestamp,
 ) -> Result<String> {
     if let Some(id) = &redrive.id {
-        let found = find(sqs, prefix, queues, id)?;
+        let found = find(sqs, prefix, queues, id, Purpose::Take)?;
         return one(sqs, prefix, &found, redrive);
     }
     let mut told: Vec<(Queue, Moved)> = Vec::new();
+    let mut orders = Orders::new(ask);
     for queue in queues {
         let sent: usize = told.iter().map(|(_, moved)| moved.sent.len()).sum();
         let max = redrive.max.map_or(usize::MAX, |max| max - sent);
         let mut moved = Moved::default();
-        let outcome = send_back(sqs, prefix, *queue, redrive, max, begun, &mut moved);
+        let outcome = send_back(sqs, &mut orders, prefix, *queue, redrive, max, &mut moved);
         told.push((*queue, moved));
         if let Err(error) = outcome {
             let failed = format!("{}: {error}", queue.name);
@@ -56,7 +79,19 @@ pub fn run(
             ));
         }
     }
-    Ok(moves(&told, redrive))
+    let text = moves(&told, redrive);
+    if told.iter().any(|(_, moved)| moved.is_unfinished(redrive)) {
+        return Err(Error::new(format!("not everything went back\n{text}")));
+    }
+    Ok(text)
+}
+
+impl Moved {
+    fn is_unfinished(&self, redrive: &Redrive) -> bool {
+        self.failing > 0
+            || !self.unasked.is_empty()
+            || (self.more > 0 && redrive.max.is_none() && redrive.order.is_none())
+    }
 }
 
 fn one(sqs: &Sqs<'_>, prefix: &str, found: &Found, redrive: &Redrive) -> Result<String> {
@@ -78,82 +113,237 @@ fn one(sqs: &Sqs<'_>, prefix: &str, found: &Found, redrive: &Redrive) -> Result<
 
 pub fn send_back(
     sqs: &Sqs<'_>,
+    orders: &mut Orders<'_>,
     prefix: &str,
     queue: Queue,
     redrive: &Redrive,
     max: usize,
-    begun: Timestamp,
     moved: &mut Moved,
 ) -> Result<()> {
     let from = dead(sqs, prefix, queue)?;
     let to = url(sqs, &format!("{prefix}-{}", queue.name))?;
-    let mut kept = Vec::new();
-    let sent = send_all(sqs, (&from, &to), redrive, max, begun, moved, &mut kept);
-    let counted = depth(sqs, &from);
-    give_back(sqs, &from, &kept);
-    sent?;
-    let still_there = if redrive.dry_run { moved.sent.len() } else { 0 };
-    moved.more = counted?.beyond(still_there + moved.unreadable + moved.failing);
-    Ok(())
+    let mut pass = Pass {
+        sqs,
+        orders,
+        from: &from,
+        to: &to,
+        redrive,
+        max,
+        moved,
+        known: BTreeMap::new(),
+        kept: BTreeMap::new(),
+    };
+    let gone_through = pass.go().and_then(|()| pass.recount());
+    let kept = std::mem::take(&mut pass.kept);
+    give_back(sqs, &from, kept.values());
+    gone_through
 }
 
-fn send_all(
-    sqs: &Sqs<'_>,
-    (from, to): (&str, &str),
-    redrive: &Redrive,
+/// One pass through a dead-letter queue.
+struct Pass<'a, 'o> {
+    sqs: &'a Sqs<'a>,
+    orders: &'a mut Orders<'o>,
+    from: &'a str,
+    to: &'a str,
+    redrive: &'a Redrive,
     max: usize,
-    begun: Timestamp,
-    moved: &mut Moved,
-    kept: &mut Vec<Letter>,
-) -> Result<()> {
-    // Of every message taken here, by the id it had or was given.
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    while moved.sent.len() < max {
-        let mut fresh = false;
-        let mut batch = receive(sqs, from, MOVE_SECONDS)?.into_iter();
-        while let Some(letter) = batch.next() {
-            // SQS's clock and this one are less than five minutes apart, or no call is accepted.
-            let since = letter.sent_at().is_some_and(|sent| sent > begun);
-            if since || known.contains(&letter.id) {
-                // Perhaps only in sight again after its time: then it has been counted.
-                moved.failing += usize::from(!kept.iter().any(|kept| kept.id == letter.id));
-                kept.push(letter);
-                continue;
+    moved: &'a mut Moved,
+    /// Of every message taken here, by the id it had or was given.
+    known: BTreeMap<String, Fate>,
+    /// What is hidden and has not gone, with the latest receipt of each.
+    kept: BTreeMap<String, Letter>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy)]
+enum Fate {
+    Kept,
+    /// Sent back and deleted.
+    Gone,
+    /// Sent from here, under this id.
+    Sent,
+}
+
+impl Pass<'_, '_> {
+    /// Takes at most as many as SQS counts at the beginning: where everything fails at once,
+    /// messages that others send meanwhile would keep this going for ever. No clock is asked, as
+    /// this machine's is not SQS's.
+    fn go(&mut self) -> Result<()> {
+        let most = depth(self.sqs, self.from)?.all().max(BATCH);
+        let mut taken = 0;
+        let mut round = Round::default();
+        while self.moved.sent.len() < self.max {
+            let batch = receive(self.sqs, self.from, MOVE_SECONDS)?;
+            self.handle(batch, most, &mut taken, &mut round)?;
+            if round.is_over() {
+                break;
             }
-            if moved.sent.len() >= max {
-                kept.push(letter);
-                kept.extend(batch);
+        }
+        Ok(())
+    }
+
+    fn handle(
+        &mut self,
+        batch: Vec<Letter>,
+        most: usize,
+        taken: &mut usize,
+        round: &mut Round,
+    ) -> Result<()> {
+        let ids: Vec<String> = batch.iter().map(|letter| letter.id.clone()).collect();
+        // All of them first: whatever fails, what is not moved is given back.
+        self.kept
+            .extend(batch.into_iter().map(|letter| (letter.id.clone(), letter)));
+        for id in ids {
+            match self.known.get(&id) {
+                Some(Fate::Kept) => round.again(&id),
+                Some(Fate::Sent) => {
+                    round.again(&id);
+                    self.moved.failing += 1;
+                    self.known.insert(id, Fate::Kept);
+                }
+                // It was deleted with a receipt that was not valid any more.
+                Some(Fate::Gone) => {
+                    round.again(&id);
+                    let letter = &self.kept[&id];
+                    delete_sent(self.sqs, self.from, letter)?;
+                    self.kept.remove(&id);
+                }
+                None if *taken < most && self.moved.sent.len() < self.max => {
+                    *taken += 1;
+                    round.news();
+                    self.take(&id)?;
+                }
+                // Counted with what else is there.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One that has not been here yet.
+    fn take(&mut self, id: &str) -> Result<()> {
+        self.known.insert(id.to_owned(), Fate::Kept);
+        let letter = &self.kept[id];
+        let order = letter.order();
+        if self.redrive.order.is_some() && order != self.redrive.order {
+            return Ok(());
+        }
+        if !self.redrive.unparseable && order.is_none() {
+            self.moved.unreadable += 1;
+            return Ok(());
+        }
+        let left = |order, why| Left {
+            id: id.to_owned(),
+            order,
+            why,
+        };
+        match (order, self.orders.verdict(letter)) {
+            (Some(order), Verdict::Abandoned(step)) => {
+                let why = format!("its {step} was abandoned by an operator");
+                self.moved.abandoned.push(left(order, why));
+            }
+            (Some(order), Verdict::Unknown(why)) => self.moved.unasked.push(left(order, why)),
+            _ => {
+                if !self.redrive.dry_run {
+                    let new_id = forward(self.sqs, self.from, self.to, letter)?;
+                    self.kept.remove(id);
+                    self.known.insert(id.to_owned(), Fate::Gone);
+                    self.known.insert(new_id, Fate::Sent);
+                }
+                self.moved.sent.push(id.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is there besides what was left on purpose.
+    fn recount(&mut self) -> Result<()> {
+        let has_end = self.redrive.max.is_none() && self.redrive.order.is_none();
+        let patience = if has_end { RECOUNTS } else { 0 };
+        let mut round = Round::default();
+        for _ in 0..patience {
+            self.moved.more = self.uncounted()?;
+            // Some of it is here and was not taken, or it is all known.
+            if self.moved.more == 0 || self.untaken() > 0 {
                 return Ok(());
             }
-            fresh = true;
-            known.insert(letter.id.clone());
-            if !redrive.unparseable && letter.envelope.is_none() {
-                moved.unreadable += 1;
-                kept.push(letter);
-                continue;
-            }
-            if redrive.dry_run {
-                moved.sent.push(letter.id.clone());
-                kept.push(letter);
-                continue;
-            }
-            match forward(sqs, from, to, &letter) {
-                Ok(new_id) => {
-                    known.insert(new_id);
-                    moved.sent.push(letter.id);
-                }
-                Err(error) => {
-                    kept.push(letter);
-                    kept.extend(batch);
-                    return Err(error);
-                }
-            }
+            let batch = poll(self.sqs, self.from, MOVE_SECONDS, RECOUNT_SECONDS)?;
+            self.handle(batch, usize::MAX, &mut 0, &mut round)?;
         }
-        if !fresh {
-            break;
+        self.moved.more = self.uncounted()?;
+        Ok(())
+    }
+
+    fn uncounted(&self) -> Result<usize> {
+        let left = self.kept.len() - self.untaken();
+        Ok(depth(self.sqs, self.from)?.beyond(left))
+    }
+
+    fn untaken(&self) -> usize {
+        let is_taken = |id: &&String| self.known.contains_key(*id);
+        self.kept.keys().filter(|id| !is_taken(id)).count()
+    }
+}
+
+/// Shows a message whole, then deletes it. What is to be shown takes its time (the log, the order),
+/// so the message is taken anew for the rest: SQS may say yes to deleting by an old receipt, and
+/// not do it.
+pub fn drop_one(
+    sqs: &Sqs<'_>,
+    prefix: &str,
+    id: &str,
+    shown: &dyn Fn(&Found) -> String,
+    print: &dyn Fn(&str) -> bool,
+) -> Result<String> {
+    let first = find(sqs, prefix, &QUEUES, id, Purpose::Take)?;
+    release(sqs, std::slice::from_ref(&first));
+    let text = shown(&first);
+    let id = &first.letter.id;
+    let found = find(sqs, prefix, &[first.queue], id, Purpose::Take).context(format!(
+        "{id} was here a moment ago and is held by somebody else now, or gone; nothing is dropped, \
+         so do this again in a minute"
+    ))?;
+    drop_letter(sqs, &found, || print(&text))
+}
+
+/// Drops every message of an order, one after the other.
+pub fn drop_order(
+    sqs: &Sqs<'_>,
+    prefix: &str,
+    order: Uuid,
+    shown: &dyn Fn(&Found) -> String,
+    print: &dyn Fn(&str) -> bool,
+) -> Result<String> {
+    let mut ids = Vec::new();
+    let mut more = 0;
+    for queue in QUEUES {
+        let seen = look(sqs, prefix, queue, Reach::Whole)?;
+        more += seen.more;
+        let letters = seen.letters.into_iter();
+        let of_it = letters.filter(|letter| letter.order() == Some(order));
+        ids.extend(of_it.map(|letter| letter.id));
+    }
+    let mut told = Vec::new();
+    for id in &ids {
+        match drop_one(sqs, prefix, id, shown, print) {
+            Ok(dropped) => told.push(dropped),
+            Err(error) => {
+                told.push(error.to_string());
+                return Err(Error::new(told.join("\n")));
+            }
         }
     }
-    Ok(())
+    if ids.is_empty() {
+        told.push(format!("no message in sight is of order {order}"));
+    }
+    if ids.is_empty() || more > 0 {
+        return Err(Error::new(format!(
+            "{}{}",
+            told.join("\n"),
+            out_of_sight(more)
+        )));
+    }
+    Ok(told.join("\n"))
 }
 
 /// Prints a message, then deletes it: the other way round it could be lost unseen.
@@ -196,6 +386,11 @@ fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &Letter) -> Result<Strin
         "sending {} back; it stays where it is, so do this again",
         letter.id
     ))?;
+    delete_sent(sqs, from, letter)?;
+    Ok(sent["MessageId"].as_str().unwrap_or_default().to_owned())
+}
+
+fn delete_sent(sqs: &Sqs<'_>, from: &str, letter: &Letter) -> Result<()> {
     sqs(
         "DeleteMessage",
         json!({"QueueUrl": from, "ReceiptHandle": letter.receipt}),
@@ -204,7 +399,7 @@ fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &Letter) -> Result<Strin
         "{} is sent back and is still in the dead-letter queue; do this again, a repeat does no harm",
         letter.id
     ))?;
-    Ok(sent["MessageId"].as_str().unwrap_or_default().to_owned())
+    Ok(())
 }
 
 /// An attribute as it is sent: without what SQS reserves for lists.
@@ -235,17 +430,37 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
                 moved.unreadable
             ));
         }
+        if !moved.abandoned.is_empty() {
+            line.push_str(&format!(
+                ", {} left whose step an operator abandoned (cargo xtask dlq drop ID takes one \
+                 away; --id sends one all the same)",
+                moved.abandoned.len()
+            ));
+        }
+        if !moved.unasked.is_empty() {
+            line.push_str(&format!(
+                ", {} left because orders-operate does not say whether an operator abandoned their \
+                 step (do this again when it does; --id sends one all the same)",
+                moved.unasked.len()
+            ));
+        }
         if moved.failing > 0 {
             line.push_str(&format!(
-                ", {} failed while this went on: the cause is not gone (cargo xtask dlq ls)",
+                ", {} failed again while this went on: the cause is not gone (cargo xtask dlq ls)",
                 moved.failing
             ));
         }
         if moved.more > 0 {
             line.push_str(&format!(
-                ", about {} more are there by SQS's count: beyond --max, or hidden for a minute by \
-                 somebody else; do this again then",
+                ", about {} more are there by SQS's count: beyond --max, come since this began, or \
+                 hidden for a minute by somebody else; do this again then",
                 moved.more
+            ));
+        }
+        for left in moved.abandoned.iter().chain(&moved.unasked) {
+            line.push_str(&format!(
+                "\n  {} of order {} left: {}",
+                left.id, left.order, left.why
             ));
         }
         lines.push(line);

@@ -2,25 +2,34 @@
 
 use std::cell::RefCell;
 
-use super::letter::{BATCH, find};
-use super::log::{NOT_LOGGED, failure};
-use super::redrive::{Moved, drop_letter, moves, send_back};
+use super::letter::{BATCH, LOOKED_AT};
+use super::log::{LAST_TRY, NOT_LOGGED, failure};
+use super::orders::Orders;
+use super::redrive::{Left, Moved, drop_one, drop_order, moves, send_back};
 use super::*;
 use crate::aws::AwsError;
 use uuid::Uuid;
 
 const ORDER: &str = "00000000-0000-0000-0000-000000000007";
 const QUEUE: Queue = QUEUES[3];
-/// When every redrive begins, in seconds.
-const BEGUN: i64 = 1_000;
 
 fn body(kind: &str) -> String {
-    json!({"id": Uuid::from_u128(1), "type": kind, "version": 1, "order_id": ORDER,
+    body_of(kind, order(7))
+}
+
+fn body_of(kind: &str, order: Uuid) -> String {
+    json!({"id": Uuid::from_u128(1), "type": kind, "version": 1, "order_id": order,
            "time": "2026-01-02T03:04:05.678Z", "data": {}})
     .to_string()
 }
 
-/// Two queues, the clock stopped: what is received stays hidden until it is given back.
+fn order(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// Two queues (the others are empty) and the orders. What is received stays hidden until it is given
+/// back, or for a number of polls: they are the clock. A message may be deleted and given back only
+/// with the receipt of its last receive; with another one SQS says yes and does nothing.
 #[derive(Default)]
 struct Fake {
     state: RefCell<State>,
@@ -36,11 +45,23 @@ struct State {
     fails: Option<(usize, bool)>,
     /// Whether the function fails again at once whatever comes back.
     broken: bool,
-    /// Whether with each message that is sent back another, sent just now, fails.
+    /// Whether with each message that is sent back another one fails.
     besides: bool,
     /// Every other poll finds nothing.
     flaky: bool,
     polls: usize,
+    /// For how many polls a message is hidden; for ever where it is not said.
+    hidden_for: Option<usize>,
+    /// So many deletions are answered and not done.
+    deaf: usize,
+    /// So many more counts have in them what is deleted.
+    late_counts: usize,
+    deleted: usize,
+    /// What happened to the orders that are known.
+    orders: BTreeMap<Uuid, &'static str>,
+    /// Whether `orders-operate` does not answer.
+    unreachable: bool,
+    asked: usize,
 }
 
 #[derive(Clone)]
@@ -50,6 +71,20 @@ struct Message {
     attributes: Value,
     system: Value,
     hidden: bool,
+    /// Of its last receive.
+    receipt: usize,
+}
+
+impl Message {
+    fn handle(&self) -> String {
+        format!("{} of poll {}", self.id, self.receipt)
+    }
+
+    fn is_held_by(&self, receipt: &Value) -> bool {
+        // The cheap question first: there may be many.
+        let receipt = receipt.as_str().expect("a receipt");
+        receipt.starts_with(&self.id) && receipt == self.handle()
+    }
 }
 
 impl Fake {
@@ -62,15 +97,33 @@ impl Fake {
     }
 
     fn put(&self, body: &str, attributes: Value, system: Value) {
-        let mut state = self.state.borrow_mut();
-        let id = state.fresh();
-        state.dead.push(Message {
-            id,
+        let id = self.state.borrow_mut().fresh();
+        self.put_as(&id, body, attributes, system);
+    }
+
+    fn put_as(&self, id: &str, body: &str, attributes: Value, system: Value) {
+        self.state.borrow_mut().dead.push(Message {
+            id: id.to_owned(),
             body: body.to_owned(),
             attributes,
             system,
             hidden: false,
+            receipt: 0,
         });
+    }
+
+    fn ask(&self, order: Uuid) -> Result<Value> {
+        let mut state = self.state.borrow_mut();
+        state.asked += 1;
+        if state.unreachable {
+            return Err(Error::new("calling w-orders-operate: it is throttled"));
+        }
+        Ok(match state.orders.get(&order) {
+            None => json!({"outcome": "no_such_order"}),
+            Some(&"unreadable") => json!({"outcome": "unreadable"}),
+            Some(event) => json!({"outcome": "found", "order": {"timeline": [
+                {"event": "order_placed"}, {"event": event}]}}),
+        })
     }
 
     fn call(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
@@ -99,11 +152,11 @@ impl Fake {
         let mut moved = Moved::default();
         send_back(
             &|operation, params| self.call(operation, &params),
+            &mut Orders::new(&|order| self.ask(order)),
             "w",
             QUEUE,
             redrive,
             redrive.max.unwrap_or(usize::MAX),
-            Timestamp::from_second(BEGUN).expect("a time"),
             &mut moved,
         )?;
         Ok(moved)
@@ -112,22 +165,41 @@ impl Fake {
     /// As the command does it, over these queues.
     fn run(&self, queues: &[Queue], redrive: &Redrive) -> Result<String> {
         let call = |operation: &str, params: Value| self.call(operation, &params);
-        let begun = Timestamp::from_second(BEGUN).expect("a time");
-        redrive::run(&call, "w", queues, redrive, begun)
+        redrive::run(&call, &|order| self.ask(order), "w", queues, redrive)
     }
 
     fn find(&self, id: &str) -> Result<letter::Found> {
         let call = |operation: &str, params: Value| self.call(operation, &params);
-        find(&call, "w", &[QUEUE], id)
+        find(&call, "w", &[QUEUE], id, Purpose::Take)
     }
 
     fn look(&self) -> Seen {
-        look(
-            &|operation, params| self.call(operation, &params),
-            "w",
-            QUEUE,
-        )
-        .expect("it answers")
+        let call = |operation: &str, params: Value| self.call(operation, &params);
+        look(&call, "w", QUEUE, Reach::Sample).expect("it answers")
+    }
+
+    /// Drops what is named, with something that happens while its log is read.
+    fn drop(&self, id: &str, meanwhile: &dyn Fn(), prints: bool) -> Result<String> {
+        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let shown = |found: &Found| {
+            meanwhile();
+            found.letter.body.clone()
+        };
+        let letters = self.dead().len();
+        let print = |_: &str| {
+            assert_eq!(self.dead().len(), letters, "printed first");
+            prints
+        };
+        drop_one(&call, "w", id, &shown, &print)
+    }
+
+    /// As another one's look does it.
+    fn take_all(&self) {
+        self.show_all();
+        let request = json!({"QueueUrl": "w-orders-replies-dlq", "WaitTimeSeconds": 1});
+        for _ in 0..self.dead().len() {
+            self.call("ReceiveMessage", &request).expect("it answers");
+        }
     }
 
     fn dead(&self) -> Vec<String> {
@@ -170,28 +242,41 @@ impl State {
     fn answer(&mut self, operation: &str, params: &Value) -> Value {
         match operation {
             "GetQueueUrl" => json!({"QueueUrl": params["QueueName"]}),
+            "GetQueueAttributes" if params["QueueUrl"] != "w-orders-replies-dlq" => {
+                json!({"Attributes": {"ApproximateNumberOfMessages": "0",
+                                      "ApproximateNumberOfMessagesNotVisible": "0"}})
+            }
             "GetQueueAttributes" => {
                 let waiting = self.dead.iter().filter(|message| !message.hidden).count();
-                let hidden = self.dead.len() - waiting;
+                let mut hidden = self.dead.len() - waiting;
+                if self.deleted > 0 && self.late_counts > 0 {
+                    self.late_counts -= 1;
+                    hidden += self.deleted;
+                }
                 json!({"Attributes": {"ApproximateNumberOfMessages": waiting.to_string(),
                                       "ApproximateNumberOfMessagesNotVisible": hidden.to_string()}})
             }
+            "ReceiveMessage" if params["QueueUrl"] != "w-orders-replies-dlq" => json!({}),
             "ReceiveMessage" => {
-                assert_eq!(params["QueueUrl"], "w-orders-replies-dlq");
-                assert_eq!(
-                    params["WaitTimeSeconds"], 1,
-                    "a short poll may miss messages"
-                );
+                let wait = params["WaitTimeSeconds"].as_u64();
+                assert!(wait >= Some(1), "a short poll may miss messages");
                 self.polls += 1;
                 if self.flaky && self.polls % 2 == 1 {
                     return json!({});
+                }
+                let now = self.polls;
+                if let Some(polls) = self.hidden_for {
+                    for message in &mut self.dead {
+                        message.hidden &= now - message.receipt < polls;
+                    }
                 }
                 let visible = self.dead.iter_mut().filter(|message| !message.hidden);
                 let messages: Vec<Value> = visible
                     .take(BATCH)
                     .map(|message| {
                         message.hidden = true;
-                        json!({"MessageId": message.id, "ReceiptHandle": message.id,
+                        message.receipt = now;
+                        json!({"MessageId": message.id, "ReceiptHandle": message.handle(),
                                "Body": message.body, "Attributes": message.system,
                                "MessageAttributes": message.attributes})
                     })
@@ -202,7 +287,7 @@ impl State {
                 for entry in params["Entries"].as_array().expect("entries") {
                     assert_eq!(entry["VisibilityTimeout"], 0);
                     let given = self.dead.iter_mut();
-                    for message in given.filter(|m| entry["ReceiptHandle"] == m.id.as_str()) {
+                    for message in given.filter(|m| m.is_held_by(&entry["ReceiptHandle"])) {
                         message.hidden = false;
                     }
                 }
@@ -217,13 +302,12 @@ impl State {
                     attributes: params["MessageAttributes"].clone(),
                     system: params["MessageSystemAttributes"].clone(),
                     hidden: false,
+                    receipt: 0,
                 };
                 if self.besides {
                     let id = self.fresh();
-                    let system = json!({"SentTimestamp": (BEGUN * 1_000 + 1).to_string()});
                     self.dead.push(Message {
                         id,
-                        system,
                         ..message.clone()
                     });
                 }
@@ -236,8 +320,14 @@ impl State {
             }
             "DeleteMessage" => {
                 assert_eq!(params["QueueUrl"], "w-orders-replies-dlq");
+                if self.deaf > 0 {
+                    self.deaf -= 1;
+                    return json!({});
+                }
+                let before = self.dead.len();
                 self.dead
-                    .retain(|message| params["ReceiptHandle"] != message.id.as_str());
+                    .retain(|message| !message.is_held_by(&params["ReceiptHandle"]));
+                self.deleted += before - self.dead.len();
                 json!({})
             }
             other => panic!("nobody calls {other}"),
@@ -361,8 +451,8 @@ fn dying_between_send_and_delete_leaves_a_message_in_both_queues() {
         }),
         _ => fake.call(operation, &params),
     };
-    let begun = Timestamp::from_second(BEGUN).expect("a time");
-    assert!(redrive::run(&killed, "w", &[QUEUE], &Redrive::default(), begun).is_err());
+    let ask = |order| fake.ask(order);
+    assert!(redrive::run(&killed, &ask, "w", &[QUEUE], &Redrive::default()).is_err());
     assert_eq!(
         (fake.dead().len(), fake.source().len(), fake.hidden()),
         (1, 1, 1)
@@ -380,6 +470,12 @@ fn what_fails_again_at_once_is_not_sent_round_and_round() {
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
     assert_eq!((moved.sent.len(), moved.failing), (2, 2));
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
+    let error = fake.run(&[QUEUE], &Redrive::default());
+    let error = error.expect_err("the cause is not gone").to_string();
+    assert!(
+        error.contains("2 failed again while this went on"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -437,15 +533,16 @@ fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
         more: 0,
     };
     let mut text = String::new();
-    describe(&mut text, QUEUE, &seen, &log, now).expect("text");
+    describe(&mut text, QUEUE, &seen, &log, &List::default(), now).expect("text");
     assert_eq!(
-        text.trim(),
+        text,
         format!(
             "orders-replies-dlq  3 messages\n\
              \x20     1 x (not a message), the oldest 1 s old: {NOT_LOGGED}\n\
              \x20         c\n\
              \x20     2 x StockReserved, the oldest 2 h old: the order's table: no <id>\n\
-             \x20         a b"
+             \x20         a  order {ORDER}\n\
+             \x20         b  order {ORDER}"
         )
     );
 }
@@ -499,13 +596,21 @@ fn what_was_sent_back_and_what_was_not_is_told() {
         unreadable,
         failing,
         more,
+        ..Moved::default()
     };
-    let told = [(QUEUES[0], moved(0, 0, 0, 0)), (QUEUE, moved(2, 1, 1, 3))];
+    let mut last = moved(2, 1, 1, 3);
+    last.unasked.push(Left {
+        id: "m5".to_owned(),
+        order: order(7),
+        why: "it is asleep".to_owned(),
+    });
+    let told = [(QUEUES[0], moved(0, 0, 0, 0)), (QUEUE, last)];
     let text = moves(&told, &Redrive::default());
     for expected in [
         "orders-replies: 2 messages went back, 1 left that no function can read",
-        "1 failed while this went on",
+        "1 failed again while this went on",
         "about 3 more are there",
+        &format!("\n  m5 of order {ORDER} left: it is asleep"),
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
@@ -537,9 +642,11 @@ fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
     assert_eq!((seen.letters.len(), seen.more), (0, 2));
     let mut text = String::new();
     let log = Log::of(BTreeMap::new());
-    describe(&mut text, QUEUE, &seen, &log, Timestamp::UNIX_EPOCH).expect("text");
+    let list = List::default();
+    describe(&mut text, QUEUE, &seen, &log, &list, Timestamp::UNIX_EPOCH).expect("text");
     assert!(text.contains("about 2 more: hidden"), "{text}");
-    let told = fake.run(&[QUEUE], &Redrive::default()).expect("it answers");
+    let told = fake.run(&[QUEUE], &Redrive::default());
+    let told = told.expect_err("not everything went back").to_string();
     assert!(
         told.contains("0 messages went back, about 2 more"),
         "{told}"
@@ -549,13 +656,13 @@ fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
 }
 
 #[test]
-fn what_fails_while_messages_go_back_does_not_go_back_for_ever() {
+fn what_others_send_and_fails_meanwhile_does_not_go_round_for_ever() {
     let good = body("StockReserved");
-    let fake = Fake::with(&[&good, &good]);
+    let fake = Fake::with(&[good.as_str(); 12]);
     fake.state.borrow_mut().besides = true;
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), moved.failing, moved.more), (2, 2, 0));
-    assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
+    assert_eq!((moved.sent.len(), moved.failing, moved.more), (12, 0, 12));
+    assert_eq!((fake.dead().len(), fake.hidden()), (12, 0));
 }
 
 #[test]
@@ -635,21 +742,507 @@ fn a_message_is_named_by_the_beginning_of_its_id_if_no_other_begins_so() {
 #[test]
 fn a_message_is_dropped_only_when_it_was_printed() {
     let fake = Fake::with(&["not JSON", "neither"]);
-    let call = |operation: &str, params: Value| fake.call(operation, &params);
-    let found = fake.find("m1").expect("it is there");
-    assert!(drop_letter(&call, &found, || false).is_err());
+    assert!(fake.drop("m1", &|| {}, false).is_err());
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
-
-    let found = fake.find("m1").expect("it is there");
-    let told = drop_letter(&call, &found, || {
-        assert_eq!(fake.dead().len(), 2, "printed first");
-        true
-    });
-    assert!(told.expect("it is dropped").contains("m1"));
+    let told = fake.drop("m1", &|| {}, true).expect("it is dropped");
+    assert!(told.contains("m1 is dropped"), "{told}");
     assert_eq!(
         (fake.dead(), fake.hidden()),
         (vec!["neither".to_owned()], 0)
     );
+}
+
+#[test]
+fn a_message_whose_time_is_over_before_it_is_printed_is_dropped_all_the_same_or_told() {
+    let fake = Fake::with(&["not JSON"]);
+    // In sight again, perhaps looked at by somebody and given back: the first receipt is worth nothing.
+    let looked_at = || {
+        fake.take_all();
+        fake.show_all();
+    };
+    let told = fake.drop("m1", &looked_at, true).expect("it is dropped");
+    assert!(told.contains("m1 is dropped"), "{told}");
+    assert!(fake.dead().is_empty());
+
+    let fake = Fake::with(&["not JSON"]);
+    let error = fake.drop("m1", &|| fake.take_all(), true);
+    let error = error.expect_err("somebody else has it").to_string();
+    assert!(error.contains("held by somebody else now"), "{error}");
+    assert_eq!(fake.dead().len(), 1);
+}
+
+#[test]
+fn a_part_of_an_id_takes_nothing_while_something_is_out_of_sight() {
+    let fake = Fake::with(&[body("StockReserved").as_str(); 2]);
+    fake.state.borrow_mut().dead[1].hidden = true;
+    fake.state.borrow_mut().dead[0].id = "abc".to_owned();
+    let named = |id: &str| Redrive {
+        id: Some(id.to_owned()),
+        ..Redrive::default()
+    };
+    for error in [
+        fake.drop("ab", &|| {}, true).expect_err("perhaps another"),
+        fake.run(&[QUEUE], &named("ab"))
+            .expect_err("perhaps another"),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("abc begins with ab, and another"), "{error}");
+        assert!(error.contains("about 1 more"), "{error}");
+    }
+    assert_eq!((fake.dead().len(), fake.hidden()), (2, 1));
+    // Looking at it does no harm, and a whole id is one message's alone.
+    let call = |operation: &str, params: Value| fake.call(operation, &params);
+    let shown = find(&call, "w", &[QUEUE], "ab", Purpose::Show).expect("it is there");
+    release(&call, &[shown]);
+    fake.run(&[QUEUE], &named("abc")).expect("it is there");
+    assert_eq!((fake.dead().len(), fake.source().len()), (1, 1));
+}
+
+#[test]
+fn a_whole_id_is_found_in_a_queue_of_any_size() {
+    let fake = Fake::default();
+    for number in 0..LOOKED_AT as u128 + 500 {
+        let id = Uuid::from_u128(number).to_string();
+        fake.put_as(&id, "not JSON", json!({}), json!({}));
+    }
+    let last = Uuid::from_u128(LOOKED_AT as u128 + 499).to_string();
+    let found = fake.find(&last).expect("it is there");
+    assert_eq!(found.letter.id, last);
+    assert_eq!(fake.hidden(), 1);
+    let none = Uuid::from_u128(9_999).to_string();
+    let error = fake.find(&none).expect_err("it is not").to_string();
+    assert!(error.contains("1499 messages looked at"), "{error}");
+    assert!(error.contains("about 1 more: hidden"), "{error}");
+    fake.show_all();
+    let error = fake.find(&none).expect_err("it is not").to_string();
+    assert!(error.contains("sent back or dropped"), "{error}");
+    assert_eq!(fake.hidden(), 0);
+}
+
+#[test]
+fn looking_for_a_message_hides_the_others_for_as_long_as_that_takes() {
+    let fake = Fake::default();
+    for number in 0..2_000 {
+        let id = Uuid::from_u128(number).to_string();
+        fake.put_as(&id, "not JSON", json!({}), json!({}));
+    }
+    let hidden = RefCell::new(Vec::new());
+    let call = |operation: &str, params: Value| {
+        if operation == "ReceiveMessage" {
+            hidden
+                .borrow_mut()
+                .extend(params["VisibilityTimeout"].as_u64());
+        }
+        fake.call(operation, &params)
+    };
+    let last = Uuid::from_u128(1_999).to_string();
+    find(&call, "w", &[QUEUE], &last, Purpose::Take).expect("it is there");
+    assert!(hidden.borrow().iter().all(|seconds| *seconds == 130));
+}
+
+#[test]
+fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
+    let (seventh, eighth) = (
+        body_of("StockReserved", order(7)),
+        body_of("StockReserved", order(8)),
+    );
+    let fake = Fake::with(&[&seventh, &eighth, "not JSON", &seventh]);
+    let call = |operation: &str, params: Value| fake.call(operation, &params);
+    let no_log = |_: Queue, _: &[Letter]| Log::of(BTreeMap::new());
+    let list = List {
+        all: false,
+        order: Some(order(8)),
+    };
+    let mut told = Vec::new();
+    list_all(
+        &call,
+        &no_log,
+        "w",
+        &list,
+        Timestamp::UNIX_EPOCH,
+        &mut |part| told.push(part),
+    )
+    .expect("it answers");
+    let told = told.concat();
+    assert!(told.contains("orders-replies-dlq  1 message"), "{told}");
+    assert!(told.contains(&format!("m2  order {}", order(8))), "{told}");
+
+    let redrive = Redrive {
+        order: Some(order(8)),
+        ..Redrive::default()
+    };
+    let told = fake.run(&[QUEUE], &redrive).expect("the others may stay");
+    assert_eq!(told, "orders-replies: 1 message went back");
+    assert_eq!((fake.source(), fake.hidden()), (vec![eighth], 0));
+
+    let shown = |found: &Found| found.letter.body.clone();
+    let printed = RefCell::new(Vec::new());
+    let print = |text: &str| {
+        printed.borrow_mut().push(text.to_owned());
+        true
+    };
+    drop_order(&call, "w", order(7), &shown, &print).expect("they are dropped");
+    assert_eq!(printed.take(), [seventh.clone(), seventh]);
+    assert_eq!(
+        (fake.dead(), fake.hidden()),
+        (vec!["not JSON".to_owned()], 0)
+    );
+    let error = drop_order(&call, "w", order(7), &shown, &print).expect_err("there are none");
+    assert!(
+        error
+            .to_string()
+            .contains("no message in sight is of order")
+    );
+}
+
+#[test]
+fn all_ids_are_listed_only_where_asked_for() {
+    let letters: Vec<Letter> = (0..5)
+        .map(|number| letter(&format!("a{number}"), &body("StockReserved"), 1))
+        .collect();
+    let seen = Seen { letters, more: 0 };
+    let listed = |all| {
+        let list = List { all, order: None };
+        let log = Log::of(BTreeMap::new());
+        let mut text = String::new();
+        describe(&mut text, QUEUE, &seen, &log, &list, Timestamp::UNIX_EPOCH).expect("text");
+        text
+    };
+    let (some, all) = (listed(false), listed(true));
+    assert!(
+        some.ends_with("and 2 more: cargo xtask dlq ls --all"),
+        "{some}"
+    );
+    assert!(some.contains("a2") && !some.contains("a3"), "{some}");
+    assert!(all.ends_with(&format!("a4  order {ORDER}")), "{all}");
+}
+
+#[test]
+fn a_queue_that_cannot_be_read_keeps_no_other_from_being_listed() {
+    let fake = Fake::with(&["not JSON"]);
+    let call = |operation: &str, params: Value| {
+        if params["QueueName"] == "w-inventory-commands-dlq" {
+            return Err(AwsError {
+                code: "AccessDenied".to_owned(),
+                message: "not yours".to_owned(),
+            });
+        }
+        fake.call(operation, &params)
+    };
+    let no_log = |_: Queue, _: &[Letter]| Log::of(BTreeMap::new());
+    let list = List::default();
+    let mut told = Vec::new();
+    let outcome = list_all(
+        &call,
+        &no_log,
+        "w",
+        &list,
+        Timestamp::UNIX_EPOCH,
+        &mut |part| {
+            told.push(part);
+        },
+    );
+    let error = outcome.expect_err("one is not listed").to_string();
+    assert!(
+        error.ends_with("could be read: inventory-commands"),
+        "{error}"
+    );
+    assert_eq!(told.len(), 2, "each by itself: {told:?}");
+    assert!(
+        told[0].contains("inventory-commands-dlq  cannot be read"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("orders-replies-dlq  1 message"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn what_an_operator_abandoned_is_left_unless_it_is_named() {
+    for (kind, event, step) in [
+        ("RefundPayment", "refund_abandoned", Some("refund")),
+        ("ChargePayment", "refund_abandoned", Some("refund")),
+        ("ReleaseStock", "release_abandoned", Some("release")),
+        ("ReserveStock", "release_abandoned", Some("release")),
+        ("RefundPayment", "release_abandoned", None),
+        ("ReleaseStock", "refund_abandoned", None),
+        ("RefundPayment", "payment_refunded", None),
+        ("PaymentRefunded", "refund_abandoned", None),
+        ("VerifyUser", "release_abandoned", None),
+    ] {
+        let fake = Fake::with(&[&body(kind), &body_of(kind, order(8))]);
+        fake.state.borrow_mut().orders = [(order(7), event)].into();
+        for dry_run in [true, false] {
+            let redrive = Redrive {
+                dry_run,
+                ..Redrive::default()
+            };
+            let told = fake
+                .run(&[QUEUE], &redrive)
+                .expect("it is left for a reason");
+            let left =
+                step.map(|step| format!("m1 of order {ORDER} left: its {step} was abandoned"));
+            assert_eq!(
+                told.contains("by an operator"),
+                left.is_some(),
+                "{kind}: {told}"
+            );
+            assert!(
+                left.is_none_or(|left| told.contains(&left)),
+                "{kind}: {told}"
+            );
+        }
+        let sent = if step.is_some() { 1 } else { 2 };
+        assert_eq!((fake.source().len(), fake.hidden()), (sent, 0), "{kind}");
+        let only = Redrive {
+            id: Some("m1".to_owned()),
+            ..Redrive::default()
+        };
+        if step.is_some() {
+            fake.run(&[QUEUE], &only).expect("it is named");
+        }
+        assert_eq!((fake.source().len(), fake.dead().len()), (2, 0), "{kind}");
+    }
+}
+
+#[test]
+fn an_order_is_asked_for_once_and_only_for_what_can_be_abandoned() {
+    let (command, reply) = (body("RefundPayment"), body("StockReserved"));
+    let fake = Fake::with(&[&command, &command, &reply, &command]);
+    fake.run(&[QUEUE], &Redrive::default()).expect("it answers");
+    assert_eq!((fake.source().len(), fake.state.borrow().asked), (4, 1));
+}
+
+#[test]
+fn where_orders_cannot_be_asked_their_commands_are_left_and_told_and_the_rest_goes() {
+    let commands: Vec<String> = (1..=9)
+        .map(|number| body_of("RefundPayment", order(number)))
+        .collect();
+    let mut bodies: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let reply = body("StockReserved");
+    bodies.push(&reply);
+    let fake = Fake::with(&bodies);
+    fake.state.borrow_mut().unreachable = true;
+    let error = fake.run(&[QUEUE], &Redrive::default());
+    let error = error.expect_err("nine are left").to_string();
+    for expected in [
+        "1 message went back, 9 left because orders-operate does not say",
+        &format!(
+            "m1 of order {} left: calling w-orders-operate: it is",
+            order(1)
+        ),
+        &format!(
+            "m9 of order {} left: orders-operate is not asked any more",
+            order(9)
+        ),
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    assert_eq!((fake.source(), fake.hidden()), (vec![reply], 0));
+    assert_eq!(fake.state.borrow().asked, 3, "each may take long");
+    let only = Redrive {
+        id: Some("m9".to_owned()),
+        ..Redrive::default()
+    };
+    fake.run(&[QUEUE], &only).expect("it is named");
+    assert_eq!(fake.source().len(), 2);
+
+    let fake = Fake::with(&[&commands[0]]);
+    fake.state.borrow_mut().orders = [(order(1), "unreadable")].into();
+    assert!(fake.run(&[QUEUE], &Redrive::default()).is_err());
+    assert!(fake.source().is_empty());
+}
+
+#[test]
+fn a_message_that_was_sent_and_not_deleted_is_deleted_when_it_comes_again() {
+    let fake = Fake::with(&[body("StockReserved").as_str()]);
+    {
+        let mut state = fake.state.borrow_mut();
+        (state.deaf, state.hidden_for) = (1, Some(1));
+    }
+    let told = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
+    assert_eq!(told, "orders-replies: 1 message went back");
+    assert_eq!((fake.dead().len(), fake.source().len()), (0, 1));
+}
+
+#[test]
+fn messages_that_are_left_and_come_again_end_nothing_before_they_all_did() {
+    let good = body("StockReserved");
+    let mut bodies = vec!["not JSON"; 40];
+    bodies.resize(100, &good);
+    // Four polls for what is left, and every fifth for the others.
+    let fake = Fake::with(&bodies);
+    fake.state.borrow_mut().hidden_for = Some(5);
+    fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
+    assert_eq!((fake.source().len(), fake.dead().len()), (60, 40));
+    // Nothing but what is left comes any more.
+    let fake = Fake::with(&bodies);
+    fake.state.borrow_mut().hidden_for = Some(4);
+    let error = fake.run(&[QUEUE], &Redrive::default());
+    let error = error.expect_err("60 are still there").to_string();
+    assert!(error.contains("0 messages went back, 40 left"), "{error}");
+    assert!(error.contains("about 60 more"), "{error}");
+}
+
+#[test]
+fn a_count_that_is_late_is_given_time() {
+    let fake = Fake::with(&[body("StockReserved").as_str(); 3]);
+    fake.state.borrow_mut().late_counts = 4;
+    let told = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
+    assert_eq!(told, "orders-replies: 3 messages went back");
+    // One that stays wrong is told.
+    let fake = Fake::with(&[body("StockReserved").as_str(); 3]);
+    fake.state.borrow_mut().late_counts = usize::MAX;
+    let error = fake.run(&[QUEUE], &Redrive::default());
+    let error = error.expect_err("so SQS says").to_string();
+    assert!(error.contains("about 3 more"), "{error}");
+}
+
+/// A function's log in pages of ten, which may end at any of them.
+struct Lines {
+    events: Vec<Value>,
+    pages: RefCell<usize>,
+    fails_at: usize,
+}
+
+impl Lines {
+    fn of(events: Vec<Value>) -> Self {
+        Self {
+            events,
+            pages: RefCell::new(0),
+            fails_at: usize::MAX,
+        }
+    }
+
+    fn read(&self, letters: &[Letter]) -> Log {
+        Log::read(
+            &|operation, params| self.page(operation, &params),
+            "/f",
+            letters,
+        )
+    }
+
+    fn page(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
+        assert_eq!(operation, "FilterLogEvents");
+        *self.pages.borrow_mut() += 1;
+        if *self.pages.borrow() == self.fails_at {
+            return Err(AwsError {
+                code: "ThrottlingException".to_owned(),
+                message: "slow down".to_owned(),
+            });
+        }
+        let bound = |name: &str| params[name].as_i64().expect("a time");
+        let (start, end) = (bound("startTime"), bound("endTime"));
+        let at = |event: &Value| event["timestamp"].as_i64().expect("a time");
+        let within: Vec<&Value> = self
+            .events
+            .iter()
+            .filter(|event| (start..=end).contains(&at(event)))
+            .collect();
+        let token = params["nextToken"].as_str();
+        let from: usize = token.map_or(0, |token| token.parse().expect("a token"));
+        let page: Vec<&&Value> = within.iter().skip(from).take(10).collect();
+        let more = within.len() > from + page.len();
+        Ok(json!({"events": page,
+                  "nextToken": more.then(|| (from + page.len()).to_string())}))
+    }
+}
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+#[test]
+fn the_log_is_read_around_a_letter_and_no_further_than_its_last_try() {
+    let sent = 100 * DAY;
+    // Another message fails every ten minutes, for ten days.
+    let noise = (0..1_440).map(|n| logged("noise", sent + n * 10 * MINUTE, "no", None));
+    let old = letter("old", &body("StockReserved"), sent);
+    for (after, most) in [(5 * MINUTE, 1), (5 * 60 * MINUTE, 5), (2 * DAY, 40)] {
+        let mut events: Vec<Value> = noise.clone().collect();
+        events.push(logged("old", sent + after, "no table", None));
+        events.sort_by_key(|event| event["timestamp"].as_i64());
+        let lines = Lines::of(events);
+        let log = lines.read(std::slice::from_ref(&old));
+        assert_eq!(log.error_of(&old), "no table");
+        let pages = *lines.pages.borrow();
+        assert!(pages <= most, "{pages} pages for {after}");
+    }
+    // Stamped a little before it was sent, by another clock.
+    let lines = Lines::of(vec![logged("old", sent - 500, "no table", None)]);
+    assert_eq!(
+        lines.read(std::slice::from_ref(&old)).error_of(&old),
+        "no table"
+    );
+    // No log goes on for ever.
+    let endless = |_: &str, _: Value| {
+        let event = logged("noise", sent, "no", None);
+        Ok(json!({"events": [event], "nextToken": "more"}))
+    };
+    let log = Log::read(&endless, "/f", std::slice::from_ref(&old));
+    assert!(
+        log.read_in_part()
+            .is_some_and(|why| why.contains("200 pages"))
+    );
+}
+
+#[test]
+fn what_was_read_of_a_log_is_worth_something_although_a_page_fails() {
+    let sent = 100 * DAY;
+    let letters = [
+        letter("a", &body("StockReserved"), sent),
+        letter("b", &body("StockReserved"), sent),
+    ];
+    let mut events: Vec<Value> = (0..20)
+        .map(|n| logged("noise", sent + n, "no", None))
+        .collect();
+    events[3] = logged("a", sent + 3, "no table", None);
+    events[13] = logged("b", sent + 13, "no table", None);
+    let lines = Lines {
+        fails_at: 2,
+        ..Lines::of(events)
+    };
+    let log = lines.read(&letters);
+    assert_eq!(log.error_of(&letters[0]), "no table");
+    assert!(log.error_of(&letters[1]).contains("not in the part"));
+    let seen = Seen {
+        letters: letters.to_vec(),
+        more: 0,
+    };
+    let list = List::default();
+    let mut text = String::new();
+    describe(&mut text, QUEUE, &seen, &log, &list, Timestamp::UNIX_EPOCH).expect("text");
+    assert!(
+        text.contains("(log read in part: reading /f: Throttling"),
+        "{text}"
+    );
+}
+
+#[test]
+fn errors_that_differ_in_what_aws_numbers_them_by_are_one_group() {
+    let same = [
+        "unhandled: Error { code: \"Gone\", message: \"no\", aws_request_id: \
+         \"7QK5V2N8XJ4R0T6M3B9CWHYAZPLDFGESU1OI7QK5V2N8XJ4R0T6M\" }",
+        "unhandled: Error { code: \"Gone\", message: \"no\", aws_request_id: \"SHORT\" }",
+        "unhandled: Error { code: \"Gone\", message: \"no\" }",
+    ];
+    let traces = [
+        "trace 4bf92f3577b34da6a3ce929d0e0e4736 of table waybill-orders",
+        "trace 0af7651916cd43dd8448eb211c80319c of table waybill-orders",
+    ];
+    let group = |error: &str| {
+        let letter = letter("a", &body("StockReserved"), 1);
+        let log = Log::of(failure(&logged("a", 1, error, None)).into_iter().collect());
+        log.error_of(&letter)
+    };
+    for error in same {
+        assert_eq!(group(error), same[2]);
+    }
+    for trace in traces {
+        assert_eq!(group(trace), "trace <id> of table waybill-orders");
+    }
+    let told = "ProvisionedThroughputExceededException: version 17";
+    assert_eq!(group(told), told);
 }
 
 #[test]
@@ -713,6 +1306,11 @@ fn the_queues_are_those_of_the_templates() {
                 .map(str::to_owned)
                 .collect()
         };
+        for line in text.lines() {
+            if let Some(tries) = line.trim().strip_prefix("maxReceiveCount:") {
+                assert_eq!(tries.trim().parse(), Ok(LAST_TRY), "{line}");
+            }
+        }
         let dead = named("QueueName:", &text);
         declared.extend(
             dead.iter()

@@ -1,0 +1,89 @@
+//! Whether an operator has abandoned what a command asks for: a refund that was paid by hand must
+//! not be made once more by a letter that is sent back.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::letter::Letter;
+use crate::error::Result;
+
+/// An order as `orders-operate` shows it.
+pub type Ask<'a> = dyn Fn(Uuid) -> Result<Value> + 'a;
+
+/// So many questions in a row without an answer, and no more are asked: each may take long.
+const UNANSWERED: usize = 3;
+
+/// What may be done with a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Send,
+    /// An operator went on without this step.
+    Abandoned(&'static str),
+    /// Why nobody knows.
+    Unknown(String),
+}
+
+/// The orders of letters; each is asked for once.
+pub struct Orders<'a> {
+    ask: &'a Ask<'a>,
+    known: BTreeMap<Uuid, std::result::Result<Value, String>>,
+    unanswered: usize,
+}
+
+impl<'a> Orders<'a> {
+    pub fn new(ask: &'a Ask<'a>) -> Self {
+        Self {
+            ask,
+            known: BTreeMap::new(),
+            unanswered: 0,
+        }
+    }
+
+    /// Asks only for commands that do or undo what can be abandoned.
+    pub fn verdict(&mut self, letter: &Letter) -> Verdict {
+        let Some(envelope) = &letter.envelope else {
+            return Verdict::Send;
+        };
+        let (step, abandoned) = match envelope.kind.as_str() {
+            "ChargePayment" | "RefundPayment" => ("refund", "refund_abandoned"),
+            "ReserveStock" | "ReleaseStock" => ("release", "release_abandoned"),
+            _ => return Verdict::Send,
+        };
+        let answer = match self.order(envelope.order) {
+            Ok(answer) => answer,
+            Err(why) => return Verdict::Unknown(why.clone()),
+        };
+        match answer["outcome"].as_str() {
+            Some("found") => {
+                let timeline = answer["order"]["timeline"].as_array().into_iter().flatten();
+                if timeline
+                    .into_iter()
+                    .any(|entry| entry["event"] == abandoned)
+                {
+                    Verdict::Abandoned(step)
+                } else {
+                    Verdict::Send
+                }
+            }
+            // Nobody can have abandoned anything of it.
+            Some("no_such_order") => Verdict::Send,
+            _ => Verdict::Unknown(format!("orders-operate answers {answer}")),
+        }
+    }
+
+    fn order(&mut self, id: Uuid) -> &std::result::Result<Value, String> {
+        let (ask, unanswered) = (self.ask, &mut self.unanswered);
+        self.known.entry(id).or_insert_with(|| {
+            if *unanswered >= UNANSWERED {
+                return Err(
+                    "orders-operate is not asked any more, as it does not answer".to_owned(),
+                );
+            }
+            let answer = ask(id).map_err(|error| error.to_string());
+            *unanswered = if answer.is_ok() { 0 } else { *unanswered + 1 };
+            answer
+        })
+    }
+}
