@@ -7,25 +7,31 @@
 //!
 //! The system goes on while it is read, and the tables are not read at one moment. Orders are read
 //! first: what is wrong with an order, and is found once more after a pause with the order's row and
-//! the others unchanged, was so all along. What moved in between is looked at again. An item that
-//! sells all the time never stands still: of it, a difference that is the same at every look is so.
+//! the others unchanged, was so all along. What a look finds and the next does not was the system at
+//! work; on a busy one there is always something of the kind, and always something else. What has no
+//! order yet is looked for by itself, because it may have come after the orders were read. An item
+//! that sells all the time never stands still: of it, bounds are told that reading cannot be blamed
+//! for (`levels`).
 
 pub mod books;
+mod levels;
+mod look;
 pub mod reconcile;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::aws::Aws;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::ui::count;
-use books::Books;
-use reconcile::{Finding, Reconciliation, Subject, reconcile};
+use levels::Excess;
+use look::{Look, differing};
+use reconcile::{Finding, Kind, Reconciliation, Subject, WrittenOff};
 
 /// How often the books are read until what is found stands still.
 const LOOKS: usize = 5;
@@ -35,58 +41,92 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Audit {
     pub last: Reconciliation,
-    /// Found twice in unchanged rows.
+    /// Found twice in unchanged rows, or by more than reading can be blamed for.
     pub certain: Vec<Finding>,
-    /// Found, and changing each time: perhaps the system at work.
+    /// Found at the last two looks, in rows that changed in between: perhaps the system at work.
     pub moving: Vec<Finding>,
+    /// Items that sold at every look, and balance as far as that lets one see.
+    pub blurred: BTreeMap<String, Excess>,
+    /// How many things only the last look has found: the system at work, or begun since.
+    pub fleeting: usize,
 }
 
 /// Reads and compares until what is wrong is certain, or nothing is.
 pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
-    until_certain(|| {
-        let books = read(aws, prefix)?;
-        Ok(reconcile(&books, Timestamp::now()))
-    })
+    let call = |operation: &str, params: Value| aws.call("dynamodb", operation, params);
+    until_certain(
+        |skus| Look::take(&call, prefix, Timestamp::now(), skus),
+        || thread::sleep(PAUSE),
+    )
 }
 
-fn until_certain(mut look: impl FnMut() -> Result<Reconciliation>) -> Result<Audit> {
-    let mut before = look()?;
+/// `look` is told which items are in question.
+fn until_certain(
+    mut look: impl FnMut(&BTreeSet<String>) -> Result<Look>,
+    pause: impl Fn(),
+) -> Result<Audit> {
+    let mut last = look(&BTreeSet::new())?;
     let mut certain: Vec<Finding> = Vec::new();
-    let mut steady = before.findings.clone();
-    for number in 2..=LOOKS {
-        if before.findings.is_empty() {
+    // Undecided, and seen at the last two looks; at the last one alone.
+    let (mut lasting, mut fleeting): (Vec<Finding>, Vec<Finding>) = (Vec::new(), Vec::new());
+    let mut excesses: BTreeMap<String, Excess> = BTreeMap::new();
+    for _ in 1..LOOKS {
+        if last.found.findings.is_empty() {
             break;
         }
-        thread::sleep(PAUSE);
-        let now = look()?;
+        pause();
+        let now = look(&differing(&last.found))?;
+        levels::narrow(&mut excesses, &last, &now);
         // Certain once, it stays so for as long as it is seen at all.
-        certain.retain(|known| now.findings.iter().any(|seen| is_same(known, seen)));
-        steady.retain(|known| {
-            let is_steady =
-                |seen: &Finding| is_same(known, seen) && seen.difference == known.difference;
-            known.difference.is_some() && now.findings.iter().any(is_steady)
+        certain.retain(|known| {
+            let excess = held_of(known).and_then(|sku| excesses.get(sku));
+            has(&now.found.findings, known) || excess.is_some_and(|excess| !excess.can_be_none())
         });
-        for seen in &now.findings {
-            let is_known = |findings: &[Finding]| findings.iter().any(|known| is_same(known, seen));
+        for seen in &now.found.findings {
             let unmoved = |known: &Finding| is_same(known, seen) && known.evidence == seen.evidence;
-            let is_certain =
-                before.findings.iter().any(unmoved) || (number == LOOKS && is_known(&steady));
-            if is_certain && !is_known(&certain) {
+            if last.found.findings.iter().any(unmoved) && !has(&certain, seen) {
                 certain.push(seen.clone());
             }
         }
-        before = now;
-        if certain.len() == before.findings.len() {
+        for (sku, excess) in &excesses {
+            let mut findings = now.found.findings.iter().chain(&last.found.findings);
+            let finding = findings.find(|finding| held_of(finding) == Some(sku));
+            if let Some(finding) = finding.filter(|_| !excess.can_be_none())
+                && !has(&certain, finding)
+            {
+                certain.push(Finding {
+                    what: format!("it sells while it is read, and holds {excess}"),
+                    ..finding.clone()
+                });
+            }
+        }
+        let is_undecided = |seen: &&Finding| {
+            let excess = held_of(seen).and_then(|sku| excesses.get(sku));
+            !has(&certain, seen) && !excess.is_some_and(|excess| excess.is_none())
+        };
+        let undecided = now.found.findings.iter().filter(is_undecided).cloned();
+        (lasting, fleeting) = undecided.partition(|seen| has(&last.found.findings, seen));
+        last = now;
+        if lasting.is_empty() {
             break;
         }
     }
-    let is_certain = |seen: &Finding| certain.iter().any(|known| is_same(known, seen));
-    let moving = before.findings.iter().filter(|seen| !is_certain(seen));
-    let moving = moving.cloned().collect();
+    let mut blurred = BTreeMap::new();
+    let mut moving = Vec::new();
+    for finding in lasting {
+        match held_of(&finding).and_then(|sku| excesses.remove_entry(sku)) {
+            Some((sku, excess)) => {
+                blurred.insert(sku, excess);
+            }
+            None => moving.push(finding),
+        }
+    }
     Ok(Audit {
-        last: before,
+        last: last.found,
         certain,
         moving,
+        blurred,
+        fleeting: fleeting.len(),
     })
 }
 
@@ -94,62 +134,15 @@ fn is_same(a: &Finding, b: &Finding) -> bool {
     (&a.subject, a.kind) == (&b.subject, b.kind)
 }
 
-/// Orders before their participants, and users last: nobody orders before they are registered.
-fn read(aws: &Aws, prefix: &str) -> Result<Books> {
-    let scanned = |table: &str| scan(aws, &format!("{prefix}-{table}"), None);
-    let orders = scanned("orders")?;
-    let inventory = scanned("inventory")?;
-    let payments = scanned("payments")?;
-    let users = scan(aws, &format!("{prefix}-users"), Some("pk, sk"))?;
-    Ok(Books::read(&users, &orders, &inventory, &payments))
+fn has(findings: &[Finding], one: &Finding) -> bool {
+    findings.iter().any(|finding| is_same(finding, one))
 }
 
-/// Every row of a table, as plain JSON.
-fn scan(aws: &Aws, table: &str, attributes: Option<&str>) -> Result<Vec<Value>> {
-    let mut rows = Vec::new();
-    let mut request = json!({"TableName": table, "ConsistentRead": true});
-    if let Some(attributes) = attributes {
-        request["ProjectionExpression"] = json!(attributes);
-    }
-    loop {
-        let mut page = aws
-            .call("dynamodb", "Scan", request.clone())
-            .context(format!("reading {table}"))?;
-        for item in page["Items"].as_array().into_iter().flatten() {
-            rows.push(plain(&json!({"M": item})));
-        }
-        match page["LastEvaluatedKey"].take() {
-            Value::Object(key) if !key.is_empty() => {
-                request["ExclusiveStartKey"] = Value::Object(key);
-            }
-            _ => return Ok(rows),
-        }
-    }
-}
-
-/// An attribute as DynamoDB spells it (`{"N": "7"}`) as the value it is. What is not needed here
-/// (sets, bytes) stays as it is.
-fn plain(attribute: &Value) -> Value {
-    let Some((kind, value)) = attribute
-        .as_object()
-        .and_then(|object| object.iter().next())
-    else {
-        return attribute.clone();
-    };
-    match (kind.as_str(), value) {
-        ("S" | "BOOL", value) => value.clone(),
-        ("NULL", _) => Value::Null,
-        // A number that is no whole one is left as text, which no field is read from.
-        ("N", Value::String(text)) => text
-            .parse::<i64>()
-            .map_or_else(|_| Value::String(text.clone()), Value::from),
-        ("L", Value::Array(values)) => values.iter().map(plain).collect(),
-        ("M", Value::Object(members)) => members
-            .iter()
-            .map(|(name, value)| (name.clone(), plain(value)))
-            .collect::<Map<_, _>>()
-            .into(),
-        _ => attribute.clone(),
+/// The item that is said not to hold what is reserved of it.
+fn held_of(finding: &Finding) -> Option<&String> {
+    match (&finding.subject, finding.kind) {
+        (Subject::Item(sku), Kind::HeldDiffers) => Some(sku),
+        _ => None,
     }
 }
 
@@ -161,7 +154,8 @@ impl Audit {
         text
     }
 
-    /// An error where something is certain not to balance, or is not certain to.
+    /// An error where something is certain not to balance, and an undecided one where it cannot be
+    /// told whether everything does.
     pub fn verdict(&self) -> Result<()> {
         if !self.certain.is_empty() {
             let names = subjects(&self.certain);
@@ -169,7 +163,9 @@ impl Audit {
         }
         if !self.moving.is_empty() {
             let names = subjects(&self.moving);
-            return Err(Error::new(format!("not certain to balance: {names}")));
+            return Err(Error::undecided(format!(
+                "cannot tell whether these balance: {names}"
+            )));
         }
         Ok(())
     }
@@ -180,6 +176,7 @@ impl Audit {
             money,
             orders,
             written_off,
+            after_all,
             ..
         } = &self.last;
         writeln!(
@@ -238,24 +235,56 @@ impl Audit {
             )?;
         }
         if !written_off.is_empty() {
-            writeln!(text, "\nwritten off by operators")?;
-            for entry in written_off {
-                writeln!(
-                    text,
-                    "  order {}: {}, {}",
-                    entry.order, entry.what, entry.decision
-                )?;
-            }
+            write!(text, "\nwritten off by operators")?;
+            write_decided(text, written_off)?;
+            writeln!(text)?;
         }
+        self.write_moving(text)?;
+        self.write_end(text)?;
+        // Last, because nothing else makes anybody look at it: the books balance, and the exit is 0.
+        if !after_all.is_empty() {
+            write!(
+                text,
+                "\n\nattention: carried out after an operator had abandoned it"
+            )?;
+            write_decided(text, after_all)?;
+        }
+        Ok(())
+    }
+
+    /// What could not be seen sharply, because the system was at work.
+    fn write_moving(&self, text: &mut String) -> std::fmt::Result {
         if !self.moving.is_empty() {
             writeln!(
                 text,
-                "\nnot certain: it changed each time it was looked at; run this again"
+                "\nnot certain: seen at the last two looks, and changed in between; run this again"
             )?;
             for finding in &self.moving {
                 writeln!(text, "  {}: {}", finding.subject, finding.what)?;
             }
         }
+        if !self.blurred.is_empty() {
+            writeln!(
+                text,
+                "\nsold at every look, and balance as far as that lets one see; more is seen when \
+                 they sell less"
+            )?;
+            for (sku, excess) in &self.blurred {
+                writeln!(text, "  item {sku}: it holds {excess}")?;
+            }
+        }
+        if self.fleeting > 0 {
+            writeln!(
+                text,
+                "\n{} found at the last look alone: orders on their way, or begun since; what is \
+                 wrong stays, and is named when this is run again",
+                count(self.fleeting, "thing")
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_end(&self, text: &mut String) -> std::fmt::Result {
         if self.certain.is_empty() {
             return match self.moving.is_empty() {
                 true => write!(text, "\neverything balances"),
@@ -283,6 +312,20 @@ impl Audit {
     }
 }
 
+fn write_decided(text: &mut String, entries: &[WrittenOff]) -> std::fmt::Result {
+    for entry in entries {
+        write!(
+            text,
+            "\n  order {}: {}, {}",
+            entry.order, entry.what, entry.decision
+        )?;
+        if let Some(next) = entry.next {
+            write!(text, "\n      next: {next}")?;
+        }
+    }
+    Ok(())
+}
+
 fn subjects(findings: &[Finding]) -> String {
     let subjects: BTreeSet<&Subject> = findings.iter().map(|finding| &finding.subject).collect();
     let names: Vec<String> = subjects.iter().map(ToString::to_string).collect();
@@ -290,122 +333,4 @@ fn subjects(findings: &[Finding]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::reconcile::Kind;
-    use super::*;
-
-    fn found(sku: &str, evidence: &str) -> Finding {
-        Finding {
-            subject: Subject::Item(sku.to_owned()),
-            kind: Kind::HeldDiffers,
-            what: format!("seen as {evidence}"),
-            next: "mend it".to_owned(),
-            evidence: evidence.to_owned(),
-            difference: None,
-        }
-    }
-
-    fn audit(looks: &[&[Finding]]) -> (Audit, usize) {
-        let mut looked = 0;
-        let audit = until_certain(|| {
-            let findings = looks[looked.min(looks.len() - 1)].to_vec();
-            looked += 1;
-            Ok(Reconciliation {
-                findings,
-                ..Reconciliation::default()
-            })
-        });
-        (audit.expect("looking does not fail"), looked)
-    }
-
-    #[test]
-    fn books_that_balance_are_read_once() {
-        let (audit, looked) = audit(&[&[]]);
-        assert_eq!(looked, 1);
-        assert!(audit.verdict().is_ok());
-        assert!(audit.report().ends_with("everything balances"));
-    }
-
-    #[test]
-    fn what_is_gone_at_the_second_look_was_the_system_at_work() {
-        let (audit, looked) = audit(&[&[found("cup", "1")], &[]]);
-        assert_eq!(looked, 2);
-        assert!(audit.verdict().is_ok() && audit.moving.is_empty());
-    }
-
-    #[test]
-    fn what_is_found_twice_in_unchanged_rows_is_certain_and_named() {
-        let (audit, looked) = audit(&[&[found("cup", "1")]]);
-        assert_eq!((looked, audit.certain.len()), (2, 1));
-        let error = audit.verdict().expect_err("it does not balance");
-        assert_eq!(error.to_string(), "does not balance: item cup");
-        let report = audit.report();
-        assert!(
-            report.contains("item cup: seen as 1\n      next: mend it"),
-            "{report}"
-        );
-    }
-
-    #[test]
-    fn what_changes_with_every_look_is_said_to_be_uncertain() {
-        let looks: Vec<[Finding; 1]> = (0..LOOKS)
-            .map(|number| [found("cup", &number.to_string())])
-            .collect();
-        let looks: Vec<&[Finding]> = looks.iter().map(|look| &look[..]).collect();
-        let (audit, looked) = audit(&looks);
-        assert_eq!(looked, LOOKS);
-        let error = audit.verdict().expect_err("it may not balance");
-        assert_eq!(error.to_string(), "not certain to balance: item cup");
-        let report = audit.report();
-        assert!(report.contains("not certain"), "{report}");
-        assert!(!report.contains("everything balances"), "{report}");
-    }
-
-    #[test]
-    fn a_difference_that_stays_while_its_rows_move_is_certain() {
-        let looks = |differences: [i128; LOOKS]| {
-            let mut look = 0;
-            differences.map(|difference| {
-                look += 1;
-                [Finding {
-                    difference: Some(difference),
-                    ..found("cup", &look.to_string())
-                }]
-            })
-        };
-        for (differences, certain) in [([3; LOOKS], 1), ([3, 3, 3, 3, 2], 0), ([3, 2, 3, 3, 3], 0)]
-        {
-            let looks = looks(differences);
-            let looks: Vec<&[Finding]> = looks.iter().map(|look| &look[..]).collect();
-            let (audit, looked) = audit(&looks);
-            assert_eq!((looked, audit.certain.len()), (LOOKS, certain));
-            assert_eq!(audit.moving.len(), 1 - certain);
-            assert!(audit.verdict().is_err());
-        }
-    }
-
-    #[test]
-    fn what_was_certain_stays_so_while_other_things_move() {
-        let (pot, cup) = (found("pot", "same"), |n: &str| found("cup", n));
-        let (audit, _) = audit(&[
-            &[pot.clone(), cup("1")],
-            &[pot.clone(), cup("2")],
-            std::slice::from_ref(&pot),
-        ]);
-        assert_eq!(audit.certain, [pot]);
-        assert!(audit.moving.is_empty());
-    }
-
-    #[test]
-    fn attributes_are_read_as_the_values_they_are() {
-        let row = json!({"M": {
-            "pk": {"S": "a"}, "n": {"N": "-7"}, "half": {"N": "0.5"}, "no": {"NULL": true},
-            "yes": {"BOOL": true}, "list": {"L": [{"N": "1"}, {"M": {"x": {"S": "y"}}}]},
-        }});
-        assert_eq!(
-            plain(&row),
-            json!({"pk": "a", "n": -7, "half": "0.5", "no": null, "yes": true,
-                   "list": [1, {"x": "y"}]})
-        );
-    }
-}
+mod tests;

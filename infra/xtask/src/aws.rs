@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::project::Project;
 use crate::tools;
 
@@ -76,8 +76,11 @@ impl Aws {
         Self::start(command)
     }
 
-    /// The account that the environment names (profile, role or variables).
+    /// The account that the environment names (profile, role or variables). An environment that
+    /// would lead the calls elsewhere is refused.
     pub fn account(project: &Project) -> Result<Self> {
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        leads_to_aws(names)?;
         let mut command = bridge(project);
         // Every SDK but this one reads AWS_REGION.
         if let (None, Some(region)) = (
@@ -87,6 +90,17 @@ impl Aws {
             command.env("AWS_DEFAULT_REGION", region);
         }
         Self::start(command)
+    }
+
+    /// Where the calls go, as AWS itself says it.
+    pub fn whereabouts(&self, prefix: &str) -> Result<String> {
+        let identity = self
+            .call("sts", "GetCallerIdentity", json!({}))
+            .context("asking AWS which account this is")?;
+        let region = self
+            .answer(&json!({"region": true}))
+            .context("finding the region")?;
+        described(&identity, &region, prefix)
     }
 
     fn start(mut command: Command) -> Result<Self> {
@@ -190,6 +204,39 @@ impl Drop for Bridge {
     }
 }
 
+/// `cargo xtask env` exports such a variable: in that shell an audit of an account would read the
+/// emulator, and find that everything balances.
+fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
+    const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+    let leads_elsewhere = |name: &String| {
+        name.strip_prefix(ENDPOINT)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let mut elsewhere: Vec<String> = names.filter(leads_elsewhere).collect();
+    elsewhere.sort();
+    if elsewhere.is_empty() {
+        return Ok(());
+    }
+    let names = elsewhere.join(" ");
+    Err(Error::new(format!(
+        "--aws is for an AWS account, and this shell leads AWS calls elsewhere ({names} is set, \
+         perhaps by cargo xtask env): use another shell with the account's credentials, or leave \
+         --aws out for the local stack"
+    )))
+}
+
+fn described(identity: &Value, region: &Value, prefix: &str) -> Result<String> {
+    let account = identity["Account"]
+        .as_str()
+        .context("AWS does not say which account this is")?;
+    let region = region
+        .as_str()
+        .context("no region is set: export AWS_REGION, or set the profile's")?;
+    Ok(format!(
+        "account {account}, region {region}, prefix {prefix}"
+    ))
+}
+
 fn bridge(project: &Project) -> Command {
     let mut command = Command::new(tools::SAM.program(project, "python"));
     command.args(["-u", "-c", BRIDGE]).env_remove("PYTHONPATH");
@@ -220,4 +267,34 @@ pub fn local_environment(endpoint: &str) -> Vec<(&'static str, String)> {
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
     ]);
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_that_leads_to_the_emulator_is_refused_for_an_account() {
+        let checked = |names: &[&str]| leads_to_aws(names.iter().map(|name| (*name).to_owned()));
+        assert!(checked(&["AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URLS"]).is_ok());
+        for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+            let error = checked(&["AWS_REGION", name]).expect_err("it leads elsewhere");
+            let error = error.to_string();
+            assert!(error.contains(&format!("{name} is set")), "{error}");
+            assert!(error.contains("use another shell"), "{error}");
+        }
+        // What `cargo xtask env` exports is such a shell.
+        let exported = local_environment("http://127.0.0.1:4566");
+        assert!(leads_to_aws(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
+    }
+
+    #[test]
+    fn an_account_is_told_with_its_region_and_prefix_or_not_used() {
+        let identity = json!({"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
+        let told = described(&identity, &json!("eu-west-1"), "shop").expect("all is known");
+        assert_eq!(told, "account 123456789012, region eu-west-1, prefix shop");
+        assert!(described(&json!({}), &json!("eu-west-1"), "shop").is_err());
+        let error = described(&identity, &Value::Null, "shop").expect_err("no region");
+        assert!(error.to_string().contains("AWS_REGION"), "{error}");
+    }
 }

@@ -45,6 +45,8 @@ def bytes_again(value):
 
 def answer(request):
     try:
+        if request.get("region"):
+            return {"ok": boto3.session.Session().region_name}
         service, operation = client(request["service"]), xform_name(request["operation"])
         if request.get("pages"):
             return {"ok": service.get_paginator(operation).paginate(**request["params"]).build_full_result()}

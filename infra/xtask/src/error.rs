@@ -6,17 +6,36 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong and, where there is one, what to do about it.
 #[derive(Debug)]
-pub struct Error(String);
+pub struct Error {
+    message: String,
+    is_undecided: bool,
+}
 
 impl Error {
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self {
+            message: message.into(),
+            is_undecided: false,
+        }
+    }
+
+    /// Nothing is known to be wrong, but it could not be told.
+    pub fn undecided(message: impl Into<String>) -> Self {
+        Self {
+            is_undecided: true,
+            ..Self::new(message)
+        }
+    }
+
+    /// What this program ends with.
+    pub fn exit_code(&self) -> u8 {
+        if self.is_undecided { 2 } else { 1 }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -29,12 +48,12 @@ pub trait Context<T> {
 
 impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     fn context(self, doing: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Error(format!("{doing}: {error}")))
+        self.map_err(|error| Error::new(format!("{doing}: {error}")))
     }
 }
 
 impl<T> Context<T> for Option<T> {
     fn context(self, missing: impl fmt::Display) -> Result<T> {
-        self.ok_or_else(|| Error(missing.to_string()))
+        self.ok_or_else(|| Error::new(missing.to_string()))
     }
 }

@@ -104,7 +104,7 @@ pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
         .context(format!("calling {function}"))?;
     let payload = answer["Payload"].as_str().unwrap_or("null");
     match answer["FunctionError"].as_str() {
-        None => Ok(serde_json::from_str(payload).unwrap_or(Value::Null)),
+        None => serde_json::from_str(payload).context(format!("what {function} answered")),
         Some(kind) => Err(Error::new(format!("{function} failed ({kind}): {payload}"))),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
@@ -17,6 +19,8 @@ const AT_LEAST: u32 = 95;
 /// `cargo mutants` as `.cargo/mutants.toml` sets it up, then a line for each crate it has changed.
 /// It works on a copy, and builds it in a folder of its own that makes the next time quicker.
 pub fn run(project: &Project, arguments: &[String]) -> Result<()> {
+    let path = project.folder().join("mutants.out/outcomes.json");
+    forget(&path)?;
     let program = tools::install_cargo_mutants(project)?;
     let mut command = Command::new(program);
     command
@@ -29,19 +33,40 @@ pub fn run(project: &Project, arguments: &[String]) -> Result<()> {
         .status()
         .context("cannot run cargo-mutants")?;
     // 2 and 3: some change was not noticed, or let the tests run out of time. That is counted
-    // below. After anything else there is nothing to count, or only what an earlier run left.
+    // below. After anything else there is nothing to count.
     if !matches!(status.code(), Some(0 | 2 | 3)) {
         return Err(Error::new(format!("cargo-mutants failed ({status})")));
     }
-    let path = project.folder().join("mutants.out/outcomes.json");
-    let text = fs::read_to_string(&path).context(path.display())?;
-    let report: Report = serde_json::from_str(&text).context(path.display())?;
-    judge(&report)
+    judge(&read(&path)?)
 }
+
+/// An earlier run's outcomes are not this one's.
+fn forget(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).context(format!("removing {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Report> {
+    match fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).context(path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(NOTHING_TRIED)),
+        Err(error) => Err(error).context(path.display()),
+    }
+}
+
+const NOTHING_TRIED: &str = "no change was tried, so nothing is shown: the arguments only list \
+                             changes, or leave none";
 
 fn judge(report: &Report) -> Result<()> {
     let tallies = report.tallies();
     say(table(&tallies));
+    if tallies.values().all(|tally| tally.judged() == 0) {
+        return Err(Error::new(NOTHING_TRIED));
+    }
     let short = below_the_mark(&tallies);
     if short.is_empty() {
         Ok(())
@@ -199,6 +224,33 @@ mod tests {
             ..Tally::default()
         };
         assert_eq!(tallies, BTreeMap::from([("a", a), ("b", b)]));
+    }
+
+    #[test]
+    fn a_run_that_tried_no_change_is_no_pass() {
+        for outcomes in ["", &outcome("a", "Unviable")] {
+            let error = judge(&report(outcomes)).expect_err("nothing was tried");
+            assert_eq!(error.to_string(), NOTHING_TRIED);
+        }
+        assert!(judge(&report(&outcome("a", "CaughtMutant"))).is_ok());
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_not_judged() {
+        let folder = std::env::temp_dir().join(format!("waybill-mutants-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("outcomes.json");
+        let earlier = r#"{"outcomes": [{"scenario": {"Mutant": {"package": "a"}},
+                          "summary": "CaughtMutant"}]}"#;
+        fs::write(&path, earlier).expect("a file");
+        assert!(read(&path).is_ok());
+        // Twice: where there is nothing there is nothing to forget.
+        for _ in 0..2 {
+            forget(&path).expect("it goes");
+            let error = read(&path).err().expect("there is nothing to judge");
+            assert_eq!(error.to_string(), NOTHING_TRIED);
+        }
+        fs::remove_dir_all(&folder).expect("it goes");
     }
 
     #[test]

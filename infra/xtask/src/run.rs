@@ -65,7 +65,7 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => {
-            let id = admin::grant(&reach(&project, &home, target)?, &prefix, &email)?;
+            let id = admin::grant(&reach(&project, &home, target, &prefix)?, &prefix, &email)?;
             say(format_args!(
                 "{} (user {id}) is an administrator from the next login or refresh on",
                 email.trim()
@@ -76,13 +76,13 @@ pub fn run(command: Command) -> Result<()> {
             action,
             target,
             prefix,
-        } => keys(&reach(&project, &home, target)?, &prefix, action),
+        } => keys(&reach(&project, &home, target, &prefix)?, &prefix, action),
         Command::Saga {
             action,
             target,
             prefix,
         } => {
-            let aws = reach(&project, &home, target)?;
+            let aws = reach(&project, &home, target, &prefix)?;
             let told = saga::run(&aws, &prefix, &action);
             say(named_as_here(target, &prefix, told)?);
             Ok(())
@@ -92,7 +92,7 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => {
-            let aws = reach(&project, &home, target)?;
+            let aws = reach(&project, &home, target, &prefix)?;
             let told = dlq::tell(&aws, &prefix, &action, &mut |part| {
                 say(part);
             });
@@ -100,13 +100,13 @@ pub fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Audit { target, prefix } => {
-            let audit = audit::take(&reach(&project, &home, target)?, &prefix)?;
+            let audit = audit::take(&reach(&project, &home, target, &prefix)?, &prefix)?;
+            // The report names commands, and where they reach; the verdict after it names none.
             say(named_as_here(target, &prefix, Ok(audit.report()))?);
-            let verdict = audit.verdict().map(|()| String::new());
-            named_as_here(target, &prefix, verdict).map(|_| ())
+            audit.verdict()
         }
         Command::Sweep { target, prefix } => {
-            let aws = reach(&project, &home, target)?;
+            let aws = reach(&project, &home, target, &prefix)?;
             let answer = functions::invoke(&aws, &format!("{prefix}-orders-sweep"), &json!({}))?;
             say(answer);
             Ok(())
@@ -182,12 +182,15 @@ fn running(home: &Home) -> Result<Stack> {
     }
 }
 
-fn reach(project: &Project, home: &Home, target: Target) -> Result<Aws> {
+/// Says first which account it is: a shell can stand in the wrong one for days.
+fn reach(project: &Project, home: &Home, target: Target, prefix: &str) -> Result<Aws> {
     match target {
         Target::Local => running(home)?.aws(project),
         Target::Account => {
             tools::SAM.install(project)?;
-            Aws::account(project)
+            let aws = Aws::account(project)?;
+            eprintln!("{}", aws.whereabouts(prefix)?);
+            Ok(aws)
         }
     }
 }

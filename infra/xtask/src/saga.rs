@@ -63,32 +63,115 @@ impl Step {
 
 /// Does it and says what came of it.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
+    carry_out(
+        &|request| ask(aws, prefix, request),
+        &|| operator(aws),
+        action,
+        Timestamp::now(),
+    )
+}
+
+/// Asks `orders-operate`.
+type Ask<'a> = &'a dyn Fn(Value) -> Result<Value>;
+
+fn carry_out(
+    ask: Ask<'_>,
+    operator: &dyn Fn() -> Result<String>,
+    action: &Action,
+    now: Timestamp,
+) -> Result<String> {
     match action {
         Action::List { stuck } => {
-            let list = ask(aws, prefix, json!({"action": "list", "stuck": stuck}))?;
-            Ok(listed(&list, *stuck, Timestamp::now()))
+            let list = pages(ask, *stuck).map_err(|error| {
+                Error::new(format!(
+                    "listing the orders in flight: {error}; do this again, it changes nothing"
+                ))
+            })?;
+            Ok(listed(&list, *stuck, now))
         }
         Action::Retry { order } => {
-            let by = operator(aws)?;
-            let request = json!({"action": "retry", "order_id": order, "by": by});
-            came_of(*order, &ask(aws, prefix, request)?)
+            let request = |by: &str| json!({"action": "retry", "order_id": order, "by": by});
+            let answer = helped(ask, operator, *order, "retry", &request)?;
+            came_of(*order, "retry", &answer)
         }
         Action::Abandon {
             order,
             step,
             reason,
         } => {
-            let by = operator(aws)?;
-            let request = json!({"action": "abandon", "order_id": order, "step": step.as_str(),
-                                 "reason": reason, "by": by});
-            let answer = ask(aws, prefix, request)?;
-            let mut told = came_of(*order, &answer)?;
-            if answer["outcome"] == "abandoned" {
+            let request = |by: &str| {
+                json!({"action": "abandon", "order_id": order, "step": step.as_str(),
+                       "reason": reason, "by": by})
+            };
+            let doing = format!("abandon {}", step.as_str());
+            let answer = helped(ask, operator, *order, &doing, &request)?;
+            let mut told = came_of(*order, &doing, &answer)?;
+            if ["abandoned", "recorded_not_sent"].contains(&text(&answer["outcome"])) {
                 told.push_str(&warning(*order, *step));
             }
             Ok(told)
         }
     }
+}
+
+/// An order helped along in an operator's name. Where no answer comes it may be done or not.
+fn helped(
+    ask: Ask<'_>,
+    operator: &dyn Fn() -> Result<String>,
+    order: Uuid,
+    doing: &str,
+    request: &dyn Fn(&str) -> Value,
+) -> Result<Value> {
+    operator()
+        .and_then(|by| ask(request(&by)))
+        .map_err(|error| {
+            Error::new(format!(
+                "order {order}: {doing}: {error}; do this again, which does nothing twice \
+                 (cargo xtask saga ls shows whether it was done)"
+            ))
+        })
+}
+
+/// The whole list: the function gives it in pages.
+fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
+    let mut whole: Option<Value> = None;
+    let mut request = json!({"action": "list", "stuck": stuck});
+    loop {
+        let mut page = ask(request.clone())?;
+        if !page["orders"].is_array() {
+            return Err(Error::new(format!(
+                "orders-operate answered {page}, which is no list"
+            )));
+        }
+        let cursor = page["next_cursor"].take();
+        if cursor == request["cursor"] && !cursor.is_null() {
+            return Err(Error::new("orders-operate gives the same page again"));
+        }
+        request["cursor"] = cursor;
+        whole = Some(match whole {
+            None => page,
+            Some(before) => joined(before, &page),
+        });
+        if request["cursor"].is_null() {
+            return Ok(whole.unwrap_or_default());
+        }
+    }
+}
+
+/// An order that moved meanwhile comes on two pages; the later one knows better.
+fn joined(mut before: Value, page: &Value) -> Value {
+    for kind in ["orders", "unreadable"] {
+        let mut rows = array(&before[kind]).to_vec();
+        for row in array(&page[kind]) {
+            rows.retain(|known| known["order_id"] != row["order_id"]);
+            rows.push(row.clone());
+        }
+        before[kind] = Value::Array(rows);
+    }
+    let nameless = |list: &Value| list["nameless"].as_u64().unwrap_or(0);
+    before["nameless"] = json!(nameless(&before) + nameless(page));
+    before["truncated"] = page["truncated"].clone();
+    before
 }
 
 /// Abandoning writes nothing at the participant, which carries out whatever still comes.
@@ -107,11 +190,7 @@ pub fn show(aws: &Aws, prefix: &str, order: Uuid) -> Result<Value> {
 }
 
 fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
-    let answer = invoke(aws, &format!("{prefix}-orders-operate"), &request)?;
-    if answer["outcome"] == "invalid" {
-        return Err(Error::new(text(&answer["detail"])));
-    }
-    Ok(answer)
+    invoke(aws, &format!("{prefix}-orders-operate"), &request)
 }
 
 /// Who AWS says is asking, without the account: the user's or the role session's name.
@@ -129,7 +208,7 @@ fn name_in(arn: &str) -> String {
     arn.rsplit(['/', ':']).next().unwrap_or(arn).to_owned()
 }
 
-fn came_of(order: Uuid, answer: &Value) -> Result<String> {
+fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
     let outcome = text(&answer["outcome"]);
     let now = &answer["order"];
     let state = text(&now["state"]);
@@ -155,13 +234,36 @@ fn came_of(order: Uuid, answer: &Value) -> Result<String> {
         "answered" => Ok(format!(
             "order {order}: the answer had come before; nothing was abandoned, and it is {state}"
         )),
+        "recorded_not_sent" => Ok(format!(
+            "order {order}: {doing}: recorded, and {} is not sent: {}; do this again, or leave it \
+             to the sweeper, which sends it after {}",
+            text(&now["waits_for"]),
+            text(&answer["detail"]),
+            text(&now["due_at"])
+        )),
         "refused" => Err(Error::new(format!(
-            "order {order} is {state}: {}\n{}",
+            "order {order}: {doing}: it is {state}: {}\nnext: {}",
             text(&answer["detail"]),
             next_move(now)
         ))),
-        "no_such_order" => Err(Error::new(format!("there is no order {order}"))),
-        _ => Err(Error::new(format!("orders-operate answered {answer}"))),
+        "unreadable" => Err(Error::new(format!(
+            "order {order}: {doing}: its row cannot be read, and nothing happens to it until that \
+             is mended: {}; mend the row (point-in-time recovery has it as it was), then do this \
+             again",
+            text(&answer["detail"])
+        ))),
+        "invalid" => Err(Error::new(format!(
+            "order {order}: {doing}: {}; mend that and do this again",
+            text(&answer["detail"])
+        ))),
+        "no_such_order" => Err(Error::new(format!(
+            "order {order}: {doing}: there is no such order; cargo xtask saga ls has the ids of \
+             those in flight"
+        ))),
+        _ => Err(Error::new(format!(
+            "order {order}: {doing}: orders-operate answered {answer}, which this version does not \
+             know; cargo xtask saga ls shows whether it was done"
+        ))),
     }
 }
 
@@ -342,6 +444,7 @@ mod tests {
         let told = |outcome: &str, order: Value| {
             came_of(
                 id,
+                "retry",
                 &json!({"outcome": outcome, "order": order, "detail": "not parked"}),
             )
         };
@@ -358,8 +461,101 @@ mod tests {
         assert!(told("answered", order(false, false)).is_ok());
         let refused = told("refused", order(false, false)).expect_err("it is refused");
         assert!(refused.to_string().contains("not parked"), "{refused}");
-        assert!(told("no_such_order", Value::Null).is_err());
-        assert!(told("eaten", Value::Null).is_err());
+        let kept = told("recorded_not_sent", order(false, false)).expect("it is recorded");
+        for expected in [
+            "RefundPayment is not sent",
+            "do this again",
+            "2026-01-02T04:00:00Z",
+        ] {
+            assert!(kept.contains(expected), "{expected}: {kept}");
+        }
+        for (outcome, next) in [
+            ("no_such_order", "cargo xtask saga ls"),
+            ("unreadable", "mend the row"),
+            ("eaten", "cargo xtask saga ls"),
+        ] {
+            let error = told(outcome, Value::Null).expect_err(outcome).to_string();
+            assert!(
+                error.starts_with(&format!("order {ID}: retry: ")),
+                "{error}"
+            );
+            assert!(error.contains(next), "{error}");
+        }
+    }
+
+    fn done(action: &Action, answer: impl Fn(Value) -> Result<Value>) -> Result<String> {
+        carry_out(&answer, &|| Ok("olga".to_owned()), action, now())
+    }
+
+    #[test]
+    fn a_failure_names_the_order_what_was_done_and_the_next_move() {
+        let order = Uuid::from_u128(7);
+        let retry = Action::Retry { order };
+        let abandon = Action::Abandon {
+            order,
+            step: Step::Refund,
+            reason: "paid back by hand".to_owned(),
+        };
+        for (action, doing) in [(retry, "retry"), (abandon, "abandon refund")] {
+            let broken = |_| Err(Error::new("the connection broke"));
+            let nobody = || Err(Error::new("the credentials have expired"));
+            for error in [
+                done(&action, broken),
+                carry_out(&|_| Ok(Value::Null), &nobody, &action, now()),
+            ] {
+                let error = error.expect_err("it fails").to_string();
+                let begins = format!("order {ID}: {doing}: the c");
+                assert!(error.starts_with(&begins), "{error}");
+                assert!(error.contains("do this again"), "{error}");
+            }
+            let invalid = |_| Ok(json!({"outcome": "invalid", "detail": "the request: no"}));
+            let error = done(&action, invalid)
+                .expect_err("it is no answer")
+                .to_string();
+            let begins = format!("order {ID}: {doing}: the request: no");
+            assert!(error.starts_with(&begins), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_to_its_end_and_an_order_that_moved_is_listed_once() {
+        let list = Action::List { stuck: true };
+        let mut moved = order(false, true);
+        let told = done(&list, |request| {
+            assert_eq!(request["stuck"], true);
+            Ok(match request["cursor"]["partition"].as_u64() {
+                None => json!({"orders": [order(true, false)], "unreadable": [], "nameless": 1,
+                               "truncated": true, "next_cursor": {"partition": 1}}),
+                Some(1) => json!({"orders": [moved.clone()], "unreadable": [], "nameless": 1,
+                                  "truncated": false, "next_cursor": null}),
+                Some(other) => panic!("there is no page {other}"),
+            })
+        });
+        let told = told.expect("a list");
+        assert!(told.starts_with("1 stuck order\n"), "{told}");
+        assert!(told.contains(", overdue, waits for"), "{told}");
+        assert!(told.contains("2 in the index of due orders"), "{told}");
+
+        moved["order_id"] = json!("another");
+        let told = done(&list, |_| {
+            Ok(json!({"orders": [moved.clone()], "next_cursor": {"partition": 1}}))
+        });
+        let error = told.expect_err("it never ends").to_string();
+        assert!(error.contains("the same page again"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_list_is_an_error_and_not_an_empty_one() {
+        let list = Action::List { stuck: true };
+        for answer in [
+            Value::Null,
+            json!({}),
+            json!({"outcome": "found"}),
+            json!({"orders": null}),
+        ] {
+            let error = done(&list, |_| Ok(answer.clone())).expect_err("it is no list");
+            assert!(error.to_string().contains("listing the orders"), "{error}");
+        }
     }
 
     #[test]

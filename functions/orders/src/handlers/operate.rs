@@ -18,13 +18,16 @@ use crate::domain::{
     What, owed,
 };
 use crate::messages::{Routes, owed_message};
-use crate::store::{DuePartition, OrderStore, state_name};
+use crate::store::{Due, DuePartition, OrderStore, state_name};
 
 /// The sweeper runs every minute: an order it has passed over twice is stuck.
 pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
 
-/// A list stops here, and says so. An answer may have 6 MB; an order takes about 1 KB of it.
+/// A list stops here, and says where it goes on. An answer may have 6 MB; an order takes about 1 KB.
 const LISTED: usize = 500;
+
+/// How many entries of the index are read at once on the way to where a list goes on.
+const SKIPPED: usize = 5_000;
 
 /// How many orders are read side by side.
 const CONCURRENCY: usize = 10;
@@ -52,6 +55,9 @@ enum Request {
     List {
         #[serde(default)]
         stuck: bool,
+        /// The `next_cursor` of the list before.
+        #[serde(default)]
+        cursor: Option<Cursor>,
     },
     Show {
         order_id: Uuid,
@@ -77,7 +83,7 @@ enum Step {
 
 /// A request that makes sense.
 enum Call {
-    List { stuck: bool },
+    List { stuck: bool, from: Cursor },
     Show(OrderId),
     Advance(OrderId, Event),
 }
@@ -86,7 +92,7 @@ enum Call {
 /// rings no alarm. Each action may be repeated as often as one likes.
 pub async fn handle(operate: &Operate, context: Context, request: Value) -> Result<Value, Error> {
     match parse(request) {
-        Ok(Call::List { stuck }) => list(operate, stuck, &context).await,
+        Ok(Call::List { stuck, from }) => list(operate, stuck, from, &context).await,
         Ok(Call::Show(id)) => show(operate, id, &context).await,
         Ok(Call::Advance(id, event)) => advance(operate, id, &event, &context).await,
         Err(detail) => Ok(json!({"outcome": "invalid", "detail": detail})),
@@ -97,7 +103,10 @@ fn parse(request: Value) -> Result<Call, String> {
     let request: Request =
         serde_json::from_value(request).map_err(|error| format!("the request: {error}"))?;
     Ok(match request {
-        Request::List { stuck } => Call::List { stuck },
+        Request::List { stuck, cursor } => Call::List {
+            stuck,
+            from: cursor.unwrap_or_default(),
+        },
         Request::Show { order_id } => Call::Show(OrderId(order_id)),
         Request::Retry { order_id, by } => {
             let event = Event::RetryRequested { by: name(&by)? };
@@ -243,28 +252,81 @@ struct Listing {
     nameless: usize,
     /// There is more.
     truncated: bool,
+    /// Where it goes on.
+    next_cursor: Option<Cursor>,
 }
 
-async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value, Error> {
+/// Where a list goes on. It holds for whoever may list anything at all.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cursor {
+    /// The partition, counted in the order they are listed in.
+    partition: usize,
+    /// In this partition, everything due before then has been listed,
+    due_at: Option<Timestamp>,
+    /// and of what is due then, these. (An index does not say in which order it gives equals.)
+    listed: Vec<Uuid>,
+    /// So many of its entries have been counted as nameless.
+    nameless: usize,
+}
+
+impl Cursor {
+    fn has_passed(&self, due: &Due) -> bool {
+        self.due_at.is_some_and(|due_at| {
+            due.at < due_at || (due.at == due_at && self.listed.contains(&due.id.0))
+        })
+    }
+
+    fn pass(&mut self, due: &Due) {
+        if self.due_at != Some(due.at) {
+            self.due_at = Some(due.at);
+            self.listed.clear();
+        }
+        self.listed.push(due.id.0);
+    }
+}
+
+async fn list(
+    operate: &Operate,
+    stuck: bool,
+    from: Cursor,
+    context: &Context,
+) -> Result<Value, Error> {
     let now = context.now;
     let mut list = Listing::default();
-    // The parked ones first: a list that stops early must not leave them out.
+    // The parked ones first: nothing takes care of them but an operator.
     let shards = DuePartition::all().filter(|partition| *partition != DuePartition::Parked);
-    for partition in [DuePartition::Parked].into_iter().chain(shards) {
+    let partitions = [DuePartition::Parked].into_iter().chain(shards);
+    let mut cursor = from;
+    for (number, partition) in partitions.enumerate().skip(cursor.partition) {
+        if number != cursor.partition {
+            cursor = Cursor {
+                partition: number,
+                ..Cursor::default()
+            };
+        }
         let by = match partition {
             DuePartition::Shard(_) if stuck => Some(now - OVERDUE),
             DuePartition::Shard(_) | DuePartition::Parked => None,
         };
+        let is_resumed = cursor.due_at.is_some();
+        let mut nameless = 0;
         let mut after = None;
         loop {
             let left = LISTED.saturating_sub(list.orders.len() + list.unreadable.len());
-            if left == 0 {
-                list.truncated = true;
-                return Ok(json!(list));
+            let limit = if is_resumed { SKIPPED } else { left.max(1) };
+            let page = operate.orders.due(partition, by, limit, after).await?;
+            nameless += page.unreadable;
+            if nameless > cursor.nameless {
+                list.nameless += nameless - cursor.nameless;
+                cursor.nameless = nameless;
             }
-            let page = operate.orders.due(partition, by, left, after).await?;
-            list.nameless += page.unreadable;
-            let read: Vec<_> = stream::iter(page.entries)
+            let entries = page.entries.into_iter();
+            let mut entries: Vec<Due> = entries.filter(|due| !cursor.has_passed(due)).collect();
+            let is_cut = entries.len() > left;
+            entries.truncate(left);
+            entries.iter().for_each(|due| cursor.pass(due));
+            let read: Vec<_> = stream::iter(entries)
                 .map(|due| async move { (due, operate.orders.get(due.id).await) })
                 .buffered(CONCURRENCY)
                 .collect()
@@ -288,6 +350,11 @@ async fn list(operate: &Operate, stuck: bool, context: &Context) -> Result<Value
                     Err(error) => return Err(error.into()),
                 }
             }
+            if is_cut {
+                list.truncated = true;
+                list.next_cursor = Some(cursor);
+                return Ok(json!(list));
+            }
             after = page.next;
             if after.is_none() {
                 break;
@@ -303,15 +370,18 @@ async fn show(operate: &Operate, id: OrderId, context: &Context) -> Result<Value
         Ok(Some(order)) => {
             json!({"outcome": "found", "order": Report::whole(&order, context.now)})
         }
-        Err(error) if error.is_corrupt() => {
-            json!({"outcome": "unreadable", "detail": telemetry::chain(&error)})
-        }
+        Err(error) if error.is_corrupt() => unreadable(&error),
         Err(error) => return Err(error.into()),
     })
 }
 
+fn unreadable(error: &TableError) -> Value {
+    json!({"outcome": "unreadable", "detail": telemetry::chain(error)})
+}
+
 /// Carries an operator's decision through and sends what the order then owes. Dying in between
-/// leaves it to the sweeper, or to the operator asking again.
+/// leaves it to the sweeper, or to the operator asking again; so does a send that fails, which is an
+/// answer, because the decision stands.
 async fn advance(
     operate: &Operate,
     id: OrderId,
@@ -328,7 +398,8 @@ async fn advance(
             );
         }
         Ok(Applied::NoSuchOrder) => return Ok(json!({"outcome": "no_such_order"})),
-        Err(error) => return Err(unless_corrupt(error)),
+        Err(error) if error.is_corrupt() => return Ok(unreadable(&error)),
+        Err(error) => return Err(error.into()),
     };
     let message = if owes {
         owed_message(&order, &operate.routes, context)
@@ -336,26 +407,26 @@ async fn advance(
         None
     };
     let sent = message.is_some();
-    sqs::send(&operate.queues, message.into_iter().collect()).await?;
-    let outcome = outcome(&order, event, sent);
+    let failure = sqs::send(&operate.queues, message.into_iter().collect()).await;
+    let failure = failure.err().map(|error| telemetry::chain(&error));
+    let outcome = match &failure {
+        None => outcome(&order, event, sent),
+        Some(_) => "recorded_not_sent",
+    };
     tracing::warn!(
         event = "operated",
         order_id = %order.id.0,
         outcome,
         state = ?order.state,
+        cause = failure,
         trace_id = context.trace_id(),
         "an operator stepped in; the order's timeline says who and why"
     );
-    Ok(json!({"outcome": outcome, "order": Report::whole(&order, context.now)}))
-}
-
-fn unless_corrupt(error: TableError) -> Error {
-    if error.is_corrupt() {
-        let chain = telemetry::chain(&error);
-        format!("{chain}: mend the row before anything can happen to the order").into()
-    } else {
-        error.into()
+    let mut answer = json!({"outcome": outcome, "order": Report::whole(&order, context.now)});
+    if let Some(failure) = failure {
+        answer["detail"] = json!(failure);
     }
+    Ok(answer)
 }
 
 /// What an operator is told became of their decision.

@@ -25,15 +25,43 @@ pub struct Books {
     pub charges: Vec<Charge>,
     pub refunds: Vec<Refund>,
     pub unreadable: Vec<Unreadable>,
+    /// Orders whose first row, or whose payment, came while the tables were read: whatever else has
+    /// been read of them is the system at work.
+    pub meanwhile: BTreeSet<Uuid>,
 }
 
 /// A row that is not what its service writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     pub table: &'static str,
-    pub key: String,
+    pub pk: String,
+    pub sk: String,
     pub cause: String,
 }
+
+impl Unreadable {
+    /// The order it belongs to.
+    pub fn order(&self) -> Option<Uuid> {
+        match self.pk.strip_prefix("ORDER#") {
+            Some(id) => Uuid::try_parse(id).ok(),
+            None => charged_for(self.pk.strip_prefix(LEDGER)?),
+        }
+    }
+
+    /// The item it belongs to.
+    pub fn sku(&self) -> Option<&str> {
+        self.pk.strip_prefix("ITEM#")
+    }
+}
+
+/// The order that a charge, or the refund of one, is for, by the key the provider knows it under.
+pub fn charged_for(key: &str) -> Option<Uuid> {
+    let id = key.strip_prefix("charge-")?;
+    Uuid::try_parse(id.strip_suffix("-refund").unwrap_or(id)).ok()
+}
+
+/// What the provider's rows are kept under, before the key.
+const LEDGER: &str = "SIMULATOR#";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Money {
@@ -223,12 +251,12 @@ impl Books {
                     Ok(payment) => books.payments.push(payment),
                     Err(cause) => books.unreadable("payments", row, &cause),
                 }
-            } else if let (Some(charge), "CHARGE") = (pk.strip_prefix("SIMULATOR#"), sk) {
+            } else if let (Some(charge), "CHARGE") = (pk.strip_prefix(LEDGER), sk) {
                 match from::<ChargeRow>(row).and_then(|row| row.of(charge)) {
                     Ok(charge) => books.charges.push(charge),
                     Err(cause) => books.unreadable("payments", row, &cause),
                 }
-            } else if let (true, "REFUND") = (pk.starts_with("SIMULATOR#"), sk) {
+            } else if let (true, "REFUND") = (pk.starts_with(LEDGER), sk) {
                 match from::<RefundRow>(row).and_then(RefundRow::of) {
                     Ok(refund) => books.refunds.push(refund),
                     Err(cause) => books.unreadable("payments", row, &cause),
@@ -236,6 +264,39 @@ impl Books {
             }
         }
         books
+    }
+
+    /// Whose reservation or payment was read, and no order.
+    pub fn without_order(&self) -> BTreeSet<Uuid> {
+        let ordered: BTreeSet<Uuid> = self.orders.iter().map(|order| order.id).collect();
+        let reserved = self.reservations.iter().map(|r| r.order_id);
+        let paid = self.payments.iter().map(|payment| payment.order_id);
+        let mut ids: BTreeSet<Uuid> = reserved.chain(paid).collect();
+        ids.retain(|id| !ordered.contains(id) && !self.has_unreadable("orders", *id));
+        ids
+    }
+
+    /// For whom the provider took money, and no payment was read.
+    pub fn without_payment(&self) -> BTreeSet<Uuid> {
+        let paid: BTreeSet<Uuid> = self.payments.iter().map(|p| p.order_id).collect();
+        let taken = self.charges.iter().filter(|charge| charge.taken.is_some());
+        let mut ids: BTreeSet<Uuid> = taken.filter_map(|c| charged_for(&c.key)).collect();
+        ids.retain(|id| !paid.contains(id) && !self.has_unreadable("payments", *id));
+        ids
+    }
+
+    /// Takes in what was found of these when it was looked for by itself.
+    pub fn found_meanwhile(&mut self, orders: &[Value], payments: &[Value]) {
+        let found = Self::read(&[], orders, &[], payments);
+        let orders = found.orders.iter().map(|order| order.id);
+        let payments = found.payments.iter().map(|payment| payment.order_id);
+        self.meanwhile.extend(orders.chain(payments));
+        self.unreadable.extend(found.unreadable);
+    }
+
+    fn has_unreadable(&self, table: &str, order: Uuid) -> bool {
+        let mut rows = self.unreadable.iter();
+        rows.any(|row| row.table == table && row.order() == Some(order))
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, table: &'static str, row: &Value) -> Option<T> {
@@ -247,7 +308,8 @@ impl Books {
     fn unreadable(&mut self, table: &'static str, row: &Value, cause: &str) {
         self.unreadable.push(Unreadable {
             table,
-            key: format!("{} {}", key(row, "pk"), key(row, "sk")),
+            pk: key(row, "pk").to_owned(),
+            sk: key(row, "sk").to_owned(),
             cause: cause.to_owned(),
         });
     }

@@ -9,6 +9,9 @@
 //! An order in flight owes a step: it is named only when it is stuck, or in a state that its saga
 //! cannot have reached. What an operator abandoned is not a discrepancy but written off, unless
 //! it was charged or reserved only afterwards, when nobody could have decided about it.
+//!
+//! Of an order with a row that cannot be read nothing is said but this: what the other rows seem to
+//! lack may be in that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +21,7 @@ use uuid::Uuid;
 
 use super::books::{
     Books, Charge, Entry, Money, Order, Payment, PaymentStatus, Reservation, ReservationStatus,
-    SIMULATED, State,
+    SIMULATED, State, charged_for,
 };
 
 /// The sweeper comes every minute: an order it has passed over twice is stuck.
@@ -31,6 +34,8 @@ pub struct Reconciliation {
     pub money: BTreeMap<String, Cash>,
     pub orders: Counts,
     pub written_off: Vec<WrittenOff>,
+    /// Carried out although it had been abandoned. The books balance.
+    pub after_all: Vec<WrittenOff>,
     pub findings: Vec<Finding>,
 }
 
@@ -72,6 +77,8 @@ pub struct WrittenOff {
     pub what: String,
     /// Who, and why.
     pub decision: String,
+    /// What to do where it may have been done twice.
+    pub next: Option<&'static str>,
 }
 
 /// Something that does not balance.
@@ -84,9 +91,6 @@ pub struct Finding {
     /// The rows it was concluded from, in their versions. Two looks that find the same in the same
     /// rows have seen it, and not the system moving.
     pub evidence: String,
-    /// By how much, where its rows move with every order: a difference that stays the same while
-    /// they do is no accident of reading.
-    pub difference: Option<i128>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +145,11 @@ pub fn reconcile(books: &Books, now: Timestamp) -> Reconciliation {
         payments: books.payments.iter().map(|p| (p.order_id, p)).collect(),
         ledger: ledger(books),
         orders: books.orders.iter().map(|order| (order.id, order)).collect(),
+        unreadable: books
+            .unreadable
+            .iter()
+            .filter_map(|row| row.order())
+            .collect(),
         books,
         now,
         done: Reconciliation::default(),
@@ -165,6 +174,8 @@ struct Audit<'b> {
     payments: BTreeMap<Uuid, &'b Payment>,
     /// By the charge's key.
     ledger: BTreeMap<&'b str, LedgerEntry<'b>>,
+    /// Orders of which some row cannot be read, in whichever table.
+    unreadable: BTreeSet<Uuid>,
     done: Reconciliation,
 }
 
@@ -227,7 +238,6 @@ impl<'b> Audit<'b> {
             what,
             next: next.to_owned(),
             evidence,
-            difference: None,
         });
     }
 
@@ -251,18 +261,18 @@ impl<'b> Audit<'b> {
 
     fn rows(&mut self) {
         for row in &self.books.unreadable {
-            let order = row
-                .key
-                .strip_prefix("ORDER#")
-                .and_then(|rest| Uuid::try_parse(rest.split(' ').next()?).ok());
-            let key = format!("{} of the {} table", row.key, row.table);
-            let subject = order.map_or(Subject::Row(key), Subject::Order);
-            let what = format!("its row in the {} table: {}", row.table, row.cause);
+            let key = format!("{} {} of the {} table", row.pk, row.sk, row.table);
+            let subject = row.order().map_or(Subject::Row(key), Subject::Order);
+            let what = format!(
+                "its row {} {} in the {} table cannot be read: {}",
+                row.pk, row.sk, row.table, row.cause
+            );
             self.find(
                 subject,
                 Kind::Unreadable,
                 what,
-                "mend the row: point-in-time recovery has it as it was",
+                "mend the row, and nothing else before (point-in-time recovery has it as it was); \
+                 then audit again",
                 row.cause.clone(),
             );
         }
@@ -282,6 +292,10 @@ impl<'b> Audit<'b> {
             | State::ReleasingToReject
             | State::ReleasingToCancel => counts.in_flight += 1,
         }
+        if self.unreadable.contains(&order.id) {
+            self.book_unjudged(order);
+            return;
+        }
         if !self.books.users.contains(&order.user_id) {
             let what = format!("its user {} does not exist", order.user_id);
             self.find_in(
@@ -295,6 +309,21 @@ impl<'b> Audit<'b> {
         self.total(order);
         self.reservation(order);
         self.payment(order);
+    }
+
+    /// What can be read of an order that cannot be judged goes to its account all the same.
+    fn book_unjudged(&mut self, order: &Order) {
+        let reservation = self.reservations.get(&order.id).copied();
+        if let Some(reservation) = reservation.filter(|r| r.status == ReservationStatus::Reserved) {
+            self.hold(order, reservation);
+        }
+        let payment = self.payments.get(&order.id).copied();
+        if let Some(payment) = payment
+            && let Some(net) = self.net(payment)
+        {
+            let given_up = refund_given_up(order, payment).is_some();
+            self.book(order, &net, given_up);
+        }
     }
 
     /// Whether the saga goes on by itself.
@@ -387,7 +416,7 @@ impl<'b> Audit<'b> {
         if let (Some(entry), Some(reservation)) = (order.has("release_abandoned"), released)
             && reservation.updated_at > entry.at
         {
-            self.after_all(order, entry, "released");
+            self.after_all(order, entry, "released", RELEASED_TWICE);
         }
     }
 
@@ -403,6 +432,7 @@ impl<'b> Audit<'b> {
                 order: order.id,
                 what: lines,
                 decision: entry.detail.clone().unwrap_or_default(),
+                next: None,
             }),
             None if order.has("release_abandoned").is_some() => self.find_in(
                 order,
@@ -498,6 +528,7 @@ impl<'b> Audit<'b> {
                         order: order.id,
                         what: format!("{outstanding} {currency}").trim_end().to_owned(),
                         decision: entry.detail.clone().unwrap_or_default(),
+                        next: None,
                     });
                 }
                 Some(_) => {}
@@ -527,16 +558,17 @@ impl<'b> Audit<'b> {
         if let (Some(entry), Some(payment)) = (abandoned, refunded)
             && payment.updated_at > entry.at
         {
-            self.after_all(order, entry, "refunded");
+            self.after_all(order, entry, "refunded", REFUNDED_TWICE);
         }
     }
 
     /// Nothing is wrong with these books, and perhaps with somebody's own.
-    fn after_all(&mut self, order: &Order, entry: &Entry, done: &str) {
-        self.done.written_off.push(WrittenOff {
+    fn after_all(&mut self, order: &Order, entry: &Entry, done: &str, next: &'static str) {
+        self.done.after_all.push(WrittenOff {
             order: order.id,
             what: format!("{done} after all, so twice if it was also settled by hand"),
             decision: entry.detail.clone().unwrap_or_default(),
+            next: Some(next),
         });
     }
 
@@ -624,44 +656,64 @@ impl<'b> Audit<'b> {
 
     fn reservations_of_nobody(&mut self) {
         for reservation in &self.books.reservations {
-            let known = self.orders.contains_key(&reservation.order_id)
-                || self.is_unreadable(reservation.order_id);
-            if !known && reservation.status == ReservationStatus::Reserved {
-                self.find(
-                    Subject::Order(reservation.order_id),
-                    Kind::ReservationOfNobody,
-                    "inventory holds stock for it and there is no such order".to_owned(),
-                    "restore the order's row, or mend the reservation and the items together",
-                    reservation.updated_at.to_string(),
-                );
+            let id = reservation.order_id;
+            let is_held = reservation.status == ReservationStatus::Reserved;
+            if !is_held || self.orders.contains_key(&id) || self.unreadable.contains(&id) {
+                continue;
             }
+            if self.books.meanwhile.contains(&id) {
+                for line in &reservation.lines {
+                    let stock = self.done.stock.entry(line.sku.clone()).or_default();
+                    stock.in_flight = add(stock.in_flight, i128::from(line.quantity));
+                }
+                continue;
+            }
+            self.find(
+                Subject::Order(id),
+                Kind::ReservationOfNobody,
+                "inventory holds stock for it and there is no such order".to_owned(),
+                "restore the order's row, or mend the reservation and the items together",
+                reservation.updated_at.to_string(),
+            );
         }
     }
 
     fn payments_of_nobody(&mut self) {
         for payment in &self.books.payments {
-            if self.orders.contains_key(&payment.order_id) || self.is_unreadable(payment.order_id) {
+            let id = payment.order_id;
+            if self.orders.contains_key(&id) {
                 continue;
             }
             let Some(net) = self.net(payment) else {
                 continue;
             };
-            self.find(
-                Subject::Order(payment.order_id),
-                Kind::PaymentOfNobody,
-                format!(
-                    "{} {} are charged for it and there is no such order",
-                    net.amount(),
-                    net.currency
-                ),
-                "restore the order's row, or refund it at the provider",
-                payment.version.to_string(),
-            );
-            let cash = self.done.money.entry(net.currency.clone()).or_default();
-            cash.charged = add(cash.charged, net.charged);
-            cash.refunded = add(cash.refunded, net.refunded);
-            cash.unexplained = add(cash.unexplained, net.amount());
+            let came_meanwhile = self.books.meanwhile.contains(&id);
+            if !came_meanwhile && !self.unreadable.contains(&id) {
+                self.find(
+                    Subject::Order(id),
+                    Kind::PaymentOfNobody,
+                    format!(
+                        "{} {} are charged for it and there is no such order",
+                        net.amount(),
+                        net.currency
+                    ),
+                    "restore the order's row, or refund it at the provider",
+                    payment.version.to_string(),
+                );
+            }
+            self.book_of_nobody(&net, came_meanwhile);
         }
+    }
+
+    fn book_of_nobody(&mut self, net: &Net, came_meanwhile: bool) {
+        let cash = self.done.money.entry(net.currency.clone()).or_default();
+        cash.charged = add(cash.charged, net.charged);
+        cash.refunded = add(cash.refunded, net.refunded);
+        let account = match came_meanwhile {
+            true => &mut cash.in_flight,
+            false => &mut cash.unexplained,
+        };
+        *account = add(*account, net.amount());
     }
 
     fn ledger_entries(&mut self) {
@@ -673,10 +725,11 @@ impl<'b> Audit<'b> {
             .collect();
         let entries = std::mem::take(&mut self.ledger);
         for (key, entry) in &entries {
-            let subject = match key.strip_prefix("charge-").map(Uuid::try_parse) {
-                Some(Ok(id)) => Subject::Order(id),
-                Some(Err(_)) | None => Subject::Row((*key).to_owned()),
-            };
+            let order = charged_for(key);
+            let subject = order.map_or_else(|| Subject::Row((*key).to_owned()), Subject::Order);
+            let came_meanwhile = order.is_some_and(|id| self.books.meanwhile.contains(&id));
+            let is_unreadable = order.is_some_and(|id| self.unreadable.contains(&id));
+            let is_judged = !came_meanwhile && !is_unreadable;
             let taken = entry.taken().map_or(0, |money| i128::from(money.amount));
             let given_back = entry.given_back();
             let foreign = |money: &&Money| {
@@ -685,7 +738,7 @@ impl<'b> Audit<'b> {
                     .is_none_or(|taken| taken.currency != money.currency)
             };
             let evidence = format!("{taken} {given_back}");
-            if given_back > taken || entry.refunds.iter().any(foreign) {
+            if is_judged && (given_back > taken || entry.refunds.iter().any(foreign)) {
                 self.find(
                     subject.clone(),
                     Kind::RefundBeyondCharge,
@@ -697,43 +750,53 @@ impl<'b> Audit<'b> {
             let Some(money) = entry.taken().filter(|_| !known.contains(key)) else {
                 continue;
             };
-            self.find(
-                subject,
-                Kind::LedgerOfNobody,
-                format!(
-                    "the provider took {} that payments knows nothing of",
-                    shown(money)
-                ),
-                "restore the payment's row, or refund it at the provider",
-                evidence,
-            );
-            let cash = self.done.money.entry(money.currency.clone()).or_default();
-            cash.charged = add(cash.charged, taken);
-            cash.refunded = add(cash.refunded, given_back);
-            cash.unexplained = add(cash.unexplained, add(taken, -given_back));
+            if is_judged {
+                self.find(
+                    subject,
+                    Kind::LedgerOfNobody,
+                    format!(
+                        "the provider took {} that payments knows nothing of",
+                        shown(money)
+                    ),
+                    "restore the payment's row, or refund it at the provider",
+                    evidence,
+                );
+            }
+            let net = Net {
+                currency: money.currency.clone(),
+                charged: taken,
+                refunded: given_back,
+            };
+            self.book_of_nobody(&net, came_meanwhile);
         }
         self.ledger = entries;
     }
 
     /// Each item against what is held of it.
     fn stock(&mut self) {
-        let mut held: BTreeMap<&str, (i128, Vec<String>)> = BTreeMap::new();
-        for reservation in &self.books.reservations {
+        let books = self.books;
+        let mut held: BTreeMap<&str, (i128, BTreeSet<Uuid>)> = BTreeMap::new();
+        for reservation in &books.reservations {
             if reservation.status != ReservationStatus::Reserved {
                 continue;
             }
             for line in &reservation.lines {
                 let (units, orders) = held.entry(&line.sku).or_default();
                 *units = add(*units, i128::from(line.quantity));
-                orders.push(reservation.order_id.to_string());
+                orders.insert(reservation.order_id);
             }
         }
         let mut adjusted: BTreeMap<&str, i128> = BTreeMap::new();
-        for adjustment in &self.books.adjustments {
+        for adjustment in &books.adjustments {
             let sum = adjusted.entry(&adjustment.sku).or_default();
             *sum = add(*sum, i128::from(adjustment.delta));
         }
-        for item in &self.books.items {
+        // What is missing may be in the rows that cannot be read.
+        let unreadable = books.unreadable.iter();
+        let unreadable = unreadable.filter(|row| row.table == "inventory");
+        let unknown: BTreeSet<Uuid> = unreadable.clone().filter_map(|r| r.order()).collect();
+        let unknown_items: BTreeSet<&str> = unreadable.filter_map(|row| row.sku()).collect();
+        for item in &books.items {
             let (reserved, orders) = held.remove(item.sku.as_str()).unwrap_or_default();
             let (stocked, available, units) = (
                 i128::from(item.stocked),
@@ -744,16 +807,9 @@ impl<'b> Audit<'b> {
             (stock.stocked, stock.available, stock.held) = (stocked, available, units);
             let explained = sum([stock.confirmed, stock.in_flight, stock.written_off].into_iter());
             stock.unexplained = add(units, -explained);
-            let evidence = format!("{stocked} {available} {units} {}", orders.join(" "));
-            let mut find = |kind, what: String, evidence: &str, difference| {
-                self.done.findings.push(Finding {
-                    subject: Subject::Item(item.sku.clone()),
-                    kind,
-                    what,
-                    next: MEND_ITEM.to_owned(),
-                    evidence: evidence.to_owned(),
-                    difference,
-                });
+            let mut find = |kind, what: String, next: String, evidence: String| {
+                let subject = Subject::Item(item.sku.clone());
+                self.find(subject, kind, what, &next, evidence);
             };
             // These are one row's, which is never read half written: once seen, it is so.
             const ONE_ROW: &str = "its row";
@@ -761,62 +817,90 @@ impl<'b> Audit<'b> {
                 find(
                     Kind::LevelsDiffer,
                     format!("{stocked} stocked, {available} available and {units} held"),
-                    ONE_ROW,
-                    None,
+                    mend_item(&orders),
+                    ONE_ROW.to_owned(),
                 );
             }
             if available < 0 || units < 0 || stocked < 0 {
                 find(
                     Kind::BelowZero,
                     format!("{stocked} stocked, {available} available and {units} held"),
-                    ONE_ROW,
-                    None,
+                    mend_item(&orders),
+                    ONE_ROW.to_owned(),
                 );
             }
             if units != reserved {
                 find(
                     Kind::HeldDiffers,
                     format!("{units} held, and its reservations hold {reserved}"),
-                    &evidence,
-                    Some(add(units, -reserved)),
+                    if units > reserved && !unknown.is_empty() {
+                        format!(
+                            "the reservations of {} cannot be read and are not counted: mend \
+                             those rows, then audit again",
+                            named(&unknown)
+                        )
+                    } else {
+                        mend_item(&orders)
+                    },
+                    format!("{stocked} {available} {units} {orders:?}"),
                 );
             }
             let adjustments = adjusted.get(item.sku.as_str()).copied().unwrap_or(0);
-            if add(stocked, -adjustments) < 0 {
+            let is_whole = !unknown_items.contains(item.sku.as_str());
+            if is_whole && add(stocked, -adjustments) < 0 {
                 find(
                     Kind::AdjustmentsDiffer,
                     format!("{stocked} stocked, and its adjustments alone are {adjustments}"),
-                    &evidence,
-                    Some(add(stocked, -adjustments)),
+                    mend_item(&orders),
+                    format!("{stocked} {adjustments}"),
                 );
             }
         }
         for (sku, (units, orders)) in held {
+            if unknown_items.contains(sku) {
+                continue;
+            }
             self.find(
                 Subject::Item(sku.to_owned()),
                 Kind::NoSuchItem,
                 format!("{units} are reserved of it and there is no such item"),
-                MEND_ITEM,
-                orders.join(" "),
+                &mend_item(&orders),
+                format!("{orders:?}"),
             );
         }
     }
-
-    fn is_unreadable(&self, order: Uuid) -> bool {
-        let key = format!("ORDER#{order} ");
-        self.books
-            .unreadable
-            .iter()
-            .any(|row| row.table == "orders" && row.key.starts_with(&key))
-    }
 }
 
+/// How many orders of an item are named.
+const NAMED: usize = 20;
+
+/// So that they can be compared: an item's orders may be thousands.
+fn named(orders: &BTreeSet<Uuid>) -> String {
+    let first: Vec<String> = orders.iter().take(NAMED).map(Uuid::to_string).collect();
+    let mut names = first.join(", ");
+    match orders.len().saturating_sub(NAMED) {
+        0 => {}
+        more => names.push_str(&format!(" and {more} more")),
+    }
+    names
+}
+
+fn mend_item(orders: &BTreeSet<Uuid>) -> String {
+    let orders = match orders.is_empty() {
+        true => "no order holds any of it".to_owned(),
+        false => format!("the orders that hold it are {}", named(orders)),
+    };
+    format!("compare its orders and its adjustments, and mend its row by hand; {orders}")
+}
+
+const REFUNDED_TWICE: &str = "if it was paid back by hand, get that back from the customer or \
+                              reverse it; else nothing";
+const RELEASED_TWICE: &str = "if its units were put back by hand, or shipped, adjust the item by \
+                              as many; else nothing";
 const BY_HAND: &str =
     "compare cargo xtask logs with the order's timeline; mend the row that is wrong by hand";
 const REFUND_BY_HAND: &str = "cargo xtask dlq ls shows whether its RefundPayment was lost; else \
                               refund it at the provider by hand";
-const MEND_ITEM: &str =
-    "compare the orders named here and the item's adjustments; mend the item's row by hand";
 
 /// The decision to leave a reservation as it is. What was reserved later, nobody decided about.
 fn release_given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
@@ -852,4 +936,4 @@ fn same_lines(order: &Order, reservation: &Reservation) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

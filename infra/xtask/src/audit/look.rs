@@ -1,0 +1,192 @@
+//! One look at the books: every table read once, and what seems to be missing looked for by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::books::Books;
+use super::held_of;
+use super::reconcile::{Reconciliation, reconcile};
+use crate::aws::AwsError;
+use crate::error::{Context, Error, Result};
+
+/// One call to DynamoDB, by its operation.
+pub type Call<'c> = &'c dyn Fn(&str, Value) -> std::result::Result<Value, AwsError>;
+
+/// `BatchGetItem` takes this many keys.
+const BATCH: usize = 100;
+
+/// How often in a row a batch may come back with nothing in it.
+const FRUITLESS: usize = 10;
+
+/// What an item's row says is held, by sku.
+pub type Held = BTreeMap<String, i128>;
+
+#[derive(Debug, Default)]
+pub struct Look {
+    pub books: Books,
+    pub found: Reconciliation,
+    /// The items asked for, read just before inventory's table was.
+    pub before: Held,
+    /// The items that do not hold what is reserved of them, read once more just after.
+    pub after: Held,
+}
+
+impl Look {
+    /// Orders come before their participants, and users after orders: nobody orders before they are
+    /// registered. Inventory is last, as near as can be to its items' other readings.
+    ///
+    /// What came while this went on is not judged, so it is judged as of when it began.
+    pub fn take(
+        call: Call<'_>,
+        prefix: &str,
+        now: Timestamp,
+        skus: &BTreeSet<String>,
+    ) -> Result<Self> {
+        let tables = Tables { call, prefix };
+        let orders = tables.scan("orders", None)?;
+        let payments = tables.scan("payments", None)?;
+        let users = tables.scan("users", Some("pk, sk"))?;
+        let before = tables.held(skus)?;
+        let inventory = tables.scan("inventory", None)?;
+        let mut books = Books::read(&users, &orders, &inventory, &payments);
+        let after = tables.held(&differing(&reconcile(&books, now)))?;
+        let orders = tables.of_orders("orders", "ORDER", &books.without_order())?;
+        let payments = tables.of_orders("payments", "PAYMENT", &books.without_payment())?;
+        books.found_meanwhile(&orders, &payments);
+        Ok(Self {
+            found: reconcile(&books, now),
+            books,
+            before,
+            after,
+        })
+    }
+}
+
+/// The items that do not hold what is reserved of them.
+pub fn differing(found: &Reconciliation) -> BTreeSet<String> {
+    let skus = found.findings.iter().filter_map(held_of);
+    skus.cloned().collect()
+}
+
+struct Tables<'c> {
+    call: Call<'c>,
+    prefix: &'c str,
+}
+
+impl Tables<'_> {
+    /// Every row of a table, as plain JSON.
+    fn scan(&self, table: &str, attributes: Option<&str>) -> Result<Vec<Value>> {
+        let table = format!("{}-{table}", self.prefix);
+        let mut rows = Vec::new();
+        let mut request = json!({"TableName": table, "ConsistentRead": true});
+        if let Some(attributes) = attributes {
+            request["ProjectionExpression"] = json!(attributes);
+        }
+        loop {
+            let mut page =
+                (self.call)("Scan", request.clone()).context(format!("reading {table}"))?;
+            for item in page["Items"].as_array().into_iter().flatten() {
+                rows.push(plain(&json!({"M": item})));
+            }
+            match page["LastEvaluatedKey"].take() {
+                Value::Object(key) if !key.is_empty() => {
+                    request["ExclusiveStartKey"] = Value::Object(key);
+                }
+                _ => return Ok(rows),
+            }
+        }
+    }
+
+    fn of_orders(&self, table: &str, sk: &str, orders: &BTreeSet<Uuid>) -> Result<Vec<Value>> {
+        let pks = orders.iter().map(|id| format!("ORDER#{id}"));
+        self.rows(table, sk, &pks.collect::<Vec<_>>())
+    }
+
+    fn held(&self, skus: &BTreeSet<String>) -> Result<Held> {
+        let pks = skus.iter().map(|sku| format!("ITEM#{sku}"));
+        let rows = self.rows("inventory", "ITEM", &pks.collect::<Vec<_>>())?;
+        let level = |row: &Value| Some((row["sku"].as_str()?.to_owned(), row["held"].as_i64()?));
+        let levels = rows.iter().filter_map(level);
+        Ok(levels.map(|(sku, held)| (sku, held.into())).collect())
+    }
+
+    /// The rows with these keys that there are.
+    fn rows(&self, table: &str, sk: &str, pks: &[String]) -> Result<Vec<Value>> {
+        let table = format!("{}-{table}", self.prefix);
+        let mut rows = Vec::new();
+        for pks in pks.chunks(BATCH) {
+            let keys: Vec<Value> = pks
+                .iter()
+                .map(|pk| json!({"pk": {"S": pk}, "sk": {"S": sk}}))
+                .collect();
+            let mut wanted = json!({&table: {"Keys": keys, "ConsistentRead": true}});
+            let mut fruitless = 0;
+            while wanted.as_object().is_some_and(|tables| !tables.is_empty()) {
+                let mut answer = (self.call)("BatchGetItem", json!({"RequestItems": wanted}))
+                    .context(format!("looking into {table}"))?;
+                let found = rows.len();
+                let items = answer["Responses"][&table].as_array().into_iter().flatten();
+                rows.extend(items.map(|item| plain(&json!({"M": item}))));
+                fruitless = if rows.len() == found {
+                    fruitless + 1
+                } else {
+                    0
+                };
+                if fruitless > FRUITLESS {
+                    return Err(Error::new(format!(
+                        "looking into {table}: DynamoDB is too busy; run this again later"
+                    )));
+                }
+                wanted = answer["UnprocessedKeys"].take();
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// An attribute as DynamoDB spells it (`{"N": "7"}`) as the value it is. What is not needed here
+/// (sets, bytes) stays as it is.
+fn plain(attribute: &Value) -> Value {
+    let Some((kind, value)) = attribute
+        .as_object()
+        .and_then(|object| object.iter().next())
+    else {
+        return attribute.clone();
+    };
+    match (kind.as_str(), value) {
+        ("S" | "BOOL", value) => value.clone(),
+        ("NULL", _) => Value::Null,
+        // A number that is no whole one is left as text, which no field is read from.
+        ("N", Value::String(text)) => text
+            .parse::<i64>()
+            .map_or_else(|_| Value::String(text.clone()), Value::from),
+        ("L", Value::Array(values)) => values.iter().map(plain).collect(),
+        ("M", Value::Object(members)) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+        _ => attribute.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_as_the_values_they_are() {
+        let row = json!({"M": {
+            "pk": {"S": "a"}, "n": {"N": "-7"}, "half": {"N": "0.5"}, "no": {"NULL": true},
+            "yes": {"BOOL": true}, "list": {"L": [{"N": "1"}, {"M": {"x": {"S": "y"}}}]},
+        }});
+        assert_eq!(
+            plain(&row),
+            json!({"pk": "a", "n": -7, "half": "0.5", "no": null, "yes": true,
+                   "list": [1, {"x": "y"}]})
+        );
+    }
+}

@@ -1,0 +1,445 @@
+//! Looks at books that stand still, that move, and at those of a shop that goes on selling.
+
+use std::cell::{Cell, RefCell};
+
+use serde_json::json;
+
+use super::reconcile::tests::{PRICE, Rows, balanced, id, key, now};
+use super::*;
+use crate::aws::AwsError;
+
+fn found(sku: &str, evidence: &str) -> Finding {
+    Finding {
+        subject: Subject::Item(sku.to_owned()),
+        kind: Kind::AdjustmentsDiffer,
+        what: format!("seen as {evidence}"),
+        next: "mend it".to_owned(),
+        evidence: evidence.to_owned(),
+    }
+}
+
+fn audit(looks: &[&[Finding]]) -> (Audit, usize) {
+    let mut looked = 0;
+    let look = |_: &BTreeSet<String>| {
+        let findings = looks[looked.min(looks.len() - 1)].to_vec();
+        looked += 1;
+        Ok(Look {
+            found: Reconciliation {
+                findings,
+                ..Reconciliation::default()
+            },
+            ..Look::default()
+        })
+    };
+    let audit = until_certain(look, || ());
+    (audit.expect("looking does not fail"), looked)
+}
+
+fn failure(audit: &Audit) -> (u8, String) {
+    let error = audit.verdict().expect_err("it does not balance");
+    (error.exit_code(), error.to_string())
+}
+
+#[test]
+fn books_that_balance_are_read_once() {
+    let (audit, looked) = audit(&[&[]]);
+    assert_eq!(looked, 1);
+    assert!(audit.verdict().is_ok());
+    assert!(audit.report().ends_with("everything balances"));
+}
+
+#[test]
+fn what_is_gone_at_the_second_look_was_the_system_at_work() {
+    let (audit, looked) = audit(&[&[found("cup", "1")], &[]]);
+    assert_eq!(looked, 2);
+    assert!(audit.verdict().is_ok() && audit.moving.is_empty());
+}
+
+#[test]
+fn what_is_found_twice_in_unchanged_rows_is_certain_and_named() {
+    let (audit, looked) = audit(&[&[found("cup", "1")]]);
+    assert_eq!((looked, audit.certain.len()), (2, 1));
+    assert_eq!(
+        failure(&audit),
+        (1, "does not balance: item cup".to_owned())
+    );
+    let report = audit.report();
+    assert!(
+        report.contains("item cup: seen as 1\n      next: mend it"),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_changes_with_every_look_cannot_be_told() {
+    let looks: Vec<[Finding; 1]> = (0..LOOKS)
+        .map(|number| [found("cup", &number.to_string())])
+        .collect();
+    let looks: Vec<&[Finding]> = looks.iter().map(|look| &look[..]).collect();
+    let (audit, looked) = audit(&looks);
+    assert_eq!(looked, LOOKS);
+    let told = "cannot tell whether these balance: item cup".to_owned();
+    assert_eq!(failure(&audit), (2, told));
+    let report = audit.report();
+    assert!(report.contains("not certain"), "{report}");
+    assert!(!report.contains("everything balances"), "{report}");
+}
+
+#[test]
+fn something_else_at_every_look_is_the_system_at_work() {
+    let looks: Vec<[Finding; 1]> = (0..LOOKS)
+        .map(|number| [found(&format!("cup-{number}"), "1")])
+        .collect();
+    let looks: Vec<&[Finding]> = looks.iter().map(|look| &look[..]).collect();
+    let (audit, looked) = audit(&looks);
+    assert_eq!((looked, audit.fleeting), (2, 1));
+    assert!(audit.verdict().is_ok());
+    let report = audit.report();
+    assert!(
+        report.contains("1 thing found at the last look alone"),
+        "{report}"
+    );
+    assert!(report.ends_with("everything balances"), "{report}");
+}
+
+#[test]
+fn what_was_certain_stays_so_while_other_things_move() {
+    let (pot, cup) = (found("pot", "same"), |n: &str| found("cup", n));
+    let (audit, _) = audit(&[
+        &[pot.clone(), cup("1")],
+        &[pot.clone(), cup("2")],
+        std::slice::from_ref(&pot),
+    ]);
+    assert_eq!(audit.certain, [pot]);
+    assert!(audit.moving.is_empty());
+}
+
+#[test]
+fn what_was_carried_out_after_all_is_told_at_the_end_with_its_next_move_and_fails_nothing() {
+    let mut rows = balanced();
+    let entry = json!({"at": "2026-01-02T03:01:00Z", "what": "refund_abandoned",
+                       "detail": "by olga: paid back by hand"});
+    let timeline = rows.order_row(3)["timeline"].as_array_mut();
+    timeline.expect("a timeline").push(entry);
+    let shop = Shop::new(rows, 0, 0);
+    let audit = shop.audit();
+    assert!(audit.verdict().is_ok(), "{}", audit.report());
+    let report = audit.report();
+    let (_, end) = report.split_once("everything balances").expect("it does");
+    for expected in [
+        "attention: carried out after",
+        &format!("order {}: refunded after all", id(3)),
+        "by olga: paid back by hand\n      next: if it was paid back by hand",
+    ] {
+        assert!(end.contains(expected), "{expected}: {report}");
+    }
+    assert!(!report.contains("written off by operators"), "{report}");
+}
+
+/// A shop that sells cups: at every call of an audit, orders are placed and others go on.
+struct Shop {
+    rows: RefCell<Rows>,
+    /// Orders on their way: the number, and how many of its writes are done.
+    active: RefCell<Vec<(u128, usize)>>,
+    next: Cell<u128>,
+    /// How many are placed at every call.
+    rate: usize,
+    chance: Cell<u64>,
+}
+
+const WRITES: usize = 7;
+const WRITES_OF_A_CANCELLED_ONE: usize = 14;
+/// So few rows come with one page of a scan.
+const PAGE: usize = 48;
+
+impl Shop {
+    fn new(mut rows: Rows, rate: usize, seed: u64) -> Self {
+        for level in ["stocked", "available"] {
+            let units = rows.inventory[0][level].as_i64().expect("a level");
+            rows.inventory[0][level] = json!(units + 100_000);
+        }
+        let shop = Self {
+            rows: RefCell::new(rows),
+            active: RefCell::default(),
+            next: Cell::new(1_000),
+            rate,
+            chance: Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        };
+        // It has been open for a while.
+        (0..20).for_each(|_| shop.goes_on());
+        shop
+    }
+
+    /// A world's dice (xorshift64).
+    fn below(&self, limit: u64) -> u64 {
+        let mut chance = self.chance.get();
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        self.chance.set(chance);
+        chance % limit
+    }
+
+    fn goes_on(&self) {
+        let mut active = self.active.borrow_mut();
+        for _ in 0..self.rate {
+            let number = self.next.get();
+            self.next.set(number + 1);
+            active.push((number, 0));
+        }
+        let mut rows = self.rows.borrow_mut();
+        active.retain_mut(|(number, done)| {
+            if self.below(3) > 0 {
+                write(&mut rows, *number, *done);
+                *done += 1;
+            }
+            let is_cancelled = number.is_multiple_of(3);
+            *done
+                < if is_cancelled {
+                    WRITES_OF_A_CANCELLED_ONE
+                } else {
+                    WRITES
+                }
+        });
+    }
+
+    fn call(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
+        self.goes_on();
+        Ok(match operation {
+            "Scan" => self.scan(params),
+            "BatchGetItem" => self.batch(&params["RequestItems"]),
+            other => panic!("an audit has no business with {other}"),
+        })
+    }
+
+    fn scan(&self, params: &Value) -> Value {
+        assert_eq!(params["ConsistentRead"], true);
+        let rows = self.rows.borrow();
+        let table = params["TableName"].as_str().expect("a table");
+        let mut rows: Vec<&Value> = table_of(&rows, table).iter().collect();
+        rows.sort_by_cached_key(|row| place(&row["pk"], &row["sk"]));
+        if let Some(after) = params["ExclusiveStartKey"].as_object() {
+            let after = place(&after["pk"]["S"], &after["sk"]["S"]);
+            rows.retain(|row| place(&row["pk"], &row["sk"]) > after);
+        }
+        let goes_on = rows.len() > PAGE;
+        rows.truncate(PAGE);
+        let mut page = json!({"Items": rows.iter().copied().map(item).collect::<Value>()});
+        if let Some(last) = rows.last().filter(|_| goes_on) {
+            page["LastEvaluatedKey"] = json!({"pk": {"S": last["pk"]}, "sk": {"S": last["sk"]}});
+        }
+        page
+    }
+
+    /// At most three keys at a time, as a table that is busy does.
+    fn batch(&self, tables: &Value) -> Value {
+        let (name, wanted) = tables
+            .as_object()
+            .and_then(|tables| tables.iter().next())
+            .expect("a table");
+        assert_eq!(wanted["ConsistentRead"], true);
+        let keys = wanted["Keys"].as_array().expect("keys");
+        let (now, later) = keys.split_at(keys.len().min(3));
+        let rows = self.rows.borrow();
+        let has = |row: &&Value| {
+            let is = |key: &Value| row["pk"] == key["pk"]["S"] && row["sk"] == key["sk"]["S"];
+            now.iter().any(is)
+        };
+        let found: Value = table_of(&rows, name).iter().filter(has).map(item).collect();
+        let mut answer = json!({"Responses": {name: found}, "UnprocessedKeys": {}});
+        if !later.is_empty() {
+            answer["UnprocessedKeys"] = json!({name: {"Keys": later, "ConsistentRead": true}});
+        }
+        answer
+    }
+
+    fn audit(&self) -> Audit {
+        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let audit = until_certain(
+            |skus| Look::take(&call, "w", now(), skus),
+            || (0..10).for_each(|_| self.goes_on()),
+        );
+        audit.expect("it answers")
+    }
+}
+
+fn table_of<'r>(rows: &'r Rows, name: &str) -> &'r [Value] {
+    match name {
+        "w-users" => &rows.users,
+        "w-orders" => &rows.orders,
+        "w-inventory" => &rows.inventory,
+        "w-payments" => &rows.payments,
+        other => panic!("there is no table {other}"),
+    }
+}
+
+/// Rows come in no order that anybody knows.
+fn place(pk: &Value, sk: &Value) -> (u64, String, String) {
+    let text = |value: &Value| value.as_str().expect("a key").to_owned();
+    let hash = text(pk)
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    (hash, text(pk), text(sk))
+}
+
+/// A row as DynamoDB spells it.
+fn item(row: &Value) -> Value {
+    typed(row)["M"].take()
+}
+
+fn typed(value: &Value) -> Value {
+    match value {
+        Value::Null => json!({"NULL": true}),
+        Value::Bool(_) => json!({"BOOL": value}),
+        Value::Number(number) => json!({"N": number.to_string()}),
+        Value::String(_) => json!({"S": value}),
+        Value::Array(values) => json!({"L": values.iter().map(typed).collect::<Value>()}),
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(name, value)| (name.clone(), typed(value)));
+            json!({"M": members.collect::<serde_json::Map<_, _>>()})
+        }
+    }
+}
+
+/// The writes of an order's saga, one after another: confirmed by the seventh, and cancelled then.
+fn write(rows: &mut Rows, number: u128, nth: usize) {
+    match nth {
+        0 => rows.order(number, "reserving"),
+        1 => rows.reservation(number, "RESERVED"),
+        2 => order_is(rows, number, "charging"),
+        3 => rows.payment(number, "CHARGING"),
+        4 => rows.charge(number, "CHARGED"),
+        5 => {
+            payment_is(rows, number, "CHARGED");
+            let id = json!(format!("sim_{}", key(number)));
+            rows.payment_row(number)["payment_id"] = id;
+        }
+        6 => order_is(rows, number, "confirmed"),
+        7 => order_is(rows, number, "refunding_to_cancel"),
+        8 => payment_is(rows, number, "REFUNDING"),
+        9 => rows.refund(number, PRICE),
+        10 => payment_is(rows, number, "REFUNDED"),
+        11 => order_is(rows, number, "releasing_to_cancel"),
+        12 => {
+            let reservation = rows.reservation_row(number);
+            reservation["status"] = json!("RELEASED");
+            reservation["updated_at"] = json!("2026-01-02T03:02:30.000Z");
+            rows.hold(-1);
+        }
+        13 => order_is(rows, number, "cancelled"),
+        _ => panic!("order {number} has ended"),
+    }
+}
+
+fn order_is(rows: &mut Rows, number: u128, state: &str) {
+    let version = rows.order_row(number)["version"]
+        .as_u64()
+        .expect("a version");
+    rows.without(number, "ORDER");
+    rows.order(number, state);
+    rows.order_row(number)["version"] = json!(version + 1);
+}
+
+fn payment_is(rows: &mut Rows, number: u128, status: &str) {
+    let payment = rows.payment_row(number);
+    payment["status"] = json!(status);
+    payment["version"] = json!(payment["version"].as_u64().expect("a version") + 1);
+}
+
+#[test]
+fn a_busy_shop_balances() {
+    let (mut doubtful, mut blurred) = (0, 0);
+    for seed in 0..10 {
+        let shop = Shop::new(balanced(), 1 + seed as usize % 2, seed);
+        let audit = shop.audit();
+        assert!(audit.verdict().is_ok(), "seed {seed}: {}", audit.report());
+        assert_eq!(audit.certain, [], "seed {seed}");
+        doubtful += usize::from(audit.fleeting > 0);
+        blurred += audit.blurred.len();
+    }
+    // Else it has not been busy.
+    assert!(doubtful > 5, "{doubtful}, {blurred}");
+}
+
+#[test]
+fn orders_that_came_after_the_orders_were_read_are_looked_for_by_themselves() {
+    for seed in 0..10 {
+        let shop = Shop::new(balanced(), 2, seed);
+        let call = |operation: &str, params: Value| shop.call(operation, &params);
+        let look = Look::take(&call, "w", now(), &BTreeSet::new()).expect("it answers");
+        assert!(!look.books.meanwhile.is_empty(), "seed {seed}");
+        let nobody = [
+            Kind::ReservationOfNobody,
+            Kind::PaymentOfNobody,
+            Kind::LedgerOfNobody,
+        ];
+        for finding in look.found.findings {
+            assert!(!nobody.contains(&finding.kind), "seed {seed}: {finding:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_balance_is_named_in_a_busy_shop_and_nothing_else_is() {
+    type Spoil = fn(&mut Rows);
+    let cases: [(Spoil, String); 5] = [
+        (
+            |rows| rows.reservation(99, "RESERVED"),
+            format!("order {}", id(99)),
+        ),
+        (
+            |rows| {
+                rows.payment(99, "CHARGED");
+                rows.charge(99, "CHARGED");
+            },
+            format!("order {}", id(99)),
+        ),
+        (
+            |rows| rows.charge(99, "CHARGED"),
+            format!("order {}", id(99)),
+        ),
+        (|rows| rows.refund(1, PRICE), format!("order {}", id(1))),
+        (|rows| rows.hold(60), "item cup".to_owned()),
+    ];
+    for (number, (spoil, named)) in cases.iter().enumerate() {
+        for seed in 0..3 {
+            let mut rows = balanced();
+            spoil(&mut rows);
+            let shop = Shop::new(rows, 1 + seed as usize % 2, seed);
+            let told = failure(&shop.audit());
+            let expected = (1, format!("does not balance: {named}"));
+            assert_eq!(told, expected, "case {number}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn one_unit_too_many_is_certain_where_an_item_rests_between_two_looks_and_sells_during_them() {
+    let mut rows = balanced();
+    rows.hold(1);
+    let shop = Shop::new(rows, 0, 0);
+    let call = |operation: &str, params: Value| {
+        let answer = shop.call(operation, &params);
+        // Something is reserved during each look, and after the items were read.
+        if operation == "Scan" && params["TableName"] == "w-users" {
+            let number = shop.next.get();
+            shop.next.set(number + 1);
+            let mut rows = shop.rows.borrow_mut();
+            rows.order(number, "reserving");
+            rows.reservation(number, "RESERVED");
+        }
+        answer
+    };
+    let audit = until_certain(|skus| Look::take(&call, "w", now(), skus), || ());
+    let audit = audit.expect("it answers");
+    assert_eq!(failure(&audit).1, "does not balance: item cup");
+    let report = audit.report();
+    assert!(
+        report.contains("holds 1 more than its reservations"),
+        "{report}"
+    );
+}
