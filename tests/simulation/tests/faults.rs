@@ -51,7 +51,8 @@ fn a_broken_function_dies_or_gives_its_messages_back() {
     for outcome in &worlds {
         let dies = !lines(outcome, &[" broken "]).is_empty();
         let failures = lines(outcome, &["dynamodb:", "BeforeEffect"]);
-        assert_eq!(came(outcome, Trouble::Outage), dies != !failures.is_empty());
+        let fails = !failures.is_empty();
+        assert_eq!(came(outcome, Trouble::Outage), dies || fails);
         died += usize::from(dies);
         // What the provider is told to fail at payments gives back in any case.
         let others = failures
@@ -82,7 +83,7 @@ fn a_provider_that_is_gone_for_long_leaves_orders_given_up_or_parked() {
 
 #[test]
 fn a_process_that_hangs_does_nothing_until_its_timeout_ends_it() {
-    let worlds = worlds_with_only(&[Trouble::Stall], 0..60);
+    let worlds = worlds_with_only(&[Trouble::Stall], 0..30);
     let (mut hung, mut unanswered) = (0, 0);
     for world in &worlds {
         unanswered += lines(world, &["Some(Stall)"]).len();
