@@ -12,8 +12,8 @@ use orders::domain as saga;
 use payments::domain as money;
 use users::domain::{NotAllowed, User};
 
-/// How long a saga step may take before it is asked for again, as deployed.
-pub const STEP_TIMEOUT: saga::StepTimeout = saga::StepTimeout(SignedDuration::from_secs(20));
+/// How long a saga step may take before it is asked for again: the template's default.
+pub const STEP_TIMEOUT: saga::StepTimeout = saga::StepTimeout(SignedDuration::from_secs(30));
 
 /// The services as they are deployed.
 #[derive(Clone, Copy, Debug)]

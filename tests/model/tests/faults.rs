@@ -169,6 +169,7 @@ fn every_invariant_of_the_soup_has_been_seen_to_break() {
         in_the_soup(&NoTombstone),
         in_the_soup(&ConfirmsUnpaid),
         in_the_soup(&CancelForgetsUnits),
+        in_the_soup(&TimeoutLeaks),
         in_the_soup(&SweeperIsSilent),
         in_the_soup(&DecidesAgain),
         in_the_soup(&AnyTotalWillDo),

@@ -1,9 +1,10 @@
 //! Production under both tiers: a fixed share of what a proof runs.
 
 use saga_model::exhaustive::{self, Config};
-use saga_model::services::Production;
+use saga_model::services::{Production, STEP_TIMEOUT};
 use saga_model::situation::Situation;
 use saga_model::soup::{self, Fault, Faults, Scenario};
+use test_support::template::Template;
 
 const SEEDS: u64 = 300;
 
@@ -76,6 +77,13 @@ fn without_faults_none_is_counted_and_no_order_times_out() {
         !report.endings.contains_key("cancelled"),
         "seeds 0 to 20: {report}"
     );
+}
+
+#[test]
+fn a_step_may_take_as_long_as_where_it_is_deployed() {
+    let template = Template::of_service("orders");
+    let parameter = &template.document()["Parameters"]["StepTimeoutSeconds"];
+    assert_eq!(parameter["Default"], STEP_TIMEOUT.0.as_secs());
 }
 
 #[test]

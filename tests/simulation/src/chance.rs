@@ -101,7 +101,7 @@ troubles! {
     /// A batch of reads is answered in part, or not at all.
     Unprocessed "unprocessed" 200;
     /// A read that need not be current, as none of an index is, sees what was there some writes ago.
-    StaleRead "stale-read" 500;
+    StaleRead "stale-read" 300;
     /// The payment provider cannot be reached.
     ProviderDown "provider-down" 200;
     /// The payment provider does as asked and its answer is lost.
@@ -130,7 +130,7 @@ troubles! {
     /// long enough that forward steps are given up and compensations parked.
     Outage "outage" 400;
     /// The payment provider cannot be reached for minutes or hours.
-    ProviderGone "provider-gone" 400;
+    ProviderGone "provider-gone" 300;
     /// An operator gives up a refund or a release that is parked.
     Abandon "abandon" 900;
 }

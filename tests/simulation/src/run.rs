@@ -1653,7 +1653,7 @@ fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Outage> {
     }
     let dice = weather.dice(Trouble::Outage);
     let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&LASTING);
+    let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
     Some(Outage {
         queue: *dice.pick(&QueueName::ALL),
         from,
@@ -1670,15 +1670,11 @@ fn provider_gone(weather: &mut Weather, troubled_until: Millis) -> Millis {
     }
     let dice = weather.dice(Trouble::ProviderGone);
     let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&LASTING);
+    let lasts = *dice.pick(&[300_000, 1_800_000, 1_800_000, 7_200_000]);
     let until = from + dice.between(60_000, lasts);
     weather.provider_will_be_gone(from..until);
     until
 }
-
-/// How long something is out of order at most: a minute, or long enough that steps are given up, or
-/// that what is parked is asked for again in vain.
-const LASTING: [Millis; 3] = [60_000, 1_800_000, 7_200_000];
 
 #[derive(Clone, Copy)]
 enum Choice {

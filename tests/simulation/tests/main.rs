@@ -5,4 +5,5 @@
 mod cases;
 mod complaints;
 mod endings;
+mod faults;
 mod worlds;

@@ -40,7 +40,8 @@ pub struct Config {
     pub handlers_at_once: usize,
     /// Whether a message that was delivered may be lost all the same. It adds nothing to what can
     /// go wrong (a message that may never arrive again is as good as lost) but for the states in
-    /// which only the sweeper can get things going.
+    /// which only the sweeper can get things going. For one order only: it makes ninety conditions
+    /// out of each (751,049 of [`Config::LOSSY`] instead of 8,303), and those of two orders multiply.
     pub lossy: bool,
     /// Whether handlers die between what they write and what they send.
     pub crashes: bool,
