@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::dlq::{self, List, Redrive};
+use crate::plant::Planting;
 use crate::saga;
 use crate::sim::{Simulation, Tier};
 
@@ -85,6 +86,7 @@ pub enum Command {
         prefix: String,
     },
     Sim(Simulation),
+    Plant(Planting),
     Help,
 }
 
@@ -132,12 +134,17 @@ Tests
                         the services under every fault: N worlds of the production handlers (1000), eleven
                         times as many of their decisions alone, and every order of a few events;
                         `sim --tier engine --help` has the options that replay and narrow down a failure
+  plant [NAME...] [--list] [--seeds N] [--pure-seeds N]
+                        bugs on purpose, one at a time, in a copy below target/: whether the simulation's
+                        engine (2000 seeds) and pure (5000) tiers find them, and after how many orders
   mutants [ARGUMENTS]   `cargo mutants`: changes what decides, one place at a time; a test has to notice
   help                  this text
 ";
 
 const DEFAULT_PREFIX: &str = "waybill";
 const DEFAULT_SEEDS: u64 = 1000;
+const DEFAULT_PLANT_SEEDS: u64 = 2000;
+const DEFAULT_PLANT_PURE_SEEDS: u64 = 5000;
 
 /// Parses what follows `cargo xtask`. The error is a sentence to print.
 pub fn parse<I>(arguments: I) -> Result<Command, String>
@@ -175,6 +182,7 @@ where
             fast: rest.flag("--fast"),
         },
         "sim" => Command::Sim(parse_sim(&mut rest)?),
+        "plant" => Command::Plant(parse_plant(&mut rest)?),
         "mutants" => Command::Mutants {
             arguments: std::mem::take(&mut rest.0),
         },
@@ -248,12 +256,6 @@ where
 }
 
 fn parse_sim(rest: &mut Arguments) -> Result<Simulation, String> {
-    let number = |name: &str, value: Option<String>, default: u64| match value {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .map_err(|_| format!("`{name}` takes a whole number, not `{text}`")),
-    };
     let tier = match rest.value("--tier")?.as_deref() {
         None | Some("all") => None,
         Some("engine") => Some(Tier::Engine),
@@ -265,11 +267,8 @@ fn parse_sim(rest: &mut Arguments) -> Result<Simulation, String> {
             ));
         }
     };
-    let from = number("--from", rest.value("--from")?, 0)?;
-    let seeds = number("--seeds", rest.value("--seeds")?, DEFAULT_SEEDS)?;
-    if seeds == 0 {
-        return Err("`--seeds 0` would prove nothing; ask for 1 or more".to_owned());
-    }
+    let from = rest.number("--from", 0)?;
+    let seeds = rest.seeds("--seeds", DEFAULT_SEEDS)?;
     let options = std::mem::take(&mut rest.0);
     if tier.is_none() && !options.is_empty() {
         return Err(format!(
@@ -282,6 +281,19 @@ fn parse_sim(rest: &mut Arguments) -> Result<Simulation, String> {
         from,
         seeds,
         options,
+    })
+}
+
+fn parse_plant(rest: &mut Arguments) -> Result<Planting, String> {
+    let list = rest.flag("--list");
+    let seeds = rest.seeds("--seeds", DEFAULT_PLANT_SEEDS)?;
+    let pure_seeds = rest.seeds("--pure-seeds", DEFAULT_PLANT_PURE_SEEDS)?;
+    let names = std::iter::from_fn(|| rest.positional()).collect();
+    Ok(Planting {
+        names,
+        list,
+        seeds,
+        pure_seeds,
     })
 }
 
@@ -409,6 +421,23 @@ impl Arguments {
         }
     }
 
+    fn number(&mut self, name: &str, default: u64) -> Result<u64, String> {
+        match self.value(name)? {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .map_err(|_| format!("`{name}` takes a whole number, not `{text}`")),
+        }
+    }
+
+    /// How many worlds to look at.
+    fn seeds(&mut self, name: &str, default: u64) -> Result<u64, String> {
+        match self.number(name, default)? {
+            0 => Err(format!("`{name} 0` would prove nothing; ask for 1 or more")),
+            seeds => Ok(seeds),
+        }
+    }
+
     fn positional(&mut self) -> Option<String> {
         let at = self
             .0
@@ -450,6 +479,27 @@ mod tests {
         assert!(refused.contains("ask for 1 or more"), "{refused}");
         for line in ["sim", "sim --seeds 1 --from 0", "sim --tier pure --seeds 1"] {
             assert!(matches!(parsed(line), Ok(Command::Sim(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn bugs_are_planted_by_name_or_all_of_them() {
+        let plant = |names: &[&str], list, seeds, pure_seeds| {
+            Ok(Command::Plant(Planting {
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                list,
+                seeds,
+                pure_seeds,
+            }))
+        };
+        assert_eq!(parsed("plant"), plant(&[], false, 2000, 5000));
+        assert_eq!(parsed("plant --list"), plant(&[], true, 2000, 5000));
+        assert_eq!(
+            parsed("plant a-bug --seeds 7 another --pure-seeds=9"),
+            plant(&["a-bug", "another"], false, 7, 9)
+        );
+        for line in ["plant --seeds 0", "plant --pure-seeds 0", "plant --all"] {
+            assert!(parsed(line).is_err(), "{line}");
         }
     }
 

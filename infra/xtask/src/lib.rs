@@ -17,6 +17,7 @@ pub mod keys;
 mod local;
 mod logs;
 mod mutants;
+mod plant;
 pub mod process;
 pub mod project;
 pub mod rotate;

@@ -31,6 +31,11 @@ impl Project {
             .context("this is not inside the project: no infra/xtask above the current directory")
     }
 
+    /// A copy of the project.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

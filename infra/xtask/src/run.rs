@@ -14,7 +14,7 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
 use crate::{
-    admin, audit, demo, dlq, functions, local, logs, mutants, saga, sim, status, test, tools,
+    admin, audit, demo, dlq, functions, local, logs, mutants, plant, saga, sim, status, test, tools,
 };
 
 /// Does what was asked.
@@ -59,6 +59,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(&running(&home)?),
         Command::Test { fast } => test::run(&project, fast),
         Command::Sim(simulation) => sim::run(&project, &simulation),
+        Command::Plant(planting) => plant::run(&project, &planting),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
         Command::AdminGrant {
             email,

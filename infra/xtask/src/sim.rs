@@ -1,5 +1,6 @@
 //! `cargo xtask sim`: the proof that nothing is lost and nothing happens twice, as long as one likes.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::error::Result;
@@ -32,19 +33,17 @@ pub struct Simulation {
 /// A world of the pure tier costs so much less than one of the engine's.
 const PURE_SEEDS_PER_SEED: u64 = 11;
 
+/// The programs of the tiers, in the folder `sim` of a target directory.
+pub fn build(project: &Project, target: &Path) -> Result<()> {
+    let mut cargo = project.cargo();
+    cargo.args(["build", "--quiet", "--profile", "sim"]);
+    cargo.args(["--package", "simulation", "--package", "saga-model"]);
+    process::run(cargo.arg("--target-dir").arg(target))
+}
+
 pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
-    process::run(project.cargo().args([
-        "build",
-        "--quiet",
-        "--target-dir",
-        "target",
-        "--profile",
-        "sim",
-        "--package",
-        "simulation",
-        "--package",
-        "saga-model",
-    ]))?;
+    let target = project.root().join("target");
+    build(project, &target)?;
     let tiers = match simulation.tier {
         Some(tier) => vec![tier],
         None => vec![Tier::Exhaustive, Tier::Pure, Tier::Engine],
@@ -74,7 +73,7 @@ pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
         arguments.extend(simulation.options.iter().cloned());
         // As they were built together: `cargo run` would build each with features of its own, and
         // every dependency with it.
-        let program = project.root().join("target/sim").join(program);
+        let program = target.join("sim").join(program);
         process::run(Command::new(program).args(arguments))?;
         say("");
     }

@@ -48,7 +48,7 @@ fn a_row_that_cannot_be_read_is_complained_of_although_its_message_is_retried() 
         let mut script = Script::new().await;
         let lines = json!([{"sku": "SKU-0", "quantity": 1}]);
         let body = json!({"lines": lines, "payment_method": "pm_card_visa"});
-        let placed = script.place("key", &body).await.unwrap();
+        let placed = script.place(&body).await.unwrap();
         let order: serde_json::Value = serde_json::from_str(&placed.body.unwrap()).unwrap();
         let pk = format!("ORDER#{}", order["id"].as_str().unwrap());
         let table = script.system.tables.inventory.clone();
