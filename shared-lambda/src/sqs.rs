@@ -191,10 +191,14 @@ where
     let handler = &handler;
     let mut handled: Vec<(SqsMessage, Result<Vec<Outgoing>, Failure>)> =
         stream::iter(event.records)
-            .map(|message| async move {
-                let handled = handle(origin, queue.stage, &message, handler);
-                let outcome = until(ends_at - CLOSING, handled).await;
-                (message, outcome)
+            .map(|message| {
+                // Boxed, because side by side they are moved about, and they are large.
+                async move {
+                    let handled = handle(origin, queue.stage, &message, handler);
+                    let outcome = until(ends_at - CLOSING, handled).await;
+                    (message, outcome)
+                }
+                .boxed_local()
             })
             .buffered(queue.concurrency)
             .collect()

@@ -156,6 +156,8 @@ pub struct Weather {
     kinds: Vec<Kind>,
     over: bool,
     provider_gone: Option<Absence>,
+    /// How often somebody met what lasts, which is counted once.
+    lasting_met: u64,
 }
 
 /// When the payment provider is not there, and whether anybody has noticed.
@@ -191,6 +193,7 @@ impl Weather {
             kinds,
             over: false,
             provider_gone: None,
+            lasting_met: 0,
         }
     }
 
@@ -233,10 +236,24 @@ impl Weather {
             return false;
         };
         let gone = absence.during.contains(&now);
-        if gone && !std::mem::replace(&mut absence.noticed, true) {
-            self.came_about(Trouble::ProviderGone);
+        let is_first = gone && !std::mem::replace(&mut absence.noticed, true);
+        if gone {
+            self.meets(Trouble::ProviderGone, is_first);
         }
         gone
+    }
+
+    /// Somebody met a trouble that lasts, which came about when it was first met.
+    pub fn meets(&mut self, lasting: Trouble, is_first: bool) {
+        self.lasting_met += 1;
+        if is_first {
+            self.came_about(lasting);
+        }
+    }
+
+    /// How often somebody met a trouble that lasts.
+    pub fn lasting_met(&self) -> u64 {
+        self.lasting_met
     }
 
     /// The dice of one kind, for how it comes.

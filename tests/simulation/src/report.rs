@@ -18,6 +18,7 @@ pub struct Report {
     pub calls: u64,
     pub messages: u64,
     pub replayed: u64,
+    pub replayed_worlds: u64,
     pub endings: BTreeMap<String, usize>,
     /// Orders whose undoing had to be parked.
     pub parked: usize,
@@ -37,6 +38,7 @@ impl Report {
         self.calls += outcome.calls;
         self.messages += outcome.messages;
         self.replayed += outcome.replayed;
+        self.replayed_worlds += u64::from(outcome.replayed > 0);
         self.parked += outcome.parked;
         for (ending, count) in outcome.endings {
             *self.endings.entry(ending).or_default() += count;
@@ -153,7 +155,11 @@ impl fmt::Display for Report {
         }
         writeln!(f, "{:>12}  calls to DynamoDB and SQS", self.calls)?;
         writeln!(f, "{:>12}  messages sent", self.messages)?;
-        writeln!(f, "{:>12}  messages replayed at rest", self.replayed)?;
+        writeln!(
+            f,
+            "{:>12}  messages replayed at rest, in {} of the worlds",
+            self.replayed, self.replayed_worlds
+        )?;
         writeln!(f, "{:>12}  troubles", self.injected())?;
         for (trouble, count) in &self.troubles {
             writeln!(f, "{count:>12}    {trouble}")?;

@@ -29,6 +29,7 @@ fn no_world_of_the_fixed_share_loses_anything_or_does_it_twice() {
         panic!("{violations:#?}\nreplay: {}", replay_command(&smallest));
     }
     assert_eq!(report.worlds, SEEDS.end);
+    assert_eq!(report.replayed_worlds, SEEDS.end / 3);
     assert!(report.sagas > 250, "{report}");
     // A share in which hardly anything went wrong would prove nothing.
     for trouble in Trouble::ALL {
