@@ -83,11 +83,9 @@ pub fn run(project: &Project, planting: &Planting) -> Result<()> {
         fs::write(&path, bug.plant(&text)?).context(path.display())?;
         sim::build(&copy, &target).context(&bug.name)?;
         let programs = target.join("sim");
-        let engine = look(
-            Command::new(programs.join("simulation")),
-            planting.seeds,
-            of_engine,
-        )?;
+        let mut simulation = Command::new(programs.join("simulation"));
+        simulation.arg("--unshrunk");
+        let engine = look(simulation, planting.seeds, of_engine)?;
         let mut model = Command::new(programs.join("saga-model"));
         model.arg("soup");
         let pure = look(model, planting.pure_seeds, of_pure)?;

@@ -22,6 +22,7 @@ Usage: cargo xtask sim --tier engine [options]
   --orders N       orders in each world (10)
   --without A,B    kinds of trouble to leave out
   --trace          print every step; for one seed
+  --unshrunk       what is wrong as it was found, which takes less time
   --threads N      worlds run side by side (all cores)
 
 Ends with 1 if anything was wrong, and prints the command that replays it.";
@@ -44,6 +45,7 @@ struct Arguments {
     plan: Plan,
     seeds: u64,
     threads: usize,
+    shrunk: bool,
 }
 
 impl Arguments {
@@ -53,6 +55,7 @@ impl Arguments {
             plan: Plan::new(0),
             seeds: 1000,
             threads: thread::available_parallelism().map_or(1, usize::from),
+            shrunk: true,
         };
         let mut words = words;
         while let Some(word) = words.next() {
@@ -64,6 +67,7 @@ impl Arguments {
                 "--threads" => arguments.threads = number(&value()?)?.max(1) as usize,
                 "--without" => arguments.plan.without = troubles(&value()?)?,
                 "--trace" => arguments.plan.traced = true,
+                "--unshrunk" => arguments.shrunk = false,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("{word} is no option of sim")),
             }
@@ -99,6 +103,7 @@ fn simulate(arguments: &Arguments) -> ExitCode {
         plan,
         seeds,
         threads,
+        shrunk,
     } = arguments;
     let report = run_all(plan.seed..plan.seed + seeds, plan, *threads);
     println!("{report}");
@@ -110,11 +115,16 @@ fn simulate(arguments: &Arguments) -> ExitCode {
     for violation in violations {
         println!("  {violation}");
     }
-    println!("Shrinking ...");
-    let smallest = shrink(&Plan {
+    let found = Plan {
         seed: *seed,
         ..plan.clone()
-    });
+    };
+    let smallest = if *shrunk {
+        println!("Shrinking ...");
+        shrink(&found)
+    } else {
+        found
+    };
     println!("Replay it with\n  {}", replay_command(&smallest));
     ExitCode::FAILURE
 }
