@@ -1778,7 +1778,7 @@ fn draw(weather: &mut Weather, call: &Call, tables: &Tables) -> Option<(Trouble,
         offer(weather, Trouble::Unprocessed, Drawn::Fault(fault));
     }
     if call.may_be_stale() {
-        let writes = *weather.dice(Trouble::StaleRead).pick(&[1, 2, 4, 12]);
+        let writes = *weather.dice(Trouble::StaleRead).pick(&[1, 6, 30, 120]);
         let fault = Fault::Stale(writes);
         offer(weather, Trouble::StaleRead, Drawn::Fault(fault));
     }
