@@ -1,10 +1,29 @@
 //! Functions that a timer calls.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{Context, Error, Origin, telemetry};
+
+/// For how long a run takes anything on. It is measured by the timers' clock, which a simulation
+/// holds as it holds all timers, and never by the time of day.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimit(Instant);
+
+impl TimeLimit {
+    /// From now on.
+    pub fn of(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    pub fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
+}
 
 /// Runs a function on each tick of its schedule. What it returns goes into the invocation's
 /// answer, which an operator who calls the function by hand can read.

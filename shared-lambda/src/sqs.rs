@@ -30,7 +30,11 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// How long a failed message waits, by how often it was received. A table or a provider that is
 /// away for three minutes does not send everything in flight to the dead-letter queue, while what was
 /// only contended comes back soon.
-const BACKOFF_SECONDS: [u32; 4] = [2, 10, 50, 120];
+const BACKOFF_SECONDS: [u32; MAX_RECEIVES as usize - 1] = [2, 10, 50, 120];
+
+/// How often a queue gives a message out: the templates' `maxReceiveCount`. After the last time there is
+/// nothing to wait for, and the message is to be found among the dead letters soon.
+pub const MAX_RECEIVES: u32 = 5;
 
 /// So long before the function is stopped its handlers end, and with them whatever is not answered:
 /// what the others did is then still acknowledged, and the rest is told to have failed.
@@ -476,12 +480,11 @@ async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
 }
 
 fn backoff_seconds(message: &SqsMessage, failure: &Failure) -> u32 {
-    let [first, .., longest] = BACKOFF_SECONDS;
-    match receive_count(message) {
-        _ if !failure.retry => 0,
-        0 => first,
-        count => *BACKOFF_SECONDS.get(count as usize - 1).unwrap_or(&longest),
+    if !failure.retry {
+        return 0;
     }
+    let before = receive_count(message).saturating_sub(1) as usize;
+    BACKOFF_SECONDS.get(before).copied().unwrap_or(0)
 }
 
 fn receive_count(message: &SqsMessage) -> u32 {

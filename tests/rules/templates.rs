@@ -506,8 +506,8 @@ fn every_queue_that_nobody_takes_from_rings_an_alarm() {
                 .find(|(_, _, alarm)| watched(alarm) == watched(&metric))
                 .unwrap_or_else(|| panic!("{name} has no alarm on the age of its messages"));
             assert_eq!(alarm["AlarmName"], format!("{name}-stale").as_str());
-            // A message that fails for good is tried for half a minute and must not ring it.
-            assert_eq!(alarm["Threshold"], 120, "{name}");
+            // A message that fails for good is tried for three minutes and must not ring it.
+            assert_eq!(alarm["Threshold"], 300, "{name}");
             assert_eq!(alarm["EvaluationPeriods"], 3, "{name}");
         }
     }

@@ -241,6 +241,23 @@ async fn what_is_recorded_and_not_sent_is_an_answer_and_sent_when_asked_again() 
 }
 
 #[tokio::test]
+async fn a_decision_that_an_answer_came_before_is_not_said_to_be_recorded_whatever_is_sent() {
+    // Its refund was answered, and it has gone on to the release.
+    let releasing = parked(State::Releasing(Ending::Cancelled));
+    let world = World::new();
+    world.put(&releasing).await;
+    world
+        .aws
+        .fault_on("sqs:SendMessageBatch", Fault::BeforeEffect);
+    let answer = world.operate(abandon(&releasing, "refund")).await.unwrap();
+    assert_eq!(
+        (&answer["outcome"], world.aws.fired()),
+        (&json!("answered"), 1)
+    );
+    assert_eq!(world.order(releasing.id).await.version, releasing.version);
+}
+
+#[tokio::test]
 async fn a_retry_sends_what_the_order_owes_and_parks_it_no_longer() {
     for state in STATES.into_iter().filter(|state| !ends(*state)) {
         let world = World::new();

@@ -170,7 +170,7 @@ fn limits_are_those_of_the_templates() {
     }
     for queue in QueueName::ALL {
         let usual = Limits {
-            max_receives: 5,
+            max_receives: shared_lambda::sqs::MAX_RECEIVES,
             visibility: 90_000,
         };
         assert_eq!(deployed::queue(queue), usual, "{queue:?}");

@@ -18,12 +18,14 @@ use shared_lambda::Context;
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
+use shared_lambda::{sqs, telemetry};
 use uuid::Uuid;
 
 use crate::domain::{
     Decision, Event, Failure, Ignored, Money, Order, OrderId, Refusal, Rehearsal, StepTimeout,
     decide,
 };
+use crate::messages::{Routes, owed_message};
 use crate::store::{OrderStore, Updated};
 
 /// How often an event is decided anew because somebody else wrote the order first.
@@ -85,6 +87,25 @@ pub async fn apply(
         }
     }
     Err(TableError::contended("advance order"))
+}
+
+/// Sends what an order owes while its customer waits. The order is written and will be carried out: a
+/// message that cannot be sent now is the sweeper's, and the customer need not hear of it.
+async fn send_owed(
+    queues: &aws_sdk_sqs::Client,
+    routes: &Routes,
+    order: &Order,
+    context: &Context,
+) {
+    let owed = owed_message(order, routes, context).into_iter().collect();
+    if let Err(error) = sqs::send_within(SEND_PATIENCE, queues, owed).await {
+        tracing::warn!(
+            order_id = %order.id.0,
+            trace_id = context.trace_id(),
+            cause = telemetry::chain(&error),
+            "the sweeper will send what the order owes"
+        );
+    }
 }
 
 /// The order the path names, if the caller may see it. Somebody else's is not there at all.

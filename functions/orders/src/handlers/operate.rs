@@ -409,9 +409,11 @@ async fn advance(
     let sent = message.is_some();
     let failure = sqs::send(&operate.queues, message.into_iter().collect()).await;
     let failure = failure.err().map(|error| telemetry::chain(&error));
-    let outcome = match &failure {
-        None => outcome(&order, event, sent),
-        Some(_) => "recorded_not_sent",
+    let outcome = match (&failure, outcome(&order, event, sent)) {
+        // Their decision came too late and was not recorded; what is owed is not theirs to send.
+        (_, "answered") => "answered",
+        (Some(_), _) => "recorded_not_sent",
+        (None, outcome) => outcome,
     };
     tracing::warn!(
         event = "operated",

@@ -9,15 +9,15 @@ use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Stage, sqs, telemetry};
+use shared_lambda::{Context, Stage};
 use uuid::Uuid;
 
-use super::{OrderBody, SEND_PATIENCE};
+use super::{OrderBody, send_owed};
 use crate::domain::{
     Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku, Step,
     StepTimeout, UserId, place,
 };
-use crate::messages::{Routes, owed_message};
+use crate::messages::Routes;
 use crate::store::{Inserted, OrderStore};
 use crate::users::{Permission, Users};
 
@@ -81,13 +81,13 @@ pub async fn handle(
     let inserted = service.orders.insert(&order).await;
     match inserted.map_err(|error| not_inserted(error, order.id, has_key))? {
         Inserted::New => {
-            send_owed(service, &order, &context).await;
+            send_owed(&service.queues, &service.routes, &order, &context).await;
             Ok(accepted(&order))
         }
         Inserted::Existing(existing) => {
             same_request(&order.fingerprint, &existing)?;
             // The first try may have died before it sent this; every receiver knows a repeat.
-            send_owed(service, &existing, &context).await;
+            send_owed(&service.queues, &service.routes, &existing, &context).await;
             Ok(accepted(&existing))
         }
     }
@@ -169,21 +169,6 @@ fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
                 existing.id.0
             ),
         ))
-    }
-}
-
-/// The order is written and will be carried out: a message that cannot be sent now is the
-/// sweeper's, and the customer need not hear of it.
-async fn send_owed(service: &Place, order: &Order, context: &Context) {
-    let owed = owed_message(order, &service.routes, context);
-    let owed = owed.into_iter().collect();
-    if let Err(error) = sqs::send_within(SEND_PATIENCE, &service.queues, owed).await {
-        tracing::warn!(
-            order_id = %order.id.0,
-            trace_id = context.trace_id(),
-            cause = telemetry::chain(&error),
-            "the sweeper will send what the new order owes"
-        );
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use shared_lambda::schedule::TimeLimit;
 use shared_lambda::sqs::{self, Outgoing};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, telemetry};
-use tokio::time::Instant;
 
 use super::{Applied, apply};
 use crate::domain::{Event, Order, OrderId, Rehearsal, StepTimeout, What};
@@ -25,9 +25,12 @@ const SIDE_BY_SIDE: usize = 10;
 /// How many orders of one partition are read before it is another's turn.
 const PAGE: usize = 100;
 
-/// When a run takes on nothing more. What it has begun may then take three calls of eight seconds,
-/// and the function has a minute.
+/// When a run takes on nothing more. What it has begun may then take two calls of eight seconds at the
+/// table, the patience below and a last call that counts, and the function has a minute.
 const TAKES_ON_FOR: Duration = Duration::from_secs(25);
+
+/// How long the queues are waited for, for each ten orders. What they do not take has its next attempt.
+const SEND_PATIENCE: Duration = Duration::from_secs(8);
 
 /// What sweeping needs.
 pub struct Sweep {
@@ -41,16 +44,16 @@ pub struct Sweep {
 /// whole then fails too, so that its alarm rings. An order that cannot be read has an alarm of its
 /// own: it would fail every run there is.
 pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
-    let ends_at = Instant::now() + TAKES_ON_FOR;
+    let limit = TimeLimit::of(TAKES_ON_FOR);
     let mut tally = Tally::default();
     let mut turns = turns(context.now);
     // A page of each in turn, so that no partition's backlog is another's.
     while let Some((partition, after)) = turns.pop_front() {
-        if Instant::now() >= ends_at {
+        if limit.is_over() {
             tally.cut_short = true;
             break;
         }
-        match sweep_page(sweep, partition, after, ends_at, &context, &mut tally).await {
+        match sweep_page(sweep, partition, after, limit, &context, &mut tally).await {
             Ok(Some(next)) => turns.push_back((partition, Some(next))),
             Ok(None) => {}
             Err(error) => tally.failed(None, &error, &context),
@@ -96,7 +99,7 @@ async fn sweep_page(
     sweep: &Sweep,
     partition: DuePartition,
     after: Option<DuePlace>,
-    ends_at: Instant,
+    limit: TimeLimit,
     context: &Context,
     tally: &mut Tally,
 ) -> Result<Option<DuePlace>, TableError> {
@@ -106,7 +109,7 @@ async fn sweep_page(
         .await?;
     tally.unreadable += page.unreadable;
     for due in page.entries.chunks(SIDE_BY_SIDE) {
-        if Instant::now() >= ends_at {
+        if limit.is_over() {
             tally.cut_short = true;
             break;
         }
@@ -210,7 +213,7 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
         tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
     }
     let count = owed.len();
-    match sqs::send(&sweep.queues, owed).await {
+    match sqs::send_within(SEND_PATIENCE, &sweep.queues, owed).await {
         Ok(()) => tally.sent += count,
         Err(error) => tally.failed(None, &error, context),
     }
