@@ -112,6 +112,12 @@ impl Failure {
         }
     }
 
+    /// Adds what was beneath it, for the log.
+    pub fn because(mut self, cause: impl Into<Error>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
     pub fn detail(&self) -> &str {
         &self.detail
     }

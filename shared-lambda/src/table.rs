@@ -118,6 +118,10 @@ impl From<TableError> for Problem {
 
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
+        // A row that cannot be read stays so until somebody mends it, and sends the message back then.
+        if error.is_corrupt() {
+            return Failure::unprocessable("it meets a row that cannot be read").because(error);
+        }
         Failure::retry("its table did not carry it out", error)
     }
 }

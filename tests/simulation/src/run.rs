@@ -960,11 +960,13 @@ impl World {
         }
     }
 
-    /// Whether a payment method, or so many others at the same row, are reason enough to fail.
+    /// Whether a payment method, or so many others at the same row, or having had to wait for so many
+    /// others' calls that the provider seemed too slow, are reason enough to fail.
     fn is_provoked(&self, order: Uuid, why: &str) -> bool {
         let mut clients = self.clients.iter();
         let client = clients.find(|client| client.order == order);
         why.contains(CONTENDED)
+            || why.contains(TOO_LATE)
             || why.contains(UNANSWERED) && client.is_some_and(|client| client.wish.provokes())
     }
 
@@ -1573,6 +1575,7 @@ fn is_of_people(kind: Trouble) -> bool {
 const CONTENDED: &str = "other writers kept getting in first";
 
 /// How payments says that the provider fails.
+const TOO_LATE: &str = "deadline has elapsed";
 const UNANSWERED: &str = "the outcome is not known yet";
 
 /// Whether an order in this state waits for such an answer.
