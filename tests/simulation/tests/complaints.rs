@@ -58,7 +58,10 @@ fn a_row_that_cannot_be_read_is_complained_of() {
         let [complaint] = &script.violations[..] else {
             panic!("{:?}", script.violations);
         };
-        assert!(complaint.contains("can never be carried out"), "{complaint}");
+        assert!(
+            complaint.contains("can never be carried out"),
+            "{complaint}"
+        );
     });
 }
 
