@@ -30,7 +30,8 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../roots/amazon.pem");
 /// with jitter in between).
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a call takes at most, all its attempts together.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long to wait before a secret is asked for again; each further wait is twice as long.
 const SECRET_WAIT: Duration = Duration::from_millis(100);

@@ -262,7 +262,8 @@ impl Problem {
                 status,
                 problem = self.slug,
                 trace_id = context.trace_id(),
-                cause = cause.as_deref().unwrap_or(&self.detail),
+                detail = %self.detail,
+                cause,
                 "request failed"
             );
         } else {

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, SendMessageBatchRequestEntry};
+use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
@@ -328,11 +329,19 @@ async fn send_answers(
 
 /// Messages that were not accepted.
 #[derive(Debug, thiserror::Error)]
-#[error("{count} messages were not accepted by {queue_url}")]
+#[error("{} of {sent} messages were not accepted", rejected.len())]
 pub struct SendError {
-    count: usize,
-    queue_url: String,
+    sent: usize,
+    /// Which they were, counted in the order they were given.
+    rejected: Vec<usize>,
+    /// Why the first of them was not.
     source: Error,
+}
+
+impl SendError {
+    pub fn is_rejected(&self, index: usize) -> bool {
+        self.rejected.contains(&index)
+    }
 }
 
 /// Sends messages, for functions that no queue triggers.
@@ -348,15 +357,15 @@ pub async fn send_within(
     client: &aws_sdk_sqs::Client,
     outgoing: Vec<Outgoing>,
 ) -> Result<(), SendError> {
-    let urls: Vec<String> = outgoing.iter().map(|m| m.queue_url.clone()).collect();
-    let mut rejected = send_each(client, outgoing, Instant::now() + patience).await;
-    let count = rejected.len();
-    match rejected.pop() {
+    let sent = outgoing.len();
+    let rejected = send_each(client, outgoing, Instant::now() + patience).await;
+    let indices = rejected.iter().map(|rejected| rejected.index).collect();
+    match rejected.into_iter().next() {
         None => Ok(()),
-        Some(last) => Err(SendError {
-            count,
-            queue_url: urls[last.index].clone(),
-            source: last.cause,
+        Some(first) => Err(SendError {
+            sent,
+            rejected: indices,
+            source: first.cause,
         }),
     }
 }
@@ -366,6 +375,7 @@ struct Rejected {
     cause: Error,
 }
 
+/// Sends to all queues at once: one that does not answer takes no time from the others.
 async fn send_each(
     client: &aws_sdk_sqs::Client,
     outgoing: Vec<Outgoing>,
@@ -378,12 +388,13 @@ async fn send_each(
             .or_default()
             .push((index, message.body));
     }
-    let mut rejected = Vec::new();
-    for (queue_url, messages) in by_queue {
-        for batch in batches(messages) {
-            send_batch(client, &queue_url, batch, cutoff, &mut rejected).await;
-        }
-    }
+    let sent = by_queue.into_iter().flat_map(|(queue_url, messages)| {
+        batches(messages)
+            .into_iter()
+            .map(move |batch| send_batch(client, queue_url.clone(), batch, cutoff))
+    });
+    let mut rejected: Vec<Rejected> = join_all(sent).await.into_iter().flatten().collect();
+    rejected.sort_by_key(|rejected| rejected.index);
     rejected
 }
 
@@ -406,13 +417,13 @@ fn batches(messages: Vec<(usize, String)>) -> Vec<Vec<(usize, String)>> {
     batches
 }
 
+/// Those of a batch that were not accepted.
 async fn send_batch(
     client: &aws_sdk_sqs::Client,
-    queue_url: &str,
+    queue_url: String,
     batch: Vec<(usize, String)>,
     cutoff: Instant,
-    rejected: &mut Vec<Rejected>,
-) {
+) -> Vec<Rejected> {
     let indices: Vec<usize> = batch.iter().map(|(index, _)| *index).collect();
     let entries = batch.into_iter().map(|(index, body)| {
         SendMessageBatchRequestEntry::builder()
@@ -423,7 +434,7 @@ async fn send_batch(
     });
     let sent = client
         .send_message_batch()
-        .queue_url(queue_url)
+        .queue_url(&queue_url)
         .set_entries(Some(entries.collect()))
         .send();
     let answer = match timeout_at(cutoff, sent).await {
@@ -433,23 +444,27 @@ async fn send_batch(
     };
     match answer {
         // Only what SQS says it took has been sent.
-        Ok(answer) => rejected.extend(indices.into_iter().filter_map(|index| {
-            let id = index.to_string();
-            if answer.successful.iter().any(|entry| entry.id == id) {
-                return None;
-            }
-            let refusal = answer.failed.iter().find(|entry| entry.id == id);
-            let code = refusal.map_or("it did not say why", |entry| entry.code.as_str());
-            Some(Rejected {
-                index,
-                cause: format!("{queue_url} refused a message: {code}").into(),
-            })
-        })),
+        Ok(answer) => {
+            let refused = indices.into_iter().filter_map(|index| {
+                let id = index.to_string();
+                if answer.successful.iter().any(|entry| entry.id == id) {
+                    return None;
+                }
+                let refusal = answer.failed.iter().find(|entry| entry.id == id);
+                let code = refusal.map_or("it did not say why", |entry| entry.code.as_str());
+                Some(Rejected {
+                    index,
+                    cause: format!("{queue_url} refused a message: {code}").into(),
+                })
+            });
+            refused.collect()
+        }
         Err(cause) => {
-            rejected.extend(indices.into_iter().map(|index| Rejected {
+            let all = indices.into_iter().map(|index| Rejected {
                 index,
                 cause: format!("{queue_url} did not take a batch: {cause}").into(),
-            }));
+            });
+            all.collect()
         }
     }
 }

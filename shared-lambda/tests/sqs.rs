@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared_lambda::Context;
 use shared_lambda::envelope::{Envelope, Payload};
 use shared_lambda::sqs::{Failure, Outgoing, Queue, process, send, send_within};
+use shared_lambda::telemetry::chain;
 use test_support::{Aws, Fault};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -567,10 +568,8 @@ async fn sending_without_a_batch_behind_it_says_what_was_not_accepted() {
     aws.fault_on("sqs:SendMessageBatch", Fault::PartialSend(vec![0]));
     let error = send(&aws.sqs(), two()).await.unwrap_err();
     assert_eq!(
-        shared_lambda::telemetry::chain(&error),
-        format!(
-            "1 messages were not accepted by {REPLIES}: {REPLIES} refused a message: InternalError"
-        )
+        chain(&error),
+        format!("1 of 2 messages were not accepted: {REPLIES} refused a message: InternalError")
     );
     assert_eq!(answered(&aws), [1]);
 }
@@ -645,6 +644,42 @@ async fn somebody_who_waits_does_not_wait_for_a_queue() {
     let error = send_within(Duration::from_secs(2), &aws.sqs(), outgoing)
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("1 messages"), "{error}");
+    assert_eq!(error.to_string(), "1 of 1 messages were not accepted");
     assert_eq!(began.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_does_not_answer_takes_no_time_from_the_others() {
+    let aws = Aws::new();
+    aws.on_call(|call| async move {
+        if call.request["QueueUrl"] == "https://queues/0/silent" {
+            sleep(Duration::from_secs(3600)).await;
+        }
+        None
+    });
+    let to = |name: &str, index: u128| {
+        let url = format!("https://queues/0/{name}");
+        let note = String::new();
+        Outgoing::new(
+            &url,
+            Uuid::from_u128(index),
+            &StockReserved { note },
+            &context(),
+        )
+    };
+    let outgoing = vec![
+        to("well", 1),
+        to("silent", 2),
+        to("well", 3),
+        to("silent", 4),
+    ];
+    let error = send_within(Duration::from_secs(2), &aws.sqs(), outgoing)
+        .await
+        .unwrap_err();
+    let rejected: Vec<bool> = (0..4).map(|index| error.is_rejected(index)).collect();
+    assert_eq!(rejected, [false, true, false, true]);
+    assert_eq!(error.to_string(), "2 of 4 messages were not accepted");
+    let cause = chain(&error);
+    assert!(cause.contains("silent did not take a batch"), "{cause}");
+    assert_eq!(aws.sent("https://queues/0/well").len(), 2);
 }

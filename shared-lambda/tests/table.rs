@@ -100,7 +100,7 @@ async fn what_is_our_own_mistake_is_a_500_for_the_client() {
 }
 
 #[tokio::test]
-async fn a_message_whose_table_failed_is_tried_again_whatever_the_reason() {
+async fn a_message_whose_table_failed_is_tried_again_unless_its_row_is_corrupt() {
     let transient = Failure::from(put_with(Some(Fault::Throttle)).await);
     let bug = Failure::from(put_with(None).await);
     assert!(transient.is_retried() && bug.is_retried());
@@ -111,6 +111,13 @@ async fn a_message_whose_table_failed_is_tried_again_whatever_the_reason() {
     assert_eq!(goes_away(&transient), Some(true));
     assert_eq!(goes_away(&bug), Some(false));
     assert_eq!(bug.detail(), "its table did not carry it out");
+
+    // However often it is read, the row stays what it is.
+    let corrupt = TableError::corrupt("read the thing", "the row has no version");
+    let corrupt = Failure::from(corrupt);
+    assert!(!corrupt.is_retried());
+    let said = corrupt.cause().map(chain).unwrap_or_default();
+    assert!(said.contains("the row has no version"), "{said}");
 }
 
 #[tokio::test]

@@ -134,8 +134,7 @@ impl InventoryStore {
     /// An item as it is now.
     pub async fn item(&self, sku: &Sku) -> Result<Option<Item>, TableError> {
         const OPERATION: &str = "read an item";
-        let row: Option<ItemRow> = self.row(OPERATION, &item_pk(sku), ITEM).await?;
-        row.map(|row| row.parse(OPERATION)).transpose()
+        self.row::<ItemRow>(OPERATION, &item_pk(sku), ITEM).await
     }
 
     /// Items by SKU, in no order; those that do not exist are missing. At most 100, which is what
@@ -169,7 +168,7 @@ impl InventoryStore {
                 .and_then(|tables| tables.remove(&self.table))
                 .unwrap_or_default()
             {
-                items.push(parse_row::<ItemRow>(OPERATION, row)?.parse(OPERATION)?);
+                items.push(read_row::<ItemRow>(OPERATION, row)?);
             }
             match answer
                 .unprocessed_keys
@@ -232,15 +231,11 @@ impl InventoryStore {
             .send()
             .await
             .map_err(|error| TableError::new(operation, error))?;
-        let sku = |row| {
-            let row: IndexRow = parse_row(operation, row)?;
-            parsed(operation, Sku::parse(&row.sku))
-        };
         answer
             .items
             .unwrap_or_default()
             .into_iter()
-            .map(sku)
+            .map(|row| read_row::<IndexRow>(operation, row))
             .collect()
     }
 
@@ -282,8 +277,8 @@ impl InventoryStore {
                 .await;
             let error = match updated {
                 Ok(answer) => {
-                    let row: ItemRow = parse_row(OPERATION, answer.attributes.unwrap_or_default())?;
-                    return row.parse(OPERATION).map(Some);
+                    let row = answer.attributes.unwrap_or_default();
+                    return read_row::<ItemRow>(OPERATION, row).map(Some);
                 }
                 Err(error) => error,
             };
@@ -356,19 +351,15 @@ impl InventoryStore {
 
     async fn adjustment(&self, sku: &Sku, id: Uuid) -> Result<Option<Adjustment>, TableError> {
         const OPERATION: &str = "read an adjustment";
-        let row: Option<AdjustmentRow> = self
-            .row(OPERATION, &item_pk(sku), &adjustment_sk(id))
-            .await?;
-        row.map(|row| row.parse(OPERATION)).transpose()
+        self.row::<AdjustmentRow>(OPERATION, &item_pk(sku), &adjustment_sk(id))
+            .await
     }
 
     /// What is on record for an order, now.
     pub async fn reservation(&self, order_id: Uuid) -> Result<Option<Reservation>, TableError> {
         const OPERATION: &str = "read a reservation";
-        let row: Option<ReservationRow> = self
-            .row(OPERATION, &order_pk(order_id), RESERVATION)
-            .await?;
-        row.map(|row| row.parse(OPERATION)).transpose()
+        self.row::<ReservationRow>(OPERATION, &order_pk(order_id), RESERVATION)
+            .await
     }
 
     /// Carries out the decision about an order that has no record yet, and records it.
@@ -504,12 +495,12 @@ impl InventoryStore {
         }
     }
 
-    async fn row<T: DeserializeOwned>(
+    async fn row<R: Row>(
         &self,
         operation: &'static str,
         pk: &str,
         sk: &str,
-    ) -> Result<Option<T>, TableError> {
+    ) -> Result<Option<R::Value>, TableError> {
         let answer = self
             .client
             .get_item()
@@ -519,7 +510,10 @@ impl InventoryStore {
             .send()
             .await
             .map_err(|error| TableError::new(operation, error))?;
-        answer.item.map(|row| parse_row(operation, row)).transpose()
+        answer
+            .item
+            .map(|row| read_row::<R>(operation, row))
+            .transpose()
     }
 }
 
@@ -582,14 +576,30 @@ fn to_row(
     parsed(operation, to_item(row))
 }
 
-fn parse_row<T: DeserializeOwned>(
-    operation: &'static str,
-    row: HashMap<String, AttributeValue>,
-) -> Result<T, TableError> {
-    parsed(operation, from_item(row))
+/// A kind of row, and what it stands for.
+trait Row: DeserializeOwned {
+    type Value;
+
+    fn parse(self) -> Result<Self::Value, Error>;
 }
 
-/// What a row says, or that it says something this code does not write.
+/// What a row says; where this code does not write such a one, which row it is and why.
+fn read_row<R: Row>(
+    operation: &'static str,
+    row: HashMap<String, AttributeValue>,
+) -> Result<R::Value, TableError> {
+    let name = |key: &str| match row.get(key) {
+        Some(AttributeValue::S(value)) => value.clone(),
+        _ => "?".to_owned(),
+    };
+    let (pk, sk) = (name("pk"), name("sk"));
+    from_item(row)
+        .map_err(Error::from)
+        .and_then(R::parse)
+        .map_err(|error| TableError::corrupt(operation, format!("the row {pk}, {sk}: {error}")))
+}
+
+/// What this code makes for the table, unless it cannot be made.
 fn parsed<T>(operation: &'static str, value: Result<T, impl Into<Error>>) -> Result<T, TableError> {
     value.map_err(|error| TableError::corrupt(operation, error))
 }
@@ -597,6 +607,14 @@ fn parsed<T>(operation: &'static str, value: Result<T, impl Into<Error>>) -> Res
 #[derive(Deserialize)]
 struct IndexRow {
     sku: String,
+}
+
+impl Row for IndexRow {
+    type Value = Sku;
+
+    fn parse(self) -> Result<Sku, Error> {
+        Ok(Sku::parse(&self.sku)?)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -636,27 +654,31 @@ impl ItemRow {
             created_by_request: request.to_string(),
         }
     }
+}
 
-    fn parse(self, operation: &'static str) -> Result<Item, TableError> {
+impl Row for ItemRow {
+    type Value = Item;
+
+    fn parse(self) -> Result<Item, Error> {
         Ok(Item {
-            sku: parsed(operation, Sku::parse(&self.sku))?,
-            name: parsed(operation, ItemName::parse(&self.name))?,
-            price: price(operation, self.amount, &self.currency)?,
+            sku: Sku::parse(&self.sku)?,
+            name: ItemName::parse(&self.name)?,
+            price: price(self.amount, &self.currency)?,
             levels: Levels {
                 stocked: self.stocked,
                 available: self.available,
                 held: self.held,
             },
-            created_at: parsed(operation, self.created_at.parse::<Timestamp>())?,
-            updated_at: parsed(operation, self.updated_at.parse::<Timestamp>())?,
+            created_at: self.created_at.parse::<Timestamp>()?,
+            updated_at: self.updated_at.parse::<Timestamp>()?,
         })
     }
 }
 
-fn price(operation: &'static str, amount: i64, currency: &str) -> Result<Price, TableError> {
+fn price(amount: i64, currency: &str) -> Result<Price, Error> {
     Ok(Price {
-        amount: parsed(operation, PriceAmount::parse(amount))?,
-        currency: parsed(operation, Currency::parse(currency))?,
+        amount: PriceAmount::parse(amount)?,
+        currency: Currency::parse(currency)?,
     })
 }
 
@@ -687,15 +709,19 @@ impl AdjustmentRow {
             created_at: millis(adjustment.created_at),
         }
     }
+}
 
-    fn parse(self, operation: &'static str) -> Result<Adjustment, TableError> {
+impl Row for AdjustmentRow {
+    type Value = Adjustment;
+
+    fn parse(self) -> Result<Adjustment, Error> {
         Ok(Adjustment {
-            id: parsed(operation, self.id.parse::<Uuid>())?,
-            sku: parsed(operation, Sku::parse(&self.sku))?,
-            delta: parsed(operation, Delta::parse(self.delta))?,
-            reason: parsed(operation, Reason::parse(&self.reason))?,
-            made_by: parsed(operation, self.made_by.parse::<Uuid>())?,
-            created_at: parsed(operation, self.created_at.parse::<Timestamp>())?,
+            id: self.id.parse::<Uuid>()?,
+            sku: Sku::parse(&self.sku)?,
+            delta: Delta::parse(self.delta)?,
+            reason: Reason::parse(&self.reason)?,
+            made_by: self.made_by.parse::<Uuid>()?,
+            created_at: self.created_at.parse::<Timestamp>()?,
         })
     }
 }
@@ -793,18 +819,22 @@ impl ReservationRow {
     fn tombstone(order_id: Uuid, now: Timestamp) -> Self {
         Self::new(order_id, Status::Released, now)
     }
+}
 
-    fn parse(self, operation: &'static str) -> Result<Reservation, TableError> {
+impl Row for ReservationRow {
+    type Value = Reservation;
+
+    fn parse(self) -> Result<Reservation, Error> {
         match self.status {
             Status::Released => Ok(Reservation::Released),
             Status::Refused => {
-                let refusal = parsed(operation, self.refusal.ok_or("a refusal without a reason"))?;
-                refusal.parse(operation).map(Reservation::Refused)
+                let refusal = self.refusal.ok_or("a refusal without a reason")?;
+                refusal.parse().map(Reservation::Refused)
             }
             Status::Reserved => self
                 .lines
                 .into_iter()
-                .map(|line| line.parse(operation))
+                .map(LineRow::parse)
                 .collect::<Result<_, _>>()
                 .map(Reservation::Reserved),
         }
@@ -812,23 +842,23 @@ impl ReservationRow {
 }
 
 impl LineRow {
-    fn parse(self, operation: &'static str) -> Result<ReservedLine, TableError> {
+    fn parse(self) -> Result<ReservedLine, Error> {
         Ok(ReservedLine {
-            sku: parsed(operation, Sku::parse(&self.sku))?,
-            quantity: parsed(operation, Quantity::parse(self.quantity))?,
-            unit_price: price(operation, self.amount, &self.currency)?,
+            sku: Sku::parse(&self.sku)?,
+            quantity: Quantity::parse(self.quantity)?,
+            unit_price: price(self.amount, &self.currency)?,
         })
     }
 }
 
 impl RefusalRow {
-    fn parse(self, operation: &'static str) -> Result<Refusal, TableError> {
+    fn parse(self) -> Result<Refusal, Error> {
         let code = RefusalCode::parse(&self.code).ok_or("a refusal with an unknown code");
         let sku = self.sku.as_deref().map(Sku::parse).transpose();
         Ok(Refusal {
-            code: parsed(operation, code)?,
+            code: code?,
             detail: self.detail,
-            sku: parsed(operation, sku)?,
+            sku: sku?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use inventory::domain::*;
 use inventory::store::{Adjusted, Created, Read, Written};
 use serde_json::json;
+use shared_lambda::telemetry::chain;
 use test_support::Fault;
 
 use crate::world::{World, id};
@@ -399,9 +400,29 @@ async fn every_row_says_which_schema_it_was_written_with() {
 async fn a_row_nobody_here_wrote_is_an_error_and_not_a_guess() {
     let world = World::new().await;
     let row = json!({
-        "pk": format!("ORDER#{}", id(9)), "sk": "RESERVATION", "order_id": id(9),
+        "pk": format!("ORDER#{}", id(9)), "sk": "RESERVATION", "schema": 1, "order_id": id(9),
         "status": "REFUSED", "created_at": "x", "updated_at": "x",
     });
     world.aws.put_raw(&world.table, row);
-    assert!(world.store.reservation(id(9)).await.is_err());
+    let error = world.store.reservation(id(9)).await.unwrap_err();
+    let why = format!(
+        "the row ORDER#{}, RESERVATION: a refusal without a reason",
+        id(9)
+    );
+    assert!(chain(&error).ends_with(&why), "{error:?}");
+
+    // Of several items it is said which one nobody can read.
+    world.stock("MUG-01", 1250, 5).await;
+    world.stock("MUG-02", 1250, 5).await;
+    let mut row = world.aws.item(&world.table, "ITEM#MUG-02", "ITEM").unwrap();
+    row.as_object_mut().unwrap().remove("name");
+    world.aws.put_raw(&world.table, row);
+    let skus = [sku("MUG-01"), sku("MUG-02")];
+    let items = world.store.items(&skus, Read::Current, id(1)).await;
+    let error = items.unwrap_err();
+    let cause = chain(&error);
+    assert!(
+        cause.contains("the row ITEM#MUG-02, ITEM: ") && cause.contains("name"),
+        "{cause}"
+    );
 }

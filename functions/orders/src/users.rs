@@ -1,10 +1,12 @@
 //! The question to the users service: may this user order?
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
-use shared_lambda::rest::{Cache, Client};
+use shared_lambda::rest::{Cache, Client, Policy};
 use uuid::Uuid;
 
 /// For how long a yes is believed without asking again. A user deactivated meanwhile can still
@@ -13,6 +15,14 @@ pub const PERMISSION_LIFETIME: SignedDuration = SignedDuration::from_secs(30);
 
 /// How many users' permissions one function instance remembers.
 const REMEMBERED_USERS: usize = 10_000;
+
+/// How long users is waited for while a customer waits.
+pub fn patience() -> Policy {
+    Policy {
+        timeout: Duration::from_millis(1500),
+        ..Policy::default()
+    }
+}
 
 /// What users answers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use orders::domain::{Ending, Order, OrderId, State, UserId};
 use orders::store::DuePartition;
+use orders::users::patience;
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier, jwks};
+use shared_lambda::aws::CALL_TIMEOUT;
 use shared_lambda::http::{Request, Response, authenticate, respond};
 use test_support::Fault;
+use test_support::template::Template;
 use uuid::Uuid;
 
 use crate::samples::{ANN, BOB, STATES, after, ends, order_in, placed, usd};
@@ -792,6 +795,30 @@ async fn nobody_waits_long_for_a_queue_that_does_not_answer() {
         .await;
     assert_eq!(response.status, 202);
     assert_eq!(began.elapsed(), Duration::from_secs(4));
+}
+
+/// One that is stopped cannot say whether the order was taken, and without a key nobody may then
+/// just ask again.
+#[tokio::test(start_paused = true)]
+async fn whatever_placing_waits_for_ends_before_its_function_does() {
+    let users = patience();
+    let users = users.timeout * users.attempts + users.backoff;
+    // The order, and the one that was there before.
+    let table = 2 * CALL_TIMEOUT;
+    let world = World::new();
+    world.aws.on_call(|call| async move {
+        if call.service == "sqs" {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        None
+    });
+    let began = tokio::time::Instant::now();
+    world.place(&customer(ANN), posting(&cups(), None)).await;
+    let waited = users + table + began.elapsed();
+    let template = Template::of_service("orders");
+    let function = template.properties("OrdersPlaceFunction", "AWS::Serverless::Function");
+    let limit = Duration::from_secs(function["Timeout"].as_u64().unwrap());
+    assert!(waited < limit, "{waited:?} of {limit:?}");
 }
 
 // ---- GET /api/v1/orders/{id} and /timeline

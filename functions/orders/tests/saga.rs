@@ -12,7 +12,7 @@ use test_support::{Fault, mortal};
 use tokio::time::Instant;
 
 use crate::samples::{ANN, STATES, after, ends, order_in, placed};
-use crate::world::{Answer, World, about, customer, posting, reply};
+use crate::world::{Answer, INVENTORY_QUEUE, World, about, customer, posting, reply};
 
 const STOCK: i64 = 10;
 const KEY: &str = "the-one-order";
@@ -1209,6 +1209,28 @@ async fn a_sweeper_that_dies_has_counted_no_more_attempts_than_one_batch_of_mess
     assert_eq!((counted, world.commands().len()), (30, 20));
     // The others have lost nothing but a minute.
     assert_eq!(world.sweep().await.unwrap()["sent"], 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_does_not_answer_takes_no_attempt_from_the_orders_of_another() {
+    let world = World::new();
+    for number in 0..3 {
+        world.put(&placed(number << 8)).await;
+    }
+    let mut charging = order_in(State::Charging);
+    charging.due_at = placed(0).due_at;
+    world.put(&charging).await;
+    world.clock.set(after(30));
+    world.aws.on_call(|call| async move {
+        if call.request["QueueUrl"] == INVENTORY_QUEUE {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        None
+    });
+    let error = world.sweep().await.unwrap_err().to_string();
+    // Each of those whose attempt nobody was sent, and no other.
+    assert!(error.starts_with("3 orders or partitions"), "{error}");
+    assert_eq!(world.command_types(), ["ChargePayment"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,10 @@
 //! `cargo xtask audit`: reconciles the books of all four services.
 //!
-//! It scans the four tables with an operator's own read rights, strongly consistently, and asks no
+//! It scans the tables with an operator's own read rights, strongly consistently, and asks no
 //! service: a service that answers wrongly, or no longer finds a row, cannot hide that from an
 //! audit. (That no service reads another's table is a rule for services. The rows are read here as
-//! their stores write them; of the users table it reads keys alone, and no hash.)
+//! their stores write them. The users table is not scanned: those who ordered are looked for by their
+//! ids, and of them nothing is read but that they are there.)
 //!
 //! The system goes on while it is read, and the tables are not read at one moment. Orders are read
 //! first: what is wrong with an order, and is found once more after a pause with the order's row and

@@ -170,7 +170,6 @@ fn joined(mut before: Value, page: &Value) -> Value {
     }
     let nameless = |list: &Value| list["nameless"].as_u64().unwrap_or(0);
     before["nameless"] = json!(nameless(&before) + nameless(page));
-    before["truncated"] = page["truncated"].clone();
     before
 }
 
@@ -241,6 +240,13 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
             text(&answer["detail"]),
             text(&now["due_at"])
         )),
+        "not_sent" => Err(Error::new(format!(
+            "order {order}: {doing}: {} is not sent: {}; do this again, or leave it to the sweeper, \
+             which sends it after {}",
+            text(&now["waits_for"]),
+            text(&answer["detail"]),
+            text(&now["due_at"])
+        ))),
         "refused" => Err(Error::new(format!(
             "order {order}: {doing}: it is {state}: {}\nnext: {}",
             text(&answer["detail"]),
@@ -286,9 +292,6 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
         _ => format!("{} orders in flight", orders.len()),
     };
     write!(shown, "{number}")?;
-    if list["truncated"] == true {
-        write!(shown, " shown, and there are more: the parked come first")?;
-    }
     for order in orders {
         let since = order["created_at"].as_str().and_then(|at| at.parse().ok());
         let old = since.map_or("?".to_owned(), |since| age(since, now));
@@ -400,13 +403,10 @@ mod tests {
         let list = json!({
             "orders": [order(true, false), order(false, true), order(false, false)],
             "unreadable": [{"order_id": ID, "cause": "an unknown state"}],
-            "nameless": 2, "truncated": true,
+            "nameless": 2,
         });
         let shown = listed(&list, true, now());
-        assert!(
-            shown.starts_with("3 stuck orders shown, and there are more"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("3 stuck orders\n"), "{shown}");
         for expected in [
             "2 h old",
             "refunding_to_cancel, attempt 6 of 5, parked, waits for RefundPayment",
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_says_so() {
-        let list = json!({"orders": [], "unreadable": [], "truncated": false});
+        let list = json!({"orders": [], "unreadable": []});
         assert_eq!(listed(&list, true, now()), "0 stuck orders");
         assert_eq!(listed(&list, false, now()), "0 orders in flight");
     }
@@ -461,6 +461,12 @@ mod tests {
         assert!(told("answered", order(false, false)).is_ok());
         let refused = told("refused", order(false, false)).expect_err("it is refused");
         assert!(refused.to_string().contains("not parked"), "{refused}");
+        let unsent = told("not_sent", order(false, false)).expect_err("it is not sent");
+        let unsent = unsent.to_string();
+        assert!(
+            unsent.contains("RefundPayment is not sent: not parked; do this again"),
+            "{unsent}"
+        );
         let kept = told("recorded_not_sent", order(false, false)).expect("it is recorded");
         for expected in [
             "RefundPayment is not sent",
@@ -525,9 +531,9 @@ mod tests {
             assert_eq!(request["stuck"], true);
             Ok(match request["cursor"]["partition"].as_u64() {
                 None => json!({"orders": [order(true, false)], "unreadable": [], "nameless": 1,
-                               "truncated": true, "next_cursor": {"partition": 1}}),
+                               "next_cursor": {"partition": 1}}),
                 Some(1) => json!({"orders": [moved.clone()], "unreadable": [], "nameless": 1,
-                                  "truncated": false, "next_cursor": null}),
+                                  "next_cursor": null}),
                 Some(other) => panic!("there is no page {other}"),
             })
         });

@@ -30,20 +30,23 @@ pub struct Simulation {
     pub options: Vec<String>,
 }
 
+/// The cargo profile of what is run for long.
+const PROFILE: &str = "sim";
+
 /// A world of the pure tier costs so much less than one of the engine's.
 const PURE_SEEDS_PER_SEED: u64 = 11;
 
-/// The programs of the tiers, in the folder `sim` of a target directory.
-pub fn build(project: &Project, target: &Path) -> Result<()> {
+/// The programs of the tiers, in the folder of the profile in a target directory.
+pub fn build(project: &Project, target: &Path, profile: &str) -> Result<()> {
     let mut cargo = project.cargo();
-    cargo.args(["build", "--quiet", "--profile", "sim"]);
+    cargo.args(["build", "--quiet", "--profile", profile]);
     cargo.args(["--package", "simulation", "--package", "saga-model"]);
     process::run(cargo.arg("--target-dir").arg(target))
 }
 
 pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
     let target = project.root().join("target");
-    build(project, &target)?;
+    build(project, &target, PROFILE)?;
     let tiers = match simulation.tier {
         Some(tier) => vec![tier],
         None => vec![Tier::Exhaustive, Tier::Pure, Tier::Engine],
@@ -73,7 +76,7 @@ pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
         arguments.extend(simulation.options.iter().cloned());
         // As they were built together: `cargo run` would build each with features of its own, and
         // every dependency with it.
-        let program = target.join("sim").join(program);
+        let program = target.join(PROFILE).join(program);
         process::run(Command::new(program).args(arguments))?;
         say("");
     }

@@ -17,6 +17,8 @@ struct Deployed {
     timeouts: BTreeMap<String, Millis>,
     /// In the order of [`QueueName::ALL`].
     queues: [Limits; 4],
+    step_timeout: Millis,
+    sweep_every: Millis,
 }
 
 /// How often and how soon a queue gives a message out again.
@@ -42,6 +44,8 @@ static DEPLOYED: LazyLock<Deployed> = LazyLock::new(|| {
         QueueName::Replies => limits(&orders, "RepliesQueue"),
     });
     Deployed {
+        step_timeout: step_timeout_in(&orders),
+        sweep_every: sweep_every_in(&orders),
         users,
         orders,
         inventory,
@@ -71,10 +75,33 @@ pub fn queue(queue: QueueName) -> Limits {
     DEPLOYED.queues[queue as usize]
 }
 
-/// `StepTimeoutSeconds` unless somebody says otherwise.
+/// How long a step may take: `StepTimeoutSeconds` unless somebody says otherwise.
 pub fn step_timeout() -> Millis {
-    let parameter = &DEPLOYED.orders.document()["Parameters"]["StepTimeoutSeconds"];
+    DEPLOYED.step_timeout
+}
+
+/// How often the sweeper runs.
+pub fn sweep_every() -> Millis {
+    DEPLOYED.sweep_every
+}
+
+fn step_timeout_in(orders: &Template) -> Millis {
+    let parameter = &orders.document()["Parameters"]["StepTimeoutSeconds"];
     parameter["Default"].as_i64().expect("it is in seconds") * 1000
+}
+
+fn sweep_every_in(orders: &Template) -> Millis {
+    let schedule = orders.properties("OrdersSweepSchedule", "AWS::Scheduler::Schedule");
+    let rate = schedule["ScheduleExpression"].as_str().unwrap_or_default();
+    let rate = rate
+        .strip_prefix("rate(")
+        .and_then(|rate| rate.strip_suffix(')'));
+    match rate.and_then(|rate| rate.split_once(' ')) {
+        Some((minutes, "minute" | "minutes")) => {
+            minutes.parse::<Millis>().expect("it is a number") * 60_000
+        }
+        _ => panic!("the sweeper's schedule is not a rate in minutes"),
+    }
 }
 
 fn timeouts(template: &Template) -> Vec<(String, Millis)> {

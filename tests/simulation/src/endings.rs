@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::books::{Books, Order, Violation};
-use crate::system::STEP_TIMEOUT;
+use crate::deployed;
 
 /// What a customer wants.
 #[derive(Clone, Debug)]
@@ -209,6 +209,7 @@ fn given_up(order: &Order) -> Option<(&str, bool)> {
     let at = |entry: &Value| entry["at"].as_str()?.parse::<Timestamp>().ok();
     let waited = at(&order.timeline[position])?.duration_since(at(asked)?);
     let last = asked["attempt"] == ATTEMPTS;
-    let patient = last && waited >= STEP_TIMEOUT.saturating_mul(1 << (ATTEMPTS - 1));
+    let longest = deployed::step_timeout() << (ATTEMPTS - 1);
+    let patient = last && waited.as_millis() >= i128::from(longest);
     Some((asked["what"].as_str()?, patient))
 }

@@ -102,27 +102,29 @@ fn is_replayed(seed: u64) -> bool {
     seed.is_multiple_of(REPLAYED_IN_EVERY)
 }
 
-/// How often the sweeper runs: the template's schedule.
-const SWEEP_EVERY: Millis = 60_000;
-
 const MAX_RUNNING: usize = 8;
 
-/// Runs a world on a thread of its own time.
-pub fn run(plan: &Plan) -> Outcome {
-    // The jitter of the SDK's own retries.
-    fastrand::seed(plan.seed);
+/// Runs this where time goes on only when everything waits for it.
+pub fn on_a_clock_of_its_own<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing");
-    runtime.block_on(tokio::task::unconstrained(async {
+    runtime.block_on(tokio::task::unconstrained(future))
+}
+
+/// Runs a world to its end.
+pub fn run(plan: &Plan) -> Outcome {
+    // The jitter of the SDK's own retries.
+    fastrand::seed(plan.seed);
+    on_a_clock_of_its_own(async {
         let mut world = World::new(plan);
         if let Some(violation) = fatal(world.live()).await {
             world.wrong(violation);
         }
         world.outcome()
-    }))
+    })
 }
 
 /// A panic ends a world, and is a violation like others: a seed is told and can be replayed.
@@ -302,7 +304,7 @@ impl World {
             clients: Vec::new(),
             chores: Vec::new(),
             late: Vec::new(),
-            next_sweep: SWEEP_EVERY,
+            next_sweep: deployed::sweep_every(),
             next_redrive: 0,
             poison_at: Vec::new(),
             poisoned: 0,
@@ -648,7 +650,7 @@ impl World {
         .flatten()
         .filter(|at| *at > now)
         .min()
-        .unwrap_or(now + SWEEP_EVERY);
+        .unwrap_or(now + deployed::sweep_every());
         // Somebody waits for a timer of their own.
         if let Some(ends_at) = self.processes.values().map(|process| process.ends_at).min() {
             next = next.min(ends_at).min(now + 100);
@@ -666,8 +668,8 @@ impl World {
             .map(millis)
             .min()?;
         let first = self.next_sweep.max(now);
-        let runs = ((due - first).max(0) + SWEEP_EVERY - 1) / SWEEP_EVERY;
-        Some(first + runs * SWEEP_EVERY)
+        let runs = ((due - first).max(0) + deployed::sweep_every() - 1) / deployed::sweep_every();
+        Some(first + runs * deployed::sweep_every())
     }
 
     /// Time passes. What ran into its end dies where it stands.
@@ -692,8 +694,8 @@ impl World {
         }
         self.collect_messages();
         // Sweeps that would have found nothing are not made up for.
-        while self.next_sweep + SWEEP_EVERY <= now {
-            self.next_sweep += SWEEP_EVERY;
+        while self.next_sweep + deployed::sweep_every() <= now {
+            self.next_sweep += deployed::sweep_every();
         }
     }
 
@@ -848,7 +850,7 @@ impl World {
         } else if twice {
             self.dice.between(1, 5_000)
         } else {
-            SWEEP_EVERY
+            deployed::sweep_every()
         };
         if late {
             return;
@@ -960,14 +962,13 @@ impl World {
         }
     }
 
-    /// Whether a payment method, or so many others at the same row, or having had to wait for so many
-    /// others' calls that the provider seemed too slow, are reason enough to fail.
+    /// Whether a payment method, or so many others at the same row, or a provider that seemed too slow
+    /// while its function waited for others' calls, are reason enough to fail.
     fn is_provoked(&self, order: Uuid, why: &str) -> bool {
         let mut clients = self.clients.iter();
         let client = clients.find(|client| client.order == order);
-        why.contains(CONTENDED)
-            || why.contains(TOO_LATE)
-            || why.contains(UNANSWERED) && client.is_some_and(|client| client.wish.provokes())
+        let provoked = client.is_some_and(|client| client.wish.provokes());
+        why.contains(CONTENDED) || why.contains(UNANSWERED) && (provoked || why.ends_with(TOO_LATE))
     }
 
     /// One call goes through, or whatever befalls it.
@@ -1575,8 +1576,10 @@ fn is_of_people(kind: Trouble) -> bool {
 const CONTENDED: &str = "other writers kept getting in first";
 
 /// How payments says that the provider fails.
-const TOO_LATE: &str = "deadline has elapsed";
 const UNANSWERED: &str = "the outcome is not known yet";
+
+/// How it goes on where it waited for the provider for all the time it has.
+const TOO_LATE: &str = "deadline has elapsed";
 
 /// Whether an order in this state waits for such an answer.
 fn waits_for(state: &str, answer: &str) -> bool {

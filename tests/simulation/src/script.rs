@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Trouble, Weather};
+use crate::deployed;
 use crate::gate::Gate;
 use crate::network::{Millis, QueueName};
 use crate::system::{System, millis};
@@ -28,9 +29,6 @@ pub const CUSTOMER: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_
 
 /// The Idempotency-Key of a script's one order.
 const KEY: &str = "key";
-
-/// The template's schedule.
-pub const SWEEP_EVERY: Millis = 60_000;
 
 /// When an order that nothing can end is given up.
 const FOREVER: Millis = 6 * 3_600_000;
@@ -136,7 +134,7 @@ impl Script {
             system,
             order: OrderId::of_key(UserId(CUSTOMER), KEY).0,
             deliveries: 1,
-            first_sweep: SWEEP_EVERY,
+            first_sweep: deployed::sweep_every(),
             by_queue: false,
             broken: None,
             struck: None,
@@ -267,7 +265,9 @@ impl Script {
     /// The first run of the sweeper that is not before then.
     fn next_sweep(&self, from: Millis) -> Millis {
         let since_first = (from - self.first_sweep).max(0);
-        self.first_sweep + (since_first + SWEEP_EVERY - 1) / SWEEP_EVERY * SWEEP_EVERY
+        self.first_sweep
+            + (since_first + deployed::sweep_every() - 1) / deployed::sweep_every()
+                * deployed::sweep_every()
     }
 
     /// Delivers everything that was ever sent once more, and what comes of it.

@@ -34,7 +34,7 @@ use orders::domain::StepTimeout;
 use orders::handlers::{cancel, operate, place, replies, sweep};
 use orders::messages::Routes;
 use orders::store::OrderStore;
-use orders::users::Users;
+use orders::users::{Users, patience};
 use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 use payments::provider::{Provider, ProviderError, Simulator};
 use payments::store::PaymentStore;
@@ -56,9 +56,6 @@ use crate::chance::{Dice, Trouble, Weather};
 use crate::deployed;
 use crate::gate::Gate;
 use crate::network::{Millis, QueueName};
-
-/// How long a step may take: the templates' default.
-pub const STEP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// One in which the provider may be told to fail.
 const STAGE: Stage = Stage::Dev;
@@ -209,7 +206,7 @@ impl System {
                 .inventory(to(QueueName::Inventory))
                 .payments(to(QueueName::Payments))
         };
-        let timeout = StepTimeout(STEP_TIMEOUT);
+        let timeout = StepTimeout(SignedDuration::from_millis(deployed::step_timeout()));
         let payments_store = || PaymentStore::new(dynamodb.clone(), tables.payments.clone());
         let user_store = UserStore::new(dynamodb.clone(), tables.users.clone());
         let origin = origin(seed, &clock);
@@ -380,88 +377,39 @@ impl System {
         let mut event = SqsEvent::default();
         event.records = records;
         let trigger = sqs::Queue::new(self.sqs.clone(), queue.url().to_owned());
-        let replies = QueueName::Replies.url();
         let limit = deployed::timeout(queue.function()).unsigned_abs();
         let ends_at = Instant::now() + Duration::from_millis(limit);
+        let trigger = match queue {
+            QueueName::Inventory => trigger.one_at_a_time(),
+            QueueName::Users | QueueName::Payments | QueueName::Replies => trigger,
+        };
+        let handler = |context, envelope| {
+            let about = Handled::of(queue, &envelope);
+            self.noting(about, self.carry_out(queue, context, envelope))
+        };
+        sqs::process(&self.origin, &trigger, event, ends_at, handler).await
+    }
+
+    /// One message by the handler of its queue.
+    async fn carry_out(
+        &self,
+        queue: QueueName,
+        context: Context,
+        envelope: Envelope,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let to = QueueName::Replies.url();
         match queue {
             QueueName::Users => {
-                sqs::process(
-                    &self.origin,
-                    &trigger,
-                    event,
-                    ends_at,
-                    |context, envelope| {
-                        let about = Handled::of(queue, &envelope);
-                        self.noting(
-                            about,
-                            users::handlers::verify::handle(
-                                &self.users,
-                                replies,
-                                context,
-                                envelope,
-                            ),
-                        )
-                    },
-                )
-                .await
+                users::handlers::verify::handle(&self.users, to, context, envelope).await
             }
             QueueName::Inventory => {
-                let trigger = trigger.one_at_a_time();
-                sqs::process(
-                    &self.origin,
-                    &trigger,
-                    event,
-                    ends_at,
-                    |context, envelope| {
-                        let about = Handled::of(queue, &envelope);
-                        self.noting(
-                            about,
-                            inventory::handlers::commands::handle(
-                                &self.inventory,
-                                replies,
-                                context,
-                                envelope,
-                            ),
-                        )
-                    },
-                )
-                .await
+                inventory::handlers::commands::handle(&self.inventory, to, context, envelope).await
             }
             QueueName::Payments => {
-                sqs::process(
-                    &self.origin,
-                    &trigger,
-                    event,
-                    ends_at,
-                    |context, envelope| {
-                        let about = Handled::of(queue, &envelope);
-                        self.noting(
-                            about,
-                            payments::handlers::commands::handle(
-                                &self.payments,
-                                &self.provider,
-                                replies,
-                                context,
-                                envelope,
-                            ),
-                        )
-                    },
-                )
-                .await
+                let (store, provider) = (&self.payments, &self.provider);
+                payments::handlers::commands::handle(store, provider, to, context, envelope).await
             }
-            QueueName::Replies => {
-                sqs::process(
-                    &self.origin,
-                    &trigger,
-                    event,
-                    ends_at,
-                    |context, envelope| {
-                        let about = Handled::of(queue, &envelope);
-                        self.noting(about, replies::handle(&self.replies, context, envelope))
-                    },
-                )
-                .await
-            }
+            QueueName::Replies => replies::handle(&self.replies, context, envelope).await,
         }
     }
 
@@ -671,14 +619,10 @@ fn users_over_rest(store: UserStore, origin: &Origin, weather: &SharedWeather) -
         origin: origin.clone(),
         weather: Arc::clone(weather),
     };
-    let policy = rest::Policy {
-        timeout: Duration::from_millis(1500),
-        ..rest::Policy::default()
-    };
     Users::new(rest::Client::new(
         "https://api.example/",
         SharedHttpConnector::new(service),
-        policy,
+        patience(),
     ))
 }
 

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use simulation::books::Step;
+use simulation::deployed;
 use simulation::network::Millis;
-use simulation::script::{CUSTOMER, PRICE, STOCK, SWEEP_EVERY, Script, Strike};
+use simulation::run::on_a_clock_of_its_own;
+use simulation::script::{CUSTOMER, PRICE, STOCK, Script, Strike};
 use test_support::Fault;
 
 /// When the sweeper runs first. An order that is placed now is due after 30 s: just missed, just
@@ -223,7 +225,7 @@ impl Setup {
     fn calm(deliveries: usize) -> Self {
         Self {
             deliveries,
-            first_sweep: SWEEP_EVERY,
+            first_sweep: deployed::sweep_every(),
             insists: true,
             strike: None,
         }
@@ -391,23 +393,14 @@ fn ends_in_time(clean: &Run, run: &Run, what: &str) {
     let taken_up_by = match run.asked_again_at {
         Some(asked_again_at) if needed == 0 => asked_again_at,
         // A wait that begins so much later may just miss a run.
-        Some(asked_again_at) => asked_again_at + SWEEP_EVERY,
-        None => struck.due_at.unwrap_or(struck.at).max(struck.at) + SWEEP_EVERY,
+        Some(asked_again_at) => asked_again_at + deployed::sweep_every(),
+        None => struck.due_at.unwrap_or(struck.at).max(struck.at) + deployed::sweep_every(),
     };
     assert!(
         run.ended_at <= taken_up_by + needed,
         "{what}: ended at {}, taken up by {taken_up_by} and {needed} ms left",
         run.ended_at,
     );
-}
-
-fn on_its_own_time<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(test)
 }
 
 /// Two cases at a time.
@@ -417,7 +410,7 @@ fn for_each_case(test: impl AsyncFn(&Case) + Sync) {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    on_its_own_time(test(case));
+                    on_a_clock_of_its_own(test(case));
                 }
             });
         }

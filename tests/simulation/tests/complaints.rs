@@ -5,23 +5,14 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use serde_json::json;
 use simulation::network::QueueName;
-use simulation::run::fatal;
+use simulation::run::{fatal, on_a_clock_of_its_own};
 use simulation::script::Script;
 use simulation::system::{Handled, How};
 use uuid::Uuid;
 
-fn on_its_own_time<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(test)
-}
-
 #[test]
 fn a_handler_that_panics_is_complained_of_and_still_panics() {
-    on_its_own_time(async {
+    on_a_clock_of_its_own(async {
         let script = Script::new().await;
         let about = Handled {
             queue: QueueName::Inventory,
@@ -44,7 +35,7 @@ fn a_handler_that_panics_is_complained_of_and_still_panics() {
 
 #[test]
 fn a_row_that_cannot_be_read_is_complained_of() {
-    on_its_own_time(async {
+    on_a_clock_of_its_own(async {
         let mut script = Script::new().await;
         let lines = json!([{"sku": "SKU-0", "quantity": 1}]);
         let body = json!({"lines": lines, "payment_method": "pm_card_visa"});
@@ -83,7 +74,7 @@ fn a_command_that_is_not_answered_is_complained_of() {
 
 #[test]
 fn a_panic_of_a_world_is_a_violation_like_others() {
-    on_its_own_time(async {
+    on_a_clock_of_its_own(async {
         assert_eq!(fatal(async {}).await, None);
         let panicked = fatal(async { panic!("on purpose") }).await;
         assert_eq!(panicked.as_deref(), Some("a panic: on purpose"));

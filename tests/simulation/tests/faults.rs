@@ -6,7 +6,6 @@ use simulation::deployed::{self, Limits};
 use simulation::gate::Gate;
 use simulation::network::QueueName;
 use simulation::run::{Outcome, Plan, run};
-use simulation::system::STEP_TIMEOUT;
 use test_support::{Aws, Fault, template::Template};
 
 /// The first seeds whose worlds have this in store from their beginning.
@@ -157,10 +156,11 @@ fn what_is_planned_counts_when_it_is_met() {
 
 #[test]
 fn limits_are_those_of_the_templates() {
-    assert_eq!(deployed::step_timeout(), STEP_TIMEOUT.as_millis() as i64);
     // As the templates say today: what is read must have been found.
+    assert_eq!(deployed::step_timeout(), 30_000);
+    assert_eq!(deployed::sweep_every(), 60_000);
     for (function, seconds) in [
-        ("orders-place", 10),
+        ("orders-place", 25),
         ("orders-sweep", 60),
         ("orders-operate", 30),
         ("payments-commands", 15),

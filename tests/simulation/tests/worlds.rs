@@ -31,12 +31,16 @@ fn no_world_of_the_fixed_share_loses_anything_or_does_it_twice() {
     assert_eq!(report.worlds, SEEDS.end);
     assert_eq!(report.replayed_worlds, SEEDS.end / 3);
     assert!(report.sagas > 250, "{report}");
+    assert_eq!(report.abandoned.len(), 2, "{report}");
     // A share in which hardly anything went wrong would prove nothing.
     for trouble in Trouble::ALL {
         assert!(
             report.troubles[trouble.name()] > 0,
             "no {trouble}: {report}"
         );
+    }
+    for (step, count) in &report.abandoned {
+        assert!(*count > 0, "nobody had to abandon a {step}: {report}");
     }
     for state in ["confirmed", "rejected", "cancelled"] {
         let ended = |(ending, count): (&String, &usize)| ending.starts_with(state) && *count > 10;

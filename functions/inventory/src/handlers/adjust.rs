@@ -84,8 +84,9 @@ fn not_adjusted(error: TableError, adjustment: &Adjustment, has_key: bool) -> Pr
     }
     Problem::outcome_unknown(
         format!(
-            "the adjustment may have been made; compare what GET /api/v1/items/{} says is available \
-             before sending it again; with an Idempotency-Key it is safe to send again at any time",
+            "the adjustment may have been made; compare what GET /api/v1/items/{} says is stocked, which \
+             orders do not change, before sending it again; with an Idempotency-Key it is safe to send \
+             again at any time",
             adjustment.sku
         ),
         error,

@@ -1,26 +1,20 @@
 //! `POST /api/v1/orders`.
 
-use std::time::Duration;
-
 use orders::handlers::place::{Place, handle};
 use orders::messages::Routes;
 use orders::store::OrderStore;
-use orders::users::Users;
+use orders::users::{Users, patience};
 use shared_lambda::{Stage, aws, env, http, rest};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
-    let policy = rest::Policy {
-        timeout: Duration::from_millis(1500),
-        ..rest::Policy::default()
-    };
     let place = Place {
         orders: OrderStore::new(aws.dynamodb(), env("ORDERS_TABLE")?),
         users: Users::new(rest::Client::new(
             &env("USERS_URL")?,
             aws.connector(),
-            policy,
+            patience(),
         )),
         queues: aws.sqs(),
         routes: Routes::default()

@@ -27,7 +27,7 @@ pub async fn handle(
     let order = visible_order(&cancel.orders, &caller, &request).await?;
     let event = Event::CancelRequested;
     match apply(&cancel.orders, order.id, &event, cancel.timeout, &context).await? {
-        Applied::Order { order, owes } => {
+        Applied::Order { order, owes, .. } => {
             if owes {
                 send_owed(&cancel.queues, &cancel.routes, &order, &context).await;
             }

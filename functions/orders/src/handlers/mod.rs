@@ -38,10 +38,12 @@ const SEND_PATIENCE: Duration = Duration::from_secs(2);
 /// What an event led to.
 #[derive(Debug)]
 pub enum Applied {
-    /// The order as it now is. Where `owes` is set, what it owes is to be sent (again).
+    /// The order as it now is. Where `owes` is set, what it owes is to be sent (again); where
+    /// `written` is not, the event changed nothing.
     Order {
         order: Box<Order>,
         owes: bool,
+        written: bool,
     },
     Refused {
         order: Box<Order>,
@@ -68,6 +70,7 @@ pub async fn apply(
                     return Ok(Applied::Order {
                         order: next,
                         owes: true,
+                        written: true,
                     });
                 }
                 Updated::Overtaken => {}
@@ -76,6 +79,7 @@ pub async fn apply(
                 return Ok(Applied::Order {
                     order: Box::new(order),
                     owes: ignored == Ignored::Repeat,
+                    written: false,
                 });
             }
             Decision::Refuse(refusal) => {

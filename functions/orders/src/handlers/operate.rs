@@ -250,9 +250,7 @@ struct Listing {
     unreadable: Vec<UnreadableReport>,
     /// Entries of the index that do not even say which order they are about.
     nameless: usize,
-    /// There is more.
-    truncated: bool,
-    /// Where it goes on.
+    /// Where it goes on, if there is more.
     next_cursor: Option<Cursor>,
 }
 
@@ -351,7 +349,6 @@ async fn list(
                 }
             }
             if is_cut {
-                list.truncated = true;
                 list.next_cursor = Some(cursor);
                 return Ok(json!(list));
             }
@@ -389,8 +386,12 @@ async fn advance(
     context: &Context,
 ) -> Result<Value, Error> {
     let applied = apply(&operate.orders, id, event, operate.timeout, context).await;
-    let (order, owes) = match applied {
-        Ok(Applied::Order { order, owes }) => (order, owes),
+    let (order, owes, written) = match applied {
+        Ok(Applied::Order {
+            order,
+            owes,
+            written,
+        }) => (order, owes, written),
         Ok(Applied::Refused { order, refusal }) => {
             let order = Report::whole(&order, context.now);
             return Ok(
@@ -412,7 +413,10 @@ async fn advance(
     let outcome = match (&failure, outcome(&order, event, sent)) {
         // Their decision came too late and was not recorded; what is owed is not theirs to send.
         (_, "answered") => "answered",
-        (Some(_), _) => "recorded_not_sent",
+        (Some(_), "abandoned") => "recorded_not_sent",
+        (Some(_), _) if written => "recorded_not_sent",
+        // It was asked for just now, and the order's row says so already.
+        (Some(_), _) => "not_sent",
         (None, outcome) => outcome,
     };
     tracing::warn!(

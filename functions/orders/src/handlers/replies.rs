@@ -24,7 +24,9 @@ pub async fn handle(
     let event = messages::event(&envelope)?;
     let id = OrderId(envelope.order_id);
     match apply(&replies.orders, id, &event, replies.timeout, &context).await? {
-        Applied::Order { order, owes: true } => Ok(owed_message(&order, &replies.routes, &context)
+        Applied::Order {
+            order, owes: true, ..
+        } => Ok(owed_message(&order, &replies.routes, &context)
             .into_iter()
             .collect()),
         Applied::Order { owes: false, .. } => Ok(Vec::new()),

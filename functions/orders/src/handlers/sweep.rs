@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared_lambda::schedule::TimeLimit;
-use shared_lambda::sqs::{self, Outgoing};
+use shared_lambda::sqs::{self, Outgoing, SendError};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, telemetry};
 
@@ -56,7 +56,10 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
         match sweep_page(sweep, partition, after, limit, &context, &mut tally).await {
             Ok(Some(next)) => turns.push_back((partition, Some(next))),
             Ok(None) => {}
-            Err(error) => tally.failed(None, &error, &context),
+            Err(error) => {
+                tally.unseen = true;
+                tally.failed(None, &error, &context);
+            }
         }
     }
     // Counted anew by every run: an alarm on what is parked must not depend on whoever parked it
@@ -70,7 +73,11 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
     };
     tally.report(parked_now, &context);
     if tally.failures > 0 {
-        return Err(format!("{} orders or partitions could not be swept", tally.failures).into());
+        return Err(format!(
+            "{} orders or partitions could not be swept; the log names each",
+            tally.failures
+        )
+        .into());
     }
     Ok(json!({
         "due": tally.due,
@@ -130,6 +137,8 @@ struct Tally {
     oldest_due: Option<Timestamp>,
     /// There was more to do than there was time for; the next run goes on.
     cut_short: bool,
+    /// A page could not be read.
+    unseen: bool,
 }
 
 impl Tally {
@@ -144,7 +153,24 @@ impl Tally {
             order_id = id.map(|id| id.0.to_string()),
             trace_id = context.trace_id(),
             cause = telemetry::chain(error),
-            "could not be swept; the next run tries again"
+            "could not be swept; the next run tries again, or the one after its step's time if this \
+             attempt was counted"
+        );
+    }
+
+    /// Its attempt is counted, and the participant has not heard of it.
+    fn not_sent(&mut self, order: &Order, error: &SendError, context: &Context) {
+        self.failures += 1;
+        tracing::error!(
+            event = "command_not_sent",
+            order_id = %order.id.0,
+            trace_id = context.trace_id(),
+            state = ?order.state,
+            attempt = order.attempt,
+            due_at = order.due_at.map(|at| at.to_string()),
+            cause = telemetry::chain(error),
+            "its command could not be sent; it is sent by the first run after due_at, or at once by \
+             cargo xtask saga retry"
         );
     }
 
@@ -164,6 +190,8 @@ impl Tally {
         let overdue = self
             .oldest_due
             .map_or(0, |due_at| context.now.duration_since(due_at).as_secs());
+        // An alarm must not end because a run has not seen everything.
+        let unreadable = (!self.cut_short && !self.unseen).then_some(self.unreadable);
         tracing::info!(
             target: telemetry::METRICS,
             event = "swept",
@@ -171,7 +199,7 @@ impl Tally {
             sent = self.sent,
             parked_now,
             given_up = self.given_up,
-            unreadable = self.unreadable,
+            unreadable,
             oldest_due_seconds = overdue,
             cut_short = self.cut_short,
             failures = self.failures,
@@ -191,7 +219,7 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
         .buffered(SIDE_BY_SIDE)
         .collect()
         .await;
-    let mut owed: Vec<Outgoing> = Vec::new();
+    let (mut whose, mut owed): (Vec<Box<Order>>, Vec<Outgoing>) = Default::default();
     for (due, applied) in driven {
         match applied {
             Err(error) if error.is_corrupt() => {
@@ -200,10 +228,15 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
                 continue;
             }
             Err(error) => tally.failed(Some(due.id), &error, context),
-            Ok(Applied::Order { order, owes: true }) => {
+            Ok(Applied::Order {
+                order, owes: true, ..
+            }) => {
                 tally.due += 1;
                 tell(&order, context, tally);
-                owed.extend(owed_message(&order, &sweep.routes, context));
+                if let Some(message) = owed_message(&order, &sweep.routes, context) {
+                    owed.push(message);
+                    whose.push(order);
+                }
             }
             // Moved on, ended or gone since the index was written.
             Ok(
@@ -212,10 +245,12 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
         }
         tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
     }
-    let count = owed.len();
-    match sqs::send_within(SEND_PATIENCE, &sweep.queues, owed).await {
-        Ok(()) => tally.sent += count,
-        Err(error) => tally.failed(None, &error, context),
+    let sent = sqs::send_within(SEND_PATIENCE, &sweep.queues, owed).await;
+    for (index, order) in whose.iter().enumerate() {
+        match &sent {
+            Err(error) if error.is_rejected(index) => tally.not_sent(order, error, context),
+            Ok(()) | Err(_) => tally.sent += 1,
+        }
     }
 }
 

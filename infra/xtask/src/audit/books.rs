@@ -116,6 +116,9 @@ pub struct Entry {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Item {
     pub sku: String,
+    pub name: String,
+    #[serde(flatten)]
+    pub price: Money,
     pub stocked: i64,
     pub available: i64,
     pub held: i64,
@@ -209,16 +212,7 @@ impl Books {
         payments: &[Value],
     ) -> Self {
         let mut books = Self::default();
-        for row in users {
-            if let Some(id) = key(row, "pk").strip_prefix("USER#") {
-                match Uuid::try_parse(id) {
-                    Ok(id) => {
-                        books.users.insert(id);
-                    }
-                    Err(error) => books.unreadable("users", row, &error.to_string()),
-                }
-            }
-        }
+        books.add_users(users);
         for row in orders {
             if key(row, "pk").starts_with("ORDER#") {
                 let order = books.parsed::<Order>("orders", row);
@@ -283,6 +277,24 @@ impl Books {
         let mut ids: BTreeSet<Uuid> = taken.filter_map(|c| charged_for(&c.key)).collect();
         ids.retain(|id| !paid.contains(id) && !self.has_unreadable("payments", *id));
         ids
+    }
+
+    /// Takes in which users there are.
+    pub fn add_users(&mut self, rows: &[Value]) {
+        for row in rows {
+            if let Some(id) = key(row, "pk").strip_prefix("USER#") {
+                match Uuid::try_parse(id) {
+                    Ok(id) => {
+                        self.users.insert(id);
+                    }
+                    Err(error) => self.unreadable("users", row, &error.to_string()),
+                }
+            }
+        }
+    }
+
+    pub fn who_ordered(&self) -> BTreeSet<Uuid> {
+        self.orders.iter().map(|order| order.user_id).collect()
     }
 
     /// Takes in what was found of these when it was looked for by itself.

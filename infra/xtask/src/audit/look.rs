@@ -1,6 +1,8 @@
 //! One look at the books: every table read once, and what seems to be missing looked for by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -19,7 +21,11 @@ pub type Call<'c> = &'c dyn Fn(&str, Value) -> std::result::Result<Value, AwsErr
 const BATCH: usize = 100;
 
 /// How often in a row a batch may come back with nothing in it.
-const FRUITLESS: usize = 10;
+const FRUITLESS: u32 = 8;
+
+/// What is waited after the first that does; twice as long after each further one (`BatchGetItem`
+/// leaves keys unprocessed when it is throttled, and its reference strongly recommends to back off).
+const BACKOFF: Duration = Duration::from_millis(50);
 
 /// What an item's row says is held, by sku.
 pub type Held = BTreeMap<String, i128>;
@@ -35,8 +41,9 @@ pub struct Look {
 }
 
 impl Look {
-    /// Orders come before their participants, and users after orders: nobody orders before they are
-    /// registered. Inventory is last, as near as can be to its items' other readings.
+    /// Orders come before their participants, and their users last: nobody orders before they are
+    /// registered, and no user is ever deleted. Inventory is as near as can be to its items' other
+    /// readings.
     ///
     /// What came while this went on is not judged, so it is judged as of when it began.
     pub fn take(
@@ -45,17 +52,21 @@ impl Look {
         now: Timestamp,
         skus: &BTreeSet<String>,
     ) -> Result<Self> {
-        let tables = Tables { call, prefix };
-        let orders = tables.scan("orders", None)?;
-        let payments = tables.scan("payments", None)?;
-        let users = tables.scan("users", Some("pk, sk"))?;
+        let tables = Tables {
+            call,
+            prefix,
+            backoff: BACKOFF,
+        };
+        let orders = tables.scan("orders")?;
+        let payments = tables.scan("payments")?;
         let before = tables.held(skus)?;
-        let inventory = tables.scan("inventory", None)?;
-        let mut books = Books::read(&users, &orders, &inventory, &payments);
+        let inventory = tables.scan("inventory")?;
+        let mut books = Books::read(&[], &orders, &inventory, &payments);
         let after = tables.held(&differing(&reconcile(&books, now)))?;
         let orders = tables.of_orders("orders", "ORDER", &books.without_order())?;
         let payments = tables.of_orders("payments", "PAYMENT", &books.without_payment())?;
         books.found_meanwhile(&orders, &payments);
+        books.add_users(&tables.users(&books.who_ordered())?);
         Ok(Self {
             found: reconcile(&books, now),
             books,
@@ -74,17 +85,15 @@ pub fn differing(found: &Reconciliation) -> BTreeSet<String> {
 struct Tables<'c> {
     call: Call<'c>,
     prefix: &'c str,
+    backoff: Duration,
 }
 
 impl Tables<'_> {
     /// Every row of a table, as plain JSON.
-    fn scan(&self, table: &str, attributes: Option<&str>) -> Result<Vec<Value>> {
+    fn scan(&self, table: &str) -> Result<Vec<Value>> {
         let table = format!("{}-{table}", self.prefix);
         let mut rows = Vec::new();
         let mut request = json!({"TableName": table, "ConsistentRead": true});
-        if let Some(attributes) = attributes {
-            request["ProjectionExpression"] = json!(attributes);
-        }
         loop {
             let mut page =
                 (self.call)("Scan", request.clone()).context(format!("reading {table}"))?;
@@ -102,19 +111,31 @@ impl Tables<'_> {
 
     fn of_orders(&self, table: &str, sk: &str, orders: &BTreeSet<Uuid>) -> Result<Vec<Value>> {
         let pks = orders.iter().map(|id| format!("ORDER#{id}"));
-        self.rows(table, sk, &pks.collect::<Vec<_>>())
+        self.rows(table, sk, None, &pks.collect::<Vec<_>>())
+    }
+
+    /// Which of these there are, by their keys alone.
+    fn users(&self, ids: &BTreeSet<Uuid>) -> Result<Vec<Value>> {
+        let pks = ids.iter().map(|id| format!("USER#{id}"));
+        self.rows("users", "USER", Some("pk, sk"), &pks.collect::<Vec<_>>())
     }
 
     fn held(&self, skus: &BTreeSet<String>) -> Result<Held> {
         let pks = skus.iter().map(|sku| format!("ITEM#{sku}"));
-        let rows = self.rows("inventory", "ITEM", &pks.collect::<Vec<_>>())?;
+        let rows = self.rows("inventory", "ITEM", None, &pks.collect::<Vec<_>>())?;
         let level = |row: &Value| Some((row["sku"].as_str()?.to_owned(), row["held"].as_i64()?));
         let levels = rows.iter().filter_map(level);
         Ok(levels.map(|(sku, held)| (sku, held.into())).collect())
     }
 
-    /// The rows with these keys that there are.
-    fn rows(&self, table: &str, sk: &str, pks: &[String]) -> Result<Vec<Value>> {
+    /// The rows with these keys that there are, or of each these attributes.
+    fn rows(
+        &self,
+        table: &str,
+        sk: &str,
+        attributes: Option<&str>,
+        pks: &[String],
+    ) -> Result<Vec<Value>> {
         let table = format!("{}-{table}", self.prefix);
         let mut rows = Vec::new();
         for pks in pks.chunks(BATCH) {
@@ -123,6 +144,9 @@ impl Tables<'_> {
                 .map(|pk| json!({"pk": {"S": pk}, "sk": {"S": sk}}))
                 .collect();
             let mut wanted = json!({&table: {"Keys": keys, "ConsistentRead": true}});
+            if let Some(attributes) = attributes {
+                wanted[&table]["ProjectionExpression"] = json!(attributes);
+            }
             let mut fruitless = 0;
             while wanted.as_object().is_some_and(|tables| !tables.is_empty()) {
                 let mut answer = (self.call)("BatchGetItem", json!({"RequestItems": wanted}))
@@ -130,17 +154,18 @@ impl Tables<'_> {
                 let found = rows.len();
                 let items = answer["Responses"][&table].as_array().into_iter().flatten();
                 rows.extend(items.map(|item| plain(&json!({"M": item}))));
-                fruitless = if rows.len() == found {
-                    fruitless + 1
-                } else {
-                    0
-                };
-                if fruitless > FRUITLESS {
+                wanted = answer["UnprocessedKeys"].take();
+                if rows.len() > found || wanted.as_object().is_none_or(Map::is_empty) {
+                    fruitless = 0;
+                    continue;
+                }
+                if fruitless == FRUITLESS {
                     return Err(Error::new(format!(
                         "looking into {table}: DynamoDB is too busy; run this again later"
                     )));
                 }
-                wanted = answer["UnprocessedKeys"].take();
+                thread::sleep(self.backoff * (1 << fruitless));
+                fruitless += 1;
             }
         }
         Ok(rows)
@@ -175,7 +200,43 @@ fn plain(attribute: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// What is found of one item where its key stays unprocessed so often.
+    fn held_after(unprocessed: u32) -> Result<Held> {
+        let calls = Cell::new(0);
+        let call = |operation: &str, request: Value| {
+            assert_eq!(operation, "BatchGetItem");
+            calls.set(calls.get() + 1);
+            Ok(if calls.get() <= unprocessed {
+                json!({"Responses": {}, "UnprocessedKeys": request["RequestItems"]})
+            } else {
+                let item = json!({"sku": {"S": "a"}, "held": {"N": "3"}});
+                json!({"Responses": {"w-inventory": [item]}, "UnprocessedKeys": {}})
+            })
+        };
+        let tables = Tables {
+            call: &call,
+            prefix: "w",
+            backoff: Duration::ZERO,
+        };
+        tables.held(&BTreeSet::from(["a".to_owned()]))
+    }
+
+    #[test]
+    fn a_table_that_is_busy_is_asked_again_and_not_for_ever() {
+        for unprocessed in [0, 1, FRUITLESS] {
+            let held = held_after(unprocessed).expect("it answers in time");
+            assert_eq!(held, Held::from([("a".to_owned(), 3)]), "{unprocessed}");
+        }
+        let error = held_after(FRUITLESS + 1).expect_err("it never answers");
+        assert!(
+            error.to_string().contains("run this again later"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn attributes_are_read_as_the_values_they_are() {

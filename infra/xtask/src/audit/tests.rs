@@ -425,7 +425,7 @@ fn one_unit_too_many_is_certain_where_an_item_rests_between_two_looks_and_sells_
     let call = |operation: &str, params: Value| {
         let answer = shop.call(operation, &params);
         // Something is reserved during each look, and after the items were read.
-        if operation == "Scan" && params["TableName"] == "w-users" {
+        if operation == "Scan" && params["TableName"] == "w-payments" {
             let number = shop.next.get();
             shop.next.set(number + 1);
             let mut rows = shop.rows.borrow_mut();

@@ -167,7 +167,8 @@ pub(in crate::audit) fn balanced() -> Rows {
             json!({"pk": "EMAIL#a@b.example", "sk": "EMAIL"}),
         ],
         inventory: vec![
-            json!({"pk": "ITEM#cup", "sk": "ITEM", "sku": "cup", "stocked": 10, "available": 10,
+            json!({"pk": "ITEM#cup", "sk": "ITEM", "sku": "cup", "name": "Cup", "amount": PRICE,
+                   "currency": "USD", "stocked": 10, "available": 10,
                    "held": 0}),
             json!({"pk": "ITEM#cup", "sk": "ADJUSTMENT#1", "sku": "cup", "delta": 4}),
         ],
