@@ -57,8 +57,7 @@ pub fn run(
     redrive: &Redrive,
 ) -> Result<String> {
     if let Some(id) = &redrive.id {
-        let found = find(sqs, prefix, queues, id, Purpose::Take)?;
-        return one(sqs, prefix, &found, redrive);
+        return one(sqs, prefix, queues, id, redrive);
     }
     let mut told: Vec<(Queue, Moved)> = Vec::new();
     let mut orders = Orders::new(ask);
@@ -94,21 +93,40 @@ impl Moved {
     }
 }
 
-fn one(sqs: &Sqs<'_>, prefix: &str, found: &Found, redrive: &Redrive) -> Result<String> {
-    if redrive.dry_run {
-        release(sqs, std::slice::from_ref(found));
-    } else {
-        let to = url(sqs, &format!("{prefix}-{}", found.queue.name))?;
+/// Sends back the message that is named. A part of an id is looked for in all of the queues, which
+/// takes its time, so the message is taken anew for the rest.
+fn one(
+    sqs: &Sqs<'_>,
+    prefix: &str,
+    queues: &[Queue],
+    id: &str,
+    redrive: &Redrive,
+) -> Result<String> {
+    let first = find(sqs, prefix, queues, id, Purpose::Take)?;
+    release(sqs, std::slice::from_ref(&first));
+    if !redrive.dry_run {
+        let to = url(sqs, &format!("{prefix}-{}", first.queue.name))?;
+        let found = take_anew(sqs, prefix, &first, "sent back")?;
         if let Err(error) = forward(sqs, &found.url, &to, &found.letter) {
-            release(sqs, std::slice::from_ref(found));
+            release(sqs, std::slice::from_ref(&found));
             return Err(error);
         }
     }
     let moved = Moved {
-        sent: vec![found.letter.id.clone()],
+        sent: vec![first.letter.id],
         ..Moved::default()
     };
-    Ok(moves(&[(found.queue, moved)], redrive))
+    Ok(moves(&[(first.queue, moved)], redrive))
+}
+
+/// Takes a message that was found and released, by its whole id and in its queue: SQS may say yes
+/// to deleting by an old receipt, and not do it.
+fn take_anew(sqs: &Sqs<'_>, prefix: &str, first: &Found, undone: &str) -> Result<Found> {
+    let id = &first.letter.id;
+    find(sqs, prefix, &[first.queue], id, Purpose::Take).context(format!(
+        "{id} was here a moment ago and is held by somebody else now, or gone; nothing is {undone}, \
+         so do this again in a minute"
+    ))
 }
 
 pub fn send_back(
@@ -286,8 +304,7 @@ impl Pass<'_, '_> {
 }
 
 /// Shows a message whole, then deletes it. What is to be shown takes its time (the log, the order),
-/// so the message is taken anew for the rest: SQS may say yes to deleting by an old receipt, and
-/// not do it.
+/// so the message is taken anew for the rest.
 pub fn drop_one(
     sqs: &Sqs<'_>,
     prefix: &str,
@@ -298,11 +315,7 @@ pub fn drop_one(
     let first = find(sqs, prefix, &QUEUES, id, Purpose::Take)?;
     release(sqs, std::slice::from_ref(&first));
     let text = shown(&first);
-    let id = &first.letter.id;
-    let found = find(sqs, prefix, &[first.queue], id, Purpose::Take).context(format!(
-        "{id} was here a moment ago and is held by somebody else now, or gone; nothing is dropped, \
-         so do this again in a minute"
-    ))?;
+    let found = take_anew(sqs, prefix, &first, "dropped")?;
     drop_letter(sqs, &found, || print(&text))
 }
 

@@ -772,6 +772,39 @@ fn a_message_whose_time_is_over_before_it_is_printed_is_dropped_all_the_same_or_
 }
 
 #[test]
+fn a_message_whose_time_is_over_while_the_other_queues_are_looked_at_is_gone_when_that_is_told() {
+    let only = Redrive {
+        id: Some("m".to_owned()),
+        ..Redrive::default()
+    };
+    let redrive_while = |fake: &Fake, meanwhile: &dyn Fn()| {
+        let call = |operation: &str, params: Value| {
+            if params["QueueName"] == "w-users-commands-dlq" {
+                meanwhile();
+            }
+            fake.call(operation, &params)
+        };
+        let queues = [QUEUE, QUEUES[0]];
+        redrive::run(&call, &|order| fake.ask(order), "w", &queues, &only)
+    };
+    let fake = Fake::with(&["not JSON"]);
+    // In sight again, looked at by somebody and given back: the first receipt is worth nothing.
+    let told = redrive_while(&fake, &|| {
+        fake.take_all();
+        fake.show_all();
+    });
+    let told = told.expect("it is there");
+    assert_eq!(told, "orders-replies: 1 message went back");
+    assert_eq!((fake.dead().len(), fake.source().len()), (0, 1));
+
+    let fake = Fake::with(&["not JSON"]);
+    let error = redrive_while(&fake, &|| fake.take_all());
+    let error = error.expect_err("somebody else has it").to_string();
+    assert!(error.contains("nothing is sent back"), "{error}");
+    assert_eq!((fake.dead().len(), fake.source().len()), (1, 0));
+}
+
+#[test]
 fn a_part_of_an_id_takes_nothing_while_something_is_out_of_sight() {
     let fake = Fake::with(&[body("StockReserved").as_str(); 2]);
     fake.state.borrow_mut().dead[1].hidden = true;
