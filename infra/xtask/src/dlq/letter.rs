@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::Queue;
+use super::{QUEUES, Queue};
 use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 use crate::ui::count;
@@ -385,14 +385,24 @@ pub fn find(
         return Ok(found.swap_remove(0));
     }
     release(sqs, &found);
+    let names: Vec<String> = queues
+        .iter()
+        .map(|queue| format!("{}-dlq", queue.name))
+        .collect();
+    let names = names.join(", ");
     Err(Error::new(match found.as_slice() {
         [] if is_whole && more == 0 => format!(
-            "no message in sight is {id}: {} looked at, and there are no more; it was sent back or \
-             dropped",
-            count(looked_at, "message")
+            "no message in sight is {id}: {} looked at in {names}, and there are no more; {}it is \
+             not dead yet, or it was sent back or dropped",
+            count(looked_at, "message"),
+            if queues.len() == QUEUES.len() {
+                ""
+            } else {
+                "if it is in no other queue, "
+            }
         ),
         [] if is_whole => format!(
-            "no message in sight is {id}: {} looked at{}",
+            "no message in sight is {id}: {} looked at in {names}{}",
             count(looked_at, "message"),
             out_of_sight(more)
         ),

@@ -853,6 +853,31 @@ fn a_whole_id_is_found_in_a_queue_of_any_size() {
 }
 
 #[test]
+fn a_whole_id_that_is_not_there_may_be_that_of_a_message_elsewhere_or_not_dead_yet() {
+    let id = Uuid::from_u128(7).to_string();
+    let fake = Fake::default();
+    fake.put_as(&id, "not JSON", json!({}), json!({}));
+    let only = Redrive {
+        id: Some(id.clone()),
+        ..Redrive::default()
+    };
+    let error = fake.run(&QUEUES[..1], &only);
+    let error = error.expect_err("it is in another one").to_string();
+    let told = "0 messages looked at in users-commands-dlq, and there are no more; if it is in no \
+                other queue, it is not dead yet, or it was sent back or dropped";
+    assert!(error.ends_with(told), "{error}");
+
+    fake.state.borrow_mut().dead.clear();
+    let call = |operation: &str, params: Value| fake.call(operation, &params);
+    let error = find(&call, "w", &QUEUES, &id, Purpose::Show);
+    let error = error.expect_err("it is being tried yet").to_string();
+    let told = "0 messages looked at in users-commands-dlq, inventory-commands-dlq, \
+                payments-commands-dlq, orders-replies-dlq, and there are no more; it is not dead \
+                yet, or it was sent back or dropped";
+    assert!(error.ends_with(told), "{error}");
+}
+
+#[test]
 fn looking_for_a_message_hides_the_others_for_as_long_as_that_takes() {
     let fake = Fake::default();
     for number in 0..2_000 {
