@@ -147,6 +147,7 @@ pub fn send_back(
         to: &to,
         redrive,
         max,
+        takes: 0,
         moved,
         known: BTreeMap::new(),
         kept: BTreeMap::new(),
@@ -165,6 +166,8 @@ struct Pass<'a, 'o> {
     to: &'a str,
     redrive: &'a Redrive,
     max: usize,
+    /// So many more may be taken.
+    takes: usize,
     moved: &'a mut Moved,
     /// Of every message taken here, by the id it had or was given.
     known: BTreeMap<String, Fate>,
@@ -183,16 +186,15 @@ enum Fate {
 }
 
 impl Pass<'_, '_> {
-    /// Takes at most as many as SQS counts at the beginning: where everything fails at once,
-    /// messages that others send meanwhile would keep this going for ever. No clock is asked, as
-    /// this machine's is not SQS's.
+    /// Takes at most as many as SQS counts at the beginning, or a batch where it counts fewer: where
+    /// everything fails at once, messages that others send meanwhile would keep this going for ever.
+    /// No clock is asked, as this machine's is not SQS's.
     fn go(&mut self) -> Result<()> {
-        let most = depth(self.sqs, self.from)?.all().max(BATCH);
-        let mut taken = 0;
+        self.takes = depth(self.sqs, self.from)?.all().max(BATCH);
         let mut round = Round::default();
         while self.moved.sent.len() < self.max {
             let batch = receive(self.sqs, self.from, MOVE_SECONDS)?;
-            self.handle(batch, most, &mut taken, &mut round)?;
+            self.handle(batch, &mut round)?;
             if round.is_over() {
                 break;
             }
@@ -200,13 +202,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    fn handle(
-        &mut self,
-        batch: Vec<Letter>,
-        most: usize,
-        taken: &mut usize,
-        round: &mut Round,
-    ) -> Result<()> {
+    fn handle(&mut self, batch: Vec<Letter>, round: &mut Round) -> Result<()> {
         let ids: Vec<String> = batch.iter().map(|letter| letter.id.clone()).collect();
         // All of them first: whatever fails, what is not moved is given back.
         self.kept
@@ -226,8 +222,8 @@ impl Pass<'_, '_> {
                     delete_sent(self.sqs, self.from, letter)?;
                     self.kept.remove(&id);
                 }
-                None if *taken < most && self.moved.sent.len() < self.max => {
-                    *taken += 1;
+                None if self.takes > 0 && self.moved.sent.len() < self.max => {
+                    self.takes -= 1;
                     round.news();
                     self.take(&id)?;
                 }
@@ -286,7 +282,7 @@ impl Pass<'_, '_> {
                 return Ok(());
             }
             let batch = poll(self.sqs, self.from, MOVE_SECONDS, RECOUNT_SECONDS)?;
-            self.handle(batch, usize::MAX, &mut 0, &mut round)?;
+            self.handle(batch, &mut round)?;
         }
         self.moved.more = self.uncounted()?;
         Ok(())

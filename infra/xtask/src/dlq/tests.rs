@@ -1157,6 +1157,30 @@ fn a_count_that_is_late_is_given_time() {
     assert!(error.contains("about 3 more"), "{error}");
 }
 
+#[test]
+fn no_more_go_than_were_counted_at_the_beginning_although_a_late_count_is_waited_for() {
+    let fake = Fake::with(&[body("StockReserved").as_str(); 3]);
+    fake.state.borrow_mut().late_counts = usize::MAX;
+    let call = |operation: &str, params: Value| {
+        let is_waiting = params["WaitTimeSeconds"].as_u64() > Some(1);
+        if operation == "ReceiveMessage" && is_waiting {
+            for _ in 0..BATCH {
+                fake.put(&body("StockReserved"), json!({}), json!({}));
+            }
+        }
+        fake.call(operation, &params)
+    };
+    let ask = |order| fake.ask(order);
+    let error = redrive::run(&call, &ask, "w", &[QUEUE], &Redrive::default());
+    let error = error.expect_err("others came meanwhile").to_string();
+    // A whole batch may always go, and three went before.
+    assert!(
+        error.contains(&format!("{BATCH} messages went back")),
+        "{error}"
+    );
+    assert_eq!((fake.dead().len(), fake.hidden()), (3, 0));
+}
+
 /// A function's log in pages of ten, which may end at any of them.
 struct Lines {
     events: Vec<Value>,
