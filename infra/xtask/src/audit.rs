@@ -13,6 +13,9 @@
 //! order yet is looked for by itself, because it may have come after the orders were read. An item
 //! that sells all the time never stands still: of it, bounds are told that reading cannot be blamed
 //! for (`levels`).
+//!
+//! It ends with 0 where everything balances, with 1 where something certainly does not, and with 2
+//! where that cannot be told. With 3 it could not be carried out, and says nothing of the books.
 
 pub mod books;
 mod levels;
@@ -52,7 +55,8 @@ pub struct Audit {
     pub fleeting: usize,
 }
 
-/// Reads and compares until what is wrong is certain, or nothing is.
+/// Reads and compares until what is wrong is certain, or nothing is. An error is one of reading, and
+/// says nothing of the books.
 pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
     let call = |operation: &str, params: Value| aws.call("dynamodb", operation, params);
     until_certain(

@@ -125,7 +125,8 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
                         send messages back to where they failed
   dlq drop ID|--order ORDER
                         print a message whole and delete it, where it must never be sent back
-  audit                 reconcile stock and money over all four services; fails if something does not balance
+  audit                 reconcile stock and money over all four services; ends with 0: everything balances;
+                        1: something does not; 2: cannot tell; 3: it could not be carried out
 
 Tests
   test [--fast]         format, lints, tests, templates, then the whole system on a stack of its own;

@@ -8,28 +8,48 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug)]
 pub struct Error {
     message: String,
-    is_undecided: bool,
+    meaning: Meaning,
+}
+
+/// What its exit code tells a script.
+#[derive(Clone, Copy, Debug)]
+enum Meaning {
+    Failed,
+    Undecided,
+    NotCarriedOut,
 }
 
 impl Error {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            is_undecided: false,
+            meaning: Meaning::Failed,
         }
     }
 
     /// Nothing is known to be wrong, but it could not be told.
     pub fn undecided(message: impl Into<String>) -> Self {
         Self {
-            is_undecided: true,
+            meaning: Meaning::Undecided,
             ..Self::new(message)
+        }
+    }
+
+    /// What was to be found out could not even be looked for.
+    pub fn not_carried_out(self) -> Self {
+        Self {
+            meaning: Meaning::NotCarriedOut,
+            ..self
         }
     }
 
     /// What this program ends with.
     pub fn exit_code(&self) -> u8 {
-        if self.is_undecided { 2 } else { 1 }
+        match self.meaning {
+            Meaning::Failed => 1,
+            Meaning::Undecided => 2,
+            Meaning::NotCarriedOut => 3,
+        }
     }
 }
 

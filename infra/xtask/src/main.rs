@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let outcome = xtask::cli::parse(std::env::args().skip(1))
-        .map_err(xtask::error::Error::new)
+        .map_err(|sentence| xtask::error::Error::new(sentence).not_carried_out())
         .and_then(xtask::run);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

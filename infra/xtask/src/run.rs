@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::audit::{self, Audit};
 use crate::aws::Aws;
 use crate::cli::{Command, HELP, KeysAction, Target};
 use crate::emulator::{self, Condition};
@@ -14,7 +15,7 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
 use crate::{
-    admin, audit, demo, dlq, functions, local, logs, mutants, plant, saga, sim, status, test, tools,
+    admin, demo, dlq, functions, local, logs, mutants, plant, saga, sim, status, test, tools,
 };
 
 /// Does what was asked.
@@ -23,7 +24,7 @@ pub fn run(command: Command) -> Result<()> {
         say(HELP.trim_end());
         return Ok(());
     }
-    let project = Project::find()?;
+    let project = Project::find().map_err(Error::not_carried_out)?;
     let home = Home::developer(&project);
     match command {
         Command::Help => Ok(()),
@@ -101,7 +102,7 @@ pub fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Audit { target, prefix } => {
-            let audit = audit::take(&reach(&project, &home, target, &prefix)?, &prefix)?;
+            let audit = audited(reach(&project, &home, target, &prefix), &prefix)?;
             // The report names commands, and where they reach; the verdict after it names none.
             say(named_as_here(target, &prefix, Ok(audit.report()))?);
             audit.verdict()
@@ -113,6 +114,15 @@ pub fn run(command: Command) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// The books as they were found. Where nothing was reached or not everything was read, nothing is
+/// known of them, and the exit code is not that of books that do not balance.
+fn audited(reached: Result<Aws>, prefix: &str) -> Result<Audit> {
+    reached
+        .and_then(|aws| audit::take(&aws, prefix))
+        .context("the audit could not be carried out")
+        .map_err(Error::not_carried_out)
 }
 
 /// What is told of an account names commands; they are to reach the same account.
@@ -243,5 +253,14 @@ mod tests {
         let error = Err(Error::new("see cargo xtask dlq ls"));
         let error = named_as_here(Target::Account, "shop", error).expect_err("an error");
         assert!(error.to_string().contains("--prefix shop"), "{error}");
+    }
+
+    #[test]
+    fn an_audit_that_cannot_be_carried_out_says_nothing_of_the_books() {
+        let nowhere = Err(Error::new("asking AWS which account this is: ExpiredToken"));
+        let error = audited(nowhere, "shop").expect_err("nothing is reached");
+        let told = "the audit could not be carried out: asking AWS which account this is: \
+                    ExpiredToken";
+        assert_eq!((error.exit_code(), error.to_string()), (3, told.to_owned()));
     }
 }
