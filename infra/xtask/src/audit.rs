@@ -12,7 +12,8 @@
 //! work; on a busy one there is always something of the kind, and always something else. What has no
 //! order yet is looked for by itself, because it may have come after the orders were read. An item
 //! that sells all the time never stands still: of it, bounds are told that reading cannot be blamed
-//! for (`levels`).
+//! for (`levels`). One that is off by just as much as was reserved or released while it was read
+//! seems to balance, and is not asked for again: only an audit that finds it at rest is sure of it.
 //!
 //! It ends with 0 where everything balances, with 1 where something certainly does not, and with 2
 //! where that cannot be told. With 3 it could not be carried out, and says nothing of the books.

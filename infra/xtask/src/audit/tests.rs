@@ -443,3 +443,40 @@ fn one_unit_too_many_is_certain_where_an_item_rests_between_two_looks_and_sells_
         "{report}"
     );
 }
+
+#[test]
+fn what_just_as_many_units_hide_that_are_reserved_during_a_look_is_named_when_the_item_rests() {
+    let mut rows = balanced();
+    rows.hold(2);
+    let shop = Shop::new(rows, 0, 0);
+    let sells = Cell::new(true);
+    let call = |operation: &str, params: Value| {
+        let before = shop.call(operation, &params)?;
+        if operation != "Scan" || params["TableName"] != "w-inventory" || !sells.take() {
+            return Ok(before);
+        }
+        // The item is read before two units of it are reserved, and the reservations after that.
+        for number in [1_000, 1_001] {
+            let mut rows = shop.rows.borrow_mut();
+            rows.order(number, "reserving");
+            rows.reservation(number, "RESERVED");
+        }
+        let mut after = shop.call(operation, &params)?;
+        let is_item = |row: &&Value| row["sk"]["S"] == "ITEM";
+        let rows = |page: &Value| page["Items"].as_array().expect("rows").clone();
+        let others = rows(&after).into_iter().filter(|row| !is_item(&row));
+        let items = rows(&before).into_iter().filter(|row| is_item(&row));
+        after["Items"] = items.chain(others).collect();
+        Ok(after)
+    };
+    let audit = || {
+        let audit = until_certain(|skus| Look::take(&call, "w", now(), skus), || ());
+        audit.expect("it answers")
+    };
+    let report = audit().report();
+    assert!(report.ends_with("everything balances"), "{report}");
+    assert_eq!(
+        failure(&audit()),
+        (1, "does not balance: item cup".to_owned())
+    );
+}
