@@ -5,10 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::deployed;
 use crate::history::{History, Moment};
+use crate::network::Millis;
 use crate::system::Tables;
+
+/// How often a step is asked for before it is given up, or parked.
+pub const ATTEMPTS: i64 = 5;
+
+/// How often what is parked is asked for.
+const PARKED_RETRY: Millis = 3_600_000;
 
 /// What is wrong, in a sentence that names what it is about.
 pub type Violation = String;
@@ -100,6 +109,11 @@ impl Order {
             Step::Refund => "refund_abandoned",
             Step::Release => "release_abandoned",
         })
+    }
+
+    /// Whose order it is.
+    pub fn user(&self) -> &str {
+        self.user.as_str().unwrap_or_default()
     }
 
     fn happened(&self, event: &str) -> bool {
@@ -322,10 +336,11 @@ impl Books {
         self.items.contains_key(sku)
     }
 
-    /// Whether a correction of an item's stock is on record.
-    pub fn has_adjustment(&self, sku: &str, delta: i64) -> bool {
-        let mut adjustments = self.adjustments.values();
-        adjustments.any(|adjustment| *adjustment == (sku.to_owned(), delta))
+    /// How many such corrections of an item's stock are on record.
+    pub fn adjustments_of(&self, sku: &str, delta: i64) -> usize {
+        let adjustments = self.adjustments.values();
+        let such = adjustments.filter(|(of, by)| of == sku && *by == delta);
+        such.count()
     }
 
     /// Charged, given back.
@@ -443,6 +458,12 @@ impl Books {
                 new.state, new.due_at
             ));
         }
+        if due_in_time(row) == Some(false) {
+            wrong.push(format!(
+                "order {id}, attempt {} of {}, changed at {}, is due only at {}",
+                row["attempt"], new.state, row["updated_at"], row["due_at"]
+            ));
+        }
         if let Some(old) = old {
             if old.version == new.version {
                 if old.state != new.state || old.timeline != new.timeline {
@@ -459,6 +480,9 @@ impl Books {
                     ));
                 }
                 follows(id, old, &new, wrong);
+                if self.every_write {
+                    abandons_what_it_may(id, old, &new, wrong);
+                }
             }
         } else if self.every_write && new.version != 1 {
             wrong.push(format!("order {id} began with version {}", new.version));
@@ -591,6 +615,36 @@ impl Books {
             _ => {}
         }
     }
+}
+
+/// Only what is parked can be abandoned, and only the step it is parked in.
+fn abandons_what_it_may(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
+    for entry in new.timeline.iter().skip(old.timeline.len()) {
+        let of = match entry["what"].as_str() {
+            Some("refund_abandoned") => "refunding",
+            Some("release_abandoned") => "releasing",
+            _ => continue,
+        };
+        if !old.parked || !old.state.starts_with(of) {
+            wrong.push(format!(
+                "order {id}: {} while it was {}, parked: {}",
+                entry["what"], old.state, old.parked
+            ));
+        }
+    }
+}
+
+/// By when a step is asked for again: when its time is up, which doubles with each attempt, and an
+/// hour after that where it is parked.
+fn due_in_time(row: &Value) -> Option<bool> {
+    let at = |name: &str| row[name].as_str()?.parse::<Timestamp>().ok();
+    let waits = at("due_at")?.duration_since(at("updated_at")?).as_millis();
+    let attempt = number(&row["attempt"]).clamp(1, ATTEMPTS);
+    let longest = match row["parked"] == true {
+        true => PARKED_RETRY,
+        false => deployed::step_timeout() << (attempt - 1),
+    };
+    Some(waits <= i128::from(longest))
 }
 
 fn follows(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {

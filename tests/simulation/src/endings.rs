@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::books::{Books, Order, Violation};
+use crate::books::{ATTEMPTS, Books, Order, Violation};
 use crate::deployed;
 
 /// What a customer wants.
@@ -60,9 +60,6 @@ pub enum Day {
     Troubled,
 }
 
-/// How often a forward step is asked for before it is given up.
-const ATTEMPTS: u64 = 5;
-
 /// Says what is wrong with the end of an order, if it is known and has ended.
 pub fn check(books: &Books, id: &str, wish: &Wish, day: Day) -> Vec<Violation> {
     let Some(order) = books.get(id).filter(|order| order.is_terminal()) else {
@@ -86,6 +83,14 @@ pub fn check(books: &Books, id: &str, wish: &Wish, day: Day) -> Vec<Violation> {
     }
     if let Err(why) = may_end(books, id, order, wish, day) {
         wrong.push(why);
+    }
+    // Nothing was lost and nobody was away: whoever had to ask twice had not asked, or was not answered.
+    let asked_again = |entry: &&Value| entry["attempt"].as_i64().is_some_and(|attempt| attempt > 1);
+    if let Some(entry) = order.timeline.iter().find(asked_again)
+        && day != Day::Troubled
+        && !wish.provokes()
+    {
+        wrong.push(format!("nothing went wrong, and it took {entry}"));
     }
     if day == Day::Quiet {
         let (end, foretold) = (end(order), foretold(books, id, order, wish));

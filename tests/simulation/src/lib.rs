@@ -4,7 +4,7 @@
 //! A seed decides everything: who orders what, which of all waiting calls goes next, what is
 //! delivered twice, late or never, what dies where. The invariants are checked after every write
 //! ([`books`]), and once more when the world has come to rest, where each order must have ended for a
-//! reason ([`endings`]); then every message ever sent is delivered twice again, and the tables must
+//! reason ([`endings`]) and been let in for one ([`permissions`]); then every message ever sent is delivered twice again, and the tables must
 //! not change. The same seed gives the same run, to the last step.
 
 pub mod books;
@@ -14,6 +14,7 @@ pub mod endings;
 pub mod gate;
 pub mod history;
 pub mod network;
+pub mod permissions;
 pub mod report;
 pub mod run;
 pub mod script;

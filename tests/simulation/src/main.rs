@@ -115,10 +115,7 @@ fn simulate(arguments: &Arguments) -> ExitCode {
     for violation in violations {
         println!("  {violation}");
     }
-    let found = Plan {
-        seed: *seed,
-        ..plan.clone()
-    };
+    let found = plan.of_seed(*seed);
     let smallest = if *shrunk {
         println!("Shrinking ...");
         shrink(&found)
@@ -132,10 +129,7 @@ fn simulate(arguments: &Arguments) -> ExitCode {
 fn trace(arguments: &Arguments) -> ExitCode {
     let mut wrong = false;
     for seed in arguments.plan.seed..arguments.plan.seed + arguments.seeds {
-        let outcome = run(&Plan {
-            seed,
-            ..arguments.plan.clone()
-        });
+        let outcome = run(&arguments.plan.of_seed(seed));
         print!("{}", outcome.trace);
         println!(
             "seed {seed}: {:?}, hash {:x}",

@@ -180,17 +180,19 @@ impl Network {
         (ids, messages)
     }
 
-    /// Deletes what was handled; what was not comes back when its time is up.
-    pub fn settle(&mut self, ids: &[u64], failed: &[String]) {
+    /// Deletes what was handled, and says what that was; what was not comes back when its time is up.
+    pub fn settle(&mut self, ids: &[u64], failed: &[String]) -> Vec<Copy> {
+        let mut deleted = Vec::new();
         for id in ids {
             let handled = self
                 .copies
                 .get(id)
                 .is_some_and(|copy| !failed.contains(&copy.message_id));
             if handled {
-                self.copies.remove(id);
+                deleted.extend(self.copies.remove(id));
             }
         }
+        deleted
     }
 
     /// `ChangeMessageVisibility`: whoever holds this receipt gives the message back in a while.
@@ -203,7 +205,7 @@ impl Network {
     }
 
     /// Throws away the dead letters an operator sees to be nobody's, and says how many they were.
-    pub fn discard(&mut self, is_nobodys: impl Fn(&str) -> bool) -> usize {
+    pub fn discard(&mut self, mut is_nobodys: impl FnMut(&str) -> bool) -> usize {
         let before = self.dead.len();
         self.dead.retain(|copy| !is_nobodys(&copy.body));
         before - self.dead.len()

@@ -74,10 +74,7 @@ pub fn run_all(seeds: Range<u64>, template: &Plan, threads: usize) -> Report {
                     if seed >= seeds.end {
                         break;
                     }
-                    let outcome = run(&Plan {
-                        seed,
-                        ..template.clone()
-                    });
+                    let outcome = run(&template.of_seed(seed));
                     if !outcome.violations.is_empty() {
                         failed.store(true, Ordering::Relaxed);
                     }

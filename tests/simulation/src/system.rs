@@ -108,8 +108,8 @@ pub struct Handled {
 
 #[derive(Clone, Debug)]
 pub enum How {
-    /// With so many messages that it led to.
-    Done(usize),
+    /// The bodies of the messages that it led to.
+    Done(Vec<String>),
     /// It may succeed later: why it did not now.
     Retried(String),
     /// What only correct services avoid.
@@ -123,7 +123,7 @@ impl Handled {
             id: envelope.id,
             order: envelope.order_id,
             kind: envelope.kind.clone(),
-            how: How::Done(0),
+            how: How::Done(Vec::new()),
         }
     }
 
@@ -133,9 +133,12 @@ impl Handled {
         match &self.how {
             How::Wrong(why) => Some(format!("{kind} of order {order} {why}")),
             // A command is a question.
-            How::Done(answers) if *answers != 1 && self.queue != QueueName::Replies => Some(
-                format!("{kind} of order {order} was answered {answers} times"),
-            ),
+            How::Done(answers) if answers.len() != 1 && self.queue != QueueName::Replies => {
+                let times = answers.len();
+                Some(format!(
+                    "{kind} of order {order} was answered {times} times"
+                ))
+            }
             How::Done(_) | How::Retried(_) => None,
         }
     }
@@ -424,7 +427,7 @@ impl System {
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
         let how = match &handled {
             Err(panic) => How::Wrong(format!("made its function panic: {}", said(&**panic))),
-            Ok(Ok(messages)) => How::Done(messages.len()),
+            Ok(Ok(messages)) => How::Done(messages.iter().map(|m| m.body().to_owned()).collect()),
             Ok(Err(failure)) if !failure.is_retried() => {
                 How::Wrong(format!("can never be carried out: {}", failure.detail()))
             }

@@ -19,7 +19,7 @@ fn a_handler_that_panics_is_complained_of_and_still_panics() {
             id: Uuid::nil(),
             order: Uuid::nil(),
             kind: "ReserveStock".to_owned(),
-            how: How::Done(0),
+            how: How::Done(Vec::new()),
         };
         let handled = script.system.noting(about, async { panic!("on purpose") });
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
@@ -63,10 +63,10 @@ fn a_command_that_is_not_answered_is_complained_of() {
         id: Uuid::nil(),
         order: Uuid::nil(),
         kind: "ChargePayment".to_owned(),
-        how: How::Done(1),
+        how: How::Done(vec!["an answer".to_owned()]),
     };
     assert_eq!(handled.complaint(), None);
-    handled.how = How::Done(0);
+    handled.how = How::Done(Vec::new());
     assert!(handled.complaint().is_some());
     handled.queue = QueueName::Replies;
     assert_eq!(handled.complaint(), None);
