@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 /// Enough for ten writers on one row; together the waits stay under a second, so that a batch of
-/// ten messages handled one after another stays within the function's timeout.
+/// ten messages handled one after another stays within the time their handlers have.
 const TRIES: u32 = 8;
 const FIRST_WAIT_MS: u64 = 10;
 const LONGEST_WAIT_MS: u64 = 160;

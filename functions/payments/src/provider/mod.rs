@@ -25,7 +25,7 @@ pub use simulator::Simulator;
 pub const TRIES: u32 = 2;
 
 /// How long each try may take. A command puts two questions at most (cancel or charge, then
-/// refund), so the provider can hold up an invocation for less than 9 of its 15 seconds.
+/// refund), so the provider can hold up an invocation for less than 9 of the 10 seconds its handlers have.
 pub const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long to wait before asking again.
