@@ -215,14 +215,14 @@ impl Network {
         !self.dead.is_empty()
     }
 
-    /// An operator redrives one dead letter, or throws it away.
-    pub fn redrive(&mut self, now: Millis, leave: bool, dice: &mut Dice) {
+    /// An operator redrives one dead letter, or leaves it where it is for good.
+    pub fn redrive(&mut self, now: Millis, leaves: impl FnOnce(&str) -> bool, dice: &mut Dice) {
         if self.dead.is_empty() {
             return;
         }
         let position = dice.below(self.dead.len() as u64) as usize;
         let mut copy = self.dead.swap_remove(position);
-        if leave {
+        if leaves(&copy.body) {
             self.abandoned.push(copy);
         } else {
             copy.receives = 0;

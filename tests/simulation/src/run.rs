@@ -854,10 +854,20 @@ impl World {
                         news.extend(told);
                         is_told
                     });
-                    self.network.redrive(now, leave, &mut self.dice);
+                    // What would do something whose undoing was abandoned is left by whoever looks, and
+                    // not everybody does.
+                    let weather = &self.weather;
+                    let is_seen = |body: &str| {
+                        is_of_an_abandoned_step(books, body)
+                            && crate::system::weather(weather)
+                                .dice(Trouble::Abandon)
+                                .hits(700)
+                    };
+                    let leaves = |body: &str| leave || is_seen(body);
+                    self.network.redrive(now, leaves, &mut self.dice);
                     // Once the trouble is over, everything that is left goes back at once.
                     while !in_trouble && self.network.has_dead() {
-                        self.network.redrive(now, false, &mut self.dice);
+                        self.network.redrive(now, is_seen, &mut self.dice);
                     }
                 }
             }
@@ -1175,6 +1185,7 @@ impl World {
 
     /// The step that is given up is the one the operator saw; the order may have moved on.
     fn abandon(&mut self, number: usize) {
+        let now = self.now();
         let client = &mut self.clients[number];
         client.next_abandon = None;
         let order = client.order;
@@ -1185,7 +1196,14 @@ impl World {
             _ => return,
         };
         client.gave_up.push(step);
-        weather(&self.weather).came_about(Trouble::Abandon);
+        let mut weather = weather(&self.weather);
+        weather.came_about(Trouble::Abandon);
+        // Some go on to give up the next step as well, parked or not.
+        let dice = weather.dice(Trouble::Abandon);
+        if step == Step::Refund && dice.hits(500) {
+            client.next_abandon = Some(now + dice.between(1, 1_000));
+        }
+        drop(weather);
         let system = Rc::clone(&self.system);
         self.start("orders-operate", Job::Operate, async move {
             Finished::Done(system.abandon(order, step.name()).await)
@@ -1266,8 +1284,11 @@ impl World {
             true => "although what it led to was not sent",
             false => "without having been carried out",
         };
-        let Copy { queue, body, .. } = copy;
-        self.wrong(format!("a message of {queue:?} was deleted {why}: {body}"));
+        let what = match about(&copy.body) {
+            Some((order, kind)) => format!("{kind} of order {order}"),
+            None => format!("the message {}", copy.body),
+        };
+        self.wrong(format!("{what} was deleted {why}"));
     }
 
     /// A process is gone without a word. Its messages come back by themselves.
@@ -1789,6 +1810,21 @@ fn news_after_abandoning(books: &Books, body: &str) -> Option<(String, String)> 
         .get(&order)
         .is_some_and(|order| order.is_abandoned(step));
     is_news.then_some((order, kind))
+}
+
+/// A command that would do or undo what an operator has settled otherwise.
+fn is_of_an_abandoned_step(books: &Books, body: &str) -> bool {
+    let Some((order, kind)) = about(body) else {
+        return false;
+    };
+    let step = match kind.as_str() {
+        "ChargePayment" | "RefundPayment" => Step::Refund,
+        "ReserveStock" | "ReleaseStock" => Step::Release,
+        _ => return false,
+    };
+    books
+        .get(&order)
+        .is_some_and(|order| order.is_abandoned(step))
 }
 
 /// The order and the type of a message.
