@@ -856,7 +856,11 @@ fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended(
         order.timeline.len()
     );
     let told = |order: &Order, what| order.timeline.iter().any(|entry| entry.what == what);
-    assert!(told(&order, What::OrderParked) && told(&order, What::RetryRequested));
+    assert!(told(&order, What::OrderParked));
+    // As long as there is room, each time they asked.
+    let asked = order.timeline.iter();
+    let asked = asked.filter(|entry| entry.what == What::RetryRequested);
+    assert!(asked.count() > 10);
     order = go_on(&order, &Event::PaymentRefunded { refunded: None }, now);
     order = go_on(&order, &Event::StockReleased, now);
     let last: Vec<What> = order

@@ -854,20 +854,12 @@ impl World {
                         news.extend(told);
                         is_told
                     });
-                    // What would do something whose undoing was abandoned is left by whoever looks, and
-                    // not everybody does.
-                    let weather = &self.weather;
-                    let is_seen = |body: &str| {
-                        is_of_an_abandoned_step(books, body)
-                            && crate::system::weather(weather)
-                                .dice(Trouble::Abandon)
-                                .hits(700)
-                    };
-                    let leaves = |body: &str| leave || is_seen(body);
+                    let leaves = |body: &str| leave || is_left_alone(books, body);
                     self.network.redrive(now, leaves, &mut self.dice);
                     // Once the trouble is over, everything that is left goes back at once.
                     while !in_trouble && self.network.has_dead() {
-                        self.network.redrive(now, is_seen, &mut self.dice);
+                        let leaves = |body: &str| is_left_alone(books, body);
+                        self.network.redrive(now, leaves, &mut self.dice);
                     }
                 }
             }
@@ -1812,19 +1804,23 @@ fn news_after_abandoning(books: &Books, body: &str) -> Option<(String, String)> 
     is_news.then_some((order, kind))
 }
 
-/// A command that would do or undo what an operator has settled otherwise.
-fn is_of_an_abandoned_step(books: &Books, body: &str) -> bool {
+/// Whether an operator leaves a command where it is that would do or undo what was settled otherwise.
+/// For one order in three they do, for another they only look after what undoes, for the third they
+/// do not look.
+fn is_left_alone(books: &Books, body: &str) -> bool {
     let Some((order, kind)) = about(body) else {
         return false;
     };
-    let step = match kind.as_str() {
-        "ChargePayment" | "RefundPayment" => Step::Refund,
-        "ReserveStock" | "ReleaseStock" => Step::Release,
+    let (step, undoes) = match kind.as_str() {
+        "ChargePayment" => (Step::Refund, false),
+        "RefundPayment" => (Step::Refund, true),
+        "ReserveStock" => (Step::Release, false),
+        "ReleaseStock" => (Step::Release, true),
         _ => return false,
     };
-    books
-        .get(&order)
-        .is_some_and(|order| order.is_abandoned(step))
+    let gave_up = |order: &Order| order.is_abandoned(step);
+    let looks = Uuid::parse_str(&order).map_or(0, |id| id.as_u128() % 3);
+    books.get(&order).is_some_and(gave_up) && (looks == 0 || looks == 1 && undoes)
 }
 
 /// The order and the type of a message.
