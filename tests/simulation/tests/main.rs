@@ -6,4 +6,5 @@ mod cases;
 mod complaints;
 mod endings;
 mod faults;
+mod permissions;
 mod worlds;
