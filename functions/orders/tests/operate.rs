@@ -1,6 +1,6 @@
 //! What operators do to orders in flight, and that it may be done again and again, whatever dies.
 
-use orders::domain::{Ending, MAX_ATTEMPTS, Order, State, What, owed};
+use orders::domain::{Ending, Entry, MAX_ATTEMPTS, Order, State, What, owed};
 use serde_json::{Value, json};
 use test_support::{Fault, mortal};
 use uuid::Uuid;
@@ -257,9 +257,66 @@ async fn what_was_asked_for_just_now_and_cannot_be_sent_again_is_not_said_to_be_
 }
 
 #[tokio::test]
+async fn of_two_who_abandon_a_step_the_second_is_told_whose_decision_stands() {
+    let world = World::new();
+    let order = parked(State::Refunding(Ending::Cancelled));
+    world.put(&order).await;
+    let request = |reason: &str, by: &str| {
+        json!({"action": "abandon", "order_id": order.id.0, "step": "refund",
+               "reason": reason, "by": by})
+    };
+    let olga = world
+        .operate(request("paid by bank", "olga"))
+        .await
+        .unwrap();
+    assert_eq!(olga["outcome"], "abandoned");
+    let before = world.order(order.id).await;
+    for (reason, by) in [("paid by bank", "otto"), ("a voucher", "olga")] {
+        let late = world.operate(request(reason, by)).await.unwrap();
+        assert_eq!(late["outcome"], "abandoned_before", "{reason} {by}");
+        let timeline = late["order"]["timeline"].as_array().unwrap();
+        let stands = json!("by olga: paid by bank");
+        assert!(
+            timeline.iter().any(|entry| entry["detail"] == stands),
+            "{late}"
+        );
+    }
+    // Whoever repeats themselves, for the answer was lost, is told that it is done.
+    let again = world
+        .operate(request("paid by bank", "olga"))
+        .await
+        .unwrap();
+    assert_eq!(again["outcome"], "abandoned");
+    assert_eq!(world.order(order.id).await, before);
+}
+
+#[tokio::test]
+async fn a_step_that_was_never_asked_for_cannot_be_abandoned() {
+    // Its payment was declined, so nothing is to be refunded.
+    let mut declined = parked(State::Releasing(Ending::Rejected));
+    let is_refund = |what| matches!(what, What::RefundPaymentRequested | What::PaymentRefunded);
+    declined.timeline.retain(|entry| !is_refund(entry.what));
+    let mut rejected = order_in(State::Rejected);
+    rejected.timeline.retain(|entry| !is_refund(entry.what));
+    for order in [declined, rejected] {
+        let world = World::new();
+        world.put(&order).await;
+        let answer = world.operate(abandon(&order, "refund")).await.unwrap();
+        assert_eq!(answer["outcome"], "never_asked", "{answer}");
+        assert_eq!(world.order(order.id).await, order);
+    }
+}
+
+#[tokio::test]
 async fn a_decision_that_an_answer_came_before_is_not_said_to_be_recorded_whatever_is_sent() {
     // Its refund was answered, and it has gone on to the release.
-    let releasing = parked(State::Releasing(Ending::Cancelled));
+    let mut releasing = parked(State::Releasing(Ending::Cancelled));
+    releasing.timeline.push(Entry {
+        at: after(0),
+        what: What::PaymentRefunded,
+        attempt: None,
+        detail: None,
+    });
     let world = World::new();
     world.put(&releasing).await;
     world

@@ -225,7 +225,8 @@ fn list_all(
         (true, None) => "nothing has failed for good".to_owned(),
         (true, Some(order)) => format!("nothing of order {order} has failed for good"),
         (false, _) => {
-            "next: cargo xtask dlq show ID; when the cause is gone, cargo xtask dlq redrive"
+            "next: cargo xtask dlq show ID; when the cause is gone, cargo xtask dlq redrive; what must \
+             never go back, because an operator abandoned its step: cargo xtask dlq drop ID"
                 .to_owned()
         }
     })

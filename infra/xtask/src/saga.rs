@@ -233,6 +233,17 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
         "answered" => Ok(format!(
             "order {order}: the answer had come before; nothing was abandoned, and it is {state}"
         )),
+        "abandoned_before" => Err(Error::new(format!(
+            "order {order}: {doing}: it was abandoned before, {}; this decision is not recorded, so \
+             settle with them who does what\nnext: {}",
+            abandoned_before(now, doing),
+            next_move(now)
+        ))),
+        "never_asked" => Err(Error::new(format!(
+            "order {order}: {doing}: this was never asked for, so there is nothing to abandon; the \
+             order is {state}\nnext: {}",
+            next_move(now)
+        ))),
         "recorded_not_sent" => Ok(format!(
             "order {order}: {doing}: recorded, and {} is not sent: {}; do this again, or leave it \
              to the sweeper, which sends it after {}",
@@ -340,6 +351,19 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
     Ok(())
 }
 
+/// By whom, when and why a step was abandoned, as the timeline has it.
+fn abandoned_before(order: &Value, doing: &str) -> String {
+    let event = match doing {
+        "abandon release" => "release_abandoned",
+        _ => "refund_abandoned",
+    };
+    let entries = array(&order["timeline"]).iter();
+    let mut entries = entries.filter(|entry| entry["event"] == event);
+    entries.next().map_or("by somebody".to_owned(), |entry| {
+        format!("{} at {}", text(&entry["detail"]), text(&entry["at"]))
+    })
+}
+
 /// What an operator does next about an order.
 fn next_move(order: &Value) -> String {
     let id = text(&order["order_id"]);
@@ -364,10 +388,20 @@ fn next_move(order: &Value) -> String {
     } else if order["overdue"] == true {
         format!("cargo xtask saga retry {id}; the sweeper should have: cargo xtask logs orders")
     } else {
-        format!(
-            "nothing: {waits_for} is asked again at {}",
-            order["due_at"].as_str().unwrap_or("no time")
-        )
+        let due_at = order["due_at"].as_str().unwrap_or("no time");
+        let is_last = order["attempt"].as_u64() >= order["max_attempts"].as_u64();
+        match waits_for {
+            "RefundPayment" | "ReleaseStock" if is_last => format!(
+                "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}): \
+                 at {due_at} it is parked, and then asked again every hour"
+            ),
+            _ if is_last => format!(
+                "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}): \
+                 at {due_at} it is given up and undone, unless cargo xtask saga retry {id} gives it \
+                 all its attempts again before"
+            ),
+            _ => format!("nothing: {waits_for} is asked again at {due_at}"),
+        }
     }
 }
 
@@ -388,7 +422,7 @@ mod tests {
     fn order(parked: bool, overdue: bool) -> Value {
         json!({
             "order_id": ID, "status": "CANCELLING", "state": "refunding_to_cancel",
-            "waits_for": "RefundPayment", "attempt": 6, "max_attempts": 5, "parked": parked,
+            "waits_for": "RefundPayment", "attempt": 3, "max_attempts": 5, "parked": parked,
             "overdue": overdue, "due_at": "2026-01-02T04:00:00Z", "failure": null,
             "created_at": "2026-01-02T00:30:00Z",
         })
@@ -409,16 +443,67 @@ mod tests {
         assert!(shown.starts_with("3 stuck orders\n"), "{shown}");
         for expected in [
             "2 h old",
-            "refunding_to_cancel, attempt 6 of 5, parked, waits for RefundPayment",
+            "refunding_to_cancel, attempt 3 of 5, parked, waits for RefundPayment",
             "see why payments does not answer",
             &format!("cargo xtask saga abandon {ID} refund --reason TEXT"),
             "2 in the index of due orders without a readable id",
-            "attempt 6 of 5, overdue,",
+            "attempt 3 of 5, overdue,",
             "nothing: RefundPayment is asked again at 2026-01-02T04:00:00Z",
             "cannot be read: an unknown state",
         ] {
             assert!(shown.contains(expected), "{expected}: {shown}");
         }
+    }
+
+    #[test]
+    fn the_last_attempt_is_not_said_to_be_followed_by_another() {
+        let last = |waits_for: &str| {
+            let mut order = order(false, false);
+            order["attempt"] = json!(5);
+            order["waits_for"] = json!(waits_for);
+            next_move(&order)
+        };
+        for undoing in ["RefundPayment", "ReleaseStock"] {
+            let next = last(undoing);
+            assert!(
+                next.contains("at 2026-01-02T04:00:00Z it is parked"),
+                "{next}"
+            );
+        }
+        for forward in ["VerifyUser", "ReserveStock", "ChargePayment"] {
+            let next = last(forward);
+            let expected = format!("unless cargo xtask saga retry {ID}");
+            assert!(
+                next.contains("it is given up and undone") && next.contains(&expected),
+                "{next}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_abandoned_or_nobody_asked_for_is_an_error_with_the_next_move() {
+        let mut now = order(true, false);
+        now["timeline"] = json!([{"at": "2026-01-02T03:00:00Z", "event": "refund_abandoned",
+                                  "detail": "by olga: paid by bank"}]);
+        let told = |outcome: &str| {
+            let answer = json!({"outcome": outcome, "order": now});
+            let told = came_of(Uuid::nil(), "abandon refund", &answer);
+            told.expect_err("nothing was recorded").to_string()
+        };
+        let before = told("abandoned_before");
+        assert!(
+            before.contains("by olga: paid by bank at 2026-01-02T03:00:00Z"),
+            "{before}"
+        );
+        assert!(
+            before.contains("not recorded") && before.contains("next: "),
+            "{before}"
+        );
+        let never = told("never_asked");
+        assert!(
+            never.contains("never asked for") && never.contains("next: "),
+            "{never}"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
 pub use rehearsal::{Fault, InvalidRehearsal, Rehearsal, Step, owed_fault};
 pub use saga::{
     Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, MAX_TIMELINE,
-    PARKED_RETRY, Refusal, ReservedLine, State, StepTimeout, decide, owed, place,
+    PARKED_RETRY, Refusal, ReservedLine, State, StepTimeout, abandonment, decide, owed, place,
 };
 pub use timeline::{Entry, What};
 pub use values::{

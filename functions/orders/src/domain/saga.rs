@@ -401,7 +401,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             by,
         } => match order.state {
             State::Refunding(ending) if order.parked => order.advance(now, |next| {
-                let detail = format!("by {by}: {reason}");
+                let detail = abandonment(by, reason);
                 next.note(now, What::RefundAbandoned, Some(&detail));
                 next.compensate(State::Releasing(ending), timeout, now);
             }),
@@ -420,7 +420,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             by,
         } => match order.state {
             State::Releasing(ending) if order.parked => order.advance(now, |next| {
-                let detail = format!("by {by}: {reason}");
+                let detail = abandonment(by, reason);
                 next.note(now, What::ReleaseAbandoned, Some(&detail));
                 next.end(ending, now);
             }),
@@ -445,6 +445,11 @@ const OVERTAKEN: Decision = Decision::Ignore(Ignored::Overtaken);
 const STILL_ASKED_FOR: &str = "this one is still being asked for";
 const NOT_COMPENSATING: &str =
     "this order is not undoing anything; cancel it if it is to be undone";
+
+/// How the timeline says who abandoned a step and why.
+pub fn abandonment(by: &str, reason: &str) -> String {
+    format!("by {by}: {reason}")
+}
 
 /// Whether an operator gave up undoing a step of which nobody knew then that it had been done: no
 /// compensation takes it back, so somebody has to hear of it.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{Applied, FailureBody, MoneyBody, apply};
 use crate::domain::{
     Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, Rehearsal, StepTimeout,
-    What, owed,
+    What, abandonment, owed,
 };
 use crate::messages::{Routes, owed_message};
 use crate::store::{Due, DuePartition, OrderStore, state_name};
@@ -411,8 +411,8 @@ async fn advance(
     let failure = sqs::send(&operate.queues, message.into_iter().collect()).await;
     let failure = failure.err().map(|error| telemetry::chain(&error));
     let outcome = match (&failure, outcome(&order, event, sent)) {
-        // Their decision came too late and was not recorded; what is owed is not theirs to send.
-        (_, "answered") => "answered",
+        // Nothing was recorded of what they wanted; what is owed is not theirs to send.
+        (_, outcome @ ("answered" | "never_asked" | "abandoned_before")) => outcome,
         (Some(_), "abandoned") => "recorded_not_sent",
         (Some(_), _) if written => "recorded_not_sent",
         // It was asked for just now, and the order's row says so already.
@@ -426,7 +426,11 @@ async fn advance(
         state = ?order.state,
         cause = failure,
         trace_id = context.trace_id(),
-        "an operator stepped in; the order's timeline says who and why"
+        "{}",
+        match written {
+            true => "an operator stepped in; the order's timeline says who and why",
+            false => "an operator stepped in, and there was nothing to record",
+        }
     );
     let mut answer = json!({"outcome": outcome, "order": Report::whole(&order, context.now)});
     if let Some(failure) = failure {
@@ -437,18 +441,30 @@ async fn advance(
 
 /// What an operator is told became of their decision.
 fn outcome(order: &Order, event: &Event, sent: bool) -> &'static str {
-    let written = |what| order.timeline.iter().any(|entry| entry.what == what);
+    let happened = |what| order.timeline.iter().any(|entry| entry.what == what);
     match event {
-        Event::Abandoned { step, .. } => {
-            let what = match step {
-                Compensation::Refund => What::RefundAbandoned,
-                Compensation::Release => What::ReleaseAbandoned,
+        Event::Abandoned { step, reason, by } => {
+            let (what, asked, answered) = match step {
+                Compensation::Refund => (
+                    What::RefundAbandoned,
+                    What::RefundPaymentRequested,
+                    What::PaymentRefunded,
+                ),
+                Compensation::Release => (
+                    What::ReleaseAbandoned,
+                    What::ReleaseStockRequested,
+                    What::StockReleased,
+                ),
             };
-            // The step's answer may have come before the operator's decision.
-            if written(what) {
-                "abandoned"
-            } else {
-                "answered"
+            let theirs = abandonment(by, reason);
+            let mut timeline = order.timeline.iter();
+            match timeline.find(|entry| entry.what == what) {
+                Some(entry) if entry.detail.as_ref() == Some(&theirs) => "abandoned",
+                // Somebody else decided, or they did for another reason: only that is recorded.
+                Some(_) => "abandoned_before",
+                // The step's answer came before the operator's decision.
+                None if happened(asked) || happened(answered) => "answered",
+                None => "never_asked",
             }
         }
         Event::UserVerified

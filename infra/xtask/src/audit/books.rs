@@ -5,6 +5,7 @@
 //! read.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -99,6 +100,24 @@ pub enum State {
     Cancelled,
 }
 
+/// As the orders' rows have it.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verifying => "verifying",
+            Self::Reserving => "reserving",
+            Self::Charging => "charging",
+            Self::Confirmed => "confirmed",
+            Self::RefundingToReject => "refunding_to_reject",
+            Self::RefundingToCancel => "refunding_to_cancel",
+            Self::ReleasingToReject => "releasing_to_reject",
+            Self::ReleasingToCancel => "releasing_to_cancel",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct Line {
     pub sku: String,
@@ -182,6 +201,20 @@ pub struct AskedCharge {
     pub key: String,
     #[serde(flatten)]
     pub money: Money,
+}
+
+/// As the payments' rows have it.
+impl fmt::Display for PaymentStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Charging => "CHARGING",
+            Self::Charged => "CHARGED",
+            Self::Declined => "DECLINED",
+            Self::Refunding => "REFUNDING",
+            Self::Refunded => "REFUNDED",
+            Self::Voided => "VOIDED",
+        })
+    }
 }
 
 /// A charge in the provider's ledger.

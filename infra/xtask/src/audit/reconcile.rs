@@ -335,7 +335,7 @@ impl<'b> Audit<'b> {
             self.find_in(
                 order,
                 Kind::NeverDue,
-                format!("it is {:?} and the sweeper cannot find it", order.state),
+                format!("it is {} and the sweeper cannot find it", order.state),
                 "cargo xtask saga retry {id}",
             );
             return;
@@ -344,14 +344,14 @@ impl<'b> Audit<'b> {
             self.find_in(
                 order,
                 Kind::Parked,
-                format!("it is parked in {:?}", order.state),
+                format!("it is parked in {}", order.state),
                 "cargo xtask dlq ls, then cargo xtask saga retry {id}, or what saga ls names",
             );
         } else if self.now.duration_since(due_at) > OVERDUE {
             self.find_in(
                 order,
                 Kind::Overdue,
-                format!("it is {:?} and was due at {due_at}", order.state),
+                format!("it is {} and was due at {due_at}", order.state),
                 "cargo xtask saga retry {id}; see cargo xtask logs orders if the sweeper fails",
             );
         }
@@ -362,7 +362,7 @@ impl<'b> Audit<'b> {
         let must_have = matches!(order.state, State::Charging | State::Confirmed);
         let Some(total) = &order.total else {
             if must_have {
-                let what = format!("it is {:?} without a total", order.state);
+                let what = format!("it is {} without a total", order.state);
                 self.find_in(order, Kind::TotalDiffers, what, BY_HAND);
             }
             return;
@@ -389,7 +389,7 @@ impl<'b> Audit<'b> {
             | State::RefundingToReject
             | State::RefundingToCancel => match reserved {
                 None => {
-                    let what = format!("it is {:?} and holds no stock", order.state);
+                    let what = format!("it is {} and holds no stock", order.state);
                     self.find_in(order, Kind::NotReserved, what, BY_HAND);
                 }
                 Some(reservation) if !same_lines(order, reservation) => self.find_in(
@@ -443,7 +443,7 @@ impl<'b> Audit<'b> {
             None => self.find_in(
                 order,
                 Kind::StillReserved,
-                format!("it is {:?} and still holds {lines}", order.state),
+                format!("it is {} and still holds {lines}", order.state),
                 "cargo xtask dlq ls shows whether its ReleaseStock was lost; else mend the \
                  reservation and the item together",
             ),
@@ -506,12 +506,13 @@ impl<'b> Audit<'b> {
                 let total = order.total.as_ref().map_or(0, |total| total.amount.into());
                 let charged = payment.is_some_and(|p| p.status == PaymentStatus::Charged);
                 if !charged || outstanding != total {
-                    let status = payment.map(|payment| payment.status);
+                    let currency = order.total.as_ref().map_or("", |total| &total.currency);
+                    let status = payment.map_or("missing".to_owned(), |p| p.status.to_string());
                     let what = format!(
-                        "it is Confirmed for {total} and {outstanding} are charged (its payment \
-                         is {status:?})"
+                        "it is confirmed for {total} {currency} and {outstanding} are charged (its \
+                         payment is {status})"
                     );
-                    self.find_in(order, Kind::NotCharged, what, BY_HAND);
+                    self.find_in(order, Kind::NotCharged, what, UNDO_OR_BY_HAND);
                 }
             }
             // The provider may or may not have done what it was asked.
@@ -534,18 +535,18 @@ impl<'b> Audit<'b> {
                 Some(_) => {}
                 None if abandoned.is_some() && (outstanding != 0 || unsettled) => {
                     let what = format!(
-                        "its payment is {:?}, {outstanding} outstanding, and that came after its \
+                        "its payment is {}, {outstanding} outstanding, and that came after its \
                          refund was abandoned",
-                        payment.map(|payment| payment.status)
+                        payment.map_or("missing".to_owned(), |p| p.status.to_string())
                     );
                     self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
                 }
                 None if outstanding != 0 => {
-                    let what = format!("it is {:?} and {outstanding} are charged", order.state);
+                    let what = format!("it is {} and {outstanding} are charged", order.state);
                     self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
                 }
                 None if unsettled => {
-                    let what = format!("it is {:?} and its payment is not settled", order.state);
+                    let what = format!("it is {} and its payment is not settled", order.state);
                     self.find_in(order, Kind::Unsettled, what, REFUND_BY_HAND);
                 }
                 None => {}
@@ -624,7 +625,7 @@ impl<'b> Audit<'b> {
         if !agrees {
             let taken = taken.map_or("nothing".to_owned(), shown);
             let what = format!(
-                "its payment is {:?} for {}, and the provider took {taken} and gave {given_back} \
+                "its payment is {} for {}, and the provider took {taken} and gave {given_back} \
                  back",
                 payment.status,
                 shown(&charge.money)
@@ -899,6 +900,9 @@ const RELEASED_TWICE: &str = "if its units were put back by hand, or shipped, ad
                               as many; else nothing";
 const BY_HAND: &str =
     "compare cargo xtask logs with the order's timeline; mend the row that is wrong by hand";
+const UNDO_OR_BY_HAND: &str = "cargo xtask logs payments, with the order's timeline; then cancel the order (POST \
+     /api/v1/orders/{id}/cancel), which gives back what is charged and releases its stock, or mend the \
+     row that is wrong by hand";
 const REFUND_BY_HAND: &str = "cargo xtask dlq ls shows whether its RefundPayment was lost; else \
                               refund it at the provider by hand";
 

@@ -80,7 +80,11 @@ pub fn run(
     }
     let text = moves(&told, redrive);
     if told.iter().any(|(_, moved)| moved.is_unfinished(redrive)) {
-        return Err(Error::new(format!("not everything went back\n{text}")));
+        let short = match redrive.dry_run {
+            true => "not everything would go back",
+            false => "not everything went back",
+        };
+        return Err(Error::new(format!("{short}\n{text}")));
     }
     Ok(text)
 }
@@ -116,7 +120,14 @@ fn one(
         sent: vec![first.letter.id],
         ..Moved::default()
     };
-    Ok(moves(&[(first.queue, moved)], redrive))
+    let mut text = moves(&[(first.queue, moved)], redrive);
+    if !redrive.dry_run {
+        text.push_str(
+            "\nnobody waited for what becomes of it: cargo xtask dlq ls has it again if it fails, at \
+             once what no function can read, within four minutes what its table or provider fails",
+        );
+    }
+    Ok(text)
 }
 
 /// Takes a message that was found and released, by its whole id and in its queue: SQS may say yes

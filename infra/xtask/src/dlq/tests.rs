@@ -382,7 +382,14 @@ fn one_message_can_be_chosen_readable_or_not() {
         ..Redrive::default()
     };
     let told = fake.run(&[QUEUE], &only).expect("it answers");
-    assert_eq!(told, "orders-replies: 1 message went back");
+    assert!(
+        told.starts_with("orders-replies: 1 message went back\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("cargo xtask dlq ls has it again if it fails"),
+        "{told}"
+    );
     assert_eq!(fake.source(), ["not JSON"]);
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
 }
@@ -794,7 +801,10 @@ fn a_message_whose_time_is_over_while_the_other_queues_are_looked_at_is_gone_whe
         fake.show_all();
     });
     let told = told.expect("it is there");
-    assert_eq!(told, "orders-replies: 1 message went back");
+    assert!(
+        told.starts_with("orders-replies: 1 message went back\n"),
+        "{told}"
+    );
     assert_eq!((fake.dead().len(), fake.source().len()), (0, 1));
 
     let fake = Fake::with(&["not JSON"]);
