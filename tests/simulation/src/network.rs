@@ -52,6 +52,8 @@ pub struct Copy {
     pub message_id: String,
     pub body: String,
     pub receives: u32,
+    /// How often an operator has sent it back.
+    pub redriven: u32,
     /// From when on it can be received.
     pub visible_at: Millis,
     /// The receipt of whoever has it.
@@ -93,6 +95,7 @@ impl Network {
                 message_id: message_id.clone(),
                 body: body.clone(),
                 receives: 0,
+                redriven: 0,
                 visible_at: now + usual + late,
                 receipt: None,
             });
@@ -108,6 +111,7 @@ impl Network {
             message_id,
             body,
             receives: 0,
+            redriven: 0,
             visible_at: now,
             receipt: None,
         });
@@ -216,16 +220,17 @@ impl Network {
     }
 
     /// An operator redrives one dead letter, or leaves it where it is for good.
-    pub fn redrive(&mut self, now: Millis, leaves: impl FnOnce(&str) -> bool, dice: &mut Dice) {
+    pub fn redrive(&mut self, now: Millis, leaves: impl FnOnce(&Copy) -> bool, dice: &mut Dice) {
         if self.dead.is_empty() {
             return;
         }
         let position = dice.below(self.dead.len() as u64) as usize;
         let mut copy = self.dead.swap_remove(position);
-        if leaves(&copy.body) {
+        if leaves(&copy) {
             self.abandoned.push(copy);
         } else {
             copy.receives = 0;
+            copy.redriven += 1;
             copy.visible_at = now;
             copy.receipt = None;
             self.put(copy);

@@ -854,11 +854,11 @@ impl World {
                         news.extend(told);
                         is_told
                     });
-                    let leaves = |body: &str| leave || is_left_alone(books, body);
+                    let leaves = |copy: &Copy| leave || is_left_alone(books, copy);
                     self.network.redrive(now, leaves, &mut self.dice);
                     // Once the trouble is over, everything that is left goes back at once.
                     while !in_trouble && self.network.has_dead() {
-                        let leaves = |body: &str| is_left_alone(books, body);
+                        let leaves = |copy: &Copy| is_left_alone(books, copy);
                         self.network.redrive(now, leaves, &mut self.dice);
                     }
                 }
@@ -1806,9 +1806,10 @@ fn news_after_abandoning(books: &Books, body: &str) -> Option<(String, String)> 
 
 /// Whether an operator leaves a command where it is that would do or undo what was settled otherwise.
 /// For one order in three they do, for another they only look after what undoes, for the third they
-/// do not look.
-fn is_left_alone(books: &Books, body: &str) -> bool {
-    let Some((order, kind)) = about(body) else {
+/// do not look; and nobody sends such a one back again and again. (A charge that is never answered would
+/// come back for ever, for what ends it was abandoned.)
+fn is_left_alone(books: &Books, copy: &Copy) -> bool {
+    let Some((order, kind)) = about(&copy.body) else {
         return false;
     };
     let (step, undoes) = match kind.as_str() {
@@ -1820,7 +1821,8 @@ fn is_left_alone(books: &Books, body: &str) -> bool {
     };
     let gave_up = |order: &Order| order.is_abandoned(step);
     let looks = Uuid::parse_str(&order).map_or(0, |id| id.as_u128() % 3);
-    books.get(&order).is_some_and(gave_up) && (looks == 0 || looks == 1 && undoes)
+    let is_seen = looks == 0 || looks == 1 && undoes || copy.redriven > 0;
+    is_seen && books.get(&order).is_some_and(gave_up)
 }
 
 /// The order and the type of a message.
