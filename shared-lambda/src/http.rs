@@ -6,10 +6,13 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, RequestExt, service_fn};
+use lambda_http::{Body, LambdaEvent, RequestExt, lambda_runtime, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shared_auth::{Caller, TokenError, Verifier};
 use uuid::Uuid;
 
@@ -44,6 +47,15 @@ pub struct Page {
 impl Request {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The request of an API Gateway event (HTTP API, payload format 2.0).
+    ///
+    /// Whatever a client sends has to be one: lambda_http makes a URI and headers of it, and panics or
+    /// refuses where it cannot, which anybody could make an alarm of.
+    pub fn of_event(mut event: Value) -> Result<Self, Error> {
+        tame(&mut event);
+        Ok(lambda_http::request::from_str(&event.to_string())?.into())
     }
 
     pub fn with_path_parameter(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -149,6 +161,41 @@ impl Request {
     }
 }
 
+/// Takes out of an event what no URI or header can be made of, or would be made of what the client says
+/// of itself; nothing of it is read here.
+fn tame(event: &mut Value) {
+    if let Some(Value::String(query)) = event.get_mut("rawQueryString") {
+        *query = query.chars().map(escaped).collect();
+    }
+    if let Some(context) = event
+        .get_mut("requestContext")
+        .and_then(Value::as_object_mut)
+    {
+        context.remove("domainName");
+    }
+    let headers = event.get_mut("headers").and_then(Value::as_object_mut);
+    let Some(headers) = headers else { return };
+    headers.retain(|name, value| {
+        let is_readable = HeaderName::from_bytes(name.as_bytes()).is_ok() && value.is_string();
+        is_readable && !name.eq_ignore_ascii_case("host")
+    });
+    for value in headers.values_mut() {
+        if let Value::String(text) = value {
+            *text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
+        }
+    }
+}
+
+/// A character of a query as a URI may have it (RFC 3986 §3.4; what has been escaped stays so).
+fn escaped(character: char) -> String {
+    if character.is_ascii_graphic() && !"\"<>#".contains(character) {
+        return character.to_string();
+    }
+    let mut buffer = [0; 4];
+    let bytes = character.encode_utf8(&mut buffer).bytes();
+    bytes.map(|byte| format!("%{byte:02X}")).collect()
+}
+
 impl From<lambda_http::Request> for Request {
     fn from(request: lambda_http::Request) -> Self {
         let path_parameters = request
@@ -237,13 +284,18 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// As the Lambda runtime sends it.
-    pub fn into_lambda(self) -> Result<lambda_http::Response<Body>, lambda_http::http::Error> {
-        let mut builder = lambda_http::Response::builder().status(self.status);
+    /// As the Lambda runtime sends it to API Gateway.
+    pub fn into_lambda(self) -> Result<ApiGatewayV2httpResponse, Error> {
+        let mut response = ApiGatewayV2httpResponse::default();
+        response.status_code = self.status.into();
         for (name, value) in self.headers {
-            builder = builder.header(name, value);
+            let name = HeaderName::from_bytes(name.as_bytes())?;
+            response
+                .headers
+                .insert(name, HeaderValue::from_str(&value)?);
         }
-        builder.body(self.body.map_or(Body::Empty, Body::Text))
+        response.body = self.body.map(Body::Text);
+        Ok(response)
     }
 }
 
@@ -256,13 +308,11 @@ where
     telemetry::init();
     let (origin, handler) = (Origin::system(), &handler);
     // Boxed once here: the SDK's futures nest deeply enough to defeat the compiler otherwise.
-    lambda_http::run(service_fn(move |request: lambda_http::Request| {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let origin = origin.clone();
         async move {
-            respond(&origin, request.into(), handler)
-                .await
-                .into_lambda()
-                .map_err(Error::from)
+            let request = Request::of_event(event.payload)?;
+            respond(&origin, request, handler).await.into_lambda()
         }
         .boxed()
     }))

@@ -332,15 +332,16 @@ async fn send_answers(
 #[error("{} of {sent} messages were not accepted", rejected.len())]
 pub struct SendError {
     sent: usize,
-    /// Which they were, counted in the order they were given.
-    rejected: Vec<usize>,
+    /// Which they were, counted in the order they were given, and why each was not.
+    rejected: BTreeMap<usize, String>,
     /// Why the first of them was not.
     source: Error,
 }
 
 impl SendError {
-    pub fn is_rejected(&self, index: usize) -> bool {
-        self.rejected.contains(&index)
+    /// Why a message was not accepted, if it was not.
+    pub fn cause_of(&self, index: usize) -> Option<&str> {
+        self.rejected.get(&index).map(String::as_str)
     }
 }
 
@@ -359,12 +360,15 @@ pub async fn send_within(
 ) -> Result<(), SendError> {
     let sent = outgoing.len();
     let rejected = send_each(client, outgoing, Instant::now() + patience).await;
-    let indices = rejected.iter().map(|rejected| rejected.index).collect();
+    let causes = rejected
+        .iter()
+        .map(|rejected| (rejected.index, rejected.cause.to_string()));
+    let causes = causes.collect();
     match rejected.into_iter().next() {
         None => Ok(()),
         Some(first) => Err(SendError {
             sent,
-            rejected: indices,
+            rejected: causes,
             source: first.cause,
         }),
     }

@@ -46,7 +46,7 @@ struct Login {
 }
 
 fn recorded(event: &str) -> Request {
-    lambda_http::request::from_str(event).unwrap().into()
+    Request::of_event(serde_json::from_str(event).unwrap()).unwrap()
 }
 
 /// What [`Request::json`] finds wrong, as pointer and detail.
@@ -72,18 +72,19 @@ where
     Fut: Future<Output = Result<Response, Problem>>,
 {
     let response = respond(&origin(), request, handler).await;
-    let (parts, body) = response.into_lambda().unwrap().into_parts();
-    let headers = parts
+    let response = response.into_lambda().unwrap();
+    assert!(!response.is_base64_encoded);
+    let headers = response
         .headers
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .collect();
-    let body = match body {
-        lambda_http::Body::Text(text) => serde_json::from_str(&text).unwrap(),
-        lambda_http::Body::Empty => Value::Null,
+    let body = match response.body {
+        Some(lambda_http::Body::Text(text)) => serde_json::from_str(&text).unwrap(),
+        None => Value::Null,
         other => panic!("{other:?} is neither text nor nothing"),
     };
-    (parts.status.as_u16(), headers, body)
+    (response.status_code.try_into().unwrap(), headers, body)
 }
 
 fn headers(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -150,6 +151,72 @@ fn a_header_that_is_not_even_utf_8_does_not_look_absent() {
     assert_eq!(
         Request::from(raw).header("idempotency-key"),
         Some("key-\u{fffd}")
+    );
+}
+
+/// What was sent with the recorded request otherwise.
+fn sent_with(change: impl FnOnce(&mut Value)) -> Request {
+    let mut event: Value = serde_json::from_str(GET_ITEM).unwrap();
+    change(&mut event);
+    Request::of_event(event).unwrap()
+}
+
+#[test]
+fn a_query_that_is_no_part_of_a_uri_is_read_all_the_same() {
+    for (raw, note) in [
+        ("note=\"", "\""),
+        ("note=a<b>c", "a<b>c"),
+        ("note=a#b", "a#b"),
+        ("note=a b", "a b"),
+        ("note=gr\u{fc}n\u{1}", "gr\u{fc}n\u{1}"),
+        ("note=%22+%3C", "\" <"),
+        ("note=%zz%", "%zz%"),
+        ("note={|}^`\\", "{|}^`\\"),
+    ] {
+        let request = sent_with(|event| event["rawQueryString"] = json!(raw));
+        assert_eq!(request.query("note"), Some(note), "{raw}");
+    }
+    let request = sent_with(|event| {
+        event["rawQueryString"] = json!("?&&==&=x&\u{0}");
+    });
+    assert_eq!(request.query("note"), None);
+}
+
+#[test]
+fn headers_that_say_where_a_request_came_to_are_not_believed() {
+    for (name, value) in [
+        ("host", "a b"),
+        ("Host", ""),
+        ("x-forwarded-proto", "1http"),
+        ("x-forwarded-proto", "^^"),
+        ("x-forwarded-port", "none"),
+    ] {
+        let request = sent_with(|event| {
+            event["headers"][name] = json!(value);
+            event["requestContext"]["domainName"] = json!(value);
+        });
+        assert_eq!(
+            request.header("x-name"),
+            Some("gr\u{fc}n"),
+            "{name}: {value}"
+        );
+    }
+}
+
+#[test]
+fn a_header_with_control_characters_is_kept_without_them_and_one_without_a_name_is_left_out() {
+    let request = sent_with(|event| {
+        event["headers"]["idempotency-key"] = json!("a\u{1}b\u{7f}c\td\r\n");
+        event["headers"]["no name"] = json!("x");
+        event["headers"][""] = json!("x");
+        event["headers"]["x-list"] = json!(["x"]);
+        event["cookies"] = json!(["a=\u{1}"]);
+    });
+    let key = request.header("idempotency-key");
+    assert_eq!(key, Some("a\u{fffd}b\u{fffd}c\td\u{fffd}\u{fffd}"));
+    assert_eq!(
+        (request.header("no name"), request.header("x-list")),
+        (None, None)
     );
 }
 

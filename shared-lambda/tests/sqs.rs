@@ -676,8 +676,9 @@ async fn a_queue_that_does_not_answer_takes_no_time_from_the_others() {
     let error = send_within(Duration::from_secs(2), &aws.sqs(), outgoing)
         .await
         .unwrap_err();
-    let rejected: Vec<bool> = (0..4).map(|index| error.is_rejected(index)).collect();
-    assert_eq!(rejected, [false, true, false, true]);
+    let causes: Vec<Option<&str>> = (0..4).map(|index| error.cause_of(index)).collect();
+    let silent = Some("https://queues/0/silent did not take a batch: it did not answer in time");
+    assert_eq!(causes, [None, silent, None, silent]);
     assert_eq!(error.to_string(), "2 of 4 messages were not accepted");
     let cause = chain(&error);
     assert!(cause.contains("silent did not take a batch"), "{cause}");

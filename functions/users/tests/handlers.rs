@@ -23,7 +23,7 @@ const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-
 
 /// The request of an API Gateway event (HTTP API, payload format 2.0), read as the runtime does.
 fn request(event: &str) -> Request {
-    lambda_http::request::from_str(event).unwrap().into()
+    Request::of_event(serde_json::from_str(event).unwrap()).unwrap()
 }
 
 pub fn problem(status: u16, slug: &str, title: &str, detail: &str) -> Value {

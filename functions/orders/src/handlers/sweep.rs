@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared_lambda::schedule::TimeLimit;
-use shared_lambda::sqs::{self, Outgoing, SendError};
+use shared_lambda::sqs::{self, Outgoing};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, telemetry};
 
@@ -159,7 +159,7 @@ impl Tally {
     }
 
     /// Its attempt is counted, and the participant has not heard of it.
-    fn not_sent(&mut self, order: &Order, error: &SendError, context: &Context) {
+    fn not_sent(&mut self, order: &Order, cause: &str, context: &Context) {
         self.failures += 1;
         tracing::error!(
             event = "command_not_sent",
@@ -168,7 +168,7 @@ impl Tally {
             state = ?order.state,
             attempt = order.attempt,
             due_at = order.due_at.map(|at| at.to_string()),
-            cause = telemetry::chain(error),
+            cause,
             "its command could not be sent; it is sent by the first run after due_at, or at once by \
              cargo xtask saga retry"
         );
@@ -247,9 +247,10 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
     }
     let sent = sqs::send_within(SEND_PATIENCE, &sweep.queues, owed).await;
     for (index, order) in whose.iter().enumerate() {
-        match &sent {
-            Err(error) if error.is_rejected(index) => tally.not_sent(order, error, context),
-            Ok(()) | Err(_) => tally.sent += 1,
+        let error = sent.as_ref().err();
+        match error.and_then(|error| error.cause_of(index)) {
+            Some(cause) => tally.not_sent(order, cause, context),
+            None => tally.sent += 1,
         }
     }
 }
