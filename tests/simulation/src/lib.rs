@@ -7,6 +7,7 @@
 //! reason ([`endings`]) and been let in for one ([`permissions`]); then every message ever sent is delivered twice again, and the tables must
 //! not change. The same seed gives the same run, to the last step.
 
+pub mod abandoning;
 pub mod books;
 pub mod chance;
 pub mod deployed;
