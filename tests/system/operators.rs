@@ -207,10 +207,9 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
         id: Some(first.clone()),
         ..dlq::Redrive::default()
     };
-    assert_eq!(
-        redrive(world, only),
-        format!("{queue}: 1 message went back")
-    );
+    let sent = redrive(world, only);
+    let went_back = format!("{queue}: 1 message went back\n");
+    assert!(sent.starts_with(&went_back), "{sent}");
     let second = arrives();
     assert_ne!(first, second);
     let begins = second[..8].to_owned();
@@ -351,7 +350,7 @@ fn an_audit_names_the_order_whose_rows_were_changed_behind_the_services_backs() 
     assert!(error.contains(&format!("item {sku}")), "{error}");
     let report = found.report();
     assert!(
-        report.contains("it is Confirmed and holds no stock"),
+        report.contains("it is confirmed and holds no stock"),
         "{report}"
     );
     set(world, "inventory", &pk, "RESERVATION", "status", &before);
@@ -360,7 +359,7 @@ fn an_audit_names_the_order_whose_rows_were_changed_behind_the_services_backs() 
     let before = set(world, "payments", &pk, "PAYMENT", "status", "DECLINED");
     let report = audit(world).report();
     assert!(
-        report.contains(&format!("order {id}: its payment is Declined")),
+        report.contains(&format!("order {id}: its payment is DECLINED")),
         "{report}"
     );
     set(world, "payments", &pk, "PAYMENT", "status", &before);
