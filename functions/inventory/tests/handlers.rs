@@ -1,9 +1,13 @@
 //! The endpoints: what they answer, to whom, and what they say about bad input.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shared_lambda::aws::CALL_TIMEOUT;
 use shared_lambda::http::Request;
 use test_support::Fault;
+use test_support::template::Template;
 
 use crate::world::{Answer, NOON, World, id};
 
@@ -458,6 +462,18 @@ async fn without_a_key_nobody_is_told_to_just_adjust_again_what_may_have_been_ad
         assert_eq!(failed.problem(), problem(503, "outcome-unknown", &[]));
         assert_eq!(failed.header("retry-after"), None);
     }
+}
+
+/// One that is stopped cannot say whether the adjustment was made, and without a key nobody may then
+/// just ask again.
+#[test]
+fn whatever_adjusting_waits_for_ends_before_its_function_does() {
+    // The adjustment, the one that was there before, and the item.
+    let waited = 3 * CALL_TIMEOUT;
+    let template = Template::of_service("inventory");
+    let function = template.properties("InventoryAdjustFunction", "AWS::Serverless::Function");
+    let limit = Duration::from_secs(function["Timeout"].as_u64().unwrap());
+    assert!(waited < limit, "{waited:?} of {limit:?}");
 }
 
 #[tokio::test]

@@ -781,12 +781,7 @@ async fn without_a_key_nobody_is_told_to_just_try_again_what_may_have_been_taken
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_long_for_a_queue_that_does_not_answer() {
     let world = World::new();
-    world.aws.on_call(|call| async move {
-        if call.service == "sqs" {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        }
-        None
-    });
+    world.never_answer(|call| call.service == "sqs");
     let began = tokio::time::Instant::now();
     let response = world.place(&customer(ANN), posting(&cups(), None)).await;
     assert_eq!(response.status, 202);
@@ -806,12 +801,7 @@ async fn whatever_placing_waits_for_ends_before_its_function_does() {
     // The order, and the one that was there before.
     let table = 2 * CALL_TIMEOUT;
     let world = World::new();
-    world.aws.on_call(|call| async move {
-        if call.service == "sqs" {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        }
-        None
-    });
+    world.never_answer(|call| call.service == "sqs");
     let began = tokio::time::Instant::now();
     world.place(&customer(ANN), posting(&cups(), None)).await;
     let waited = users + table + began.elapsed();

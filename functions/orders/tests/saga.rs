@@ -1221,12 +1221,7 @@ async fn a_queue_that_does_not_answer_takes_no_attempt_from_the_orders_of_anothe
     charging.due_at = placed(0).due_at;
     world.put(&charging).await;
     world.clock.set(after(30));
-    world.aws.on_call(|call| async move {
-        if call.request["QueueUrl"] == INVENTORY_QUEUE {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        }
-        None
-    });
+    world.never_answer(|call| call.request["QueueUrl"] == INVENTORY_QUEUE);
     let error = world.sweep().await.unwrap_err().to_string();
     // Each of those whose attempt nobody was sent, and no other.
     assert!(error.starts_with("3 orders or partitions"), "{error}");

@@ -24,8 +24,8 @@ use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure};
 use shared_lambda::{Context, Origin, Stage, rest};
-use test_support::Aws;
 use test_support::template::Template;
+use test_support::{Aws, Call};
 use uuid::Uuid;
 
 use crate::samples::{TIMEOUT, start};
@@ -125,6 +125,16 @@ impl World {
 
     pub fn store(&self) -> OrderStore {
         OrderStore::new(self.aws.dynamodb(), self.table.clone())
+    }
+
+    /// From now on such calls to AWS get no answer, however long they are waited for.
+    pub fn never_answer(&self, which: fn(&Call) -> bool) {
+        self.aws.on_call(move |call| async move {
+            if which(&call) {
+                std::future::pending::<()>().await;
+            }
+            None
+        });
     }
 
     pub fn context(&self) -> Context {
