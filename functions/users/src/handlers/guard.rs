@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use shared_lambda::Context;
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;
+use shared_lambda::table::TableError;
 
-use crate::domain::throttle::{Policy, Tally, TooEarly};
+use crate::domain::throttle::{Policy, TooEarly};
 use crate::store::{Account, Counted, Counter, Source, UserStore};
 
 /// A try that may be made. It counts as failed unless it is said to have succeeded.
@@ -15,7 +16,7 @@ pub(super) struct Try {
     account: Account,
     source: Source,
     /// What it was counted on besides, where the account is not known at the source.
-    from_source: Option<(Counter, Tally)>,
+    from_source: Option<Counter>,
 }
 
 /// Counts a try, or says how long to wait with it. Known or not, an account costs the same to
@@ -35,27 +36,27 @@ pub(super) async fn count(
         None
     } else {
         let counter = Counter::source(&source);
-        let tally = admitted(store, &counter, context).await?;
+        admitted(store, &counter, context).await?;
         let good_place = standing.good_place(context.now);
         if let Err(wait) = pass(store, &account, &here, good_place, context).await? {
-            store.take_back_try(&counter, &tally, context.now).await?;
+            take_back(store, &counter, context).await?;
             return Err(too_early(wait));
         }
-        Some((counter, tally))
+        Some(counter)
     };
     match store
         .count_try(&here, context.now, context.fresh_id)
         .await?
     {
-        Counted::Admitted(_) => Ok(Try {
+        Counted::Admitted => Ok(Try {
             account,
             source,
             from_source,
         }),
         // Others from this very source got in first.
         Counted::TooEarly(wait) => {
-            if let Some((counter, tally)) = &from_source {
-                store.take_back_try(counter, tally, context.now).await?;
+            if let Some(counter) = &from_source {
+                take_back(store, counter, context).await?;
             }
             Err(too_early(wait))
         }
@@ -70,19 +71,15 @@ pub(super) async fn count_failure(
     context: &Context,
     request: &Request,
 ) -> Result<(), Problem> {
-    let counted = match session {
-        Some(session) => {
-            let tally = admitted(store, &session, context).await?;
-            Some((session, tally))
-        }
-        None => None,
-    };
+    if let Some(session) = &session {
+        admitted(store, session, context).await?;
+    }
     let source = Counter::source(&Source::of(request.source_address()));
     let Err(refusal) = admitted(store, &source, context).await else {
         return Ok(());
     };
-    if let Some((session, tally)) = &counted {
-        store.take_back_try(session, tally, context.now).await?;
+    if let Some(session) = &session {
+        take_back(store, session, context).await?;
     }
     Err(refusal)
 }
@@ -96,7 +93,7 @@ pub(super) async fn count_registration(
 ) -> Result<(), Problem> {
     let source = Source::of(request.source_address());
     let counter = Counter::registrations(&source, policy);
-    admitted(store, &counter, context).await.map(|_| ())
+    admitted(store, &counter, context).await
 }
 
 impl Try {
@@ -109,9 +106,8 @@ impl Try {
     ) -> Result<(), Problem> {
         let remember = store.remember_owner(&self.account, &self.source, context.now);
         match &self.from_source {
-            Some((counter, tally)) => {
-                let take_back = store.take_back_try(counter, tally, context.now);
-                tokio::try_join!(remember, take_back)?;
+            Some(counter) => {
+                tokio::try_join!(remember, take_back(store, counter, context))?;
             }
             None => remember.await?,
         }
@@ -146,18 +142,24 @@ async fn pass(
     Ok(Err(TooEarly::until(held, context.now)))
 }
 
-async fn admitted(
-    store: &UserStore,
-    counter: &Counter,
-    context: &Context,
-) -> Result<Tally, Problem> {
+async fn admitted(store: &UserStore, counter: &Counter, context: &Context) -> Result<(), Problem> {
     let counted = store
         .count_try(counter, context.now, context.fresh_id)
         .await?;
     match counted {
-        Counted::Admitted(tally) => Ok(tally),
+        Counted::Admitted => Ok(()),
         Counted::TooEarly(wait) => Err(too_early(wait)),
     }
+}
+
+async fn take_back(
+    store: &UserStore,
+    counter: &Counter,
+    context: &Context,
+) -> Result<(), TableError> {
+    store
+        .take_back_try(counter, context.now, context.fresh_id)
+        .await
 }
 
 fn too_early(wait: TooEarly) -> Problem {

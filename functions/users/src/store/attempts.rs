@@ -1,7 +1,12 @@
 //! Tries, counted for an account at a source, a session or a source alone. Nothing tells whether the
 //! account exists: what is counted for is a fingerprint of what the client wrote.
+//!
+//! A count remembers the calls that it counted last. The SDK asks again where an answer is late or
+//! lost, though the first request may have done its work: a call that is remembered is counted once,
+//! and taken back once. A place in an account's line is not remembered so; one that is taken twice
+//! over takes up the line for [`STRANGERS`]' interval, and no longer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use aws_sdk_dynamodb::error::SdkError;
@@ -28,6 +33,15 @@ const ATTEMPTS: &str = "ATTEMPTS";
 
 /// How long a source's row is kept after it was last written: longer than anything in it matters.
 const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(2);
+
+/// So many calls a count remembers. Whoever is slowed down at all has fewer, but for registrations,
+/// as many of which are free as the operator says, and which are not taken back.
+const REMEMBERED: u32 = 100;
+
+const REPLACE_TALLY_ADD_CALL: &str = "SET failures = :failures, first_at = :first, \
+     last_at = :last, expires_at = :expires_at ADD calls :call";
+const REPLACE_TALLY_AND_CALLS: &str = "SET failures = :failures, first_at = :first, \
+     last_at = :last, expires_at = :expires_at, calls = :call";
 
 /// Where a request came from, as far as it is told apart: an IPv4 address, or an IPv6 network of 48
 /// bits. That much is anybody's for the asking (RFC 6177 §2), and in a smaller one a single machine
@@ -118,7 +132,7 @@ impl Counter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// It may be made, and counts as failed until it is taken back.
-    Admitted(Tally),
+    Admitted,
     /// It may not, and does not count.
     TooEarly(TooEarly),
 }
@@ -139,7 +153,8 @@ impl UserStore {
         row.unwrap_or_default().parse(OPERATION)
     }
 
-    /// Counts a try, one after another however many come at once.
+    /// Counts a try, one after another however many come at once, and each call's once however often
+    /// it is asked for.
     pub async fn count_try(
         &self,
         counter: &Counter,
@@ -154,87 +169,66 @@ impl UserStore {
                 .update_attempts(&counter.pk, now + counter.keep)
                 .update_expression(
                     "SET first_at = if_not_exists(first_at, :now), last_at = :now, \
-                     expires_at = :expires_at ADD failures :one",
+                     expires_at = :expires_at ADD failures :one, calls :call",
                 )
                 .condition_expression(
-                    "attribute_not_exists(failures) OR (failures < :free AND first_at > :opened)",
+                    "(attribute_not_exists(failures) OR (failures < :free AND first_at > :opened)) \
+                     AND (attribute_not_exists(calls) \
+                     OR (size(calls) < :remembered AND NOT contains(calls, :name)))",
                 )
                 .expression_attribute_values(":now", millis(now))
                 .expression_attribute_values(":one", number(1))
+                .expression_attribute_values(":call", set_of(call))
                 .expression_attribute_values(":free", number(counter.policy.free))
                 .expression_attribute_values(":opened", millis(now - counter.policy.window))
+                .expression_attribute_values(":remembered", number(REMEMBERED))
+                .expression_attribute_values(":name", AttributeValue::S(name(call)))
                 .send()
                 .await;
             let row = match counted {
-                Ok(answer) => {
-                    let row = answer.attributes.unwrap_or_default();
-                    let tally = AttemptsRow::of(OPERATION, row)?.tally(OPERATION)?;
-                    return tally.map(Counted::Admitted).ok_or_else(|| {
-                        TableError::corrupt(OPERATION, "a try was counted and left no count")
-                    });
-                }
-                Err(error) => refused(OPERATION, error)?,
+                Ok(_) => return Ok(Counted::Admitted),
+                Err(error) => AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?,
             };
-            let Some(before) = AttemptsRow::of(OPERATION, row)?.tally(OPERATION)? else {
+            if row.calls.contains(&name(call)) {
+                return Ok(Counted::Admitted);
+            }
+            let Some(before) = row.tally(OPERATION)? else {
                 continue;
             };
             let after = match counter.policy.admit(Some(&before), now) {
                 Ok(after) => after,
                 Err(wait) => return Ok(Counted::TooEarly(wait)),
             };
-            if self
-                .replace_tally(OPERATION, counter, &before, &after)
-                .await?
-            {
-                return Ok(Counted::Admitted(after));
+            let goes_on = after.since == before.since && row.calls.len() < REMEMBERED as usize;
+            let update = self
+                .update_attempts(&counter.pk, after.last + counter.keep)
+                .update_expression(match goes_on {
+                    true => REPLACE_TALLY_ADD_CALL,
+                    false => REPLACE_TALLY_AND_CALLS,
+                })
+                .expression_attribute_values(":call", set_of(call));
+            if replace_tally(OPERATION, update, &before, &after).await? {
+                return Ok(Counted::Admitted);
             }
         }
         Err(TableError::contended(OPERATION))
     }
 
-    /// Whether the tally was still `before`.
-    async fn replace_tally(
-        &self,
-        operation: &'static str,
-        counter: &Counter,
-        before: &Tally,
-        after: &Tally,
-    ) -> Result<bool, TableError> {
-        let replaced = self
-            .update_attempts(&counter.pk, after.last + counter.keep)
-            .update_expression(
-                "SET failures = :failures, first_at = :first, last_at = :last, \
-                 expires_at = :expires_at",
-            )
-            .condition_expression(
-                "failures = :was_failures AND first_at = :was_first AND last_at = :was_last",
-            )
-            .expression_attribute_values(":failures", number(after.failures))
-            .expression_attribute_values(":first", millis(after.since))
-            .expression_attribute_values(":last", millis(after.last))
-            .expression_attribute_values(":was_failures", number(before.failures))
-            .expression_attribute_values(":was_first", millis(before.since))
-            .expression_attribute_values(":was_last", millis(before.last))
-            .send()
-            .await;
-        held(operation, replaced)
-    }
-
-    /// Takes back one try that did not fail. The others' failures stay.
+    /// Takes back one call's try, which did not fail. The others' failures stay.
     pub async fn take_back_try(
         &self,
         counter: &Counter,
-        counted: &Tally,
         now: Timestamp,
+        call: Uuid,
     ) -> Result<(), TableError> {
         let taken = self
             .update_attempts(&counter.pk, now + counter.keep)
-            .update_expression("SET expires_at = :expires_at ADD failures :less")
-            // Of the window it was counted in; another has not got it.
-            .condition_expression("failures > :none AND first_at = :first")
+            .update_expression("SET expires_at = :expires_at ADD failures :less DELETE calls :call")
+            // Another window has not got it.
+            .condition_expression("contains(calls, :name)")
             .expression_attribute_values(":less", number(-1))
-            .expression_attribute_values(":none", number(0))
-            .expression_attribute_values(":first", millis(counted.since))
+            .expression_attribute_values(":call", set_of(call))
+            .expression_attribute_values(":name", AttributeValue::S(name(call)))
             .send()
             .await;
         held("take back a try", taken).map(|_| ())
@@ -253,11 +247,11 @@ impl UserStore {
             Some(_) => update
                 .update_expression(
                     "SET known_until = :until, expires_at = :expires_at \
-                     REMOVE failures, first_at, last_at, place_at",
+                     REMOVE failures, calls, first_at, last_at, place_at",
                 )
                 .expression_attribute_values(":until", millis(now + KNOWN_FOR)),
             None => update.update_expression(
-                "SET expires_at = :expires_at REMOVE failures, first_at, last_at, place_at",
+                "SET expires_at = :expires_at REMOVE failures, calls, first_at, last_at, place_at",
             ),
         };
         update
@@ -395,6 +389,28 @@ impl UserStore {
     }
 }
 
+/// Whether the tally was still `before`.
+async fn replace_tally(
+    operation: &'static str,
+    update: UpdateItemFluentBuilder,
+    before: &Tally,
+    after: &Tally,
+) -> Result<bool, TableError> {
+    let replaced = update
+        .condition_expression(
+            "failures = :was_failures AND first_at = :was_first AND last_at = :was_last",
+        )
+        .expression_attribute_values(":failures", number(after.failures))
+        .expression_attribute_values(":first", millis(after.since))
+        .expression_attribute_values(":last", millis(after.last))
+        .expression_attribute_values(":was_failures", number(before.failures))
+        .expression_attribute_values(":was_first", millis(before.since))
+        .expression_attribute_values(":was_last", millis(before.last))
+        .send()
+        .await;
+    held(operation, replaced)
+}
+
 /// Whether an update's condition held.
 fn held<T>(
     operation: &'static str,
@@ -423,6 +439,10 @@ fn refused(
 #[derive(Default, Deserialize)]
 struct AttemptsRow {
     failures: Option<u32>,
+    /// The calls whose tries are counted, the last [`REMEMBERED`] at the most; DynamoDB keeps no
+    /// empty set.
+    #[serde(default)]
+    calls: HashSet<String>,
     first_at: Option<i64>,
     last_at: Option<i64>,
     known_until: Option<i64>,
@@ -467,6 +487,15 @@ fn time(operation: &'static str, millis: Option<i64>) -> Result<Option<Timestamp
 
 fn millis(time: Timestamp) -> AttributeValue {
     number(time.as_millisecond())
+}
+
+/// A call's name in a set of them: short, for a source that goes on failing fills its set.
+fn name(call: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(call.as_bytes())
+}
+
+fn set_of(call: Uuid) -> AttributeValue {
+    AttributeValue::Ss(vec![name(call)])
 }
 
 /// Enough to tell two apart; neither address stands in the table twice.
