@@ -1,7 +1,13 @@
 //! One world from its seed to its rest: who acts next, what befalls them, and what is wrong then.
 
+mod faults;
+mod messages;
+mod outcome;
+mod people;
+mod replay;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -11,25 +17,22 @@ use std::task::{Context, Poll, Waker};
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use futures_util::FutureExt;
-use orders::domain::{OrderId, UserId};
-use serde_json::{Value, json};
 use shared_lambda::http::Response;
 use test_support::{Call, Fault, mortal};
 use uuid::Uuid;
-use xtask::audit::books::Books as AuditedBooks;
-use xtask::audit::reconcile::{Finding, Kind, Subject, reconcile};
 
-use crate::abandoning::{Abandoned, about, is_left_alone, is_of_abandoning, news_after_abandoning};
-use crate::books::{Books, Order, Step, Violation};
+use crate::abandoning::{is_left_alone, news_after_abandoning};
+use crate::books::{Books, Order, Violation};
 use crate::chance::{Dice, Trouble, Weather};
 use crate::deployed;
-use crate::endings::{self, Day, Wish};
 use crate::gate::{CallId, Gate, ProcessId};
 use crate::network::{Copy, Millis, Network, QueueName};
-use crate::permissions::{self, Standings};
-use crate::system::{
-    Handled, How, SharedWeather, System, Tables, millis, said, timestamp, weather,
-};
+use crate::permissions::Standings;
+use crate::system::{How, SharedWeather, System, millis, said, weather};
+use faults::{Drawn, Outage, draw, is_of_people, outage, provider_gone};
+pub use outcome::Outcome;
+use people::{Chore, Client, What};
+use replay::is_replayed;
 
 /// What one world is made from.
 #[derive(Clone, Debug)]
@@ -67,33 +70,6 @@ impl Plan {
     }
 }
 
-/// What became of one world.
-#[derive(Debug)]
-pub struct Outcome {
-    pub seed: u64,
-    /// Orders that were acknowledged.
-    pub sagas: usize,
-    /// How they ended: the status and the failure's code.
-    pub endings: BTreeMap<String, usize>,
-    pub troubles: BTreeMap<&'static str, u64>,
-    /// Calls to AWS that were let pass.
-    pub calls: u64,
-    pub messages: u64,
-    /// Messages delivered again once everything was at rest, where that was done.
-    pub replayed: u64,
-    /// Simulated time from the first order to rest.
-    pub lasted: Millis,
-    /// The hash of everything that happened, in its order.
-    pub hash: u64,
-    /// Orders whose undoing had to be parked.
-    pub parked: usize,
-    /// Steps an operator abandoned, by name, as the orders' timelines have it.
-    pub abandoned: BTreeMap<&'static str, usize>,
-    pub violations: Vec<Violation>,
-    /// Every step, if it was asked for.
-    pub trace: String,
-}
-
 /// A world comes to rest or something is wrong with it. The longest of thousands took 11,269.
 const MAX_STEPS: u64 = 60_000;
 
@@ -120,15 +96,6 @@ fn left_out(seed: u64) -> Vec<Trouble> {
         9 => all.filter(|kind| !is_of_people(*kind)).collect(),
         _ => Vec::new(),
     }
-}
-
-/// In every third world everything is delivered again once it is at rest. It takes as long as all
-/// that went before, and what it shows it shows of every world alike.
-const REPLAYED_IN_EVERY: u64 = 3;
-
-/// Whether everything is delivered again in the world of this seed.
-fn is_replayed(seed: u64) -> bool {
-    seed.is_multiple_of(REPLAYED_IN_EVERY)
 }
 
 const MAX_RUNNING: usize = 8;
@@ -191,77 +158,6 @@ enum Finished {
     Answered(Response),
     Handled(SqsBatchResponse),
     Done(Result<(), String>),
-}
-
-/// A customer with one order in mind.
-struct Client {
-    user: Uuid,
-    key: String,
-    body: String,
-    /// The id the order will have.
-    order: Uuid,
-    wish: Wish,
-    next_place: Option<Millis>,
-    next_cancel: Option<Millis>,
-    /// When an operator asks for the order's step again.
-    next_retry: Option<Millis>,
-    /// When an operator who saw it parked gives up what it waits for.
-    next_abandon: Option<Millis>,
-    /// The steps its operator asked to give up.
-    gave_up: Vec<Step>,
-    cancels: bool,
-    acknowledged: bool,
-    refused: bool,
-    /// The last word about a cancellation.
-    cancelled: Option<u16>,
-}
-
-impl Client {
-    fn is_done(&self) -> bool {
-        let next = [
-            self.next_place,
-            self.next_cancel,
-            self.next_retry,
-            self.next_abandon,
-        ];
-        next.iter().all(Option::is_none)
-    }
-}
-
-/// Something an administrator does until it is answered.
-struct Chore {
-    at: Option<Millis>,
-    what: What,
-    /// Whether it was answered that it is done.
-    is_done: bool,
-}
-
-impl Chore {
-    fn at(at: Millis, what: What) -> Self {
-        Self {
-            at: Some(at),
-            what,
-            is_done: false,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum What {
-    Price { sku: usize, amount: i64 },
-    Adjust { sku: usize, delta: i64, key: String },
-    Status { user: usize, status: &'static str },
-}
-
-/// A function that is broken for a while.
-struct Outage {
-    queue: QueueName,
-    /// Whether it dies at every message; else every call it makes to its table fails.
-    dies: bool,
-    from: Millis,
-    until: Millis,
-    /// Whether it has met a message.
-    met: bool,
 }
 
 /// A request that its sender gave up and that is still on its way.
@@ -439,120 +335,6 @@ impl World {
                     .dice(Trouble::Poison)
                     .between(0, self.troubled_until / 2);
                 self.poison_at.push(at);
-            }
-        }
-    }
-
-    fn client(&mut self, number: usize, items: &[(String, i64, i64)], soon: bool) -> Client {
-        // Dice of its own: with fewer orders the others stay what they were.
-        let mut dice = Dice::new(self.plan.seed, 100 + number as u64);
-        let user = *dice.pick(&self.users);
-        let mut lines = Vec::new();
-        let mut expected = 0;
-        let first = if dice.hits(300) {
-            dice.below(items.len() as u64) as usize
-        } else {
-            0
-        };
-        for (sku, amount, _) in &items[first..] {
-            if lines.is_empty() || dice.hits(300) {
-                let quantity = dice.between(1, 3);
-                expected += quantity * amount;
-                lines.push((sku.clone(), quantity));
-            }
-        }
-        if dice.hits(30) {
-            lines.push(("NO-SUCH-ITEM".to_owned(), 1));
-        }
-        let method = *dice.pick(&[
-            "pm_card_visa",
-            "pm_card_visa",
-            "pm_card_visa",
-            "pm_card_visa",
-            "pm_card_chargeDeclined",
-            "pm_card_chargeDeclinedInsufficientFunds",
-            "pm_sim_lostReply",
-            "pm_sim_slow",
-            "pm_sim_unavailable",
-        ]);
-        let mut wish = Wish {
-            lines,
-            method,
-            expected: None,
-        };
-        if dice.hits(300) {
-            let expected = if dice.hits(200) {
-                expected + 1
-            } else {
-                expected
-            };
-            wish.expected = Some((expected, self.currencies[first]));
-        }
-        let key = format!("order-{number}");
-        let placed_at = dice.between(0, self.troubled_until / 2);
-        let mut weather = weather(&self.weather);
-        let cancels = weather.plans(Trouble::Cancel);
-        let within = if soon { 2_000 } else { self.troubled_until };
-        let cancel_at = placed_at + weather.dice(Trouble::Cancel).between(0, within);
-        let retries = weather.plans(Trouble::Operator);
-        let dice = weather.dice(Trouble::Operator);
-        let retry_at = placed_at + dice.between(0, self.troubled_until);
-        Client {
-            user,
-            order: OrderId::of_key(UserId(user), &key).0,
-            key,
-            body: wish.body().to_string(),
-            wish,
-            next_place: Some(placed_at),
-            next_cancel: cancels.then_some(cancel_at),
-            next_retry: retries.then_some(retry_at),
-            next_abandon: None,
-            gave_up: Vec::new(),
-            cancels,
-            acknowledged: false,
-            refused: false,
-            cancelled: None,
-        }
-    }
-
-    fn plan_chores(&mut self) {
-        let until = self.troubled_until;
-        let mut weather = weather(&self.weather);
-        for sku in 0..self.skus.len() {
-            if weather.brings(Trouble::Price) {
-                let dice = weather.dice(Trouble::Price);
-                let what = What::Price {
-                    sku,
-                    amount: dice.between(1, 50) * 100,
-                };
-                self.chores.push(Chore::at(dice.between(0, until), what));
-            }
-            if weather.brings(Trouble::Adjustment) {
-                let dice = weather.dice(Trouble::Adjustment);
-                let delta = *dice.pick(&[-3, -1, 1, 5]);
-                let what = What::Adjust {
-                    sku,
-                    delta,
-                    key: format!("count-{sku}"),
-                };
-                self.chores.push(Chore::at(dice.between(0, until), what));
-            }
-        }
-        for user in 0..self.users.len() {
-            if weather.brings(Trouble::Deactivation) {
-                let dice = weather.dice(Trouble::Deactivation);
-                let at = dice.between(0, until);
-                let back = dice.hits(700).then(|| at + dice.between(1_000, 100_000));
-                let what = What::Status {
-                    user,
-                    status: "deactivated",
-                };
-                self.chores.push(Chore::at(at, what));
-                let what = What::Status {
-                    user,
-                    status: "active",
-                };
-                self.chores.extend(back.map(|back| Chore::at(back, what)));
             }
         }
     }
@@ -979,52 +761,6 @@ impl World {
         }
     }
 
-    /// What a function may fail for has come so often.
-    fn failures(&self) -> u64 {
-        let weather = weather(&self.weather);
-        let counts = weather
-            .counts()
-            .filter(|(kind, _)| befalls_functions(*kind));
-        counts.map(|(_, came)| came).sum::<u64>() + weather.lasting_met()
-    }
-
-    /// Says what is wrong with what became of a message. `undisturbed` is a function that nothing
-    /// can have befallen, for nothing went wrong anywhere since it began.
-    fn handled(&mut self, handled: &Handled, undisturbed: bool) {
-        let Handled {
-            id, order, kind, ..
-        } = handled;
-        let is_poison = *id == POISON_ID && self.poisoned > 0;
-        if let Some(complaint) = handled.complaint().filter(|_| !is_poison)
-            && !is_of_abandoning(&self.books, &order.to_string(), &complaint)
-        {
-            self.wrong(complaint);
-        }
-        match &handled.how {
-            How::Retried(why) if undisturbed && !self.is_provoked(*order, why) => {
-                self.wrong(format!(
-                    "{kind} of order {order} failed, and nothing had befallen its function: {why}"
-                ));
-            }
-            How::Done(_) if handled.queue == QueueName::Replies => {
-                let state = self.books.get(&order.to_string()).map(|order| &order.state);
-                if let Some(state) = state.filter(|state| waits_for(state, kind)) {
-                    self.wrong(format!("order {order} has its {kind} and is still {state}"));
-                }
-            }
-            How::Done(_) | How::Retried(_) | How::Wrong(_) => {}
-        }
-    }
-
-    /// Whether a payment method, or so many others at the same row, or a provider that seemed too slow
-    /// while its function waited for others' calls, are reason enough to fail.
-    fn is_provoked(&self, order: Uuid, why: &str) -> bool {
-        let mut clients = self.clients.iter();
-        let client = clients.find(|client| client.order == order);
-        let provoked = client.is_some_and(|client| client.wish.provokes());
-        why.contains(CONTENDED) || why.contains(UNANSWERED) && (provoked || why.ends_with(TOO_LATE))
-    }
-
     /// One call goes through, or whatever befalls it.
     fn let_pass(&mut self, id: CallId, process: ProcessId) {
         let call = self.gate.call(id);
@@ -1081,30 +817,6 @@ impl World {
         self.poll(process);
     }
 
-    /// Whether what was drawn for a call changes anything.
-    fn makes_a_difference(&self, call: &Call, drawn: &Drawn) -> bool {
-        match drawn {
-            Drawn::Fault(Fault::Stale(writes)) => self.system.aws.would_be_stale(call, *writes),
-            Drawn::Fault(_) | Drawn::Late(_) | Drawn::Stall | Drawn::Hang => true,
-        }
-    }
-
-    /// Whether a function is broken now, in this of the two ways.
-    fn is_out(&mut self, function: &str, dies: bool) -> bool {
-        let now = self.now();
-        let broken = |outage: &&mut Outage| {
-            outage.queue.function() == function
-                && outage.dies == dies
-                && (outage.from..outage.until).contains(&now)
-        };
-        let Some(outage) = self.outage.as_mut().filter(broken) else {
-            return false;
-        };
-        let is_first = !std::mem::replace(&mut outage.met, true);
-        weather(&self.weather).meets(Trouble::Outage, is_first);
-        true
-    }
-
     /// Looks at every row a call may have changed, unless what befell it kept it from doing so.
     fn after_effect(&mut self, call: &Call, fault: Option<&Fault>) {
         if fault.is_some_and(|fault| !fault.takes_effect()) {
@@ -1152,55 +864,6 @@ impl World {
             let standing = row["status"].as_str().unwrap_or_default();
             self.standings.note(user, self.now(), standing);
         }
-    }
-
-    /// An operator who is told that an order is parked does not always wait for it.
-    fn look_for_parked(&mut self, pk: &str) {
-        let id = pk.strip_prefix("ORDER#").unwrap_or(pk);
-        if !self.books.get(id).is_some_and(|order| order.parked) {
-            return;
-        }
-        let now = self.now();
-        let client = self
-            .clients
-            .iter_mut()
-            .find(|client| client.order.to_string() == id);
-        let Some(client) = client.filter(|client| client.next_abandon.is_none()) else {
-            return;
-        };
-        let mut weather = weather(&self.weather);
-        if weather.plans(Trouble::Abandon) {
-            let within = *weather.dice(Trouble::Abandon).pick(&[1_000, 4_000_000]);
-            let wait = weather.dice(Trouble::Abandon).between(1, within);
-            client.next_abandon = Some(now + wait);
-        }
-    }
-
-    /// The step that is given up is the one the operator saw; the order may have moved on.
-    fn abandon(&mut self, number: usize) {
-        let now = self.now();
-        let client = &mut self.clients[number];
-        client.next_abandon = None;
-        let order = client.order;
-        let seen = self.books.get(&order.to_string());
-        let step = match seen.map(|order| order.state.as_str()) {
-            Some(state) if state.starts_with("refunding") => Step::Refund,
-            Some(state) if state.starts_with("releasing") => Step::Release,
-            _ => return,
-        };
-        client.gave_up.push(step);
-        let mut weather = weather(&self.weather);
-        weather.came_about(Trouble::Abandon);
-        // Some go on to give up the next step as well, parked or not.
-        let dice = weather.dice(Trouble::Abandon);
-        if step == Step::Refund && dice.hits(500) {
-            client.next_abandon = Some(now + dice.between(1, 1_000));
-        }
-        drop(weather);
-        let system = Rc::clone(&self.system);
-        self.start("orders-operate", Job::Operate, async move {
-            Finished::Done(system.abandon(order, step.name()).await)
-        });
     }
 
     /// What the services sent since, onto the network.
@@ -1257,33 +920,6 @@ impl World {
         }
     }
 
-    /// A message is deleted when it was carried out and what it led to was taken, and not before. (Of
-    /// answers that say the same, each was carried out for itself.)
-    fn deleted(&mut self, copy: &Copy, done: &mut Vec<(Uuid, Vec<String>)>) {
-        let envelope: Value = serde_json::from_str(&copy.body).unwrap_or_default();
-        let id = envelope["id"]
-            .as_str()
-            .and_then(|id| Uuid::parse_str(id).ok());
-        let history = &self.network.history;
-        let was_sent = |body: &String| history.iter().rev().any(|sent| sent.1 == *body);
-        let of_it = |of: &Uuid| Some(*of) == id;
-        let is_through =
-            |(of, led_to): &(Uuid, Vec<String>)| of_it(of) && led_to.iter().all(was_sent);
-        if let Some(position) = done.iter().position(is_through) {
-            done.swap_remove(position);
-            return;
-        }
-        let why = match done.iter().any(|(of, _)| of_it(of)) {
-            true => "although what it led to was not sent",
-            false => "without having been carried out",
-        };
-        let what = match about(&copy.body) {
-            Some((order, kind)) => format!("{kind} of order {order}"),
-            None => format!("the message {}", copy.body),
-        };
-        self.wrong(format!("{what} was deleted {why}"));
-    }
-
     /// A process is gone without a word. Its messages come back by themselves.
     fn died(&mut self, job: Job) {
         match job {
@@ -1300,482 +936,10 @@ impl World {
         }
     }
 
-    fn again_later(&mut self, set: impl FnOnce(&mut Self, Millis)) {
-        let wait = *self.dice.pick(&[200, 1_000, 5_000, 30_000]);
-        let at = self.now() + wait;
-        set(self, at);
-    }
-
-    fn placed(&mut self, number: usize, response: &Response) {
-        self.is_sane(response);
-        match response.status {
-            202 => {
-                let body: Value = response
-                    .body
-                    .as_deref()
-                    .and_then(|body| serde_json::from_str(body).ok())
-                    .unwrap_or_default();
-                let client = &mut self.clients[number];
-                client.acknowledged = true;
-                let order = client.order.to_string();
-                if body["id"] != json!(order) {
-                    self.wrong(format!("order {order} was answered as {}", body["id"]));
-                }
-                if self.books.get(&order).is_none() {
-                    self.wrong(format!("order {order} was acknowledged and is not there"));
-                }
-                if weather(&self.weather).brings(Trouble::Again) {
-                    self.again_later(|world, at| world.clients[number].next_place = Some(at));
-                }
-            }
-            403 => {
-                let client = &mut self.clients[number];
-                let (user, order) = (client.user, client.order);
-                if client.acknowledged {
-                    self.wrong(format!("order {order} was acknowledged and then refused"));
-                } else {
-                    client.refused = true;
-                }
-                if !self.books.has_stood(&user.to_string(), "deactivated") {
-                    self.wrong(format!("user {user} was refused and never deactivated"));
-                }
-            }
-            503 => self.again_later(|world, at| world.clients[number].next_place = Some(at)),
-            status => self.wrong(format!("placing an order was answered {status}")),
-        }
-    }
-
-    fn cancelled(&mut self, number: usize, response: &Response) {
-        self.is_sane(response);
-        let client = &mut self.clients[number];
-        match response.status {
-            202 | 409 => client.cancelled = Some(response.status),
-            // Not placed yet, or never.
-            404 if !client.acknowledged => {
-                if client.next_place.is_some() || !weather(&self.weather).is_over() {
-                    self.again_later(|world, at| world.clients[number].next_cancel = Some(at));
-                }
-            }
-            404 => {
-                let order = client.order;
-                self.wrong(format!(
-                    "order {order} was acknowledged and cannot be cancelled"
-                ));
-            }
-            503 => self.again_later(|world, at| world.clients[number].next_cancel = Some(at)),
-            status => self.wrong(format!("a cancellation was answered {status}")),
-        }
-    }
-
-    /// What an administrator was told was done has been done.
-    fn administered(&mut self, number: usize, response: &Response) {
-        self.is_sane(response);
-        let what = self.chores[number].what.clone();
-        let done = match (&what, response.status) {
-            (_, 503) => {
-                self.again_later(|world, at| world.chores[number].at = Some(at));
-                return;
-            }
-            // No more can be taken away than there is.
-            (What::Adjust { delta, .. }, 409) => *delta < 0,
-            (What::Adjust { sku, delta, .. }, 201) => {
-                self.chores[number].is_done = true;
-                self.books.adjustments_of(&self.skus[*sku], *delta) > 0
-            }
-            (What::Price { sku, amount }, 200) => {
-                let currency = self.currencies[*sku];
-                self.books.has_cost(&self.skus[*sku], *amount, currency)
-            }
-            (What::Status { user, status }, 200) => {
-                self.books.has_stood(&self.users[*user].to_string(), status)
-            }
-            (What::Price { .. } | What::Adjust { .. } | What::Status { .. }, _) => false,
-        };
-        if !done {
-            let status = response.status;
-            self.wrong(format!("{what:?} was answered {status} and is not done"));
-        }
-    }
-
-    /// Whoever is asked to try later is so for a reason.
-    fn is_excused(&mut self, response: &Response, undisturbed: bool) {
-        if response.status == 503 && undisturbed {
-            self.wrong("an answer was 503, and nothing had befallen the function".to_owned());
-        }
-    }
-
-    /// 500 is what a bug looks like from outside.
-    fn is_sane(&mut self, response: &Response) {
-        if response.status == 500 {
-            let body = response.body.clone().unwrap_or_default();
-            self.wrong(format!("an answer was 500: {body}"));
-        }
-    }
-
-    fn check_rest(&mut self) {
-        let mut wrong = Vec::new();
-        if self.poison_found != self.poisoned {
-            wrong.push(format!(
-                "{} messages that nobody understands were sent, and {} came to a dead-letter queue",
-                self.poisoned, self.poison_found
-            ));
-        }
-        for client in &self.clients {
-            let id = client.order.to_string();
-            let order = self.books.get(&id);
-            if client.acknowledged && !order.is_some_and(|order| order.is_terminal()) {
-                wrong.push(format!("order {id} was acknowledged and is {order:?}"));
-            }
-            let state = order.map_or("", |order| order.state.as_str());
-            if client.cancelled == Some(202) && state != "cancelled" {
-                wrong.push(format!(
-                    "order {id}: the cancellation was taken, but it is {state}"
-                ));
-            }
-            if client.cancelled == Some(409) && state != "rejected" {
-                wrong.push(format!(
-                    "order {id}: too late to cancel, they said, but it is {state}"
-                ));
-            }
-            for step in Step::ALL {
-                if order.is_some_and(|order| order.is_abandoned(step))
-                    && !client.gave_up.contains(&step)
-                {
-                    wrong.push(format!(
-                        "order {id}: its {} was abandoned and nobody asked for it",
-                        step.name()
-                    ));
-                }
-            }
-            if state == "cancelled" && !client.cancels {
-                wrong.push(format!("order {id} is cancelled and nobody wanted it"));
-            }
-        }
-        for id in self.books.touched() {
-            let Some(order) = self.books.get(&id) else {
-                wrong.push(format!("there are records of {id}, which is no order"));
-                continue;
-            };
-            let (charged, refunded) = self.books.money(&id);
-            let owed = if order.state == "confirmed" {
-                order.total
-            } else {
-                Some(0)
-            };
-            let settled_by_hand = order.is_abandoned(Step::Refund);
-            if Some(charged - refunded) != owed && !settled_by_hand {
-                wrong.push(format!(
-                    "order {id} is {}: {charged} less {refunded}",
-                    order.state
-                ));
-            }
-        }
-        wrong.extend(self.books.check_stock());
-        wrong.extend(self.check_adjustments());
-        wrong.extend(permissions::check(&self.books, &self.standings));
-        let day = self.day();
-        for client in &self.clients {
-            let id = client.order.to_string();
-            wrong.extend(endings::check(&self.books, &id, &client.wish, day));
-        }
-        wrong.extend(self.audit());
-        for violation in wrong {
-            self.wrong(violation);
-        }
-    }
-
-    /// However often an administrator had to ask, each adjustment is made once.
-    fn check_adjustments(&self) -> Vec<Violation> {
-        let mut asked: BTreeMap<(usize, i64), (usize, usize)> = BTreeMap::new();
-        for chore in &self.chores {
-            if let What::Adjust { sku, delta, .. } = chore.what {
-                let (answered, all) = asked.entry((sku, delta)).or_default();
-                *answered += usize::from(chore.is_done);
-                *all += 1;
-            }
-        }
-        let made = asked.into_iter().filter_map(|((sku, delta), (answered, all))| {
-            let sku = &self.skus[sku];
-            let made = self.books.adjustments_of(sku, delta);
-            let is_right = (answered..=all).contains(&made);
-            (!is_right).then(|| {
-                format!(
-                    "{sku} by {delta} was asked for {all} times, answered {answered} times and made \
-                     {made} times"
-                )
-            })
-        });
-        made.collect()
-    }
-
-    /// What this world's time was like.
-    fn day(&self) -> Day {
-        let weather = weather(&self.weather);
-        let came = |kinds: &dyn Fn(Trouble) -> bool| {
-            weather.counts().any(|(kind, came)| came > 0 && kinds(kind))
-        };
-        if came(&|kind| !is_of_people(kind)) {
-            Day::Troubled
-        } else if came(&is_of_people) {
-            Day::Busy
-        } else {
-            Day::Quiet
-        }
-    }
-
-    /// What an operator would be told of these books.
-    fn audit(&self) -> Vec<Violation> {
-        let tables = &self.system.tables;
-        let rows = |table| self.system.aws.dump(table);
-        let books = AuditedBooks::read(
-            &rows(&tables.users),
-            &rows(&tables.orders),
-            &rows(&tables.inventory),
-            &rows(&tables.payments),
-        );
-        let audited = reconcile(&books, self.system.clock.timestamp());
-        let findings = audited.findings.into_iter();
-        findings
-            .filter(|finding| !self.is_settled_by_hand(finding))
-            .map(|finding| format!("the audit: {}: {}", finding.subject, finding.what))
-            .collect()
-    }
-
-    /// What was done after an operator had abandoned its undoing is theirs to settle, if somebody told
-    /// them: the answer in a dead-letter queue, or the command whose answer never got out.
-    fn is_settled_by_hand(&self, finding: &Finding) -> bool {
-        let Subject::Order(id) = &finding.subject else {
-            return false;
-        };
-        let id = id.to_string();
-        let (step, command, answer) = match finding.kind {
-            Kind::StillCharged | Kind::Unsettled => {
-                (Step::Refund, "ChargePayment", "PaymentCharged")
-            }
-            Kind::StillReserved => (Step::Release, "ReserveStock", "StockReserved"),
-            _ => return false,
-        };
-        let told = |kind: &str| self.news.contains(&(id.clone(), kind.to_owned()));
-        let left = self
-            .network
-            .abandoned
-            .iter()
-            .filter_map(|copy| about(&copy.body));
-        let mut left = left.filter(|(order, _)| *order == id);
-        let gave_up = |order: &Order| order.is_abandoned(step);
-        self.books.get(&id).is_some_and(gave_up)
-            && (told(answer) || left.any(|(_, kind)| kind == command))
-    }
-
-    /// Every message that was ever sent comes twice more, in any order; then nothing has changed.
-    ///
-    /// What an operator gave up may still be lying in a dead-letter queue and go through now, for
-    /// the orders it is about. They are held to this once it has.
-    async fn replay_everything(&mut self) {
-        let abandoned = Abandoned::of(&self.books);
-        self.replay_unchanged(&abandoned).await;
-        if abandoned.is_any() && self.violations.is_empty() {
-            self.replay_unchanged(&Abandoned::default()).await;
-        }
-    }
-
-    /// Delivers everything twice; no row has changed but those left out.
-    async fn replay_unchanged(&mut self, left_out: &Abandoned) {
-        let rows = |world: &Self| -> Vec<Value> {
-            let rows = world.tables().into_iter();
-            rows.filter(|row| !left_out.concerns(row)).collect()
-        };
-        let before = rows(self);
-        self.replay_twice().await;
-        let after = rows(self);
-        if self.violations.is_empty() && after != before {
-            let changed = before
-                .iter()
-                .zip(&after)
-                .find(|(before, after)| before != after);
-            self.wrong(format!(
-                "replaying every message changed a row: {changed:?}"
-            ));
-        }
-    }
-
-    async fn replay_twice(&mut self) {
-        let history = self.network.history.clone();
-        let now = self.now();
-        for _ in 0..2 {
-            for (queue, body) in &history {
-                self.network.replay(*queue, body.clone(), now);
-            }
-        }
-        self.replayed += 2 * history.len() as u64;
-        self.note("replay", &format_args!("{} messages", history.len()));
-        let limit = self.steps + MAX_STEPS;
-        while !self.is_at_rest() && self.violations.is_empty() {
-            self.steps += 1;
-            if self.steps > limit {
-                self.wrong("the replay does not come to rest".to_owned());
-            }
-            let now = self.now();
-            let options = self.options(now);
-            if options.is_empty() {
-                let until = self.next_event(now);
-                self.pass(until - now).await;
-            } else {
-                let choice = *self.dice.pick(&options);
-                self.act(choice);
-                self.collect_messages();
-            }
-        }
-    }
-
-    fn tables(&self) -> Vec<Value> {
-        let tables = &self.system.tables;
-        [
-            &tables.users,
-            &tables.orders,
-            &tables.inventory,
-            &tables.payments,
-        ]
-        .into_iter()
-        .flat_map(|table| self.system.aws.dump(table))
-        .collect()
-    }
-
     fn wrong(&mut self, violation: Violation) {
         self.note("WRONG", &format_args!("{violation}"));
         self.violations.push(violation);
     }
-
-    /// Writes down what happens: into the hash always, as text where somebody wants to read it.
-    fn note(&mut self, what: &str, details: &std::fmt::Arguments<'_>) {
-        let now = self.now();
-        let mut hasher = Fnv(self.hash);
-        let _ = write!(hasher, "{now} {what} {details}");
-        self.hash = hasher.0;
-        if self.plan.traced {
-            let _ = writeln!(self.trace, "{} {what:12} {details}", timestamp(now));
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        let mut endings = BTreeMap::new();
-        for (_, order) in self.books.orders() {
-            let ending = match &order.failure {
-                Some(code) => format!("{} {code}", order.state),
-                None => order.state.clone(),
-            };
-            *endings.entry(ending).or_default() += 1;
-        }
-        let mut abandoned = BTreeMap::new();
-        for step in Step::ALL {
-            let orders = self.books.orders();
-            let count = orders.filter(|(_, order)| order.is_abandoned(step)).count();
-            abandoned.insert(step.name(), count);
-        }
-        let weather = weather(&self.weather);
-        Outcome {
-            seed: self.plan.seed,
-            sagas: self
-                .clients
-                .iter()
-                .filter(|client| client.acknowledged)
-                .count(),
-            endings,
-            troubles: weather
-                .counts()
-                .map(|(kind, came)| (kind.name(), came))
-                .collect(),
-            calls: self.calls,
-            messages: self.network.history.len() as u64,
-            replayed: self.replayed,
-            parked: self
-                .books
-                .orders()
-                .filter(|(_, order)| order.was_parked())
-                .count(),
-            abandoned,
-            lasted: self.system.clock.now(),
-            hash: self.hash,
-            violations: self.violations,
-            trace: self.trace,
-        }
-    }
-}
-
-/// What people do or have done: nothing that a function may fail for. Messages that come too
-/// often are not either, nor is a sweeper that does, nor poison to whoever is not given it.
-fn is_of_people(kind: Trouble) -> bool {
-    matches!(
-        kind,
-        Trouble::Duplicate
-            | Trouble::Redrive
-            | Trouble::Poison
-            | Trouble::SweeperTwice
-            | Trouble::Cancel
-            | Trouble::Again
-            | Trouble::Operator
-            | Trouble::Price
-            | Trouble::Adjustment
-            | Trouble::Deactivation
-            | Trouble::Abandon
-    )
-}
-
-/// What a function may fail for. (Whatever is late, or left where it is, is somebody else's message.)
-fn befalls_functions(kind: Trouble) -> bool {
-    let late = [Trouble::Delay, Trouble::SweeperLate, Trouble::LeftDead];
-    !is_of_people(kind) && !late.contains(&kind)
-}
-
-/// How a handler says that others were always there first.
-const CONTENDED: &str = "other writers kept getting in first";
-
-/// How payments says that the provider fails.
-const UNANSWERED: &str = "the outcome is not known yet";
-
-/// How it goes on where it waited for the provider for all the time it has.
-const TOO_LATE: &str = "deadline has elapsed";
-
-/// Whether an order in this state waits for such an answer.
-fn waits_for(state: &str, answer: &str) -> bool {
-    match answer {
-        "UserVerified" | "UserRefused" => state == "verifying",
-        "StockReserved" | "StockRefused" => state == "reserving",
-        "PaymentCharged" | "PaymentDeclined" => state == "charging",
-        "PaymentRefunded" => state.starts_with("refunding"),
-        "StockReleased" => state.starts_with("releasing"),
-        _ => false,
-    }
-}
-
-/// Which function is broken, and when, if any is.
-fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Outage> {
-    if !weather.plans(Trouble::Outage) {
-        return None;
-    }
-    let dice = weather.dice(Trouble::Outage);
-    let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
-    Some(Outage {
-        queue: *dice.pick(&QueueName::ALL),
-        from,
-        until: from + dice.between(1_000, lasts),
-        dies: dice.hits(500),
-        met: false,
-    })
-}
-
-/// Lets the payment provider go, where it does, and says when it is back.
-fn provider_gone(weather: &mut Weather, troubled_until: Millis) -> Millis {
-    if !weather.plans(Trouble::ProviderGone) {
-        return 0;
-    }
-    let dice = weather.dice(Trouble::ProviderGone);
-    let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[300_000, 1_800_000, 1_800_000, 7_200_000]);
-    let until = from + dice.between(60_000, lasts);
-    weather.provider_will_be_gone(from..until);
-    until
 }
 
 #[derive(Clone, Copy)]
@@ -1802,111 +966,3 @@ const POISON: [&str; 4] = [
 ];
 /// The id of whatever poison can be read at all; no message of the services has it.
 const POISON_ID: Uuid = Uuid::from_u128(0x0190_f8a0_0000_7000_8000_0000_0000_0000);
-
-#[derive(Debug)]
-enum Drawn {
-    Fault(Fault),
-    Late(Millis),
-    Stall,
-    Hang,
-}
-
-/// What befalls a call. Every kind that could is drawn, in a fixed order; the first that comes
-/// counts.
-fn draw(weather: &mut Weather, call: &Call, tables: &Tables) -> Option<(Trouble, Drawn)> {
-    let mut drawn: Option<(Trouble, Drawn)> = None;
-    let mut offer = |weather: &mut Weather, trouble: Trouble, what: Drawn| {
-        if weather.brings(trouble) {
-            if drawn.is_none() {
-                drawn = Some((trouble, what));
-            } else {
-                weather.take_back(trouble);
-            }
-        }
-    };
-    offer(
-        weather,
-        Trouble::KillBefore,
-        Drawn::Fault(Fault::KillBefore),
-    );
-    offer(weather, Trouble::KillAfter, Drawn::Fault(Fault::KillAfter));
-    let stalls = match weather.dice(Trouble::Stall).hits(300) {
-        true => Drawn::Hang,
-        false => Drawn::Stall,
-    };
-    offer(weather, Trouble::Stall, stalls);
-    offer(weather, Trouble::Throttle, Drawn::Fault(Fault::Throttle));
-    offer(
-        weather,
-        Trouble::LostRequest,
-        Drawn::Fault(Fault::BeforeEffect),
-    );
-    offer(
-        weather,
-        Trouble::LostAnswer,
-        Drawn::Fault(Fault::AfterEffect),
-    );
-    if call.is_write() {
-        let after = *weather
-            .dice(Trouble::LateRequest)
-            .pick(&[5, 300, 4_000, 60_000, 900_000]);
-        offer(weather, Trouble::LateRequest, Drawn::Late(after));
-    }
-    // Nobody writes orders or payments in a transaction.
-    let in_transactions = [&tables.inventory, &tables.users];
-    let may_conflict = call.targets.iter().any(|of| in_transactions.contains(&of));
-    if may_conflict && Fault::TransactionConflict.can_befall(call) {
-        offer(
-            weather,
-            Trouble::Conflict,
-            Drawn::Fault(Fault::TransactionConflict),
-        );
-    }
-    if Fault::Unprocessed.can_befall(call) {
-        // Of one key alone a part would be all of it.
-        let wholly = weather.dice(Trouble::Unprocessed).hits(250) || asks_for_one(call);
-        let fault = match wholly {
-            true => Fault::WhollyUnprocessed,
-            false => Fault::Unprocessed,
-        };
-        offer(weather, Trouble::Unprocessed, Drawn::Fault(fault));
-    }
-    if call.may_be_stale() {
-        let writes = *weather.dice(Trouble::StaleRead).pick(&[1, 6, 30, 120]);
-        let fault = Fault::Stale(writes);
-        offer(weather, Trouble::StaleRead, Drawn::Fault(fault));
-    }
-    if call.action == "SendMessageBatch" {
-        let entries = call.request["Entries"].as_array().map_or(0, Vec::len);
-        let dice = weather.dice(Trouble::PartialSend);
-        let one = dice.below(entries.max(1) as u64) as usize;
-        let refused: Vec<usize> = (0..entries)
-            .filter(|entry| *entry == one || dice.hits(500))
-            .collect();
-        offer(
-            weather,
-            Trouble::PartialSend,
-            Drawn::Fault(Fault::PartialSend(refused)),
-        );
-    }
-    drawn
-}
-
-/// Whether a batch names one key of a table, or none.
-fn asks_for_one(call: &Call) -> bool {
-    let tables = call.request["RequestItems"].as_object();
-    let mut tables = tables.into_iter().flat_map(|tables| tables.values());
-    tables.all(|asked| asked["Keys"].as_array().is_some_and(|keys| keys.len() < 2))
-}
-
-/// Fowler-Noll-Vo 1a, 64 bits: enough to tell two traces apart.
-struct Fnv(u64);
-
-impl std::fmt::Write for Fnv {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Ok(())
-    }
-}

@@ -1,0 +1,358 @@
+//! Those who use the system: customers with an order in mind, administrators with their chores and
+//! operators who look after what is parked; and whether what they are answered is true.
+
+use std::rc::Rc;
+
+use orders::domain::{OrderId, UserId};
+use serde_json::{Value, json};
+use shared_lambda::http::Response;
+use uuid::Uuid;
+
+use super::{Finished, Job, World};
+use crate::books::Step;
+use crate::chance::{Dice, Trouble};
+use crate::endings::Wish;
+use crate::network::Millis;
+use crate::system::weather;
+
+/// A customer with one order in mind.
+pub(super) struct Client {
+    pub(super) user: Uuid,
+    pub(super) key: String,
+    pub(super) body: String,
+    /// The id the order will have.
+    pub(super) order: Uuid,
+    pub(super) wish: Wish,
+    pub(super) next_place: Option<Millis>,
+    pub(super) next_cancel: Option<Millis>,
+    /// When an operator asks for the order's step again.
+    pub(super) next_retry: Option<Millis>,
+    /// When an operator who saw it parked gives up what it waits for.
+    pub(super) next_abandon: Option<Millis>,
+    /// The steps its operator asked to give up.
+    pub(super) gave_up: Vec<Step>,
+    pub(super) cancels: bool,
+    pub(super) acknowledged: bool,
+    pub(super) refused: bool,
+    /// The last word about a cancellation.
+    pub(super) cancelled: Option<u16>,
+}
+
+impl Client {
+    pub(super) fn is_done(&self) -> bool {
+        let next = [
+            self.next_place,
+            self.next_cancel,
+            self.next_retry,
+            self.next_abandon,
+        ];
+        next.iter().all(Option::is_none)
+    }
+}
+
+/// Something an administrator does until it is answered.
+pub(super) struct Chore {
+    pub(super) at: Option<Millis>,
+    pub(super) what: What,
+    /// Whether it was answered that it is done.
+    pub(super) is_done: bool,
+}
+
+impl Chore {
+    fn at(at: Millis, what: What) -> Self {
+        Self {
+            at: Some(at),
+            what,
+            is_done: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    Price { sku: usize, amount: i64 },
+    Adjust { sku: usize, delta: i64, key: String },
+    Status { user: usize, status: &'static str },
+}
+
+impl World {
+    pub(super) fn client(
+        &mut self,
+        number: usize,
+        items: &[(String, i64, i64)],
+        soon: bool,
+    ) -> Client {
+        // Dice of its own: with fewer orders the others stay what they were.
+        let mut dice = Dice::new(self.plan.seed, 100 + number as u64);
+        let user = *dice.pick(&self.users);
+        let mut lines = Vec::new();
+        let mut expected = 0;
+        let first = if dice.hits(300) {
+            dice.below(items.len() as u64) as usize
+        } else {
+            0
+        };
+        for (sku, amount, _) in &items[first..] {
+            if lines.is_empty() || dice.hits(300) {
+                let quantity = dice.between(1, 3);
+                expected += quantity * amount;
+                lines.push((sku.clone(), quantity));
+            }
+        }
+        if dice.hits(30) {
+            lines.push(("NO-SUCH-ITEM".to_owned(), 1));
+        }
+        let method = *dice.pick(&[
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_visa",
+            "pm_card_chargeDeclined",
+            "pm_card_chargeDeclinedInsufficientFunds",
+            "pm_sim_lostReply",
+            "pm_sim_slow",
+            "pm_sim_unavailable",
+        ]);
+        let mut wish = Wish {
+            lines,
+            method,
+            expected: None,
+        };
+        if dice.hits(300) {
+            let expected = if dice.hits(200) {
+                expected + 1
+            } else {
+                expected
+            };
+            wish.expected = Some((expected, self.currencies[first]));
+        }
+        let key = format!("order-{number}");
+        let placed_at = dice.between(0, self.troubled_until / 2);
+        let mut weather = weather(&self.weather);
+        let cancels = weather.plans(Trouble::Cancel);
+        let within = if soon { 2_000 } else { self.troubled_until };
+        let cancel_at = placed_at + weather.dice(Trouble::Cancel).between(0, within);
+        let retries = weather.plans(Trouble::Operator);
+        let dice = weather.dice(Trouble::Operator);
+        let retry_at = placed_at + dice.between(0, self.troubled_until);
+        Client {
+            user,
+            order: OrderId::of_key(UserId(user), &key).0,
+            key,
+            body: wish.body().to_string(),
+            wish,
+            next_place: Some(placed_at),
+            next_cancel: cancels.then_some(cancel_at),
+            next_retry: retries.then_some(retry_at),
+            next_abandon: None,
+            gave_up: Vec::new(),
+            cancels,
+            acknowledged: false,
+            refused: false,
+            cancelled: None,
+        }
+    }
+
+    pub(super) fn plan_chores(&mut self) {
+        let until = self.troubled_until;
+        let mut weather = weather(&self.weather);
+        for sku in 0..self.skus.len() {
+            if weather.brings(Trouble::Price) {
+                let dice = weather.dice(Trouble::Price);
+                let what = What::Price {
+                    sku,
+                    amount: dice.between(1, 50) * 100,
+                };
+                self.chores.push(Chore::at(dice.between(0, until), what));
+            }
+            if weather.brings(Trouble::Adjustment) {
+                let dice = weather.dice(Trouble::Adjustment);
+                let delta = *dice.pick(&[-3, -1, 1, 5]);
+                let what = What::Adjust {
+                    sku,
+                    delta,
+                    key: format!("count-{sku}"),
+                };
+                self.chores.push(Chore::at(dice.between(0, until), what));
+            }
+        }
+        for user in 0..self.users.len() {
+            if weather.brings(Trouble::Deactivation) {
+                let dice = weather.dice(Trouble::Deactivation);
+                let at = dice.between(0, until);
+                let back = dice.hits(700).then(|| at + dice.between(1_000, 100_000));
+                let what = What::Status {
+                    user,
+                    status: "deactivated",
+                };
+                self.chores.push(Chore::at(at, what));
+                let what = What::Status {
+                    user,
+                    status: "active",
+                };
+                self.chores.extend(back.map(|back| Chore::at(back, what)));
+            }
+        }
+    }
+
+    /// An operator who is told that an order is parked does not always wait for it.
+    pub(super) fn look_for_parked(&mut self, pk: &str) {
+        let id = pk.strip_prefix("ORDER#").unwrap_or(pk);
+        if !self.books.get(id).is_some_and(|order| order.parked) {
+            return;
+        }
+        let now = self.now();
+        let client = self
+            .clients
+            .iter_mut()
+            .find(|client| client.order.to_string() == id);
+        let Some(client) = client.filter(|client| client.next_abandon.is_none()) else {
+            return;
+        };
+        let mut weather = weather(&self.weather);
+        if weather.plans(Trouble::Abandon) {
+            let within = *weather.dice(Trouble::Abandon).pick(&[1_000, 4_000_000]);
+            let wait = weather.dice(Trouble::Abandon).between(1, within);
+            client.next_abandon = Some(now + wait);
+        }
+    }
+
+    /// The step that is given up is the one the operator saw; the order may have moved on.
+    pub(super) fn abandon(&mut self, number: usize) {
+        let now = self.now();
+        let client = &mut self.clients[number];
+        client.next_abandon = None;
+        let order = client.order;
+        let seen = self.books.get(&order.to_string());
+        let step = match seen.map(|order| order.state.as_str()) {
+            Some(state) if state.starts_with("refunding") => Step::Refund,
+            Some(state) if state.starts_with("releasing") => Step::Release,
+            _ => return,
+        };
+        client.gave_up.push(step);
+        let mut weather = weather(&self.weather);
+        weather.came_about(Trouble::Abandon);
+        // Some go on to give up the next step as well, parked or not.
+        let dice = weather.dice(Trouble::Abandon);
+        if step == Step::Refund && dice.hits(500) {
+            client.next_abandon = Some(now + dice.between(1, 1_000));
+        }
+        drop(weather);
+        let system = Rc::clone(&self.system);
+        self.start("orders-operate", Job::Operate, async move {
+            Finished::Done(system.abandon(order, step.name()).await)
+        });
+    }
+
+    pub(super) fn again_later(&mut self, set: impl FnOnce(&mut Self, Millis)) {
+        let wait = *self.dice.pick(&[200, 1_000, 5_000, 30_000]);
+        let at = self.now() + wait;
+        set(self, at);
+    }
+
+    pub(super) fn placed(&mut self, number: usize, response: &Response) {
+        self.is_sane(response);
+        match response.status {
+            202 => {
+                let body: Value = response
+                    .body
+                    .as_deref()
+                    .and_then(|body| serde_json::from_str(body).ok())
+                    .unwrap_or_default();
+                let client = &mut self.clients[number];
+                client.acknowledged = true;
+                let order = client.order.to_string();
+                if body["id"] != json!(order) {
+                    self.wrong(format!("order {order} was answered as {}", body["id"]));
+                }
+                if self.books.get(&order).is_none() {
+                    self.wrong(format!("order {order} was acknowledged and is not there"));
+                }
+                if weather(&self.weather).brings(Trouble::Again) {
+                    self.again_later(|world, at| world.clients[number].next_place = Some(at));
+                }
+            }
+            403 => {
+                let client = &mut self.clients[number];
+                let (user, order) = (client.user, client.order);
+                if client.acknowledged {
+                    self.wrong(format!("order {order} was acknowledged and then refused"));
+                } else {
+                    client.refused = true;
+                }
+                if !self.books.has_stood(&user.to_string(), "deactivated") {
+                    self.wrong(format!("user {user} was refused and never deactivated"));
+                }
+            }
+            503 => self.again_later(|world, at| world.clients[number].next_place = Some(at)),
+            status => self.wrong(format!("placing an order was answered {status}")),
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, number: usize, response: &Response) {
+        self.is_sane(response);
+        let client = &mut self.clients[number];
+        match response.status {
+            202 | 409 => client.cancelled = Some(response.status),
+            // Not placed yet, or never.
+            404 if !client.acknowledged => {
+                if client.next_place.is_some() || !weather(&self.weather).is_over() {
+                    self.again_later(|world, at| world.clients[number].next_cancel = Some(at));
+                }
+            }
+            404 => {
+                let order = client.order;
+                self.wrong(format!(
+                    "order {order} was acknowledged and cannot be cancelled"
+                ));
+            }
+            503 => self.again_later(|world, at| world.clients[number].next_cancel = Some(at)),
+            status => self.wrong(format!("a cancellation was answered {status}")),
+        }
+    }
+
+    /// What an administrator was told was done has been done.
+    pub(super) fn administered(&mut self, number: usize, response: &Response) {
+        self.is_sane(response);
+        let what = self.chores[number].what.clone();
+        let done = match (&what, response.status) {
+            (_, 503) => {
+                self.again_later(|world, at| world.chores[number].at = Some(at));
+                return;
+            }
+            // No more can be taken away than there is.
+            (What::Adjust { delta, .. }, 409) => *delta < 0,
+            (What::Adjust { sku, delta, .. }, 201) => {
+                self.chores[number].is_done = true;
+                self.books.adjustments_of(&self.skus[*sku], *delta) > 0
+            }
+            (What::Price { sku, amount }, 200) => {
+                let currency = self.currencies[*sku];
+                self.books.has_cost(&self.skus[*sku], *amount, currency)
+            }
+            (What::Status { user, status }, 200) => {
+                self.books.has_stood(&self.users[*user].to_string(), status)
+            }
+            (What::Price { .. } | What::Adjust { .. } | What::Status { .. }, _) => false,
+        };
+        if !done {
+            let status = response.status;
+            self.wrong(format!("{what:?} was answered {status} and is not done"));
+        }
+    }
+
+    /// Whoever is asked to try later is so for a reason.
+    pub(super) fn is_excused(&mut self, response: &Response, undisturbed: bool) {
+        if response.status == 503 && undisturbed {
+            self.wrong("an answer was 503, and nothing had befallen the function".to_owned());
+        }
+    }
+
+    /// 500 is what a bug looks like from outside.
+    fn is_sane(&mut self, response: &Response) {
+        if response.status == 500 {
+            let body = response.body.clone().unwrap_or_default();
+            self.wrong(format!("an answer was 500: {body}"));
+        }
+    }
+}
