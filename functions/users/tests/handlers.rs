@@ -901,3 +901,42 @@ proptest! {
         prop_assert!((400..500).contains(&status), "{} for {}", status, body);
     }
 }
+
+/// The SDK asks again where an answer is late, and the first request may have done its work.
+#[tokio::test]
+async fn whoever_is_answered_late_gets_what_was_asked_for_all_the_same() {
+    let world = World::that_loses_answers().await;
+    let (ada, bob) = ("ada@example.com", "bob@example.com");
+    let user_id = world.registered(ada).await;
+    let admin_id = world.registered(bob).await;
+    world.set(admin_id, "role", "admin").await;
+
+    let token = world.session(ada).await;
+    let response = world.refreshed(&token).await;
+    assert_eq!(response.status, 200);
+    let live = crate::world::refresh_token(&response);
+    assert_eq!(world.refreshed(&live).await.status, 200);
+    let logout = with_body(&json!({"refresh_token": live}));
+    assert_eq!(world.log_out(logout).await.status, 204);
+    assert_eq!(world.refreshed(&live).await.status, 401);
+
+    let request = || world.request_of(user_id, Role::Customer);
+    let renamed = json!({"name": "Augusta"}).to_string();
+    let response = world.update_me(request().with_body(renamed)).await;
+    assert_eq!(body_of(&response)["name"], "Augusta");
+    let change = json!({"current_password": PASSWORD, "new_password": "another long password"});
+    let response = world
+        .change_password(request().with_body(change.to_string()))
+        .await;
+    assert_eq!(response.status, 204, "{response:?}");
+    let admin = || {
+        world
+            .request_of(admin_id, Role::Admin)
+            .with_path_parameter("id", user_id.to_string())
+    };
+    let off = json!({"status": "deactivated"}).to_string();
+    let response = world.update(admin().with_body(off)).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(body_of(&response)["status"], "deactivated");
+    assert!(world.aws.fired() > 15, "{}", world.aws.fired());
+}

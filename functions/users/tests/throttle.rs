@@ -1,8 +1,5 @@
 //! Guessing: how soon it is slowed down, that it cannot be raced, and that the owner gets in.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
-
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -11,7 +8,7 @@ use shared_lambda::http::{Request, Response};
 use test_support::Fault;
 use users::domain::Seed;
 use users::domain::throttle::{KNOWN_FOR, STRANGERS, registrations};
-use users::store::{Account, Counted, Counter, Source, UserStore};
+use users::store::{Account, Counted, Counter, Source};
 use users::tokens::RefreshToken;
 use uuid::Uuid;
 
@@ -373,27 +370,10 @@ async fn a_thousand_guesses_at_once_where_the_owner_is_known_are_ten_guesses() {
     }
 }
 
-/// A world whose functions ask again, as the SDK does, and in which the answer to every first
-/// request of a write is lost after it took effect.
-async fn world_that_loses_answers() -> World {
-    let mut world = World::new().await;
-    world.registered(EMAIL).await;
-    world.store = UserStore::new(world.aws.dynamodb_with_attempts(2), world.table.clone());
-    let asked_once = Mutex::new(HashSet::new());
-    world.aws.on_call(move |call| {
-        let request = call.request.to_string();
-        let is_first = call.is_write() && {
-            let mut asked_once = asked_once.lock().unwrap();
-            !asked_once.remove(&request) && asked_once.insert(request)
-        };
-        std::future::ready(is_first.then_some(Fault::AfterEffect))
-    });
-    world
-}
-
 #[tokio::test]
 async fn a_try_whose_answer_was_lost_is_counted_once_and_taken_back_once() {
-    let world = world_that_loses_answers().await;
+    let world = World::that_loses_answers().await;
+    world.registered(EMAIL).await;
     let from = Counter::source(&Source::of(Some(HOME)));
     let failures = async || {
         let tally = world.store.standing(&from).await.unwrap().tally;
@@ -423,7 +403,7 @@ async fn a_try_whose_answer_was_lost_is_counted_once_and_taken_back_once() {
 
 #[tokio::test]
 async fn however_many_tries_are_free_a_count_remembers_a_hundred_calls() {
-    let world = world_that_loses_answers().await;
+    let world = World::that_loses_answers().await;
     let counter = Counter::registrations(&Source::of(Some(HOME)), registrations(1000));
     for n in 1..=250_u32 {
         let call = Uuid::new_v4();

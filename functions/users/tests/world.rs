@@ -1,14 +1,15 @@
 //! What the tests stand on: a table of their own, a clock and ids they set, and keys.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier};
 use shared_lambda::Origin;
 use shared_lambda::http::{Request, Response, authenticate, respond};
-use test_support::Aws;
+use test_support::{Aws, Fault};
 use users::domain::throttle::registrations;
 use users::domain::{Email, Password, Seed, Session, User, UserName};
 use users::handlers::{
@@ -63,6 +64,23 @@ impl World {
             verifier,
             seeds: AtomicU64::new(1),
         }
+    }
+
+    /// One whose functions ask again, as the SDK does, and in which the answer to every first request
+    /// of a write is lost after it took effect.
+    pub async fn that_loses_answers() -> Self {
+        let mut world = Self::new().await;
+        world.store = UserStore::new(world.aws.dynamodb_with_attempts(2), world.table.clone());
+        let asked_once = Mutex::new(HashSet::new());
+        world.aws.on_call(move |call| {
+            let request = call.request.to_string();
+            let is_first = call.is_write() && {
+                let mut asked_once = asked_once.lock().unwrap();
+                !asked_once.remove(&request) && asked_once.insert(request)
+            };
+            std::future::ready(is_first.then_some(Fault::AfterEffect))
+        });
+        world
     }
 
     pub async fn register(&self, request: Request) -> Response {
@@ -237,7 +255,7 @@ impl World {
     /// Sets an attribute of a user as an operator would.
     pub async fn set(&self, user_id: Uuid, attribute: &str, value: &str) {
         use aws_sdk_dynamodb::types::AttributeValue::S;
-        let client = self.aws.dynamodb();
+        let client = self.aws.dynamodb_with_attempts(2);
         client
             .update_item()
             .table_name(&self.table)
