@@ -142,7 +142,7 @@ fn event_type(event: &Event) -> Option<&'static str> {
         Event::PaymentCharged { .. } => "PaymentCharged",
         Event::PaymentDeclined { .. } => "PaymentDeclined",
         Event::PaymentRefunded { .. } => "PaymentRefunded",
-        Event::CancelRequested
+        Event::CancelRequested { .. }
         | Event::Due
         | Event::RetryRequested { .. }
         | Event::Abandoned { .. } => return None,

@@ -7,8 +7,8 @@ mod values;
 use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS, MAX_TIMELINE,
-    Money, Order, PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
+    CancelledBy, Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS,
+    MAX_TIMELINE, Money, Order, PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
 };
 use proptest::prelude::*;
 
@@ -132,7 +132,7 @@ fn cases() -> Vec<Case> {
             "PaymentRefunded, nothing was charged",
             Event::PaymentRefunded { refunded: None },
         ),
-        case("CancelRequested", Event::CancelRequested),
+        case("CancelRequested", cancel(CancelledBy::Customer)),
         due("Due, but not yet", |_| {}, 29),
         due("Due, to the moment", |_| {}, 30),
         due(
@@ -209,6 +209,33 @@ fn abandoned(step: Compensation) -> Event {
 }
 
 /// Names the event of a case; a new event does not compile until it has cases.
+fn cancel(by: CancelledBy) -> Event {
+    Event::CancelRequested { by }
+}
+
+#[test]
+fn the_diary_says_when_it_was_not_the_customer_who_cancelled() {
+    for state in [
+        State::Verifying,
+        State::Reserving,
+        State::Charging,
+        State::Confirmed,
+    ] {
+        for (by, detail) in [
+            (CancelledBy::Customer, None),
+            (CancelledBy::Administrator, Some("by an administrator")),
+        ] {
+            let order = order_in(state);
+            let Decision::Advance(next) = decide(&order, &cancel(by), TIMEOUT, after(5)) else {
+                panic!("an order that is {state:?} can be cancelled");
+            };
+            let mut entries = next.timeline.iter();
+            let entry = entries.find(|entry| entry.what == What::CancelRequested);
+            assert_eq!(entry.unwrap().detail.as_deref(), detail, "{state:?}");
+        }
+    }
+}
+
 fn event_name(event: &Event) -> &'static str {
     match event {
         Event::UserVerified => "UserVerified",
@@ -219,7 +246,7 @@ fn event_name(event: &Event) -> &'static str {
         Event::PaymentCharged { .. } => "PaymentCharged",
         Event::PaymentDeclined { .. } => "PaymentDeclined",
         Event::PaymentRefunded { .. } => "PaymentRefunded",
-        Event::CancelRequested => "CancelRequested",
+        Event::CancelRequested { .. } => "CancelRequested",
         Event::Due => "Due",
         Event::RetryRequested { .. } => "RetryRequested",
         Event::Abandoned { .. } => "Abandoned",
@@ -417,7 +444,8 @@ fn happenings() -> impl Strategy<Value = Vec<(i64, Event)>> {
         1 => Just(payment_declined),
         2 => proptest::option::of(Just(usd(DRAFT_TOTAL)))
             .prop_map(|refunded| Event::PaymentRefunded { refunded }),
-        1 => Just(Event::CancelRequested),
+        1 => Just(cancel(CancelledBy::Customer)),
+        1 => Just(cancel(CancelledBy::Administrator)),
         8 => Just(Event::Due),
         1 => Just(retry()),
         1 => Just(abandoned(Compensation::Refund)),
@@ -518,10 +546,8 @@ fn assert_step(before: &Order, event: &Event, next: &Order, now: Timestamp) {
         next.state
     );
     if before.state == State::Confirmed {
-        assert_eq!(
-            (event, next.state),
-            (&Event::CancelRequested, State::Refunding(Ending::Cancelled))
-        );
+        assert!(matches!(event, Event::CancelRequested { .. }), "{event:?}");
+        assert_eq!(next.state, State::Refunding(Ending::Cancelled));
     }
     if next.state == State::Confirmed {
         let amount = before.total.expect("confirmed without a total");

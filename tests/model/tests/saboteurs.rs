@@ -57,7 +57,9 @@ impl Services for CancelForgetsUnits {
     fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
         let decision = Production.decide(order, event, now);
         changed(decision, |next| {
-            if order.state == saga::State::Reserving && *event == saga::Event::CancelRequested {
+            if order.state == saga::State::Reserving
+                && matches!(event, saga::Event::CancelRequested { .. })
+            {
                 end(next, saga::State::Cancelled);
             }
         })
@@ -352,7 +354,9 @@ pub struct RejectedIsCancelled;
 
 impl Services for RejectedIsCancelled {
     fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
-        if order.state == saga::State::Rejected && *event == saga::Event::CancelRequested {
+        if order.state == saga::State::Rejected
+            && matches!(event, saga::Event::CancelRequested { .. })
+        {
             let mut next = order.clone();
             next.version += 1;
             end(&mut next, saga::State::Cancelled);

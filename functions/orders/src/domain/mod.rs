@@ -9,8 +9,9 @@ mod values;
 pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
 pub use rehearsal::{Fault, InvalidRehearsal, Rehearsal, Step, owed_fault};
 pub use saga::{
-    Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS, MAX_TIMELINE,
-    PARKED_RETRY, Refusal, ReservedLine, State, StepTimeout, abandonment, decide, owed, place,
+    CancelledBy, Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS,
+    MAX_TIMELINE, PARKED_RETRY, Refusal, ReservedLine, State, StepTimeout, abandonment, decide,
+    owed, place,
 };
 pub use timeline::{Entry, What};
 pub use values::{

@@ -89,8 +89,10 @@ pub enum Event {
     PaymentRefunded {
         refunded: Option<Money>,
     },
-    /// The customer, or an administrator, wants out.
-    CancelRequested,
+    /// The customer, or an administrator for them, wants out.
+    CancelRequested {
+        by: CancelledBy,
+    },
     /// The sweeper found the order's `due_at` to have passed.
     Due,
     /// An operator wants the step asked for now, with all its attempts before it.
@@ -104,6 +106,23 @@ pub enum Event {
         reason: String,
         by: String,
     },
+}
+
+/// Who wants out of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CancelledBy {
+    Customer,
+    Administrator,
+}
+
+impl CancelledBy {
+    /// What the diary says beside the cancellation: nothing of whoever placed the order.
+    fn detail(self) -> Option<&'static str> {
+        match self {
+            CancelledBy::Customer => None,
+            CancelledBy::Administrator => Some("by an administrator"),
+        }
+    }
 }
 
 /// The steps that undo.
@@ -352,18 +371,18 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                 contradiction(order, "a payment was refunded that the order still needs")
             }
         },
-        Event::CancelRequested => match order.state {
+        Event::CancelRequested { by } => match order.state {
             // Nothing has been asked of anybody but whether the user may order.
             State::Verifying => order.advance(now, |next| {
-                next.note(now, What::CancelRequested, None);
+                next.note(now, What::CancelRequested, by.detail());
                 next.end(Ending::Cancelled, now);
             }),
             State::Reserving => order.advance(now, |next| {
-                next.note(now, What::CancelRequested, None);
+                next.note(now, What::CancelRequested, by.detail());
                 next.compensate(State::Releasing(Ending::Cancelled), timeout, now);
             }),
             State::Charging | State::Confirmed => order.advance(now, |next| {
-                next.note(now, What::CancelRequested, None);
+                next.note(now, What::CancelRequested, by.detail());
                 next.compensate(State::Refunding(Ending::Cancelled), timeout, now);
             }),
             State::Refunding(Ending::Cancelled)

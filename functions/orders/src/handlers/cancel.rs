@@ -6,7 +6,7 @@ use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 
 use super::{Applied, OrderBody, apply, no_such_order, send_owed, visible_order};
-use crate::domain::{Event, StepTimeout};
+use crate::domain::{CancelledBy, Event, StepTimeout};
 use crate::messages::Routes;
 use crate::store::OrderStore;
 
@@ -25,7 +25,12 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let order = visible_order(&cancel.orders, &caller, &request).await?;
-    let event = Event::CancelRequested;
+    let by = if order.user_id.0 == caller.user_id {
+        CancelledBy::Customer
+    } else {
+        CancelledBy::Administrator
+    };
+    let event = Event::CancelRequested { by };
     match apply(&cancel.orders, order.id, &event, cancel.timeout, &context).await? {
         Applied::Order { order, owes, .. } => {
             if owes {

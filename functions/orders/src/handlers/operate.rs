@@ -475,7 +475,7 @@ fn outcome(order: &Order, event: &Event, sent: bool) -> &'static str {
         | Event::PaymentCharged { .. }
         | Event::PaymentDeclined { .. }
         | Event::PaymentRefunded { .. }
-        | Event::CancelRequested
+        | Event::CancelRequested { .. }
         | Event::Due
         | Event::RetryRequested { .. } => {
             if sent {

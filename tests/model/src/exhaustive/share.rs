@@ -11,8 +11,8 @@ use inventory::domain::{
 };
 use jiff::Timestamp;
 use orders::domain::{
-    Decision, Draft, Event, Failure, Ignored, Line, MAX_ATTEMPTS, Money, Order, OrderId,
-    PaymentMethod, Quantity, Refusal, State, UserId,
+    CancelledBy, Decision, Draft, Event, Failure, Ignored, Line, MAX_ATTEMPTS, Money, Order,
+    OrderId, PaymentMethod, Quantity, Refusal, State, UserId,
 };
 use payments::domain::{Payment, PaymentState};
 use users::domain::{Email, Status, User, UserName};
@@ -221,7 +221,9 @@ impl<'a, S: Services> Orders<'a, S> {
         let label = |sent| Label::CancelRequested { sent };
         self.happens(
             order,
-            &Event::CancelRequested,
+            &Event::CancelRequested {
+                by: CancelledBy::Customer,
+            },
             NOW,
             label,
             share,

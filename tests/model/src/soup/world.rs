@@ -10,8 +10,8 @@ use inventory::domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Decision, Draft, Event, Ignored, Line, Money, Order, OrderId, PaymentMethod, Quantity, Refusal,
-    State, UserId,
+    CancelledBy, Decision, Draft, Event, Ignored, Line, Money, Order, OrderId, PaymentMethod,
+    Quantity, Refusal, State, UserId,
 };
 use payments::domain::Payment;
 use users::domain::{Email, Status, User, UserName};
@@ -721,7 +721,9 @@ impl<'a, S: Services> World<'a, S> {
                 | Body::ChargePayment { .. }
                 | Body::RefundPayment => unreachable!("orders takes replies alone"),
             },
-            What::Cancel => &Event::CancelRequested,
+            What::Cancel => &Event::CancelRequested {
+                by: CancelledBy::Customer,
+            },
             What::Due => &Event::Due,
         };
         match self.services.decide(order, event, self.now) {
