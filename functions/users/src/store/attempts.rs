@@ -34,8 +34,9 @@ const ATTEMPTS: &str = "ATTEMPTS";
 /// How long a source's row is kept after it was last written: longer than anything in it matters.
 const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(2);
 
-/// So many calls a count remembers. Whoever is slowed down at all has fewer, but for registrations,
-/// as many of which are free as the operator says, and which are not taken back.
+/// So many calls a count remembers, as many as the limits let through at once; then it goes on with
+/// the latest alone, or a row would grow with whatever number of registrations an operator lets go
+/// free. What was counted stays counted; a try that is forgotten is not taken back.
 const REMEMBERED: u32 = 100;
 
 const REPLACE_TALLY_ADD_CALL: &str = "SET failures = :failures, first_at = :first, \
