@@ -208,7 +208,6 @@ fn abandoned(step: Compensation) -> Event {
     }
 }
 
-/// Names the event of a case; a new event does not compile until it has cases.
 fn cancel(by: CancelledBy) -> Event {
     Event::CancelRequested { by }
 }
@@ -236,6 +235,7 @@ fn the_diary_says_when_it_was_not_the_customer_who_cancelled() {
     }
 }
 
+/// Names the event of a case; a new event does not compile until it has cases.
 fn event_name(event: &Event) -> &'static str {
     match event {
         Event::UserVerified => "UserVerified",

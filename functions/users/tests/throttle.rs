@@ -13,7 +13,7 @@ use users::tokens::RefreshToken;
 use uuid::Uuid;
 
 use crate::handlers::{assert_problem, problem};
-use crate::world::{PASSWORD, REGISTRATIONS, World, id, invalid, with_body};
+use crate::world::{PASSWORD, REGISTRATIONS, World, id, invalid, row, with_body};
 
 const EMAIL: &str = "ada@example.com";
 const HOME: &str = "192.0.2.1";
@@ -402,7 +402,7 @@ async fn a_try_whose_answer_was_lost_is_counted_once_and_taken_back_once() {
 }
 
 #[tokio::test]
-async fn however_many_tries_are_free_a_count_remembers_a_hundred_calls() {
+async fn however_many_tries_are_free_a_count_remembers_its_latest_calls() {
     let world = World::that_loses_answers().await;
     let counter = Counter::registrations(&Source::of(Some(HOME)), registrations(1000));
     for n in 1..=250_u32 {
@@ -411,10 +411,71 @@ async fn however_many_tries_are_free_a_count_remembers_a_hundred_calls() {
         assert_eq!(counted.unwrap(), Counted::Admitted);
         let tally = world.store.standing(&counter).await.unwrap().tally;
         assert_eq!(tally.unwrap().failures, n);
+        let row = row(&world.aws, &world.table, "ATTEMPTS");
+        let remembered = row["calls"].as_array().unwrap().len();
+        assert_eq!(remembered, (n as usize - 1) % 128 + 1, "after {n}");
     }
-    let rows = world.aws.dump(&world.table);
-    let remembered = rows.iter().filter_map(|row| row["calls"].as_array());
-    assert_eq!(remembered.map(Vec::len).max(), Some(50));
+}
+
+#[tokio::test]
+async fn a_try_is_taken_back_from_the_window_it_was_counted_in_alone() {
+    let world = World::new().await;
+    let counter = Counter::source(&Source::of(Some(HOME)));
+    let early = Uuid::new_v4();
+    let count = |call| world.store.count_try(&counter, world.now(), call);
+    assert_eq!(count(early).await.unwrap(), Counted::Admitted);
+    world.pass(300);
+    for _ in 0..3 {
+        assert_eq!(count(Uuid::new_v4()).await.unwrap(), Counted::Admitted);
+    }
+    for _ in 0..2 {
+        let taken = world.store.take_back_try(&counter, world.now(), early);
+        taken.await.unwrap();
+    }
+    let tally = world.store.standing(&counter).await.unwrap().tally.unwrap();
+    assert_eq!(tally.failures, 3);
+    let row = row(&world.aws, &world.table, "ATTEMPTS");
+    assert_eq!(row["calls"].as_array().unwrap().len(), 3);
+}
+
+/// The turn of an owner at a new address: it is theirs although the answer to using it was lost.
+#[tokio::test]
+async fn a_turn_is_used_once_however_often_that_is_asked_for() {
+    let world = World::that_loses_answers().await;
+    world.registered(EMAIL).await;
+    let account = Account::of(EMAIL);
+    while world
+        .store
+        .take_place(&account, world.now(), Uuid::new_v4())
+        .await
+        .unwrap()
+        .at
+        == world.now()
+    {}
+    let response = log_in(&world, HOME, EMAIL, PASSWORD).await;
+    world.pass(wait_of(&response).expect("others were there first"));
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_place_is_given_back_once_at_the_most() {
+    let world = World::that_loses_answers().await;
+    let account = Account::of(EMAIL);
+    let take = || {
+        world
+            .store
+            .take_place(&account, world.now(), Uuid::new_v4())
+    };
+    let mut place = take().await.unwrap();
+    while place.at == world.now() {
+        place = take().await.unwrap();
+    }
+    // The answer is lost, and it is not asked again.
+    let given = world.store.give_place_back(&account, place, world.now());
+    assert!(given.await.is_err());
+    // The next takes what was given back, and, as its own answer is lost, one more.
+    let next = take().await.unwrap();
+    assert_eq!(next.at, place.at + STRANGERS.interval);
 }
 
 #[tokio::test]

@@ -124,7 +124,9 @@ async fn pass(
     context: &Context,
 ) -> Result<Result<(), TooEarly>, Problem> {
     if let Some(place) = good_place
-        && store.use_place(here, place, context.now).await?
+        && store
+            .use_place(here, place, context.now, context.fresh_id)
+            .await?
     {
         return Ok(Ok(()));
     }

@@ -1,14 +1,18 @@
 //! Tries, counted for an account at a source, a session or a source alone. Nothing tells whether the
 //! account exists: what is counted for is a fingerprint of what the client wrote.
 //!
-//! A count remembers the calls that it counted last. The SDK asks again where an answer is late or
-//! lost, though the first request may have done its work: a call that is remembered is counted once,
-//! and taken back once. A place in an account's line is not remembered so; one that is taken twice
-//! over takes up the line for [`STRANGERS`]' interval, and no longer.
+//! The SDK asks again where an answer is late or lost, though the first request may have done its
+//! work. So a count remembers the calls that it counted last: such a call is counted once, and taken
+//! back once. Who used a place is remembered, too, and a place is given back once at the most. Where
+//! it cannot be told what is done twice, it is so on the strict side, and for a while: a place that is
+//! taken twice takes up its line for [`STRANGERS`]' interval more, and a count that arrives after its
+//! call was taken back already is one failure more.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -34,10 +38,11 @@ const ATTEMPTS: &str = "ATTEMPTS";
 /// How long a source's row is kept after it was last written: longer than anything in it matters.
 const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(2);
 
-/// So many calls a count remembers, as many as the limits let through at once; then it goes on with
-/// the latest alone, or a row would grow with whatever number of registrations an operator lets go
-/// free. What was counted stays counted; a try that is forgotten is not taken back.
-const REMEMBERED: u32 = 100;
+/// So many calls a count remembers; then it goes on with the latest alone, or a row would grow with
+/// whatever number of registrations an operator lets go free. What was counted stays counted; a try
+/// that is forgotten is not taken back. It is more than [`SOURCE`] lets through at once: those who are
+/// forgotten are long through, as each try beyond waits for the one before.
+const REMEMBERED: u32 = 128;
 
 const REPLACE_TALLY_ADD_CALL: &str = "SET failures = :failures, first_at = :first, \
      last_at = :last, expires_at = :expires_at ADD calls :call";
@@ -208,7 +213,11 @@ impl UserStore {
                     false => REPLACE_TALLY_AND_CALLS,
                 })
                 .expression_attribute_values(":call", set_of(call));
-            if replace_tally(OPERATION, update, &before, &after).await? {
+            let row = match replace_tally(update, &before, &after).send().await {
+                Ok(_) => return Ok(Counted::Admitted),
+                Err(error) => AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?,
+            };
+            if row.calls.contains(&name(call)) {
                 return Ok(Counted::Admitted);
             }
         }
@@ -226,8 +235,9 @@ impl UserStore {
             .update_attempts(&counter.pk, now + counter.keep)
             .update_expression("SET expires_at = :expires_at ADD failures :less DELETE calls :call")
             // Another window has not got it.
-            .condition_expression("contains(calls, :name)")
+            .condition_expression("contains(calls, :name) AND failures > :none")
             .expression_attribute_values(":less", number(-1))
+            .expression_attribute_values(":none", number(0))
             .expression_attribute_values(":call", set_of(call))
             .expression_attribute_values(":name", AttributeValue::S(name(call)))
             .send()
@@ -248,11 +258,12 @@ impl UserStore {
             Some(_) => update
                 .update_expression(
                     "SET known_until = :until, expires_at = :expires_at \
-                     REMOVE failures, calls, first_at, last_at, place_at",
+                     REMOVE failures, calls, first_at, last_at, place_at, used_by",
                 )
                 .expression_attribute_values(":until", millis(now + KNOWN_FOR)),
             None => update.update_expression(
-                "SET expires_at = :expires_at REMOVE failures, calls, first_at, last_at, place_at",
+                "SET expires_at = :expires_at \
+                 REMOVE failures, calls, first_at, last_at, place_at, used_by",
             ),
         };
         update
@@ -314,7 +325,8 @@ impl UserStore {
         Err(TableError::contended(OPERATION))
     }
 
-    /// Gives back the time of a place that nobody will use.
+    /// Gives back the time of a place that nobody will use. It is asked for once: given back twice,
+    /// it would be somebody else's.
     pub async fn give_place_back(
         &self,
         account: &Account,
@@ -332,6 +344,8 @@ impl UserStore {
             .condition_expression("spent_until > :now")
             .expression_attribute_values(":interval", number(STRANGERS.interval.as_millis()))
             .expression_attribute_values(":now", millis(now))
+            .customize()
+            .config_override(Config::builder().retry_config(RetryConfig::disabled()))
             .send()
             .await;
         held("give back a place in an account's line", given).map(|_| ())
@@ -362,18 +376,20 @@ impl UserStore {
         }
     }
 
-    /// Uses up a source's place: of several tries at once, one does.
+    /// Uses up a source's place: of several tries at once, one does, however often it is asked for.
     pub async fn use_place(
         &self,
         counter: &Counter,
         place: Timestamp,
         now: Timestamp,
+        call: Uuid,
     ) -> Result<bool, TableError> {
         let used = self
             .update_attempts(&counter.pk, now + counter.keep)
-            .update_expression("SET expires_at = :expires_at REMOVE place_at")
-            .condition_expression("place_at = :place")
+            .update_expression("SET expires_at = :expires_at, used_by = :name REMOVE place_at")
+            .condition_expression("place_at = :place OR used_by = :name")
             .expression_attribute_values(":place", millis(place))
+            .expression_attribute_values(":name", AttributeValue::S(name(call)))
             .send()
             .await;
         held("use a place in an account's line", used)
@@ -390,14 +406,13 @@ impl UserStore {
     }
 }
 
-/// Whether the tally was still `before`.
-async fn replace_tally(
-    operation: &'static str,
+/// On the condition that the tally is still `before`.
+fn replace_tally(
     update: UpdateItemFluentBuilder,
     before: &Tally,
     after: &Tally,
-) -> Result<bool, TableError> {
-    let replaced = update
+) -> UpdateItemFluentBuilder {
+    update
         .condition_expression(
             "failures = :was_failures AND first_at = :was_first AND last_at = :was_last",
         )
@@ -407,9 +422,6 @@ async fn replace_tally(
         .expression_attribute_values(":was_failures", number(before.failures))
         .expression_attribute_values(":was_first", millis(before.since))
         .expression_attribute_values(":was_last", millis(before.last))
-        .send()
-        .await;
-    held(operation, replaced)
 }
 
 /// Whether an update's condition held.
