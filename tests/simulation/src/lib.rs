@@ -4,8 +4,9 @@
 //! A seed decides everything: who orders what, which of all waiting calls goes next, what is
 //! delivered twice, late or never, what dies where. The invariants are checked after every write
 //! ([`books`]), and once more when the world has come to rest, where each order must have ended for a
-//! reason ([`endings`]) and been let in for one ([`permissions`]); then every message ever sent is delivered twice again, and the tables must
-//! not change. The same seed gives the same run, to the last step.
+//! reason ([`endings`]) and been let in for one ([`permissions`]); then every message ever sent is
+//! delivered twice again, and the tables must not change. The same seed gives the same run, to the
+//! last step.
 
 pub mod abandoning;
 pub mod books;

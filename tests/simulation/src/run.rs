@@ -1,11 +1,11 @@
 //! One world from its seed to its rest: who acts next, what befalls them, and what is wrong then.
 
+mod at_rest;
 mod faults;
 mod messages;
 mod outcome;
 mod people;
 mod replay;
-mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -191,13 +191,9 @@ impl UserStore {
                 .expression_attribute_values(":name", AttributeValue::S(name(call)))
                 .send()
                 .await;
-            let row = match counted {
-                Ok(_) => return Ok(Counted::Admitted),
-                Err(error) => AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?,
-            };
-            if row.calls.contains(&name(call)) {
+            let Some(row) = uncounted(OPERATION, counted, call)? else {
                 return Ok(Counted::Admitted);
-            }
+            };
             let Some(before) = row.tally(OPERATION)? else {
                 continue;
             };
@@ -213,11 +209,8 @@ impl UserStore {
                     false => REPLACE_TALLY_AND_CALLS,
                 })
                 .expression_attribute_values(":call", set_of(call));
-            let row = match replace_tally(update, &before, &after).send().await {
-                Ok(_) => return Ok(Counted::Admitted),
-                Err(error) => AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?,
-            };
-            if row.calls.contains(&name(call)) {
+            let replaced = replace_tally(update, &before, &after).send().await;
+            if uncounted(OPERATION, replaced, call)?.is_none() {
                 return Ok(Counted::Admitted);
             }
         }
@@ -422,6 +415,19 @@ fn replace_tally(
         .expression_attribute_values(":was_failures", number(before.failures))
         .expression_attribute_values(":was_first", millis(before.since))
         .expression_attribute_values(":was_last", millis(before.last))
+}
+
+/// The row that kept a call from being counted; none if it was, by this request or the one before.
+fn uncounted<T>(
+    operation: &'static str,
+    updated: Result<T, SdkError<UpdateItemError>>,
+    call: Uuid,
+) -> Result<Option<AttemptsRow>, TableError> {
+    let Err(error) = updated else {
+        return Ok(None);
+    };
+    let row = AttemptsRow::of(operation, refused(operation, error)?)?;
+    Ok(Some(row).filter(|row| !row.calls.contains(&name(call))))
 }
 
 /// Whether an update's condition held.
