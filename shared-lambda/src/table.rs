@@ -1,12 +1,16 @@
-//! What went wrong with a table, told apart by what the caller can do about it.
+//! What went wrong with a table, told apart by what the caller can do about it; and how lists treat
+//! a row that cannot be read.
+
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::CancellationReason;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 
 use crate::Error;
 use crate::problem::Problem;
 use crate::sqs::Failure;
+use crate::telemetry::chain;
 
 /// Service errors that go away by themselves (DynamoDB developer guide, "Error handling").
 const TRANSIENT: [&str; 9] = [
@@ -104,6 +108,56 @@ impl TableError {
     pub fn is_corrupt(&self) -> bool {
         self.kind == Kind::Corrupt
     }
+}
+
+/// A row as DynamoDB returns it.
+pub type Row = HashMap<String, AttributeValue>;
+
+/// The rows of a list.
+#[derive(Debug)]
+pub struct Rows<T> {
+    pub readable: Vec<T>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A row that is not what this code writes.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The row's partition key, or `?` where it has none.
+    pub pk: String,
+    pub error: TableError,
+}
+
+/// Reads the rows of a list, in their order. One bad row must not hide the others, so a row that
+/// `parse` refuses is left out and logged as an error. All lists of all services read through here.
+pub fn read_rows<T>(
+    table: &str,
+    rows: impl IntoIterator<Item = Row>,
+    mut parse: impl FnMut(Row) -> Result<T, TableError>,
+) -> Rows<T> {
+    let mut read = Rows {
+        readable: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    for row in rows {
+        let pk = row.get("pk").and_then(|pk| pk.as_s().ok()).cloned();
+        match parse(row) {
+            Ok(value) => read.readable.push(value),
+            Err(error) => {
+                let pk = pk.unwrap_or_else(|| "?".to_owned());
+                tracing::error!(
+                    event = "row_unreadable",
+                    table,
+                    pk,
+                    cause = chain(&error),
+                    "a row cannot be read and is left out of a list; \
+                     repair the attribute that the cause names, or delete the row"
+                );
+                read.unreadable.push(Unreadable { pk, error });
+            }
+        }
+    }
+    read
 }
 
 impl From<TableError> for Problem {

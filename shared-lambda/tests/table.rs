@@ -8,9 +8,13 @@ use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 use aws_smithy_types::error::ErrorMetadata;
 use shared_lambda::problem::Problem;
 use shared_lambda::sqs::Failure;
-use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use shared_lambda::table::{
+    Row, TableError, cancellation_reasons, condition_failed, read_rows, was_contended,
+};
 use shared_lambda::telemetry::chain;
 use test_support::{Aws, Fault, template::Template};
+
+use crate::logs::Logs;
 
 const TEMPLATE: &str = "
 Resources:
@@ -184,4 +188,41 @@ async fn a_transaction_that_failed_otherwise_gives_no_reasons() {
     aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
     let conflict = write().await.unwrap_err();
     assert!(was_contended(cancellation_reasons(&conflict).unwrap()));
+}
+
+fn size_of(row: Row) -> Result<String, TableError> {
+    match row.get("size") {
+        Some(AttributeValue::N(size)) => Ok(size.clone()),
+        _ => Err(TableError::corrupt("list things", "the row has no size")),
+    }
+}
+
+#[test]
+fn a_list_leaves_an_unreadable_row_out_and_logs_it_once() {
+    let row = |pk: &str, size: AttributeValue| {
+        Row::from([("pk".to_owned(), text(pk)), ("size".to_owned(), size)])
+    };
+    let rows = [
+        row("THING#1", AttributeValue::N("1".to_owned())),
+        row("THING#2", text("large")),
+        Row::new(),
+        row("THING#4", AttributeValue::N("4".to_owned())),
+    ];
+    let logs = Logs::start();
+    let read = read_rows("waybill-things", rows, size_of);
+    assert_eq!(read.readable, ["1", "4"]);
+    let left_out: Vec<_> = read.unreadable.iter().map(|row| &*row.pk).collect();
+    assert_eq!(left_out, ["THING#2", "?"]);
+    assert!(read.unreadable.iter().all(|row| row.error.is_corrupt()));
+
+    let lines = logs.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, pk) in lines.iter().zip(["THING#2", "?"]) {
+        assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["event"], "row_unreadable");
+        assert_eq!(line["table"], "waybill-things");
+        assert_eq!(line["pk"], pk);
+        let cause = line["cause"].as_str().unwrap();
+        assert!(cause.ends_with("the row has no size"), "{cause}");
+    }
 }
