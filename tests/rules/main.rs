@@ -2,6 +2,7 @@
 //! binaries, variables, permissions, routes and contracts agree.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod aws;
 mod contracts;
 mod dependencies;
 mod licences;

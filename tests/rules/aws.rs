@@ -1,0 +1,53 @@
+//! What an AWS account needs of the templates and the emulator does not notice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use test_support::template::{Template, workspace_root};
+
+use crate::{Service, read, services};
+
+fn template(location: &str) -> Template {
+    Template::parse(location, &read(&workspace_root().join(location)))
+}
+
+/// The nested stacks of the root template, by logical id.
+fn nested(root: &Template) -> BTreeMap<&String, &Value> {
+    let resources = root.document()["Resources"].as_object().unwrap();
+    resources.iter().collect()
+}
+
+/// What is there on a condition, and nothing otherwise.
+fn only_if(condition: &str, value: Value) -> Value {
+    json!({"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]})
+}
+
+/// A resource's properties as they are written.
+fn written<'s>(service: &'s Service, id: &str) -> &'s Value {
+    &service.template.document()["Resources"][id]["Properties"]
+}
+
+fn triggers(service: &Service) -> Vec<(String, &Value)> {
+    let triggers = service.resources("AWS::Lambda::EventSourceMapping");
+    triggers
+        .into_iter()
+        .map(|(id, trigger)| {
+            let function = trigger["FunctionName"].as_str().unwrap().to_owned();
+            (function, &written(service, &id)["ScalingConfig"])
+        })
+        .collect()
+}
+
+/// A creation that is rolled back must leave no table in the way of the next one.
+#[test]
+fn a_table_outlives_its_stack_but_not_a_failed_creation() {
+    for service in services() {
+        for (id, table) in service.resources("AWS::DynamoDB::Table") {
+            let resource = &service.template.document()["Resources"][&id];
+            assert_eq!(resource["DeletionPolicy"], "RetainExceptOnCreate", "{id}");
+            assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
+            // Without it the table is encrypted with a key of DynamoDB's own, which is free.
+            assert!(table["SSESpecification"].is_null(), "{id}");
+        }
+    }
+}
