@@ -51,3 +51,53 @@ fn a_table_outlives_its_stack_but_not_a_failed_creation() {
         }
     }
 }
+
+#[test]
+fn every_queue_refuses_whoever_does_not_use_tls() {
+    for service in services() {
+        let policies = service.resources("AWS::SQS::QueuePolicy");
+        for (id, _) in service.resources("AWS::SQS::Queue") {
+            let refuses = policies.iter().any(|(_, policy)| {
+                let queues = policy["Queues"].as_array().unwrap();
+                let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
+                queues.contains(&json!(id))
+                    && statements.iter().any(|statement| {
+                        statement["Effect"] == "Deny"
+                            && statement["Principal"] == "*"
+                            && statement["Action"] == "sqs:*"
+                            && statement["Resource"] == "*"
+                            && statement["Condition"]
+                                == json!({"Bool": {"aws:SecureTransport": "false"}})
+                    })
+            });
+            assert!(refuses, "{} {id} may be used without TLS", service.name);
+        }
+    }
+}
+
+#[test]
+fn a_dead_letter_queue_takes_from_its_own_queue_alone() {
+    for service in services() {
+        let queues = service.resources("AWS::SQS::Queue");
+        let targets: BTreeMap<&str, &Value> = queues
+            .iter()
+            .filter_map(|(_, queue)| {
+                let target = queue["RedrivePolicy"]["deadLetterTargetArn"].as_str()?;
+                Some((target.strip_suffix(".Arn").unwrap(), &queue["QueueName"]))
+            })
+            .collect();
+        for (id, queue) in &queues {
+            let name = queue["QueueName"].as_str().unwrap();
+            let Some(source) = targets.get(id.as_str()) else {
+                assert!(!name.ends_with("-dlq"), "{name} is no queue's");
+                continue;
+            };
+            let arn = format!(
+                "arn:aws:sqs:us-east-1:123456789012:{}",
+                source.as_str().unwrap()
+            );
+            let expected = json!({"redrivePermission": "byQueue", "sourceQueueArns": [arn]});
+            assert_eq!(queue["RedriveAllowPolicy"], expected, "{name}");
+        }
+    }
+}
