@@ -101,3 +101,41 @@ fn a_dead_letter_queue_takes_from_its_own_queue_alone() {
         }
     }
 }
+
+/// A service other than Lambda could be asked by another account to use the role (confused deputy).
+#[test]
+fn a_role_that_another_service_takes_is_for_this_account_alone() {
+    let mut seen = 0;
+    for service in services() {
+        for (id, role) in service.resources("AWS::IAM::Role") {
+            for statement in role["AssumeRolePolicyDocument"]["Statement"]
+                .as_array()
+                .unwrap()
+            {
+                match statement["Principal"]["Service"].as_str().expect(&id) {
+                    // Lambda takes a role for the functions that have it, and only their owner
+                    // can give it to one.
+                    "lambda.amazonaws.com" => {}
+                    "scheduler.amazonaws.com" => {
+                        let group =
+                            "arn:aws:scheduler:us-east-1:123456789012:schedule-group/default";
+                        let expected = json!({
+                            "StringEquals": {"aws:SourceAccount": "123456789012"},
+                            "ArnEquals": {"aws:SourceArn": group},
+                        });
+                        assert_eq!(statement["Condition"], expected, "{id}");
+                        seen += 1;
+                    }
+                    other => panic!("{id} is for {other}: which condition does it need?"),
+                }
+            }
+        }
+        for (id, schedule) in service.resources("AWS::Scheduler::Schedule") {
+            assert!(
+                schedule["GroupName"].is_null(),
+                "{id} is in the default group"
+            );
+        }
+    }
+    assert!(seen > 0, "the sweeper's schedule has a role");
+}
