@@ -139,3 +139,25 @@ fn a_role_that_another_service_takes_is_for_this_account_alone() {
     }
     assert!(seen > 0, "the sweeper's schedule has a role");
 }
+
+/// Nothing is measured before the first call, so missing data at a first deployment says nothing.
+#[test]
+fn no_alarm_rings_at_a_first_deployment() {
+    let topic = json!([{"Ref": "AlarmTopicArn"}]);
+    let mut told = Vec::new();
+    for service in services() {
+        for (id, alarm) in service.resources("AWS::CloudWatch::Alarm") {
+            let missing = alarm["TreatMissingData"].as_str().expect(&id);
+            assert_ne!(missing, "breaching", "{id}");
+            let action = &written(&service, &id)["InsufficientDataActions"];
+            if missing == "missing" {
+                assert_eq!(*action, only_if("AlarmsAreSent", topic.clone()), "{id}");
+                told.push(alarm["MetricName"].as_str().unwrap().to_owned());
+            } else {
+                assert!(action.is_null(), "{id}");
+            }
+        }
+    }
+    // The sweeper's silence is told.
+    assert_eq!(told, ["OldestDueOrderSeconds"]);
+}
