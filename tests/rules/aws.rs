@@ -52,6 +52,24 @@ fn a_table_outlives_its_stack_but_not_a_failed_creation() {
     }
 }
 
+/// Lambda takes the orders of a batch for one chain of calls, and would drop them as a loop.
+#[test]
+fn a_queues_function_is_never_taken_for_a_loop() {
+    for service in services() {
+        let alarms = service.resources("AWS::CloudWatch::Alarm");
+        for (function, _) in triggers(&service) {
+            let properties = written(&service, &function);
+            assert_eq!(properties["RecursiveLoop"], "Allow", "{function}");
+            let rings = alarms.iter().any(|(_, alarm)| {
+                alarm["Namespace"] == "AWS/Lambda"
+                    && alarm["MetricName"] == "RecursiveInvocationsDropped"
+                    && alarm["Dimensions"][0]["Value"] == function.as_str()
+            });
+            assert!(rings, "{function} has no alarm on calls that were dropped");
+        }
+    }
+}
+
 #[test]
 fn every_queue_refuses_whoever_does_not_use_tls() {
     for service in services() {
