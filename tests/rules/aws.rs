@@ -179,3 +179,34 @@ fn no_alarm_rings_at_a_first_deployment() {
     // The sweeper's silence is told.
     assert_eq!(told, ["OldestDueOrderSeconds"]);
 }
+
+/// What a password's hash and a token's signature take their time in. The rest is built small.
+#[test]
+fn what_is_optimised_for_the_local_stack_is_so_for_aws() {
+    let manifest = read(&workspace_root().join("Cargo.toml"));
+    let optimised = |profile: &str| -> BTreeSet<String> {
+        let title = format!("\n[profile.{profile}.package]\n");
+        let section = manifest.split(&title).nth(1).expect(&title);
+        let section = section.split("\n\n").next().unwrap();
+        section
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let (name, level) = line.split_once(" = ").expect(line);
+                assert_eq!(level, "{ opt-level = 3 }", "{name}");
+                name.to_owned()
+            })
+            .collect()
+    };
+    // What no function is built of.
+    let of_tests = ["dynoxide-rs", "libsqlite3-sys", "proptest"].map(str::to_owned);
+    let local = optimised("dev");
+    let mut expected: BTreeSet<String> = local.difference(&of_tests.into()).cloned().collect();
+    // With LTO the level of the crate that is linked decides.
+    for service in services() {
+        if read(&service.folder.join("Cargo.toml")).contains("\nargon2.workspace") {
+            expected.insert(service.name.to_owned());
+        }
+    }
+    assert_eq!(optimised("release"), expected);
+}
