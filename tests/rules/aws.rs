@@ -52,6 +52,64 @@ fn a_table_outlives_its_stack_but_not_a_failed_creation() {
     }
 }
 
+/// Each service writes its routes to the one API, which refuses changes made at the same moment.
+#[test]
+fn the_nested_stacks_are_made_one_after_another() {
+    let root = template("template.yaml");
+    let stacks = nested(&root);
+    let mut before: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    while before.len() < stacks.len() {
+        let made: BTreeSet<&str> = before.keys().copied().collect();
+        let next: Vec<&str> = stacks
+            .iter()
+            .filter(|(id, _)| !made.contains(id.as_str()))
+            .filter(|(_, stack)| needs(stack).is_subset(&made))
+            .map(|(id, _)| id.as_str())
+            .collect();
+        assert_eq!(next.len(), 1, "made at once after {made:?}: {next:?}");
+        before.insert(next[0], made);
+    }
+}
+
+/// The stacks that one waits for: by `DependsOn`, and by their outputs.
+fn needs(stack: &Value) -> BTreeSet<&str> {
+    let mut needs: BTreeSet<&str> = stack["DependsOn"].as_str().into_iter().collect();
+    let mut values = vec![stack];
+    while let Some(value) = values.pop() {
+        match value {
+            Value::Array(inner) => values.extend(inner),
+            Value::Object(inner) => {
+                let output = inner.get("Fn::GetAtt").and_then(Value::as_str);
+                needs.extend(output.and_then(|output| output.split('.').next()));
+                values.extend(inner.values());
+            }
+            _ => {}
+        }
+    }
+    needs
+}
+
+#[test]
+fn the_root_passes_on_every_parameter_it_shares_with_a_stack() {
+    let root = template("template.yaml");
+    let own = root.document()["Parameters"].as_object().unwrap();
+    for (id, stack) in nested(&root) {
+        let properties = &stack["Properties"];
+        let inner = template(properties["Location"].as_str().unwrap());
+        for (parameter, definition) in inner.document()["Parameters"].as_object().unwrap() {
+            let Some(offered) = own.get(parameter) else {
+                continue;
+            };
+            let given = properties["Parameters"][parameter].to_string();
+            let reference = json!({"Ref": parameter}).to_string();
+            assert!(given.contains(&reference), "{id} is not given {parameter}");
+            for part in ["Type", "AllowedValues", "MinValue", "MaxValue"] {
+                assert_eq!(offered[part], definition[part], "{id}: {parameter}");
+            }
+        }
+    }
+}
+
 /// Lambda takes the orders of a batch for one chain of calls, and would drop them as a loop.
 #[test]
 fn a_queues_function_is_never_taken_for_a_loop() {
@@ -68,6 +126,63 @@ fn a_queues_function_is_never_taken_for_a_loop() {
             assert!(rings, "{function} has no alarm on calls that were dropped");
         }
     }
+}
+
+/// The functions that no customer calls: what must go on while customers use up the account's.
+#[test]
+fn instances_can_be_reserved_for_all_that_no_route_reaches() {
+    for service in services() {
+        let parameters = &service.template.document()["Parameters"];
+        assert_eq!(parameters["ReserveConcurrency"]["Default"], "false");
+        let routed: BTreeSet<String> = service
+            .resources("AWS::ApiGatewayV2::Integration")
+            .into_iter()
+            .map(|(_, integration)| {
+                let function = integration["IntegrationUri"].as_str().unwrap();
+                function.strip_suffix(".Arn").unwrap().to_owned()
+            })
+            .collect();
+        let triggers: BTreeMap<String, &Value> = triggers(&service).into_iter().collect();
+        for (id, _, _) in service.functions() {
+            if routed.contains(&id) {
+                continue;
+            }
+            let reserved = &written(&service, &id)["ReservedConcurrentExecutions"];
+            // More messages than instances would be taken in vain, and come to the dead letters.
+            let size = match triggers.get(&id) {
+                Some(scaling) => {
+                    let most = &scaling["MaximumConcurrency"];
+                    let parameter = &parameters[most["Ref"].as_str().expect(&id)];
+                    assert_eq!(parameter["MinValue"], 2, "{id}");
+                    most.clone()
+                }
+                None => json!(2),
+            };
+            let expected = only_if("ConcurrencyIsReserved", size);
+            assert_eq!(*reserved, expected, "{id}");
+        }
+    }
+}
+
+/// Whoever may call them without an account could use up all instances, each with a whole CPU.
+#[test]
+fn the_functions_that_hash_passwords_can_be_limited() {
+    let mut limited = Vec::new();
+    for service in services() {
+        let parameters = &service.template.document()["Parameters"];
+        for (id, binary, properties) in service.functions() {
+            if properties["MemorySize"].as_u64() >= Some(1769) {
+                let reserved = &written(&service, &id)["ReservedConcurrentExecutions"];
+                let limit = json!({"Ref": "PasswordConcurrency"});
+                assert_eq!(*reserved, only_if("PasswordsAreLimited", limit), "{id}");
+                assert_eq!(parameters["PasswordConcurrency"]["Default"], 0);
+                limited.push(binary);
+            }
+        }
+    }
+    limited.sort();
+    let hashing = ["users-login", "users-password", "users-register"];
+    assert_eq!(limited, hashing);
 }
 
 #[test]
@@ -178,6 +293,52 @@ fn no_alarm_rings_at_a_first_deployment() {
     }
     // The sweeper's silence is told.
     assert_eq!(told, ["OldestDueOrderSeconds"]);
+}
+
+#[test]
+fn the_gateway_costs_nothing_that_is_not_asked_for() {
+    let gateway = template("infra/gateway/template.yaml");
+    let document = gateway.document();
+    let asked = |parameter: &str, condition: &str, value: &Value| {
+        assert_eq!(document["Parameters"][parameter]["Default"], "false");
+        let given = json!({"Fn::Equals": [{"Ref": parameter}, "true"]});
+        assert_eq!(document["Conditions"][condition], given);
+        assert_eq!(*value, json!({"Fn::If": [condition, true, false]}));
+    };
+    let resources = &document["Resources"];
+    let settings = &resources["DefaultStage"]["Properties"]["DefaultRouteSettings"];
+    asked(
+        "DetailedRouteMetrics",
+        "RoutesAreMeasured",
+        &settings["DetailedMetricsEnabled"],
+    );
+    asked(
+        "DisableExecuteApiEndpoint",
+        "OnlyTheCustomDomain",
+        &resources["Api"]["Properties"]["DisableExecuteApiEndpoint"],
+    );
+}
+
+#[test]
+fn orders_asks_users_where_the_root_says_the_api_is() {
+    let root = template("template.yaml");
+    let document = root.document();
+    let url = json!({"Fn::If": ["ApiHasItsOwnAddress",
+        {"Fn::GetAtt": "Gateway.Outputs.ApiUrl"}, {"Ref": "ApiUrl"}]});
+    assert_eq!(
+        document["Resources"]["Orders"]["Properties"]["Parameters"]["ApiUrl"],
+        url
+    );
+    assert_eq!(document["Outputs"]["ApiUrl"]["Value"], url);
+    assert_eq!(document["Parameters"]["ApiUrl"]["Default"], "");
+    // Without either address nobody could be asked.
+    let rules = document["Rules"].as_object().unwrap().values();
+    let rule = json!({"Fn::Equals": [{"Ref": "DisableExecuteApiEndpoint"}, "true"]});
+    let asserted = json!({"Fn::Not": [{"Fn::Equals": [{"Ref": "ApiUrl"}, ""]}]});
+    let found = rules
+        .filter(|found| found["RuleCondition"] == rule)
+        .any(|found| found["Assertions"][0]["Assert"] == asserted);
+    assert!(found, "an API without an address is deployed");
 }
 
 /// What a password's hash and a token's signature take their time in. The rest is built small.
