@@ -7,6 +7,7 @@ mod bad_input;
 mod catalogue;
 mod chaos;
 mod contention;
+mod deployment;
 mod journeys;
 mod listings;
 mod matrix;

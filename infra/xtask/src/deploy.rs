@@ -17,6 +17,7 @@ use crate::process;
 use crate::project::Project;
 use crate::tools;
 
+const LAUNCHER: &str = include_str!("sam.py");
 const BUCKET: &str = "waybill-local-artifacts";
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -24,6 +25,7 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Template {
     path: PathBuf,
+    /// Its own, followed by those of the templates nested in it.
     text: String,
     parameters: BTreeSet<String>,
     code: BTreeSet<PathBuf>,
@@ -44,18 +46,28 @@ impl Template {
         Self::parse(path, text)
     }
 
-    fn parse(path: &Path, text: String) -> Result<Self> {
+    fn parse(path: &Path, mut text: String) -> Result<Self> {
         let yaml: Yaml = serde_yaml_ng::from_str(&text).context(path.display())?;
         let parameters = keys(yaml.get("Parameters"));
         let folder = path.parent().unwrap_or(Path::new("."));
-        let code = yaml
-            .get("Resources")
-            .and_then(Yaml::as_mapping)
-            .into_iter()
-            .flat_map(|resources| resources.values())
-            .filter_map(|resource| resource.get("Properties")?.get("CodeUri")?.as_str())
-            .map(|code| folder.join(code).join("bootstrap"))
+        let resources = yaml.get("Resources").and_then(Yaml::as_mapping);
+        let paths = |property: &str| -> Vec<PathBuf> {
+            resources
+                .into_iter()
+                .flat_map(|resources| resources.values())
+                .filter_map(|resource| resource.get("Properties")?.get(property)?.as_str())
+                .map(|path| folder.join(path))
+                .collect()
+        };
+        let mut code: BTreeSet<PathBuf> = paths("CodeUri")
+            .iter()
+            .map(|code| code.join("bootstrap"))
             .collect();
+        for nested in paths("Location") {
+            let nested = Self::read(&nested)?;
+            text.push_str(&nested.text);
+            code.extend(nested.code);
+        }
         Ok(Self {
             path: path.to_owned(),
             text,
@@ -213,10 +225,10 @@ impl<'a> Deployer<'a> {
                 "ParameterNotFound",
             )
             .context("forgetting what is deployed")?;
-        let mut command = Command::new(tools::SAM.program(self.project, "sam"));
+        let mut command = Command::new(tools::SAM.program(self.project, "python"));
         command
             .current_dir(self.project.root())
-            .args(["deploy", "--template-file"])
+            .args(["-c", LAUNCHER, "deploy", "--template-file"])
             .arg(&plan.template.path)
             .args(["--stack-name", &plan.stack, "--region", LOCAL_REGION])
             .args(["--s3-bucket", BUCKET, "--s3-prefix", &plan.stack])
@@ -276,14 +288,29 @@ impl<'a> Deployer<'a> {
         Error::new(format!("deploying {stack} failed:\n{reasons}"))
     }
 
-    /// The emulator keeps the bucket in memory: what the deployed template does
+    /// Deletes a stack with those nested in it, and what was uploaded for it.
+    pub fn delete(&self, stack: &str) -> Result<()> {
+        self.begin_deletion(stack)?;
+        self.come_to_rest(stack, true)?;
+        self.discard_old_code(stack)
+    }
+
+    /// The emulator keeps the bucket in memory: what the deployed template, and those nested in it, do
     /// not name any more is removed.
     fn discard_old_code(&self, stack: &str) -> Result<()> {
-        let current = self
-            .aws
-            .call("cloudformation", "GetTemplate", json!({"StackName": stack}))
-            .context(format!("reading {stack} back"))?
-            .to_string();
+        let nested = format!("{stack}-");
+        let mut current = String::new();
+        for found in account::stacks(self.aws)? {
+            let name = text(&found["StackName"]);
+            if name != stack && !name.starts_with(&nested) {
+                continue;
+            }
+            let template = self
+                .aws
+                .call("cloudformation", "GetTemplate", json!({"StackName": name}))
+                .context(format!("reading {name} back"))?;
+            current.push_str(&template.to_string());
+        }
         let listing = json!({"Bucket": BUCKET, "Prefix": format!("{stack}/")});
         let objects = self
             .aws
@@ -303,8 +330,11 @@ impl<'a> Deployer<'a> {
     /// Brings a stack that an earlier deployment left half-way to where
     /// another can begin.
     fn settle(&self, stack: &str) -> Result<()> {
+        self.come_to_rest(stack, false)
+    }
+
+    fn come_to_rest(&self, stack: &str, mut deleting: bool) -> Result<()> {
         let deadline = Instant::now() + SETTLE_PATIENCE;
-        let mut deleting = false;
         while Instant::now() < deadline {
             let Some(answer) = self
                 .aws
@@ -325,9 +355,7 @@ impl<'a> Deployer<'a> {
                     if !deleting =>
                 {
                     deleting = true;
-                    self.aws
-                        .call("cloudformation", "DeleteStack", json!({"StackName": stack}))
-                        .context(format!("removing what is left of {stack}"))?;
+                    self.begin_deletion(stack)?;
                 }
                 _ if status.ends_with("_IN_PROGRESS") || deleting => {
                     std::thread::sleep(Duration::from_millis(500));
@@ -338,6 +366,13 @@ impl<'a> Deployer<'a> {
         Err(Error::new(format!(
             "{stack} does not come to rest; cargo xtask down --wipe starts over"
         )))
+    }
+
+    fn begin_deletion(&self, stack: &str) -> Result<()> {
+        self.aws
+            .call("cloudformation", "DeleteStack", json!({"StackName": stack}))
+            .context(format!("removing what is left of {stack}"))?;
+        Ok(())
     }
 }
 
@@ -392,6 +427,18 @@ Resources:
             )]
             .into()
         );
+    }
+
+    #[test]
+    fn the_root_is_deployed_again_when_a_nested_template_changes() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
+        let template = Template::read(root).expect("the root");
+        for service in ["users", "orders", "inventory", "payments"] {
+            let path = root.with_file_name(format!("functions/{service}/template.yaml"));
+            let nested = Template::read(&path).expect("a service");
+            assert!(template.text.contains(&nested.text), "{service}");
+            assert!(template.code.is_superset(&nested.code), "{service}");
+        }
     }
 
     #[test]

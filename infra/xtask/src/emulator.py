@@ -1,10 +1,12 @@
 """Starts MiniStack with corrections: each says what AWS does, and what MiniStack does instead."""
 
+import contextvars
 import sys
 
 from ministack.app import main
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import sqs
+from ministack.services import cloudformation, sqs
+from ministack.services.cloudformation import engine, provisioners
 
 # On AWS the batch forms of SQS calls are no actions of their own: each is
 # allowed by the action of its single form (Service Authorization Reference,
@@ -49,4 +51,39 @@ def over_tls(key, context):
 
 iam_evaluator._resolve_condition_key = over_tls
 
+# On AWS a nested stack's template is transformed like any other. MiniStack transforms only the root's.
+parse, deploy_nested = engine._parse_template, provisioners._cfn_nested_stack_deploy
+nested_parameters = contextvars.ContextVar("nested_parameters", default=None)
+
+
+def parsed(body):
+    template = parse(body)
+    parameters = nested_parameters.get()
+    return template if parameters is None else engine._apply_transforms(template, parameters)
+
+
+def deployed(logical_id, properties, parent, **named):
+    given = (properties.get("Parameters") or {}).items()
+    token = nested_parameters.set([{"Key": key, "Value": str(value)} for key, value in given])
+    try:
+        return deploy_nested(logical_id, properties, parent, **named)
+    finally:
+        nested_parameters.reset(token)
+
+
+engine._parse_template, provisioners._cfn_nested_stack_deploy = parsed, deployed
+
+# On AWS a resource that an update leaves as it is keeps its attributes. In a nested stack MiniStack
+# forgets them, and what refers to them fails.
+update_resource = provisioners._update_resource
+
+
+def updated(kind, physical_id, old, new, stack, logical_id=None, attributes=None):
+    if attributes is None:
+        resources = cloudformation._stacks.get(stack, {}).get("_resources", {})
+        attributes = resources.get(logical_id, {}).get("Attributes")
+    return update_resource(kind, physical_id, old, new, stack, logical_id, attributes)
+
+
+provisioners._update_resource = updated
 sys.exit(main())

@@ -177,16 +177,7 @@ fn deploy(
     services: &[Service],
     key_set: &str,
 ) -> Result<()> {
-    let values = [
-        ("Prefix", stack.prefix.clone()),
-        ("ApiId", stack.api_id.clone()),
-        ("ApiUrl", stack.base_url.clone()),
-        ("Architecture", architecture()?.to_owned()),
-        // Where anything may be made to go wrong on purpose.
-        ("Stage", "dev".to_owned()),
-        // Here everybody comes from one address: the seed, the demo and every test.
-        ("RegistrationsPerSource", "1000000".to_owned()),
-    ];
+    let values = values(stack)?;
     let plan = |name: &str, template: &Path| {
         Plan::new(
             &stack.name(name),
@@ -227,6 +218,27 @@ fn deploy(
             Err(Error::new(failures.join("\n\n")))
         }
     })
+}
+
+/// The whole installation as it is deployed on AWS, from the root template. `up` deploys its parts one
+/// by one and leaves alone what did not change.
+pub fn root(project: &Project, stack: &Stack, key_set: &str) -> Result<Plan> {
+    let template = Template::read(&project.root().join("template.yaml"))?;
+    Plan::new(&stack.prefix, template, &values(stack)?, key_set)
+}
+
+/// What the templates are given.
+fn values(stack: &Stack) -> Result<[(&'static str, String); 6]> {
+    Ok([
+        ("Prefix", stack.prefix.clone()),
+        ("ApiId", stack.api_id.clone()),
+        ("ApiUrl", stack.base_url.clone()),
+        ("Architecture", architecture()?.to_owned()),
+        // Where anything may be made to go wrong on purpose.
+        ("Stage", "dev".to_owned()),
+        // Here everybody comes from one address: the seed, the demo and every test.
+        ("RegistrationsPerSource", "1000000".to_owned()),
+    ])
 }
 
 fn deploy_one(deployer: &Deployer<'_>, plan: &Plan) -> Result<()> {
