@@ -104,17 +104,22 @@ fn validate_templates(project: &Project) -> Result<()> {
     Ok(())
 }
 
+/// The root's, and those of every folder in `infra` and `functions`.
 fn templates(project: &Project) -> Result<Vec<PathBuf>> {
-    let mut templates = vec![
-        project.root().join("template.yaml"),
-        project.gateway_template(),
-    ];
-    templates.extend(
-        project
-            .services()?
-            .into_iter()
-            .map(|service| service.template),
-    );
+    let mut templates = vec![project.root().join("template.yaml")];
+    for folder in ["infra", "functions"] {
+        let folder = project.root().join(folder);
+        for entry in std::fs::read_dir(&folder).context(folder.display())? {
+            let template = entry
+                .context(folder.display())?
+                .path()
+                .join("template.yaml");
+            if template.is_file() {
+                templates.push(template);
+            }
+        }
+    }
+    templates.sort();
     Ok(templates)
 }
 
