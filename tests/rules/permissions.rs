@@ -3,18 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Service, read, services};
 
 /// A function's statements: (action, resource) pairs.
 fn grants(service: &Service, role: &str) -> BTreeSet<(String, String)> {
+    conditional_grants(service, role).into_keys().collect()
+}
+
+/// The same, with the condition of each, which may be none.
+fn conditional_grants(service: &Service, role: &str) -> BTreeMap<(String, String), Value> {
     let role = service.template.properties(role, "AWS::IAM::Role");
-    let mut grants = BTreeSet::new();
+    let mut grants = BTreeMap::new();
     for policy in role["Policies"].as_array().unwrap() {
         for (action, resource, condition) in statements(&policy["PolicyDocument"]) {
-            assert!(condition.is_null(), "{action} on {resource}");
-            grants.insert((action, resource));
+            // A KMS key decrypts for one parameter; nothing else is conditional.
+            assert_eq!(
+                condition.is_null(),
+                !action.starts_with("kms:"),
+                "{action} on {resource}"
+            );
+            grants.insert((action, resource), condition);
         }
     }
     grants
@@ -172,9 +182,9 @@ fn the_signing_key_is_read_by_those_who_issue_tokens_alone() {
     let mut issuers = BTreeSet::new();
     for service in services() {
         for (id, binary, properties) in service.functions() {
-            let secret: Vec<_> = grants(&service, &role_of(&properties))
+            let secret: Vec<_> = conditional_grants(&service, &role_of(&properties))
                 .into_iter()
-                .filter(|(action, _)| {
+                .filter(|((action, _), _)| {
                     !["logs:", "dynamodb:", "sqs:"]
                         .iter()
                         .any(|known| action.starts_with(known))
@@ -185,12 +195,15 @@ fn the_signing_key_is_read_by_those_who_issue_tokens_alone() {
             assert_eq!(variable.is_string(), issues, "{id}");
             if issues {
                 let parameter =
-                    "arn:aws:ssm:us-east-1:123456789012:parameter/waybill/auth/signing-key";
-                assert_eq!(
-                    secret,
-                    [("ssm:GetParameter".to_owned(), parameter.to_owned())],
-                    "{id}"
-                );
+                    "arn:aws:ssm:us-east-1:123456789012:parameterAuthSigningKeyParameter";
+                let of_it = json!({"StringEquals":
+                    {"kms:EncryptionContext:PARAMETER_ARN": parameter}});
+                let grant = |action: &str, resource: &str| (action.to_owned(), resource.to_owned());
+                let expected = [
+                    (grant("kms:Decrypt", "AuthKmsKeyArn"), of_it),
+                    (grant("ssm:GetParameter", parameter), Value::Null),
+                ];
+                assert_eq!(secret, expected, "{id}");
                 issuers.insert(binary);
             } else {
                 assert!(secret.is_empty(), "{id}: {secret:?}");
@@ -211,12 +224,22 @@ fn the_permissions_are_the_reviewed_ones() {
             .collect();
         for (binary, properties) in functions {
             writeln!(text, "{binary}").unwrap();
-            for (action, resource) in grants(&service, &role_of(&properties)) {
-                writeln!(text, "    {action} {resource}").unwrap();
+            for ((action, resource), condition) in
+                conditional_grants(&service, &role_of(&properties))
+            {
+                writeln!(text, "    {}", grant_line(&action, &resource, &condition)).unwrap();
             }
         }
     }
     expect_test::expect_file!["../golden/permissions.txt"].assert_eq(&text);
+}
+
+/// A grant as the reviewed lists show it.
+fn grant_line(action: &str, resource: &str, condition: &Value) -> String {
+    match condition {
+        Value::Null => format!("{action} {resource}"),
+        condition => format!("{action} {resource} if {condition}"),
+    }
 }
 
 /// A service's one policy for operators, which its stack names and attaches to nobody.
@@ -334,10 +357,7 @@ fn what_operators_may_do_is_what_was_reviewed() {
         let mut allowed = statements(&operators_policy(&service));
         allowed.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         for (action, resource, condition) in allowed {
-            match condition {
-                Value::Null => writeln!(text, "    {action} {resource}").unwrap(),
-                condition => writeln!(text, "    {action} {resource} if {condition}").unwrap(),
-            }
+            writeln!(text, "    {}", grant_line(&action, &resource, &condition)).unwrap();
         }
     }
     expect_test::expect_file!["../golden/operators.txt"].assert_eq(&text);

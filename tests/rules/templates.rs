@@ -294,6 +294,42 @@ fn the_root_template_nests_every_service_with_parameters_it_has() {
     assert_eq!(nested, expected);
 }
 
+/// Two installations with one key or issuer would take each other's tokens.
+#[test]
+fn no_two_installations_share_keys_or_issuer_by_default() {
+    let own = [
+        "AuthJwks",
+        "AuthSigningKeyParameter",
+        "AuthKmsKeyArn",
+        "AuthIssuer",
+    ];
+    for service in services() {
+        let parameters = &service.template.document()["Parameters"];
+        for name in own {
+            let default = &parameters[name]["Default"];
+            assert!(default.is_null(), "{}: {name}: {default}", service.name);
+        }
+    }
+    let root = read(&workspace_root().join("template.yaml"));
+    let root = Template::parse("template.yaml", &root);
+    let parameters = root.document()["Parameters"].as_object().unwrap();
+    // Where nothing is given, each is made from the prefix.
+    let resources = root.document()["Resources"].as_object().unwrap();
+    for (id, nested) in resources.iter().filter(|(id, _)| *id != "Gateway") {
+        let given = nested["Properties"]["Parameters"].as_object().unwrap();
+        for name in own.iter().filter(|name| given.contains_key(**name)) {
+            let choice = given[*name]["Fn::If"].as_array().expect(name);
+            let condition = choice[0].as_str().unwrap();
+            let condition = &root.document()["Conditions"][condition]["Fn::Equals"];
+            assert_eq!(condition[1], "", "{id}: {name}");
+            let asked = condition[0]["Ref"].as_str().unwrap();
+            assert_eq!(parameters[asked]["Default"], "", "{id}: {name}");
+            let derived = choice[1]["Fn::Sub"].as_str().expect(name);
+            assert!(derived.contains("${Prefix}"), "{id}: {name}: {derived}");
+        }
+    }
+}
+
 #[test]
 fn every_function_that_fails_rings_an_alarm() {
     for service in services() {

@@ -544,18 +544,22 @@ impl Cast {
 
 /// Tokens in the administrator's name with one flaw each, by the stack's own key and names.
 fn flawed(world: &World, admin: &Person, customer: &Person) -> Vec<(Who, String)> {
-    let template = Template::of_service("users");
-    let default = |name: &str| {
-        let parameter = &template.document()["Parameters"][name]["Default"];
-        parameter.as_str().unwrap().to_owned()
+    let function = json!({"FunctionName": world.stack.name("users-login")});
+    let login = world
+        .aws
+        .call("lambda", "GetFunctionConfiguration", function)
+        .unwrap();
+    let variable = |name: &str| {
+        let value = &login["Environment"]["Variables"][name];
+        value.as_str().unwrap().to_owned()
     };
-    let (issuer, audience) = (default("AuthIssuer"), default("AuthAudience"));
+    let (issuer, audience) = (variable("AUTH_ISSUER"), variable("AUTH_AUDIENCE"));
     let kept = world
         .aws
         .call(
             "ssm",
             "GetParameter",
-            json!({"Name": default("AuthSigningKeyParameter"), "WithDecryption": true}),
+            json!({"Name": variable("AUTH_SIGNING_KEY_PARAMETER"), "WithDecryption": true}),
         )
         .unwrap();
     let key = SigningKey::from_pkcs8_base64(kept["Parameter"]["Value"].as_str().unwrap()).unwrap();

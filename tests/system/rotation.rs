@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use shared_auth::SigningKey;
 use uuid::Uuid;
-use xtask::keys::{self, Names};
+use xtask::keys::{self, Content, DEFAULT_KMS_KEY, Names};
 use xtask::project::Project;
 use xtask::rotate::{Extent, list, rotate};
 use xtask::rotation::Waits;
@@ -26,7 +26,7 @@ fn while_the_signing_key_is_rotated_twice_nobody_with_a_good_token_is_refused() 
     let _alone = world.alone();
     // Whoever comes after this test finds the administrator's token ended.
     let _forgets = Finally(|| world.forget_admin());
-    let names = Names::default();
+    let names = Names::own(&world.stack.prefix);
     assert!(
         list(&world.aws, &names)
             .unwrap()
@@ -64,17 +64,15 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
     const ROUNDS: usize = 5;
     let world = world();
     let _shared = world.shared();
-    // Keys of nobody's: no function and no stack is touched.
-    let folder = format!("/test/{}", Uuid::new_v4().simple());
-    let names = Names {
-        set: format!("{folder}/jwks"),
-        signing: format!("{folder}/signing-key"),
-        next: format!("{folder}/next-signing-key"),
-        record: format!("{folder}/rotation"),
-    };
-    keys::ensure(&world.aws, &names).unwrap();
+    let names = names_of_nobody();
     let project = Project::find().unwrap();
     let operators = [(); 2].map(|()| world.stack.aws(&project).unwrap());
+    std::thread::scope(|scope| {
+        for aws in &operators {
+            scope.spawn(|| keys::ensure(aws, &names, None).unwrap());
+        }
+    });
+    let kms_key = keys::kms_key(&world.aws, &names).unwrap().unwrap();
     for round in 0..ROUNDS {
         std::thread::scope(|scope| {
             for aws in &operators {
@@ -89,6 +87,13 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
         let signing = keys::signing_key(&world.aws, &names.signing).unwrap();
         let set = keys::read(&world.aws, &names.set).unwrap().unwrap().value;
         assert_eq!(keys::kids(&set), BTreeSet::from([signing.kid()]), "{shown}");
+        for name in [&names.signing, &names.next] {
+            assert_eq!(
+                keys::encryption(&world.aws, name).unwrap(),
+                kms_key,
+                "{name}"
+            );
+        }
     }
     // Whatever ever signed had been published by then, and was no older key come back.
     let published = versions(world, &names.set);
@@ -106,6 +111,40 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
     kids.dedup();
     let different: BTreeSet<&String> = kids.iter().copied().collect();
     assert_eq!(kids.len(), different.len(), "a key signed again: {kids:?}");
+}
+
+/// Encrypting the old key anew would leave it readable in its parameter's history.
+#[test]
+fn a_rotation_replaces_a_key_under_the_accounts_default_key() {
+    let world = world();
+    let _shared = world.shared();
+    let names = names_of_nobody();
+    let old = SigningKey::generate();
+    let readable = Content::secret(&old, DEFAULT_KMS_KEY.to_owned());
+    assert!(keys::create(&world.aws, &names.signing, &readable).unwrap());
+    assert_eq!(
+        keys::ensure(&world.aws, &names, None).unwrap(),
+        keys::Pair::Made,
+        "the key set, of the key that is there"
+    );
+    let shown = list(&world.aws, &names).unwrap();
+    assert!(shown.contains("warning: the signing key"), "{shown}");
+
+    rotate(&world.aws, &names, Extent::Whole, Waits::Skipped).unwrap();
+
+    let kms_key = keys::kms_key(&world.aws, &names).unwrap().unwrap();
+    for name in [&names.signing, &names.next] {
+        assert_eq!(keys::encryption(&world.aws, name).unwrap(), kms_key);
+    }
+    let signing = keys::signing_key(&world.aws, &names.signing).unwrap();
+    assert_ne!(signing.kid(), old.kid());
+    let shown = list(&world.aws, &names).unwrap();
+    assert!(!shown.contains("warning"), "{shown}");
+}
+
+/// Keys of nobody's: no function and no stack is touched.
+fn names_of_nobody() -> Names {
+    Names::in_folder(&format!("/test/{}", Uuid::new_v4().simple()))
 }
 
 /// What a parameter has held, and since when, from its first version on.

@@ -29,6 +29,32 @@ pub struct Aws {
     bridge: Mutex<Bridge>,
 }
 
+/// An account and region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub partition: String,
+    pub account: String,
+    pub region: String,
+}
+
+impl Place {
+    /// The ARN of a resource of this account.
+    pub fn arn(&self, service: &str, region: &str, resource: &str) -> String {
+        let Self {
+            partition, account, ..
+        } = self;
+        format!("arn:{partition}:{service}:{region}:{account}:{resource}")
+    }
+
+    /// What an operator is told before anything is done.
+    pub fn described(&self, prefix: &str) -> String {
+        let Self {
+            account, region, ..
+        } = self;
+        format!("account {account}, region {region}, prefix {prefix}")
+    }
+}
+
 struct Bridge {
     child: Child,
     requests: Option<ChildStdin>,
@@ -93,14 +119,14 @@ impl Aws {
     }
 
     /// Where the calls go, as AWS itself says it.
-    pub fn whereabouts(&self, prefix: &str) -> Result<String> {
+    pub fn place(&self) -> Result<Place> {
         let identity = self
             .call("sts", "GetCallerIdentity", json!({}))
             .context("asking AWS which account this is")?;
         let region = self
             .answer(&json!({"region": true}))
             .context("finding the region")?;
-        described(&identity, &region, prefix)
+        located(&identity, &region)
     }
 
     fn start(mut command: Command) -> Result<Self> {
@@ -225,16 +251,22 @@ fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
     )))
 }
 
-fn described(identity: &Value, region: &Value, prefix: &str) -> Result<String> {
+fn located(identity: &Value, region: &Value) -> Result<Place> {
     let account = identity["Account"]
         .as_str()
         .context("AWS does not say which account this is")?;
     let region = region
         .as_str()
         .context("no region is set: export AWS_REGION, or set the profile's")?;
-    Ok(format!(
-        "account {account}, region {region}, prefix {prefix}"
-    ))
+    let partition = identity["Arn"]
+        .as_str()
+        .and_then(|arn| arn.split(':').nth(1))
+        .context("AWS does not say which partition this is")?;
+    Ok(Place {
+        partition: partition.to_owned(),
+        account: account.to_owned(),
+        region: region.to_owned(),
+    })
 }
 
 fn bridge(project: &Project) -> Command {
@@ -291,10 +323,11 @@ mod tests {
     #[test]
     fn an_account_is_told_with_its_region_and_prefix_or_not_used() {
         let identity = json!({"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
-        let told = described(&identity, &json!("eu-west-1"), "shop").expect("all is known");
+        let place = located(&identity, &json!("eu-west-1")).expect("all is known");
+        let told = place.described("shop");
         assert_eq!(told, "account 123456789012, region eu-west-1, prefix shop");
-        assert!(described(&json!({}), &json!("eu-west-1"), "shop").is_err());
-        let error = described(&identity, &Value::Null, "shop").expect_err("no region");
+        assert!(located(&json!({}), &json!("eu-west-1")).is_err());
+        let error = located(&identity, &Value::Null).expect_err("no region");
         assert!(error.to_string().contains("AWS_REGION"), "{error}");
     }
 }

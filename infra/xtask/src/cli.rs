@@ -17,10 +17,13 @@ pub enum Target {
 }
 
 /// What is to be done with the keys that access tokens are signed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysAction {
     List,
-    Create,
+    Create {
+        /// The KMS key that is to encrypt them, in place of one that is made.
+        kms_key: Option<String>,
+    },
     Rotate {
         /// To the end, through the waits.
         wait: bool,
@@ -110,7 +113,9 @@ For AWS
 Operating it (here, or with --aws [--prefix NAME] in the AWS account of the environment)
   admin grant EMAIL     make a registered user an administrator
   keys list             the keys that access tokens are signed with, and what their rotation waits for
-  keys create           put a signing key and its public key set into the parameter store, if none is there
+  keys create [--kms-key ARN]
+                        make a KMS key, a signing key encrypted under it and its public key set, each if
+                        there is none; --kms-key takes a KMS key that is there
   keys rotate [--wait]  do what is due of a rotation: publish the next key, sign with it, retire the old;
                         --wait goes on to the end; --retire-now asks, then keeps no wait: for a leaked key
   sweep                 as above
@@ -228,7 +233,9 @@ where
             let (target, prefix) = rest.target()?;
             let action = match rest.positional().as_deref() {
                 Some("list") => KeysAction::List,
-                Some("create") => KeysAction::Create,
+                Some("create") => KeysAction::Create {
+                    kms_key: rest.value("--kms-key")?,
+                },
                 Some("rotate") => KeysAction::Rotate {
                     wait: rest.flag("--wait"),
                     retire_now: rest.flag("--retire-now"),
@@ -582,9 +589,16 @@ mod tests {
             parsed("keys list"),
             keys(KeysAction::List, Target::Local, "waybill")
         );
+        let create = |kms_key: Option<&str>| KeysAction::Create {
+            kms_key: kms_key.map(str::to_owned),
+        };
         assert_eq!(
             parsed("keys create --aws"),
-            keys(KeysAction::Create, Target::Account, "waybill")
+            keys(create(None), Target::Account, "waybill")
+        );
+        assert_eq!(
+            parsed("keys create --kms-key arn:key/a --aws --prefix shop"),
+            keys(create(Some("arn:key/a")), Target::Account, "shop")
         );
         let rotate = |wait, retire_now| KeysAction::Rotate { wait, retire_now };
         assert_eq!(
@@ -597,6 +611,7 @@ mod tests {
         );
         assert!(parsed("keys").is_err());
         assert!(parsed("keys list --wait").is_err());
+        assert!(parsed("keys rotate --kms-key arn:key/a").is_err());
     }
 
     const ORDER: &str = "00000000-0000-0000-0000-000000000007";

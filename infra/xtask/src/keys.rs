@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use shared_auth::{SigningKey, jwks};
 
 use crate::account;
-use crate::aws::Aws;
+use crate::aws::{Aws, Place};
 use crate::error::{Context, Error, Result};
 
-const KEY_SET: &str = "/waybill/auth/jwks";
-const SIGNING_KEY: &str = "/waybill/auth/signing-key";
+/// The account's default key for the parameter store: it decrypts for every principal of the account.
+pub const DEFAULT_KMS_KEY: &str = "alias/aws/ssm";
 
 /// The parameters of one key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +25,20 @@ pub struct Names {
     pub next: String,
     /// Since when what has held; nothing secret.
     pub record: String,
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::new(KEY_SET, SIGNING_KEY)
-    }
+    /// The ARN of the KMS key that encrypts the private keys; nothing secret.
+    pub kms_key: String,
 }
 
 impl Names {
+    /// Those that the root template derives from a prefix.
+    pub fn own(prefix: &str) -> Self {
+        Self::in_folder(&format!("/{prefix}/auth"))
+    }
+
+    pub fn in_folder(folder: &str) -> Self {
+        Self::new(&format!("{folder}/jwks"), &format!("{folder}/signing-key"))
+    }
+
     fn new(set: &str, signing: &str) -> Self {
         let folder = signing.rsplit_once('/').map_or("", |(folder, _)| folder);
         Self {
@@ -41,14 +46,13 @@ impl Names {
             signing: signing.to_owned(),
             next: format!("{folder}/next-signing-key"),
             record: format!("{folder}/rotation"),
+            kms_key: format!("{signing}-kms-arn"),
         }
     }
 
-    /// Those that the installation called `prefix` was deployed with, or the
-    /// usual ones where nothing is deployed yet. Installations that share a key
-    /// set share its rotation.
-    pub fn of(aws: &Aws, prefix: &str) -> Result<Self> {
-        let stacks = account::stacks(aws)?;
+    /// Those that the installation called `prefix` was deployed with, or its own where nothing is
+    /// deployed yet. Installations that share a key set share its rotation.
+    pub fn of(stacks: &[Value], prefix: &str) -> Self {
         let given = |key: &str| {
             stacks
                 .iter()
@@ -57,11 +61,107 @@ impl Names {
                 // The emulator shows the parameter's value in place of its name.
                 .find(|value| value.starts_with('/'))
         };
-        Ok(Self::new(
-            given("AuthJwks").unwrap_or(KEY_SET),
-            given("AuthSigningKeyParameter").unwrap_or(SIGNING_KEY),
-        ))
+        let own = Self::own(prefix);
+        Self::new(
+            given("AuthJwks").unwrap_or(&own.set),
+            given("AuthSigningKeyParameter").unwrap_or(&own.signing),
+        )
     }
+
+    /// Those that `keys create` writes to. An installation that uses another one's keys gets keys
+    /// of its own, which its next deployment can take.
+    pub fn to_create(stacks: &[Value], prefix: &str) -> Self {
+        let names = Self::of(stacks, prefix);
+        if names.shared_with(stacks, prefix).is_empty() {
+            names
+        } else {
+            Self::own(prefix)
+        }
+    }
+
+    /// The other installations that use one of these keys: their tokens are good in this one.
+    pub fn shared_with(&self, stacks: &[Value], prefix: &str) -> BTreeSet<String> {
+        stacks
+            .iter()
+            .filter(|stack| {
+                account::stack_parameter(stack, "AuthJwks") == Some(&self.set)
+                    || account::stack_parameter(stack, "AuthSigningKeyParameter")
+                        == Some(&self.signing)
+            })
+            .filter_map(|stack| account::stack_parameter(stack, "Prefix"))
+            .filter(|other| *other != prefix)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The stacks whose functions issue tokens and cannot decrypt under this KMS key.
+    pub fn unable_to_decrypt(&self, stacks: &[Value], kms_key: &str) -> Vec<String> {
+        if kms_key == DEFAULT_KMS_KEY {
+            return Vec::new();
+        }
+        stacks
+            .iter()
+            // The root's stack has no AuthJwks: its nested stacks are what counts.
+            .filter(|stack| account::stack_parameter(stack, "AuthJwks").is_some())
+            .filter(|stack| {
+                account::stack_parameter(stack, "AuthSigningKeyParameter") == Some(&self.signing)
+            })
+            .filter(|stack| {
+                // The parameter's name on AWS, its value in the emulator.
+                !account::stack_parameter(stack, "AuthKmsKeyArn")
+                    .is_some_and(|given| given == self.kms_key || given == kms_key)
+            })
+            .filter_map(|stack| stack["StackName"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// The alias of the KMS key that is made for them.
+    fn alias(&self) -> String {
+        let name = self.signing.trim_start_matches('/');
+        let plain = |letter: char| {
+            if letter.is_ascii_alphanumeric() {
+                letter
+            } else {
+                '-'
+            }
+        };
+        format!("alias/{}", name.chars().map(plain).collect::<String>())
+    }
+}
+
+/// What it means that other installations use the same keys, with the next move of each that should
+/// have its own; `None` if there are no others.
+pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
+    let names = Names::of(stacks, prefix);
+    let mut installations = names.shared_with(stacks, prefix);
+    if installations.is_empty() {
+        return None;
+    }
+    installations.insert(prefix.to_owned());
+    let all: Vec<&str> = installations.iter().map(String::as_str).collect();
+    let mut told = format!(
+        "{} share the keys in {}: an administrator's token of one is good in the others",
+        all.join(" and "),
+        names.set
+    );
+    for other in all {
+        let own = Names::own(other);
+        if own != names {
+            told.push_str(&format!(
+                ". For {other}: cargo xtask keys create --aws --prefix {other}, then deploy it with \
+                 AuthJwksParameter={} AuthSigningKeyParameter={} AuthIssuer={}",
+                own.set,
+                own.signing,
+                issuer(other)
+            ));
+        }
+    }
+    Some(told)
+}
+
+/// The `iss` of an installation's tokens, as the root template derives it.
+pub fn issuer(prefix: &str) -> String {
+    format!("https://auth.{prefix}.example")
 }
 
 /// Whether a pair was there before.
@@ -71,16 +171,18 @@ pub enum Pair {
     Kept,
 }
 
-/// Makes a pair unless there is one. An existing one is never replaced: tokens
-/// signed with a key that no function knows yet would be refused.
-pub fn ensure(aws: &Aws, names: &Names) -> Result<Pair> {
+/// Makes the KMS key and a pair, each unless there is one. An existing pair is never replaced:
+/// tokens signed with a key that no function knows yet would be refused. Nor is it encrypted anew
+/// here: the parameter's history would keep it as it was, so a rotation replaces it.
+pub fn ensure(aws: &Aws, names: &Names, kms_key: Option<&str>) -> Result<Pair> {
+    let kms_key = ensure_kms_key(aws, names, kms_key)?;
     // The private half first and never over another: of two who do this at
     // once one makes it, and both publish its public half.
     let made = read(aws, &names.signing)?.is_none()
         && create(
             aws,
             &names.signing,
-            &Content::secret(&SigningKey::generate()),
+            &Content::secret(&SigningKey::generate(), kms_key),
         )?;
     let published = read(aws, &names.set)?.is_none() && {
         let signing = signing_key(aws, &names.signing)?;
@@ -97,9 +199,181 @@ pub fn ensure(aws: &Aws, names: &Names) -> Result<Pair> {
     })
 }
 
+/// The ARN of the KMS key for these names; of two who make one at once, both use the first's.
+fn ensure_kms_key(aws: &Aws, names: &Names, given: Option<&str>) -> Result<String> {
+    if kms_key(aws, names)?.is_none() {
+        let arn = match given {
+            Some(given) => usable(&described(aws, given)?.context(format!(
+                "there is no KMS key {given} in this account and region"
+            ))?)?,
+            None => own_kms_key(aws, names)?,
+        };
+        create(aws, &names.kms_key, &Content::open(arn))?;
+    }
+    let noted = kms_key(aws, names)?.context(format!("{} is gone", names.kms_key))?;
+    match given {
+        Some(given) if given != noted => Err(Error::new(format!(
+            "{} says {noted}, not {given}; leave out --kms-key, or delete that parameter first",
+            names.kms_key
+        ))),
+        _ => Ok(noted),
+    }
+}
+
+/// The ARN that [`ensure`] noted.
+pub fn kms_key(aws: &Aws, names: &Names) -> Result<Option<String>> {
+    Ok(read(aws, &names.kms_key)?.map(|parameter| parameter.value))
+}
+
+fn described(aws: &Aws, kms_key: &str) -> Result<Option<Value>> {
+    aws.find(
+        "kms",
+        "DescribeKey",
+        json!({"KeyId": kms_key}),
+        "NotFoundException",
+    )
+    .context(format!("looking at the KMS key {kms_key}"))
+}
+
+/// The ARN of a described KMS key, if the parameter store can encrypt under it and its policy is
+/// the account's own to write.
+fn usable(described: &Value) -> Result<String> {
+    let key = &described["KeyMetadata"];
+    let wanted = [
+        ("KeyManager", "CUSTOMER"),
+        ("KeyState", "Enabled"),
+        ("KeySpec", "SYMMETRIC_DEFAULT"),
+        ("KeyUsage", "ENCRYPT_DECRYPT"),
+    ];
+    let arn = key["Arn"].as_str().context("the KMS key has no ARN")?;
+    match wanted.iter().find(|(name, value)| key[*name] != *value) {
+        None => Ok(arn.to_owned()),
+        Some((name, value)) => Err(Error::new(format!(
+            "the KMS key {arn} cannot be used: its {name} is {}, and {value} is wanted",
+            key[*name]
+        ))),
+    }
+}
+
+/// What stops the noted KMS key from being used, if anything does.
+pub fn kms_key_trouble(aws: &Aws, kms_key: &str) -> Result<Option<String>> {
+    Ok(match described(aws, kms_key)? {
+        None => Some(format!("there is no KMS key {kms_key}")),
+        Some(found) => usable(&found).err().map(|error| error.to_string()),
+    })
+}
+
+fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
+    let alias = names.alias();
+    if let Some(found) = described(aws, &alias)? {
+        return usable(&found);
+    }
+    let made = aws
+        .call(
+            "kms",
+            "CreateKey",
+            json!({
+                "Description": format!("Encrypts {} and {}", names.signing, names.next),
+                "Policy": key_policy(&aws.place()?, names).to_string(),
+            }),
+        )
+        .context("making the KMS key")?;
+    let arn = usable(&made)?;
+    match aws.call(
+        "kms",
+        "CreateAlias",
+        json!({"AliasName": alias, "TargetKeyId": arn}),
+    ) {
+        Ok(_) => Ok(arn),
+        // Another operator was first: theirs is used, and this one must not be paid for.
+        Err(error) if error.is("AlreadyExistsException") => {
+            aws.call(
+                "kms",
+                "ScheduleKeyDeletion",
+                json!({"KeyId": arn, "PendingWindowInDays": 7}),
+            )
+            .context(format!("removing the superfluous KMS key {arn}"))?;
+            usable(&described(aws, &alias)?.context(format!("{alias} is gone"))?)
+        }
+        Err(error) => Err(Error::new(format!(
+            "naming the KMS key {arn} {alias}: {error}. Give it with --kms-key"
+        ))),
+    }
+}
+
+/// Who may do what with the KMS key. Everything is left to IAM, so a principal needs a permission of
+/// its own for each action. Plaintext is given through the parameter store alone, and for these two
+/// parameters alone.
+fn key_policy(place: &Place, names: &Names) -> Value {
+    let account = place.arn("iam", "", "root");
+    let parameters = [&names.signing, &names.next]
+        .map(|name| place.arn("ssm", &place.region, &format!("parameter{name}")));
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "AdministrationAsIamAllows",
+                "Effect": "Allow",
+                "Principal": {"AWS": account},
+                "Action": [
+                    "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:DescribeKey",
+                    "kms:DisableKey", "kms:EnableKey", "kms:EnableKeyRotation",
+                    "kms:DisableKeyRotation", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus",
+                    "kms:ListKeyPolicies", "kms:ListResourceTags", "kms:PutKeyPolicy",
+                    "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource",
+                    "kms:UpdateAlias", "kms:UpdateKeyDescription",
+                ],
+                "Resource": "*",
+            },
+            {
+                "Sid": "SigningKeysThroughTheParameterStoreAsIamAllows",
+                "Effect": "Allow",
+                "Principal": {"AWS": account},
+                // GenerateDataKey is for parameters of the advanced tier.
+                "Action": ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
+                "Resource": "*",
+                "Condition": {"StringEquals": {
+                    "kms:ViaService": format!("ssm.{}.amazonaws.com", place.region),
+                    "kms:EncryptionContext:PARAMETER_ARN": parameters,
+                }},
+            },
+        ],
+    })
+}
+
+/// The KMS key that a secret parameter is encrypted under, as it was named.
+pub fn encryption(aws: &Aws, name: &str) -> Result<String> {
+    // A page of the listing may be empty and not the last.
+    let described = aws
+        .list(
+            "ssm",
+            "DescribeParameters",
+            "Parameters",
+            json!({"ParameterFilters": [{"Key": "Name", "Values": [name]}]}),
+        )
+        .context(format!("looking at the parameter {name}"))?;
+    let key = described.iter().find_map(|one| one["KeyId"].as_str());
+    Ok(key
+        .context(format!(
+            "AWS does not say under which key the parameter {name} is encrypted"
+        ))?
+        .to_owned())
+}
+
+/// What is wrong with the key that encrypts the signing key, with the next move.
+pub fn weakness(encryption: &str) -> Option<String> {
+    (encryption == DEFAULT_KMS_KEY).then(|| {
+        format!(
+            "the signing key is encrypted under the account's default key ({DEFAULT_KMS_KEY}): \
+             every principal of the account with ssm:GetParameter can read it. Run \
+             cargo xtask keys create, deploy the templates, then run cargo xtask keys rotate --wait"
+        )
+    })
+}
+
 /// The public key set, as the templates will find it.
-pub fn key_set(aws: &Aws) -> Result<Option<String>> {
-    Ok(read(aws, KEY_SET)?.map(|parameter| parameter.value))
+pub fn key_set(aws: &Aws, names: &Names) -> Result<Option<String>> {
+    Ok(read(aws, &names.set)?.map(|parameter| parameter.value))
 }
 
 /// The ids of the keys in a set.
@@ -130,7 +404,7 @@ pub struct Parameter {
 pub struct Content {
     kind: &'static str,
     value: String,
-    /// What encrypts it; the account's own key for parameters where none is named.
+    /// What encrypts it, if anything does.
     kms_key: Option<String>,
 }
 
@@ -143,27 +417,12 @@ impl Content {
         }
     }
 
-    pub fn secret(key: &SigningKey) -> Self {
+    pub fn secret(key: &SigningKey, kms_key: String) -> Self {
         Self {
             kind: "SecureString",
             value: key.to_pkcs8_base64(),
-            kms_key: None,
+            kms_key: Some(kms_key),
         }
-    }
-
-    /// Encrypted as the parameter `name` is.
-    pub fn encrypted_like(mut self, aws: &Aws, name: &str) -> Result<Self> {
-        let described = aws
-            .call(
-                "ssm",
-                "DescribeParameters",
-                json!({"ParameterFilters": [{"Key": "Name", "Values": [name]}]}),
-            )
-            .context(format!("looking at the parameter {name}"))?;
-        self.kms_key = described["Parameters"][0]["KeyId"]
-            .as_str()
-            .map(str::to_owned);
-        Ok(self)
     }
 
     fn put(&self, aws: &Aws, name: &str, over: bool) -> std::result::Result<u64, Refused> {
@@ -208,6 +467,19 @@ pub fn read(aws: &Aws, name: &str) -> Result<Option<Parameter>> {
             .parse()
             .context(format!("the date of the parameter {name}"))?,
     }))
+}
+
+/// Whether a parameter is there. Nothing is decrypted.
+pub fn is_there(aws: &Aws, name: &str) -> Result<bool> {
+    let found = aws
+        .find(
+            "ssm",
+            "GetParameter",
+            json!({"Name": name}),
+            "ParameterNotFound",
+        )
+        .context(format!("looking for the parameter {name}"))?;
+    Ok(found.is_some())
 }
 
 /// The private key in the parameter `name`, which must be there.
@@ -272,11 +544,163 @@ fn overwrite(aws: &Aws, name: &str, content: &Content) -> Result<u64> {
 mod tests {
     use super::*;
 
+    fn stack(name: &str, parameters: &[(&str, &str)]) -> Value {
+        let parameters: Vec<Value> = parameters
+            .iter()
+            .map(|(key, value)| json!({"ParameterKey": key, "ParameterValue": value}))
+            .collect();
+        json!({"StackName": name, "Parameters": parameters})
+    }
+
+    /// The users stack of an installation, as it is deployed with these keys.
+    fn users(prefix: &str, folder: &str) -> Value {
+        let (set, signing) = (format!("{folder}/jwks"), format!("{folder}/signing-key"));
+        let given = [
+            ("Prefix", prefix),
+            ("AuthJwks", &set),
+            ("AuthSigningKeyParameter", &signing),
+        ];
+        stack(&format!("{prefix}-users"), &given)
+    }
+
     #[test]
-    fn the_parameters_of_a_rotation_lie_beside_the_signing_key() {
-        let names = Names::default();
+    fn the_parameters_lie_beside_the_signing_key() {
+        let names = Names::own("waybill");
+        assert_eq!(names.set, "/waybill/auth/jwks");
+        assert_eq!(names.signing, "/waybill/auth/signing-key");
         assert_eq!(names.next, "/waybill/auth/next-signing-key");
         assert_eq!(names.record, "/waybill/auth/rotation");
+        assert_eq!(names.kms_key, "/waybill/auth/signing-key-kms-arn");
+        assert_eq!(names.alias(), "alias/waybill-auth-signing-key");
+    }
+
+    #[test]
+    fn each_prefix_has_keys_of_its_own_before_it_is_deployed() {
+        let waybill = [users("waybill", "/waybill/auth")];
+        let shop = Names::of(&waybill, "shop");
+        assert_eq!(shop, Names::own("shop"));
+        assert_ne!(shop.set, Names::of(&waybill, "waybill").set);
+        assert_ne!(shop.alias(), Names::own("waybill").alias());
+    }
+
+    #[test]
+    fn an_installation_keeps_the_keys_it_was_deployed_with() {
+        let stacks = [users("shop", "/keys")];
+        assert_eq!(Names::of(&stacks, "shop"), Names::in_folder("/keys"));
+        assert_eq!(Names::to_create(&stacks, "shop").set, "/keys/jwks");
+    }
+
+    #[test]
+    fn an_installation_with_anothers_keys_can_have_its_own() {
+        let stacks = [
+            users("waybill", "/waybill/auth"),
+            users("shop", "/waybill/auth"),
+        ];
+        for (prefix, other) in [("shop", "waybill"), ("waybill", "shop")] {
+            let names = Names::of(&stacks, prefix);
+            let others = names.shared_with(&stacks, prefix);
+            assert_eq!(others, [other.to_owned()].into());
+            let told = sharing(&stacks, prefix).expect("they share");
+            assert!(told.contains("AuthJwksParameter=/shop/auth/jwks"), "{told}");
+            let created = Names::to_create(&stacks, prefix);
+            assert_eq!(created, Names::own(prefix));
+        }
+        let apart = [
+            users("waybill", "/waybill/auth"),
+            users("shop", "/shop/auth"),
+        ];
+        assert_eq!(sharing(&apart, "shop"), None);
+    }
+
+    #[test]
+    fn issuers_decrypt_only_once_they_are_deployed_with_the_kms_key() {
+        let names = Names::own("shop");
+        let deployed = |given: Option<&str>| {
+            let mut users = users("shop", "/shop/auth");
+            if let (Some(given), Some(parameters)) = (given, users["Parameters"].as_array_mut()) {
+                parameters.push(json!({"ParameterKey": "AuthKmsKeyArn", "ParameterValue": given}));
+            }
+            let root = [
+                ("Prefix", "shop"),
+                ("AuthSigningKeyParameter", &names.signing),
+            ];
+            [users, stack("shop", &root)]
+        };
+        let unable = |given, key| names.unable_to_decrypt(&deployed(given), key);
+        assert_eq!(unable(None, "arn:key/a"), ["shop-users"]);
+        assert_eq!(unable(Some("/other-kms-arn"), "arn:key/a"), ["shop-users"]);
+        let nobody = Vec::<String>::new();
+        assert_eq!(unable(Some(&names.kms_key), "arn:key/a"), nobody);
+        assert_eq!(unable(Some("arn:key/a"), "arn:key/a"), nobody);
+        assert_eq!(unable(None, DEFAULT_KMS_KEY), nobody);
+    }
+
+    #[test]
+    fn the_kms_key_decrypts_through_the_parameter_store_alone() {
+        let place = Place {
+            partition: "aws".to_owned(),
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+        };
+        let policy = key_policy(&place, &Names::own("shop"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        for statement in statements {
+            let account = json!({"AWS": "arn:aws:iam::123456789012:root"});
+            assert_eq!(statement["Principal"], account);
+            let actions: Vec<&str> = statement["Action"]
+                .as_array()
+                .expect("actions")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            assert!(actions.iter().all(|one| !one.contains('*')), "{actions:?}");
+            // Grants and re-encryption lead past the conditions.
+            for key in ["kms:Decrypt", "kms:CreateGrant", "kms:ReEncryptFrom"] {
+                let conditional = !statement["Condition"].is_null();
+                assert!(!actions.contains(&key) || conditional, "{key}");
+            }
+        }
+        let parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/shop/auth";
+        assert_eq!(
+            statements[1]["Condition"],
+            json!({"StringEquals": {
+                "kms:ViaService": "ssm.eu-west-1.amazonaws.com",
+                "kms:EncryptionContext:PARAMETER_ARN":
+                    [format!("{parameter}/signing-key"), format!("{parameter}/next-signing-key")],
+            }})
+        );
+    }
+
+    #[test]
+    fn only_an_enabled_symmetric_key_of_the_account_is_taken() {
+        let described = |name: &str, value: &str| {
+            let mut key = json!({
+                "Arn": "arn:key/a", "KeyManager": "CUSTOMER", "KeyState": "Enabled",
+                "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT",
+            });
+            key[name] = json!(value);
+            usable(&json!({"KeyMetadata": key}))
+        };
+        assert_eq!(
+            described("KeyState", "Enabled").expect("it is good"),
+            "arn:key/a"
+        );
+        for (name, value) in [
+            ("KeyManager", "AWS"),
+            ("KeyState", "PendingDeletion"),
+            ("KeySpec", "ECC_NIST_P256"),
+            ("KeyUsage", "SIGN_VERIFY"),
+        ] {
+            let error = described(name, value).expect_err(value).to_string();
+            assert!(error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_accounts_default_key_is_a_weakness() {
+        let told = weakness(DEFAULT_KMS_KEY).expect("a weakness");
+        assert!(told.contains("cargo xtask keys rotate"), "{told}");
+        assert_eq!(weakness("arn:key/a"), None);
     }
 
     #[test]

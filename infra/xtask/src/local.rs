@@ -161,11 +161,12 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
 
 fn ensure_keys(aws: &Aws) -> Result<String> {
     let step = Step::begin("keys");
-    step.end(match keys::ensure(aws, &Names::default())? {
+    let names = Names::own(LOCAL_PREFIX);
+    step.end(match keys::ensure(aws, &names, None)? {
         Pair::Made => "a new signing key",
         Pair::Kept => "as before",
     });
-    keys::key_set(aws)?.context("the key set is gone from the parameter store")
+    keys::key_set(aws, &names)?.context("the key set is gone from the parameter store")
 }
 
 /// The gateway first, because the services hang their routes on it; then the
@@ -228,9 +229,14 @@ pub fn root(project: &Project, stack: &Stack, key_set: &str) -> Result<Plan> {
 }
 
 /// What the templates are given.
-fn values(stack: &Stack) -> Result<[(&'static str, String); 6]> {
+fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
+    let names = Names::own(&stack.prefix);
     Ok([
         ("Prefix", stack.prefix.clone()),
+        ("AuthJwks", names.set),
+        ("AuthSigningKeyParameter", names.signing),
+        ("AuthKmsKeyArn", names.kms_key),
+        ("AuthIssuer", keys::issuer(&stack.prefix)),
         ("ApiId", stack.api_id.clone()),
         ("ApiUrl", stack.base_url.clone()),
         ("Architecture", architecture()?.to_owned()),

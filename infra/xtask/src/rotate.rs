@@ -90,6 +90,24 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
     }
 }
 
+/// What encrypts the next key: the installation's KMS key, or what encrypts the key in use as long as
+/// the functions that issue tokens cannot decrypt under that.
+fn encryption_of_next(aws: &Aws, names: &Names) -> Result<String> {
+    let stacks = account::stacks(aws)?;
+    match keys::kms_key(aws, names)? {
+        Some(own) if names.unable_to_decrypt(&stacks, &own).is_empty() => Ok(own),
+        _ => {
+            let same = keys::encryption(aws, &names.signing)?;
+            if let Some(weakness) = keys::weakness(&same) {
+                say(format_args!(
+                    "warning    the next key stays as the one in use: {weakness}"
+                ));
+            }
+            Ok(same)
+        }
+    }
+}
+
 fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
     let Found {
         observed,
@@ -101,7 +119,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
     match step {
         Step::Create => {
             let key = SigningKey::generate();
-            let content = Content::secret(&key).encrypted_like(aws, &names.signing)?;
+            let content = Content::secret(&key, encryption_of_next(aws, names)?);
             // Never over another that has not signed: of two operators one makes the key, and
             // both publish it.
             let made = match next {
@@ -138,8 +156,18 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         }
         Step::Sign(kid) => {
             let key = next.as_ref().context("the next key is gone")?;
-            let content =
-                Content::secret(&private(key, names)?).encrypted_like(aws, &names.signing)?;
+            let kms_key = keys::encryption(aws, &names.next)?;
+            let stacks = account::stacks(aws)?;
+            let unable = names.unable_to_decrypt(&stacks, &kms_key);
+            if !unable.is_empty() {
+                return Err(Error::new(format!(
+                    "the functions of {} cannot decrypt the next key: deploy them with the \
+                     parameter AuthKmsKeyArn={}, then repeat this",
+                    unable.join(", "),
+                    names.kms_key
+                )));
+            }
+            let content = Content::secret(&private(key, names)?, kms_key);
             if keys::replace(aws, &names.signing, signing, &content)? {
                 say(format_args!("signing    {kid} is in {}", names.signing));
             }
@@ -182,10 +210,11 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
 /// The keys, what they are for, since when, and who does not have them; then what is next.
 pub fn list(aws: &Aws, names: &Names) -> Result<String> {
     let found = look(aws, names)?;
-    Ok(table(&found, Timestamp::now()))
+    let kms_key = keys::encryption(aws, &names.signing)?;
+    Ok(table(&found, &kms_key, Timestamp::now()))
 }
 
-fn table(found: &Found, now: Timestamp) -> String {
+fn table(found: &Found, kms_key: &str, now: Timestamp) -> String {
     let observed = &found.observed;
     let mut text = format!("{:<45}{:<10}since\n", "key", "role");
     let mut line = |kid: &str, role: &str, since: Timestamp, remark: String| {
@@ -229,7 +258,11 @@ fn table(found: &Found, now: Timestamp) -> String {
     }
     let _ = write!(
         text,
-        "\n{} check tokens, {} issue them\n{}",
+        "\n{}\n{} check tokens, {} issue them\n{}",
+        keys::weakness(kms_key).map_or_else(
+            || format!("the signing key is encrypted under {kms_key}"),
+            |weakness| format!("warning: {weakness}")
+        ),
         count(observed.verifiers.len(), "function"),
         observed.issuers.len(),
         outlook(&observed.next_step(now, Waits::Kept))

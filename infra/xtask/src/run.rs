@@ -15,7 +15,8 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
 use crate::{
-    admin, demo, dlq, functions, local, logs, mutants, plant, saga, sim, status, test, tools,
+    account, admin, demo, dlq, functions, local, logs, mutants, plant, saga, sim, status,
+    test, tools,
 };
 
 /// Does what was asked.
@@ -140,17 +141,31 @@ fn named_as_here(target: Target, prefix: &str, told: Result<String>) -> Result<S
 }
 
 fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
-    let names = Names::of(aws, prefix)?;
+    let stacks = account::stacks(aws)?;
+    let names = match action {
+        KeysAction::Create { .. } => Names::to_create(&stacks, prefix),
+        KeysAction::List | KeysAction::Rotate { .. } => Names::of(&stacks, prefix),
+    };
+    if let Some(told) = keys::sharing(&stacks, prefix) {
+        say(format_args!("warning: {told}"));
+    }
     match action {
         KeysAction::List => {
             say(rotate::list(aws, &names)?);
             Ok(())
         }
-        KeysAction::Create => {
-            say(match keys::ensure(aws, &names)? {
-                Pair::Made => "a new signing key and its public key set are in the parameter store",
-                Pair::Kept => "there is a signing key already; it stays",
+        KeysAction::Create { kms_key } => {
+            let pair = keys::ensure(aws, &names, kms_key.as_deref())?;
+            say(match pair {
+                Pair::Made => format!("a new signing key is in {}", names.signing),
+                Pair::Kept => format!(
+                    "there is a signing key in {} already; it stays",
+                    names.signing
+                ),
             });
+            if let Some(weakness) = keys::weakness(&keys::encryption(aws, &names.signing)?) {
+                say(format_args!("warning: {weakness}"));
+            }
             Ok(())
         }
         KeysAction::Rotate { wait, retire_now } => {
@@ -200,7 +215,7 @@ fn reach(project: &Project, home: &Home, target: Target, prefix: &str) -> Result
         Target::Account => {
             tools::SAM.install(project)?;
             let aws = Aws::account(project)?;
-            eprintln!("{}", aws.whereabouts(prefix)?);
+            eprintln!("{}", aws.place()?.described(prefix));
             Ok(aws)
         }
     }
