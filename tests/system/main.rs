@@ -14,6 +14,7 @@ mod matrix;
 mod operators;
 mod outages;
 mod poison;
+mod preflight;
 mod rehearsal;
 mod rotation;
 mod secrets;

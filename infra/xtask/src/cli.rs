@@ -70,6 +70,10 @@ pub enum Command {
         target: Target,
         prefix: String,
     },
+    Preflight {
+        target: Target,
+        prefix: String,
+    },
     Sweep {
         target: Target,
         prefix: String,
@@ -109,6 +113,9 @@ The local stack
 
 For AWS
   bundle [--x86_64]     build the functions, small and for arm64, where the templates look for them
+
+  preflight             with --aws: whether the account, its quotas and its keys fit the templates; ends
+                        with 0: they do; 1: something does not, and what to do about it
 
 Operating it (here, or with --aws [--prefix NAME] in the AWS account of the environment)
   admin grant EMAIL     make a registered user an administrator
@@ -195,6 +202,10 @@ where
         "sweep" => {
             let (target, prefix) = rest.target()?;
             Command::Sweep { target, prefix }
+        }
+        "preflight" => {
+            let (target, prefix) = rest.target()?;
+            Command::Preflight { target, prefix }
         }
         "audit" => {
             let (target, prefix) = rest.target()?;
@@ -750,6 +761,16 @@ mod tests {
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_preflight_looks_at_an_account() {
+        let expected = Command::Preflight {
+            target: Target::Account,
+            prefix: "shop".to_owned(),
+        };
+        assert_eq!(parsed("preflight --aws --prefix shop"), Ok(expected));
+        assert!(parsed("preflight --fix").is_err());
     }
 
     #[test]

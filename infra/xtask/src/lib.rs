@@ -18,6 +18,7 @@ pub mod local;
 mod logs;
 mod mutants;
 mod plant;
+pub mod preflight;
 pub mod process;
 pub mod project;
 pub mod rotate;

@@ -15,8 +15,8 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::say;
 use crate::{
-    account, admin, demo, dlq, functions, local, logs, mutants, plant, saga, sim, status,
-    test, tools,
+    account, admin, demo, dlq, functions, local, logs, mutants, plant, preflight, saga, sim,
+    status, test, tools,
 };
 
 /// Does what was asked.
@@ -107,6 +107,16 @@ pub fn run(command: Command) -> Result<()> {
             // The report names commands, and where they reach; the verdict after it names none.
             say(named_as_here(target, &prefix, Ok(audit.report()))?);
             audit.verdict()
+        }
+        Command::Preflight { target, prefix } => {
+            let aws = reach(&project, &home, target, &prefix)?;
+            let findings = preflight::look(&project, &aws, &prefix)?;
+            say(named_as_here(
+                target,
+                &prefix,
+                Ok(preflight::report(&findings)),
+            )?);
+            preflight::verdict(&findings)
         }
         Command::Sweep { target, prefix } => {
             let aws = reach(&project, &home, target, &prefix)?;
