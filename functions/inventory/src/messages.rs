@@ -62,6 +62,9 @@ pub struct StockReserved {
 #[derive(Debug, Serialize)]
 struct PricedLine {
     sku: String,
+    /// Reservations that were made before names were kept have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     quantity: i64,
     unit_price: Money,
 }
@@ -80,6 +83,7 @@ impl From<Vec<ReservedLine>> for StockReserved {
     fn from(lines: Vec<ReservedLine>) -> Self {
         let lines = lines.into_iter().map(|line| PricedLine {
             sku: line.sku.as_str().to_owned(),
+            name: line.name.map(|name| name.as_str().to_owned()),
             quantity: line.quantity.get(),
             unit_price: line.unit_price.into(),
         });

@@ -764,6 +764,9 @@ struct ReservationRow {
 #[derive(Serialize, Deserialize)]
 struct LineRow {
     sku: String,
+    /// Rows that were written before names were kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     quantity: i64,
     amount: i64,
     currency: String,
@@ -795,6 +798,7 @@ impl ReservationRow {
     fn reserved(order_id: Uuid, lines: &[ReservedLine], now: Timestamp) -> Self {
         let lines = lines.iter().map(|line| LineRow {
             sku: line.sku.as_str().to_owned(),
+            name: line.name.as_ref().map(|name| name.as_str().to_owned()),
             quantity: line.quantity.get(),
             amount: line.unit_price.amount.get(),
             currency: line.unit_price.currency.as_str().to_owned(),
@@ -845,6 +849,7 @@ impl LineRow {
     fn parse(self) -> Result<ReservedLine, Error> {
         Ok(ReservedLine {
             sku: Sku::parse(&self.sku)?,
+            name: self.name.as_deref().map(ItemName::parse).transpose()?,
             quantity: Quantity::parse(self.quantity)?,
             unit_price: price(self.amount, &self.currency)?,
         })

@@ -206,6 +206,37 @@ async fn a_reservation_keeps_the_price_it_was_made_at() {
 }
 
 #[tokio::test]
+async fn a_reservation_keeps_the_name_it_was_made_under() {
+    let world = mugs_and_tees().await;
+    let first = world.reserve(9, &[("MUG", 1)]).await;
+    assert_eq!(first["data"]["lines"][0]["name"], "Item MUG");
+    let request = world.as_admin().with_path_parameter("sku", "MUG");
+    let renamed = json!({"name": "Steel mug"});
+    world.update(request.with_body(renamed.to_string())).await;
+    assert_eq!(world.reserve(9, &[("MUG", 1)]).await, first);
+    let other = world.reserve(10, &[("MUG", 1)]).await;
+    assert_eq!(other["data"]["lines"][0]["name"], "Steel mug");
+}
+
+#[tokio::test]
+async fn an_older_reservation_without_names_is_replayed() {
+    let world = mugs_and_tees().await;
+    let first = world.reserve(9, &[("MUG", 2)]).await;
+    let pk = format!("ORDER#{}", id(9));
+    let mut row = world.aws.item(&world.table, &pk, "RESERVATION").unwrap();
+    row["lines"][0].as_object_mut().unwrap().remove("name");
+    world.aws.put_raw(&world.table, row);
+    let mut nameless = first;
+    let line = nameless["data"]["lines"][0].as_object_mut().unwrap();
+    line.remove("name");
+    let replayed = world.reserve(9, &[("MUG", 2)]).await;
+    test_support::contracts::assert_valid("inventory", "StockReserved", &replayed["data"]);
+    assert_eq!(replayed, nameless);
+    assert_eq!(world.release(9).await, released());
+    world.check_books(5);
+}
+
+#[tokio::test]
 async fn a_refusal_stands_although_the_stock_has_come_in_since() {
     let world = mugs_and_tees().await;
     let first = world.reserve(9, &[("MUG", 6)]).await;

@@ -52,6 +52,7 @@ fn refused(outcome: Outcome) -> Refusal {
 fn every_state_has_a_deliberate_answer_to_every_command() {
     let held = vec![ReservedLine {
         sku: sku("A"),
+        name: None,
         quantity: Quantity::parse(2).unwrap(),
         unit_price: item("A", 100, "USD", 9).price,
     }];

@@ -22,6 +22,7 @@ fn price(amount: i64, currency: &str) -> Price {
 fn held(text: &str, quantity: i64, unit_price: Price) -> ReservedLine {
     ReservedLine {
         sku: sku(text),
+        name: Some(ItemName::parse("Mug").unwrap()),
         quantity: Quantity::parse(quantity).unwrap(),
         unit_price,
     }

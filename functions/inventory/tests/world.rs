@@ -285,7 +285,7 @@ pub fn reserve(lines: &[(&str, i64)]) -> ReserveStock {
 /// The reply that says that this is held.
 pub fn reserved(lines: &[(&str, i64, i64)]) -> Value {
     let line = |(sku, quantity, amount): &(&str, i64, i64)| {
-        json!({"sku": sku, "quantity": quantity,
+        json!({"sku": sku, "name": format!("Item {sku}"), "quantity": quantity,
                "unit_price": {"amount": amount, "currency": "USD"}})
     };
     let lines: Vec<Value> = lines.iter().map(line).collect();

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use super::catalogue::{Item, Price, Sku};
+use super::catalogue::{Item, ItemName, Price, Sku};
 use super::stock::Quantity;
 
 /// The most lines an order can have.
@@ -66,6 +66,8 @@ impl WantedLines {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedLine {
     pub sku: Sku,
+    /// What the item was called then. Older reservations do not say.
+    pub name: Option<ItemName>,
     pub quantity: Quantity,
     pub unit_price: Price,
 }
@@ -229,6 +231,7 @@ pub fn decide(wanted: &WantedLines, items: &[Item]) -> Outcome {
     }
     let reserve = |(line, item): (&WantedLine, &Item)| ReservedLine {
         sku: line.sku.clone(),
+        name: Some(item.name.clone()),
         quantity: line.quantity,
         unit_price: item.price.clone(),
     };
