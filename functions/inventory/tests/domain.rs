@@ -330,6 +330,45 @@ fn names_and_reasons_are_readable_and_count_characters_not_bytes() {
 }
 
 #[test]
+fn names_may_have_what_their_script_or_emoji_needs() {
+    for good in [
+        "\u{0D30}\u{0D3E}\u{0D1C}\u{0D28}\u{0D4D}\u{200D}", // Malayalam, ends in a joiner
+        "\u{0D30}\u{0D3E}\u{0D1C}\u{0D28}\u{0D4D}\u{200D} Tea",
+        "\u{09A4}\u{09CD}\u{200D}",                 // Bengali khanda ta
+        "\u{0DC1}\u{0DCA}\u{200D}\u{0DBB}\u{0DD3}", // Sinhala sri
+        "\u{0915}\u{094D}\u{200C}",                 // Devanagari, ends in a non-joiner
+        "\u{0686}\u{0627}\u{06CC} \u{0645}\u{06CC}\u{200C}\u{062E}\u{06A9}", // Persian
+        "\u{845B}\u{E0100}",                        // a variant of a character in a Japanese name
+        "\u{1F469}\u{200D}\u{1F469}\u{200D}\u{1F467}", // a family
+        "\u{1F3C3}\u{1F3FD}\u{200D}\u{2640}\u{FE0F}", // a woman running
+        "\u{2764}\u{FE0F}\u{200D}\u{1F525} Mug",    // a heart on fire
+        "Set of 3\u{FE0F}\u{20E3}",                 // a keycap
+        "#\u{FE0F}\u{20E3}",
+        "\u{1F1EF}\u{1F1F5}", // the flag of Japan
+        "\u{1F3F4}\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}", // of England
+    ] {
+        assert!(ItemName::parse(good).is_ok(), "{good:?}");
+        assert!(Reason::parse(good).is_ok(), "{good:?}");
+    }
+    for bad in [
+        "\u{200D}a",
+        "Tea\u{200D}",
+        "\u{0D28}\u{0D4D}\u{200D}\u{200D}",
+        "\u{1F469}\u{200D}",
+        "\u{1F469}\u{200D}x",
+        "3\u{FE0F}",
+        "3\u{FE0E}\u{20E3}",
+        "a\u{FE0F}\u{20E3}",
+        "\u{1F3F4}\u{E0067}\u{E0062}",
+        "\u{1F3F4}\u{E007F}",
+        "\u{1F469}\u{E0067}\u{E007F}",
+        "\u{1F3F4}\u{E0041}\u{E007F}",
+    ] {
+        assert!(ItemName::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
 fn names_and_reasons_are_kept_to_the_letter() {
     let text = " Becher,  blau (\u{fc}ber 0,3 l) ";
     assert_eq!(ItemName::parse(text).unwrap().as_str(), text);

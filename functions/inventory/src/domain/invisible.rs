@@ -1,22 +1,33 @@
 //! Characters that nobody sees. They make two texts that look alike differ, or turn around how the
 //! text beside them is read.
 
-/// Whether a text has a character that cannot be seen, but for those that its script needs where
-/// they stand: Persian and the scripts of India spell with joiners, Japanese names choose between
-/// the forms of a character by a selector, and emoji are put together from both. Such a one follows
-/// what it changes at once, and a joiner stands between two characters, neither of them ASCII.
-/// Between Latin letters it would do nothing but hide.
+use unicode_normalization::char::canonical_combining_class;
+
+/// Whether a text has a character that cannot be seen, other than where its script or an emoji needs it:
+///
+/// - a joiner after a virama, also at the end of a word (RFC 5892 A.1 and A.2; Malayalam, Bengali, Sinhala);
+/// - a joiner between two characters of which neither is ASCII (Persian, emoji sequences);
+/// - a variation selector after what it changes, and in a keycap (UTS #51, ED-14c);
+/// - the tags of a flag (UTS #51, ED-14a).
+///
+/// Anywhere else, between Latin letters for example, it would do nothing but hide.
 pub fn is_in(text: &str) -> bool {
     let mut before = None;
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
-        let fits = match c {
-            _ if is_joiner(c) => {
-                let follows = |c: char| is_changeable(c) || is_selector(c);
-                before.is_some_and(follows) && characters.peek().copied().is_some_and(is_changeable)
+        let after = characters.peek().copied();
+        let fits = match (before, c, after) {
+            (Some(b), c, a) if is_joiner(c) => {
+                let joins = |a| (is_changeable(b) || is_selector(b)) && is_changeable(a);
+                is_virama(b) || a.is_some_and(joins)
             }
-            _ if is_selector(c) => before.is_some_and(is_changeable),
-            _ => !is_invisible(c),
+            (Some('0'..='9' | '#' | '*'), '\u{FE0F}', Some('\u{20E3}')) => true,
+            (Some(b), c, _) if is_selector(c) => is_changeable(b),
+            (Some(b), c, Some(a)) if is_flag_tag(c) => {
+                (b == '\u{1F3F4}' || is_flag_tag(b)) && (is_flag_tag(a) || a == END_OF_TAGS)
+            }
+            (Some(b), END_OF_TAGS, _) => is_flag_tag(b),
+            (_, c, _) => !is_invisible(c) && !is_joiner(c) && !is_selector(c),
         };
         if !fits {
             return true;
@@ -25,6 +36,18 @@ pub fn is_in(text: &str) -> bool {
     }
     false
 }
+
+/// The sign of Indic scripts that takes a consonant's vowel away (Canonical_Combining_Class=Virama).
+fn is_virama(c: char) -> bool {
+    canonical_combining_class(c) == 9
+}
+
+/// The letters and digits that say whose flag it is.
+fn is_flag_tag(c: char) -> bool {
+    matches!(c, '\u{E0030}'..='\u{E0039}' | '\u{E0061}'..='\u{E007A}')
+}
+
+const END_OF_TAGS: char = '\u{E007F}';
 
 /// Seen, and of a script that knows joiners and selectors.
 fn is_changeable(c: char) -> bool {
