@@ -391,6 +391,45 @@ async fn a_command_that_is_not_well_formed_goes_to_the_dead_letter_queue_and_doe
 }
 
 #[tokio::test]
+async fn a_reserve_with_other_lines_than_recorded_is_a_dead_letter() {
+    let world = mugs_and_tees().await;
+    world.reserve(9, &[("MUG", 2), ("TEE", 1)]).await;
+    let before = world.dump();
+    for (lines, asked) in [
+        (vec![("MUG", 2)], "2 MUG"),
+        (vec![("MUG", 1), ("TEE", 1)], "1 MUG, 1 TEE"),
+        (
+            vec![("TEE", 1), ("MUG", 2), ("HAT", 1)],
+            "1 HAT, 2 MUG, 1 TEE",
+        ),
+    ] {
+        let failure = world.command(9, &reserve(&lines)).await.unwrap_err();
+        assert!(!failure.is_retried(), "{asked}");
+        let said = format!(
+            "ReserveStock for order {} asks for {asked}, and the order's reservation holds 2 MUG, 1 TEE;",
+            id(9)
+        );
+        assert!(failure.detail().starts_with(&said), "{}", failure.detail());
+    }
+    assert_eq!(world.dump(), before);
+}
+
+/// Nothing is held, and nothing may be: the answer does not depend on the lines.
+#[tokio::test]
+async fn a_recorded_refusal_answers_other_lines_too() {
+    let world = mugs_and_tees().await;
+    let first = world.reserve(9, &[("MUG", 6)]).await;
+    world.release(10).await;
+    let before = world.dump();
+    assert_eq!(world.reserve(9, &[("TEE", 1)]).await, first);
+    assert_eq!(
+        world.reserve(10, &[("TEE", 1)]).await,
+        refused_as_released()
+    );
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
 async fn a_newer_senders_unknown_fields_are_left_alone() {
     let world = mugs_and_tees().await;
     let data = json!({"lines": [{"sku": "MUG", "quantity": 1, "gift": true}], "priority": 1});
@@ -445,11 +484,11 @@ type Command = fn(&World) -> String;
 /// Every state of a reservation with every command.
 fn scenarios() -> Vec<(String, Before, Command)> {
     let reserves: Command = |world| world.envelope(9, &reserve(&[("MUG", 2), ("TEE", 1)]));
-    let too_much: Command = |world| world.envelope(9, &reserve(&[("MUG", 2), ("TEE", 6)]));
+    let reordered: Command = |world| world.envelope(9, &reserve(&[("TEE", 1), ("MUG", 2)]));
     let releases: Command = |world| world.envelope(9, &ReleaseStock {});
     let commands = [
         ("reserve", reserves),
-        ("reserve too much", too_much),
+        ("reserve in another order of lines", reordered),
         ("release", releases),
     ];
     let states = [

@@ -305,6 +305,33 @@ fn currencies_are_three_capital_letters() {
 }
 
 #[test]
+fn a_reservation_is_held_to_the_lines_it_was_made_for() {
+    let held = |lines: &[(&str, i64)]| -> Vec<ReservedLine> {
+        let held = |(text, units): &(&str, i64)| ReservedLine {
+            sku: sku(text),
+            name: None,
+            quantity: Quantity::parse(*units).unwrap(),
+            unit_price: item("A", 100, "USD", 9).price,
+        };
+        lines.iter().map(held).collect()
+    };
+    let asked = wanted(&[("A", 2), ("B", 1)]);
+    assert_eq!(asked.check_held(&held(&[("A", 2), ("B", 1)])), Ok(()));
+    assert_eq!(asked.check_held(&held(&[("B", 1), ("A", 2)])), Ok(()));
+    for other in [
+        held(&[("A", 2)]),
+        held(&[("A", 1), ("B", 1)]),
+        held(&[("A", 2), ("C", 1)]),
+        held(&[("A", 2), ("B", 1), ("C", 1)]),
+    ] {
+        assert!(asked.check_held(&other).is_err(), "{other:?}");
+    }
+    let error = asked.check_held(&held(&[("C", 7)])).unwrap_err();
+    let expected = "asks for 2 A, 1 B, and the order's reservation holds 7 C";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn names_and_reasons_are_readable_and_count_characters_not_bytes() {
     assert!(ItemName::parse(&"ü".repeat(200)).is_ok());
     assert!(Reason::parse(&"ü".repeat(200)).is_ok());

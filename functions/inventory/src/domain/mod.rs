@@ -10,8 +10,8 @@ pub use catalogue::{
     MAX_AMOUNT, MAX_NAME_CHARS, MAX_SKU_CHARS, Price, PriceAmount, Sku,
 };
 pub use reservation::{
-    InvalidLines, MAX_LINES, OnRelease, OnReserve, Outcome, Refusal, RefusalCode, Reservation,
-    ReservedLine, WantedLine, WantedLines, decide, on_release, on_reserve,
+    InvalidLines, MAX_LINES, OnRelease, OnReserve, OtherLines, Outcome, Refusal, RefusalCode,
+    Reservation, ReservedLine, WantedLine, WantedLines, decide, on_release, on_reserve,
 };
 pub use stock::{
     Adjustment, Delta, InitialStock, InvalidDelta, InvalidQuantity, InvalidReason, InvalidStock,

@@ -10,7 +10,7 @@
 //!
 //! Every other pair changes nothing and answers what the record says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::{Item, ItemName, Price, Sku};
 use super::stock::Quantity;
@@ -57,9 +57,36 @@ impl WantedLines {
         Ok(Self(lines))
     }
 
+    /// Whether a reservation holds just this. The order of the lines does not matter: two senders may
+    /// list the same lines differently.
+    pub fn check_held(&self, held: &[ReservedLine]) -> Result<(), OtherLines> {
+        let asked: BTreeMap<_, _> = self.0.iter().map(|l| (&l.sku, l.quantity.get())).collect();
+        let held: BTreeMap<_, _> = held.iter().map(|l| (&l.sku, l.quantity.get())).collect();
+        if asked == held {
+            return Ok(());
+        }
+        let listed = |lines: BTreeMap<&Sku, i64>| {
+            let lines = lines.into_iter();
+            let lines: Vec<_> = lines.map(|(sku, units)| format!("{units} {sku}")).collect();
+            lines.join(", ")
+        };
+        Err(OtherLines {
+            asked: listed(asked),
+            held: listed(held),
+        })
+    }
+
     pub fn skus(&self) -> Vec<Sku> {
         self.0.iter().map(|line| line.sku.clone()).collect()
     }
+}
+
+/// One order was asked for twice with different lines, which no correct sender does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("asks for {asked}, and the order's reservation holds {held}")]
+pub struct OtherLines {
+    asked: String,
+    held: String,
 }
 
 /// One line that is held, at the price that counts: inventory's own, then.

@@ -52,12 +52,13 @@ async fn reserve(
     context: &Context,
     order_id: Uuid,
     wanted: &WantedLines,
-) -> Result<Outcome, TableError> {
+) -> Result<Outcome, Failure> {
     let skus = wanted.skus();
     let mut tries = Tries::new(context.fresh_id);
     while tries.next().await {
-        if let OnReserve::Replay(outcome) = on_reserve(store.reservation(order_id).await?) {
-            return Ok(outcome);
+        match on_reserve(store.reservation(order_id).await?) {
+            OnReserve::Replay(outcome) => return replayed(order_id, wanted, outcome),
+            OnReserve::Decide => {}
         }
         let items = store.items(&skus, Read::Current, context.fresh_id).await?;
         let outcome = decide(wanted, &items);
@@ -66,7 +67,22 @@ async fn reserve(
             Written::Overtaken | Written::Contended => {}
         }
     }
-    Err(TableError::contended("reserve stock"))
+    Err(TableError::contended("reserve stock").into())
+}
+
+/// The recorded outcome, where it answers this command. A refusal is replayed whatever the lines are:
+/// nothing is held, and nothing may be from now on.
+fn replayed(order_id: Uuid, wanted: &WantedLines, outcome: Outcome) -> Result<Outcome, Failure> {
+    if let Outcome::Reserved(held) = &outcome {
+        wanted.check_held(held).map_err(|other| {
+            Failure::unprocessable(format!(
+                "{} for order {order_id} {other}; nothing was changed; compare both with the order's \
+                 lines before this is sent again",
+                ReserveStock::TYPE
+            ))
+        })?;
+    }
+    Ok(outcome)
 }
 
 async fn release(
