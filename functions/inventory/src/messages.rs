@@ -31,7 +31,7 @@ impl ReserveStock {
     pub fn wanted(&self) -> Result<WantedLines, Failure> {
         let mut lines = Vec::with_capacity(self.lines.len());
         for (index, line) in self.lines.iter().enumerate() {
-            let sku = Sku::parse(&line.sku)
+            let sku = Sku::stored(&line.sku)
                 .map_err(|error| defect(format!("/data/lines/{index}/sku {error}")))?;
             let quantity = Quantity::parse(line.quantity)
                 .map_err(|error| defect(format!("/data/lines/{index}/quantity {error}")))?;
@@ -119,10 +119,18 @@ impl From<Refusal> for StockRefused {
     fn from(refusal: Refusal) -> Self {
         Self {
             code: refusal.code.as_str(),
-            detail: refusal.detail,
+            detail: bounded(&refusal.detail),
             sku: refusal.sku.map(|sku| sku.as_str().to_owned()),
         }
     }
+}
+
+/// The longest detail of a refusal: an order's row and its timeline keep it.
+const MAX_DETAIL_CHARS: usize = 500;
+
+fn bounded(detail: &str) -> String {
+    let printable = detail.chars().filter(|c| !c.is_control());
+    printable.take(MAX_DETAIL_CHARS).collect()
 }
 
 /// Reply: nothing is held any more.

@@ -23,9 +23,11 @@ use aws_sdk_dynamodb::types::{
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, from_items, to_item};
 use shared_lambda::Error;
-use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use shared_lambda::table::{
+    self, TableError, cancellation_reasons, condition_failed, read_rows, was_contended,
+};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -87,8 +89,9 @@ pub enum Read {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemPage {
     pub items: Vec<Item>,
-    /// The SKU the next page begins after, where there is a next page.
-    pub next: Option<Sku>,
+    /// The SKU the next page begins after, where there is a next page. It is as the index has it, so
+    /// that a row that cannot be read does not end the list.
+    pub next: Option<String>,
 }
 
 /// The service's table.
@@ -146,13 +149,27 @@ impl InventoryStore {
         call: Uuid,
     ) -> Result<Vec<Item>, TableError> {
         const OPERATION: &str = "read several items";
-        let keys = skus.iter().map(|sku| key(&item_pk(sku), ITEM)).collect();
+        let pks: Vec<String> = skus.iter().map(item_pk).collect();
+        let pks = pks.iter().map(String::as_str);
+        let rows = self.batch(OPERATION, pks, read, call).await?;
+        let read = |row| read_row::<ItemRow>(OPERATION, row);
+        rows.into_iter().map(read).collect()
+    }
+
+    /// The rows of items.
+    async fn batch<'a>(
+        &self,
+        operation: &'static str,
+        pks: impl Iterator<Item = &'a str>,
+        read: Read,
+        call: Uuid,
+    ) -> Result<Vec<table::Row>, TableError> {
         let mut wanted = KeysAndAttributes::builder()
-            .set_keys(Some(keys))
+            .set_keys(Some(pks.map(|pk| key(pk, ITEM)).collect()))
             .consistent_read(read == Read::Current)
             .build()
-            .map_err(|error| TableError::corrupt(OPERATION, error))?;
-        let mut items = Vec::with_capacity(skus.len());
+            .map_err(|error| TableError::corrupt(operation, error))?;
+        let mut rows = Vec::new();
         let mut tries = Tries::new(call);
         while tries.next().await {
             let mut answer = self
@@ -161,59 +178,58 @@ impl InventoryStore {
                 .request_items(&self.table, wanted)
                 .send()
                 .await
-                .map_err(|error| TableError::new(OPERATION, error))?;
-            for row in answer
-                .responses
-                .as_mut()
-                .and_then(|tables| tables.remove(&self.table))
-                .unwrap_or_default()
-            {
-                items.push(read_row::<ItemRow>(OPERATION, row)?);
-            }
+                .map_err(|error| TableError::new(operation, error))?;
+            let read = answer.responses.as_mut();
+            rows.extend(
+                read.and_then(|tables| tables.remove(&self.table))
+                    .unwrap_or_default(),
+            );
             match answer
                 .unprocessed_keys
                 .as_mut()
                 .and_then(|tables| tables.remove(&self.table))
             {
-                None => return Ok(items),
+                None => return Ok(rows),
                 Some(rest) => wanted = rest,
             }
         }
-        Err(TableError::contended(OPERATION))
+        Err(TableError::contended(operation))
     }
 
-    /// The part of the catalogue after a SKU, or its beginning. Stock is as it was moments ago.
+    /// The part of the catalogue after a SKU, or its beginning. Stock is as it was moments ago. An item
+    /// that cannot be read is left out and logged.
     pub async fn page(
         &self,
-        after: Option<&Sku>,
+        after: Option<&str>,
         limit: usize,
         call: Uuid,
     ) -> Result<ItemPage, TableError> {
         const OPERATION: &str = "list the items";
         // One more than asked for tells whether there is a next page.
-        let mut skus = self.skus(OPERATION, after, limit + 1).await?;
-        let more = skus.len() > limit;
-        skus.truncate(limit);
-        if skus.is_empty() {
+        let mut indexed = self.indexed(OPERATION, after, limit + 1).await?;
+        let more = indexed.len() > limit;
+        indexed.truncate(limit);
+        let Some(last) = indexed.last() else {
             return Ok(ItemPage {
                 items: Vec::new(),
                 next: None,
             });
-        }
-        let mut items = self.items(&skus, Read::Recent, call).await?;
+        };
+        let next = more.then(|| last.sku.clone());
+        let pks = indexed.iter().map(|row| row.pk.as_str());
+        let rows = self.batch(OPERATION, pks, Read::Recent, call).await?;
+        let read = read_rows(&self.table, rows, |row| read_row::<ItemRow>(OPERATION, row));
+        let mut items = read.readable;
         items.sort_by(|a, b| a.sku.cmp(&b.sku));
-        Ok(ItemPage {
-            items,
-            next: skus.pop().filter(|_| more),
-        })
+        Ok(ItemPage { items, next })
     }
 
-    async fn skus(
+    async fn indexed(
         &self,
         operation: &'static str,
-        after: Option<&Sku>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Sku>, TableError> {
+    ) -> Result<Vec<IndexRow>, TableError> {
         let mut query = self
             .client
             .query()
@@ -225,18 +241,13 @@ impl InventoryStore {
             None => query.key_condition_expression("catalogue = :catalogue"),
             Some(sku) => query
                 .key_condition_expression("catalogue = :catalogue AND sku > :after")
-                .expression_attribute_values(":after", text(sku.as_str())),
+                .expression_attribute_values(":after", text(sku)),
         };
         let answer = query
             .send()
             .await
             .map_err(|error| TableError::new(operation, error))?;
-        answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|row| read_row::<IndexRow>(operation, row))
-            .collect()
+        parsed(operation, from_items(answer.items.unwrap_or_default()))
     }
 
     /// Changes what an item is called or costs; the item after that, or nothing if there is none.
@@ -604,25 +615,25 @@ fn parsed<T>(operation: &'static str, value: Result<T, impl Into<Error>>) -> Res
     value.map_err(|error| TableError::corrupt(operation, error))
 }
 
+/// What the index holds of an item: keys alone, which are always there.
 #[derive(Deserialize)]
 struct IndexRow {
+    pk: String,
     sku: String,
 }
 
-impl Row for IndexRow {
-    type Value = Sku;
-
-    fn parse(self) -> Result<Sku, Error> {
-        Ok(Sku::parse(&self.sku)?)
-    }
-}
-
+/// What no reader needs is not read, so that a row without it, or with something else in its place, can
+/// still be read.
 #[derive(Serialize, Deserialize)]
 struct ItemRow {
     pk: String,
+    #[serde(skip_deserializing)]
     sk: String,
+    #[serde(skip_deserializing)]
     schema: u32,
+    #[serde(skip_deserializing)]
     catalogue: String,
+    #[serde(skip_deserializing)]
     sku: String,
     name: String,
     amount: i64,
@@ -632,6 +643,7 @@ struct ItemRow {
     held: i64,
     created_at: String,
     updated_at: String,
+    #[serde(skip_deserializing)]
     created_by_request: String,
 }
 
@@ -661,8 +673,8 @@ impl Row for ItemRow {
 
     fn parse(self) -> Result<Item, Error> {
         Ok(Item {
-            sku: Sku::parse(&self.sku)?,
-            name: ItemName::parse(&self.name)?,
+            sku: sku_in(&self.pk)?,
+            name: ItemName::stored(self.name),
             price: price(self.amount, &self.currency)?,
             levels: Levels {
                 stocked: self.stocked,
@@ -675,19 +687,28 @@ impl Row for ItemRow {
     }
 }
 
+/// The SKU of an item, by the key of its rows.
+fn sku_in(pk: &str) -> Result<Sku, Error> {
+    let sku = pk.strip_prefix("ITEM#").ok_or("it is not under an item")?;
+    Ok(Sku::stored(sku)?)
+}
+
 fn price(amount: i64, currency: &str) -> Result<Price, Error> {
     Ok(Price {
-        amount: PriceAmount::parse(amount)?,
-        currency: Currency::parse(currency)?,
+        amount: PriceAmount::stored(amount)?,
+        currency: Currency::stored(currency)?,
     })
 }
 
 #[derive(Serialize, Deserialize)]
 struct AdjustmentRow {
     pk: String,
+    #[serde(skip_deserializing)]
     sk: String,
+    #[serde(skip_deserializing)]
     schema: u32,
     id: String,
+    #[serde(skip_deserializing)]
     sku: String,
     delta: i64,
     reason: String,
@@ -717,9 +738,9 @@ impl Row for AdjustmentRow {
     fn parse(self) -> Result<Adjustment, Error> {
         Ok(Adjustment {
             id: self.id.parse::<Uuid>()?,
-            sku: Sku::parse(&self.sku)?,
-            delta: Delta::parse(self.delta)?,
-            reason: Reason::parse(&self.reason)?,
+            sku: sku_in(&self.pk)?,
+            delta: Delta::stored(self.delta),
+            reason: Reason::stored(self.reason),
             made_by: self.made_by.parse::<Uuid>()?,
             created_at: self.created_at.parse::<Timestamp>()?,
         })
@@ -747,9 +768,13 @@ impl Status {
 
 #[derive(Serialize, Deserialize)]
 struct ReservationRow {
+    #[serde(skip_deserializing)]
     pk: String,
+    #[serde(skip_deserializing)]
     sk: String,
+    #[serde(skip_deserializing)]
     schema: u32,
+    #[serde(skip_deserializing)]
     order_id: String,
     status: Status,
     /// What is or was held; a tombstone and a refusal hold nothing.
@@ -757,7 +782,9 @@ struct ReservationRow {
     lines: Vec<LineRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<RefusalRow>,
+    #[serde(skip_deserializing)]
     created_at: String,
+    #[serde(skip_deserializing)]
     updated_at: String,
 }
 
@@ -848,9 +875,9 @@ impl Row for ReservationRow {
 impl LineRow {
     fn parse(self) -> Result<ReservedLine, Error> {
         Ok(ReservedLine {
-            sku: Sku::parse(&self.sku)?,
-            name: self.name.as_deref().map(ItemName::parse).transpose()?,
-            quantity: Quantity::parse(self.quantity)?,
+            sku: Sku::stored(&self.sku)?,
+            name: self.name.map(ItemName::stored),
+            quantity: Quantity::stored(self.quantity)?,
             unit_price: price(self.amount, &self.currency)?,
         })
     }
@@ -859,7 +886,7 @@ impl LineRow {
 impl RefusalRow {
     fn parse(self) -> Result<Refusal, Error> {
         let code = RefusalCode::parse(&self.code).ok_or("a refusal with an unknown code");
-        let sku = self.sku.as_deref().map(Sku::parse).transpose();
+        let sku = self.sku.as_deref().map(Sku::stored).transpose();
         Ok(Refusal {
             code: code?,
             detail: self.detail,

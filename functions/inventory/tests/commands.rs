@@ -430,6 +430,41 @@ async fn a_recorded_refusal_answers_other_lines_too() {
 }
 
 #[tokio::test]
+async fn an_item_that_cannot_be_read_stops_its_own_orders_alone() {
+    let world = mugs_and_tees().await;
+    let mut row = world.aws.item(&world.table, "ITEM#TEE", "ITEM").unwrap();
+    row["amount"] = json!("free");
+    world.aws.put_raw(&world.table, row);
+    let failure = world
+        .command(9, &reserve(&[("MUG", 1), ("TEE", 1)]))
+        .await
+        .unwrap_err();
+    assert!(!failure.is_retried());
+    let cause = shared_lambda::telemetry::chain(failure.cause().unwrap());
+    assert!(cause.contains("the row ITEM#TEE, ITEM: "), "{cause}");
+    assert_eq!(world.levels("MUG"), (5, 5, 0));
+    assert_eq!(
+        world.reserve(10, &[("MUG", 1)]).await,
+        reserved(&[("MUG", 1, 1250)])
+    );
+}
+
+#[tokio::test]
+async fn a_refusals_detail_is_bounded_and_printable() {
+    let world = mugs_and_tees().await;
+    world.reserve(9, &[("MUG", 6)]).await;
+    let pk = format!("ORDER#{}", id(9));
+    let mut row = world.aws.item(&world.table, &pk, "RESERVATION").unwrap();
+    row["refusal"]["detail"] = json!(format!("\u{1b}[31mred\n{}", "x".repeat(215_000)));
+    world.aws.put_raw(&world.table, row);
+    let reply = world.reserve(9, &[("MUG", 6)]).await;
+    let detail = reply["data"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("[31mredxxx"), "{detail}");
+    assert_eq!(detail.len(), 500);
+    test_support::contracts::assert_valid("inventory", "StockRefused", &reply["data"]);
+}
+
+#[tokio::test]
 async fn a_newer_senders_unknown_fields_are_left_alone() {
     let world = mugs_and_tees().await;
     let data = json!({"lines": [{"sku": "MUG", "quantity": 1, "gift": true}], "priority": 1});

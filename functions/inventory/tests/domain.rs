@@ -297,11 +297,50 @@ fn what_an_order_wants_is_looked_up_in_its_own_sequence() {
 }
 
 #[test]
-fn currencies_are_three_capital_letters() {
-    assert_eq!(Currency::parse("USD").unwrap().as_str(), "USD");
-    for bad in ["", "usd", "US", "USDX", "U$D", "ÜSD"] {
+fn a_new_price_has_a_currency_of_iso_4217_with_a_minor_unit() {
+    for good in ["USD", "JPY", "KWD", "VND", "IDR", "CLF"] {
+        assert_eq!(Currency::parse(good).unwrap().as_str(), good);
+    }
+    for bad in [
+        "", "usd", "US", "USDX", "U$D", "ÜSD", "UDS", "AAA", "XXX", "XTS", "XAU", "XDR", "XSU",
+    ] {
         assert!(Currency::parse(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_stored_price_may_have_a_currency_that_is_none_now() {
+    for code in ["USD", "UDS", "XXX", "DEM"] {
+        assert_eq!(Currency::stored(code).unwrap().as_str(), code);
+    }
+    for bad in ["", "usd", "US", "USDX"] {
+        assert!(Currency::stored(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_was_accepted_is_read_by_no_tighter_rule() {
+    for amount in [0, 1, 100_000_000, MAX_AMOUNT, (1 << 53) - 1] {
+        assert_eq!(PriceAmount::stored(amount).unwrap().get(), amount);
+    }
+    assert!(PriceAmount::stored(-1).is_err() && PriceAmount::stored(1 << 53).is_err());
+    for units in [1, MAX_QUANTITY, i64::MAX] {
+        assert_eq!(Quantity::stored(units).unwrap().get(), units);
+    }
+    assert!(Quantity::stored(0).is_err());
+    for units in [i64::MIN, -1, 0, i64::MAX] {
+        assert_eq!(Delta::stored(units).get(), units);
+    }
+    assert_eq!(Delta::stored(i64::MIN).takes(), i64::MAX);
+    for text in ["", "Tea\u{200D}pot", "two\nlines", &"x".repeat(300)] {
+        assert_eq!(ItemName::stored(text.to_owned()).as_str(), text);
+        assert_eq!(Reason::stored(text.to_owned()).as_str(), text);
+    }
+}
+
+#[test]
+fn capitals_make_another_sku() {
+    assert_ne!(sku("ABC"), sku("abc"));
 }
 
 #[test]

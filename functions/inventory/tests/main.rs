@@ -7,4 +7,5 @@ mod domain;
 mod handlers;
 mod rehearsal;
 mod store;
+mod stored;
 mod world;

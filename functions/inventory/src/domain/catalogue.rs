@@ -10,10 +10,16 @@ use super::stock::Levels;
 pub const MAX_SKU_CHARS: usize = 64;
 pub const MAX_NAME_CHARS: usize = 200;
 
-/// The highest price of one unit, in minor units.
-pub const MAX_AMOUNT: i64 = 100_000_000;
+/// The highest price of one unit, in minor units: twelve digits, the widest amount that Stripe takes in
+/// any currency. All services have the same bound.
+pub const MAX_AMOUNT: i64 = 999_999_999_999;
 
-/// What an item is known by, chosen by whoever creates it and never changed.
+/// No amount of money is higher: the whole numbers that every JSON reader keeps exactly
+/// (RFC 7493 §2.2, 2^53 - 1).
+const MAX_STORED_AMOUNT: i64 = 9_007_199_254_740_991;
+
+/// What an item is known by, chosen by whoever creates it and never changed. Capitals count: `ABC` and
+/// `abc` are two items.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sku(String);
 
@@ -24,7 +30,13 @@ pub struct Sku(String);
 pub struct InvalidSku;
 
 impl Sku {
+    /// Of a new item.
     pub fn parse(text: &str) -> Result<Self, InvalidSku> {
+        Self::stored(text)
+    }
+
+    /// Of an item that exists: in a row, a message or a path. Takes whatever `parse` has ever taken.
+    pub fn stored(text: &str) -> Result<Self, InvalidSku> {
         let mut bytes = text.bytes();
         let begins_well = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
         let goes_on_well =
@@ -66,6 +78,11 @@ impl ItemName {
         }
     }
 
+    /// As it was stored, by whatever rule it was accepted.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,6 +105,15 @@ impl PriceAmount {
         }
     }
 
+    /// Of an item or a reservation that exists.
+    pub fn stored(amount: i64) -> Result<Self, InvalidAmount> {
+        if (0..=MAX_STORED_AMOUNT).contains(&amount) {
+            Ok(Self(amount))
+        } else {
+            Err(InvalidAmount)
+        }
+    }
+
     pub fn get(self) -> i64 {
         self.0
     }
@@ -98,11 +124,21 @@ impl PriceAmount {
 pub struct Currency(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a currency code: three capital letters, for example USD")]
+#[error("is not a currency: the code of one with a minor unit in ISO 4217, for example USD")]
 pub struct InvalidCurrency;
 
 impl Currency {
+    /// Of a new price. `XXX` and `XTS`, precious metals and units of account have no minor unit, so
+    /// nothing can be priced in them.
     pub fn parse(text: &str) -> Result<Self, InvalidCurrency> {
+        match iso_currency::Currency::from_code(text) {
+            Some(known) if known.exponent().is_some() => Self::stored(text),
+            Some(_) | None => Err(InvalidCurrency),
+        }
+    }
+
+    /// Of a price that exists. Any three capitals were a currency once, and currencies end.
+    pub fn stored(text: &str) -> Result<Self, InvalidCurrency> {
         if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
             Ok(Self(text.to_owned()))
         } else {

@@ -64,8 +64,18 @@ pub struct Quantity(i64);
 pub struct InvalidQuantity;
 
 impl Quantity {
+    /// Of a command.
     pub fn parse(units: i64) -> Result<Self, InvalidQuantity> {
         if (1..=MAX_QUANTITY).contains(&units) {
+            Ok(Self(units))
+        } else {
+            Err(InvalidQuantity)
+        }
+    }
+
+    /// Of a reservation that exists.
+    pub fn stored(units: i64) -> Result<Self, InvalidQuantity> {
+        if units >= 1 {
             Ok(Self(units))
         } else {
             Err(InvalidQuantity)
@@ -94,13 +104,18 @@ impl Delta {
         }
     }
 
+    /// Of an adjustment that was made.
+    pub fn stored(units: i64) -> Self {
+        Self(units)
+    }
+
     pub fn get(self) -> i64 {
         self.0
     }
 
     /// How many units must be available for it: what it takes away, and it may add to none.
     pub fn takes(self) -> i64 {
-        (-self.0).max(0)
+        self.0.saturating_neg().max(0)
     }
 }
 
@@ -121,6 +136,11 @@ impl Reason {
         } else {
             Err(InvalidReason)
         }
+    }
+
+    /// As it was stored, by whatever rule it was accepted.
+    pub fn stored(text: String) -> Self {
+        Self(text)
     }
 
     pub fn as_str(&self) -> &str {

@@ -110,7 +110,7 @@ fn admin_only(caller: &Caller) -> Result<(), Problem> {
 }
 
 fn sku_of(request: &Request) -> Result<Sku, Problem> {
-    Sku::parse(request.path_parameter("sku"))
+    Sku::stored(request.path_parameter("sku"))
         .map_err(|error| Problem::invalid_field("sku", error.to_string()))
 }
 
