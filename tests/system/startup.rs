@@ -45,6 +45,7 @@ fn usable(name: &str) -> String {
         "AUTH_JWKS" => jwks(&[SigningKey::generate().public_jwk()]),
         "ORDERS_STEP_TIMEOUT_SECONDS" => "30".to_owned(),
         "PAYMENT_PROVIDER" => "simulator".to_owned(),
+        "SIMULATOR_IN_PRODUCTION" => "true".to_owned(),
         "STAGE" => "production".to_owned(),
         // Nobody listens there, should a function look for its secret.
         _ => "http://127.0.0.1:9/".to_owned(),
@@ -82,6 +83,28 @@ fn a_function_in_a_stage_nobody_knows_refuses_to_start() {
             "payments-commands",
             "users-verify"
         ]
+    );
+}
+
+#[test]
+fn production_does_not_start_on_the_payment_simulator_unasked() {
+    let (binary, mut variables) = functions()
+        .into_iter()
+        .find(|(binary, _)| binary == "payments-commands")
+        .expect("payments has a queue function");
+    variables.insert("SIMULATOR_IN_PRODUCTION".to_owned(), "false".to_owned());
+    let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
+    let output = Command::new(&program)
+        .env_clear()
+        .envs(&variables)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{binary} starts");
+    assert!(
+        said.contains("SimulatorInProduction"),
+        "{binary} says: {said}"
     );
 }
 

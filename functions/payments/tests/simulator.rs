@@ -1,7 +1,7 @@
 //! The simulator keeps a provider's promises: a key stands for one effect, for ever.
 
 use payments::domain::{Decline, PaymentId, Settlement};
-use payments::provider::{Kind, ProviderError, TRY_TIMEOUT};
+use payments::provider::{Kind, ProviderError, TRY_TIMEOUT, UnusableProvider};
 
 use super::*;
 
@@ -152,9 +152,31 @@ async fn what_was_not_charged_is_not_refunded() {
 
 #[test]
 fn a_provider_that_does_not_exist_is_named_at_start() {
-    assert_eq!(Kind::parse("simulator").unwrap(), Kind::Simulator);
-    let message = format!("{:?}", Kind::parse("stripe").unwrap_err());
+    let message = format!(
+        "{:?}",
+        Kind::choose("stripe", Stage::Dev, "false").unwrap_err()
+    );
     let expected =
         r#"PAYMENT_PROVIDER is "stripe"; the one provider there is so far is "simulator""#;
     assert_eq!(message, expected);
+}
+
+#[test]
+fn production_takes_the_simulator_only_if_it_is_meant() {
+    let choose = |stage, meant| Kind::choose("simulator", stage, meant);
+    for stage in [Stage::Dev, Stage::Staging] {
+        for meant in ["false", "true"] {
+            assert_eq!(choose(stage, meant).unwrap(), Kind::Simulator);
+        }
+    }
+    assert_eq!(choose(Stage::Production, "true").unwrap(), Kind::Simulator);
+    let refused = choose(Stage::Production, "false").unwrap_err();
+    assert_eq!(refused, UnusableProvider::SimulatorInProduction);
+    for word in ["SimulatorInProduction", "SIMULATOR_IN_PRODUCTION", "Stage"] {
+        assert!(format!("{refused:?}").contains(word), "{refused:?}");
+    }
+    for odd in ["", "yes", "True"] {
+        let refused = choose(Stage::Production, odd).unwrap_err();
+        assert_eq!(refused, UnusableProvider::NotAFlag(odd.to_owned()));
+    }
 }

@@ -10,7 +10,9 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
     let table = env("PAYMENTS_TABLE")?;
     let stage = Stage::parse(&env("STAGE")?)?;
-    let provider = match Kind::parse(&env("PAYMENT_PROVIDER")?)? {
+    let simulator_in_production = env("SIMULATOR_IN_PRODUCTION")?;
+    let kind = Kind::choose(&env("PAYMENT_PROVIDER")?, stage, &simulator_in_production)?;
+    let provider = match kind {
         Kind::Simulator => Simulator::new(aws.dynamodb(), table.clone(), stage),
     };
     let store = PaymentStore::new(aws.dynamodb(), table);

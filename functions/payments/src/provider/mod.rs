@@ -15,7 +15,7 @@ mod simulator;
 use std::fmt;
 use std::time::Duration;
 
-use shared_lambda::Error;
+use shared_lambda::{Error, Stage};
 
 use crate::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 
@@ -90,23 +90,47 @@ pub enum Kind {
     Simulator,
 }
 
-/// A provider nobody has written.
-#[derive(thiserror::Error)]
-#[error("PAYMENT_PROVIDER is {0:?}; the one provider there is so far is \"simulator\"")]
-pub struct UnknownProvider(String);
+/// Why a function does not start with the provider it was given.
+#[derive(PartialEq, Eq, thiserror::Error)]
+pub enum UnusableProvider {
+    #[error("PAYMENT_PROVIDER is {0:?}; the one provider there is so far is \"simulator\"")]
+    Unknown(String),
+    #[error("SIMULATOR_IN_PRODUCTION is {0:?}; it is \"true\" or \"false\"")]
+    NotAFlag(String),
+    #[error(
+        "STAGE is production and PAYMENT_PROVIDER is \"simulator\", which takes no money: orders would be \
+         confirmed that nobody has paid; set the template's Stage to dev or staging, or, if this is meant, \
+         its SimulatorInProduction to \"true\" (the variable SIMULATOR_IN_PRODUCTION)"
+    )]
+    SimulatorInProduction,
+}
 
 /// A `main` that fails prints its error's `Debug`: that is what an operator reads.
-impl fmt::Debug for UnknownProvider {
+impl fmt::Debug for UnusableProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
 impl Kind {
-    pub fn parse(text: &str) -> Result<Self, UnknownProvider> {
-        match text {
-            "simulator" => Ok(Self::Simulator),
-            _ => Err(UnknownProvider(text.to_owned())),
+    /// The provider of this name, if the stage may use it. `simulator_in_production` says whether the
+    /// simulator is meant there.
+    pub fn choose(
+        name: &str,
+        stage: Stage,
+        simulator_in_production: &str,
+    ) -> Result<Self, UnusableProvider> {
+        let is_meant = match simulator_in_production {
+            "true" => true,
+            "false" => false,
+            other => return Err(UnusableProvider::NotAFlag(other.to_owned())),
+        };
+        match (name, stage) {
+            ("simulator", Stage::Production) if !is_meant => {
+                Err(UnusableProvider::SimulatorInProduction)
+            }
+            ("simulator", Stage::Dev | Stage::Staging | Stage::Production) => Ok(Self::Simulator),
+            _ => Err(UnusableProvider::Unknown(name.to_owned())),
         }
     }
 }
