@@ -83,7 +83,7 @@ pub fn command(envelope: &Envelope) -> Result<Command, Failure> {
             Command::Charge {
                 user_id: UserId(charge.user_id),
                 amount: Money::new(amount, &currency).map_err(invalid("amount"))?,
-                method: PaymentMethod::parse(&charge.payment_method)
+                method: PaymentMethod::stored(&charge.payment_method)
                     .map_err(invalid("payment_method"))?,
             }
         }

@@ -118,10 +118,14 @@ fn partition_key(order_id: OrderId) -> String {
     format!("ORDER#{}", order_id.0)
 }
 
+/// What no reader needs is not read, so that a row without it can still be read.
 #[derive(Serialize, Deserialize)]
 struct Row {
+    #[serde(skip_deserializing)]
     pk: String,
+    #[serde(skip_deserializing)]
     sk: String,
+    #[serde(skip_deserializing)]
     schema: u32,
     version: u64,
     user_id: Uuid,
@@ -242,7 +246,8 @@ impl StateRow {
             }
             Self::Declined { charge, decline } => {
                 let DeclineRow { code, detail } = decline;
-                PaymentState::Declined(charge.into_charge()?, Decline { code, detail })
+                let decline = Decline { code, detail }.printable();
+                PaymentState::Declined(charge.into_charge()?, decline)
             }
             Self::Refunding { charge, payment_id } => {
                 PaymentState::Refunding(charge.into_charge()?, PaymentId(payment_id))
@@ -272,8 +277,8 @@ impl ChargeRow {
     fn into_charge(self) -> Result<Charge, Error> {
         Ok(Charge {
             key: ChargeKey::from_stored(self.key),
-            amount: Money::new(self.amount, &self.currency)?,
-            method: PaymentMethod::parse(&self.method)?,
+            amount: Money::stored(self.amount, &self.currency)?,
+            method: PaymentMethod::stored(&self.method)?,
         })
     }
 }

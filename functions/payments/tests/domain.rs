@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use expect_test::expect_file;
 use payments::domain::{
-    Charge, ChargeKey, Command, Currency, Decision, Decline, Money, Payment, PaymentId,
+    Charge, ChargeKey, Command, Currency, Decision, Decline, MAX_AMOUNT, Money, Payment, PaymentId,
     PaymentMethod, PaymentState, Refusal, Reply, Settlement, Settling, decide, settle,
 };
 
@@ -38,7 +38,7 @@ fn charge_command(user_id: UserId, amount: i64, method: &str) -> Command {
     Command::Charge {
         user_id,
         amount: usd(amount),
-        method: PaymentMethod::parse(method).unwrap(),
+        method: PaymentMethod::stored(method).unwrap(),
     }
 }
 
@@ -150,7 +150,7 @@ fn a_charge_for_another_amount_or_method_is_refused_whatever_became_of_the_first
         Command::Charge {
             user_id: OWNER,
             amount: Money::new(AMOUNT, "EUR").unwrap(),
-            method: PaymentMethod::parse("pm_card_visa").unwrap(),
+            method: PaymentMethod::stored("pm_card_visa").unwrap(),
         },
     ];
     for (state, payment) in payments() {
@@ -165,7 +165,13 @@ fn a_charge_for_another_amount_or_method_is_refused_whatever_became_of_the_first
         );
         for other in &others {
             let decision = decide(ORDER, payment.as_ref(), other, noon());
-            let refused = Decision::Refuse(Refusal::AnotherCharge);
+            let Command::Charge { amount: asked, .. } = other else {
+                unreachable!()
+            };
+            let refused = Decision::Refuse(Refusal::AnotherCharge {
+                recorded: usd(AMOUNT),
+                asked: *asked,
+            });
             assert_eq!(decision, refused, "{state}, {other:?}");
         }
     }
@@ -206,21 +212,135 @@ fn the_keys_are_derived_from_the_order_and_from_nothing_else() {
 }
 
 #[test]
-fn money_is_above_zero_and_has_a_currency() {
-    assert_eq!(usd(1).to_string(), "1 USD");
-    assert_eq!(format!("{:?}", usd(1).currency()), "USD");
-    assert_eq!(usd(i64::MAX).amount(), i64::MAX);
-    for amount in [0, -1, i64::MIN] {
-        Money::new(amount, "USD").unwrap_err();
-    }
-    for currency in ["", "US", "usd", "USDT", "U$D", "ÄB"] {
-        Money::new(1, currency).unwrap_err();
-        Currency::parse(currency).unwrap_err();
+fn a_refused_charge_names_both_amounts_and_no_method() {
+    let [_, (_, Some(charging)), ..] = &payments()[..] else {
+        unreachable!()
+    };
+    let other = charge_command(OWNER, 1_400, "4242-4242-4242-4242");
+    let Decision::Refuse(refusal) = decide(ORDER, Some(charging), &other, noon()) else {
+        panic!("it is another charge");
+    };
+    let said = refusal.to_string();
+    assert!(said.contains("49.90 USD then, 14.00 USD now"), "{said}");
+    assert!(!format!("{said} {other:?}").contains("4242"), "{other:?}");
+}
+
+#[test]
+fn a_first_charge_in_no_currency_is_declined_unasked() {
+    for currency in ["UDS", "XXX", "XTS", "XAU"] {
+        let command = Command::Charge {
+            user_id: OWNER,
+            amount: Money::new(1_400, currency).unwrap(),
+            method: PaymentMethod::stored("pm_card_visa").unwrap(),
+        };
+        let Decision::Begin(payment) = decide(ORDER, None, &command, noon()) else {
+            panic!("{currency} has no record yet");
+        };
+        let answer = decide(ORDER, Some(&payment), &command, noon());
+        let Decision::Answer(Reply::Declined(decline)) = answer else {
+            panic!("{currency} is answered {answer:?}");
+        };
+        assert_eq!(decline.code, "invalid_currency");
+        assert_eq!(decline.detail, format!("{currency} is not a currency"));
+        let refund = decide(
+            ORDER,
+            Some(&payment),
+            &Command::Refund { user_id: OWNER },
+            noon(),
+        );
+        assert_eq!(refund, Decision::Answer(Reply::Refunded(None)));
     }
 }
 
 #[test]
-fn a_payment_method_is_a_token_and_never_a_card_number() {
+fn a_provider_that_confirms_another_charge_contradicts_itself() {
+    let asked = charge_of("pm_card_visa");
+    let other = Settlement::Charged(PaymentId("pay_2".to_owned()));
+    for (state, payment) in payments() {
+        if matches!(state, "Charged" | "Refunding" | "Refunded") {
+            let settling = settle(&payment.unwrap(), &asked, &other, noon());
+            assert_eq!(settling, Settling::Contradiction, "{state}");
+        }
+    }
+}
+
+#[test]
+fn a_decline_is_kept_bounded_printable_and_without_card_numbers() {
+    let kept = |code: &str, detail: &str| {
+        let decline = Decline {
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let charging = Payment::new(
+            ORDER,
+            OWNER,
+            PaymentState::Charging(charge_of("pm_card_visa")),
+            noon(),
+        );
+        let settlement = Settlement::Declined(decline);
+        match settle(&charging, &charge_of("pm_card_visa"), &settlement, noon()) {
+            Settling::Advance(Payment {
+                state: PaymentState::Declined(_, kept),
+                ..
+            }) => (kept.code, kept.detail),
+            other => panic!("{other:?}"),
+        }
+    };
+    let same = "order 01890a5d-ac96-774b-bcce-b302099a8057 of 2026-11-23: 49.90 USD is too much";
+    assert_eq!(kept("card_declined", same).1, same);
+    for number in [
+        "4242424242424242",
+        "4242-4242-4242-4242",
+        "4242 4242 4242 4242",
+        "42\u{1b}42.4242.4242.4242",
+    ] {
+        let detail = format!("No such card: '{number}' (try 2)");
+        let expected = "No such card: '(number left out)' (try 2)";
+        assert_eq!(kept("card_declined", &detail).1, expected, "{number}");
+    }
+    let (_, long) = kept("x", &"\u{1b}[31m".repeat(43_000));
+    assert_eq!(long.chars().count(), 500);
+    assert!(!long.contains(char::is_control));
+    assert_eq!(kept("x", "\n ").1, "the payment provider gave no reason");
+    for odd in ["", "Card Declined", "1st", "x-y", &"x".repeat(65)] {
+        assert_eq!(kept(odd, "no").0, "declined", "{odd}");
+    }
+}
+
+#[test]
+fn money_is_printed_in_its_currencys_major_unit() {
+    for (amount, currency, printed) in [
+        (1_400, "USD", "14.00 USD"),
+        (5, "USD", "0.05 USD"),
+        (0, "EUR", "0.00 EUR"),
+        (1_400, "JPY", "1400 JPY"),
+        (1_400, "KWD", "1.400 KWD"),
+        (9_007_199_254_740_991, "CLF", "900719925474.0991 CLF"),
+        (1_400, "UDS", "1400 UDS (in minor units)"),
+        (1_400, "XAU", "1400 XAU (in minor units)"),
+    ] {
+        assert_eq!(
+            Money::stored(amount, currency).unwrap().to_string(),
+            printed
+        );
+    }
+}
+
+#[test]
+fn money_is_bounded_and_has_a_currency() {
+    assert_eq!(format!("{:?}", usd(1).currency()), "USD");
+    assert_eq!(usd(MAX_AMOUNT).amount(), MAX_AMOUNT);
+    for amount in [MAX_AMOUNT + 1, i64::MAX, 0, -1, i64::MIN] {
+        Money::new(amount, "USD").unwrap_err();
+    }
+    for currency in ["", "US", "usd", "USDT", "U$D", "ÄB"] {
+        Money::new(1, currency).unwrap_err();
+        Currency::stored(currency).unwrap_err();
+    }
+}
+
+#[test]
+fn a_payment_method_is_whatever_orders_has_ever_taken() {
     let longest = "x".repeat(128);
     for token in [
         "pm_card_visa",
@@ -229,9 +349,11 @@ fn a_payment_method_is_a_token_and_never_a_card_number() {
         "12345678901",
         "12345678901234567890",
         "424242424242424x",
+        // In groups: orders took it once.
+        "4242-4242-4242-4242",
         &longest,
     ] {
-        assert_eq!(PaymentMethod::parse(token).unwrap().as_str(), token);
+        assert_eq!(PaymentMethod::stored(token).unwrap().as_str(), token);
     }
     let too_long = "x".repeat(129);
     for text in [
@@ -244,6 +366,6 @@ fn a_payment_method_is_a_token_and_never_a_card_number() {
         "1234567890123456789",
         &too_long,
     ] {
-        PaymentMethod::parse(text).unwrap_err();
+        PaymentMethod::stored(text).unwrap_err();
     }
 }

@@ -8,6 +8,7 @@ mod handlers;
 mod rehearsal;
 mod simulator;
 mod store;
+mod stored;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -166,7 +167,7 @@ fn charge_of(method: &str) -> Charge {
     Charge {
         key: ChargeKey::of(ORDER),
         amount: usd(AMOUNT),
-        method: PaymentMethod::parse(method).unwrap(),
+        method: PaymentMethod::stored(method).unwrap(),
     }
 }
 

@@ -41,7 +41,7 @@ impl Facts {
         Self {
             wanted: stock::WantedLines::new(wanted.collect())
                 .expect("a draft has lines, each of another sku"),
-            method: money::PaymentMethod::parse(draft.payment_method.as_str())
+            method: money::PaymentMethod::stored(draft.payment_method.as_str())
                 .expect("both services know the same payment methods"),
             draft,
         }

@@ -13,6 +13,9 @@ use super::values::{ChargeKey, Money, PaymentMethod};
 /// The decline code of a charge that was taken back before it was made.
 pub const VOIDED: &str = "voided";
 
+/// The decline code of a charge in a currency that ISO 4217 does not know or gives no minor unit.
+pub const INVALID_CURRENCY: &str = "invalid_currency";
+
 /// What orders asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -65,8 +68,11 @@ pub enum Decision {
 pub enum Refusal {
     #[error("the order's payment is another user's")]
     AnotherUser,
-    #[error("the order's charge was asked for before with another amount or payment method")]
-    AnotherCharge,
+    #[error(
+        "the order's charge was asked for before with another amount or payment method: {recorded} then, \
+         {asked} now; nothing was changed; compare both with the order before this is sent again"
+    )]
+    AnotherCharge { recorded: Money, asked: Money },
 }
 
 /// What to do about the provider's word.
@@ -79,8 +85,8 @@ pub enum Settling {
     /// Money was taken under a charge that was written off. That breaks the provider's promise;
     /// write this, and the money goes back.
     GiveBack(Payment),
-    /// The provider denies a charge it has confirmed. Nobody but an operator can tell what is
-    /// true.
+    /// The provider denies a charge it has confirmed, or confirms another. Nobody but an operator can
+    /// tell what is true.
     Contradiction,
 }
 
@@ -116,16 +122,29 @@ fn decide_charge(
     now: Timestamp,
 ) -> Decision {
     let Some(payment) = payment else {
-        let state = PaymentState::Charging(asked);
+        let state = match asked.amount.currency().minor_digits() {
+            Some(_) => PaymentState::Charging(asked),
+            // An item that was priced before codes were checked. Nobody is asked to take the money.
+            None => {
+                let decline = Decline {
+                    code: INVALID_CURRENCY.to_owned(),
+                    detail: format!("{} is not a currency", asked.amount.currency().as_str()),
+                };
+                PaymentState::Declined(asked, decline)
+            }
+        };
         return Decision::Begin(Payment::new(order_id, user_id, state, now));
     };
     if payment.user_id != user_id {
         return Decision::Refuse(Refusal::AnotherUser);
     }
     // The key is the stored one: it may have been derived by earlier code.
-    let is_another = |known: &Charge| known.amount != asked.amount || known.method != asked.method;
-    if payment.charge().is_some_and(is_another) {
-        return Decision::Refuse(Refusal::AnotherCharge);
+    let is_another = |known: &&Charge| known.amount != asked.amount || known.method != asked.method;
+    if let Some(known) = payment.charge().filter(is_another) {
+        return Decision::Refuse(Refusal::AnotherCharge {
+            recorded: known.amount,
+            asked: asked.amount,
+        });
     }
     match &payment.state {
         // Whoever wrote this died, or is at it just now. The provider tells the two apart from a
@@ -197,9 +216,15 @@ pub fn settle(
                 let state = PaymentState::Charged(charge.clone(), payment_id.clone());
                 Settling::Advance(payment.advanced_to(state, now))
             }
-            PaymentState::Charged(_, _)
-            | PaymentState::Refunding(_, _)
-            | PaymentState::Refunded(_, _) => Settling::Known,
+            PaymentState::Charged(_, known)
+            | PaymentState::Refunding(_, known)
+            | PaymentState::Refunded(_, known) => {
+                if known == payment_id {
+                    Settling::Known
+                } else {
+                    Settling::Contradiction
+                }
+            }
             PaymentState::Declined(_, _) | PaymentState::Voided(_) => {
                 let state = PaymentState::Refunding(charge.clone(), payment_id.clone());
                 Settling::GiveBack(payment.advanced_to(state, now))
@@ -207,7 +232,7 @@ pub fn settle(
         },
         Settlement::Declined(decline) => match &payment.state {
             PaymentState::Charging(charge) => {
-                let state = PaymentState::Declined(charge.clone(), decline.clone());
+                let state = PaymentState::Declined(charge.clone(), decline.printable());
                 Settling::Advance(payment.advanced_to(state, now))
             }
             PaymentState::Declined(_, _) | PaymentState::Voided(_) => Settling::Known,

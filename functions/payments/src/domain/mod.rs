@@ -4,6 +4,10 @@ mod decide;
 mod payment;
 mod values;
 
-pub use decide::{Command, Decision, Refusal, Reply, Settling, VOIDED, decide, settle};
+pub use decide::{
+    Command, Decision, INVALID_CURRENCY, Refusal, Reply, Settling, VOIDED, decide, settle,
+};
 pub use payment::{Charge, Decline, OrderId, Payment, PaymentId, PaymentState, Settlement, UserId};
-pub use values::{ChargeKey, Currency, InvalidValue, Money, PaymentMethod, RefundKey};
+pub use values::{
+    ChargeKey, Currency, InvalidValue, MAX_AMOUNT, Money, PaymentMethod, RefundKey, printable,
+};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::values::{ChargeKey, Money, PaymentMethod};
+use super::values::{ChargeKey, Money, PaymentMethod, printable};
 
 /// The order a payment is for. There is one payment an order, so this is its id as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,24 @@ pub struct Charge {
 pub struct Decline {
     pub code: String,
     pub detail: String,
+}
+
+impl Decline {
+    /// As it is kept and passed on.
+    pub fn printable(&self) -> Self {
+        let is_code = (1..=64).contains(&self.code.len())
+            && self.code.starts_with(|c: char| c.is_ascii_lowercase())
+            && (self.code.bytes()).all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        let code = if is_code { &self.code } else { "declined" };
+        let detail = printable(&self.detail);
+        Self {
+            code: code.to_owned(),
+            detail: match detail.trim() {
+                "" => "the payment provider gave no reason".to_owned(),
+                _ => detail,
+            },
+        }
+    }
 }
 
 /// How a charge ended at the provider. It is for good: asked again under the same key, whether to

@@ -12,7 +12,8 @@ use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::table::TableError;
 
 use crate::domain::{
-    Charge, Command, Decision, OrderId, Payment, Reply, Settlement, Settling, decide, settle,
+    Charge, Command, Decision, OrderId, Payment, Reply, Settlement, Settling, decide, printable,
+    settle,
 };
 use crate::messages;
 use crate::provider::{Provider, ProviderError, ask};
@@ -105,13 +106,15 @@ async fn record(
                 tracing::error!(
                     order_id = %order_id.0,
                     charge_key = charge.key.as_str(),
+                    amount = %charge.amount,
                     "the provider charged what had been written off; it is given back"
                 );
                 next
             }
             Settling::Contradiction => {
                 return Err(Failure::unprocessable(
-                    "the payment provider denies a charge it had confirmed",
+                    "the payment provider denies a charge it had confirmed, or confirms another; compare \
+                     its books with the order's payment",
                 ));
             }
         };
@@ -127,7 +130,7 @@ impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
         match error {
             ProviderError::Unknown(_) => Failure::retry("the outcome is not known yet", error),
-            ProviderError::Refused(_) => Failure::unprocessable(error.to_string()),
+            ProviderError::Refused(_) => Failure::unprocessable(printable(&error.to_string())),
         }
     }
 }
