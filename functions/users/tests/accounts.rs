@@ -466,6 +466,34 @@ async fn whoever_is_an_administrator_by_their_token_alone_lists_nobody() {
     assert_problem(&list(&world, &[]).await, &unavailable());
 }
 
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_left_out_of_the_list() {
+    let world = World::new().await;
+    populate(&world, 1..=6).await;
+    world.set(id(1), "role", "admin").await;
+    // One on each side of a page's end, and the last of all.
+    for n in [2, 3, 5] {
+        world.set(id(n), "created_at", "yesterday").await;
+    }
+    for limit in 1..=7 {
+        let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+        for _ in 0..10 {
+            let limit = limit.to_string();
+            let mut query = vec![("limit", limit.as_str())];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let response = list(&world, &query).await;
+            seen.extend(numbers(&response));
+            cursor = body_of(&response)["next_cursor"]
+                .as_str()
+                .map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [6, 4, 1], "pages of {limit}");
+    }
+}
+
 // ---- users-update
 
 async fn administer(world: &World, by: Uuid, id: Uuid, body: &Value) -> Response {

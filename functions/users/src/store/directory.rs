@@ -1,13 +1,14 @@
 //! Users as administrators browse them: the index `by_status`, whose keys every user's row has
-//! anyway. What is read there may be some moments old.
+//! anyway. What is read there may be some moments old. A row that cannot be read is left out.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use serde_dynamo::aws_sdk_dynamodb_1::from_items;
-use shared_lambda::table::TableError;
-use uuid::Uuid;
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
+use shared_lambda::table::{Row, TableError, read_rows};
 
 use super::{UserRow, UserStore, parsed, text};
 use crate::domain::{Status, User};
+
+const OPERATION: &str = "list users";
 
 const BY_STATUS_INDEX: &str = "by_status";
 
@@ -16,7 +17,7 @@ const BY_STATUS_INDEX: &str = "by_status";
 pub struct UserPage {
     pub users: Vec<User>,
     /// The id before which the next page begins, where there is a next page.
-    pub next: Option<Uuid>,
+    pub next: Option<String>,
 }
 
 impl UserStore {
@@ -24,10 +25,10 @@ impl UserStore {
     pub async fn page(
         &self,
         status: Option<Status>,
-        before: Option<Uuid>,
+        before: Option<&str>,
         limit: usize,
     ) -> Result<UserPage, TableError> {
-        let mut users = match status {
+        let mut rows = match status {
             Some(status) => self.of_status(status, before, limit).await?,
             None => {
                 let (active, deactivated) = tokio::try_join!(
@@ -38,34 +39,40 @@ impl UserStore {
             }
         };
         // An id is a UUIDv7: the order of ids is that of registration. Somebody whose status is
-        // changing just now may be found under both.
-        users.sort_by_key(|user| std::cmp::Reverse(user.id));
-        users.dedup_by_key(|user| user.id);
-        let more = users.len() > limit;
-        users.truncate(limit);
-        let next = users.last().filter(|_| more).map(|user| user.id);
-        Ok(UserPage { users, next })
+        // changing just now may be found under both. Pages are cut by rows, not by users, or a row
+        // that cannot be read would end the list early.
+        rows.sort_by_key(|row| std::cmp::Reverse(id(row)));
+        rows.dedup_by_key(|row| id(row));
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(id);
+        let read = read_rows(&self.table, rows, |row| {
+            let row: UserRow = parsed(OPERATION, from_item(row))?;
+            row.parse(OPERATION)
+        });
+        Ok(UserPage {
+            users: read.readable,
+            next,
+        })
     }
 
     /// One more than asked for, which tells whether there are more.
     async fn of_status(
         &self,
         status: Status,
-        before: Option<Uuid>,
+        before: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<User>, TableError> {
-        const OPERATION: &str = "list users";
+    ) -> Result<Vec<Row>, TableError> {
         let answer = self
             .by_status(status, before)
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(|error| TableError::new(OPERATION, error))?;
-        let rows: Vec<UserRow> = parsed(OPERATION, from_items(answer.items.unwrap_or_default()))?;
-        rows.into_iter().map(|row| row.parse(OPERATION)).collect()
+        Ok(answer.items.unwrap_or_default())
     }
 
-    fn by_status(&self, status: Status, before: Option<Uuid>) -> QueryFluentBuilder {
+    fn by_status(&self, status: Status, before: Option<&str>) -> QueryFluentBuilder {
         let query = self
             .client
             .query()
@@ -78,7 +85,13 @@ impl UserStore {
             None => query.key_condition_expression("#status = :status"),
             Some(before) => query
                 .key_condition_expression("#status = :status AND id < :before")
-                .expression_attribute_values(":before", text(&before.to_string())),
+                .expression_attribute_values(":before", text(before)),
         }
     }
+}
+
+/// The row's place in the index, whose keys are always text.
+fn id(row: &Row) -> String {
+    let id = row.get("id").and_then(|id| id.as_s().ok());
+    id.cloned().unwrap_or_default()
 }
