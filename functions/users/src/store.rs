@@ -206,6 +206,8 @@ impl UserStore {
 struct EmailRow {
     pk: String,
     sk: String,
+    /// Nothing reads it yet, so a row without it is read as well.
+    #[serde(default)]
     schema: u32,
     user_id: Uuid,
     /// A PHC string.
@@ -230,6 +232,7 @@ impl EmailRow {
 struct UserRow {
     pk: String,
     sk: String,
+    #[serde(default)]
     schema: u32,
     id: Uuid,
     email: String,
@@ -259,8 +262,8 @@ impl UserRow {
     fn parse(self, operation: &'static str) -> Result<User, TableError> {
         Ok(User {
             id: self.id,
-            email: parsed(operation, Email::parse(&self.email))?,
-            name: parsed(operation, UserName::parse(&self.name))?,
+            email: Email::from_record(self.email),
+            name: UserName::from_record(self.name),
             role: parsed(operation, Role::parse(&self.role))?,
             status: parsed(operation, Status::parse(&self.status))?,
             created_at: parsed(operation, self.created_at.parse::<Timestamp>())?,

@@ -1,6 +1,7 @@
 //! The table: uniqueness whatever comes between, and rows as they are written.
 
 use futures_util::future::join_all;
+use proptest::prelude::*;
 use serde_json::json;
 use shared_lambda::problem::Problem;
 use test_support::{Aws, Fault, mortal};
@@ -232,8 +233,6 @@ async fn a_row_this_code_did_not_write_is_a_defect_and_not_a_user() {
     for (attribute, value) in [
         ("role", json!("owner")),
         ("status", json!("asleep")),
-        ("email", json!("nobody")),
-        ("name", json!("")),
         ("created_at", json!("yesterday")),
         ("id", json!("7")),
         ("generation", json!("many")),
@@ -251,4 +250,64 @@ async fn a_row_this_code_did_not_write_is_a_defect_and_not_a_user() {
     aws.put_raw(&table, row);
     let found = store.user(id(1)).await.unwrap().unwrap();
     assert_eq!(found.status, Status::Deactivated);
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(future);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A rule that was tightened since must not make a user unreadable.
+    #[test]
+    fn any_stored_name_and_address_stays_readable(
+        name in any::<String>(),
+        email in any::<String>(),
+        schema in any::<bool>(),
+    ) {
+        block_on(async {
+            let (aws, table, store) = fresh().await;
+            store
+                .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD))
+                .await
+                .unwrap();
+            let mut row = row(&aws, &table, "USER");
+            row["name"] = json!(name);
+            row["email"] = json!(email);
+            if !schema {
+                row.as_object_mut().unwrap().remove("schema");
+            }
+            aws.put_raw(&table, row);
+            let found = store.user(id(1)).await.unwrap().unwrap();
+            assert_eq!(found.name.as_str(), name);
+            assert_eq!(found.email.as_str(), email);
+            let listed = store.page(None, None, 10).await.unwrap();
+            assert_eq!(listed.users, [found]);
+        });
+    }
+}
+
+/// What was ever written as a role or a status; the list may only grow.
+#[tokio::test]
+async fn every_role_and_status_ever_stored_stays_readable() {
+    let (aws, table, store) = fresh().await;
+    store
+        .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD))
+        .await
+        .unwrap();
+    let mut row = row(&aws, &table, "USER");
+    for role in ["customer", "admin"] {
+        for status in ["active", "deactivated"] {
+            row["role"] = json!(role);
+            row["status"] = json!(status);
+            aws.put_raw(&table, row.clone());
+            let found = store.user(id(1)).await.unwrap().unwrap();
+            assert_eq!((found.role.as_str(), found.status.as_str()), (role, status));
+        }
+    }
 }

@@ -43,6 +43,18 @@ impl Email {
         }
     }
 
+    /// An address as it was stored. Whatever an earlier rule accepted stays readable.
+    pub fn from_record(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The address to look an account up by, whether or not today's rule would accept it; nothing
+    /// where it is longer than any rule ever allowed.
+    pub fn to_look_up(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (text.len() <= MAX_BYTES).then(|| Self(text.to_ascii_lowercase()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -4,7 +4,7 @@ use super::invisible;
 
 const MAX_CHARACTERS: usize = 100;
 
-/// A name, trimmed: 1 to 100 characters, every one of which can be seen.
+/// A name. A new one is trimmed and has 1 to 100 characters, every one of which can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserName(String);
 
@@ -40,6 +40,11 @@ impl UserName {
             return Err(InvalidName::Invisible);
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// A name as it was stored. Whatever an earlier rule accepted stays readable.
+    pub fn from_record(text: String) -> Self {
+        Self(text)
     }
 
     pub fn as_str(&self) -> &str {

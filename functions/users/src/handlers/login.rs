@@ -32,10 +32,10 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let LoginBody { email, password } = request.json()?;
     let guarded = guard::count(store, Account::of(&email), &context, &request).await?;
-    // What cannot be an address is nobody's; saying more would only help whoever is guessing.
-    let credential = match Email::parse(&email) {
-        Ok(email) => store.credential(&email).await?,
-        Err(_) => None,
+    // Not checked as a new address is: a rule that was tightened since must lock nobody out.
+    let credential = match Email::to_look_up(&email) {
+        Some(email) => store.credential(&email).await?,
+        None => None,
     };
     let kept = match &credential {
         Some(credential) => credential.password.clone(),

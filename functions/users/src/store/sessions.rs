@@ -110,6 +110,7 @@ pub(super) fn session_pk(id: SessionId) -> String {
 
 pub(super) fn encode(bytes: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+    #[serde(default)]
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +121,7 @@ struct SessionRow {
     session_id: Uuid,
     user_id: Uuid,
     generation: u64,
+    #[serde(default)]
     current_hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     retired: Option<RetiredRow>,
