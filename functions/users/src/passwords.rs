@@ -6,7 +6,7 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::domain::{Password, normalized};
+use crate::domain::{Password, normalized, normalized_before};
 
 /// The floor of the OWASP Password Storage Cheat Sheet for Argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -87,10 +87,17 @@ impl HashedPassword {
     }
 
     /// Whether this is the hash of `attempt`, whatever parameters it was made with. Costs what
-    /// making it did.
+    /// making it did; twice that for an attempt with other blanks than the ordinary one, whose
+    /// hash may be older than their mapping. The cost of a wrong attempt depends on the attempt
+    /// alone, so it tells no account from another.
     pub fn fits(&self, attempt: &str) -> Result<bool, UnusableHash> {
+        let (today, before) = (normalized(attempt), normalized_before(attempt));
+        Ok(self.is_of(&today)? || (before != today && self.is_of(&before)?))
+    }
+
+    fn is_of(&self, text: &str) -> Result<bool, UnusableHash> {
         let hash = phc::PasswordHash::new(&self.0).map_err(|error| UnusableHash(error.into()))?;
-        match argon2id().verify_password(normalized(attempt).as_bytes(), &hash) {
+        match argon2id().verify_password(text.as_bytes(), &hash) {
             Ok(()) => Ok(true),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(UnusableHash(error)),

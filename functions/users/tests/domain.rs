@@ -181,6 +181,17 @@ fn a_name_has_nothing_in_it_that_cannot_be_seen() {
         "ക്\u{200D}ഷ",      // Malayalam
         "葛\u{E0100}城",   // a Japanese name's own form of a character
         "Ada 👩🏽\u{200D}🚀 ❤\u{FE0F}\u{200D}🔥",
+        // A joiner after a virama, at the end of a word.
+        "രാജന്\u{200D}",                         // Malayalam
+        "രാജന്\u{200D} K. Ada",                  // and within a name
+        "ভবিষ্যত্\u{200D}",                      // Bengali
+        "ശ്രീമാന്\u{200C}",                       // Malayalam, with the non-joiner
+        "ಅರ್ಜುನ್\u{200C}",                       // Kannada
+        "राजन्\u{200D}, एक",                    // Devanagari, before a comma
+        "ශ්\u{200D}රී",                          // Sinhala
+        "1\u{FE0F}\u{20E3} #\u{FE0F}\u{20E3}", // keycaps
+        "🏴\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F} Ada",
+        "🏴\u{200D}☠\u{FE0F}",
     ] {
         assert!(UserName::parse(name).is_ok(), "{name:?}");
     }
@@ -239,6 +250,12 @@ fn a_name_has_nothing_in_it_that_cannot_be_seen() {
         "\u{200D}خ",
         "خ\u{200D} a",
         "❤\u{FE0F}\u{FE0F}",
+        "രാജന്\u{200D}\u{200D}",
+        "1\u{FE0F}",
+        "a\u{FE0F}\u{20E3}",
+        // Tags that make no flag, and those of one without the flag.
+        "🏴\u{E0061}\u{E0064}\u{E0061}\u{E007F}",
+        "A\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
     ] {
         assert_eq!(
             UserName::parse(name),
@@ -368,6 +385,45 @@ fn a_password_is_the_same_whichever_way_its_accents_are_typed() {
         salt(),
     );
     assert!(!kept.fits("fifteen words").unwrap());
+}
+
+/// Every space separator there is (Unicode, general category Zs).
+const BLANKS: [char; 17] = [
+    ' ', '\u{A0}', '\u{1680}', '\u{2000}', '\u{2001}', '\u{2002}', '\u{2003}', '\u{2004}',
+    '\u{2005}', '\u{2006}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{200A}', '\u{202F}', '\u{205F}',
+    '\u{3000}',
+];
+
+#[test]
+fn a_password_is_the_same_whichever_blank_is_typed() {
+    let kept = HashedPassword::new(
+        &Password::choose("plum tractor voyage", None, None).unwrap(),
+        salt(),
+    );
+    for blank in BLANKS {
+        let typed = format!("plum{blank}tractor voyage");
+        assert_eq!(normalized(&typed), "plum tractor voyage", "{typed:?}");
+        assert_eq!(
+            Password::choose(&typed, None, None).unwrap().as_str(),
+            "plum tractor voyage"
+        );
+    }
+    assert!(kept.fits("plum\u{A0}tractor\u{3000}voyage").unwrap());
+    assert!(!kept.fits("plum\ttractor voyage").unwrap());
+}
+
+/// Before blanks were mapped, a password was kept as it was typed, in its composed form.
+#[test]
+fn a_hash_from_before_blanks_were_mapped_still_fits() {
+    let params = Params::new(19_456, 2, 1, None).unwrap();
+    let typed = "caf\u{e9}\u{A0}au\u{3000}lait";
+    let kept = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_with_salt(typed.as_bytes(), &[7; 16])
+        .unwrap();
+    let kept = HashedPassword::from_record(kept.to_string());
+    assert!(kept.fits(typed).unwrap());
+    assert!(kept.fits("cafe\u{301}\u{A0}au\u{3000}lait").unwrap());
+    assert!(!kept.fits("caf\u{e9}\u{A0}au\u{3000}lai").unwrap());
 }
 
 #[test]

@@ -1,29 +1,70 @@
 //! Characters that nobody sees. They make two names that look alike differ, or turn around how the
 //! text beside them is read.
 
+use unicode_normalization::char::canonical_combining_class;
+
+/// The canonical combining class of viramas (Unicode Standard, table 4-3).
+const VIRAMA: u8 = 9;
+
+/// What makes a digit a key: U+20E3.
+const KEYCAP: char = '\u{20E3}';
+
+const BLACK_FLAG: char = '\u{1F3F4}';
+
+/// The tags that make a black flag that of England, Scotland or Wales: all that are in use
+/// (UTS #51, RGI_Emoji_Tag_Sequence).
+const FLAGS: [&str; 3] = [
+    "\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+    "\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
+    "\u{E0067}\u{E0062}\u{E0077}\u{E006C}\u{E0073}\u{E007F}",
+];
+
 /// Whether a text has a character that cannot be seen, but for those that its script needs where
-/// they stand: Persian and the scripts of India spell with joiners, Japanese names choose between
-/// the forms of a character by a selector, and emoji are put together from both. Such a one follows
-/// what it changes at once, and a joiner stands between two characters, neither of them ASCII.
-/// Between Latin letters it would do nothing but hide.
+/// they stand.
+///
+/// - A joiner may follow a virama, at the end of a word as well: many scripts of India spell so
+///   (RFC 5892 appendix A.1 and A.2, UAX #31 section 2.3).
+/// - A joiner may stand between two characters, neither of them ASCII: Persian spells so, and emoji
+///   are put together so (UTS #51). Between Latin letters it would do nothing but hide.
+/// - A variation selector follows the character whose form it chooses: in Japanese names, in emoji,
+///   and in keycaps.
+/// - Tags follow a black flag, as the emoji of three countries.
 pub fn is_in(text: &str) -> bool {
     let mut before = None;
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let after = rest.clone().next();
         let fits = match c {
             _ if is_joiner(c) => {
-                let follows = |c: char| is_changeable(c) || is_selector(c);
-                before.is_some_and(follows) && characters.peek().copied().is_some_and(is_changeable)
+                before.is_some_and(is_virama)
+                    || before.is_some_and(|c| is_changeable(c) || is_selector(c))
+                        && after.is_some_and(is_changeable)
             }
-            _ if is_selector(c) => before.is_some_and(is_changeable),
+            _ if is_selector(c) => {
+                before.is_some_and(is_changeable)
+                    || before.is_some_and(is_key) && after == Some(KEYCAP)
+            }
             _ => !is_invisible(c),
         };
         if !fits {
             return true;
         }
+        if c == BLACK_FLAG {
+            let tags = FLAGS.iter().find(|tags| rest.as_str().starts_with(*tags));
+            rest = rest.as_str()[tags.map_or(0, |tags| tags.len())..].chars();
+        }
         before = Some(c);
     }
     false
+}
+
+fn is_virama(c: char) -> bool {
+    canonical_combining_class(c) == VIRAMA
+}
+
+/// What a keycap is put on (UTS #51, ED-14c).
+fn is_key(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '#' | '*')
 }
 
 /// Seen, and of a script that knows joiners and selectors.

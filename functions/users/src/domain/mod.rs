@@ -10,7 +10,7 @@ mod user;
 
 pub use email::{Email, InvalidEmail};
 pub use name::{InvalidName, UserName};
-pub use password::{Password, UnsuitablePassword, normalized};
+pub use password::{Password, UnsuitablePassword, normalized, normalized_before};
 pub use session::{
     ABSOLUTE_LIFETIME, GRACE, IDLE_LIFETIME, Retired, Seed, Session, SessionId, TokenHash, Verdict,
 };

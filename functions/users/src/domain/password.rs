@@ -82,10 +82,27 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A password as it is measured, kept and compared: in Unicode's composed form (NFC), so that an é
-/// is the same whichever keyboard it comes from (NIST SP 800-63B §5.1.1.2).
+/// A password as it is measured, kept and compared: any blank is the ordinary one, and the rest is
+/// in Unicode's composed form (NFC). So a blank or an é is the same whichever keyboard it comes from
+/// (OpaqueString, RFC 8265 §4.2.2; NIST SP 800-63B §5.1.1.2). Nothing is forbidden: OpaqueString
+/// would also refuse most emoji, and they make good passwords.
 pub fn normalized(text: &str) -> String {
+    let blank = |c| if is_blank(c) { ' ' } else { c };
+    text.chars().map(blank).nfc().collect()
+}
+
+/// The form in which passwords were kept before blanks were mapped.
+pub fn normalized_before(text: &str) -> String {
     text.nfc().collect()
+}
+
+/// Unicode's space separators (general category Zs).
+fn is_blank(c: char) -> bool {
+    matches!(
+        c,
+        ' ' | '\u{A0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}'
+    )
 }
 
 fn is_common(text: &str) -> bool {
