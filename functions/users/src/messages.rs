@@ -21,7 +21,9 @@ impl Payload for VerifyUser {
 
 /// Reply: the user may.
 #[derive(Debug, Serialize)]
-pub struct UserVerified {}
+pub struct UserVerified {
+    pub user_id: Uuid,
+}
 
 impl Payload for UserVerified {
     const TYPE: &'static str = "UserVerified";
@@ -30,6 +32,7 @@ impl Payload for UserVerified {
 /// Reply: the user may not, and why.
 #[derive(Debug, Serialize)]
 pub struct UserRefused {
+    user_id: Uuid,
     code: &'static str,
     detail: String,
 }
@@ -38,9 +41,10 @@ impl Payload for UserRefused {
     const TYPE: &'static str = "UserRefused";
 }
 
-impl From<NotAllowed> for UserRefused {
-    fn from(reason: NotAllowed) -> Self {
+impl UserRefused {
+    pub fn new(user_id: Uuid, reason: NotAllowed) -> Self {
         Self {
+            user_id,
             code: "user_not_allowed",
             detail: reason.to_string(),
         }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use test_support::contracts::{assert_valid, is_valid, schema, types};
 use users::domain::NotAllowed;
 use users::messages::{UserRefused, UserVerified, VerifyUser};
+use uuid::Uuid;
 
 fn examples(kind: &str) -> Vec<Value> {
     let examples = schema("users", kind)["examples"].as_array().cloned();
@@ -55,12 +56,25 @@ fn a_newer_senders_fields_are_left_alone() {
 
 #[test]
 fn every_reply_that_is_sent_keeps_its_contract() {
-    let verified = serde_json::to_value(UserVerified {}).unwrap();
+    let user_id = Uuid::from_u128(7);
+    let verified = serde_json::to_value(UserVerified { user_id }).unwrap();
     assert_valid("users", "UserVerified", &verified);
+    assert_eq!(verified["user_id"], json!(user_id));
     for reason in [NotAllowed::Unknown, NotAllowed::Deactivated] {
-        let refused = serde_json::to_value(UserRefused::from(reason)).unwrap();
+        let refused = serde_json::to_value(UserRefused::new(user_id, reason)).unwrap();
         assert_valid("users", "UserRefused", &refused);
+        assert_eq!(refused["user_id"], json!(user_id));
     }
+}
+
+/// Messages from before they named the user may still be in a queue.
+#[test]
+fn a_reply_without_its_user_keeps_the_contract() {
+    assert_valid("users", "UserVerified", &json!({}));
+    let refused = json!({"code": "user_not_allowed", "detail": "there is no such user"});
+    assert_valid("users", "UserRefused", &refused);
+    let nobody = json!({"user_id": "ada"});
+    assert!(!is_valid("users", "UserVerified", &nobody));
 }
 
 #[test]

@@ -730,7 +730,8 @@ fn replies(world: &World) -> Vec<(Value, Value, Value)> {
 #[tokio::test]
 async fn a_batch_is_answered_message_by_message_and_the_poison_alone_comes_back() {
     let world = World::new().await;
-    assert_eq!(world.registered("ada@example.com").await, id(1));
+    let user_id = world.registered("ada@example.com").await;
+    assert_eq!(user_id, id(1));
     let event = serde_json::from_str(include_str!("fixtures/verify.json")).unwrap();
     assert_eq!(
         deliver(&world, event).await,
@@ -742,12 +743,16 @@ async fn a_batch_is_answered_message_by_message_and_the_poison_alone_comes_back(
             (
                 json!("0193a000-0000-7000-8000-000000000001"),
                 json!("UserVerified"),
-                json!({})
+                json!({"user_id": user_id})
             ),
             (
                 json!("0193a000-0000-7000-8000-000000000003"),
                 json!("UserRefused"),
-                json!({"code": "user_not_allowed", "detail": "there is no such user"})
+                json!({
+                    "user_id": "01890a5d-ac96-7000-8000-000000000099",
+                    "code": "user_not_allowed",
+                    "detail": "there is no such user",
+                })
             ),
         ]
     );
@@ -772,7 +777,7 @@ async fn a_reply_is_a_whole_envelope_in_the_commands_trace() {
             "order_id": order_id,
             "time": NOW,
             "traceparent": traceparent,
-            "data": {},
+            "data": {"user_id": user_id},
         })
     );
 }
@@ -810,7 +815,11 @@ async fn somebody_deactivated_is_refused() {
         [(
             json!(id(60)),
             json!("UserRefused"),
-            json!({"code": "user_not_allowed", "detail": "the user is deactivated"})
+            json!({
+                "user_id": user_id,
+                "code": "user_not_allowed",
+                "detail": "the user is deactivated",
+            })
         )]
     );
 }
@@ -861,7 +870,8 @@ async fn a_question_is_not_acknowledged_until_its_answer_was_accepted() {
     assert_eq!(deliver(&world, batch(&[&message])).await, ["m1"]);
     assert!(deliver(&world, batch(&[&message])).await.is_empty());
     assert_eq!(world.aws.fired(), 3);
-    let verified = (json!(id(60)), json!("UserVerified"), json!({}));
+    let data = json!({"user_id": user_id});
+    let verified = (json!(id(60)), json!("UserVerified"), data);
     assert_eq!(replies(&world), [verified.clone(), verified]);
 }
 

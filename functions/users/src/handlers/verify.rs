@@ -25,9 +25,12 @@ pub async fn handle(
     };
     let user = store.user(user_id).await?;
     let reply = match User::may_order(user.as_ref()) {
-        Ok(()) => Outgoing::new(replies_queue_url, order_id, &UserVerified {}, &context),
+        Ok(()) => {
+            let verified = UserVerified { user_id };
+            Outgoing::new(replies_queue_url, order_id, &verified, &context)
+        }
         Err(reason) => {
-            let refused = UserRefused::from(reason);
+            let refused = UserRefused::new(user_id, reason);
             Outgoing::new(replies_queue_url, order_id, &refused, &context)
         }
     };
