@@ -40,7 +40,6 @@ mod sessions;
 pub use attempts::{Account, Counted, Counter, Place, Source};
 pub use changes::{Administered, Changed, Renamed};
 pub use directory::UserPage;
-pub use sessions::Rotated;
 
 const EMAIL: &str = "EMAIL";
 const USER: &str = "USER";

@@ -8,6 +8,7 @@ use shared_auth::Role as TokenRole;
 use shared_lambda::http::{Request, Response};
 use test_support::Fault;
 use users::domain::{GRACE, IDLE_LIFETIME, Seed, Session, Verdict};
+use users::store::Changed;
 use users::tokens::RefreshToken;
 
 use crate::handlers::{assert_problem, problem, unavailable};
@@ -131,13 +132,14 @@ async fn the_row_of_a_session_holds_no_token_and_runs_out() {
 #[tokio::test]
 async fn a_role_that_was_given_or_taken_shows_at_the_next_refresh() {
     let (world, mut token) = logged_in().await;
-    for role in [TokenRole::Admin, TokenRole::Customer] {
+    for (role, lifetime) in [(TokenRole::Admin, 120), (TokenRole::Customer, 900)] {
         world.set(id(1), "role", role.as_str()).await;
         let response = world.refreshed(&token).await;
         let tokens = body_of(&response);
         let access = tokens["access_token"].as_str().unwrap();
         let caller = world.verifier.verify(access, world.now()).unwrap();
         assert_eq!(caller.role, role);
+        assert_eq!(tokens["expires_in"], lifetime);
         token = refresh_token(&response);
     }
 }
@@ -276,7 +278,88 @@ async fn a_session_that_ends_while_it_is_refreshed_does_not_come_back() {
     }
 }
 
+/// A password change keeps the session whose refresh token is sent along.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_beside_a_password_change_ends_no_kept_session() {
+    for seed in 0..80 {
+        let (world, token) = logged_in().await;
+        world.aws.interleave(seed);
+        let change = || {
+            let body = json!({
+                "current_password": PASSWORD,
+                "new_password": "walnut ferry lantern",
+                "refresh_token": token,
+            });
+            let request = world.request_of(id(1), TokenRole::Customer);
+            world.change_password(request.with_body(body.to_string()))
+        };
+        // The change hashes first, so a refresh that meets its write begins later.
+        let refresh = async {
+            for _ in 0..seed {
+                tokio::task::yield_now().await;
+            }
+            world.refreshed(&token).await
+        };
+        let (refreshed, changed) = tokio::join!(refresh, change());
+        // A change that the refresh overtook is refused, and nothing has ended.
+        assert!([204, 400, 409].contains(&changed.status), "{changed:?}");
+        assert_eq!(refreshed.status, 200, "seed {seed}: {changed:?}");
+        let next = world.refreshed(&refresh_token(&refreshed)).await;
+        assert_eq!(next.status, 200, "seed {seed}: {changed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_ended_only_as_it_was_read() {
+    let (world, first) = logged_in().await;
+    let token = RefreshToken::parse(&first).unwrap();
+    let read = world.store.session(token.session()).await.unwrap().unwrap();
+    let second = refresh_token(&world.refreshed(&first).await);
+    let ended = world.store.end_session(&read).await.unwrap();
+    assert_eq!(ended, Changed::Overtaken);
+    let read = world.store.session(token.session()).await.unwrap().unwrap();
+    assert_eq!(world.refreshed(&second).await.status, 200);
+    let read = Session {
+        generation: 7,
+        ..read
+    };
+    assert_eq!(
+        world.store.end_session(&read).await.unwrap(),
+        Changed::Overtaken
+    );
+    let read = world.store.session(token.session()).await.unwrap().unwrap();
+    // Done again where it is done already: an answer may have been lost.
+    for _ in 0..2 {
+        assert_eq!(world.store.end_session(&read).await.unwrap(), Changed::Done);
+    }
+    assert!(sessions(&world).is_empty());
+}
+
 // ---- users-logout
+
+#[tokio::test]
+async fn a_logout_with_a_wrong_secret_ends_nothing() {
+    let (world, first) = logged_in().await;
+    let token = RefreshToken::parse(&first).unwrap();
+    // The session's id is the first third of a token; the secret is the rest.
+    let forged = token.successor(Seed([9; 32])).reveal();
+    assert_eq!(forged[..21], first[..21]);
+    let logout = async |token: &str| {
+        let response = world
+            .log_out(with_body(&json!({"refresh_token": token})))
+            .await;
+        assert_eq!(response, Response::empty(204));
+    };
+    logout(&forged).await;
+    assert_eq!(sessions(&world).len(), 1);
+    let second = refresh_token(&world.refreshed(&first).await);
+    logout(&forged).await;
+    assert_eq!(sessions(&world).len(), 1);
+    // The one before may be all that a client has whose last answer was lost.
+    logout(&first).await;
+    assert!(sessions(&world).is_empty());
+    assert_problem(&world.refreshed(&second).await, &refused());
+}
 
 #[tokio::test]
 async fn a_logout_ends_the_session_whichever_of_its_tokens_is_sent_and_says_nothing_else() {

@@ -113,6 +113,12 @@ impl Session {
         }
     }
 
+    /// Whether a token is the current one or the one before; of older ones nothing is kept.
+    pub fn knows(&self, presented: &TokenHash) -> bool {
+        let retired = self.retired.as_ref().map(|retired| &retired.hash);
+        *presented == self.current || Some(presented) == retired
+    }
+
     /// The session once its current token has been exchanged for `successor`, made from `seed`.
     pub fn rotate(&self, successor: TokenHash, seed: Seed, now: Timestamp) -> Self {
         Self {

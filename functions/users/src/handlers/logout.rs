@@ -1,12 +1,15 @@
-//! `POST /api/v1/auth/logout`: the end of a session. Whatever is presented, it is ended afterwards,
-//! so there is nothing else to answer; access tokens run out by themselves within 15 minutes.
+//! `POST /api/v1/auth/logout`: the end of a session, by its current refresh token or the one before.
+//! Any other token ends nothing and is answered alike (RFC 7009 §2.2). Access tokens run out by
+//! themselves within 15 minutes, an administrator's within 2.
 
 use serde::Deserialize;
 use shared_lambda::Context;
+use shared_lambda::contention::Tries;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::table::TableError;
 
-use crate::store::UserStore;
+use crate::store::{Changed, UserStore};
 use crate::tokens::RefreshToken;
 
 #[derive(Deserialize)]
@@ -21,9 +24,19 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let LogoutBody { refresh_token } = request.json()?;
-    // A retired token ends its session as well, as it would at a refresh.
-    if let Some(token) = RefreshToken::parse(&refresh_token) {
-        store.end_session(token.session(), context.fresh_id).await?;
+    let Some(token) = RefreshToken::parse(&refresh_token) else {
+        return Ok(Response::empty(204));
+    };
+    let mut tries = Tries::new(context.fresh_id);
+    while tries.next().await {
+        let session = store.session(token.session()).await?;
+        let Some(session) = session.filter(|session| session.knows(&token.hash())) else {
+            return Ok(Response::empty(204));
+        };
+        match store.end_session(&session).await? {
+            Changed::Done => return Ok(Response::empty(204)),
+            Changed::Overtaken => {}
+        }
     }
-    Ok(Response::empty(204))
+    Err(TableError::contended("end a session").into())
 }

@@ -12,8 +12,8 @@ use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
 
 use super::{TokenBody, guard};
-use crate::domain::{Seed, Session, User, Verdict};
-use crate::store::{Counter, Rotated, UserStore};
+use crate::domain::{Seed, User, Verdict};
+use crate::store::{Changed, Counter, UserStore};
 use crate::tokens::RefreshToken;
 use shared_lambda::contention::Tries;
 
@@ -65,41 +65,34 @@ async fn exchange(
                 (successor, Some(rotated))
             }
             Verdict::Repeat(seed) => (token.successor(seed), None),
-            Verdict::Reused => {
-                tracing::warn!(
-                    user_id = %session.user_id,
-                    trace_id = context.trace_id(),
-                    "a retired refresh token was presented; its session is ended"
-                );
-                store.end_session(session.id, context.fresh_id).await?;
-                return Ok(None);
-            }
+            Verdict::Reused => match store.end_session(&session).await? {
+                Changed::Done => {
+                    tracing::warn!(
+                        user_id = %session.user_id,
+                        trace_id = context.trace_id(),
+                        "a retired refresh token was presented; its session is ended"
+                    );
+                    return Ok(None);
+                }
+                Changed::Overtaken => continue,
+            },
             Verdict::Expired => return Ok(None),
         };
-        let Some(user) = upholder(store, &session, context).await? else {
-            return Ok(None);
+        let user = store.user(session.user_id).await?;
+        let Some(user) = user.filter(|user| session.is_upheld_by(Some(user))) else {
+            match store.end_session(&session).await? {
+                Changed::Done => return Ok(None),
+                // A password change may have kept it since it was read.
+                Changed::Overtaken => continue,
+            }
         };
         let Some(rotated) = rotated else {
             return Ok(Some((user, successor)));
         };
         match store.rotate_session(&session, &rotated).await? {
-            Rotated::Done => return Ok(Some((user, successor))),
-            Rotated::Overtaken => {}
+            Changed::Done => return Ok(Some((user, successor))),
+            Changed::Overtaken => {}
         }
     }
     Err(TableError::contended("rotate a refresh token").into())
-}
-
-/// The session's user, unless the session is over for them; then it ends.
-async fn upholder(
-    store: &UserStore,
-    session: &Session,
-    context: &Context,
-) -> Result<Option<User>, Problem> {
-    let user = store.user(session.user_id).await?;
-    if session.is_upheld_by(user.as_ref()) {
-        return Ok(user);
-    }
-    store.end_session(session.id, context.fresh_id).await?;
-    Ok(None)
 }

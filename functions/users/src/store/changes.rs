@@ -27,7 +27,7 @@ pub enum Renamed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     Done,
-    /// Something was not what the decision was based on: read again, decide again.
+    /// Something was not what the decision was based on, or is gone: read again, decide again.
     Overtaken,
 }
 

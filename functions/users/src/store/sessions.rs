@@ -8,23 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared_lambda::Error;
-use shared_lambda::contention::Tries;
 use shared_lambda::table::TableError;
 use uuid::Uuid;
 
-use super::{UserStore, key, parsed, to_row};
+use super::{Changed, UserStore, key, parsed, to_row};
 use crate::domain::{Retired, Seed, Session, SessionId, TokenHash};
 use crate::migrations::CURRENT_SCHEMA;
 
 pub(super) const SESSION: &str = "SESSION";
-
-/// What became of a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotated {
-    Done,
-    /// The session is not what the decision was based on, or has ended: read again, decide again.
-    Overtaken,
-}
 
 impl UserStore {
     /// Begins a session.
@@ -53,7 +44,7 @@ impl UserStore {
         &self,
         before: &Session,
         after: &Session,
-    ) -> Result<Rotated, TableError> {
+    ) -> Result<Changed, TableError> {
         const OPERATION: &str = "rotate a refresh token";
         let was = SessionRow::new(before);
         let put = self
@@ -67,40 +58,43 @@ impl UserStore {
             .send()
             .await;
         let error = match put {
-            Ok(_) => return Ok(Rotated::Done),
+            Ok(_) => return Ok(Changed::Done),
             Err(error) => error,
         };
         match error.as_service_error() {
             Some(
                 PutItemError::ConditionalCheckFailedException(_)
                 | PutItemError::TransactionConflictException(_),
-            ) => Ok(Rotated::Overtaken),
+            ) => Ok(Changed::Overtaken),
             _ => Err(TableError::new(OPERATION, error)),
         }
     }
 
-    /// Ends a session, whatever state it is in and whether there is one.
-    pub async fn end_session(&self, id: SessionId, call: Uuid) -> Result<(), TableError> {
-        const OPERATION: &str = "end a session";
-        let mut tries = Tries::new(call);
-        while tries.next().await {
-            let deleted = self
-                .client
-                .delete_item()
-                .table_name(&self.table)
-                .set_key(Some(key(&session_pk(id), SESSION)))
-                .send()
-                .await;
-            let Err(error) = deleted else {
-                return Ok(());
-            };
-            match error.as_service_error() {
-                // In a password change's hands just now, which may keep it.
-                Some(DeleteItemError::TransactionConflictException(_)) => {}
-                _ => return Err(TableError::new(OPERATION, error)),
-            }
+    /// Ends a session that is still as it was read, or has ended already: a password change may
+    /// have kept it meanwhile.
+    pub async fn end_session(&self, read: &Session) -> Result<Changed, TableError> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&session_pk(read.id), SESSION)))
+            .condition_expression(
+                "attribute_not_exists(pk) OR (current_hash = :hash AND generation = :generation)",
+            )
+            .expression_attribute_values(":hash", super::text(&encode(&read.current.0)))
+            .expression_attribute_values(":generation", super::number(read.generation))
+            .send()
+            .await;
+        let Err(error) = deleted else {
+            return Ok(Changed::Done);
+        };
+        match error.as_service_error() {
+            Some(
+                DeleteItemError::ConditionalCheckFailedException(_)
+                | DeleteItemError::TransactionConflictException(_),
+            ) => Ok(Changed::Overtaken),
+            _ => Err(TableError::new("end a session", error)),
         }
-        Err(TableError::contended(OPERATION))
     }
 }
 
@@ -110,24 +104,24 @@ pub(super) fn session_pk(id: SessionId) -> String {
 
 pub(super) fn encode(bytes: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
-    #[serde(default)]
 }
 
 #[derive(Serialize, Deserialize)]
 struct SessionRow {
     pk: String,
     sk: String,
+    #[serde(default)]
     schema: u32,
     session_id: Uuid,
     user_id: Uuid,
     generation: u64,
-    #[serde(default)]
     current_hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     retired: Option<RetiredRow>,
     started_at: String,
     refreshed_at: String,
     /// Seconds since 1970: DynamoDB removes the row some time after. Nothing relies on it.
+    #[serde(default)]
     expires_at: i64,
 }
 
