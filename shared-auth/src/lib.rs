@@ -11,6 +11,6 @@ mod token;
 pub use crypto::verify_es256;
 pub use keys::{KeyError, KeySet, SigningKey, jwks};
 pub use token::{
-    ACCESS_TOKEN_LIFETIME_SECONDS, AccessToken, Caller, ConfigError, Issuer, Role, TokenError,
-    UnknownRole, Verifier,
+    ACCESS_TOKEN_LIFETIME_SECONDS, ADMIN_TOKEN_LIFETIME_SECONDS, AccessToken, Caller, ConfigError,
+    Issuer, Role, TokenError, UnknownRole, Verifier,
 };

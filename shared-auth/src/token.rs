@@ -10,8 +10,12 @@ use uuid::Uuid;
 use crate::crypto;
 use crate::keys::{KeyError, KeySet, SigningKey};
 
-/// How long an access token is good for.
+/// How long an access token is good for, at most: a customer's.
 pub const ACCESS_TOKEN_LIFETIME_SECONDS: i64 = 15 * 60;
+
+/// How long an administrator's access token is good for. Stock, prices and money move by the role in
+/// the token, so a demotion or deactivation holds everywhere after this time.
+pub const ADMIN_TOKEN_LIFETIME_SECONDS: i64 = 2 * 60;
 
 /// The media type an access token carries (RFC 9068 §2.1), so that no other kind of JWT passes.
 const TOKEN_TYPE: &str = "at+jwt";
@@ -50,6 +54,14 @@ impl Role {
             "customer" => Ok(Role::Customer),
             "admin" => Ok(Role::Admin),
             _ => Err(UnknownRole),
+        }
+    }
+
+    /// How long an access token in this role is good for, in seconds.
+    pub fn token_lifetime(self) -> i64 {
+        match self {
+            Role::Customer => ACCESS_TOKEN_LIFETIME_SECONDS,
+            Role::Admin => ADMIN_TOKEN_LIFETIME_SECONDS,
         }
     }
 }
@@ -290,7 +302,7 @@ impl Issuer {
         }
     }
 
-    /// A token for a user, good from `now` for [`ACCESS_TOKEN_LIFETIME_SECONDS`].
+    /// A token for a user, good from `now` for the role's [`Role::token_lifetime`].
     pub fn issue(&self, user_id: Uuid, role: Role, now: Timestamp, jti: Uuid) -> AccessToken {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(TOKEN_TYPE.to_owned());
@@ -300,7 +312,7 @@ impl Issuer {
             iss: &self.issuer,
             sub: user_id,
             aud: &self.audience,
-            exp: issued_at + ACCESS_TOKEN_LIFETIME_SECONDS,
+            exp: issued_at + role.token_lifetime(),
             nbf: issued_at,
             iat: issued_at,
             jti,
@@ -311,7 +323,7 @@ impl Issuer {
             .expect("a key parsed at start signs, and these claims are plain JSON");
         AccessToken {
             token,
-            expires_in: ACCESS_TOKEN_LIFETIME_SECONDS,
+            expires_in: role.token_lifetime(),
         }
     }
 }

@@ -19,21 +19,19 @@ use crate::world::{AUDIENCE, ISSUER, encode, forge, good_claims, good_header, no
 fn an_issued_token_names_its_user_and_role_until_it_expires() {
     let world = world();
     let user = Uuid::from_u128(42);
-    let token = world
-        .issuer
-        .issue(user, Role::Admin, now(), Uuid::from_u128(1));
-    assert_eq!(token.expires_in, 900);
+    for (role, lifetime) in [(Role::Customer, 900), (Role::Admin, 120)] {
+        let token = world.issuer.issue(user, role, now(), Uuid::from_u128(1));
+        assert_eq!(token.expires_in, lifetime, "{role:?}");
 
-    let caller = world.verifier.verify(&token.token, now()).unwrap();
-    assert_eq!((caller.user_id, caller.role), (user, Role::Admin));
+        let caller = world.verifier.verify(&token.token, now()).unwrap();
+        assert_eq!((caller.user_id, caller.role), (user, role));
 
-    let last = now() + SignedDuration::from_secs(899);
-    assert!(world.verifier.verify(&token.token, last).is_ok());
-    let end = now() + SignedDuration::from_secs(900);
-    assert_eq!(
-        world.verifier.verify(&token.token, end),
-        Err(TokenError::Expired)
-    );
+        let last = now() + SignedDuration::from_secs(lifetime - 1);
+        assert!(world.verifier.verify(&token.token, last).is_ok());
+        let end = now() + SignedDuration::from_secs(lifetime);
+        let late = world.verifier.verify(&token.token, end);
+        assert_eq!(late, Err(TokenError::Expired), "{role:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! A token that is flawed is the administrator's in all other respects and signed with the stack's
 //! real key, so that nothing but the one flaw keeps it out.
 //!
-//! An access token is believed for the 15 minutes it lives; its user may be deactivated meanwhile.
+//! An access token is believed for the time it lives, 15 minutes or an administrator's 2; its user
+//! may be deactivated meanwhile.
 //! What that user may then still do stands under `deactivated`: read what is theirs and cancel
 //! their orders, until the token expires. They get no new token at once, and place no new order
 //! after [`PERMISSION_LIFETIME`]. An administrator goes on, besides, with the catalogue, its stock
@@ -365,7 +366,8 @@ struct Cast {
     cancelled_by_admin: String,
     cancelled_by_deactivated_admin: String,
     sku: String,
-    flawed: Vec<(Who, String)>,
+    /// Tokens that were made a moment ago.
+    made: Vec<(Who, String)>,
     /// Since when the deactivated ones are that.
     since: Instant,
 }
@@ -454,7 +456,6 @@ impl Cast {
                 .expect(200, "deactivating")
                 .unwrap();
         }
-        let flawed = flawed(world, &admin, &owner);
         Self {
             owner,
             other,
@@ -467,9 +468,15 @@ impl Cast {
             cancelled_by_admin,
             cancelled_by_deactivated_admin,
             sku,
-            flawed,
+            made: Vec::new(),
             since: Instant::now(),
         }
+    }
+
+    /// An administrator's token is good for two minutes, and what is to be refused must be refused for
+    /// its one flaw.
+    fn renew_tokens(&mut self, world: &World) {
+        self.made = made(world, &self.admin, &self.owner, &self.deactivated_admin);
     }
 
     /// Who is behind a token that is good.
@@ -523,27 +530,30 @@ impl Cast {
         match who {
             Who::Nobody => None,
             Who::RefreshToken => Some(&self.owner.refresh),
-            Who::Owner
-            | Who::OtherCustomer
-            | Who::Admin
-            | Who::Deactivated
-            | Who::DeactivatedAdmin => Some(&self.person(who).access),
-            Who::Expired
+            Who::Owner | Who::OtherCustomer | Who::Deactivated => Some(&self.person(who).access),
+            Who::Admin
+            | Who::DeactivatedAdmin
+            | Who::Expired
             | Who::WrongAudience
             | Who::WrongIssuer
             | Who::Tampered
             | Who::UnknownKey => {
-                let mut flawed = self.flawed.iter();
-                flawed
-                    .find(|(flaw, _)| *flaw == who)
+                let mut made = self.made.iter();
+                made.find(|(whose, _)| *whose == who)
                     .map(|(_, token)| token.as_str())
             }
         }
     }
 }
 
-/// Tokens in the administrator's name with one flaw each, by the stack's own key and names.
-fn flawed(world: &World, admin: &Person, customer: &Person) -> Vec<(Who, String)> {
+/// Tokens of the administrators, as if they had just logged in, and tokens in the active one's name
+/// with one flaw each: all by the stack's own key and names.
+fn made(
+    world: &World,
+    admin: &Person,
+    customer: &Person,
+    deactivated: &Person,
+) -> Vec<(Who, String)> {
     let function = json!({"FunctionName": world.stack.name("users-login")});
     let login = world
         .aws
@@ -574,8 +584,16 @@ fn flawed(world: &World, admin: &Person, customer: &Person) -> Vec<(Who, String)
     let good = token(&key, &issuer, &audience, now);
     let seen = world.http.get("/api/v1/users/me", Some(&good)).unwrap();
     assert_eq!(seen.status, 200, "{}", seen.body);
-    let long_ago = now - SignedDuration::from_secs(shared_auth::ACCESS_TOKEN_LIFETIME_SECONDS);
+    let long_ago = now - SignedDuration::from_secs(Role::Admin.token_lifetime());
+    let before = Issuer::new(&key, &issuer, &audience).issue(
+        deactivated.id,
+        Role::Admin,
+        now,
+        Uuid::new_v4(),
+    );
     vec![
+        (Who::Admin, good),
+        (Who::DeactivatedAdmin, before.token),
         (Who::Expired, token(&key, &issuer, &audience, long_ago)),
         (Who::WrongAudience, token(&key, &issuer, "other-api", now)),
         (
@@ -616,12 +634,15 @@ struct Cell {
 fn every_route_answers_everybody_as_the_matrix_says() {
     let world = world();
     let _shared = world.shared();
-    let cast = Cast::new(world);
+    let mut cast = Cast::new(world);
     let begun = Instant::now();
 
     let cells: Vec<Cell> = MATRIX
         .iter()
-        .flat_map(|row| everybody_asks(world, &cast, row))
+        .flat_map(|row| {
+            cast.renew_tokens(world);
+            everybody_asks(world, &cast, row)
+        })
         .collect();
 
     println!(
@@ -660,7 +681,7 @@ fn every_route_answers_everybody_as_the_matrix_says() {
             .http
             .get(
                 &format!("/api/v1/users/{}", person.id),
-                Some(&cast.admin.access),
+                Some(&world.admin()),
             )
             .unwrap()
             .value();

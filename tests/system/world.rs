@@ -1,6 +1,6 @@
 //! The stack under test and the people in it.
 
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use xtask::aws::Aws;
 use xtask::http::{Client, Response};
 use xtask::project::Project;
+use xtask::seed::LoggedIn;
 use xtask::stack::Stack;
 
 /// How long anything the stack was asked to do may take before a test gives up on it. The machine
@@ -18,9 +19,6 @@ fn patience() -> Duration {
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(120))
 }
 
-/// How long a token is used before the next one is fetched: well below its lifetime.
-const TOKEN_USE: Duration = Duration::from_secs(5 * 60);
-
 /// Between two looks at something that is not there yet.
 const PAUSE: Duration = Duration::from_millis(150);
 
@@ -28,7 +26,7 @@ pub struct World {
     pub stack: Stack,
     pub http: Client,
     pub aws: Aws,
-    admin: Mutex<Option<(String, Instant)>>,
+    admin: LoggedIn,
     quiet: RwLock<()>,
 }
 
@@ -40,11 +38,12 @@ pub fn world() -> &'static World {
         let stack = Stack::load(&project).unwrap();
         let aws = stack.aws(&project).unwrap();
         let http = stack.http();
+        let admin = LoggedIn::new(http.clone(), stack.admin.clone());
         World {
             stack,
             http,
             aws,
-            admin: Mutex::new(None),
+            admin,
             quiet: RwLock::new(()),
         }
     })
@@ -67,22 +66,12 @@ impl World {
 
     /// A token of the administrator's.
     pub fn admin(&self) -> String {
-        let mut kept = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = kept
-            .as_ref()
-            .filter(|(_, since)| since.elapsed() < TOKEN_USE)
-            .map(|(token, _)| token.clone());
-        fresh.unwrap_or_else(|| {
-            let account = &self.stack.admin;
-            let token = login(&self.http, &account.email, &account.password);
-            *kept = Some((token.clone(), Instant::now()));
-            token
-        })
+        self.admin.token().unwrap()
     }
 
     /// For tests that end tokens: the administrator logs in again.
     pub fn forget_admin(&self) {
-        *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.admin.forget();
     }
 
     pub fn queue_url(&self, name: &str) -> String {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::error::{Context, Error, Result};
 use crate::http::Client;
-use crate::seed::login;
-use crate::stack::Stack;
+use crate::seed::LoggedIn;
+use crate::stack::{Account, Stack};
 use crate::ui::say;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -61,8 +61,8 @@ struct Money {
 
 struct Tour {
     http: Client,
-    admin: String,
-    customer: String,
+    admin: LoggedIn,
+    customer: LoggedIn,
 }
 
 pub fn run(stack: &Stack) -> Result<()> {
@@ -128,7 +128,7 @@ fn scenes(stock: &[Stock]) -> Vec<Scene> {
 impl Tour {
     fn begin(stack: &Stack) -> Result<Self> {
         let http = stack.http();
-        let admin = login(&http, &stack.admin.email, &stack.admin.password)?;
+        let admin = LoggedIn::new(http.clone(), stack.admin.clone());
         let email = format!("demo-{}@waybill.example", Uuid::new_v4().simple());
         let password = Uuid::new_v4().to_string();
         http.post(
@@ -137,8 +137,8 @@ impl Tour {
             &json!({"email": email, "password": password, "name": "Demo customer"}),
         )?
         .expect(201, "registering a customer")?;
-        let customer = login(&http, &email, &password)?;
         say(format_args!("Registered {email}."));
+        let customer = LoggedIn::new(http.clone(), Account { email, password });
         Ok(Self {
             http,
             admin,
@@ -151,7 +151,7 @@ impl Tour {
             if item.sku != PRINT && item.available < RESTOCK_BELOW {
                 let body = json!({"delta": RESTOCK_BY, "reason": "restocked for the demo"});
                 let path = format!("/api/v1/items/{}/adjustments", item.sku);
-                let answer = self.http.post(&path, Some(&self.admin), &body)?;
+                let answer = self.http.post(&path, Some(&self.admin.token()?), &body)?;
                 if !(200..300).contains(&answer.status) {
                     return Err(Error::new(format!(
                         "restocking {}: {} {}",
@@ -169,7 +169,7 @@ impl Tour {
             let doing = format!("reading {sku}");
             let item = self
                 .http
-                .get(&format!("/api/v1/items/{sku}"), Some(&self.admin))?
+                .get(&format!("/api/v1/items/{sku}"), Some(&self.admin.token()?))?
                 .expect(200, &doing)?;
             let number = |name: &str| {
                 item[name]
@@ -200,7 +200,7 @@ impl Tour {
             .json(
                 "POST",
                 "/api/v1/orders",
-                Some(&self.customer),
+                Some(&self.customer.token()?),
                 &[("idempotency-key", &key)],
                 &body,
             )?
@@ -215,7 +215,7 @@ impl Tour {
                     .send(
                         "POST",
                         &format!("/api/v1/orders/{id}/cancel"),
-                        Some(&self.customer),
+                        Some(&self.customer.token()?),
                         &[],
                         None,
                     )?
@@ -242,7 +242,10 @@ impl Tour {
         loop {
             let order = self
                 .http
-                .get(&format!("/api/v1/orders/{id}"), Some(&self.customer))?
+                .get(
+                    &format!("/api/v1/orders/{id}"),
+                    Some(&self.customer.token()?),
+                )?
                 .expect(200, "reading the order")?;
             if order["status"] == status {
                 return Ok(order);
@@ -267,7 +270,7 @@ impl Tour {
             .http
             .get(
                 &format!("/api/v1/orders/{id}/timeline"),
-                Some(&self.customer),
+                Some(&self.customer.token()?),
             )?
             .expect(200, "reading the timeline")?;
         for entry in timeline["items"].as_array().into_iter().flatten() {
@@ -282,9 +285,10 @@ impl Tour {
         } else {
             0
         };
-        let answer = self
-            .http
-            .get(&format!("/api/v1/payments/{id}"), Some(&self.customer))?;
+        let answer = self.http.get(
+            &format!("/api/v1/payments/{id}"),
+            Some(&self.customer.token()?),
+        )?;
         if answer.status == 404 {
             return Ok(Money {
                 owed,

@@ -13,8 +13,8 @@ use shared_auth::ACCESS_TOKEN_LIFETIME_SECONDS;
 /// `/.well-known/jwks.json` answers, and a margin.
 const UNTIL_KNOWN_OUTSIDE: SignedDuration = SignedDuration::from_secs(300 + 60);
 
-/// How long a key stays published after the last token was signed with it: as long as that token
-/// lives, and a margin for requests that were under way.
+/// How long a key stays published after the last token was signed with it: as long as any token
+/// lives (an administrator's is shorter), and a margin for requests that were under way.
 const UNTIL_TOKENS_EXPIRED: SignedDuration =
     SignedDuration::from_secs(ACCESS_TOKEN_LIFETIME_SECONDS + 300);
 

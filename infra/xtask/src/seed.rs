@@ -1,5 +1,8 @@
 //! What a new stack begins with: an administrator and a few things to order. Safe to repeat.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -109,7 +112,7 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
         )));
     }
     admin::grant(aws, &stack.prefix, email)?;
-    let token = login(&http, email, password)?;
+    let admin = LoggedIn::new(http.clone(), stack.admin.clone());
     for item in &ITEMS {
         let body = json!({
             "sku": item.sku,
@@ -117,7 +120,7 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
             "price": {"amount": item.price, "currency": "USD"},
             "stock": item.stock,
         });
-        let answer = http.post("/api/v1/items", Some(&token), &body)?;
+        let answer = http.post("/api/v1/items", Some(&admin.token()?), &body)?;
         if ![201, 409].contains(&answer.status) {
             return Err(Error::new(format!(
                 "creating {}: {} {}",
@@ -129,17 +132,48 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
     Ok(true)
 }
 
-/// An access token.
-pub fn login(http: &Client, email: &str, password: &str) -> Result<String> {
-    http.post(
-        "/api/v1/auth/login",
-        None,
-        &json!({"email": email, "password": password}),
-    )?
-    .expect(200, &format!("logging in as {email}"))?["access_token"]
-        .as_str()
-        .map(str::to_owned)
-        .context("a login without an access token")
+/// An account that stays logged in: an administrator's token is good for two minutes.
+#[derive(Debug)]
+pub struct LoggedIn {
+    http: Client,
+    account: Account,
+    /// The token, and until when it is used.
+    kept: Mutex<Option<(String, Instant)>>,
+}
+
+impl LoggedIn {
+    pub fn new(http: Client, account: Account) -> Self {
+        Self {
+            http,
+            account,
+            kept: Mutex::new(None),
+        }
+    }
+
+    /// An access token that is good for at least half of its lifetime.
+    pub fn token(&self) -> Result<String> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((token, until)) = &*kept
+            && Instant::now() < *until
+        {
+            return Ok(token.clone());
+        }
+        let Account { email, password } = &self.account;
+        let body = json!({"email": email, "password": password});
+        let answer = self.http.post("/api/v1/auth/login", None, &body)?;
+        let answer = answer.expect(200, &format!("logging in as {email}"))?;
+        let token = answer["access_token"].as_str();
+        let token = token.context("a login without an access token")?.to_owned();
+        let lifetime = answer["expires_in"].as_u64();
+        let lifetime = Duration::from_secs(lifetime.context("a login without expires_in")?);
+        *kept = Some((token.clone(), Instant::now() + lifetime / 2));
+        Ok(token)
+    }
+
+    /// The next token is a new one, for whoever ended those before.
+    pub fn forget(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 fn put(aws: &Aws, name: &str, kind: &str, value: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 //! there is no such user. Orders asks here, with the caller's own token, whether they may order.
 //!
 //! Whether somebody else who asks is an administrator is asked of the table as well: the role in an
-//! access token may be 15 minutes old.
+//! access token may be out of date.
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};

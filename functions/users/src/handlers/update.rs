@@ -1,7 +1,7 @@
 //! `PATCH /api/v1/users/{id}`: another status or role for somebody, by an administrator.
 //!
 //! Whether the caller is one is asked of the table as well, at the moment of the change: the role
-//! in an access token may be 15 minutes old.
+//! in an access token may be out of date.
 
 use serde::Deserialize;
 use shared_auth::Caller;
