@@ -37,7 +37,7 @@ mod changes;
 mod directory;
 mod sessions;
 
-pub use attempts::{Account, Counted, Counter, Place, Source};
+pub use attempts::{Account, Counted, Counter, Receipt, Source};
 pub use changes::{Administered, Changed, Renamed};
 pub use directory::UserPage;
 

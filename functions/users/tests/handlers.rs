@@ -471,12 +471,10 @@ async fn an_unknown_address_costs_the_table_what_a_wrong_password_costs() {
                 .collect::<Vec<_>>(),
         );
     }
-    // What is known of the account at the source, the source's count, the place among strangers,
-    // the account's count, and the credential.
+    // The account's count at the source, the source's, the account's rate, and the credential.
     assert_eq!(
         asked[0],
         [
-            "dynamodb:GetItem",
             "dynamodb:UpdateItem",
             "dynamodb:UpdateItem",
             "dynamodb:UpdateItem",

@@ -1,19 +1,18 @@
 //! Guessing: how soon it is slowed down, that it cannot be raced, and that the owner gets in.
 
 use futures_util::future::join_all;
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 use shared_auth::Role;
 use shared_lambda::http::{Request, Response};
 use test_support::Fault;
 use users::domain::Seed;
-use users::domain::throttle::{KNOWN_FOR, STRANGERS, registrations};
-use users::store::{Account, Counted, Counter, Source};
+use users::domain::throttle::KNOWN_FOR;
+use users::store::{Account, Counted, Counter, Source, UserStore};
 use users::tokens::RefreshToken;
 use uuid::Uuid;
 
-use crate::handlers::{assert_problem, problem};
-use crate::world::{PASSWORD, REGISTRATIONS, World, id, invalid, row, with_body};
+use crate::handlers::{assert_problem, problem, unavailable};
+use crate::world::{PASSWORD, REGISTRATIONS, World, invalid, with_body};
 
 const EMAIL: &str = "ada@example.com";
 const HOME: &str = "192.0.2.1";
@@ -42,17 +41,12 @@ async fn fail(world: &World, source: &str, email: &str, times: usize) {
     let (account, from) = (Account::of(email), Source::of(Some(source)));
     for n in 1..times {
         let (now, call) = (world.now(), Uuid::new_v4());
-        let known = world.store.standing(&account.at(&from)).await.unwrap();
-        let mut counters = vec![account.at(&from)];
-        if !known.is_known(now) {
-            counters.push(Counter::source(&from));
-            let place = world.store.take_place(&account, now, call).await.unwrap();
-            assert_eq!(place.at, now, "{n}");
-        }
-        for counter in counters {
+        for counter in [account.at(&from), Counter::source(&from)] {
             let counted = world.store.count_try(&counter, now, call).await;
-            assert!(matches!(counted, Ok(Counted::Admitted)), "{n}");
+            assert!(matches!(counted, Ok(Counted::Admitted(_))), "{n}");
         }
+        let counted = world.store.use_rate(&account, now, call).await;
+        assert!(matches!(counted, Ok(Counted::Admitted(_))), "{n}");
     }
     let response = log_in(world, source, email, "not the password").await;
     assert_eq!(response.status, 401, "the last of {times} of {email}");
@@ -60,8 +54,19 @@ async fn fail(world: &World, source: &str, email: &str, times: usize) {
 
 /// As many failures as an account lets strangers have at once, from one source and from others.
 async fn crowd(world: &World, email: &str) {
-    fail(world, ELSEWHERE, email, 5).await;
-    fail(world, "203.0.113.9", email, 5).await;
+    fail(world, ELSEWHERE, email, 10).await;
+    fail(world, "203.0.113.9", email, 10).await;
+}
+
+/// What is counted in the rows whose keys begin so.
+fn failures(world: &World, of: &str) -> Vec<u64> {
+    let rows = world.aws.dump(&world.table);
+    let counted = rows.iter().filter(|row| {
+        let pk = row["pk"].as_str().unwrap();
+        pk.strip_prefix("ATTEMPTS#")
+            .is_some_and(|pk| pk.starts_with(of))
+    });
+    counted.filter_map(|row| row["failures"].as_u64()).collect()
 }
 
 /// How long a login has to wait, if it has to.
@@ -98,11 +103,11 @@ fn an_account_is_counted_however_its_address_is_written_and_a_source_by_its_netw
 // ---- users-login
 
 #[tokio::test]
-async fn after_ten_failures_a_source_waits_longer_each_time_at_any_address_known_or_not() {
+async fn after_twenty_failures_a_source_waits_longer_each_time() {
     let world = World::new().await;
     world.registered(EMAIL).await;
     for email in [EMAIL, "nobody@example.com", "not an address"] {
-        fail(&world, ELSEWHERE, email, 10).await;
+        fail(&world, ELSEWHERE, email, 20).await;
         for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
             // The right password does not help before its time, nor does asking make it longer.
             for password in [PASSWORD, "not the password"] {
@@ -110,12 +115,9 @@ async fn after_ten_failures_a_source_waits_longer_each_time_at_any_address_known
                 assert_waits(&response, wait);
             }
             world.pass(i64::from(wait));
-            // While its own waits are short, it waits for its turn among the strangers besides.
-            if let Some(turn) = wait_of(&log_in(&world, ELSEWHERE, email, "wrong").await) {
-                assert!(turn <= 60, "{turn}");
-                world.pass(turn);
-                fail(&world, ELSEWHERE, email, 1).await;
-            }
+            // The account's rate may refuse it besides.
+            let response = log_in(&world, ELSEWHERE, email, "wrong").await;
+            assert!(wait_of(&response).is_none_or(|wait| wait <= 60));
         }
     }
 }
@@ -143,14 +145,15 @@ async fn where_the_owner_has_been_others_failures_keep_nobody_waiting() {
     }
     // Whoever guesses from the owner's own place waits as well, and longer each time; the owner
     // goes on from any other.
-    for _ in 0..10 {
+    for _ in 0..20 {
         fail(&world, HOME, EMAIL, 1).await;
     }
     assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 1);
     assert_eq!(log_in(&world, homes[1], EMAIL, PASSWORD).await.status, 200);
     world.pass(1);
     assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-    fail(&world, HOME, EMAIL, 9).await;
+    world.pass(HOUR);
+    fail(&world, HOME, EMAIL, 19).await;
     assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
 }
 
@@ -181,116 +184,91 @@ async fn a_place_is_forgotten_after_ninety_days_and_one_that_is_not_said_is_neve
 
     let nowhere = || with_body(&json!({"email": EMAIL, "password": PASSWORD}));
     assert_eq!(world.log_in(nowhere()).await.status, 200);
-    // The login was one of the ten.
-    fail(&world, ELSEWHERE, EMAIL, 5).await;
-    fail(&world, "203.0.113.9", EMAIL, 4).await;
+    crowd(&world, EMAIL).await;
     assert_waits(&world.log_in(nowhere()).await, 60);
 }
 
 #[tokio::test]
-async fn a_strangers_place_is_its_own_and_good_for_one_try_within_an_hour() {
+async fn strangers_share_a_rate_of_one_try_a_minute() {
     let world = World::new().await;
     world.registered(EMAIL).await;
     crowd(&world, EMAIL).await;
-    assert_waits(&log_in(&world, "198.51.100.8", EMAIL, "wrong").await, 60);
-    assert_waits(&log_in(&world, "198.51.100.9", EMAIL, "wrong").await, 120);
-    world.pass(59);
-    // Asking again moves nobody, and neither does somebody else's asking.
-    for _ in 0..20 {
-        assert_waits(&log_in(&world, "198.51.100.8", EMAIL, "wrong").await, 1);
+    for source in ["198.51.100.8", "198.51.100.9"] {
+        assert_waits(&log_in(&world, source, EMAIL, PASSWORD).await, 60);
     }
-    assert_waits(&log_in(&world, "198.51.100.10", EMAIL, "wrong").await, 121);
+    world.pass(59);
+    assert_waits(&log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await, 1);
     world.pass(1);
-    fail(&world, "198.51.100.8", EMAIL, 1).await;
-    // Spent: the next place is behind the others'.
-    assert_waits(&log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await, 180);
-    world.pass(HOUR + 60);
-    // In time, and too late by then.
-    assert_eq!(
-        log_in(&world, "198.51.100.8", EMAIL, PASSWORD).await.status,
-        200
-    );
+    // Whoever comes first gets it, and one that succeeds uses up nothing.
+    for source in ["198.51.100.9", "198.51.100.8"] {
+        let response = log_in(&world, source, EMAIL, PASSWORD).await;
+        assert_eq!(response.status, 200, "{source}");
+    }
+    fail(&world, "198.51.100.10", EMAIL, 1).await;
+    assert_waits(&log_in(&world, "198.51.100.11", EMAIL, PASSWORD).await, 60);
+    world.pass(20 * 60);
     crowd(&world, EMAIL).await;
-    assert_waits(&log_in(&world, "198.51.100.9", EMAIL, PASSWORD).await, 60);
 }
 
-/// Guessers who try as early as they may, and the owner at an address of their own among them: the
-/// rate is bounded, and the owner is in after a wait that has an end from the first moment.
+/// Tries that are under way count until it is known that they succeed.
+#[tokio::test(start_paused = true)]
+async fn eight_right_logins_at_once_succeed_after_four_wrong_ones() {
+    for seed in 0..4 {
+        for known in [false, true] {
+            let world = World::new().await;
+            world.registered(EMAIL).await;
+            if known {
+                assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+            }
+            fail(&world, HOME, EMAIL, 4).await;
+            world.aws.interleave(seed);
+            let logins = (0..8).map(|_| log_in(&world, HOME, EMAIL, PASSWORD));
+            let statuses: Vec<u16> = join_all(logins).await.iter().map(|r| r.status).collect();
+            assert_eq!(statuses, [200; 8], "seed {seed}, known {known}");
+        }
+    }
+}
+
+/// Whoever shares a network with an owner must not learn who is known there.
 #[tokio::test]
-async fn however_many_guess_without_end_the_owner_gets_in_from_a_new_address() {
-    const ARRIVAL: i64 = 607;
-    for (guessers, minutes, owners_wait) in [(1, 120, 60), (8, 60, 9 * 60), (90, 75, HOUR)] {
+async fn known_and_unknown_addresses_are_alike_at_every_limit() {
+    for source_is_spent in [false, true] {
         let world = World::new().await;
         world.registered(EMAIL).await;
-        let mut next = vec![0_i64; guessers];
-        let (mut guesses, mut clock) = (0_i64, 0_i64);
-        let (mut owner_at, mut asked, mut got_in) = (ARRIVAL, None, None);
-        loop {
-            let at = (*next.iter().min().unwrap()).min(owner_at);
-            if at >= minutes * 60 {
-                break;
-            }
-            world.pass(at - clock);
-            clock = at;
-            for (n, due) in next.iter_mut().enumerate() {
-                while *due <= clock {
-                    let source = format!("10.0.{}.{}", n / 200, n % 200);
-                    let response = log_in(&world, &source, EMAIL, "a guess").await;
-                    match wait_of(&response) {
-                        Some(wait) => *due = clock + wait,
-                        None => guesses += 1,
-                    }
-                }
-            }
-            // The owner comes last of all who come at once.
-            if owner_at <= clock {
-                let response = log_in(&world, HOME, EMAIL, PASSWORD).await;
-                match wait_of(&response) {
-                    Some(wait) => {
-                        assert_eq!(asked, None, "told to wait twice, for {wait} s");
-                        asked = Some(clock);
-                        owner_at = clock + wait;
-                    }
-                    None => {
-                        assert_eq!(response.status, 200);
-                        got_in = Some(clock);
-                        owner_at = i64::MAX;
-                    }
-                }
+        assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+        if source_is_spent {
+            for n in 0..10 {
+                fail(&world, HOME, &format!("user{n}@example.com"), 10).await;
             }
         }
-        let waited = got_in.expect("the owner is in") - asked.unwrap_or(ARRIVAL);
-        println!(
-            "{guessers} guessers: {guesses} guesses in {minutes} min; the owner waited {waited} s"
-        );
-        assert!(waited <= owners_wait, "{guessers} guessers: {waited} s");
-        let most = STRANGERS.most_tries(guessers as i64, SignedDuration::from_mins(minutes));
-        assert!(
-            guesses <= most,
-            "{guessers} guessers: {guesses}, not {most}"
-        );
-        // And the bound is not an idle one.
-        assert!(guesses * 4 >= most || guessers == 1, "{guesses} of {most}");
+        let ask = async |email: &str| {
+            let before = world.aws.calls().len();
+            let response = log_in(&world, HOME, email, "not the password").await;
+            let calls = world.aws.calls().split_off(before);
+            let mut names: Vec<_> = calls.iter().map(|call| call.name().to_owned()).collect();
+            names.sort();
+            (response, names)
+        };
+        for n in 1..=24 {
+            let known = ask(EMAIL).await;
+            let unknown = ask("nobody@example.com").await;
+            assert_eq!(known, unknown, "try {n}");
+            let refused = source_is_spent || n > 20;
+            assert_eq!(wait_of(&known.0).is_some(), refused, "try {n}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_login_that_the_account_makes_wait_does_not_count_for_its_source() {
+async fn past_a_limit_a_stranger_is_refused_even_with_the_right_password() {
     let world = World::new().await;
     world.registered(EMAIL).await;
-    let from = Counter::source(&Source::of(Some(HOME)));
-    for n in 0..12 {
-        let email = format!("user{n}@example.com");
-        let (account, call) = (Account::of(&email), id(n));
-        for _ in 0..10 {
-            let place = world.store.take_place(&account, world.now(), call).await;
-            assert_eq!(place.unwrap().at, world.now());
-        }
-        assert_waits(&log_in(&world, HOME, &email, "wrong").await, 60);
+    for n in 0..10 {
+        fail(&world, HOME, &format!("user{n}@example.com"), 10).await;
     }
-    let tally = world.store.standing(&from).await.unwrap().tally.unwrap();
-    assert_eq!(tally.failures, 0);
-    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, 1);
+    let rows = world.aws.dump(&world.table);
+    assert!(rows.iter().all(|row| row["sk"] != "SESSION"));
 }
 
 #[tokio::test]
@@ -322,160 +300,100 @@ async fn those_who_log_in_are_not_counted_however_many_share_a_source() {
     }
     fail(&world, HOME, EMAIL, 9).await;
     assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-    fail(&world, HOME, EMAIL, 10).await;
+    world.pass(HOUR);
+    fail(&world, HOME, EMAIL, 20).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_guesses_at_once_are_ten_guesses() {
-    for seed in 0..4 {
-        let world = World::new().await;
-        world.registered(EMAIL).await;
-        world.aws.interleave(seed);
-        let guesses = (0..60).map(|n| {
-            let source = format!("198.51.100.{}", n % 7);
-            let world = &world;
-            async move { log_in(world, &source, EMAIL, "not the password").await }
-        });
-        let answers = join_all(guesses).await;
-        let waits: Vec<i64> = answers.iter().filter_map(wait_of).collect();
-        assert_eq!(waits.len(), 50, "seed {seed}");
-        // Seven places at most are taken, whatever was asked for at once: the rest is given back.
-        let next = wait_of(&log_in(&world, HOME, EMAIL, "wrong").await);
-        assert!(next <= Some(8 * 60), "seed {seed}: {next:?}");
-        // When all seven are due they are one guess each, however many come.
-        world.pass(7 * 60);
-        let again = (0..60).map(|n| {
-            let source = format!("198.51.100.{}", n % 7);
-            let world = &world;
-            async move { log_in(world, &source, EMAIL, "wrong again").await }
-        });
-        let answers = join_all(again).await;
-        let read = answers.iter().filter(|answer| wait_of(answer).is_none());
-        let read = read.count();
-        assert!((1..=7).contains(&read), "seed {seed}: {read}");
+async fn any_number_of_guesses_at_once_are_twenty_guesses() {
+    for seed in 0..3 {
+        for known in [false, true] {
+            let world = World::new().await;
+            world.registered(EMAIL).await;
+            if known {
+                assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+            }
+            world.aws.interleave(seed);
+            let guesses = (0..42).map(|n| {
+                let strangers = format!("198.51.100.{}", n % 7);
+                let (world, source) = (&world, if known { HOME.to_owned() } else { strangers });
+                async move { log_in(world, &source, EMAIL, "not the password").await }
+            });
+            let answers = join_all(guesses).await;
+            let read = answers.iter().filter(|answer| wait_of(answer).is_none());
+            assert_eq!(read.count(), 20, "seed {seed}, known {known}");
+        }
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_thousand_guesses_at_once_where_the_owner_is_known_are_ten_guesses() {
-    for seed in 0..4 {
-        let world = World::new().await;
-        world.registered(EMAIL).await;
-        assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-        world.aws.interleave(seed);
-        let guesses = (0..40).map(|_| log_in(&world, HOME, EMAIL, "not the password"));
-        let answers = join_all(guesses).await;
-        let read = answers.iter().filter(|answer| wait_of(answer).is_none());
-        assert_eq!(read.count(), 10, "seed {seed}");
-    }
-}
-
+/// The SDK repeats an update whose answer is late, though the first may have been made.
 #[tokio::test]
-async fn a_try_whose_answer_was_lost_is_counted_once_and_taken_back_once() {
+async fn a_try_whose_answer_is_lost_is_counted_once() {
     let world = World::that_loses_answers().await;
-    world.registered(EMAIL).await;
-    let from = Counter::source(&Source::of(Some(HOME)));
-    let failures = async || {
-        let tally = world.store.standing(&from).await.unwrap().tally;
-        tally.unwrap().failures
-    };
-    // Somebody else's failures from there stay when the owner's try is taken back.
-    for n in 1..=3 {
+    for n in 1..=12 {
         fail(&world, HOME, "nobody@example.com", 1).await;
-        assert_eq!(failures().await, n);
+        assert_eq!(failures(&world, "SOURCE"), [n]);
+        assert_eq!(failures(&world, "ACCOUNT"), [n]);
     }
-    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-    assert_eq!(failures().await, 3);
+    assert!(world.aws.fired() > 12);
+}
 
-    fail(&world, HOME, EMAIL, 9).await;
-    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-    fail(&world, HOME, EMAIL, 10).await;
-    for wait in [1, 2, 4, 8] {
-        assert_waits(&log_in(&world, HOME, EMAIL, PASSWORD).await, wait);
-        world.pass(i64::from(wait));
-        fail(&world, HOME, EMAIL, 1).await;
+/// The answers of counts come too late, as while the table stands still for some seconds.
+#[tokio::test(start_paused = true)]
+async fn logins_in_a_slow_moment_are_not_made_to_wait() {
+    for seed in 0..4 {
+        let mut world = World::new().await;
+        world.registered(EMAIL).await;
+        world.store = UserStore::new(world.aws.dynamodb_with_attempts(2), world.table.clone());
+        world.aws.interleave(seed);
+        world.aws.on_call(|call| {
+            let expression = call.request["UpdateExpression"]
+                .as_str()
+                .unwrap_or_default();
+            let counts = [":one", ":spent", "+ :interval"];
+            let counts = counts.iter().any(|count| expression.contains(count));
+            std::future::ready(counts.then_some(Fault::AfterEffect))
+        });
+        for round in 1..=2 {
+            let logins = (0..7).map(|_| log_in(&world, HOME, EMAIL, PASSWORD));
+            let statuses: Vec<u16> = join_all(logins).await.iter().map(|r| r.status).collect();
+            assert_eq!(statuses, [200; 7], "seed {seed}");
+            // Whether they were counted was not known, so they are not taken back.
+            assert_eq!(failures(&world, "SOURCE"), [7 * round]);
+        }
     }
-    world.pass(24 * HOUR);
-    fail(&world, HOME, EMAIL, 9).await;
-    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-    assert!(world.aws.fired() > 30);
 }
 
 #[tokio::test]
-async fn however_many_tries_are_free_a_count_remembers_its_latest_calls() {
-    let world = World::that_loses_answers().await;
-    let counter = Counter::registrations(&Source::of(Some(HOME)), registrations(1000));
-    for n in 1..=250_u32 {
-        let call = Uuid::new_v4();
-        let counted = world.store.count_try(&counter, world.now(), call).await;
-        assert_eq!(counted.unwrap(), Counted::Admitted);
-        let tally = world.store.standing(&counter).await.unwrap().tally;
-        assert_eq!(tally.unwrap().failures, n);
-        let row = row(&world.aws, &world.table, "ATTEMPTS");
-        let remembered = row["calls"].as_array().unwrap().len();
-        assert_eq!(remembered, (n as usize - 1) % 128 + 1, "after {n}");
-    }
-}
-
-#[tokio::test]
-async fn a_try_is_taken_back_from_the_window_it_was_counted_in_alone() {
+async fn a_try_is_taken_back_from_its_own_window_alone() {
     let world = World::new().await;
     let counter = Counter::source(&Source::of(Some(HOME)));
-    let early = Uuid::new_v4();
-    let count = |call| world.store.count_try(&counter, world.now(), call);
-    assert_eq!(count(early).await.unwrap(), Counted::Admitted);
-    world.pass(300);
-    for _ in 0..3 {
-        assert_eq!(count(Uuid::new_v4()).await.unwrap(), Counted::Admitted);
-    }
-    for _ in 0..2 {
-        let taken = world.store.take_back_try(&counter, world.now(), early);
-        taken.await.unwrap();
-    }
-    let tally = world.store.standing(&counter).await.unwrap().tally.unwrap();
-    assert_eq!(tally.failures, 3);
-    let row = row(&world.aws, &world.table, "ATTEMPTS");
-    assert_eq!(row["calls"].as_array().unwrap().len(), 3);
-}
-
-/// The turn of an owner at a new address: it is theirs although the answer to using it was lost.
-#[tokio::test]
-async fn a_turn_is_used_once_however_often_that_is_asked_for() {
-    let world = World::that_loses_answers().await;
-    world.registered(EMAIL).await;
-    let account = Account::of(EMAIL);
-    while world
-        .store
-        .take_place(&account, world.now(), Uuid::new_v4())
-        .await
-        .unwrap()
-        .at
-        == world.now()
-    {}
-    let response = log_in(&world, HOME, EMAIL, PASSWORD).await;
-    world.pass(wait_of(&response).expect("others were there first"));
-    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
-}
-
-#[tokio::test]
-async fn a_place_is_given_back_once_at_the_most() {
-    let world = World::that_loses_answers().await;
-    let account = Account::of(EMAIL);
-    let take = || {
-        world
-            .store
-            .take_place(&account, world.now(), Uuid::new_v4())
+    let count = async || {
+        let counted = world.store.count_try(&counter, world.now(), Uuid::new_v4());
+        match counted.await.unwrap() {
+            Counted::Admitted(receipt) => receipt,
+            Counted::TooEarly(wait) => panic!("{wait:?}"),
+        }
     };
-    let mut place = take().await.unwrap();
-    while place.at == world.now() {
-        place = take().await.unwrap();
+    let early = count().await;
+    world.pass(300);
+    let mut late = count().await;
+    for _ in 0..2 {
+        late = count().await;
     }
-    // The answer is lost, and it is not asked again.
-    let given = world.store.give_place_back(&account, place, world.now());
-    assert!(given.await.is_err());
-    // The next takes what was given back, and, as its own answer is lost, one more.
-    let next = take().await.unwrap();
-    assert_eq!(next.at, place.at + STRANGERS.interval);
+    let take_back = |receipt| world.store.take_back_try(&counter, receipt, world.now());
+    take_back(early).await.unwrap();
+    assert_eq!(failures(&world, "SOURCE"), [3]);
+    take_back(late).await.unwrap();
+    assert_eq!(failures(&world, "SOURCE"), [2]);
+}
+
+#[tokio::test]
+async fn a_table_that_refuses_a_count_is_unavailable() {
+    let world = World::new().await;
+    world.aws.fault_on("dynamodb:UpdateItem", Fault::Throttle);
+    let response = log_in(&world, HOME, EMAIL, PASSWORD).await;
+    assert_problem(&response, &unavailable());
 }
 
 #[tokio::test]
@@ -513,12 +431,12 @@ async fn refusals_of_a_session_and_of_a_source_are_slowed_down_and_good_tokens_n
         world.refresh(with_body(&json!({"refresh_token": token})).with_source_address(ELSEWHERE))
     };
     let dead = RefreshToken::first(Seed([9; 32])).reveal();
-    for _ in 0..10 {
+    for _ in 0..20 {
         assert_eq!(refresh(dead.clone()).await.status, 401);
     }
     assert_waits(&refresh(dead.clone()).await, 1);
     // A try that came too early counted nowhere.
-    for n in 0..90_u8 {
+    for n in 0..80_u8 {
         let other = RefreshToken::first(Seed([100 + n; 32])).reveal();
         assert_eq!(refresh(other).await.status, 401, "{n}");
     }
@@ -528,9 +446,9 @@ async fn refusals_of_a_session_and_of_a_source_are_slowed_down_and_good_tokens_n
     for _ in 0..20 {
         assert_waits(&refresh(another.reveal()).await, 1);
     }
-    let session = Counter::session(another.session());
-    let tally = world.store.standing(&session).await.unwrap().tally.unwrap();
-    assert_eq!(tally.failures, 0);
+    let mut sessions = failures(&world, "SESSION");
+    sessions.sort();
+    assert_eq!(sessions[..2], [0, 1]);
     for _ in 0..3 {
         let response = refresh(good).await;
         assert_eq!(response.status, 200);
@@ -553,7 +471,7 @@ async fn guesses_at_the_current_password_are_counted_with_those_at_the_login() {
                 .with_body(body.to_string()),
         )
     };
-    fail(&world, ELSEWHERE, EMAIL, 5).await;
+    fail(&world, ELSEWHERE, EMAIL, 15).await;
     for _ in 0..5 {
         assert_eq!(change().await.status, 400);
     }

@@ -1,7 +1,8 @@
 //! Whether the time of a login tells if there is such an account.
 //!
 //! A wrong password for a known address and any for an unknown one are tried in turns, and the CPU
-//! time of each is taken: what is left when network and neighbours are left out. The two samples
+//! time of each is taken, from a network where neither is known and from one where the known one
+//! is: what is left when network and neighbours are left out. The two samples
 //! are compared by the Mann-Whitney U test, which goes by ranks, so no outlier counts for more than
 //! one. `WAYBILL_TIMING_TRIES=1000` takes as many tries of each kind as the proof asks for.
 
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use shared_lambda::Origin;
+use users::store::{Account, Source};
 
 use crate::world::{NOW, World, id, with_body};
 
@@ -31,6 +33,15 @@ const UNKNOWN: &str = "ghost@customers.example";
 
 #[test]
 fn a_logins_time_does_not_tell_whether_the_address_is_known() {
+    no_difference(None);
+}
+
+#[test]
+fn its_time_tells_nothing_in_the_owners_network_either() {
+    no_difference(Some("192.0.2.1"));
+}
+
+fn no_difference(home: Option<&str>) {
     let tries = std::env::var("WAYBILL_TIMING_TRIES")
         .map_or(TRIES, |text| text.parse().expect("a number of tries"));
     // One thread does everything: the handler, the clients, the engine of the table.
@@ -38,7 +49,7 @@ fn a_logins_time_does_not_tell_whether_the_address_is_known() {
         .enable_time()
         .build()
         .unwrap();
-    let (mut known, mut unknown) = runtime.block_on(sample(tries));
+    let (mut known, mut unknown) = runtime.block_on(sample(tries, home));
 
     let z = mann_whitney_z(&known, &unknown);
     let (a, b) = (median(&mut known), median(&mut unknown));
@@ -55,7 +66,7 @@ fn a_logins_time_does_not_tell_whether_the_address_is_known() {
 }
 
 /// Seconds of CPU time for each try with the known address, and for each with the other.
-async fn sample(tries: usize) -> (Vec<f64>, Vec<f64>) {
+async fn sample(tries: usize, home: Option<&str>) -> (Vec<f64>, Vec<f64>) {
     let mut world = World::new().await;
     let hours = Arc::new(AtomicI64::new(0));
     let clock = Arc::clone(&hours);
@@ -72,12 +83,24 @@ async fn sample(tries: usize) -> (Vec<f64>, Vec<f64>) {
     for turn in 0..tries + COLD {
         // Two days later nobody's failures are counted any more (see `domain::throttle`).
         hours.fetch_add(48, Ordering::Relaxed);
+        if home.is_some() {
+            let now = begin + SignedDuration::from_hours(hours.load(Ordering::Relaxed));
+            let remembered = (Account::of(KNOWN), Source::of(home));
+            let remember = world
+                .store
+                .remember_owner(&remembered.0, &remembered.1, now);
+            remember.await.unwrap();
+        }
         let mut order = [(KNOWN, &mut known), (UNKNOWN, &mut unknown)];
         if turn % 2 == 1 {
             order.reverse();
         }
         for (email, times) in order {
-            let request = with_body(&json!({"email": email, "password": "not the pass phrase"}));
+            let mut request =
+                with_body(&json!({"email": email, "password": "not the pass phrase"}));
+            if let Some(home) = home {
+                request = request.with_source_address(home);
+            }
             let begun = cpu_time();
             let response = world.log_in(request).await;
             let taken = cpu_time() - begun;

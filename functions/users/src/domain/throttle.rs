@@ -1,20 +1,17 @@
-//! Against guessing: how many tries are free, how long each further one waits, and that whoever
-//! knows the password gets in all the same.
+//! Login throttling: how many tries are free, and how long each further one waits.
 //!
-//! Three limits stand before a password, each with a reason of its own:
+//! Three limits stand before a password:
 //!
 //! - [`ACCOUNT`]: one account tried from one source. Its delays grow with that source's own
 //!   failures, so nobody waits for what others do elsewhere. Where the owner has been before, this
-//!   is all that is asked.
+//!   is the only limit that can keep the right password out.
 //! - [`SOURCE`]: one source, whichever accounts it tries.
-//! - [`STRANGERS`]: one account tried from all the sources together that it is not known at. It
-//!   spreads the tries over time: each source is given a place, in the order in which they ask, and
-//!   a place is its own. However many guess, it is once a minute for all or once an hour for each,
-//!   whichever is more, and an owner at a new address gets in within [`Ceiling::longest`] of asking.
+//! - [`STRANGERS`]: one account tried from all sources together.
 //!
 //! A try is counted before it is known whether it fails, so that a thousand tries at once are not a
-//! thousand guesses; one that succeeds is taken back. A try that comes too early is refused
-//! unread and counts nowhere.
+//! thousand guesses; one that succeeds is taken back. The free tries therefore have room for the
+//! failures and for the logins that are under way: an owner who mistyped four times still logs in
+//! from eight devices at once.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -35,10 +32,10 @@ pub struct Policy {
     pub longest: SignedDuration,
 }
 
-/// For one account, known or not, from one source, and for one session: ten failures, then 1 s,
+/// For one account, known or not, from one source, and for one session: twenty tries, then 1 s,
 /// 2 s, 4 s, ... up to 15 minutes.
 pub const ACCOUNT: Policy = Policy {
-    free: 10,
+    free: 20,
     window: SignedDuration::from_hours(24),
     longest: SignedDuration::from_mins(15),
 };
@@ -61,27 +58,23 @@ pub const fn registrations(free: u32) -> Policy {
     }
 }
 
-/// How tries from many sources are spread over time.
+/// A rate with a burst: the generic cell rate algorithm (ITU-T I.371). Its state is one time, until
+/// which the rate is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ceiling {
+pub struct Rate {
     /// Tries that may follow one another at once, where there were none for a while.
     pub free: i32,
     /// What one try takes up. There is one try in this time, on the whole.
     pub interval: SignedDuration,
-    /// No place is further away than this, however many have asked before.
-    pub longest: SignedDuration,
 }
 
 /// For one account, from all the sources it is not known at.
 ///
-/// That a wait has an end for somebody who has nothing but the password means that it ends for
-/// every guessing source as well: once an hour for each. NIST SP 800-63B §5.2.2 would have an
-/// account refuse its owner after 100 failures in a row; what is bounded here is the rate, and
-/// [`Ceiling::most_tries`] says by how much.
-pub const STRANGERS: Ceiling = Ceiling {
-    free: 10,
+/// NIST SP 800-63B §5.2.2 would have an account refuse its owner after 100 failures in a row, and
+/// then anybody could lock anybody out. What is bounded here is the rate of guesses.
+pub const STRANGERS: Rate = Rate {
+    free: 20,
     interval: SignedDuration::from_mins(1),
-    longest: SignedDuration::from_hours(1),
 };
 
 /// The tries counted so far.
@@ -94,18 +87,8 @@ pub struct Tally {
     pub last: Timestamp,
 }
 
-/// What an account has on record about one source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    pub tally: Option<Tally>,
-    /// Until when the owner is known to have been here.
-    pub known_until: Option<Timestamp>,
-    /// From when on a try from here may be made.
-    pub place: Option<Timestamp>,
-}
-
 /// A try that came too early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TooEarly {
     pub wait_seconds: u32,
 }
@@ -156,50 +139,19 @@ impl Policy {
     }
 }
 
-impl Ceiling {
-    /// When a try may be made that is asked for now, where it takes the account's time up to
-    /// `spent` (the generic cell rate algorithm, ITU-T I.371: one time says all there is to know).
-    pub fn place(&self, spent: Timestamp, now: Timestamp) -> Timestamp {
-        (spent - self.interval * self.free).clamp(now, now + self.longest)
-    }
-
-    /// When so much time is taken that whoever asks now waits the longest, and takes no more of it.
-    pub fn full(&self, now: Timestamp) -> Timestamp {
-        now + self.interval * self.free + self.longest
-    }
-
-    /// A place is kept this long, and good for one try.
-    pub fn is_good(&self, place: Timestamp, now: Timestamp) -> bool {
-        place <= now && now < place + self.longest
-    }
-
-    /// An upper bound of the tries in a time, from so many sources: those that are spread, those
-    /// whose places were kept from before, and one in [`Ceiling::longest`] for each source.
-    pub fn most_tries(&self, sources: i64, time: SignedDuration) -> i64 {
-        let seconds = |duration: SignedDuration| duration.as_secs();
-        let spread = (seconds(time) + seconds(self.longest)) / seconds(self.interval);
-        let each = seconds(time) / seconds(self.longest) + 1;
-        i64::from(self.free) + spread + sources * each
-    }
-}
-
-impl Standing {
-    /// Whether the owner has been here.
-    pub fn is_known(&self, now: Timestamp) -> bool {
-        self.known_until.is_some_and(|until| now < until)
-    }
-
-    /// Nothing, or how long a try from here has to wait by what is on record.
-    pub fn admit(&self, now: Timestamp) -> Result<(), TooEarly> {
-        ACCOUNT.admit(self.tally.as_ref(), now)?;
-        match self.place {
-            Some(place) if now < place && !self.is_known(now) => Err(TooEarly::until(place, now)),
-            Some(_) | None => Ok(()),
+impl Rate {
+    /// Until when the rate is used up with one try more, or how long that one has to wait.
+    pub fn admit(&self, used: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, TooEarly> {
+        let after = used.map_or(now, |used| used.max(now)) + self.interval;
+        let earliest = after - self.interval * self.free;
+        if now < earliest {
+            return Err(TooEarly::until(earliest, now));
         }
+        Ok(after)
     }
 
-    /// The place that a try from here may be made at now.
-    pub fn good_place(&self, now: Timestamp) -> Option<Timestamp> {
-        self.place.filter(|place| STRANGERS.is_good(*place, now))
+    /// The most tries there can be in a time, from however many sources.
+    pub fn most_tries(&self, time: SignedDuration) -> i64 {
+        i64::from(self.free) + time.as_secs() / self.interval.as_secs()
     }
 }

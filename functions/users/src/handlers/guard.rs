@@ -1,26 +1,33 @@
 //! What stands before every secret that can be guessed, and before registration: the counts of
 //! tries, for whatever is tried and for where the try comes from (see `domain::throttle`).
 
-use jiff::Timestamp;
 use shared_lambda::Context;
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
 
 use crate::domain::throttle::{Policy, TooEarly};
-use crate::store::{Account, Counted, Counter, Source, UserStore};
+use crate::store::{Account, Counted, Counter, Receipt, Source, UserStore};
 
-/// A try that may be made. It counts as failed unless it is said to have succeeded.
+/// A try whose secret is now to be checked. It counts as failed unless it is said to have
+/// succeeded.
+///
+/// A try that its source or the account's rate refuses is checked all the same. Where the account
+/// is known a right password is then let in; otherwise the refusal stands. Any other try is
+/// answered by the refusal. So neither the answer nor its time tells where an account is known, or
+/// whether there is one.
 #[derive(Debug)]
 pub(super) struct Try {
     account: Account,
     source: Source,
-    /// What it was counted on besides, where the account is not known at the source.
-    from_source: Option<Counter>,
+    is_known: bool,
+    /// What to take back where it succeeds.
+    from_source: Option<(Counter, Receipt)>,
+    from_rate: Option<Receipt>,
+    refusal: Option<TooEarly>,
 }
 
-/// Counts a try, or says how long to wait with it. Known or not, an account costs the same to
-/// whoever is a stranger to it.
+/// Counts a try, or says how long to wait with it.
 pub(super) async fn count(
     store: &UserStore,
     account: Account,
@@ -28,38 +35,62 @@ pub(super) async fn count(
     request: &Request,
 ) -> Result<Try, Problem> {
     let source = Source::of(request.source_address());
-    let here = account.at(&source);
-    let standing = store.standing(&here).await?;
-    standing.admit(context.now).map_err(too_early)?;
-    let from_source = if standing.is_known(context.now) {
-        // Neither others' failures nor a neighbour's keep the owner out where they have been.
-        None
-    } else {
-        let counter = Counter::source(&source);
-        admitted(store, &counter, context).await?;
-        let good_place = standing.good_place(context.now);
-        if let Err(wait) = pass(store, &account, &here, good_place, context).await? {
-            take_back(store, &counter, context).await?;
-            return Err(too_early(wait));
-        }
-        Some(counter)
+    let (now, call) = (context.now, context.fresh_id);
+    let here = store.count_try(&account.at(&source), now, call).await?;
+    let is_known = match here {
+        Counted::Admitted(receipt) => receipt.is_known(now),
+        Counted::TooEarly(wait) => return Err(too_early(wait)),
     };
-    match store
-        .count_try(&here, context.now, context.fresh_id)
-        .await?
-    {
-        Counted::Admitted => Ok(Try {
-            account,
-            source,
-            from_source,
-        }),
-        // Others from this very source got in first.
-        Counted::TooEarly(wait) => {
-            if let Some(counter) = &from_source {
-                take_back(store, counter, context).await?;
+    let counter = Counter::source(&source);
+    let (by_source, by_rate) = tokio::try_join!(
+        store.count_try(&counter, now, call),
+        store.use_rate(&account, now, call),
+    )?;
+    let ((from_source, by_source), (from_rate, by_rate)) = (split(by_source), split(by_rate));
+    Ok(Try {
+        account,
+        source,
+        is_known,
+        from_source: from_source.map(|receipt| (counter, receipt)),
+        from_rate,
+        refusal: by_source.max(by_rate),
+    })
+}
+
+impl Try {
+    /// Whether a right password is let in.
+    pub(super) fn may_pass(&self) -> bool {
+        self.is_known || self.refusal.is_none()
+    }
+
+    /// How a try is answered that is not let in: `failed`, or how long to wait with the next.
+    pub(super) fn answer(&self, failed: Problem) -> Problem {
+        self.refusal.map_or(failed, too_early)
+    }
+
+    /// It was the owner: their own failures here are forgotten, they are known here from now on,
+    /// and the other counts are as if they had never come.
+    pub(super) async fn succeeded(
+        self,
+        store: &UserStore,
+        context: &Context,
+    ) -> Result<(), TableError> {
+        let now = context.now;
+        let source = async {
+            match &self.from_source {
+                Some((counter, receipt)) => store.take_back_try(counter, *receipt, now).await,
+                None => Ok(()),
             }
-            Err(too_early(wait))
-        }
+        };
+        let rate = async {
+            match self.from_rate {
+                Some(receipt) => store.restore_rate(&self.account, receipt, now).await,
+                None => Ok(()),
+            }
+        };
+        let remember = store.remember_owner(&self.account, &self.source, now);
+        tokio::try_join!(remember, source, rate)?;
+        Ok(())
     }
 }
 
@@ -71,15 +102,19 @@ pub(super) async fn count_failure(
     context: &Context,
     request: &Request,
 ) -> Result<(), Problem> {
-    if let Some(session) = &session {
-        admitted(store, session, context).await?;
-    }
+    let session = match session {
+        Some(session) => {
+            let receipt = admitted(store, &session, context).await?;
+            Some((session, receipt))
+        }
+        None => None,
+    };
     let source = Counter::source(&Source::of(request.source_address()));
     let Err(refusal) = admitted(store, &source, context).await else {
         return Ok(());
     };
-    if let Some(session) = &session {
-        take_back(store, session, context).await?;
+    if let Some((session, receipt)) = session {
+        store.take_back_try(&session, receipt, context.now).await?;
     }
     Err(refusal)
 }
@@ -93,75 +128,28 @@ pub(super) async fn count_registration(
 ) -> Result<(), Problem> {
     let source = Source::of(request.source_address());
     let counter = Counter::registrations(&source, policy);
-    admitted(store, &counter, context).await
+    admitted(store, &counter, context).await.map(|_| ())
 }
 
-impl Try {
-    /// It was the owner: their own failures here are forgotten, they are known here from now on,
-    /// and the source's count is as if they had never come.
-    pub(super) async fn succeeded(
-        self,
-        store: &UserStore,
-        context: &Context,
-    ) -> Result<(), Problem> {
-        let remember = store.remember_owner(&self.account, &self.source, context.now);
-        match &self.from_source {
-            Some(counter) => {
-                tokio::try_join!(remember, take_back(store, counter, context))?;
-            }
-            None => remember.await?,
-        }
-        Ok(())
-    }
-}
-
-/// Lets a stranger's try through in its turn, or says when that is.
-async fn pass(
+async fn admitted(
     store: &UserStore,
-    account: &Account,
-    here: &Counter,
-    good_place: Option<Timestamp>,
+    counter: &Counter,
     context: &Context,
-) -> Result<Result<(), TooEarly>, Problem> {
-    if let Some(place) = good_place
-        && store
-            .use_place(here, place, context.now, context.fresh_id)
-            .await?
-    {
-        return Ok(Ok(()));
-    }
-    let place = store
-        .take_place(account, context.now, context.fresh_id)
-        .await?;
-    if place.at <= context.now {
-        return Ok(Ok(()));
-    }
-    let held = store.hold_place(here, place.at, context.now).await?;
-    if held != place.at {
-        // Another try from here was given one at the same moment.
-        store.give_place_back(account, place, context.now).await?;
-    }
-    Ok(Err(TooEarly::until(held, context.now)))
-}
-
-async fn admitted(store: &UserStore, counter: &Counter, context: &Context) -> Result<(), Problem> {
+) -> Result<Receipt, Problem> {
     let counted = store
         .count_try(counter, context.now, context.fresh_id)
         .await?;
     match counted {
-        Counted::Admitted => Ok(()),
+        Counted::Admitted(receipt) => Ok(receipt),
         Counted::TooEarly(wait) => Err(too_early(wait)),
     }
 }
 
-async fn take_back(
-    store: &UserStore,
-    counter: &Counter,
-    context: &Context,
-) -> Result<(), TableError> {
-    store
-        .take_back_try(counter, context.now, context.fresh_id)
-        .await
+fn split(counted: Counted) -> (Option<Receipt>, Option<TooEarly>) {
+    match counted {
+        Counted::Admitted(receipt) => (Some(receipt), None),
+        Counted::TooEarly(wait) => (None, Some(wait)),
+    }
 }
 
 fn too_early(wait: TooEarly) -> Problem {

@@ -1,7 +1,8 @@
 //! `POST /api/v1/auth/login`: tokens for an address and its password.
 //!
 //! Nobody's address, a wrong password and a deactivated user get one and the same answer, after the
-//! same work: the same counted tries, one read and one Argon2id.
+//! same work: the same counted tries, one read and one Argon2id. That holds where a limit is reached
+//! as well, and wherever the request comes from.
 
 use serde::Deserialize;
 use shared_auth::Issuer;
@@ -42,8 +43,8 @@ pub async fn handle(
         None => HashedPassword::nobodys(),
     };
     let fits = kept.fits(&password).map_err(Problem::internal)?;
-    let Some(credential) = credential.filter(|_| fits) else {
-        return Err(invalid_credentials());
+    let Some(credential) = credential.filter(|_| fits && guarded.may_pass()) else {
+        return Err(guarded.answer(invalid_credentials()));
     };
     let user_id = credential.user_id;
     let user = store.user(user_id).await?.ok_or_else(|| {
@@ -53,7 +54,7 @@ pub async fn handle(
     })?;
     match user.status {
         Status::Active => {}
-        Status::Deactivated => return Err(invalid_credentials()),
+        Status::Deactivated => return Err(guarded.answer(invalid_credentials())),
     }
     if let Some(renewed) = kept.renewed(&password, salt) {
         store.renew_hash(&user, &kept, &renewed).await?;

@@ -49,15 +49,10 @@ pub async fn handle(
         .credential(&user.email)
         .await?
         .ok_or_else(|| Problem::internal(format!("user {} has no credential", user.id)))?;
-    if !credential
-        .password
-        .fits(&current)
-        .map_err(Problem::internal)?
-    {
-        return Err(Problem::invalid_field(
-            "/current_password",
-            "is not your password",
-        ));
+    let fits = credential.password.fits(&current);
+    if !(fits.map_err(Problem::internal)? && guarded.may_pass()) {
+        let wrong = Problem::invalid_field("/current_password", "is not your password");
+        return Err(guarded.answer(wrong));
     }
     let changed = store
         .change_password(

@@ -1,19 +1,14 @@
 //! Tries, counted for an account at a source, a session or a source alone. Nothing tells whether the
 //! account exists: what is counted for is a fingerprint of what the client wrote.
 //!
-//! The SDK asks again where an answer is late or lost, though the first request may have done its
-//! work. So a count remembers the calls that it counted last: such a call is counted once, and taken
-//! back once. Who used a place is remembered, too, and a place is given back once at the most. Where
-//! it cannot be told what is done twice, it is so on the strict side, and for a while: a place that is
-//! taken twice takes up its line for [`STRANGERS`]' interval more, and a count that arrives after its
-//! call was taken back already is one failure more.
+//! A count is asked for once and the SDK never repeats it: an update whose answer is late may have
+//! been made all the same, and an owner who logs in from several devices in a slow moment would be
+//! counted for twice as many, and wait. Where an answer is lost, the try goes on as counted.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -28,26 +23,13 @@ use uuid::Uuid;
 
 use super::{UserStore, key, number, parsed};
 use crate::domain::SessionId;
-use crate::domain::throttle::{
-    ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Standing, Tally, TooEarly,
-};
+use crate::domain::throttle::{ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Tally, TooEarly};
 use shared_lambda::contention::Tries;
 
 const ATTEMPTS: &str = "ATTEMPTS";
 
 /// How long a source's row is kept after it was last written: longer than anything in it matters.
 const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(2);
-
-/// So many calls a count remembers; then it goes on with the latest alone, or a row would grow with
-/// whatever number of registrations an operator lets go free. What was counted stays counted; a try
-/// that is forgotten is not taken back. It is more than [`SOURCE`] lets through at once: those who are
-/// forgotten are long through, as each try beyond waits for the one before.
-const REMEMBERED: u32 = 128;
-
-const REPLACE_TALLY_ADD_CALL: &str = "SET failures = :failures, first_at = :first, \
-     last_at = :last, expires_at = :expires_at ADD calls :call";
-const REPLACE_TALLY_AND_CALLS: &str = "SET failures = :failures, first_at = :first, \
-     last_at = :last, expires_at = :expires_at, calls = :call";
 
 /// Where a request came from, as far as it is told apart: an IPv4 address, or an IPv6 network of 48
 /// bits. That much is anybody's for the asking (RFC 6177 §2), and in a smaller one a single machine
@@ -138,29 +120,35 @@ impl Counter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// It may be made, and counts as failed until it is taken back.
-    Admitted,
+    Admitted(Receipt),
     /// It may not, and does not count.
     TooEarly(TooEarly),
 }
 
-/// When a source may try an account.
+/// The row in which a try was counted; an empty one where the answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub at: Timestamp,
-    /// Whether it took any of the account's time; a place at the end of a full line does not.
-    taken: bool,
+pub struct Receipt(AttemptsRow);
+
+impl Receipt {
+    /// Whether the owner has been here.
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        let until = self.0.known_until;
+        until.is_some_and(|until| now.as_millisecond() < until)
+    }
+}
+
+/// What became of an update that was asked for once.
+enum Updated {
+    /// With the row as it is now.
+    Done(AttemptsRow),
+    /// Its condition did not hold for this row.
+    Refused(AttemptsRow),
+    /// Nobody knows: no answer came.
+    Unknown,
 }
 
 impl UserStore {
-    /// What is on record about an account at a source.
-    pub async fn standing(&self, counter: &Counter) -> Result<Standing, TableError> {
-        const OPERATION: &str = "read what is counted of an account";
-        let row: Option<AttemptsRow> = self.row(OPERATION, &counter.pk, ATTEMPTS).await?;
-        row.unwrap_or_default().parse(OPERATION)
-    }
-
-    /// Counts a try, one after another however many come at once, and each call's once however often
-    /// it is asked for.
+    /// Counts a try, one after another however many come at once.
     pub async fn count_try(
         &self,
         counter: &Counter,
@@ -171,28 +159,22 @@ impl UserStore {
         let mut tries = Tries::new(call);
         while tries.next().await {
             // Without contention, and without a read, as long as nobody has to wait.
-            let counted = self
+            let update = self
                 .update_attempts(&counter.pk, now + counter.keep)
                 .update_expression(
                     "SET first_at = if_not_exists(first_at, :now), last_at = :now, \
-                     expires_at = :expires_at ADD failures :one, calls :call",
+                     expires_at = :expires_at ADD failures :one",
                 )
                 .condition_expression(
-                    "(attribute_not_exists(failures) OR (failures < :free AND first_at > :opened)) \
-                     AND (attribute_not_exists(calls) \
-                     OR (size(calls) < :remembered AND NOT contains(calls, :name)))",
+                    "attribute_not_exists(failures) OR (failures < :free AND first_at > :opened)",
                 )
                 .expression_attribute_values(":now", millis(now))
                 .expression_attribute_values(":one", number(1))
-                .expression_attribute_values(":call", set_of(call))
                 .expression_attribute_values(":free", number(counter.policy.free))
-                .expression_attribute_values(":opened", millis(now - counter.policy.window))
-                .expression_attribute_values(":remembered", number(REMEMBERED))
-                .expression_attribute_values(":name", AttributeValue::S(name(call)))
-                .send()
-                .await;
-            let Some(row) = uncounted(OPERATION, counted, call)? else {
-                return Ok(Counted::Admitted);
+                .expression_attribute_values(":opened", millis(now - counter.policy.window));
+            let row = match once(OPERATION, update).await? {
+                Updated::Refused(row) => row,
+                counted => return Ok(counted.admitted()),
             };
             let Some(before) = row.tally(OPERATION)? else {
                 continue;
@@ -201,41 +183,49 @@ impl UserStore {
                 Ok(after) => after,
                 Err(wait) => return Ok(Counted::TooEarly(wait)),
             };
-            let goes_on = after.since == before.since && row.calls.len() < REMEMBERED as usize;
             let update = self
                 .update_attempts(&counter.pk, after.last + counter.keep)
-                .update_expression(match goes_on {
-                    true => REPLACE_TALLY_ADD_CALL,
-                    false => REPLACE_TALLY_AND_CALLS,
-                })
-                .expression_attribute_values(":call", set_of(call));
-            let replaced = replace_tally(update, &before, &after).send().await;
-            if uncounted(OPERATION, replaced, call)?.is_none() {
-                return Ok(Counted::Admitted);
+                .update_expression(
+                    "SET failures = :failures, first_at = :first, last_at = :last, \
+                     expires_at = :expires_at",
+                )
+                .condition_expression(
+                    "failures = :was_failures AND first_at = :was_first AND last_at = :was_last",
+                )
+                .expression_attribute_values(":failures", number(after.failures))
+                .expression_attribute_values(":first", millis(after.since))
+                .expression_attribute_values(":last", millis(after.last))
+                .expression_attribute_values(":was_failures", number(before.failures))
+                .expression_attribute_values(":was_first", millis(before.since))
+                .expression_attribute_values(":was_last", millis(before.last));
+            match once(OPERATION, update).await? {
+                // Others got in first.
+                Updated::Refused(_) => {}
+                counted => return Ok(counted.admitted()),
             }
         }
         Err(TableError::contended(OPERATION))
     }
 
-    /// Takes back one call's try, which did not fail. The others' failures stay.
+    /// Takes back a try that did not fail, from the window it was counted in. The others' failures
+    /// stay.
     pub async fn take_back_try(
         &self,
         counter: &Counter,
+        receipt: Receipt,
         now: Timestamp,
-        call: Uuid,
     ) -> Result<(), TableError> {
-        let taken = self
+        let Some(since) = receipt.0.first_at else {
+            return Ok(());
+        };
+        let update = self
             .update_attempts(&counter.pk, now + counter.keep)
-            .update_expression("SET expires_at = :expires_at ADD failures :less DELETE calls :call")
-            // Another window has not got it.
-            .condition_expression("contains(calls, :name) AND failures > :none")
+            .update_expression("SET expires_at = :expires_at ADD failures :less")
+            .condition_expression("first_at = :since AND failures > :none")
             .expression_attribute_values(":less", number(-1))
             .expression_attribute_values(":none", number(0))
-            .expression_attribute_values(":call", set_of(call))
-            .expression_attribute_values(":name", AttributeValue::S(name(call)))
-            .send()
-            .await;
-        held("take back a try", taken).map(|_| ())
+            .expression_attribute_values(":since", number(since));
+        once("take back a try", update).await.map(|_| ())
     }
 
     /// Forgets an account's failures at a source, and remembers that its owner has been here.
@@ -251,12 +241,11 @@ impl UserStore {
             Some(_) => update
                 .update_expression(
                     "SET known_until = :until, expires_at = :expires_at \
-                     REMOVE failures, calls, first_at, last_at, place_at, used_by",
+                     REMOVE failures, first_at, last_at",
                 )
                 .expression_attribute_values(":until", millis(now + KNOWN_FOR)),
             None => update.update_expression(
-                "SET expires_at = :expires_at \
-                 REMOVE failures, calls, first_at, last_at, place_at, used_by",
+                "SET expires_at = :expires_at REMOVE failures, first_at, last_at",
             ),
         };
         update
@@ -266,126 +255,72 @@ impl UserStore {
         Ok(())
     }
 
-    /// The next place in an account's line. Each of the two updates that may take it stands for
-    /// itself: one where the line is idle, one where it is in use. Nobody waits for anybody.
-    pub async fn take_place(
+    /// Counts a try for an account's rate, or says how long it has to wait. Each of the two updates
+    /// stands for itself: one where the rate is idle, one where it is in use. Nobody waits for
+    /// anybody.
+    pub async fn use_rate(
         &self,
         account: &Account,
         now: Timestamp,
         call: Uuid,
-    ) -> Result<Place, TableError> {
-        const OPERATION: &str = "take a place in an account's line";
-        let (interval, full) = (STRANGERS.interval, STRANGERS.full(now));
+    ) -> Result<Counted, TableError> {
+        const OPERATION: &str = "count a try for an account's rate";
+        let interval = STRANGERS.interval;
+        let full = now + interval * (STRANGERS.free - 1);
+        let expires = full + interval;
         let mut tries = Tries::new(call);
         while tries.next().await {
-            let opened = self
-                .update_attempts(&account.pk, full + interval)
+            let idle = self
+                .update_attempts(&account.pk, expires)
                 .update_expression("SET spent_until = :spent, expires_at = :expires_at")
                 .condition_expression("attribute_not_exists(spent_until) OR spent_until <= :now")
                 .expression_attribute_values(":spent", millis(now + interval))
-                .expression_attribute_values(":now", millis(now))
-                .send()
-                .await;
-            if held(OPERATION, opened)? {
-                let at = STRANGERS.place(now + interval, now);
-                return Ok(Place { at, taken: true });
+                .expression_attribute_values(":now", millis(now));
+            match once(OPERATION, idle).await? {
+                Updated::Refused(_) => {}
+                counted => return Ok(counted.admitted()),
             }
-            let joined = self
-                .update_attempts(&account.pk, full + interval)
+            let in_use = self
+                .update_attempts(&account.pk, expires)
                 .update_expression(
                     "SET spent_until = spent_until + :interval, expires_at = :expires_at",
                 )
-                .condition_expression("spent_until > :now AND spent_until < :full")
+                .condition_expression("spent_until > :now AND spent_until <= :full")
                 .expression_attribute_values(":interval", number(interval.as_millis()))
                 .expression_attribute_values(":now", millis(now))
-                .expression_attribute_values(":full", millis(full))
-                .send()
-                .await;
-            let (row, taken) = match joined {
-                Ok(answer) => (answer.attributes.unwrap_or_default(), true),
-                Err(error) => (refused(OPERATION, error)?, false),
+                .expression_attribute_values(":full", millis(full));
+            let row = match once(OPERATION, in_use).await? {
+                Updated::Refused(row) => row,
+                counted => return Ok(counted.admitted()),
             };
-            let spent = time(OPERATION, AttemptsRow::of(OPERATION, row)?.spent_until)?;
-            match spent {
-                Some(spent) if taken || spent.as_millisecond() >= full.as_millisecond() => {
-                    let at = STRANGERS.place(spent, now);
-                    return Ok(Place { at, taken });
-                }
-                // What was in use is idle now: others gave their places back.
-                Some(_) | None => {}
+            // Otherwise what was in use is idle now: others took their tries back.
+            if let Err(wait) = STRANGERS.admit(time(OPERATION, row.spent_until)?, now) {
+                return Ok(Counted::TooEarly(wait));
             }
         }
         Err(TableError::contended(OPERATION))
     }
 
-    /// Gives back the time of a place that nobody will use. It is asked for once: given back twice,
-    /// it would be somebody else's.
-    pub async fn give_place_back(
+    /// Takes a try that did not fail back from an account's rate.
+    pub async fn restore_rate(
         &self,
         account: &Account,
-        place: Place,
+        receipt: Receipt,
         now: Timestamp,
     ) -> Result<(), TableError> {
-        if !place.taken {
+        if receipt.0.spent_until.is_none() {
             return Ok(());
         }
-        let given = self
-            .update_attempts(&account.pk, STRANGERS.full(now))
+        let update = self
+            .update_attempts(&account.pk, now + STRANGERS.interval * STRANGERS.free)
             .update_expression(
                 "SET spent_until = spent_until - :interval, expires_at = :expires_at",
             )
             .condition_expression("spent_until > :now")
             .expression_attribute_values(":interval", number(STRANGERS.interval.as_millis()))
-            .expression_attribute_values(":now", millis(now))
-            .customize()
-            .config_override(Config::builder().retry_config(RetryConfig::disabled()))
-            .send()
-            .await;
-        held("give back a place in an account's line", given).map(|_| ())
-    }
-
-    /// Writes down a source's place, unless it has one already; the one it has now.
-    pub async fn hold_place(
-        &self,
-        counter: &Counter,
-        place: Timestamp,
-        now: Timestamp,
-    ) -> Result<Timestamp, TableError> {
-        const OPERATION: &str = "hold a place in an account's line";
-        let written = self
-            .update_attempts(&counter.pk, now + counter.keep)
-            .update_expression("SET place_at = :place, expires_at = :expires_at")
-            .condition_expression("attribute_not_exists(place_at) OR place_at <= :stale")
-            .expression_attribute_values(":place", millis(place))
-            .expression_attribute_values(":stale", millis(now - STRANGERS.longest))
-            .send()
-            .await;
-        match written {
-            Ok(_) => Ok(place),
-            Err(error) => {
-                let row = AttemptsRow::of(OPERATION, refused(OPERATION, error)?)?;
-                Ok(time(OPERATION, row.place_at)?.unwrap_or(place))
-            }
-        }
-    }
-
-    /// Uses up a source's place: of several tries at once, one does, however often it is asked for.
-    pub async fn use_place(
-        &self,
-        counter: &Counter,
-        place: Timestamp,
-        now: Timestamp,
-        call: Uuid,
-    ) -> Result<bool, TableError> {
-        let used = self
-            .update_attempts(&counter.pk, now + counter.keep)
-            .update_expression("SET expires_at = :expires_at, used_by = :name REMOVE place_at")
-            .condition_expression("place_at = :place OR used_by = :name")
-            .expression_attribute_values(":place", millis(place))
-            .expression_attribute_values(":name", AttributeValue::S(name(call)))
-            .send()
-            .await;
-        held("use a place in an account's line", used)
+            .expression_attribute_values(":now", millis(now));
+        let operation = "take a try back from an account's rate";
+        once(operation, update).await.map(|_| ())
     }
 
     fn update_attempts(&self, pk: &str, expires_at: Timestamp) -> UpdateItemFluentBuilder {
@@ -399,84 +334,54 @@ impl UserStore {
     }
 }
 
-/// On the condition that the tally is still `before`.
-fn replace_tally(
-    update: UpdateItemFluentBuilder,
-    before: &Tally,
-    after: &Tally,
-) -> UpdateItemFluentBuilder {
-    update
-        .condition_expression(
-            "failures = :was_failures AND first_at = :was_first AND last_at = :was_last",
-        )
-        .expression_attribute_values(":failures", number(after.failures))
-        .expression_attribute_values(":first", millis(after.since))
-        .expression_attribute_values(":last", millis(after.last))
-        .expression_attribute_values(":was_failures", number(before.failures))
-        .expression_attribute_values(":was_first", millis(before.since))
-        .expression_attribute_values(":was_last", millis(before.last))
-}
-
-/// The row that kept a call from being counted; none if it was, by this request or the one before.
-fn uncounted<T>(
-    operation: &'static str,
-    updated: Result<T, SdkError<UpdateItemError>>,
-    call: Uuid,
-) -> Result<Option<AttemptsRow>, TableError> {
-    let Err(error) = updated else {
-        return Ok(None);
-    };
-    let row = AttemptsRow::of(operation, refused(operation, error)?)?;
-    Ok(Some(row).filter(|row| !row.calls.contains(&name(call))))
-}
-
-/// Whether an update's condition held.
-fn held<T>(
-    operation: &'static str,
-    updated: Result<T, SdkError<UpdateItemError>>,
-) -> Result<bool, TableError> {
-    match updated {
-        Ok(_) => Ok(true),
-        Err(error) => refused(operation, error).map(|_| false),
+impl Updated {
+    /// What it means for a try whose condition held, as far as anybody knows.
+    fn admitted(self) -> Counted {
+        Counted::Admitted(Receipt(match self {
+            Updated::Done(row) | Updated::Refused(row) => row,
+            Updated::Unknown => AttemptsRow::default(),
+        }))
     }
 }
 
-/// The row that did not meet an update's condition.
-fn refused(
+/// Sends an update that must not be made twice.
+async fn once(
     operation: &'static str,
-    error: SdkError<UpdateItemError>,
-) -> Result<HashMap<String, AttributeValue>, TableError> {
+    update: UpdateItemFluentBuilder,
+) -> Result<Updated, TableError> {
+    let row = |row| parsed(operation, from_item(row));
+    let sent = update
+        .customize()
+        .config_override(Config::builder().retry_config(RetryConfig::disabled()))
+        .send()
+        .await;
+    let error = match sent {
+        Ok(answer) => return row(answer.attributes.unwrap_or_default()).map(Updated::Done),
+        Err(error) => error,
+    };
     match error.as_service_error() {
         Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-            Ok(refused.item().cloned().unwrap_or_default())
+            row(refused.item().cloned().unwrap_or_default()).map(Updated::Refused)
         }
-        _ => Err(TableError::new(operation, error)),
+        Some(_) => Err(TableError::new(operation, error)),
+        None => match TableError::new(operation, error) {
+            lost if lost.is_unknown_outcome() => Ok(Updated::Unknown),
+            error => Err(error),
+        },
     }
 }
 
 /// What a row of counts may have. Times are milliseconds since 1970.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 struct AttemptsRow {
     failures: Option<u32>,
-    /// The calls whose tries are counted, the last [`REMEMBERED`] at the most; DynamoDB keeps no
-    /// empty set.
-    #[serde(default)]
-    calls: HashSet<String>,
     first_at: Option<i64>,
     last_at: Option<i64>,
     known_until: Option<i64>,
-    place_at: Option<i64>,
     spent_until: Option<i64>,
 }
 
 impl AttemptsRow {
-    fn of(
-        operation: &'static str,
-        row: HashMap<String, AttributeValue>,
-    ) -> Result<Self, TableError> {
-        parsed(operation, from_item(row))
-    }
-
     fn tally(&self, operation: &'static str) -> Result<Option<Tally>, TableError> {
         let first = time(operation, self.first_at)?;
         let last = time(operation, self.last_at)?;
@@ -489,14 +394,6 @@ impl AttemptsRow {
             last,
         }))
     }
-
-    fn parse(self, operation: &'static str) -> Result<Standing, TableError> {
-        Ok(Standing {
-            tally: self.tally(operation)?,
-            known_until: time(operation, self.known_until)?,
-            place: time(operation, self.place_at)?,
-        })
-    }
 }
 
 fn time(operation: &'static str, millis: Option<i64>) -> Result<Option<Timestamp>, TableError> {
@@ -506,15 +403,6 @@ fn time(operation: &'static str, millis: Option<i64>) -> Result<Option<Timestamp
 
 fn millis(time: Timestamp) -> AttributeValue {
     number(time.as_millisecond())
-}
-
-/// A call's name in a set of them: short, for a source that goes on failing fills its set.
-fn name(call: Uuid) -> String {
-    URL_SAFE_NO_PAD.encode(call.as_bytes())
-}
-
-fn set_of(call: Uuid) -> AttributeValue {
-    AttributeValue::Ss(vec![name(call)])
 }
 
 /// Enough to tell two apart; neither address stands in the table twice.

@@ -3,15 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use users::domain::throttle::{
-    ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Standing, Tally, TooEarly, registrations,
+    ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Tally, TooEarly, registrations,
 };
 
 use crate::world::now;
 
 #[test]
 fn delays_double_from_a_second_and_end_at_the_longest() {
-    let waits: Vec<i64> = (0..24).map(|n| ACCOUNT.delay(n).as_secs()).collect();
-    let mut expected = vec![0; 10];
+    let waits: Vec<i64> = (0..34).map(|n| ACCOUNT.delay(n).as_secs()).collect();
+    let mut expected = vec![0; 20];
     expected.extend([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]);
     assert_eq!(waits, expected);
     assert_eq!(ACCOUNT.delay(u32::MAX), SignedDuration::from_mins(15));
@@ -30,14 +30,14 @@ fn tally(failures: u32, since: Timestamp, last: Timestamp) -> Tally {
 
 #[test]
 fn a_try_too_early_is_told_how_long_to_wait_in_whole_seconds() {
-    let before = tally(12, now(), now());
+    let before = tally(22, now(), now());
     let at = |millis| now() + SignedDuration::from_millis(millis);
     let early = |wait_seconds| Err(TooEarly { wait_seconds });
     assert_eq!(ACCOUNT.admit(Some(&before), at(0)), early(4));
     assert_eq!(ACCOUNT.admit(Some(&before), at(1)), early(4));
     assert_eq!(ACCOUNT.admit(Some(&before), at(3000)), early(1));
     assert_eq!(ACCOUNT.admit(Some(&before), at(3999)), early(1));
-    let after = tally(13, now(), at(4000));
+    let after = tally(23, now(), at(4000));
     assert_eq!(ACCOUNT.admit(Some(&before), at(4000)), Ok(after));
 }
 
@@ -80,57 +80,47 @@ proptest! {
 }
 
 #[test]
-fn strangers_get_a_place_each_one_a_minute_after_the_first_ten_and_none_beyond_an_hour() {
-    let minutes = SignedDuration::from_mins;
-    let mut spent = now();
-    let places: Vec<i64> = (0..80)
-        .map(|_| {
-            if spent < STRANGERS.full(now()) {
-                spent += STRANGERS.interval;
-            }
-            let place = STRANGERS.place(spent, now());
-            place.duration_since(now()).as_mins()
-        })
-        .collect();
-    let expected = [[0; 10].to_vec(), (1..=60).collect(), [60; 10].to_vec()].concat();
-    assert_eq!(places, expected);
-    // A line that stood idle is as if it had never been.
-    assert_eq!(STRANGERS.place(now() - minutes(500), now()), now());
-    let place = now() + minutes(7);
-    let good = |after| STRANGERS.is_good(place, now() + minutes(after));
-    assert_eq!([6, 7, 66, 67].map(good), [false, true, true, false]);
+fn a_rate_lets_twenty_through_at_once_and_then_one_a_minute() {
+    let at = |seconds| now() + SignedDuration::from_secs(seconds);
+    let mut used = None;
+    for n in 1..=20 {
+        used = Some(STRANGERS.admit(used, now()).unwrap());
+        assert_eq!(used, Some(at(60 * n)));
+    }
+    let early = |wait_seconds| Err(TooEarly { wait_seconds });
+    assert_eq!(STRANGERS.admit(used, now()), early(60));
+    assert_eq!(STRANGERS.admit(used, at(59)), early(1));
+    used = Some(STRANGERS.admit(used, at(60)).unwrap());
+    assert_eq!(STRANGERS.admit(used, at(60)), early(60));
+    // A rate that was idle is as if it had never been used.
+    assert_eq!(STRANGERS.admit(used, at(100_000)), Ok(at(100_060)));
 }
 
+/// However many sources ask as early as they may, the rate holds, and its bound is reached.
 #[test]
-fn a_place_binds_strangers_alone() {
-    let place = now() + SignedDuration::from_secs(90);
-    let standing = |known_until| Standing {
-        tally: None,
-        known_until,
-        place: Some(place),
-    };
-    let early = Err(TooEarly { wait_seconds: 90 });
-    assert_eq!(standing(None).admit(now()), early);
-    assert_eq!(standing(Some(now())).admit(now()), early);
-    let moment = SignedDuration::from_millis(1);
-    assert_eq!(standing(Some(now() + moment)).admit(now()), Ok(()));
-    assert_eq!(standing(None).admit(place), Ok(()));
-}
-
-#[test]
-fn a_place_that_was_kept_is_used_while_it_is_good() {
-    let place = now() - SignedDuration::from_mins(30);
-    let standing = |place| Standing {
-        tally: None,
-        known_until: None,
-        place,
-    };
-    assert_eq!(standing(Some(place)).good_place(now()), Some(place));
-    let lapsed = now() - STRANGERS.longest;
-    assert_eq!(standing(Some(lapsed)).good_place(now()), None);
-    let to_come = now() + SignedDuration::from_secs(1);
-    assert_eq!(standing(Some(to_come)).good_place(now()), None);
-    assert_eq!(standing(None).good_place(now()), None);
+fn no_number_of_sources_exceeds_the_rate() {
+    for sources in [1, 10, 1000] {
+        let (mut used, mut at, mut count) = (None, now(), 0);
+        let day = SignedDuration::from_hours(24);
+        while at < now() + day {
+            let waits: Vec<u32> = (0..sources)
+                .filter_map(|_| match STRANGERS.admit(used, at) {
+                    Ok(after) => {
+                        (used, count) = (Some(after), count + 1);
+                        None
+                    }
+                    Err(TooEarly { wait_seconds }) => Some(wait_seconds),
+                })
+                .collect();
+            let wait = waits.into_iter().min().unwrap_or(0);
+            at += SignedDuration::from_secs(wait.into());
+        }
+        let most = STRANGERS.most_tries(day);
+        assert!(
+            (most - 1..=most).contains(&count),
+            "{sources}: {count} of {most}"
+        );
+    }
 }
 
 /// How many tries a policy admits in a time, each made as early as it may be.
@@ -162,18 +152,8 @@ fn the_documents_say_how_many_guesses_the_limits_allow() {
             "{} guesses a day from one network",
             most_tries(ACCOUNT, day)
         ),
-        format!(
-            "{} in the first hour from ten",
-            STRANGERS.most_tries(10, hour)
-        ),
-        format!(
-            "{} a day from ten",
-            thousands(STRANGERS.most_tries(10, day))
-        ),
-        format!(
-            "{} a day from a thousand",
-            thousands(STRANGERS.most_tries(1000, day))
-        ),
+        format!("{} guesses in the first hour", STRANGERS.most_tries(hour)),
+        format!("{} in a day", thousands(STRANGERS.most_tries(day))),
         format!(
             "{} registrations an hour",
             most_tries(registrations(60), hour)
