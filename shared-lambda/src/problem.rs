@@ -189,13 +189,19 @@ impl Problem {
 
     /// 429: the client is to slow down.
     pub fn too_many_requests(retry_after_seconds: u32) -> Self {
+        let detail = format!("try again in {retry_after_seconds} seconds");
+        Self::too_many("too-many-requests", detail, retry_after_seconds)
+    }
+
+    /// 429 of its own kind: what there is too much of is not requests.
+    pub fn too_many(
+        slug: &'static str,
+        detail: impl Into<String>,
+        retry_after_seconds: u32,
+    ) -> Self {
         Self {
             retry_after_seconds: Some(retry_after_seconds),
-            ..Self::new(
-                Status::TooManyRequests,
-                "too-many-requests",
-                format!("try again in {retry_after_seconds} seconds"),
-            )
+            ..Self::new(Status::TooManyRequests, slug, detail)
         }
     }
 

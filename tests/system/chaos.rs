@@ -22,7 +22,7 @@ use xtask::project::Project;
 use xtask::state::Home;
 
 use crate::outages::{Broken, Paused};
-use crate::world::{Customer, World, eventually, world};
+use crate::world::{Customer, World, eventually, retry_after, world};
 
 const CLIENTS: usize = 50;
 const ORDERS_EACH: usize = 5;
@@ -174,7 +174,8 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
     let begun = Instant::now();
 
     let items = STOCKED.map(|stocked| world.item(stocked, PRICE));
-    let customers: Vec<Customer> = (0..5).map(|_| Customer::new()).collect();
+    // One each: a customer who leaves orders unpaid is slowed down.
+    let customers: Vec<Customer> = (0..CLIENTS).map(|_| Customer::new()).collect();
     let letters = dead_letters(world);
     assert_eq!(
         letters, 0,
@@ -186,8 +187,7 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
         let placed: Vec<Vec<Order>> = thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|number| {
-                    let (customer, items, tally) =
-                        (&customers[number % customers.len()], &items, &tally);
+                    let (customer, items, tally) = (&customers[number], &items, &tally);
                     let dice = Dice(seed ^ ((number as u64 + 1) << 32));
                     scope.spawn(move || be_a_client(customer, items, tally, dice))
                 })
@@ -333,8 +333,13 @@ fn insist(
         let sent = world()
             .http
             .send("POST", path, Some(&customer.token), headers, body);
+        let mut pause = Duration::from_millis(300);
         match sent {
             Ok(answer) => match answer.status {
+                429 => {
+                    tally.retry("told to wait".to_owned());
+                    pause = retry_after(&answer);
+                }
                 502..=504 => tally.retry(format!("answered {}", answer.status)),
                 // What we answer has a body. This is the emulator, as it stops.
                 500 if answer.body.is_empty() => tally.retry("answered 500 by nobody".to_owned()),
@@ -343,7 +348,7 @@ fn insist(
             Err(_) => tally.retry("not answered".to_owned()),
         }
         assert!(begun.elapsed() < RECOVERY, "{path} is never answered");
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(pause);
     }
 }
 

@@ -45,19 +45,18 @@ fn of_a_thousand_orders_by_fifty_clients_on_a_hundred_units_a_hundred_are_confir
     let world = world();
     let _alone = world.alone();
     let sku = world.item(UNITS as i64, 1_999);
-    let customers: Vec<Customer> = (0..5).map(|_| Customer::new()).collect();
+    let customers: Vec<Customer> = (0..CLIENTS).map(|_| Customer::new()).collect();
     let (confirmed, rejected, charged) = (
         AtomicUsize::new(0),
         AtomicUsize::new(0),
         AtomicUsize::new(0),
     );
     std::thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let customer = &customers[client % customers.len()];
+        for customer in &customers {
             let (sku, confirmed, rejected, charged) = (&sku, &confirmed, &rejected, &charged);
             scope.spawn(move || {
                 let ids: Vec<String> = (0..ORDERS_EACH)
-                    .map(|_| customer.place(sku, 1, "pm_card_visa"))
+                    .map(|_| customer.place_patiently(sku, 1, "pm_card_visa"))
                     .collect();
                 for id in ids {
                     let order = eventually("the order ends", || {

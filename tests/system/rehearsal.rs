@@ -147,7 +147,8 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
     let world = world();
     // Alone, because the sweeper is hurried and the dead-letter queues are looked into.
     let _alone = world.alone();
-    let customer = Customer::new();
+    // No customer may have more than five orders open and unpaid.
+    let [customer, another] = [(); 2].map(|()| Customer::new());
     let _soon = Configured::new(
         world,
         &[
@@ -160,13 +161,14 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
         "1",
     );
     let place = |faults, method| Rehearsed::place(world, &customer, faults, method);
+    let place_another = |faults, method| Rehearsed::place(world, &another, faults, method);
     let lost_reply = place("charge_payment=lost_reply", "pm_card_visa");
     let lost_command = place("reserve_stock=timeout_once", "pm_card_visa");
     let cancelled = place("refund_payment=lost_reply", "pm_card_visa");
     let failing = place("charge_payment=fail", "pm_card_visa");
-    let unverified = place("verify_user=timeout", "pm_card_visa");
-    let unreserved = place("reserve_stock=timeout", "pm_card_visa");
-    let parked = place("release_stock=fail", "pm_card_chargeDeclined");
+    let unverified = place_another("verify_user=timeout", "pm_card_visa");
+    let unreserved = place_another("reserve_stock=timeout", "pm_card_visa");
+    let parked = place_another("release_stock=fail", "pm_card_chargeDeclined");
 
     for (order, asked, answered) in [
         (&lost_reply, "charge_payment_requested", "payment_charged"),

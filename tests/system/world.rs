@@ -315,7 +315,22 @@ impl Customer {
     /// Places an order for one line and returns its id.
     pub fn place(&self, sku: &str, quantity: i64, payment_method: &str) -> String {
         let body = order_body(sku, quantity, payment_method);
-        let answer = self.try_place(None, &body);
+        self.placed(&self.try_place(None, &body))
+    }
+
+    /// The same by a customer who has many orders open, and waits as long as they are told.
+    pub fn place_patiently(&self, sku: &str, quantity: i64, payment_method: &str) -> String {
+        let body = order_body(sku, quantity, payment_method);
+        loop {
+            let answer = self.try_place(None, &body);
+            if answer.status != 429 {
+                return self.placed(&answer);
+            }
+            std::thread::sleep(retry_after(&answer));
+        }
+    }
+
+    fn placed(&self, answer: &Response) -> String {
         assert_eq!(answer.status, 202, "{}", answer.body);
         let order = answer.value();
         let id = order["id"].as_str().unwrap().to_owned();
@@ -392,6 +407,16 @@ impl Customer {
         events.retain(|event| event != "verify_user_requested");
         events
     }
+}
+
+/// How long an answer says to wait.
+pub fn retry_after(answer: &Response) -> Duration {
+    let seconds = answer
+        .header("retry-after")
+        .and_then(|text| text.parse().ok());
+    Duration::from_secs(
+        seconds.unwrap_or_else(|| panic!("it does not say how long: {}", answer.body)),
+    )
 }
 
 pub fn order_body(sku: &str, quantity: i64, payment_method: &str) -> Value {

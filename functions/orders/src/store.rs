@@ -308,6 +308,22 @@ impl OrderStore {
         }
     }
 
+    /// A customer's newest orders, at most `limit`, none placed before `since`. The index runs behind,
+    /// so the very newest may be missing; a row that cannot be read is left out.
+    pub async fn recent(
+        &self,
+        user: UserId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Order>, TableError> {
+        let places = self.placed_by(user, limit, None).await?;
+        let ids = places
+            .iter()
+            .filter(|place| place.placed_at >= since)
+            .map(|place| OrderId(place.id));
+        self.get_all(ids.collect(), &mut Vec::new()).await
+    }
+
     /// Orders of a partition that were due by then, or all of them, the longest due first. `after`
     /// is a page's `next`.
     pub async fn due(

@@ -12,7 +12,7 @@ use test_support::contracts::{assert_valid, is_valid, schema, types};
 use test_support::template::{Template, workspace_root};
 use uuid::Uuid;
 
-use crate::samples::{ANN, STATES, order_in, usd};
+use crate::samples::{ANN, BOB, STATES, order_in, usd};
 use crate::world::{
     INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, admin, body, customer, posting,
     reply, user,
@@ -394,6 +394,10 @@ async fn what_is_answered_is_what_is_described() {
         assert_described(cancel, &world.cancel(&ann, about(&id)).await);
     }
     let rehearsal = || posting(&order, None).with_header("waybill-fault", "charge_payment=fail");
+    // The orders above are not paid for.
+    assert_eq!(world.place(&ann, rehearsal()).await.status, 429);
+    assert_described(place, &world.place(&ann, rehearsal()).await);
+    let ann = customer(BOB);
     let rehearsed = world.place(&ann, rehearsal()).await;
     assert_described(place, &rehearsed);
     let id = body(&rehearsed)["id"].as_str().unwrap().to_owned();

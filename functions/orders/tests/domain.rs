@@ -1,6 +1,7 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
 pub mod rehearsal;
+mod standing;
 mod timeline;
 mod values;
 

@@ -14,7 +14,7 @@ use test_support::Fault;
 use test_support::template::Template;
 use uuid::Uuid;
 
-use crate::samples::{ANN, BOB, STATES, after, ends, order_in, placed, usd};
+use crate::samples::{ANN, BOB, STATES, after, declined, ends, order_in, placed, usd};
 use crate::world::{
     Answer, INVENTORY_QUEUE, PAYMENTS_QUEUE, Question, TRACE, USERS_QUEUE, World, about, admin,
     body, customer, posting, problem, reply, user,
@@ -641,7 +641,7 @@ async fn users_that_keep_failing_are_left_alone_for_a_moment() {
     let world = World::new();
     world.users.always(Answer::Breaks);
     for _ in 0..5 {
-        world.place(&customer(ANN), posting(&cups(), None)).await;
+        world.place(&customer(BOB), posting(&cups(), None)).await;
     }
     assert_eq!(world.users.count(), 10);
     let response = world.place(&customer(ANN), posting(&cups(), None)).await;
@@ -809,6 +809,172 @@ async fn whatever_placing_waits_for_ends_before_its_function_does() {
     let function = template.properties("OrdersPlaceFunction", "AWS::Serverless::Function");
     let limit = Duration::from_secs(function["Timeout"].as_u64().unwrap());
     assert!(waited < limit, "{waited:?} of {limit:?}");
+}
+
+// ---- how much a customer may have open
+
+/// Ann's order under a key, of one mug.
+async fn mug(world: &World, key: Option<&str>) -> Response {
+    let mug = json!({
+        "lines": [{"sku": "mug", "quantity": 1}],
+        "payment_method": "pm_card_visa",
+    });
+    world.place(&customer(ANN), posting(&mug, key)).await
+}
+
+#[tokio::test]
+async fn one_order_too_many_is_429_and_leaves_nothing() {
+    let world = World::new();
+    for key in ["0", "1", "2", "3", "4"] {
+        assert_eq!(mug(&world, Some(key)).await.status, 202);
+    }
+    world.commands();
+    let (rows, writes) = (world.aws.dump(&world.table), world.aws.writes());
+    world.clock.pass(2);
+    for key in [Some("5"), None] {
+        let response = mug(&world, key).await;
+        assert_problem(
+            &response,
+            &told(
+                429,
+                "too-many-unpaid-orders",
+                "Too many requests",
+                "5 of your orders are not paid for yet, and 5 may be open at once; try again in 2 seconds",
+            ),
+        );
+        assert_eq!(response.header("retry-after"), Some("2"));
+    }
+    assert_eq!(world.aws.dump(&world.table), rows);
+    assert_eq!((world.aws.writes(), world.commands().len()), (writes, 0));
+    // It is nobody else's limit.
+    let bobs = world
+        .place(&customer(BOB), posting(&cups(), Some("5")))
+        .await;
+    assert_eq!(bobs.status, 202);
+    // Once one of the five has ended, there is room again.
+    let first = OrderId::of_key(UserId(ANN), "0");
+    world.cancel(&customer(ANN), about(first.0)).await;
+    let released = reply(first, "StockReleased", &json!({}));
+    world.deliver(&released).await.unwrap();
+    world.clock.pass(2);
+    assert_eq!(
+        mug(&world, Some("5")).await.status,
+        429,
+        "one is unpaid now"
+    );
+}
+
+#[tokio::test]
+async fn a_repeat_is_never_429_and_sends_what_the_order_owes() {
+    let world = World::new();
+    let mut first = Vec::new();
+    for key in ["0", "1", "2", "3", "4"] {
+        first.push(mug(&world, Some(key)).await);
+    }
+    world.commands();
+    assert_eq!(mug(&world, Some("5")).await.status, 429);
+    assert_eq!(mug(&world, Some("0")).await, first[0]);
+    assert_eq!(world.command_types(), ["ReserveStock"]);
+    let reused = world
+        .place(&customer(ANN), posting(&cups(), Some("0")))
+        .await;
+    assert_eq!(reused.status, 422);
+    world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
+    assert_eq!(mug(&world, Some("0")).await.status, 503);
+    assert_eq!(mug(&world, Some("0")).await.status, 202);
+}
+
+#[tokio::test]
+async fn after_four_declined_orders_the_next_one_waits() {
+    let world = with_declined(4).await;
+    world.clock.pass(12);
+    let response = mug(&world, None).await;
+    assert_eq!(
+        (response.status, response.header("retry-after")),
+        (429, Some("20"))
+    );
+    world.clock.pass(19);
+    assert_eq!(mug(&world, None).await.status, 429);
+    world.clock.pass(1);
+    assert_eq!(mug(&world, None).await.status, 202);
+    // What is older than a day is forgotten.
+    let world = with_declined(50).await;
+    world.clock.pass(3_601);
+    assert_eq!(mug(&world, None).await.status, 429);
+    world.clock.set(after(24 * 3600) + Duration::from_millis(1));
+    assert_eq!(mug(&world, None).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_customer_without_recent_orders_costs_one_read_and_no_write_more() {
+    let world = World::new();
+    world.put(&placed(1 << 64)).await;
+    world.clock.pass(25 * 3600);
+    world.aws.clear_calls();
+    mug(&world, Some("key")).await;
+    let calls = |world: &World| {
+        let calls = world.aws.calls();
+        calls.iter().map(|call| call.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        calls(&world),
+        ["dynamodb:Query", "dynamodb:PutItem", "sqs:SendMessageBatch"]
+    );
+    let query = &world.aws.calls()[0].request;
+    assert_eq!(
+        (&query["IndexName"], &query["Limit"]),
+        (&json!("by_user"), &json!(50))
+    );
+    world.aws.clear_calls();
+    mug(&world, Some("another")).await;
+    assert_eq!(
+        calls(&world),
+        [
+            "dynamodb:Query",
+            "dynamodb:BatchGetItem",
+            "dynamodb:PutItem",
+            "sqs:SendMessageBatch"
+        ]
+    );
+    let read = &world.aws.calls()[1].request["RequestItems"][&world.table]["Keys"];
+    assert_eq!(read.as_array().unwrap().len(), 1, "{read}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_fails_or_does_not_answer_stops_no_order() {
+    for action in ["dynamodb:Query", "dynamodb:BatchGetItem"] {
+        for fault in [Fault::BeforeEffect, Fault::Throttle] {
+            let world = with_declined(50).await;
+            assert_eq!(mug(&world, None).await.status, 429);
+            world.aws.fault_on(action, fault);
+            assert_eq!(mug(&world, None).await.status, 202, "{action}");
+            assert_eq!(world.aws.fired(), 1);
+        }
+    }
+    let world = with_declined(50).await;
+    world.never_answer(|call| call.action == "Query");
+    let began = tokio::time::Instant::now();
+    assert_eq!(mug(&world, None).await.status, 202);
+    assert_eq!(began.elapsed(), Duration::from_millis(1500));
+}
+
+async fn with_declined(count: u128) -> World {
+    let world = World::new();
+    for number in 0..count {
+        // Away from the ids that the world gives.
+        world.put(&declined(number << 64)).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_counts_for_nothing() {
+    let world = with_declined(4).await;
+    assert_eq!(mug(&world, None).await.status, 429);
+    let mut row = world.aws.dump(&world.table).remove(0);
+    row["state"] = json!("lost");
+    world.aws.put_raw(&world.table, row);
+    assert_eq!(mug(&world, None).await.status, 202);
 }
 
 // ---- GET /api/v1/orders/{id} and /timeline

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Draft, Ending, Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity,
-    ReservedLine, Sku, State, StepTimeout, UserId, What, place,
+    Decision, Draft, Ending, Entry, Event, Failure, Line, Money, Order, OrderId, PaymentMethod,
+    Quantity, ReservedLine, Sku, State, StepTimeout, UserId, What, decide, place,
 };
 use uuid::Uuid;
 
@@ -97,6 +97,33 @@ pub const DRAFT_TOTAL: i64 = 3500;
 
 pub fn placed(id: u128) -> Order {
     place(draft(id), true, TIMEOUT, start())
+}
+
+/// An order after what happens to it, a second apart.
+pub fn through(order: Order, events: &[Event]) -> Order {
+    let mut now = order.updated_at;
+    events.iter().fold(order, |order, event| {
+        now += SignedDuration::from_secs(1);
+        match decide(&order, event, TIMEOUT, now) {
+            Decision::Advance(next) => *next,
+            other => panic!("{event:?} in {:?}: {other:?}", order.state),
+        }
+    })
+}
+
+/// An order that had its stock and was not paid for, two seconds after it was placed.
+pub fn declined(id: u128) -> Order {
+    let events = [
+        Event::StockReserved {
+            lines: draft_reserved(),
+        },
+        Event::PaymentDeclined {
+            code: "card_declined".to_owned(),
+            detail: "the card was declined".to_owned(),
+        },
+        Event::StockReleased,
+    ];
+    through(placed(id), &events)
 }
 
 /// An order as it stands in a state, with all it has by then.

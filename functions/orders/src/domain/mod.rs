@@ -3,6 +3,7 @@
 mod order;
 mod rehearsal;
 mod saga;
+mod standing;
 mod timeline;
 mod values;
 
@@ -12,6 +13,10 @@ pub use saga::{
     CancelledBy, Command, Compensation, Decision, Ending, Event, Ignored, MAX_ATTEMPTS,
     MAX_TIMELINE, PARKED_RETRY, Refusal, ReservedLine, State, StepTimeout, abandonment, decide,
     owed, place,
+};
+pub use standing::{
+    FIRST_DELAY, FREE_UNPAID, Limit, MAX_DELAY, MAX_OPEN_ORDERS, MAX_OPEN_UNITS, RECENT_ORDERS,
+    RECENT_WINDOW, Wait, may_place,
 };
 pub use timeline::{Entry, What};
 pub use values::{

@@ -3,19 +3,22 @@
 //! Outside production the header `Waybill-Fault` makes it a rehearsal.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Stage};
+use shared_lambda::{Context, Stage, telemetry};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{OrderBody, send_owed};
 use crate::domain::{
-    Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku, Step,
-    StepTimeout, UserId, place,
+    Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, RECENT_ORDERS,
+    RECENT_WINDOW, Rehearsal, Sku, Step, StepTimeout, UserId, Wait, may_place, place,
 };
 use crate::messages::Routes;
 use crate::store::{Inserted, OrderStore};
@@ -28,6 +31,10 @@ const FINGERPRINTS: Uuid = Uuid::from_u128(0x0d4e_91a7_52c8_4f36_a0b9_6f1d_8e24_
 const MAX_KEY_CHARACTERS: usize = 255;
 
 const FAULT_HEADER: &str = "waybill-fault";
+
+/// How long the customer's other orders are waited for. It is as long as one try at users, which is
+/// asked at the same time.
+const RECENT_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What placing needs besides the request.
 pub struct Place {
@@ -71,13 +78,21 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     may_rehearse(service.stage, &request)?;
     let draft = draft(&caller, &context, &request)?;
-    let verified = match permission(service, &draft, &caller, &context).await {
+    let (permission, standing) = join(
+        permission(service, &draft, &caller, &context),
+        standing(service, &draft, &context),
+    )
+    .await;
+    let verified = match permission {
         Permission::Allowed => true,
         Permission::Unknown => false,
         Permission::Refused => return refused(service, &draft).await,
     };
-    let order = place(draft, verified, service.timeout, context.now);
     let has_key = request.header("idempotency-key").is_some();
+    if let Err(wait) = standing {
+        return too_many(service, &draft, has_key, &wait, &context).await;
+    }
+    let order = place(draft, verified, service.timeout, context.now);
     let inserted = service.orders.insert(&order).await;
     match inserted.map_err(|error| not_inserted(error, order.id, has_key))? {
         Inserted::New => {
@@ -85,12 +100,22 @@ pub async fn handle(
             Ok(accepted(&order))
         }
         Inserted::Existing(existing) => {
-            same_request(&order.fingerprint, &existing)?;
-            // The first try may have died before it sent this; every receiver knows a repeat.
-            send_owed(&service.queues, &service.routes, &existing, &context).await;
-            Ok(accepted(&existing))
+            again(service, &order.fingerprint, &existing, &context).await
         }
     }
+}
+
+/// The order is there already: this request came before.
+async fn again(
+    service: &Place,
+    fingerprint: &Uuid,
+    existing: &Order,
+    context: &Context,
+) -> Result<Response, Problem> {
+    same_request(fingerprint, existing)?;
+    // The first try may have died before it sent this; every receiver knows a repeat.
+    send_owed(&service.queues, &service.routes, existing, context).await;
+    Ok(accepted(existing))
 }
 
 /// A write without an answer may have been made. With a key the same request again is the same order;
@@ -150,6 +175,51 @@ async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
             "this account may not place orders; ask the operator why",
         )),
     }
+}
+
+/// Whether the customer may have one more order, by their newest ones. The index runs behind and
+/// requests run at once, so the limit is on what could be seen: a burst of requests may pass it once,
+/// and the orders of that burst count from then on. Orders do not stop because the index does not answer.
+async fn standing(service: &Place, draft: &Draft, context: &Context) -> Result<(), Wait> {
+    let since = context.now - RECENT_WINDOW;
+    let recent = service.orders.recent(draft.user_id, since, RECENT_ORDERS);
+    let cause = match timeout(RECENT_PATIENCE, recent).await {
+        Ok(Ok(recent)) => return may_place(&draft.lines, &recent, context.now),
+        Ok(Err(error)) => telemetry::chain(&error),
+        Err(elapsed) => telemetry::chain(&elapsed),
+    };
+    tracing::warn!(
+        trace_id = context.trace_id(),
+        cause,
+        "the customer's other orders cannot be read; the order is taken without a limit"
+    );
+    Ok(())
+}
+
+/// The customer is to wait. A repeat of an order that is there is still answered with it.
+async fn too_many(
+    service: &Place,
+    draft: &Draft,
+    has_key: bool,
+    wait: &Wait,
+    context: &Context,
+) -> Result<Response, Problem> {
+    if has_key && let Some(existing) = service.orders.get(draft.id).await? {
+        return again(service, &draft.fingerprint, &existing, context).await;
+    }
+    tracing::info!(
+        event = "order_delayed",
+        user_id = %draft.user_id.0,
+        seconds = wait.seconds,
+        trace_id = context.trace_id(),
+        "{}",
+        wait.limit
+    );
+    Err(Problem::too_many(
+        "too-many-unpaid-orders",
+        wait.to_string(),
+        wait.seconds,
+    ))
 }
 
 fn accepted(order: &Order) -> Response {

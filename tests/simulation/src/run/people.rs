@@ -9,7 +9,7 @@ use shared_lambda::http::Response;
 use uuid::Uuid;
 
 use super::{Finished, Job, World};
-use crate::books::Step;
+use crate::books::{Order, Step};
 use crate::chance::{Dice, Trouble};
 use crate::endings::Wish;
 use crate::network::Millis;
@@ -284,9 +284,33 @@ impl World {
                     self.wrong(format!("user {user} was refused and never deactivated"));
                 }
             }
+            429 => self.told_to_wait(number, response),
             503 => self.again_later(|world, at| world.clients[number].next_place = Some(at)),
             status => self.wrong(format!("placing an order was answered {status}")),
         }
+    }
+
+    /// Too many of the customer's orders are not paid for: there are such, and none is refused for good.
+    fn told_to_wait(&mut self, number: usize, response: &Response) {
+        let client = &self.clients[number];
+        let (user, order) = (client.user.to_string(), client.order);
+        if client.acknowledged {
+            self.wrong(format!(
+                "order {order} was acknowledged and then told to wait"
+            ));
+        }
+        let is_unpaid = |of: &Order| of.user() == user && of.state != "confirmed";
+        if !self.books.orders().any(|(_, of)| is_unpaid(of)) {
+            self.wrong(format!(
+                "user {user} was told to wait and has no unpaid order"
+            ));
+        }
+        let seconds = response.header("retry-after").map(str::parse::<Millis>);
+        let Some(Ok(seconds @ 1..=3600)) = seconds else {
+            self.wrong(format!("order {order} is to wait for {seconds:?} seconds"));
+            return;
+        };
+        self.clients[number].next_place = Some(self.now() + seconds * 1000);
     }
 
     pub(super) fn cancelled(&mut self, number: usize, response: &Response) {

@@ -1,0 +1,169 @@
+//! How much one customer may have open without having paid, and how long they wait after orders they
+//! did not pay for.
+//!
+//! An order holds its stock until it is paid for or undone. Without a limit, a customer whose card is
+//! always declined can hold all of an item for nothing. Every order that is paid for widens the limits.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::order::{Line, Order};
+use super::saga::{State, owed};
+use super::timeline::What;
+use super::values::Sku;
+
+/// How far back a customer's orders are looked at, and how many of the newest.
+pub const RECENT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+pub const RECENT_ORDERS: usize = 50;
+
+/// How many orders may be open and unpaid at once, and one more for each that was paid for.
+pub const MAX_OPEN_ORDERS: usize = 5;
+
+/// How many units of one sku several open and unpaid orders may hold together, and as many again for
+/// each order that was paid for. One order alone may ask for any quantity.
+pub const MAX_OPEN_UNITS: u64 = 10;
+
+/// How many unpaid orders lead to no delay: people mistype cards. An order for more than
+/// [`MAX_OPEN_UNITS`] units of a sku has none.
+pub const FREE_UNPAID: usize = 3;
+
+/// The delay before the first order that is not free; it doubles with each further unpaid one.
+pub const FIRST_DELAY: SignedDuration = SignedDuration::from_secs(30);
+pub const MAX_DELAY: SignedDuration = SignedDuration::from_hours(1);
+
+/// The longest a client is told to wait for open orders to end.
+const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_mins(1);
+
+/// Why no order may be placed now, and for how many seconds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{limit}; try again in {seconds} seconds")]
+pub struct Wait {
+    pub limit: Limit,
+    pub seconds: u32,
+}
+
+/// The limit that was reached, in words for the customer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    #[error("{open} of your orders are not paid for yet, and {allowed} may be open at once")]
+    OpenOrders { open: usize, allowed: usize },
+    #[error(
+        "your open orders that are not paid for hold {held} units of {sku}, and together they may hold {allowed}"
+    )]
+    OpenUnits { sku: Sku, held: u64, allowed: u64 },
+    #[error("{unpaid} of your latest orders were not paid for")]
+    Unpaid { unpaid: usize },
+}
+
+/// Whether a customer may place an order for these lines. `recent` are their newest orders, at most
+/// [`RECENT_ORDERS`], none older than [`RECENT_WINDOW`], in any order. Of several waits the longest counts.
+pub fn may_place(lines: &[Line], recent: &[Order], now: Timestamp) -> Result<(), Wait> {
+    let paid = recent
+        .iter()
+        .filter(|order| order.state == State::Confirmed);
+    let paid = paid.count();
+    let unpaid: Vec<Timestamp> = recent.iter().filter_map(unpaid_since).collect();
+    // Each order that was paid for makes up for one that was not.
+    let debt = unpaid.len().saturating_sub(paid);
+    let open: Vec<&Order> = recent.iter().filter(|order| is_open(order)).collect();
+    let delayed = after_unpaid(lines, debt, unpaid.into_iter().max(), now);
+    let full = too_many_open(debt, paid, &open, now);
+    let held = too_many_units(lines, paid, &open, now);
+    let longest = [delayed, full, held]
+        .into_iter()
+        .flatten()
+        .max_by_key(|wait| wait.seconds);
+    longest.map_or(Ok(()), Err)
+}
+
+fn after_unpaid(
+    lines: &[Line],
+    debt: usize,
+    newest: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Wait> {
+    let is_bulk = lines.iter().any(|line| units(line) > MAX_OPEN_UNITS);
+    let free = if is_bulk { 0 } else { FREE_UNPAID };
+    let over = newest.filter(|_| debt > free)? + delay(debt - free);
+    (over > now).then(|| wait(Limit::Unpaid { unpaid: debt }, over.duration_since(now)))
+}
+
+fn too_many_open(debt: usize, paid: usize, open: &[&Order], now: Timestamp) -> Option<Wait> {
+    let allowed = if debt > 0 { 1 } else { MAX_OPEN_ORDERS + paid };
+    let limit = Limit::OpenOrders {
+        open: open.len(),
+        allowed,
+    };
+    (open.len() >= allowed).then(|| wait(limit, patience(open, now)))
+}
+
+fn too_many_units(lines: &[Line], paid: usize, open: &[&Order], now: Timestamp) -> Option<Wait> {
+    let allowed = MAX_OPEN_UNITS * (1 + paid as u64);
+    let held = |sku: &Sku| {
+        let lines = open.iter().flat_map(|order| &order.lines);
+        lines.filter(|line| line.sku == *sku).map(units).sum()
+    };
+    lines.iter().find_map(|line| {
+        let (sku, held): (_, u64) = (line.sku.clone(), held(&line.sku));
+        let limit = Limit::OpenUnits { sku, held, allowed };
+        let is_over = held > 0 && held + units(line) > allowed;
+        is_over.then(|| wait(limit, patience(open, now)))
+    })
+}
+
+/// As long again as the oldest has been open: clients ask more and more seldom while a service is out.
+fn patience(open: &[&Order], now: Timestamp) -> SignedDuration {
+    let oldest = open.iter().map(|order| order.created_at).min();
+    let open_for = oldest.map_or(SignedDuration::ZERO, |oldest| now.duration_since(oldest));
+    open_for.min(MAX_RETRY_AFTER)
+}
+
+fn wait(limit: Limit, left: SignedDuration) -> Wait {
+    // Rounded up: who comes when told must not be sent away again.
+    let seconds = (left.as_millis().max(1) + 999) / 1000;
+    Wait {
+        limit,
+        seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+    }
+}
+
+fn units(line: &Line) -> u64 {
+    line.quantity.units().into()
+}
+
+/// The delay after the `nth` unpaid order that is not free, counted from 1.
+fn delay(nth: usize) -> SignedDuration {
+    FIRST_DELAY
+        .saturating_mul(1 << nth.saturating_sub(1).min(16))
+        .min(MAX_DELAY)
+}
+
+/// Whether it holds stock, or may soon, and was not paid for. A parked one waits for an operator and
+/// not for its customer.
+fn is_open(order: &Order) -> bool {
+    owed(order).is_some() && !order.parked && !happened(order, What::PaymentCharged)
+}
+
+/// When it turned out that its customer does not pay for it, if it took stock or may have: the payment
+/// was declined, the price was not the expected one, or it was cancelled. A step that had no answer is
+/// no fault of theirs.
+fn unpaid_since(order: &Order) -> Option<Timestamp> {
+    let was_asked_for_stock = happened(order, What::ReserveStockRequested);
+    if !was_asked_for_stock || happened(order, What::PaymentCharged) {
+        return None;
+    }
+    let by_customer = |what| {
+        matches!(
+            what,
+            What::PaymentDeclined | What::PriceChanged | What::CancelRequested
+        )
+    };
+    let entries = order.timeline.iter();
+    entries
+        .filter(|entry| by_customer(entry.what))
+        .map(|entry| entry.at)
+        .max()
+}
+
+fn happened(order: &Order, what: What) -> bool {
+    order.timeline.iter().any(|entry| entry.what == what)
+}
