@@ -115,7 +115,13 @@ fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() 
     assert!(listed.contains("orders-replies-dlq  1 message"), "{listed}");
     assert!(listed.contains("1 x PaymentCharged"), "{listed}");
     let letter = id_beneath(&listed, "invalid state");
-    let shown = dlq(world, &dlq::Action::Show { id: letter.clone() });
+    let shown = dlq(
+        world,
+        &dlq::Action::Show {
+            id: letter.clone(),
+            raw: false,
+        },
+    );
     for expected in [
         letter.as_str(),
         "invalid state",
@@ -213,7 +219,13 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
     let second = arrives();
     assert_ne!(first, second);
     let begins = second[..8].to_owned();
-    let shown = dlq(world, &dlq::Action::Show { id: begins });
+    let shown = dlq(
+        world,
+        &dlq::Action::Show {
+            id: begins,
+            raw: false,
+        },
+    );
     for expected in ["not JSON", &origin, "/wD+"] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
@@ -221,7 +233,10 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
     let dropped = dlq(world, &dlq::Action::Drop { id: second.clone() });
     assert!(dropped.contains(&second), "{dropped}");
     assert_eq!(world.queue_depth(dead), 0);
-    let gone = dlq::Action::Show { id: second };
+    let gone = dlq::Action::Show {
+        id: second,
+        raw: false,
+    };
     let error = dlq::run(&world.aws, &world.stack.prefix, &gone).unwrap_err();
     assert!(error.to_string().contains("no message in sight"), "{error}");
 }

@@ -132,7 +132,8 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
                         go on without a parked refund or release that is settled by hand
   dlq ls [--all] [--order ORDER]
                         what failed for good, by queue, type and error; --all: every id, with its order
-  dlq show ID           a message whole, its error, its order and its timeline
+  dlq show ID [--raw]   a message, its error, its order and its timeline; long lines are cut, control
+                        characters are visible; --raw: all of the message as JSON, to a file or pipe
   dlq redrive [--queue QUEUE] [--max N] [--order ORDER | --id ID] [--unparseable] [--dry-run]
                         send messages back to where they failed
   dlq drop ID|--order ORDER
@@ -393,7 +394,10 @@ fn parse_dlq(rest: &mut Arguments) -> Result<dlq::Action, String> {
             }
         },
         (Some("show"), None) => match rest.positional() {
-            Some(id) => Ok(dlq::Action::Show { id }),
+            Some(id) => Ok(dlq::Action::Show {
+                id,
+                raw: rest.flag("--raw"),
+            }),
             None => {
                 Err("say which: cargo xtask dlq show ID; cargo xtask dlq ls has ids".to_owned())
             }
@@ -719,7 +723,15 @@ mod tests {
         assert_eq!(
             parsed("dlq show abc"),
             dlq(dlq::Action::Show {
-                id: "abc".to_owned()
+                id: "abc".to_owned(),
+                raw: false
+            })
+        );
+        assert_eq!(
+            parsed("dlq show --raw abc"),
+            dlq(dlq::Action::Show {
+                id: "abc".to_owned(),
+                raw: true
             })
         );
         assert_eq!(
@@ -748,6 +760,7 @@ mod tests {
         for line in [
             "dlq",
             "dlq show",
+            "dlq ls --raw",
             "dlq drop",
             "dlq drop a b",
             "dlq drop --order seven",

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::seed::LoggedIn;
 use crate::stack::{Account, Stack};
-use crate::ui::say;
+use crate::ui::{money, say, tame};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(150);
@@ -52,11 +52,22 @@ struct Stock {
 }
 
 /// What became of one scene's money, in minor units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Money {
     owed: i64,
     charged: i64,
     refunded: i64,
+    /// Unknown of an order that was never priced.
+    currency: Option<String>,
+}
+
+impl Money {
+    fn shown(&self, amount: i64) -> String {
+        match &self.currency {
+            Some(currency) => money(amount, currency),
+            None => amount.to_string(),
+        }
+    }
 }
 
 struct Tour {
@@ -274,7 +285,7 @@ impl Tour {
             )?
             .expect(200, "reading the timeline")?;
         for entry in timeline["items"].as_array().into_iter().flatten() {
-            say(timeline_line(entry));
+            say(timeline_line(&tame(entry)));
         }
         Ok(())
     }
@@ -285,6 +296,7 @@ impl Tour {
         } else {
             0
         };
+        let currency = order["total"]["currency"].as_str().map(str::to_owned);
         let answer = self.http.get(
             &format!("/api/v1/payments/{id}"),
             Some(&self.customer.token()?),
@@ -294,6 +306,7 @@ impl Tour {
                 owed,
                 charged: 0,
                 refunded: 0,
+                currency,
             });
         }
         let payment = answer.expect(200, "reading the payment")?;
@@ -304,6 +317,7 @@ impl Tour {
             owed,
             charged: if taken { amount("amount") } else { 0 },
             refunded: amount("refunded"),
+            currency,
         })
     }
 }
@@ -378,16 +392,16 @@ fn stock_faults(before: &[Stock], after: &[Stock], scenes: &[Scene]) -> Vec<Stri
 
 fn print_money(scenes: &[Scene], money: &[Money]) {
     say(format_args!(
-        "\n{:<56}{:>9} - {:>9} = {:>9}",
+        "\n{:<56}{:>13} - {:>13} = {:>13}",
         "Money", "charged", "refunded", "owed"
     ));
     for (scene, money) in scenes.iter().zip(money) {
         say(format_args!(
-            "{:<56}{:>9} - {:>9} = {:>9}",
+            "{:<56}{:>13} - {:>13} = {:>13}",
             scene.title,
-            cents(money.charged),
-            cents(money.refunded),
-            cents(money.owed)
+            money.shown(money.charged),
+            money.shown(money.refunded),
+            money.shown(money.owed)
         ));
     }
 }
@@ -398,17 +412,19 @@ fn money_faults(scenes: &[Scene], money: &[Money]) -> Vec<String> {
     let mut faults = Vec::new();
     for (scene, money) in scenes.iter().zip(money) {
         if money.charged - money.refunded != money.owed {
-            faults.push(format!("{}: {money:?}", scene.title));
+            faults.push(format!(
+                "{}: {} charged, {} refunded, {} owed",
+                scene.title,
+                money.shown(money.charged),
+                money.shown(money.refunded),
+                money.shown(money.owed)
+            ));
         }
         if scene.ending == Ending::Confirmed && money.owed == 0 {
             faults.push(format!("{}: it cost nothing", scene.title));
         }
     }
     faults
-}
-
-fn cents(amount: i64) -> String {
-    format!("{}.{:02}", amount / 100, amount % 100)
 }
 
 #[cfg(test)]
@@ -464,14 +480,20 @@ mod tests {
             owed: 0,
             charged: 500,
             refunded: 0,
+            currency: Some("USD".to_owned()),
         };
         let fair = Money {
             owed: 500,
-            charged: 500,
-            refunded: 0,
+            ..kept.clone()
         };
         assert_eq!(money_faults(&scenes, &[fair]), Vec::<String>::new());
-        assert!(!money_faults(&scenes, &[kept]).is_empty());
+        assert_eq!(
+            money_faults(&scenes, &[kept]),
+            [
+                "x: 5.00 USD charged, 0.00 USD refunded, 0.00 USD owed",
+                "x: it cost nothing"
+            ]
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
-use crate::ui::{age, count, say};
+use crate::ui::{age, count, foreign, say_whole, tame};
 use letter::{Found, Letter, Purpose, Reach, Seen, Sqs, find, look, out_of_sight, release};
 use log::Log;
 
@@ -60,6 +60,8 @@ pub enum Action {
     List(List),
     Show {
         id: String,
+        /// All of it as SQS gave it, for a program to read.
+        raw: bool,
     },
     Redrive(Redrive),
     /// Shows a message whole and deletes it.
@@ -123,24 +125,33 @@ pub fn tell(
 ) -> Result<String> {
     let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
     let shown = |found: &Found| shown(aws, prefix, found.queue, &found.letter);
-    let print = |text: &str| say(text);
+    let print = |text: &str| say_whole(text);
+    let shown_whole = |found: &Found| {
+        let record = found.letter.record();
+        format!("{}\n\nthe whole message: {record}", shown(found))
+    };
     match action {
         Action::List(list) => {
             let log = |queue, letters: &[Letter]| log_of(aws, prefix, queue, letters);
             list_all(&sqs, &log, prefix, list, Timestamp::now(), tell)
         }
-        Action::Show { id } => {
+        Action::Show { id, raw } => {
             let found = find(&sqs, prefix, &QUEUES, id, Purpose::Show)?;
             release(&sqs, std::slice::from_ref(&found));
-            Ok(shown(&found))
+            Ok(match raw {
+                true => found.letter.record().to_string(),
+                false => shown(&found),
+            })
         }
         Action::Redrive(redrive) => {
             let ask = |order| saga::show(aws, prefix, order);
             let queues = chosen(prefix, redrive.queue.as_deref())?;
             redrive::run(&sqs, &ask, prefix, &queues, redrive)
         }
-        Action::Drop { id } => redrive::drop_one(&sqs, prefix, id, &shown, &print),
-        Action::DropOrder { order } => redrive::drop_order(&sqs, prefix, *order, &shown, &print),
+        Action::Drop { id } => redrive::drop_one(&sqs, prefix, id, &shown_whole, &print),
+        Action::DropOrder { order } => {
+            redrive::drop_order(&sqs, prefix, *order, &shown_whole, &print)
+        }
     }
 }
 
@@ -166,7 +177,7 @@ fn grouped<'l>(letters: &'l [Letter], log: &Log) -> BTreeMap<(String, String), G
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     for letter in letters {
         let group = groups
-            .entry((letter.kind().to_owned(), log.error_of(letter)))
+            .entry((foreign(letter.kind()), foreign(&log.error_of(letter))))
             .or_insert(Group {
                 oldest: None,
                 letters: Vec::new(),
@@ -255,7 +266,7 @@ fn describe(
         out_of_sight(*more)
     )?;
     if let Some(why) = log.read_in_part() {
-        write!(text, "\n  (log read in part: {why})")?;
+        write!(text, "\n  (log read in part: {})", foreign(why))?;
     }
     let named = if list.all || list.order.is_some() {
         usize::MAX
@@ -272,7 +283,7 @@ fn describe(
             group.letters.len(),
         )?;
         for letter in group.letters.iter().take(named) {
-            write!(text, "\n          {}", letter.id)?;
+            write!(text, "\n          {}", foreign(&letter.id))?;
             if let Some(order) = letter.order() {
                 write!(text, "  order {order}")?;
             }
@@ -309,7 +320,7 @@ fn whole(
     let sent = letter.sent_at().map_or("?".to_owned(), |at| at.to_string());
     writeln!(text, "message     {}", letter.id)?;
     writeln!(text, "queue       {}-dlq, of {}", queue.name, queue.name)?;
-    writeln!(text, "type        {}", letter.kind())?;
+    writeln!(text, "type        {}", foreign(letter.kind()))?;
     writeln!(text, "sent        {sent}")?;
     writeln!(
         text,
@@ -320,21 +331,19 @@ fn whole(
         Some(failure) => {
             let at = Timestamp::from_millisecond(failure.at).unwrap_or(Timestamp::UNIX_EPOCH);
             let tries = failure.receive_count.unwrap_or(0);
-            writeln!(text, "error       {}", failure.error)?;
+            writeln!(text, "error       {}", foreign(&failure.error))?;
             writeln!(text, "            at {at}, on try {tries}")?;
             if let Some(trace) = &failure.trace {
-                writeln!(text, "trace       {trace}")?;
+                writeln!(text, "trace       {}", foreign(trace))?;
             }
         }
-        None => writeln!(text, "error       {}", log.error_of(letter))?,
+        None => writeln!(text, "error       {}", foreign(&log.error_of(letter)))?,
     }
     for (name, value) in &letter.message_attributes {
-        writeln!(text, "attribute   {name}: {value}")?;
+        let value = value.to_string();
+        writeln!(text, "attribute   {}: {}", foreign(name), foreign(&value))?;
     }
-    let body = serde_json::from_str::<Value>(&letter.body)
-        .and_then(|body| serde_json::to_string_pretty(&body))
-        .unwrap_or_else(|_| letter.body.clone());
-    writeln!(text, "\n{body}\n")?;
+    writeln!(text, "\n{}\n", body(letter))?;
     let Some(answer) = order else {
         return write!(
             text,
@@ -342,6 +351,7 @@ fn whole(
             letter.id
         );
     };
+    let answer = tame(answer);
     let order = &answer["order"];
     let Some(id) = order["order_id"].as_str() else {
         let outcome = answer["outcome"].as_str().unwrap_or("?");
@@ -350,10 +360,11 @@ fn whole(
     let shown = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     write!(
         text,
-        "order       {id}: {} ({}), waits for {} (as orders-operate shows it)",
+        "order       {id}: {} ({}), waits for {}{} (as orders-operate shows it)",
         shown(&order["status"]),
         shown(&order["state"]),
-        shown(&order["waits_for"])
+        shown(&order["waits_for"]),
+        saga::total(order)
     )?;
     for entry in order["timeline"].as_array().into_iter().flatten() {
         write!(
@@ -370,6 +381,32 @@ fn whole(
         }
     }
     Ok(())
+}
+
+/// How many lines of a body are shown.
+const LINES: usize = 200;
+
+/// The body as a person reads it: no line of it can pass for one of this tool's.
+fn body(letter: &Letter) -> String {
+    let pretty = serde_json::from_str::<Value>(&letter.body)
+        .and_then(|body| serde_json::to_string_pretty(&body))
+        .unwrap_or_else(|_| letter.body.clone());
+    let mut lines: Vec<String> = pretty
+        .split('\n')
+        .take(LINES)
+        .map(|line| format!("    {}", foreign(line)))
+        .collect();
+    let all = pretty.split('\n').count();
+    if all > LINES {
+        lines.push(format!("    ... ({} more lines)", all - LINES));
+    }
+    if all > LINES || pretty.split('\n').any(|line| foreign(line) != line) {
+        lines.push(format!(
+            "(escaped or cut; in full: cargo xtask dlq show {} --raw > FILE)",
+            foreign(&letter.id)
+        ));
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]

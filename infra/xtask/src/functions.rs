@@ -12,6 +12,7 @@ use crate::process;
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::tools;
+use crate::ui::complain;
 
 /// What the deployed functions are configured with, all together, and how to
 /// reach the emulator. One name has one meaning in every function.
@@ -78,7 +79,7 @@ pub fn bundle(project: &Project, x86_64: bool) -> Result<()> {
 fn cargo_lambda(project: &Project) -> Result<Command> {
     let tool = tools::CARGO_LAMBDA;
     if !tool.is_installed(project) {
-        eprintln!("installing {} ...", tool.pin());
+        complain(format_args!("installing {} ...", tool.pin()));
         tool.install(project)?;
     }
     let mut command = Command::new(tool.program(project, "cargo-lambda"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::{Context, Error, Result};
+use crate::ui::foreign;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -131,7 +132,8 @@ impl Response {
         } else {
             Err(Error::new(format!(
                 "{doing}: expected {status}, got {} {}",
-                self.status, self.body
+                self.status,
+                foreign(&self.body)
             )))
         }
     }

@@ -32,6 +32,6 @@ pub mod state;
 mod status;
 mod test;
 mod tools;
-mod ui;
+pub mod ui;
 
 pub use run::run;

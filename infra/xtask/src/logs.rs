@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
-use crate::ui::say;
+use crate::ui::{foreign, say};
 
 const SHOWN_AT_FIRST: usize = 200;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -152,7 +152,11 @@ fn failure_line(functions: &str, number: usize, line: &str) -> Option<Line> {
 
 fn render(line: &Line) -> String {
     let time = Timestamp::from_millisecond(line.milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{time:.3}  {:<20}  {}", line.function, line.message)
+    format!(
+        "{time:.3}  {:<20}  {}",
+        line.function,
+        foreign(&line.message)
+    )
 }
 
 #[cfg(test)]
@@ -167,6 +171,22 @@ mod tests {
             render(&line),
             "2026-11-23T20:06:42.350Z  orders-place          {\"level\":\"INFO\"}"
         );
+    }
+
+    #[test]
+    fn a_line_is_shown_escaped_and_cut() {
+        let message = format!(
+            "thread panicked: \u{1b}]0;x\u{7}\r\n{}",
+            "x".repeat(200_000)
+        );
+        let event = json!({"timestamp": 1, "eventId": "1", "message": message});
+        let shown = render(&event_line("orders-place", &event).expect("a line"));
+        assert!(!shown.contains(char::is_control), "{shown:.500}");
+        assert!(
+            shown.contains("\\u001b]0;x\\u0007\\u000d\\u000a"),
+            "{shown:.500}"
+        );
+        assert!(shown.ends_with("more characters)"), "{}", shown.len());
     }
 
     #[test]

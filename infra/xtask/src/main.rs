@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error}");
+            xtask::ui::complain(format_args!("xtask: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

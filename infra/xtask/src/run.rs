@@ -13,7 +13,7 @@ use crate::rotate::{self, Extent};
 use crate::rotation::Waits;
 use crate::stack::Stack;
 use crate::state::Home;
-use crate::ui::say;
+use crate::ui::{self, complain, say};
 use crate::{
     account, admin, demo, dlq, functions, local, logs, mutants, plant, preflight, saga, sim,
     status, test, tools,
@@ -48,12 +48,12 @@ pub fn run(command: Command) -> Result<()> {
             follow,
         ),
         Command::Url => {
-            say(running(&home)?.base_url);
+            ui::put(running(&home)?.base_url);
             Ok(())
         }
         Command::Env => {
             let variables = functions::environment(&project, &running(&home)?)?;
-            say(functions::exports(&variables).trim_end());
+            ui::put(functions::exports(&variables).trim_end());
             Ok(())
         }
         Command::Watch { arguments } => functions::watch(&project, &running(&home)?, &arguments),
@@ -95,11 +95,19 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => {
+            let is_raw = matches!(action, dlq::Action::Show { raw: true, .. });
+            if is_raw {
+                ui::not_a_terminal("cargo xtask dlq show --raw")?;
+            }
             let aws = reach(&project, &home, target, &prefix)?;
             let told = dlq::tell(&aws, &prefix, &action, &mut |part| {
                 say(part);
             });
-            say(named_as_here(target, &prefix, told)?);
+            if is_raw {
+                ui::put(told?);
+            } else {
+                say(named_as_here(target, &prefix, told)?);
+            }
             Ok(())
         }
         Command::Audit { target, prefix } => {
@@ -225,7 +233,7 @@ fn reach(project: &Project, home: &Home, target: Target, prefix: &str) -> Result
         Target::Account => {
             tools::SAM.install(project)?;
             let aws = Aws::account(project)?;
-            eprintln!("{}", aws.place()?.described(prefix));
+            complain(aws.place()?.described(prefix));
             Ok(aws)
         }
     }

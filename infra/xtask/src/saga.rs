@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::functions::invoke;
-use crate::ui::{age, count};
+use crate::ui::{age, count, money, tame};
 
 /// What an operator wants of the orders in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ fn carry_out(
                     "listing the orders in flight: {error}; do this again, it changes nothing"
                 ))
             })?;
-            Ok(listed(&list, *stuck, now))
+            Ok(listed(&tame(&list), *stuck, now))
         }
         Action::Retry { order } => {
             let request = |by: &str| json!({"action": "retry", "order_id": order, "by": by});
@@ -208,6 +208,7 @@ fn name_in(arn: &str) -> String {
 }
 
 fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
+    let answer = &tame(answer);
     let outcome = text(&answer["outcome"]);
     let now = &answer["order"];
     let state = text(&now["state"]);
@@ -313,8 +314,9 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
         };
         write!(
             shown,
-            "\n\n{}  {old} old\n  {}, attempt {} of {}{remark}, waits for {}, due {}",
+            "\n\n{}  {old} old{}\n  {}, attempt {} of {}{remark}, waits for {}, due {}",
             text(&order["order_id"]),
+            total(order),
             text(&order["state"]),
             order["attempt"],
             order["max_attempts"],
@@ -349,6 +351,15 @@ fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::
         )?;
     }
     Ok(())
+}
+
+/// An order's total, where it is known.
+pub fn total(order: &Value) -> String {
+    let total = &order["total"];
+    match (total["amount"].as_i64(), total["currency"].as_str()) {
+        (Some(amount), Some(currency)) => format!(", {}", money(amount, currency)),
+        _ => String::new(),
+    }
 }
 
 /// By whom, when and why a step was abandoned, as the timeline has it.
@@ -452,6 +463,51 @@ mod tests {
             "cannot be read: an unknown state",
         ] {
             assert!(shown.contains(expected), "{expected}: {shown}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_is_listed_and_told_escaped_and_cut() {
+        let hostile = format!("\u{1b}[2J\u{202e}\n  next: forged{}", "x".repeat(200_000));
+        let mut order = order(true, true);
+        order["total"] = json!({"amount": 1400, "currency": "USD"});
+        order["failure"] = json!({"code": hostile, "detail": hostile});
+        for name in ["rehearsal", "state", "due_at"] {
+            order[name] = json!(hostile);
+        }
+        order["timeline"] =
+            json!([{"at": hostile, "event": "refund_abandoned", "detail": hostile}]);
+        let list = json!({"orders": [order], "nameless": 0,
+                          "unreadable": [{"order_id": ID, "cause": hostile}]});
+        let list = done(&Action::List { stuck: true }, |_| Ok(list.clone())).expect("a list");
+        assert!(list.contains("2 h old, 14.00 USD\n"), "{list:.500}");
+        let mut told = vec![list];
+        for outcome in [
+            "sent",
+            "nothing_owed",
+            "abandoned",
+            "answered",
+            "abandoned_before",
+            "never_asked",
+            "recorded_not_sent",
+            "not_sent",
+            "refused",
+            "unreadable",
+            "invalid",
+            &hostile,
+        ] {
+            let answer = json!({"outcome": outcome, "order": order, "detail": hostile});
+            let answer = came_of(Uuid::nil(), "abandon refund", &answer);
+            told.push(answer.unwrap_or_else(|error| error.to_string()));
+        }
+        for text in told {
+            let is_hidden = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert!(!text.contains(is_hidden), "{text:.500}");
+            assert!(
+                !text.lines().any(|line| line.starts_with("  next: forged")),
+                "{text:.500}"
+            );
+            assert!(text.len() < 12 * crate::ui::LINE, "{}", text.len());
         }
     }
 

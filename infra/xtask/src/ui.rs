@@ -1,15 +1,143 @@
-//! What a person reads while something goes on.
+//! Everything this tool prints. Text that comes from outside (messages, errors, names, log lines)
+//! reaches a terminal with its control characters visible and its lines bounded.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use iso_currency::Currency;
 use jiff::Timestamp;
+use serde_json::Value;
 
-/// Prints a line. Nobody reading it any more is no failure of what is being
-/// done, and is told to the caller.
+use crate::error::{Error, Result};
+
+/// How many characters of a line are printed: ten lines of a wide terminal.
+pub const LINE: usize = 2_000;
+
+/// Prints lines to stdout. False means that stdout is closed.
 pub fn say(text: impl Display) -> bool {
+    writeln!(std::io::stdout(), "{}", each_line(text, foreign)).is_ok()
+}
+
+/// As [`say`], with every line in full: for what is printed because it is deleted next.
+pub fn say_whole(text: impl Display) -> bool {
+    writeln!(std::io::stdout(), "{}", each_line(text, visible)).is_ok()
+}
+
+/// Prints lines to stderr.
+pub fn complain(text: impl Display) {
+    // Without a reader of stderr there is nothing left to report.
+    let _ = writeln!(std::io::stderr(), "{}", each_line(text, foreign));
+}
+
+/// Prints exactly this text, for a program that reads it.
+pub fn put(text: impl Display) -> bool {
     writeln!(std::io::stdout(), "{text}").is_ok()
+}
+
+/// Refuses to print foreign text as it is to a terminal, which would obey it.
+pub fn not_a_terminal(command: &str) -> Result<()> {
+    if std::io::stdout().is_terminal() {
+        return Err(Error::new(format!(
+            "{command} prints control characters as they are: send its output to a file or a pipe"
+        )));
+    }
+    Ok(())
+}
+
+/// Foreign text as one line of at most [`LINE`] characters.
+pub fn foreign(text: &str) -> String {
+    let mut shown = visible(text);
+    if let Some((cut, _)) = shown.char_indices().nth(LINE) {
+        let more = shown[cut..].chars().count();
+        shown.truncate(cut);
+        shown.push_str(&format!(" ... ({more} more characters)"));
+    }
+    shown
+}
+
+/// Every string of a JSON document as [`foreign`] shows it.
+pub fn tame(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(foreign(text)),
+        Value::Array(values) => values.iter().map(tame).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (foreign(name), tame(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+/// Characters that a terminal obeys or hides are escaped as JSON escapes them, so that a JSON
+/// document stays the same document.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Controls (C0 but the tab, DEL, C1), those of direction (Unicode UAX #9), line separators, blanks
+/// without width, and tags. Joiners (U+200C, U+200D) belong to how some scripts are written.
+fn is_hidden(character: char) -> bool {
+    (character.is_control() && character != '\t')
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+fn each_line(text: impl Display, shown: fn(&str) -> String) -> String {
+    let lines: Vec<String> = text.to_string().split('\n').map(shown).collect();
+    lines.join("\n")
+}
+
+/// An amount in minor units as people write it: `14.00 USD`, `1400 JPY`, `1.400 KWD`. A code that
+/// ISO 4217 does not know, or gives no minor unit, is said to count minor units.
+pub fn money(amount: impl Into<i128>, currency: &str) -> String {
+    let (amount, unit) = (decimal(amount, currency), unit(currency));
+    format!("{amount} {unit}")
+}
+
+/// The number in [`money`].
+pub fn decimal(amount: impl Into<i128>, currency: &str) -> String {
+    let amount = amount.into();
+    let digits = exponent(currency).unwrap_or(0);
+    if digits == 0 {
+        return amount.to_string();
+    }
+    let one = 10_u128.pow(u32::from(digits));
+    let sign = if amount < 0 { "-" } else { "" };
+    let (whole, rest) = (amount.unsigned_abs() / one, amount.unsigned_abs() % one);
+    format!("{sign}{whole}.{rest:0width$}", width = usize::from(digits))
+}
+
+/// What the number in [`money`] counts.
+pub fn unit(currency: &str) -> String {
+    match exponent(currency) {
+        Some(_) => currency.to_owned(),
+        None => format!("minor units of {}", foreign(currency)),
+    }
+}
+
+fn exponent(currency: &str) -> Option<u16> {
+    Currency::from_code(currency)?.exponent()
 }
 
 /// One step of a longer command: its name now, its outcome and time when it ends.
@@ -87,5 +215,99 @@ mod tests {
         }
         assert_eq!(count(1, "function"), "1 function");
         assert_eq!(count(0, "stack"), "0 stacks");
+    }
+
+    #[test]
+    fn money_has_the_decimals_of_its_currency() {
+        for (amount, currency, expected) in [
+            (1400, "USD", "14.00 USD"),
+            (5, "EUR", "0.05 EUR"),
+            (-1405, "USD", "-14.05 USD"),
+            (-5, "USD", "-0.05 USD"),
+            (1400, "JPY", "1400 JPY"),
+            (1400, "KWD", "1.400 KWD"),
+            (1400, "CLF", "0.1400 CLF"),
+            (1400, "HRK", "14.00 HRK"),
+            (1400, "UDS", "1400 minor units of UDS"),
+            (1400, "XXX", "1400 minor units of XXX"),
+            (1400, "\u{1b}[2J", "1400 minor units of \\u001b[2J"),
+        ] {
+            assert_eq!(money(amount, currency), expected);
+        }
+        let most = i128::from(i64::MAX) * 3;
+        assert_eq!(money(most, "USD"), "276701161105643274.21 USD");
+        assert!(money(i128::MIN, "USD").starts_with('-'));
+    }
+
+    #[test]
+    fn control_characters_of_foreign_text_are_visible() {
+        for (text, expected) in [
+            ("\u{1b}]0;owned\u{7}", "\\u001b]0;owned\\u0007"),
+            ("a\r\nnext: rm", "a\\u000d\\u000anext: rm"),
+            ("\u{7f}\u{9b}2J", "\\u007f\\u009b2J"),
+            ("\u{202e}live\u{2069}", "\\u202elive\\u2069"),
+            ("\u{e0041}\u{feff}", "\\udb40\\udc41\\ufeff"),
+            (
+                "a\tb, \u{d30}\u{d4d}\u{200d}, \u{1f600}",
+                "a\tb, \u{d30}\u{d4d}\u{200d}, \u{1f600}",
+            ),
+        ] {
+            assert_eq!(foreign(text), expected, "{text:?}");
+        }
+        let document = serde_json::json!({"a\u{9b}": "\u{1b}\u{202e}\u{e0041}\"\\"});
+        let shown = visible(&document.to_string());
+        assert!(!shown.contains(is_hidden), "{shown}");
+        let read: Value = serde_json::from_str(&shown).expect("it is JSON still");
+        assert_eq!(read, document);
+        assert_eq!(
+            tame(&document),
+            serde_json::json!({"a\\u009b": foreign("\u{1b}\u{202e}\u{e0041}\"\\")})
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_by_how_much() {
+        let long = "\u{e9}".repeat(LINE + 200_000);
+        let shown = foreign(&long);
+        assert!(
+            shown.ends_with("\u{e9} ... (200000 more characters)"),
+            "{}",
+            shown.len()
+        );
+        assert_eq!(foreign(&"x".repeat(LINE)), "x".repeat(LINE));
+        let lines = each_line(format!("a\n{long}\nb"), foreign);
+        assert_eq!(lines, format!("a\n{shown}\nb"));
+        assert_eq!(each_line(&long, visible), long);
+    }
+
+    /// Every other way to print would let foreign text through as it is.
+    #[test]
+    fn nothing_prints_but_this_module() {
+        fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    sources(&path, found);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        sources(&root, &mut found);
+        assert!(found.len() > 30, "{found:?}");
+        for path in found.iter().filter(|path| !path.ends_with("ui.rs")) {
+            let source = std::fs::read_to_string(path).expect("a source");
+            for way in ["println!", "print!", "stdout()", "stderr()", "dbg!"] {
+                assert!(
+                    !source.contains(way),
+                    "{}: {way}; ui.rs prints",
+                    path.display()
+                );
+            }
+            let is_verbatim = path.ends_with("run.rs") || !source.contains("ui::put");
+            assert!(is_verbatim, "{}: text as it is", path.display());
+        }
     }
 }

@@ -75,6 +75,12 @@ impl Letter {
         self.envelope.as_ref().map(|envelope| envelope.order)
     }
 
+    /// All that SQS gave, but the receipt.
+    pub fn record(&self) -> Value {
+        json!({"MessageId": self.id, "Attributes": self.attributes,
+               "MessageAttributes": self.message_attributes, "Body": self.body})
+    }
+
     pub fn kind(&self) -> &str {
         self.envelope
             .as_ref()

@@ -12,7 +12,7 @@ use super::letter::{
 use super::orders::{Ask, Orders, Verdict};
 use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
-use crate::ui::count;
+use crate::ui::{count, foreign};
 
 /// How long a message that is moved is hidden: longer than a batch takes by far.
 const MOVE_SECONDS: u32 = 60;
@@ -480,7 +480,9 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         for left in moved.abandoned.iter().chain(&moved.unasked) {
             line.push_str(&format!(
                 "\n  {} of order {} left: {}",
-                left.id, left.order, left.why
+                foreign(&left.id),
+                left.order,
+                foreign(&left.why)
             ));
         }
         lines.push(line);

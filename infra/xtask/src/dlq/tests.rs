@@ -596,6 +596,93 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
     );
 }
 
+/// What somebody sends who wants to write on an operator's screen.
+fn hostile() -> String {
+    format!(
+        "\u{1b}[2J\u{9b}1m\u{202e}\n  1 x forged\norder       forged{}",
+        "x".repeat(200_000)
+    )
+}
+
+fn is_safe(text: &str) {
+    let unsafe_ones = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!text.contains(unsafe_ones), "{text:.5000}");
+    for line in text.lines() {
+        assert!(line.len() < 4 * crate::ui::LINE, "{} in a line", line.len());
+        let forged = ["  1 x forged", "order       forged"];
+        assert!(
+            !forged.iter().any(|forged| line.starts_with(forged)),
+            "{line:.200}"
+        );
+    }
+}
+
+#[test]
+fn foreign_text_is_listed_and_shown_escaped_and_cut() {
+    let hostile = hostile();
+    let order = json!({"outcome": "found", "order": {
+        "order_id": ORDER, "status": hostile, "state": "charging", "waits_for": "ChargePayment",
+        "total": {"amount": 1400, "currency": "KWD"},
+        "timeline": [{"at": hostile, "event": hostile, "detail": hostile}],
+    }});
+    let log = Log::of(
+        failure(&logged("a", 1_000, &hostile, Some(&hostile)))
+            .into_iter()
+            .collect(),
+    );
+    let bodies = [
+        hostile.clone(),
+        body(&hostile),
+        json!({"text": hostile}).to_string(),
+        json!(vec![1; 10_000]).to_string(),
+    ];
+    for body in bodies {
+        let mut letter = letter("a", &body, 0);
+        letter
+            .message_attributes
+            .insert(hostile.clone(), json!({"StringValue": hostile}));
+        let mut text = String::new();
+        whole(&mut text, QUEUE, &letter, &log, Some(&order)).expect("text");
+        is_safe(&text);
+        assert!(
+            text.lines().count() < LINES + 20,
+            "{}",
+            text.lines().count()
+        );
+        assert!(
+            text.contains("in full: cargo xtask dlq show a --raw > FILE"),
+            "{text:.5000}"
+        );
+        assert!(
+            text.contains("waits for ChargePayment, 1.400 KWD (as"),
+            "{text:.5000}"
+        );
+        let record = letter.record().to_string();
+        let read: Value = serde_json::from_str(&record).expect("JSON");
+        assert_eq!(read["Body"], body);
+        assert_eq!(read["MessageAttributes"][&hostile]["StringValue"], hostile);
+
+        let seen = Seen {
+            letters: vec![letter],
+            more: 0,
+        };
+        let mut text = String::new();
+        let now = Timestamp::UNIX_EPOCH;
+        describe(&mut text, QUEUE, &seen, &log, &List::default(), now).expect("text");
+        is_safe(&text);
+    }
+    let left = Left {
+        id: "a".to_owned(),
+        order: self::order(7),
+        why: hostile,
+    };
+    let moved = Moved {
+        unasked: vec![left],
+        ..Moved::default()
+    };
+    is_safe(&moves(&[(QUEUE, moved)], &Redrive::default()));
+}
+
 #[test]
 fn what_was_sent_back_and_what_was_not_is_told() {
     let moved = |sent: usize, unreadable, failing, more| Moved {
