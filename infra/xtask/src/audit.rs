@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::error::{Error, Result};
-use crate::ui::count;
+use crate::ui::{count, decimal, foreign, unit};
 use levels::Excess;
 use look::{Look, differing};
 use reconcile::{Finding, Kind, Reconciliation, Subject, WrittenOff};
@@ -41,6 +41,9 @@ use reconcile::{Finding, Kind, Reconciliation, Subject, WrittenOff};
 /// How often the books are read until what is found stands still.
 const LOOKS: usize = 5;
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How many remarks are printed.
+const REMARKS: usize = 100;
 
 /// The last look, and what is certain of it.
 #[derive(Debug)]
@@ -183,8 +186,15 @@ impl Audit {
             orders,
             written_off,
             after_all,
+            remarks,
+            rows,
             ..
         } = &self.last;
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(table, rows)| format!("{rows} of {table}"))
+            .collect();
+        writeln!(text, "rows        {}", rows.join(", "))?;
         writeln!(
             text,
             "orders      {} confirmed, {} rejected, {} cancelled, {} in flight\n",
@@ -205,7 +215,8 @@ impl Audit {
         for (sku, stock) in stock {
             writeln!(
                 text,
-                "{sku:<32}{:>10}{:>11}{:>8} ={:>10}{:>11}{:>12}{:>13}",
+                "{:<32}{:>10}{:>11}{:>8} ={:>10}{:>11}{:>12}{:>13}",
+                foreign(sku),
                 stock.stocked,
                 stock.available,
                 stock.held,
@@ -217,7 +228,7 @@ impl Audit {
         }
         writeln!(
             text,
-            "\n{:<10}{:>16}{:>16}{:>16} ={:>16}{:>14}{:>14}{:>13}",
+            "\n{:<20}{:>16}{:>16}{:>16} ={:>16}{:>14}{:>14}{:>13}",
             "money",
             "charged",
             "refunded",
@@ -228,16 +239,18 @@ impl Audit {
             "unexplained"
         )?;
         for (currency, cash) in money {
+            let shown = |amount: i128| decimal(amount, currency);
             writeln!(
                 text,
-                "{currency:<10}{:>16}{:>16}{:>16} ={:>16}{:>14}{:>14}{:>13}",
-                cash.charged,
-                cash.refunded,
-                cash.charged.saturating_sub(cash.refunded),
-                cash.confirmed,
-                cash.in_flight,
-                cash.written_off,
-                cash.unexplained
+                "{:<20}{:>16}{:>16}{:>16} ={:>16}{:>14}{:>14}{:>13}",
+                unit(currency),
+                shown(cash.charged),
+                shown(cash.refunded),
+                shown(cash.charged.saturating_sub(cash.refunded)),
+                shown(cash.confirmed),
+                shown(cash.in_flight),
+                shown(cash.written_off),
+                shown(cash.unexplained)
             )?;
         }
         if !written_off.is_empty() {
@@ -255,6 +268,18 @@ impl Audit {
             )?;
             write_decided(text, after_all)?;
         }
+        if !remarks.is_empty() {
+            write!(
+                text,
+                "\n\nattention: out of the ordinary, and no fault of the books"
+            )?;
+            for remark in remarks.iter().take(REMARKS) {
+                write!(text, "\n  {}", foreign(remark))?;
+            }
+            if let more @ 1.. = remarks.len().saturating_sub(REMARKS) {
+                write!(text, "\n  and {more} more")?;
+            }
+        }
         Ok(())
     }
 
@@ -266,7 +291,8 @@ impl Audit {
                 "\nnot certain: seen at the last two looks, and changed in between; run this again"
             )?;
             for finding in &self.moving {
-                writeln!(text, "  {}: {}", finding.subject, finding.what)?;
+                let (subject, what) = (finding.subject.to_string(), &finding.what);
+                writeln!(text, "  {}: {}", foreign(&subject), foreign(what))?;
             }
         }
         if !self.blurred.is_empty() {
@@ -276,7 +302,7 @@ impl Audit {
                  they sell less"
             )?;
             for (sku, excess) in &self.blurred {
-                writeln!(text, "  item {sku}: it holds {excess}")?;
+                writeln!(text, "  item {}: it holds {excess}", foreign(sku))?;
             }
         }
         if self.fleeting > 0 {
@@ -311,7 +337,9 @@ impl Audit {
             write!(
                 text,
                 "\n  {}: {}\n      next: {}",
-                finding.subject, finding.what, finding.next
+                foreign(&finding.subject.to_string()),
+                foreign(&finding.what),
+                foreign(&finding.next)
             )?;
         }
         Ok(())
@@ -323,7 +351,9 @@ fn write_decided(text: &mut String, entries: &[WrittenOff]) -> std::fmt::Result 
         write!(
             text,
             "\n  order {}: {}, {}",
-            entry.order, entry.what, entry.decision
+            entry.order,
+            foreign(&entry.what),
+            foreign(&entry.decision)
         )?;
         if let Some(next) = entry.next {
             write!(text, "\n      next: {next}")?;
@@ -334,8 +364,8 @@ fn write_decided(text: &mut String, entries: &[WrittenOff]) -> std::fmt::Result 
 
 fn subjects(findings: &[Finding]) -> String {
     let subjects: BTreeSet<&Subject> = findings.iter().map(|finding| &finding.subject).collect();
-    let names: Vec<String> = subjects.iter().map(ToString::to_string).collect();
-    names.join(", ")
+    let names = subjects.iter().map(|subject| foreign(&subject.to_string()));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

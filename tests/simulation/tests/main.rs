@@ -8,4 +8,5 @@ mod complaints;
 mod endings;
 mod faults;
 mod permissions;
+mod rows;
 mod worlds;

@@ -1,10 +1,13 @@
 //! The four services' books: what an audit needs of the rows of their tables, read without trust.
 //!
 //! Rows come as plain JSON, so that an AWS account, the emulator and a test's own engine are read
-//! alike. A row that is not understood is kept as such: an audit must not pass over what it cannot
-//! read.
+//! alike. No row is passed over: it is read; or unreadable, as it is to its service; or of a kind
+//! that this version does not know. A row that can be read may still be missing from a list, because
+//! an attribute that an index is made of is not what its service writes.
+//!
+//! Attributes that are not mentioned here are allowed, so that newer rows are read too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -26,21 +29,57 @@ pub struct Books {
     pub charges: Vec<Charge>,
     pub refunds: Vec<Refund>,
     pub unreadable: Vec<Unreadable>,
+    pub misfiled: Vec<Misfiled>,
+    /// Rows of no kind that is known here.
+    pub unknown: Vec<RowKey>,
+    /// How many rows there were, by table.
+    pub rows: BTreeMap<&'static str, usize>,
     /// Orders whose first row, or whose payment, came while the tables were read: whatever else has
     /// been read of them is the system at work.
     pub meanwhile: BTreeSet<Uuid>,
 }
 
-/// A row that is not what its service writes.
+/// Which row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct RowKey {
     pub table: &'static str,
     pub pk: String,
     pub sk: String,
+}
+
+/// A row that its service cannot read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub row: RowKey,
     pub cause: String,
 }
 
-impl Unreadable {
+/// An attribute that an index is made of, and that is not what the service writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfiled {
+    pub row: RowKey,
+    pub attribute: &'static str,
+    pub is: String,
+    /// Nothing where the attribute must not be there.
+    pub must_be: Option<String>,
+    pub effect: &'static str,
+}
+
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of the {} table", self.pk, self.sk, self.table)
+    }
+}
+
+impl RowKey {
+    fn of(table: &'static str, row: &Value) -> Self {
+        Self {
+            table,
+            pk: key(row, "pk").to_owned(),
+            sk: key(row, "sk").to_owned(),
+        }
+    }
+
     /// The order it belongs to.
     pub fn order(&self) -> Option<Uuid> {
         match self.pk.strip_prefix("ORDER#") {
@@ -65,9 +104,30 @@ pub fn charged_for(key: &str) -> Option<Uuid> {
 const LEDGER: &str = "SIMULATOR#";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "MoneyRow")]
 pub struct Money {
     pub amount: i64,
     pub currency: String,
+}
+
+/// Any three capitals: rows keep currencies that are no longer accepted.
+impl TryFrom<MoneyRow> for Money {
+    type Error = String;
+
+    fn try_from(MoneyRow { amount, currency }: MoneyRow) -> Result<Self, String> {
+        let is_code = currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase());
+        if amount >= 0 && is_code {
+            Ok(Self { amount, currency })
+        } else {
+            Err(format!("{amount} {currency:?} is no amount of money"))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct MoneyRow {
+    amount: i64,
+    currency: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -77,11 +137,15 @@ pub struct Order {
     pub lines: Vec<Line>,
     pub total: Option<Money>,
     pub state: State,
-    pub due_at: Option<Timestamp>,
+    pub attempt: u32,
+    /// As it is spelled: the sweeper's index compares texts.
+    pub due_at: Option<String>,
     pub due_shard: Option<String>,
     #[serde(default)]
     pub parked: bool,
     pub timeline: Vec<Entry>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
     pub version: u64,
 }
 
@@ -135,7 +199,6 @@ pub struct Entry {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Item {
     pub sku: String,
-    pub name: String,
     #[serde(flatten)]
     pub price: Money,
     pub stocked: i64,
@@ -170,8 +233,8 @@ pub enum ReservationStatus {
 pub struct ReservedLine {
     pub sku: String,
     pub quantity: i64,
-    pub amount: i64,
-    pub currency: String,
+    #[serde(flatten)]
+    pub price: Money,
 }
 
 #[derive(Clone, Debug)]
@@ -199,6 +262,7 @@ pub enum PaymentStatus {
 #[derive(Clone, Debug, Deserialize)]
 pub struct AskedCharge {
     pub key: String,
+    pub method: String,
     #[serde(flatten)]
     pub money: Money,
 }
@@ -237,7 +301,7 @@ pub struct Refund {
 pub const SIMULATED: &str = "sim_";
 
 impl Books {
-    /// Reads the rows of the four tables. Kinds of rows that an audit does not need are left out.
+    /// Reads the rows of the four tables. Of users' rows, only what they need to be listed is read.
     pub fn read(
         users: &[Value],
         orders: &[Value],
@@ -247,50 +311,123 @@ impl Books {
         let mut books = Self::default();
         books.add_users(users);
         for row in orders {
-            if key(row, "pk").starts_with("ORDER#") {
-                let order = books.parsed::<Order>("orders", row);
-                books.orders.extend(order);
-            }
+            books.add_order(row);
         }
         for row in inventory {
-            let sk = key(row, "sk");
-            if sk == "ITEM" {
-                let item = books.parsed::<Item>("inventory", row);
-                books.items.extend(item);
-            } else if sk == "RESERVATION" {
-                let reservation = books.parsed::<Reservation>("inventory", row);
-                books.reservations.extend(reservation);
-            } else if sk.starts_with("ADJUSTMENT#") {
-                let adjustment = books.parsed::<Adjustment>("inventory", row);
-                books.adjustments.extend(adjustment);
-            }
+            books.add_stock(row);
         }
         for row in payments {
-            let (pk, sk) = (key(row, "pk"), key(row, "sk"));
-            if let (Some(id), "PAYMENT") = (pk.strip_prefix("ORDER#"), sk) {
-                let payment = Uuid::try_parse(id)
-                    .map_err(|error| error.to_string())
-                    .and_then(|order_id| {
-                        let row: PaymentRow = from(row)?;
-                        Ok(row.of(order_id))
-                    });
-                match payment {
-                    Ok(payment) => books.payments.push(payment),
-                    Err(cause) => books.unreadable("payments", row, &cause),
-                }
-            } else if let (Some(charge), "CHARGE") = (pk.strip_prefix(LEDGER), sk) {
-                match from::<ChargeRow>(row).and_then(|row| row.of(charge)) {
-                    Ok(charge) => books.charges.push(charge),
-                    Err(cause) => books.unreadable("payments", row, &cause),
-                }
-            } else if let (true, "REFUND") = (pk.starts_with(LEDGER), sk) {
-                match from::<RefundRow>(row).and_then(RefundRow::of) {
-                    Ok(refund) => books.refunds.push(refund),
-                    Err(cause) => books.unreadable("payments", row, &cause),
-                }
-            }
+            books.add_payment(row);
         }
         books
+    }
+
+    fn add_order(&mut self, row: &Value) {
+        let place = self.count("orders", row);
+        if !place.pk.starts_with("ORDER#") || place.sk != "ORDER" {
+            self.unknown.push(place);
+            return;
+        }
+        let order = from::<OrderShape>(row)
+            .and_then(|shape| shape.check())
+            .and_then(|()| from::<Order>(row))
+            .and_then(|order| order.check(&place).map(|()| order));
+        match order {
+            Ok(order) => {
+                self.file_order(&place, row, &order);
+                self.orders.push(order);
+            }
+            Err(cause) => self.unreadable(place, cause),
+        }
+    }
+
+    /// What the indexes of the orders table are made of.
+    fn file_order(&mut self, place: &RowKey, row: &Value, order: &Order) {
+        const NOT_LISTED: &str = "its customer's list does not have it, or not where it belongs";
+        const NO_END: &str = "the sweeper comes back to it every minute, though it has ended";
+        let mut file = |attribute, must_be: Option<String>, effect| {
+            self.file(place, row, attribute, must_be, effect);
+        };
+        let user = order.user_id.to_string();
+        file("user_id", Some(user), NOT_LISTED);
+        let placed = format!("{:.3}#{}", order.created_at, order.id);
+        file("placed", Some(placed), NOT_LISTED);
+        // Of an order in flight they are judged with the time.
+        if !order.state.is_in_flight() {
+            file("due_at", None, NO_END);
+            file("due_shard", None, NO_END);
+        }
+    }
+
+    fn add_stock(&mut self, row: &Value) {
+        let place = self.count("inventory", row);
+        let (is_item, is_order) = (
+            place.pk.starts_with("ITEM#"),
+            place.pk.starts_with("ORDER#"),
+        );
+        if is_item && place.sk == "ITEM" {
+            let item = from::<ItemShape>(row)
+                .and_then(|shape| shape.check())
+                .and_then(|()| from::<Item>(row))
+                .and_then(|item| item.check(&place).map(|()| item));
+            match item {
+                Ok(item) => {
+                    const NOT_LISTED: &str = "the catalogue does not list it";
+                    let catalogue = Some("ITEM".to_owned());
+                    self.file(&place, row, "catalogue", catalogue, NOT_LISTED);
+                    self.items.push(item);
+                }
+                Err(cause) => self.unreadable(place, cause),
+            }
+        } else if is_order && place.sk == "RESERVATION" {
+            let reservation = from::<ReservationShape>(row)
+                .and_then(|shape| shape.check())
+                .and_then(|()| from::<Reservation>(row))
+                .and_then(|reservation| reservation.check(&place).map(|()| reservation));
+            match reservation {
+                Ok(reservation) => self.reservations.push(reservation),
+                Err(cause) => self.unreadable(place, cause),
+            }
+        } else if is_item && place.sk.starts_with("ADJUSTMENT#") {
+            let adjustment = from::<AdjustmentShape>(row)
+                .and_then(|shape| shape.check(&place))
+                .and_then(|()| from::<Adjustment>(row))
+                .and_then(|a| is_keyed(&place, "sku", &a.sku, place.sku()).map(|()| a));
+            match adjustment {
+                Ok(adjustment) => self.adjustments.push(adjustment),
+                Err(cause) => self.unreadable(place, cause),
+            }
+        } else {
+            self.unknown.push(place);
+        }
+    }
+
+    fn add_payment(&mut self, row: &Value) {
+        let place = self.count("payments", row);
+        if let (Some(id), "PAYMENT") = (place.pk.strip_prefix("ORDER#"), &*place.sk) {
+            let payment = Uuid::try_parse(id)
+                .map_err(|error| error.to_string())
+                .and_then(|order_id| {
+                    is_keyed(&place, "order", &order_id.to_string(), Some(id))?;
+                    from::<PaymentRow>(row)?.of(order_id)
+                });
+            match payment {
+                Ok(payment) => self.payments.push(payment),
+                Err(cause) => self.unreadable(place, cause),
+            }
+        } else if let (Some(charge), "CHARGE") = (place.pk.strip_prefix(LEDGER), &*place.sk) {
+            match from::<ChargeRow>(row).and_then(|row| row.of(charge)) {
+                Ok(charge) => self.charges.push(charge),
+                Err(cause) => self.unreadable(place, cause),
+            }
+        } else if let (true, "REFUND") = (place.pk.starts_with(LEDGER), &*place.sk) {
+            match from::<RefundRow>(row).and_then(RefundRow::of) {
+                Ok(refund) => self.refunds.push(refund),
+                Err(cause) => self.unreadable(place, cause),
+            }
+        } else {
+            self.unknown.push(place);
+        }
     }
 
     /// Whose reservation or payment was read, and no order.
@@ -312,16 +449,27 @@ impl Books {
         ids
     }
 
-    /// Takes in which users there are.
+    /// Takes in which users there are, and whether lists have them.
     pub fn add_users(&mut self, rows: &[Value]) {
         for row in rows {
-            if let Some(id) = key(row, "pk").strip_prefix("USER#") {
-                match Uuid::try_parse(id) {
-                    Ok(id) => {
-                        self.users.insert(id);
+            let place = self.count("users", row);
+            // What else is in the table is none of an audit's business.
+            let Some(id) = place.pk.strip_prefix("USER#") else {
+                continue;
+            };
+            match Uuid::try_parse(id) {
+                Ok(id) => {
+                    self.users.insert(id);
+                    const NOT_LISTED: &str = "no list of users has it";
+                    self.file(&place, row, "id", Some(id.to_string()), NOT_LISTED);
+                    if !STATUSES.contains(&key(row, "status")) {
+                        const EFFECT: &str = "no list of users has it; once it is deactivated, an \
+                                              administrator can activate it";
+                        let status = Some("deactivated".to_owned());
+                        self.file(&place, row, "status", status, EFFECT);
                     }
-                    Err(error) => self.unreadable("users", row, &error.to_string()),
                 }
+                Err(error) => self.unreadable(place, error.to_string()),
             }
         }
     }
@@ -340,23 +488,42 @@ impl Books {
     }
 
     fn has_unreadable(&self, table: &str, order: Uuid) -> bool {
-        let mut rows = self.unreadable.iter();
+        let mut rows = self.unreadable.iter().map(|unreadable| &unreadable.row);
         rows.any(|row| row.table == table && row.order() == Some(order))
     }
 
-    fn parsed<T: DeserializeOwned>(&mut self, table: &'static str, row: &Value) -> Option<T> {
-        from(row)
-            .map_err(|cause| self.unreadable(table, row, &cause))
-            .ok()
+    fn count(&mut self, table: &'static str, row: &Value) -> RowKey {
+        *self.rows.entry(table).or_default() += 1;
+        RowKey::of(table, row)
     }
 
-    fn unreadable(&mut self, table: &'static str, row: &Value, cause: &str) {
-        self.unreadable.push(Unreadable {
-            table,
-            pk: key(row, "pk").to_owned(),
-            sk: key(row, "sk").to_owned(),
-            cause: cause.to_owned(),
+    /// Compares an attribute that an index is made of with what the service writes.
+    fn file(
+        &mut self,
+        place: &RowKey,
+        row: &Value,
+        attribute: &'static str,
+        must_be: Option<String>,
+        effect: &'static str,
+    ) {
+        let is = &row[attribute];
+        if is.as_str() == must_be.as_deref() && (must_be.is_some() || is.is_null()) {
+            return;
+        }
+        self.misfiled.push(Misfiled {
+            row: place.clone(),
+            attribute,
+            is: match is {
+                Value::Null => "missing".to_owned(),
+                is => is.to_string(),
+            },
+            must_be,
+            effect,
         });
+    }
+
+    fn unreadable(&mut self, row: RowKey, cause: String) {
+        self.unreadable.push(Unreadable { row, cause });
     }
 }
 
@@ -380,6 +547,278 @@ impl Order {
     pub fn has(&self, what: &str) -> Option<&Entry> {
         self.timeline.iter().find(|entry| entry.what == what)
     }
+
+    /// When the sweeper is to come to it.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.due_at.as_ref()?.parse().ok()
+    }
+
+    /// The partition of the sweeper's index that it belongs to.
+    pub fn shard(&self) -> String {
+        match self.parked {
+            true => PARKED.to_owned(),
+            false => format!("DUE#{}", self.id.as_bytes()[15] % DUE_SHARDS),
+        }
+    }
+
+    /// Whether the sweeper looks where it is filed.
+    pub fn is_swept(&self) -> bool {
+        let shard = self.due_shard.as_deref();
+        shard.is_some_and(|shard| {
+            shard == PARKED || (0..DUE_SHARDS).any(|number| shard == format!("DUE#{number}"))
+        })
+    }
+
+    fn check(&self, place: &RowKey) -> Result<(), String> {
+        is_keyed(
+            place,
+            "id",
+            &self.id.to_string(),
+            place.pk.strip_prefix("ORDER#"),
+        )?;
+        for line in &self.lines {
+            is_line(&line.sku, line.quantity)?;
+        }
+        match (&self.due_at, self.due()) {
+            (Some(due_at), None) => Err(format!("due_at {due_at:?} is no time")),
+            (Some(_), Some(_)) | (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Item {
+    fn check(&self, place: &RowKey) -> Result<(), String> {
+        is_keyed(place, "sku", &self.sku, place.sku())?;
+        is_price(&self.price)
+    }
+}
+
+impl Reservation {
+    fn check(&self, place: &RowKey) -> Result<(), String> {
+        let id = self.order_id.to_string();
+        is_keyed(place, "order_id", &id, place.pk.strip_prefix("ORDER#"))?;
+        // What was released is not read again.
+        let is_read = self.status == ReservationStatus::Reserved;
+        for line in self.lines.iter().filter(|_| is_read) {
+            is_line(&line.sku, line.quantity)?;
+            is_price(&line.price)?;
+        }
+        Ok(())
+    }
+}
+
+/// The partitions of the sweeper's index.
+pub const DUE_SHARDS: u8 = 8;
+const PARKED: &str = "PARKED";
+
+/// The statuses that users are listed by.
+const STATUSES: [&str; 2] = ["active", "deactivated"];
+
+/// What orders writes in a timeline; tests hold it to that.
+pub const EVENTS: [&str; 25] = [
+    "order_placed",
+    "rehearsal_begun",
+    "verify_user_requested",
+    "user_verified",
+    "user_refused",
+    "reserve_stock_requested",
+    "stock_reserved",
+    "stock_refused",
+    "charge_payment_requested",
+    "payment_charged",
+    "payment_declined",
+    "order_confirmed",
+    "cancel_requested",
+    "price_changed",
+    "step_timed_out",
+    "refund_payment_requested",
+    "payment_refunded",
+    "release_stock_requested",
+    "stock_released",
+    "order_parked",
+    "retry_requested",
+    "refund_abandoned",
+    "release_abandoned",
+    "order_rejected",
+    "order_cancelled",
+];
+
+/// Why inventory refuses; tests hold it to that.
+pub const REFUSALS: [&str; 4] = ["unknown_item", "mixed_currency", "out_of_stock", "released"];
+
+/// Whether a row is where its service looks for it.
+fn is_keyed(place: &RowKey, name: &str, is: &str, keyed: Option<&str>) -> Result<(), String> {
+    match keyed == Some(is) {
+        true => Ok(()),
+        false => Err(format!(
+            "its {name} is {is:?} and its key is {:?}",
+            place.pk
+        )),
+    }
+}
+
+fn is_line(sku: &str, quantity: i64) -> Result<(), String> {
+    is_sku(sku)?;
+    match quantity >= 1 {
+        true => Ok(()),
+        false => Err(format!("{quantity} units of {sku} are no line")),
+    }
+}
+
+fn is_price(price: &Money) -> Result<(), String> {
+    match price.amount >= 1 {
+        true => Ok(()),
+        false => Err("its price is nothing".to_owned()),
+    }
+}
+
+fn is_sku(sku: &str) -> Result<(), String> {
+    let is_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let begins = sku.starts_with(|first: char| first.is_ascii_alphanumeric());
+    match begins && sku.len() <= 64 && sku.bytes().all(is_in_it) {
+        true => Ok(()),
+        false => Err(format!("{sku:?} is no sku")),
+    }
+}
+
+/// A payment method: what it may be is narrower today, and was never wider.
+fn is_token(text: &str) -> Result<(), String> {
+    let is_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match (1..=128).contains(&text.len()) && text.bytes().all(is_in_it) {
+        true => Ok(()),
+        // It may be a card's number, which is not to be shown.
+        false => Err("its payment method is no token".to_owned()),
+    }
+}
+
+fn is_text(name: &str, text: &str) -> Result<(), String> {
+    match text.is_empty() {
+        true => Err(format!("its {name} is empty")),
+        false => Ok(()),
+    }
+}
+
+/// What else a service needs of a row to read it.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct OrderShape {
+    schema: u32,
+    payment_method: String,
+    expected_total: Option<Money>,
+    fingerprint: Uuid,
+    rehearsal: Option<String>,
+    failure: Option<ReasonShape>,
+    timeline: Vec<EntryShape>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only asked to be there")]
+struct ReasonShape {
+    code: String,
+    detail: String,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct EntryShape {
+    what: String,
+    attempt: Option<u32>,
+}
+
+impl OrderShape {
+    fn check(&self) -> Result<(), String> {
+        is_token(&self.payment_method)?;
+        // `<step>=<fault>`, several with commas between them.
+        let is_fault = |part: &str| {
+            let is_word = |word: &str| {
+                !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            };
+            let pair = part.trim().split_once('=');
+            pair.is_some_and(|(step, fault)| is_word(step) && is_word(fault))
+        };
+        if let Some(text) = &self.rehearsal
+            && !text.split(',').all(is_fault)
+        {
+            return Err(format!("its rehearsal is {text:?}"));
+        }
+        match self
+            .timeline
+            .iter()
+            .find(|entry| !EVENTS.contains(&&*entry.what))
+        {
+            Some(entry) => Err(format!("its timeline has {:?}", entry.what)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct ItemShape {
+    schema: u32,
+    sku: String,
+    name: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    created_by_request: String,
+}
+
+impl ItemShape {
+    fn check(&self) -> Result<(), String> {
+        is_sku(&self.sku)?;
+        is_text("name", &self.name)
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct AdjustmentShape {
+    schema: u32,
+    id: Uuid,
+    reason: String,
+    made_by: Uuid,
+    created_at: Timestamp,
+}
+
+impl AdjustmentShape {
+    fn check(&self, place: &RowKey) -> Result<(), String> {
+        let id = self.id.to_string();
+        is_keyed(place, "id", &id, place.sk.strip_prefix("ADJUSTMENT#"))?;
+        is_text("reason", &self.reason)
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct ReservationShape {
+    schema: u32,
+    status: ReservationStatus,
+    refusal: Option<RefusalShape>,
+    created_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct RefusalShape {
+    code: String,
+    detail: String,
+    sku: Option<String>,
+}
+
+impl ReservationShape {
+    fn check(&self) -> Result<(), String> {
+        match (self.status, &self.refusal) {
+            (ReservationStatus::Refused, None) => Err("it is refused without a reason".to_owned()),
+            (ReservationStatus::Refused, Some(refusal)) => {
+                refusal.sku.as_deref().map_or(Ok(()), is_sku)?;
+                match REFUSALS.contains(&&*refusal.code) {
+                    true => Ok(()),
+                    false => Err(format!("it is refused as {:?}", refusal.code)),
+                }
+            }
+            (ReservationStatus::Reserved | ReservationStatus::Released, _) => Ok(()),
+        }
+    }
 }
 
 fn key<'r>(row: &'r Value, name: &str) -> &'r str {
@@ -391,48 +830,88 @@ fn from<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
 }
 
 #[derive(Deserialize)]
+#[expect(dead_code, reason = "some is only asked to be there")]
 struct PaymentRow {
+    schema: u32,
     user_id: Uuid,
     status: PaymentStatus,
     charge: Option<AskedCharge>,
     payment_id: Option<String>,
+    decline: Option<ReasonShape>,
+    created_at: Timestamp,
     updated_at: Timestamp,
     version: u64,
 }
 
 impl PaymentRow {
-    fn of(self, order_id: Uuid) -> Payment {
-        Payment {
+    fn of(self, order_id: Uuid) -> Result<Payment, String> {
+        let status = self.status;
+        let (charge, payment_id, decline) = match status {
+            PaymentStatus::Charging => (true, false, false),
+            PaymentStatus::Charged | PaymentStatus::Refunding | PaymentStatus::Refunded => {
+                (true, true, false)
+            }
+            PaymentStatus::Declined => (true, false, true),
+            PaymentStatus::Voided => (false, false, false),
+        };
+        for (name, is_missing) in [
+            ("charge", charge && self.charge.is_none()),
+            ("payment_id", payment_id && self.payment_id.is_none()),
+            ("decline", decline && self.decline.is_none()),
+        ] {
+            if is_missing {
+                return Err(format!("it is {status} without a {name}"));
+            }
+        }
+        if let Some(charge) = &self.charge {
+            is_token(&charge.method)?;
+            if charge.money.amount < 1 {
+                return Err("its charge is of nothing".to_owned());
+            }
+        }
+        Ok(Payment {
             order_id,
             user_id: self.user_id,
-            status: self.status,
+            status,
             charge: self.charge,
             payment_id: self.payment_id,
             updated_at: self.updated_at,
             version: self.version,
-        }
+        })
     }
 }
 
 #[derive(Deserialize)]
 struct ChargeRow {
-    asked: Option<Money>,
+    asked: Option<AskedRow>,
+    #[serde(flatten)]
     outcome: Outcome,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+struct AskedRow {
+    #[serde(flatten)]
+    money: Money,
+    #[expect(dead_code, reason = "only asked to be there")]
+    method: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(dead_code, reason = "most is only asked to be there")]
 enum Outcome {
-    Charged,
-    Declined,
+    Charged { payment_id: String },
+    Declined { code: String, detail: String },
     Cancelled,
 }
 
 impl ChargeRow {
     fn of(self, key: &str) -> Result<Charge, String> {
         let taken = match self.outcome {
-            Outcome::Charged => Some(self.asked.ok_or("it is charged without an amount")?),
-            Outcome::Declined | Outcome::Cancelled => None,
+            Outcome::Charged { .. } => {
+                Some(self.asked.ok_or("it is charged without an amount")?.money)
+            }
+            Outcome::Declined { .. } | Outcome::Cancelled => None,
         };
         Ok(Charge {
             key: key.to_owned(),

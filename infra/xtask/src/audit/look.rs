@@ -114,10 +114,10 @@ impl Tables<'_> {
         self.rows(table, sk, None, &pks.collect::<Vec<_>>())
     }
 
-    /// Which of these there are, by their keys alone.
+    /// Which of these there are, with what they are listed by and nothing else about them.
     fn users(&self, ids: &BTreeSet<Uuid>) -> Result<Vec<Value>> {
-        let pks = ids.iter().map(|id| format!("USER#{id}"));
-        self.rows("users", "USER", Some("pk, sk"), &pks.collect::<Vec<_>>())
+        let pks: Vec<String> = ids.iter().map(|id| format!("USER#{id}")).collect();
+        self.rows("users", "USER", Some("pk, sk, id, #status"), &pks)
     }
 
     fn held(&self, skus: &BTreeSet<String>) -> Result<Held> {
@@ -146,6 +146,8 @@ impl Tables<'_> {
             let mut wanted = json!({&table: {"Keys": keys, "ConsistentRead": true}});
             if let Some(attributes) = attributes {
                 wanted[&table]["ProjectionExpression"] = json!(attributes);
+                // DynamoDB reserves the word.
+                wanted[&table]["ExpressionAttributeNames"] = json!({"#status": "status"});
             }
             let mut fruitless = 0;
             while wanted.as_object().is_some_and(|tables| !tables.is_empty()) {

@@ -6,6 +6,8 @@
 //! - money: the net charge is the total where the order is confirmed and nothing otherwise, by
 //!   payments' records and by the provider's own ledger; nothing is refunded beyond its charge.
 //!
+//! What is named has a next move, and is not named any more once that was made.
+//!
 //! An order in flight owes a step: it is named only when it is stuck, or in a state that its saga
 //! cannot have reached. What an operator abandoned is not a discrepancy but written off, unless
 //! it was charged or reserved only afterwards, when nobody could have decided about it.
@@ -20,12 +22,16 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::books::{
-    Books, Charge, Entry, Money, Order, Payment, PaymentStatus, Reservation, ReservationStatus,
-    SIMULATED, State, charged_for,
+    Books, Charge, Entry, Misfiled, Money, Order, Payment, PaymentStatus, Reservation,
+    ReservationStatus, SIMULATED, State, charged_for,
 };
+use crate::ui::money;
 
 /// The sweeper comes every minute: an order it has passed over twice is stuck.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
+
+/// No step's time is as long: an hour, the longest that can be configured, 16 times at the last try.
+const NEVER: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the books say altogether, and what is wrong with them.
 #[derive(Debug, Default)]
@@ -36,6 +42,10 @@ pub struct Reconciliation {
     pub written_off: Vec<WrittenOff>,
     /// Carried out although it had been abandoned. The books balance.
     pub after_all: Vec<WrittenOff>,
+    /// What is out of the ordinary, and balances.
+    pub remarks: Vec<String>,
+    /// How many rows were read, by table.
+    pub rows: BTreeMap<&'static str, usize>,
     pub findings: Vec<Finding>,
 }
 
@@ -113,6 +123,7 @@ impl fmt::Display for Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Unreadable,
+    Misfiled,
     Overdue,
     Parked,
     NeverDue,
@@ -148,11 +159,14 @@ pub fn reconcile(books: &Books, now: Timestamp) -> Reconciliation {
         unreadable: books
             .unreadable
             .iter()
-            .filter_map(|row| row.order())
+            .filter_map(|unreadable| unreadable.row.order())
             .collect(),
         books,
         now,
-        done: Reconciliation::default(),
+        done: Reconciliation {
+            rows: books.rows.clone(),
+            ..Reconciliation::default()
+        },
     };
     audit.rows();
     for order in &books.orders {
@@ -194,6 +208,22 @@ impl<'b> LedgerEntry<'b> {
     fn given_back(&self) -> i128 {
         sum(self.refunds.iter().map(|money| i128::from(money.amount)))
     }
+
+    /// What it took and gave back, for a person.
+    fn shown(&self) -> String {
+        let mut given: BTreeMap<&str, i128> = BTreeMap::new();
+        for back in &self.refunds {
+            let sum = given.entry(&back.currency).or_default();
+            *sum = add(*sum, back.amount.into());
+        }
+        let given: Vec<String> = given.iter().map(|(code, sum)| money(*sum, code)).collect();
+        let given = match given.is_empty() {
+            true => "nothing".to_owned(),
+            false => given.join(" and "),
+        };
+        let taken = self.taken().map_or("nothing".to_owned(), shown);
+        format!("the provider took {taken} and gave {given} back")
+    }
 }
 
 fn ledger(books: &Books) -> BTreeMap<&str, LedgerEntry<'_>> {
@@ -228,6 +258,10 @@ impl Net {
     fn amount(&self) -> i128 {
         add(self.charged, -self.refunded)
     }
+
+    fn shown(&self) -> String {
+        money(self.amount(), &self.currency)
+    }
 }
 
 impl<'b> Audit<'b> {
@@ -260,22 +294,53 @@ impl<'b> Audit<'b> {
     }
 
     fn rows(&mut self) {
-        for row in &self.books.unreadable {
-            let key = format!("{} {} of the {} table", row.pk, row.sk, row.table);
-            let subject = row.order().map_or(Subject::Row(key), Subject::Order);
-            let what = format!(
-                "its row {} {} in the {} table cannot be read: {}",
-                row.pk, row.sk, row.table, row.cause
-            );
+        for unreadable in &self.books.unreadable {
+            let (row, cause) = (&unreadable.row, &unreadable.cause);
+            let subject = row
+                .order()
+                .map_or_else(|| Subject::Row(row.to_string()), Subject::Order);
             self.find(
                 subject,
                 Kind::Unreadable,
-                what,
+                format!("its row {row} cannot be read: {cause}"),
                 "mend the row, and nothing else before (point-in-time recovery has it as it was); \
                  then audit again",
-                row.cause.clone(),
+                cause.clone(),
             );
         }
+        for misfiled in &self.books.misfiled {
+            self.misfiled(misfiled);
+        }
+        for row in &self.books.unknown {
+            let remark = format!("row {row}: of no kind that this version knows");
+            self.done.remarks.push(remark);
+        }
+    }
+
+    fn misfiled(&mut self, misfiled: &Misfiled) {
+        let Misfiled {
+            row,
+            attribute,
+            is,
+            must_be,
+            effect,
+        } = misfiled;
+        let subject = match (row.order(), row.sku()) {
+            (Some(id), _) => Subject::Order(id),
+            (None, Some(sku)) => Subject::Item(sku.to_owned()),
+            (None, None) => Subject::Row(row.to_string()),
+        };
+        let next = match must_be {
+            Some(text) => format!("set its {attribute} to {text} in its row {row}"),
+            None => format!("remove its {attribute} from its row {row}"),
+        };
+        self.find(
+            subject,
+            Kind::Misfiled,
+            format!("its {attribute} is {is}: {effect}"),
+            &next,
+            format!("{attribute} {is}"),
+        );
     }
 
     fn order(&mut self, order: &'b Order) {
@@ -331,15 +396,28 @@ impl<'b> Audit<'b> {
         if !order.state.is_in_flight() {
             return;
         }
-        let Some(due_at) = order.due_at.filter(|_| order.due_shard.is_some()) else {
+        let Some(due_at) = order.due() else {
             self.find_in(
                 order,
                 Kind::NeverDue,
-                format!("it is {} and the sweeper cannot find it", order.state),
-                "cargo xtask saga retry {id}",
+                format!("it is {} without due_at: no sweeper finds it", order.state),
+                RETRY,
             );
             return;
         };
+        if let Some((what, attribute, must_be)) = self.missed_by_sweeper(order, due_at) {
+            // Before its time a first attempt is only asked for again, and its row stays.
+            let retry_writes = due_at <= self.now || order.parked || order.attempt != 1;
+            let next = match retry_writes {
+                true => RETRY.to_owned(),
+                false => format!(
+                    "set its {attribute} to {must_be} in its row ORDER#{{id}} ORDER of the orders table"
+                ),
+            };
+            let what = format!("it is {} and {what}", order.state);
+            self.find_in(order, Kind::NeverDue, what, &next);
+            return;
+        }
         if order.parked {
             self.find_in(
                 order,
@@ -355,6 +433,30 @@ impl<'b> Audit<'b> {
                 "cargo xtask saga retry {id}; see cargo xtask logs orders if the sweeper fails",
             );
         }
+    }
+
+    /// Why the sweeper does not find an order that is due some time: what is wrong, the attribute, and
+    /// what it must be.
+    fn missed_by_sweeper(
+        &self,
+        order: &Order,
+        due_at: Timestamp,
+    ) -> Option<(String, &'static str, String)> {
+        if !order.is_swept() {
+            let shard = order.due_shard.as_deref().unwrap_or("missing");
+            let what = format!("its due_shard is {shard}: the sweeper does not look there");
+            return Some((what, "due_shard", order.shard()));
+        }
+        let spelled = order.due_at.as_deref().unwrap_or_default();
+        let must_be = format!("{due_at:.3}");
+        if spelled != must_be {
+            let what = format!("its due_at is spelled {spelled}: the sweeper compares texts");
+            return Some((what, "due_at", must_be));
+        }
+        (due_at.duration_since(self.now) > NEVER).then(|| {
+            let what = format!("is due at {due_at} only: the sweeper passes it over until then");
+            (what, "due_at", format!("{:.3}", self.now))
+        })
     }
 
     /// Whether the total is the sum of the lines.
@@ -438,14 +540,16 @@ impl<'b> Audit<'b> {
                 order,
                 Kind::StillReserved,
                 format!("{lines} were reserved for it after its release was abandoned"),
-                "mend the reservation and the item together, or ship them",
+                RELEASE_BY_HAND,
             ),
             None => self.find_in(
                 order,
                 Kind::StillReserved,
                 format!("it is {} and still holds {lines}", order.state),
-                "cargo xtask dlq ls shows whether its ReleaseStock was lost; else mend the \
-                 reservation and the item together",
+                &format!(
+                    "cargo xtask dlq ls shows whether its ReleaseStock was lost, and dlq redrive \
+                     sends it back; else {RELEASE_BY_HAND}"
+                ),
             ),
         }
     }
@@ -481,24 +585,17 @@ impl<'b> Audit<'b> {
                 let what = format!("its payment is user {}'s", payment.user_id);
                 self.find_in(order, Kind::AnotherUser, what, BY_HAND);
             }
-            let asked = payment.charge.as_ref().map(|charge| &charge.money);
-            if let (Some(asked), Some(total)) = (asked, &order.total)
-                && asked != total
-            {
-                let (asked, total) = (shown(asked), shown(total));
-                let what = format!("{asked} were asked of the provider and its total is {total}");
-                self.find_in(order, Kind::ChargedOtherwise, what, BY_HAND);
+            if let Some(what) = self.against_ledger(payment) {
+                self.find_in(order, Kind::LedgerDiffers, what, LEDGER);
             }
-            self.against_ledger(order, payment);
         }
         let net = payment.and_then(|payment| self.net(payment));
         let outstanding = net.as_ref().map_or(0, Net::amount);
-        let unsettled = payment.is_some_and(|payment| {
-            matches!(
-                payment.status,
-                PaymentStatus::Charging | PaymentStatus::Refunding
-            )
-        });
+        let shown_net = net.as_ref().map_or("nothing".to_owned(), Net::shown);
+        let is_open = payment.is_some_and(is_open);
+        if let Some(payment) = payment {
+            self.asked_of_provider(order, payment, outstanding);
+        }
         let abandoned = order.has("refund_abandoned");
         let given_up = payment.and_then(|payment| refund_given_up(order, payment));
         match order.state {
@@ -506,11 +603,11 @@ impl<'b> Audit<'b> {
                 let total = order.total.as_ref().map_or(0, |total| total.amount.into());
                 let charged = payment.is_some_and(|p| p.status == PaymentStatus::Charged);
                 if !charged || outstanding != total {
-                    let currency = order.total.as_ref().map_or("", |total| &total.currency);
+                    let total = order.total.as_ref().map_or("nothing".to_owned(), shown);
                     let status = payment.map_or("missing".to_owned(), |p| p.status.to_string());
                     let what = format!(
-                        "it is confirmed for {total} {currency} and {outstanding} are charged (its \
-                         payment is {status})"
+                        "it is confirmed for {total} and {shown_net} is charged (its payment is \
+                         {status})"
                     );
                     self.find_in(order, Kind::NotCharged, what, UNDO_OR_BY_HAND);
                 }
@@ -523,31 +620,35 @@ impl<'b> Audit<'b> {
             | State::ReleasingToCancel
             | State::Rejected
             | State::Cancelled => match given_up {
-                Some(entry) if outstanding != 0 || unsettled => {
-                    let currency = net.as_ref().map_or("", |net| &net.currency);
+                Some(entry) if outstanding != 0 || is_open => {
                     self.done.written_off.push(WrittenOff {
                         order: order.id,
-                        what: format!("{outstanding} {currency}").trim_end().to_owned(),
+                        what: shown_net,
                         decision: entry.detail.clone().unwrap_or_default(),
                         next: None,
                     });
                 }
                 Some(_) => {}
-                None if abandoned.is_some() && (outstanding != 0 || unsettled) => {
+                None if outstanding < 0 => {
+                    let what = format!("it is {} and {shown_net} is charged", order.state);
+                    self.find_in(order, Kind::StillCharged, what, GAVE_TOO_MUCH);
+                }
+                // A command whose step was abandoned is not sent back.
+                None if abandoned.is_some() && (outstanding != 0 || is_open) => {
                     let what = format!(
-                        "its payment is {}, {outstanding} outstanding, and that came after its \
-                         refund was abandoned",
+                        "its payment is {}, {shown_net} is charged, and that came after its refund \
+                         was abandoned",
                         payment.map_or("missing".to_owned(), |p| p.status.to_string())
                     );
-                    self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
+                    self.find_in(order, Kind::StillCharged, what, SETTLE_BY_HAND);
                 }
                 None if outstanding != 0 => {
-                    let what = format!("it is {} and {outstanding} are charged", order.state);
-                    self.find_in(order, Kind::StillCharged, what, REFUND_BY_HAND);
+                    let what = format!("it is {} and {shown_net} is charged", order.state);
+                    self.find_in(order, Kind::StillCharged, what, &refund_or_by_hand());
                 }
-                None if unsettled => {
+                None if is_open => {
                     let what = format!("it is {} and its payment is not settled", order.state);
-                    self.find_in(order, Kind::Unsettled, what, REFUND_BY_HAND);
+                    self.find_in(order, Kind::Unsettled, what, &refund_or_by_hand());
                 }
                 None => {}
             },
@@ -598,17 +699,47 @@ impl<'b> Audit<'b> {
         })
     }
 
-    fn against_ledger(&mut self, order: &Order, payment: &Payment) {
-        let Some(charge) = &payment.charge else {
+    /// Whether the provider was asked for the order's total. Another amount that was charged and given
+    /// back is settled; no row is wrong then.
+    fn asked_of_provider(&mut self, order: &Order, payment: &Payment, outstanding: i128) {
+        let (Some(charge), Some(total)) = (&payment.charge, &order.total) else {
             return;
         };
+        if charge.money == *total {
+            return;
+        }
+        let (asked, total) = (shown(&charge.money), shown(total));
+        let what = format!("{asked} was asked of the provider and its total is {total}");
+        let is_undone = match order.state {
+            State::ReleasingToReject
+            | State::ReleasingToCancel
+            | State::Rejected
+            | State::Cancelled => true,
+            State::Verifying
+            | State::Reserving
+            | State::Charging
+            | State::Confirmed
+            | State::RefundingToReject
+            | State::RefundingToCancel => false,
+        };
+        if is_undone && payment.status == PaymentStatus::Refunded && outstanding == 0 {
+            let remark = format!("order {}: {what}; it was given back", order.id);
+            self.done.remarks.push(remark);
+        } else {
+            self.find_in(order, Kind::ChargedOtherwise, what, CHARGED_OTHERWISE);
+        }
+    }
+
+    /// What a payment's record and the provider say differently of it.
+    fn against_ledger(&self, payment: &Payment) -> Option<String> {
+        let charge = payment.charge.as_ref()?;
         let simulated = payment
             .payment_id
             .as_ref()
             .is_some_and(|id| id.starts_with(SIMULATED));
         let entry = self.ledger.get(charge.key.as_str());
         if entry.is_none() && !simulated {
-            return;
+            return None;
         }
         let taken = entry.and_then(LedgerEntry::taken);
         let given_back = entry.map_or(0, LedgerEntry::given_back);
@@ -622,16 +753,15 @@ impl<'b> Audit<'b> {
             PaymentStatus::Refunded => is_whole && given_back == all,
             PaymentStatus::Declined | PaymentStatus::Voided => taken.is_none(),
         };
-        if !agrees {
-            let taken = taken.map_or("nothing".to_owned(), shown);
-            let what = format!(
-                "its payment is {} for {}, and the provider took {taken} and gave {given_back} \
-                 back",
+        (!agrees).then(|| {
+            let nothing = LedgerEntry::default();
+            format!(
+                "its payment is {} for {}, and {}",
                 payment.status,
-                shown(&charge.money)
-            );
-            self.find_in(order, Kind::LedgerDiffers, what, BY_HAND);
-        }
+                shown(&charge.money),
+                entry.unwrap_or(&nothing).shown()
+            )
+        })
     }
 
     /// Books an order's money to its account.
@@ -673,36 +803,52 @@ impl<'b> Audit<'b> {
                 Subject::Order(id),
                 Kind::ReservationOfNobody,
                 "inventory holds stock for it and there is no such order".to_owned(),
-                "restore the order's row, or mend the reservation and the items together",
+                &format!("restore the order's row; or {RELEASE_BY_HAND}"),
                 reservation.updated_at.to_string(),
             );
         }
     }
 
+    /// One that is settled, with nothing charged, is no fault: whoever refunded it did what was to
+    /// be done.
     fn payments_of_nobody(&mut self) {
         for payment in &self.books.payments {
             let id = payment.order_id;
             if self.orders.contains_key(&id) {
                 continue;
             }
-            let Some(net) = self.net(payment) else {
-                continue;
-            };
+            let net = self.net(payment);
+            let outstanding = net.as_ref().map_or(0, Net::amount);
             let came_meanwhile = self.books.meanwhile.contains(&id);
-            if !came_meanwhile && !self.unreadable.contains(&id) {
+            let is_judged = !came_meanwhile && !self.unreadable.contains(&id);
+            let evidence = format!("{} {outstanding}", payment.version);
+            if is_judged && (outstanding != 0 || is_open(payment)) {
                 self.find(
                     Subject::Order(id),
                     Kind::PaymentOfNobody,
                     format!(
-                        "{} {} are charged for it and there is no such order",
-                        net.amount(),
-                        net.currency
+                        "its payment is {}, {} is charged, and there is no such order",
+                        payment.status,
+                        net.as_ref().map_or("nothing".to_owned(), Net::shown)
                     ),
-                    "restore the order's row, or refund it at the provider",
-                    payment.version.to_string(),
+                    &match outstanding < 0 {
+                        true => GAVE_TOO_MUCH.to_owned(),
+                        false => format!("restore the order's row; or {SETTLE_BY_HAND}"),
+                    },
+                    evidence,
+                );
+            } else if is_judged && let Some(what) = self.against_ledger(payment) {
+                self.find(
+                    Subject::Order(id),
+                    Kind::LedgerDiffers,
+                    what,
+                    LEDGER,
+                    evidence,
                 );
             }
-            self.book_of_nobody(&net, came_meanwhile);
+            if let Some(net) = net {
+                self.book_of_nobody(&net, came_meanwhile);
+            }
         }
     }
 
@@ -743,22 +889,19 @@ impl<'b> Audit<'b> {
                 self.find(
                     subject.clone(),
                     Kind::RefundBeyondCharge,
-                    format!("the provider took {taken} for it and gave {given_back} back"),
-                    "settle it with the provider",
+                    entry.shown(),
+                    GAVE_TOO_MUCH,
                     evidence.clone(),
                 );
             }
             let Some(money) = entry.taken().filter(|_| !known.contains(key)) else {
                 continue;
             };
-            if is_judged {
+            if is_judged && given_back < taken {
                 self.find(
                     subject,
                     Kind::LedgerOfNobody,
-                    format!(
-                        "the provider took {} that payments knows nothing of",
-                        shown(money)
-                    ),
+                    format!("{}, and payments knows nothing of it", entry.shown()),
                     "restore the payment's row, or refund it at the provider",
                     evidence,
                 );
@@ -794,6 +937,7 @@ impl<'b> Audit<'b> {
         }
         // What is missing may be in the rows that cannot be read.
         let unreadable = books.unreadable.iter();
+        let unreadable = unreadable.map(|unreadable| &unreadable.row);
         let unreadable = unreadable.filter(|row| row.table == "inventory");
         let unknown: BTreeSet<Uuid> = unreadable.clone().filter_map(|r| r.order()).collect();
         let unknown_items: BTreeSet<&str> = unreadable.filter_map(|row| row.sku()).collect();
@@ -865,7 +1009,7 @@ impl<'b> Audit<'b> {
                 Subject::Item(sku.to_owned()),
                 Kind::NoSuchItem,
                 format!("{units} are reserved of it and there is no such item"),
-                &mend_item(&orders),
+                &format!("restore its row; {}", holders(&orders)),
                 format!("{orders:?}"),
             );
         }
@@ -887,12 +1031,20 @@ fn named(orders: &BTreeSet<Uuid>) -> String {
 }
 
 fn mend_item(orders: &BTreeSet<Uuid>) -> String {
-    let orders = match orders.is_empty() {
+    format!(
+        "compare its orders and its adjustments, and mend its row by hand; {}",
+        holders(orders)
+    )
+}
+
+fn holders(orders: &BTreeSet<Uuid>) -> String {
+    match orders.is_empty() {
         true => "no order holds any of it".to_owned(),
         false => format!("the orders that hold it are {}", named(orders)),
-    };
-    format!("compare its orders and its adjustments, and mend its row by hand; {orders}")
+    }
 }
+
+const RETRY: &str = "cargo xtask saga retry {id}";
 
 const REFUNDED_TWICE: &str = "if it was paid back by hand, get that back from the customer or \
                               reverse it; else nothing";
@@ -903,8 +1055,40 @@ const BY_HAND: &str =
 const UNDO_OR_BY_HAND: &str = "cargo xtask logs payments, with the order's timeline; then cancel the order (POST \
      /api/v1/orders/{id}/cancel), which gives back what is charged and releases its stock, or mend the \
      row that is wrong by hand";
-const REFUND_BY_HAND: &str = "cargo xtask dlq ls shows whether its RefundPayment was lost; else \
-                              refund it at the provider by hand";
+const RELEASE_BY_HAND: &str = "set the status of its reservation's row to RELEASED and move its \
+                               units from held to available in each item's row, in one \
+                               transaction; if they were shipped, then adjust each item by as many \
+                               less";
+const SETTLE_BY_HAND: &str = "refund at the provider what it took, then set the status of its \
+                              payment's row to REFUNDED (with the provider's payment_id), or to \
+                              VOIDED if it took nothing";
+const CHARGED_OTHERWISE: &str = "cargo xtask logs payments, with the order's timeline; if the order \
+                                 is confirmed, cancel the order (POST /api/v1/orders/{id}/cancel), \
+                                 and abandon its refund if that is parked; else mend the row that \
+                                 is wrong by hand";
+const LEDGER: &str = "cargo xtask logs payments; mend what is wrong by hand: the payment's row, or \
+                      what the provider took or gave back";
+const GAVE_TOO_MUCH: &str = "claim back at the provider what it gave too much, then delete the \
+                             refund that is wrong from its ledger (a SIMULATOR row of the payments \
+                             table)";
+
+fn refund_or_by_hand() -> String {
+    format!(
+        "cargo xtask dlq ls shows whether its RefundPayment was lost, and dlq redrive sends it back; \
+         else {SETTLE_BY_HAND}"
+    )
+}
+
+/// Asked of the provider, and not settled.
+fn is_open(payment: &Payment) -> bool {
+    match payment.status {
+        PaymentStatus::Charging | PaymentStatus::Refunding => true,
+        PaymentStatus::Charged
+        | PaymentStatus::Declined
+        | PaymentStatus::Refunded
+        | PaymentStatus::Voided => false,
+    }
+}
 
 /// The decision to leave a reservation as it is. What was reserved later, nobody decided about.
 fn release_given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
@@ -920,8 +1104,8 @@ fn refund_given_up<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry>
     })
 }
 
-fn shown(money: &Money) -> String {
-    format!("{} {}", money.amount, money.currency)
+fn shown(amount: &Money) -> String {
+    money(amount.amount, &amount.currency)
 }
 
 /// Whether a reservation holds exactly an order's lines, at its prices.
@@ -931,10 +1115,7 @@ fn same_lines(order: &Order, reservation: &Reservation) -> bool {
             let held = reservation.lines.iter().find(|held| held.sku == line.sku);
             held.is_some_and(|held| {
                 let price = line.unit_price.as_ref();
-                held.quantity == line.quantity
-                    && price.is_some_and(|price| {
-                        (price.amount, &price.currency) == (held.amount, &held.currency)
-                    })
+                held.quantity == line.quantity && price.is_some_and(|price| *price == held.price)
             })
         })
 }

@@ -136,6 +136,47 @@ fn what_was_carried_out_after_all_is_told_at_the_end_with_its_next_move_and_fail
     assert!(!report.contains("written off by operators"), "{report}");
 }
 
+#[test]
+fn a_report_shows_foreign_text_escaped_and_money_with_its_decimals() {
+    let hostile = format!(
+        "\u{1b}[2J\n  item forged: fine\u{202e}{}",
+        "x".repeat(200_000)
+    );
+    let mut rows = balanced();
+    let mut item = rows.inventory[0].clone();
+    item["sku"] = json!(hostile);
+    rows.inventory.push(item);
+    rows.orders.push(json!({"pk": hostile, "sk": "ORDER"}));
+    rows.order_row(2)["state"] = json!(hostile);
+    rows.order_row(1)["placed"] = json!(hostile);
+    let entry =
+        json!({"at": "2026-01-02T03:01:00Z", "what": "refund_abandoned", "detail": hostile});
+    let timeline = rows.order_row(3)["timeline"].as_array_mut();
+    timeline.expect("a timeline").push(entry);
+    let report = Shop::new(rows, 0, 0).audit().report();
+    assert!(
+        !report.contains(|c: char| c.is_control() && c != '\n'),
+        "{report}"
+    );
+    assert!(!report.contains('\u{202e}'), "{report}");
+    for line in report.lines() {
+        assert!(line.chars().count() < 3 * crate::ui::LINE, "{line}");
+        assert!(!line.starts_with("  item forged"), "{line}");
+    }
+    assert!(
+        report.contains("\\u001b[2J\\u000a  item forged"),
+        "{report}"
+    );
+    let money = report.lines().find(|line| line.starts_with("USD "));
+    let money: Vec<&str> = money.expect("a currency").split_whitespace().collect();
+    assert_eq!(money[1..5], ["35.00", "14.00", "21.00", "="], "{report}");
+    let rows = report.lines().next();
+    assert_eq!(
+        rows,
+        Some("rows        12 of inventory, 12 of orders, 16 of payments, 1 of users")
+    );
+}
+
 /// A shop that sells cups: at every call of an audit, orders are placed and others go on.
 struct Shop {
     rows: RefCell<Rows>,
