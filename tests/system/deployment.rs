@@ -5,12 +5,13 @@ use test_support::template::workspace_root;
 use uuid::Uuid;
 use xtask::account;
 use xtask::deploy::Deployer;
+use xtask::http::Client;
 use xtask::keys::{self, Names};
 use xtask::local;
 use xtask::project::Project;
 use xtask::stack::{Stack, base_url};
 
-use crate::world::{World, eventually, world};
+use crate::world::{World, eventually, login, order_body, world};
 
 const PREFIX: &str = "rooted";
 
@@ -42,6 +43,7 @@ fn the_root_template_deploys_takes_an_update_and_goes() {
         let answer = http.get(path, None).unwrap();
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
     }
+    an_order_passes_its_queues(&http);
     let deployed = functions(world);
     assert_eq!(deployed.len(), plan.functions());
 
@@ -56,6 +58,24 @@ fn the_root_template_deploys_takes_an_update_and_goes() {
     deployer.delete(PREFIX).unwrap();
     assert_eq!(stacks(world), Vec::<String>::new());
     assert_eq!(functions(world), Vec::<Value>::new());
+}
+
+/// Inventory has no such item, and says so to orders.
+fn an_order_passes_its_queues(http: &Client) {
+    let email = format!("{}@customers.example", Uuid::new_v4().simple());
+    let password = "a long pass phrase";
+    let account = json!({"email": email, "password": password, "name": "Some Body"});
+    let registered = http.post("/api/v1/users", None, &account).unwrap();
+    registered.expect(201, "registering").unwrap();
+    let token = login(http, &email, password);
+    let order = order_body("no-such-item", 1, "pm_card_visa");
+    let placed = http.post("/api/v1/orders", Some(&token), &order).unwrap();
+    let order = placed.expect(202, "ordering").unwrap();
+    let path = format!("/api/v1/orders/{}", order["id"].as_str().unwrap());
+    eventually("the order is rejected", || {
+        let order = http.get(&path, Some(&token)).unwrap().value();
+        (order["status"] == "REJECTED").then_some(())
+    });
 }
 
 fn begins_with_prefix(name: &Value) -> bool {

@@ -86,4 +86,22 @@ def updated(kind, physical_id, old, new, stack, logical_id=None, attributes=None
 
 
 provisioners._update_resource = updated
+
+# CloudFormation makes a number of a parameter's text where a property wants one. MiniStack leaves the
+# text, and its triggers cannot compare it.
+triggers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
+
+
+def with_number(handler):
+    def called(*arguments):
+        for argument in arguments:
+            scaling = argument.get("ScalingConfig") if isinstance(argument, dict) else None
+            if scaling:
+                scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+        return handler(*arguments)
+
+    return called
+
+
+triggers["create"], triggers["update"] = with_number(triggers["create"]), with_number(triggers["update"])
 sys.exit(main())
