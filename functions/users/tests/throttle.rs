@@ -389,6 +389,22 @@ async fn a_try_is_taken_back_from_its_own_window_alone() {
 }
 
 #[tokio::test]
+async fn a_flood_of_strangers_does_not_hold_a_known_owner_up() {
+    let world = World::new().await;
+    world.registered(EMAIL).await;
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    // The rows that all share are asked for so often that the table throttles them.
+    world.aws.on_call(|call| {
+        let pk = call.request["Key"]["pk"]["S"].as_str().unwrap_or_default();
+        let shared = pk.starts_with("ATTEMPTS#SOURCE") || pk.matches('#').count() == 2;
+        let throttled = pk.starts_with("ATTEMPTS") && shared;
+        std::future::ready(throttled.then_some(Fault::Throttle))
+    });
+    assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
+    assert_waits(&log_in(&world, ELSEWHERE, EMAIL, PASSWORD).await, 1);
+}
+
+#[tokio::test]
 async fn a_table_that_refuses_a_count_is_unavailable() {
     let world = World::new().await;
     world.aws.fault_on("dynamodb:UpdateItem", Fault::Throttle);

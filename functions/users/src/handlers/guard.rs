@@ -1,10 +1,10 @@
 //! What stands before every secret that can be guessed, and before registration: the counts of
 //! tries, for whatever is tried and for where the try comes from (see `domain::throttle`).
 
-use shared_lambda::Context;
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, telemetry};
 
 use crate::domain::throttle::{Policy, TooEarly};
 use crate::store::{Account, Counted, Counter, Receipt, Source, UserStore};
@@ -42,11 +42,12 @@ pub(super) async fn count(
         Counted::TooEarly(wait) => return Err(too_early(wait)),
     };
     let counter = Counter::source(&source);
-    let (by_source, by_rate) = tokio::try_join!(
+    let (by_source, by_rate) = tokio::join!(
         store.count_try(&counter, now, call),
         store.use_rate(&account, now, call),
-    )?;
-    let ((from_source, by_source), (from_rate, by_rate)) = (split(by_source), split(by_rate));
+    );
+    let (from_source, by_source) = split(by_source)?;
+    let (from_rate, by_rate) = split(by_rate)?;
     Ok(Try {
         account,
         source,
@@ -89,8 +90,15 @@ impl Try {
             }
         };
         let remember = store.remember_owner(&self.account, &self.source, now);
-        tokio::try_join!(remember, source, rate)?;
-        Ok(())
+        let (remembered, source, rate) = tokio::join!(remember, source, rate);
+        for error in [source, rate].into_iter().filter_map(Result::err) {
+            tracing::warn!(
+                trace_id = context.trace_id(),
+                cause = telemetry::chain(&error),
+                "a login succeeded and still counts as a try; it is forgotten with the others"
+            );
+        }
+        remembered
     }
 }
 
@@ -145,10 +153,16 @@ async fn admitted(
     }
 }
 
-fn split(counted: Counted) -> (Option<Receipt>, Option<TooEarly>) {
+/// What a count that many share says. Strangers may ask so often that the table throttles its row:
+/// they are refused then, and a known owner is not held up.
+fn split(
+    counted: Result<Counted, TableError>,
+) -> Result<(Option<Receipt>, Option<TooEarly>), TableError> {
     match counted {
-        Counted::Admitted(receipt) => (Some(receipt), None),
-        Counted::TooEarly(wait) => (None, Some(wait)),
+        Ok(Counted::Admitted(receipt)) => Ok((Some(receipt), None)),
+        Ok(Counted::TooEarly(wait)) => Ok((None, Some(wait))),
+        Err(error) if error.is_transient() => Ok((None, Some(TooEarly { wait_seconds: 1 }))),
+        Err(error) => Err(error),
     }
 }
 
