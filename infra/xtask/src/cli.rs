@@ -71,6 +71,8 @@ pub enum Command {
         prefix: String,
     },
     Preflight {
+        /// Values of the templates' parameters.
+        given: Vec<(String, String)>,
         target: Target,
         prefix: String,
     },
@@ -114,8 +116,9 @@ The local stack
 For AWS
   bundle [--x86_64]     build the functions, small and for arm64, where the templates look for them
 
-  preflight             with --aws: whether the account, its quotas and its keys fit the templates; ends
-                        with 0: they do; 1: something does not, and what to do about it
+  preflight [NAME=VALUE...]
+                        with --aws: whether the account, its quotas and its keys fit the templates, with
+                        these values of their parameters; ends with 0: they do; 1: something does not
 
 Operating it (here, or with --aws [--prefix NAME] in the AWS account of the environment)
   admin grant EMAIL     make a registered user an administrator
@@ -206,7 +209,17 @@ where
         }
         "preflight" => {
             let (target, prefix) = rest.target()?;
-            Command::Preflight { target, prefix }
+            let given = std::iter::from_fn(|| rest.positional())
+                .map(|argument| match argument.split_once('=') {
+                    Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+                    None => Err(format!("`{argument}` is no parameter; write NAME=VALUE")),
+                })
+                .collect::<Result<_, _>>()?;
+            Command::Preflight {
+                given,
+                target,
+                prefix,
+            }
         }
         "audit" => {
             let (target, prefix) = rest.target()?;
@@ -779,11 +792,13 @@ mod tests {
     #[test]
     fn a_preflight_looks_at_an_account() {
         let expected = Command::Preflight {
+            given: vec![("Most".to_owned(), "2".to_owned())],
             target: Target::Account,
             prefix: "shop".to_owned(),
         };
-        assert_eq!(parsed("preflight --aws --prefix shop"), Ok(expected));
+        assert_eq!(parsed("preflight --aws --prefix shop Most=2"), Ok(expected));
         assert!(parsed("preflight --fix").is_err());
+        assert!(parsed("preflight Most").is_err());
     }
 
     #[test]

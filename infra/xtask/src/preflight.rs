@@ -1,6 +1,6 @@
 //! Whether an account fits what the templates ask for: its quotas, names that are taken, its keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
@@ -14,7 +14,7 @@ use crate::keys::{self, Names};
 use crate::project::Project;
 use crate::ui::count;
 
-/// What Lambda keeps free of reservations; here also what the requests of customers need.
+/// What Lambda keeps free of reservations; also what the requests of customers are to have.
 const FOR_REQUESTS: u64 = 100;
 
 /// Lambda's usual quota of concurrent executions; a new account starts far below it.
@@ -29,6 +29,8 @@ pub struct Asked {
     pub queues: u64,
     /// The tables, which have fixed names.
     pub tables: BTreeSet<String>,
+    /// The names of the parameters.
+    pub parameters: BTreeSet<String>,
 }
 
 /// What is there.
@@ -69,15 +71,47 @@ pub struct Finding {
     pub said: String,
 }
 
-/// Reads the templates and the account, and compares them.
-pub fn look(project: &Project, aws: &Aws, prefix: &str) -> Result<Vec<Finding>> {
+/// Reads the templates and the account, and compares them. A template's parameter has the value that
+/// is `given`, or that the installation has (`sam deploy` keeps it), or its default.
+pub fn look(
+    project: &Project,
+    aws: &Aws,
+    prefix: &str,
+    given: &[(String, String)],
+) -> Result<Vec<Finding>> {
+    let stacks = account::stacks(aws)?;
+    let own_stacks: Vec<&Value> = stacks
+        .iter()
+        .filter(|stack| account::stack_parameter(stack, "Prefix") == Some(prefix))
+        .collect();
+    let mut parameters: Parameters = own_stacks
+        .iter()
+        .flat_map(|stack| stack["Parameters"].as_array().into_iter().flatten())
+        .filter_map(|one| {
+            let text = |name: &str| one[name].as_str().map(str::to_owned);
+            Some((text("ParameterKey")?, text("ParameterValue")?))
+        })
+        .collect();
+    parameters.extend(given.iter().cloned());
     let mut asked = Asked::default();
     for service in project.services()? {
         let path = service.template;
         let text = fs::read_to_string(&path).context(path.display())?;
-        asked.add(&text, prefix).context(path.display())?;
+        asked
+            .add(&text, prefix, &parameters)
+            .context(path.display())?;
     }
-    let found = find(aws, &asked, prefix)?;
+    let unknown = given
+        .iter()
+        .find(|(name, _)| !asked.parameters.contains(name));
+    if let Some((name, _)) = unknown {
+        return Err(Error::new(format!(
+            "no service's template has a parameter {name}"
+        )));
+    }
+    let mut found = find(aws, &asked, prefix, &own_stacks)?;
+    found.sharing = keys::sharing(&stacks, prefix);
+    find_keys(aws, &Names::of(&stacks, prefix), &mut found)?;
     Ok(compare(&asked, &found))
 }
 
@@ -179,28 +213,44 @@ fn concurrency(asked: &Asked, found: &Found) -> Finding {
     let Asked {
         reserved, queues, ..
     } = asked;
-    let needed = reserved + queues + FOR_REQUESTS;
+    let functions = reserved + queues;
+    let wanted = functions + FOR_REQUESTS;
+    // Lambda refuses a reservation that leaves fewer than these.
+    let needed = if *reserved > 0 { wanted } else { functions + 1 };
     let said = format!(
-        "the templates need {needed} concurrent executions ({reserved} reserved, {queues} more for \
-         queues, {FOR_REQUESTS} for requests); the account allows {}, of which {} are not reserved by \
-         other functions",
-        found.concurrency, found.available
+        "the queues may take {queues} concurrent executions and {reserved} are reserved; the account \
+         allows {}, of which other functions reserve {}",
+        found.concurrency,
+        found.concurrency.saturating_sub(found.available)
     );
-    if found.available >= needed {
-        return Finding {
-            weight: Weight::Fits,
-            about: "concurrency",
-            said,
-        };
-    }
-    let wanted = USUAL_QUOTA.max(found.concurrency + needed - found.available);
+    let weight = match found.available {
+        enough if enough >= wanted => Weight::Fits,
+        few if few >= needed => Weight::Note,
+        _ => Weight::Stops,
+    };
+    let consequence = match weight {
+        Weight::Fits => {
+            return Finding {
+                weight,
+                about: "concurrency",
+                said,
+            };
+        }
+        Weight::Note => format!(
+            "Requests have {} to themselves, where {FOR_REQUESTS} are advised",
+            found.available - functions
+        ),
+        Weight::Stops => "What is throttled fails, and a message becomes a dead letter after five \
+             tries"
+            .to_owned(),
+    };
+    let quota = USUAL_QUOTA.max(found.concurrency + wanted - found.available);
     Finding {
-        weight: Weight::Stops,
+        weight,
         about: "concurrency",
         said: format!(
-            "{said}. A throttled message becomes a dead letter after five tries. Next: ask for \
-             {wanted} in Service Quotas (AWS Lambda, Concurrent executions), and deploy when it is \
-             granted"
+            "{said}. {consequence}. Next: ask for {quota} in Service Quotas (AWS Lambda, Concurrent \
+             executions), or give the templates' parameters for concurrency lower values"
         ),
     }
 }
@@ -211,11 +261,14 @@ fn named<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// Values of templates' parameters.
+type Parameters = BTreeMap<String, String>;
+
 impl Asked {
-    /// What one service's template asks for, with its parameters' defaults.
-    fn add(&mut self, template: &str, prefix: &str) -> Result<()> {
-        let template: Yaml = serde_yaml_ng::from_str(template).context("the template")?;
-        let resources = template.get("Resources").and_then(Yaml::as_mapping);
+    /// What one service's template asks for.
+    fn add(&mut self, template: &str, prefix: &str, given: &Parameters) -> Result<()> {
+        let document: Yaml = serde_yaml_ng::from_str(template).context("the template")?;
+        let resources = document.get("Resources").and_then(Yaml::as_mapping);
         let resources: Vec<(&str, &str, &Yaml)> = resources
             .into_iter()
             .flatten()
@@ -224,10 +277,18 @@ impl Asked {
                 Some((id.as_str()?, kind, resource.get("Properties")?))
             })
             .collect();
+        let parameters = document.get("Parameters").and_then(Yaml::as_mapping);
+        let parameters = parameters.into_iter().flatten();
+        self.parameters
+            .extend(parameters.filter_map(|(name, _)| name.as_str().map(str::to_owned)));
+        let template = Template {
+            document: &document,
+            given,
+        };
         let reservation = |wanted: &str| {
             let function = resources.iter().find(|(id, _, _)| *id == wanted);
             let properties = function.map(|(_, _, properties)| properties)?;
-            number(properties.get("ReservedConcurrentExecutions")?, &template)
+            template.number(properties.get("ReservedConcurrentExecutions")?)
         };
         for (id, kind, properties) in &resources {
             match *kind {
@@ -241,7 +302,7 @@ impl Asked {
                     let most = properties
                         .get("ScalingConfig")
                         .and_then(|scaling| scaling.get("MaximumConcurrency"))
-                        .and_then(|most| number(most, &template))
+                        .and_then(|most| template.number(most))
                         .context(format!("{id} has no MaximumConcurrency"))?;
                     if reservation(function).is_none() {
                         self.queues += most;
@@ -261,37 +322,65 @@ impl Asked {
     }
 }
 
-/// A number above zero as a template says it: itself, a parameter's default, or the first such
-/// number of a condition's branches.
-fn number(value: &Yaml, template: &Yaml) -> Option<u64> {
-    match value {
-        Yaml::Number(number) => number.as_u64(),
-        Yaml::String(text) => text.parse().ok(),
-        Yaml::Tagged(tagged) if tagged.tag == "Ref" => {
-            let parameter = template.get("Parameters")?.get(tagged.value.as_str()?)?;
-            number(parameter.get("Default")?, template)
-        }
-        Yaml::Tagged(tagged) => {
-            let branches = tagged.value.as_sequence()?;
-            branches.iter().find_map(|branch| number(branch, template))
-        }
-        Yaml::Null | Yaml::Bool(_) | Yaml::Sequence(_) | Yaml::Mapping(_) => None,
-    }
-    .filter(|number| *number > 0)
+/// A template with values of its parameters.
+struct Template<'a> {
+    document: &'a Yaml,
+    given: &'a Parameters,
 }
 
-fn find(aws: &Aws, asked: &Asked, prefix: &str) -> Result<Found> {
-    let stacks = account::stacks(aws)?;
-    let own_stacks: Vec<&Value> = stacks
-        .iter()
-        .filter(|stack| account::stack_parameter(stack, "Prefix") == Some(prefix))
-        .collect();
+impl Template<'_> {
+    /// A number above zero.
+    fn number(&self, value: &Yaml) -> Option<u64> {
+        let text = self.text(value)?;
+        text.parse().ok().filter(|number| *number > 0)
+    }
+
+    /// A scalar: itself, a parameter's value, or the one that a condition chooses.
+    fn text(&self, value: &Yaml) -> Option<String> {
+        match value {
+            Yaml::Number(number) => Some(number.to_string()),
+            Yaml::String(text) => Some(text.clone()),
+            Yaml::Bool(truth) => Some(truth.to_string()),
+            Yaml::Tagged(tagged) if tagged.tag == "Ref" => {
+                let name = tagged.value.as_str()?;
+                let given = self.given.get(name).cloned();
+                given.or_else(|| {
+                    let parameter = self.document.get("Parameters")?.get(name)?;
+                    self.text(parameter.get("Default")?)
+                })
+            }
+            Yaml::Tagged(tagged) if tagged.tag == "If" => {
+                let condition = tagged.value.get(0)?.as_str()?;
+                let condition = self.document.get("Conditions")?.get(condition)?;
+                let chosen = if self.holds(condition)? { 1 } else { 2 };
+                self.text(tagged.value.get(chosen)?)
+            }
+            Yaml::Null | Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => None,
+        }
+    }
+
+    /// Whether a condition holds; `None` for one that is not understood.
+    fn holds(&self, condition: &Yaml) -> Option<bool> {
+        let Yaml::Tagged(tagged) = condition else {
+            return None;
+        };
+        let first = tagged.value.get(0)?;
+        if tagged.tag == "Not" {
+            Some(!self.holds(first)?)
+        } else if tagged.tag == "Equals" {
+            Some(self.text(first)? == self.text(tagged.value.get(1)?)?)
+        } else {
+            None
+        }
+    }
+}
+
+fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result<Found> {
     let functions: Vec<Value> = account::functions(aws)?
         .into_iter()
         .filter(|function| is_of(function, prefix))
         .collect();
     let mut found = Found {
-        sharing: keys::sharing(&stacks, prefix),
         simulated: functions.iter().filter_map(simulated).collect(),
         ..Found::default()
     };
@@ -323,9 +412,9 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str) -> Result<Found> {
                 json!({"StackName": stack["StackId"]}),
             )
             .context(format!("looking at the resources of {name}"))?;
-        let resources = resources["StackResources"].as_array();
         found.owned_tables.extend(
-            resources
+            resources["StackResources"]
+                .as_array()
                 .into_iter()
                 .flatten()
                 .filter(|one| one["ResourceType"] == "AWS::DynamoDB::Table")
@@ -337,7 +426,6 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str) -> Result<Found> {
                 .filter_map(|one| one["PhysicalResourceId"].as_str().map(str::to_owned)),
         );
     }
-    find_keys(aws, &Names::of(&stacks, prefix), &mut found)?;
     Ok(found)
 }
 
@@ -420,6 +508,7 @@ mod tests {
             reserved: 30,
             queues: 20,
             tables: ["shop-orders".to_owned()].into(),
+            ..Asked::default()
         }
     }
 
@@ -453,26 +542,57 @@ mod tests {
         assert!(findings.iter().all(|one| one.weight == Weight::Fits));
     }
 
-    #[test]
-    fn a_new_account_lacks_concurrency_and_is_told_what_to_ask_for() {
-        let mut found = good();
-        (found.concurrency, found.available) = (10, 10);
-        let (about, said) = stop(&found);
-        assert_eq!(about, "concurrency");
-        assert!(said.contains("need 150"), "{said}");
-        assert!(said.contains("the account allows 10"), "{said}");
-        assert!(said.contains("ask for 1000"), "{said}");
-        let error = verdict(&compare(&asked(), &found)).expect_err("it stops");
-        assert_eq!(error.exit_code(), 1);
+    /// What is said about this many executions, of which this many are free of reservations.
+    fn about_concurrency(asked: &Asked, concurrency: u64, available: u64) -> (Weight, String) {
+        let found = Found {
+            concurrency,
+            available,
+            ..Found::default()
+        };
+        let finding = super::concurrency(asked, &found);
+        (finding.weight, finding.said)
     }
 
     #[test]
-    fn concurrency_that_others_reserved_is_not_available() {
-        let mut found = good();
-        found.available = 150;
-        assert_eq!(stopped(&found), []);
-        found.available = 149;
-        let (_, said) = stop(&found);
+    fn a_new_account_is_told_which_quota_to_ask_for() {
+        let unreserved = Asked {
+            queues: 50,
+            ..Asked::default()
+        };
+        let (weight, said) = about_concurrency(&unreserved, 10, 10);
+        assert_eq!(weight, Weight::Stops);
+        assert!(said.contains("the account allows 10"), "{said}");
+        assert!(said.contains("ask for 1000"), "{said}");
+        let findings = compare(
+            &unreserved,
+            &Found {
+                concurrency: 10,
+                available: 10,
+                ..good()
+            },
+        );
+        assert_eq!(verdict(&findings).expect_err("it stops").exit_code(), 1);
+    }
+
+    #[test]
+    fn queues_that_leave_little_to_requests_are_noted() {
+        let asked = Asked {
+            queues: 8,
+            ..Asked::default()
+        };
+        let (weight, said) = about_concurrency(&asked, 10, 10);
+        assert_eq!(weight, Weight::Note);
+        assert!(said.contains("Requests have 2 to themselves"), "{said}");
+        assert_eq!(about_concurrency(&asked, 10, 8).0, Weight::Stops);
+        assert_eq!(about_concurrency(&asked, 108, 108).0, Weight::Fits);
+    }
+
+    #[test]
+    fn a_reservation_leaves_what_lambda_keeps_unreserved() {
+        assert_eq!(about_concurrency(&asked(), 1000, 150).0, Weight::Fits);
+        let (weight, said) = about_concurrency(&asked(), 1000, 149);
+        assert_eq!(weight, Weight::Stops);
+        assert!(said.contains("other functions reserve 851"), "{said}");
         assert!(said.contains("ask for 1001"), "{said}");
     }
 
@@ -542,14 +662,18 @@ mod tests {
 Parameters:
   Most: { Type: Number, Default: 7 }
   ForReplies: { Type: Number, Default: 20 }
-  ForSweep: { Type: Number, Default: 0 }
+  Reserve: { Type: String, Default: "false" }
+  ForPasswords: { Type: Number, Default: 0 }
+Conditions:
+  IsReserved: !Equals [!Ref Reserve, "true"]
+  PasswordsAreLimited: !Not [!Equals [!Ref ForPasswords, 0]]
 Resources:
   RepliesFunction:
     Type: AWS::Serverless::Function
-    Properties: { ReservedConcurrentExecutions: !If [Some, !Ref ForReplies, !Ref AWS::NoValue] }
-  SweepFunction:
+    Properties: { ReservedConcurrentExecutions: !If [IsReserved, !Ref ForReplies, !Ref AWS::NoValue] }
+  LoginFunction:
     Type: AWS::Serverless::Function
-    Properties: { ReservedConcurrentExecutions: !If [Some, !Ref ForSweep, !Ref AWS::NoValue] }
+    Properties: { ReservedConcurrentExecutions: !If [PasswordsAreLimited, !Ref ForPasswords, !Ref AWS::NoValue] }
   CommandsFunction:
     Type: AWS::Serverless::Function
     Properties: { FunctionName: !Sub "${Prefix}-commands" }
@@ -564,24 +688,31 @@ Resources:
     Properties: { TableName: !Sub "${Prefix}-orders" }
 "#;
 
+    fn read(template: &str, given: &[(&str, &str)]) -> Result<Asked> {
+        let given = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut asked = Asked::default();
+        asked.add(template, "shop", &given).map(|()| asked)
+    }
+
     #[test]
     fn queues_count_where_their_function_reserves_nothing() {
-        let mut asked = Asked::default();
-        asked.add(TEMPLATE, "shop").expect("a template");
-        let expected = Asked {
-            reserved: 20,
-            queues: 7,
-            tables: ["shop-orders".to_owned()].into(),
-        };
-        assert_eq!(asked, expected);
+        let asked = read(TEMPLATE, &[]).expect("a template");
+        assert_eq!((asked.reserved, asked.queues), (0, 12));
+        assert_eq!(asked.tables, ["shop-orders".to_owned()].into());
+        let asked = read(TEMPLATE, &[("Reserve", "true")]).expect("a template");
+        assert_eq!((asked.reserved, asked.queues), (20, 7));
+        let given = [("ForPasswords", "3"), ("Most", "2")];
+        let asked = read(TEMPLATE, &given).expect("a template");
+        assert_eq!((asked.reserved, asked.queues), (3, 7));
     }
 
     #[test]
     fn a_queue_without_a_bound_is_refused() {
         let unbounded = TEMPLATE.replace("MaximumConcurrency: 5", "");
-        let error = Asked::default()
-            .add(&unbounded, "shop")
-            .expect_err("no bound");
+        let error = read(&unbounded, &[]).expect_err("no bound");
         assert!(error.to_string().contains("RepliesTrigger"), "{error}");
     }
 
@@ -591,7 +722,9 @@ Resources:
         let mut asked = Asked::default();
         for service in project.services().expect("services") {
             let text = fs::read_to_string(&service.template).expect("a template");
-            asked.add(&text, "shop").expect("it is understood");
+            asked
+                .add(&text, "shop", &Parameters::new())
+                .expect("it is understood");
         }
         let tables: Vec<&String> = asked.tables.iter().collect();
         let expected = [

@@ -116,9 +116,13 @@ pub fn run(command: Command) -> Result<()> {
             say(named_as_here(target, &prefix, Ok(audit.report()))?);
             audit.verdict()
         }
-        Command::Preflight { target, prefix } => {
+        Command::Preflight {
+            given,
+            target,
+            prefix,
+        } => {
             let aws = reach(&project, &home, target, &prefix)?;
-            let findings = preflight::look(&project, &aws, &prefix)?;
+            let findings = preflight::look(&project, &aws, &prefix, &given)?;
             say(named_as_here(
                 target,
                 &prefix,
