@@ -31,8 +31,10 @@ fn an_order_is_confirmed_and_its_money_and_stock_are_accounted_for() {
             "user_id": customer.id,
             "status": "CONFIRMED",
             "lines": [
-                {"sku": tea, "quantity": 2, "unit_price": {"amount": 1_250, "currency": "USD"}},
-                {"sku": cup, "quantity": 1, "unit_price": {"amount": 900, "currency": "USD"}},
+                {"sku": tea, "name": "Under test", "quantity": 2,
+                 "unit_price": {"amount": 1_250, "currency": "USD"}},
+                {"sku": cup, "name": "Under test", "quantity": 1,
+                 "unit_price": {"amount": 900, "currency": "USD"}},
             ],
             "total": {"amount": 3_400, "currency": "USD"},
             "expected_total": {"amount": 3_400, "currency": "USD"},
@@ -124,7 +126,7 @@ fn a_total_other_than_the_expected_one_rejects_the_order_and_gives_the_stock_bac
     let order = customer.ends(id, "REJECTED");
     assert_eq!(
         order["failure"],
-        json!({"code": "price_changed", "detail": "the total is 800 USD, not the expected 700 USD"})
+        json!({"code": "price_changed", "detail": "the total is 8.00 USD, not the expected 7.00 USD"})
     );
     assert_eq!(world.stock(&sku), (5, 5, 0));
     assert_eq!(world.payment(id).status, 404);

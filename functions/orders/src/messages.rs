@@ -9,7 +9,8 @@ use shared_lambda::sqs::{Failure, Outgoing};
 use uuid::Uuid;
 
 use crate::domain::{
-    Command, Event, Fault, Money, Order, Quantity, ReservedLine, Sku, owed, owed_fault,
+    Command, Event, Fault, InvalidValue, Money, Order, Quantity, ReservedLine, Sku, State, UserId,
+    owed, owed_fault,
 };
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -59,10 +60,13 @@ pub struct RefundPayment {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct UserVerified {}
+pub struct UserVerified {
+    pub user_id: Option<Uuid>,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct UserRefused {
+    pub user_id: Option<Uuid>,
     pub code: String,
     pub detail: String,
 }
@@ -75,12 +79,14 @@ pub struct StockReserved {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LineReserved {
     pub sku: String,
+    pub name: Option<String>,
     pub quantity: i64,
     pub unit_price: MoneyData,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StockRefused {
+    pub sku: Option<String>,
     pub code: String,
     pub detail: String,
 }
@@ -142,18 +148,40 @@ impl Routes {
     }
 }
 
-/// The message an order owes now, where it owes one that this function may send.
-pub fn owed_message(order: &Order, routes: &Routes, context: &Context) -> Option<Outgoing> {
-    let command = owed(order)?;
-    let queue_url = match command {
-        Command::VerifyUser => &routes.users,
-        Command::ReserveStock | Command::ReleaseStock => &routes.inventory,
-        Command::ChargePayment { .. } | Command::RefundPayment => &routes.payments,
+/// An order owes a command that this function cannot send.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "order {order_id}: its step {state:?} owes a command to {participant}, and this function has no \
+     route there; give it the queue's URL, then send the command with cargo xtask saga retry {order_id}"
+)]
+pub struct NoRoute {
+    order_id: Uuid,
+    state: State,
+    participant: &'static str,
+}
+
+/// The message an order owes now, where it owes one.
+pub fn owed_message(
+    order: &Order,
+    routes: &Routes,
+    context: &Context,
+) -> Result<Option<Outgoing>, NoRoute> {
+    let Some(command) = owed(order) else {
+        return Ok(None);
     };
-    let queue_url = queue_url.as_deref()?;
+    let (participant, queue_url) = match command {
+        Command::VerifyUser => ("users", &routes.users),
+        Command::ReserveStock | Command::ReleaseStock => ("inventory", &routes.inventory),
+        Command::ChargePayment { .. } | Command::RefundPayment => ("payments", &routes.payments),
+    };
+    let queue_url = queue_url.as_deref().ok_or(NoRoute {
+        order_id: order.id.0,
+        state: order.state,
+        participant,
+    })?;
     let (id, user_id) = (order.id.0, order.user_id.0);
     let fault = owed_fault(order).map(told);
-    Some(match command {
+    Ok(Some(match command {
         Command::VerifyUser => {
             Outgoing::with_fault(queue_url, id, &VerifyUser { user_id }, fault, context)
         }
@@ -182,7 +210,7 @@ pub fn owed_message(order: &Order, routes: &Routes, context: &Context) -> Option
         Command::RefundPayment => {
             Outgoing::with_fault(queue_url, id, &RefundPayment { user_id }, fault, context)
         }
-    })
+    }))
 }
 
 /// The fault of one command, as its envelope says it. Which attempts have one is orders' to know.
@@ -200,12 +228,18 @@ fn told(fault: Fault) -> rehearsal::Fault {
 pub fn event(envelope: &Envelope) -> Result<Event, Failure> {
     Ok(match envelope.kind.as_str() {
         UserVerified::TYPE => {
-            envelope.open::<UserVerified>()?;
-            Event::UserVerified
+            let UserVerified { user_id } = envelope.open()?;
+            let user = user_id.map(UserId);
+            Event::UserVerified { user }
         }
         UserRefused::TYPE => {
-            let UserRefused { code, detail } = envelope.open()?;
-            Event::UserRefused { code, detail }
+            let UserRefused {
+                user_id,
+                code,
+                detail,
+            } = envelope.open()?;
+            let user = user_id.map(UserId);
+            Event::UserRefused { user, code, detail }
         }
         StockReserved::TYPE => {
             let reserved: StockReserved = envelope.open()?;
@@ -215,8 +249,10 @@ pub fn event(envelope: &Envelope) -> Result<Event, Failure> {
             }
         }
         StockRefused::TYPE => {
-            let StockRefused { code, detail } = envelope.open()?;
-            Event::StockRefused { code, detail }
+            let StockRefused { sku, code, detail } = envelope.open()?;
+            let sku = sku.map(|sku| Sku::stored(&sku)).transpose();
+            let sku = sku.map_err(|error| invalid("the refused item", error))?;
+            Event::StockRefused { sku, code, detail }
         }
         StockReleased::TYPE => {
             envelope.open::<StockReleased>()?;
@@ -243,15 +279,19 @@ pub fn event(envelope: &Envelope) -> Result<Event, Failure> {
 }
 
 fn reserved_line(line: &LineReserved) -> Result<ReservedLine, Failure> {
-    let invalid = |error| Failure::unprocessable(format!("a reserved line {error}"));
+    let of_line = |error| invalid("a reserved line", error);
     Ok(ReservedLine {
-        sku: Sku::parse(&line.sku).map_err(invalid)?,
-        quantity: Quantity::new(line.quantity).map_err(invalid)?,
+        sku: Sku::stored(&line.sku).map_err(of_line)?,
+        name: line.name.clone(),
+        quantity: Quantity::stored(line.quantity).map_err(of_line)?,
         unit_price: money(&line.unit_price)?,
     })
 }
 
 fn money(data: &MoneyData) -> Result<Money, Failure> {
-    Money::new(data.amount, &data.currency)
-        .map_err(|error| Failure::unprocessable(format!("an amount {error}")))
+    Money::stored(data.amount, &data.currency).map_err(|error| invalid("an amount", error))
+}
+
+fn invalid(what: &str, error: InvalidValue) -> Failure {
+    Failure::unprocessable(format!("{what} {error}"))
 }

@@ -21,7 +21,7 @@ use aws_sdk_dynamodb::types::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared_lambda::table::TableError;
+use shared_lambda::table::{Row, TableError, read_rows};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -38,14 +38,17 @@ const BY_USER: &str = "by_user";
 const BY_DUE: &str = "by_due";
 const PARKED: &str = "PARKED";
 
+const MAX_SORT_KEY_BYTES: usize = 1024;
+
 /// `BatchGetItem` takes at most this many keys.
 const BATCH_GET_KEYS: usize = 100;
 
 /// How often a batch is asked for the keys it left out before the caller is told to come back.
 const BATCH_GET_TRIES: usize = 5;
 
-/// How many orders a filtered list reads for one page before it returns what it has.
-const MAX_READ_PER_PAGE: usize = 500;
+/// How many rows a page of a list reads at most. The page may then be short, and the next one goes
+/// on where this one ended. It is one batch, and no less than the longest page.
+pub const MAX_READ_PER_PAGE: usize = BATCH_GET_KEYS;
 
 /// Orders, in their table.
 pub struct OrderStore {
@@ -73,44 +76,28 @@ pub enum Updated {
 #[derive(Debug)]
 pub struct OrderPage {
     pub orders: Vec<Order>,
-    /// Rows that would be in it; one of them must not hide the others.
-    pub unreadable: Vec<Unreadable>,
-    /// After which order the next page begins, where there is one.
+    /// After which row the next page begins, where there is one.
     pub next: Option<Place>,
 }
 
-/// A row that is not what this code writes.
-#[derive(Debug)]
-pub struct Unreadable {
-    pub pk: String,
-    pub error: TableError,
-}
-
-/// Where an order stands in its customer's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a row stands in its customer's list: the sort key of the index, whatever it says. A key
+/// that this code does not write must not end the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Place {
-    placed_at: Timestamp,
-    id: Uuid,
+    #[serde(deserialize_with = "sort_key")]
+    placed: String,
 }
 
-impl Place {
-    pub fn of(order: &Order) -> Self {
-        Self {
-            placed_at: order.created_at,
-            id: order.id.0,
-        }
-    }
-
-    fn key(self) -> String {
-        format!("{}#{}", sortable(self.placed_at), self.id)
-    }
-
-    fn parse(key: &str) -> Option<Self> {
-        let (placed_at, id) = key.split_once('#')?;
-        Some(Self {
-            placed_at: placed_at.parse().ok()?,
-            id: Uuid::try_parse(id).ok()?,
-        })
+/// What DynamoDB takes as a sort key.
+fn sort_key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let key = String::deserialize(deserializer)?;
+    if (1..=MAX_SORT_KEY_BYTES).contains(&key.len()) {
+        Ok(key)
+    } else {
+        Err(serde::de::Error::custom(
+            "is not a sort key of 1 to 1024 bytes",
+        ))
     }
 }
 
@@ -134,7 +121,7 @@ pub struct Due {
 
 /// Where a page of the sweeper's index ends.
 #[derive(Clone, Debug)]
-pub struct DuePlace(HashMap<String, AttributeValue>);
+pub struct DuePlace(Row);
 
 /// Which due orders to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +156,8 @@ impl OrderStore {
         Self { client, table }
     }
 
-    /// Writes a new order, or finds the one that has its id already.
+    /// Writes a new order, or finds the one that has its id already. The id is made of the user, so
+    /// an order of another user under it is an error, and nothing of that order is told.
     pub async fn insert(&self, order: &Order) -> Result<Inserted, TableError> {
         const OPERATION: &str = "insert order";
         let answer = self
@@ -190,15 +178,18 @@ impl OrderStore {
                     return Err(TableError::contended(OPERATION));
                 };
                 // Without the old item (some engines leave it out) it is read.
-                match failed.item {
-                    Some(existing) => {
-                        Ok(Inserted::Existing(Box::new(order_of(existing, OPERATION)?)))
-                    }
-                    None => match self.get(order.id).await? {
-                        Some(existing) => Ok(Inserted::Existing(Box::new(existing))),
-                        None => Err(TableError::contended(OPERATION)),
-                    },
+                let existing = match failed.item {
+                    Some(existing) => order_of(existing, OPERATION)?,
+                    None => self
+                        .get(order.id)
+                        .await?
+                        .ok_or_else(|| TableError::contended(OPERATION))?,
+                };
+                if existing.user_id != order.user_id {
+                    let cause = format!("order {} belongs to another user", order.id.0);
+                    return Err(TableError::corrupt(OPERATION, cause));
                 }
+                Ok(Inserted::Existing(Box::new(existing)))
             }
             Err(error) => Err(TableError::new(OPERATION, error)),
         }
@@ -246,7 +237,7 @@ impl OrderStore {
             .client
             .get_item()
             .table_name(&self.table)
-            .set_key(Some(key(id)))
+            .set_key(Some(key(pk(id))))
             .consistent_read(true)
             .send()
             .await
@@ -257,52 +248,44 @@ impl OrderStore {
             .transpose()
     }
 
-    /// A customer's orders, newest first, of one status or of any. `after` is a page's `next`.
+    /// A customer's orders, newest first, of one status or of any. `after` is a page's `next`. A page
+    /// is short, or empty, where [`MAX_READ_PER_PAGE`] rows have no more.
     pub async fn list(
         &self,
         user: UserId,
         status: Option<Status>,
         limit: usize,
-        after: Option<Place>,
+        mut after: Option<Place>,
     ) -> Result<OrderPage, TableError> {
-        // Unfiltered, every place read is an order given. Filtered, most may not be: read as many
-        // as one batch holds, so that a rare status does not cost a round trip an order.
-        let window = match status {
-            None => limit,
-            Some(_) => BATCH_GET_KEYS,
-        };
+        let is_wanted = |order: &Order| status.is_none_or(|status| order.status() == status);
         let mut orders: Vec<Order> = Vec::new();
-        let mut unreadable = Vec::new();
-        let mut after = after;
-        let mut read = 0;
+        let mut left = MAX_READ_PER_PAGE;
         loop {
-            // One place more than is read tells whether the list goes on.
-            let mut places = self.placed_by(user, window + 1, after).await?;
-            let goes_on = places.len() > window;
-            places.truncate(window);
-            read += places.len();
-            after = places.last().copied();
-            let ids = places.iter().map(|place| OrderId(place.id)).collect();
-            let found = self.get_all(ids, &mut unreadable).await?;
-            let mut wanted = found
-                .into_iter()
-                .filter(|order| status.is_none_or(|status| order.status() == status));
-            orders.extend(wanted.by_ref().take(limit - orders.len()));
-            if orders.len() == limit {
-                let goes_on = wanted.next().is_some() || goes_on;
-                let next = orders.last().filter(|_| goes_on).map(Place::of);
-                return Ok(OrderPage {
-                    orders,
-                    unreadable,
-                    next,
-                });
+            // Unfiltered, every row read is an order given. Filtered, most may not be: read as many
+            // as one batch holds, so that a rare status does not cost a round trip an order.
+            let window = match status {
+                None => left.min(limit - orders.len()),
+                Some(_) => left,
+            };
+            // One row more than is read tells whether the list goes on.
+            let mut rows = self.placed_by(user, window + 1, after.clone()).await?;
+            let goes_on = rows.len() > window;
+            rows.truncate(window);
+            left -= rows.len();
+            let mut found = self.get_all(&rows).await?;
+            let mut rows = rows.into_iter();
+            for Placed { pk, place } in rows.by_ref() {
+                after = Some(place);
+                orders.extend(found.remove(&pk).filter(is_wanted));
+                if orders.len() == limit {
+                    break;
+                }
             }
-            if !goes_on || read >= MAX_READ_PER_PAGE {
-                let next = after.filter(|_| goes_on);
+            let goes_on = goes_on || rows.any(|row| found.get(&row.pk).is_some_and(is_wanted));
+            if orders.len() == limit || !goes_on || left == 0 {
                 return Ok(OrderPage {
                     orders,
-                    unreadable,
-                    next,
+                    next: after.filter(|_| goes_on),
                 });
             }
         }
@@ -397,7 +380,7 @@ impl OrderStore {
         user: UserId,
         limit: usize,
         after: Option<Place>,
-    ) -> Result<Vec<Place>, TableError> {
+    ) -> Result<Vec<Placed>, TableError> {
         const OPERATION: &str = "list orders";
         let user = user.0.to_string();
         let mut query = self
@@ -413,29 +396,30 @@ impl OrderStore {
             None => query.key_condition_expression("user_id = :user"),
             Some(after) => query
                 .key_condition_expression("user_id = :user AND placed < :after")
-                .expression_attribute_values(":after", AttributeValue::S(after.key())),
+                .expression_attribute_values(":after", AttributeValue::S(after.placed)),
         };
         let answer = query
             .send()
             .await
             .map_err(|error| TableError::new(OPERATION, error))?;
-        let items = answer.items.unwrap_or_default();
-        Ok(items
+        let rows = answer.items.unwrap_or_default();
+        Ok(rows
             .iter()
-            .filter_map(|item| Place::parse(item.get("placed")?.as_s().ok()?))
+            .map(|row| Placed {
+                pk: text(row, "pk"),
+                place: Place {
+                    placed: text(row, "placed"),
+                },
+            })
             .collect())
     }
 
-    /// The orders with these ids, in their order; what cannot be read goes to `unreadable`.
-    async fn get_all(
-        &self,
-        ids: Vec<OrderId>,
-        unreadable: &mut Vec<Unreadable>,
-    ) -> Result<Vec<Order>, TableError> {
+    /// The orders of these rows by `pk`. One that cannot be read is left out.
+    async fn get_all(&self, rows: &[Placed]) -> Result<HashMap<String, Order>, TableError> {
         const OPERATION: &str = "read orders";
-        let mut found: HashMap<OrderId, Order> = HashMap::new();
-        for batch in ids.chunks(BATCH_GET_KEYS) {
-            let mut keys: Vec<_> = batch.iter().map(|id| key(*id)).collect();
+        let mut found = HashMap::new();
+        for batch in rows.chunks(BATCH_GET_KEYS) {
+            let mut keys: Vec<_> = batch.iter().map(|row| key(row.pk.clone())).collect();
             for _ in 0..BATCH_GET_TRIES {
                 if keys.is_empty() {
                     break;
@@ -452,18 +436,12 @@ impl OrderStore {
                     .send()
                     .await
                     .map_err(|error| TableError::new(OPERATION, error))?;
-                for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                    let pk = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned();
-                    match order_of(item, OPERATION) {
-                        Ok(order) => {
-                            found.insert(order.id, order);
-                        }
-                        Err(error) => unreadable.push(Unreadable {
-                            pk: pk.unwrap_or_default(),
-                            error,
-                        }),
-                    }
-                }
+                let rows = answer.responses.unwrap_or_default().into_values().flatten();
+                let read = read_rows(&self.table, rows, |row| {
+                    let pk = text(&row, "pk");
+                    Ok((pk, order_of(row, OPERATION)?))
+                });
+                found.extend(read.readable);
                 keys = answer
                     .unprocessed_keys
                     .unwrap_or_default()
@@ -475,17 +453,28 @@ impl OrderStore {
                 return Err(TableError::contended(OPERATION));
             }
         }
-        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+        Ok(found)
     }
 }
 
+/// An entry of the index of a customer's orders.
+struct Placed {
+    pk: String,
+    place: Place,
+}
+
+/// What is only looked up by is written and not read back: it follows from the rest.
 #[derive(Serialize, Deserialize)]
 struct OrderRow {
+    #[serde(skip_deserializing)]
     pk: String,
+    #[serde(skip_deserializing)]
     sk: String,
+    #[serde(skip_deserializing)]
     schema: u32,
     id: Uuid,
     user_id: Uuid,
+    #[serde(skip_deserializing)]
     placed: String,
     lines: Vec<LineRow>,
     payment_method: String,
@@ -500,7 +489,7 @@ struct OrderRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureRow>,
     attempt: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     due_shard: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<String>,
@@ -515,6 +504,8 @@ struct OrderRow {
 #[derive(Serialize, Deserialize)]
 struct LineRow {
     sku: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     quantity: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit_price: Option<MoneyRow>,
@@ -547,17 +538,24 @@ struct EntryRow {
 #[error("the order's row has an unknown or invalid {0}")]
 struct InvalidRow(&'static str);
 
-fn key(id: OrderId) -> HashMap<String, AttributeValue> {
+fn pk(id: OrderId) -> String {
+    format!("ORDER#{}", id.0)
+}
+
+fn key(pk: String) -> Row {
     HashMap::from([
-        (
-            "pk".to_owned(),
-            AttributeValue::S(format!("ORDER#{}", id.0)),
-        ),
+        ("pk".to_owned(), AttributeValue::S(pk)),
         ("sk".to_owned(), AttributeValue::S("ORDER".to_owned())),
     ])
 }
 
-fn due_entry(entry: &HashMap<String, AttributeValue>) -> Option<Due> {
+/// A key attribute, which DynamoDB only takes as a text.
+fn text(row: &Row, name: &str) -> String {
+    let value = row.get(name).and_then(|value| value.as_s().ok());
+    value.cloned().unwrap_or_default()
+}
+
+fn due_entry(entry: &Row) -> Option<Due> {
     let text = |name: &str| entry.get(name)?.as_s().ok();
     let id = text("pk")?.strip_prefix("ORDER#")?;
     Some(Due {
@@ -571,18 +569,12 @@ fn sortable(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-fn item(
-    order: &Order,
-    operation: &'static str,
-) -> Result<HashMap<String, AttributeValue>, TableError> {
+fn item(order: &Order, operation: &'static str) -> Result<Row, TableError> {
     serde_dynamo::to_item(OrderRow::from(order))
         .map_err(|error| TableError::corrupt(operation, error))
 }
 
-fn order_of(
-    item: HashMap<String, AttributeValue>,
-    operation: &'static str,
-) -> Result<Order, TableError> {
+fn order_of(item: Row, operation: &'static str) -> Result<Order, TableError> {
     // The path says which field of the row it is; serde_dynamo alone does not.
     let row = serde_dynamo::Deserializer::from_attribute_value(AttributeValue::M(item).into());
     let row: OrderRow = serde_path_to_error::deserialize(row)
@@ -593,12 +585,12 @@ fn order_of(
 impl From<&Order> for OrderRow {
     fn from(order: &Order) -> Self {
         Self {
-            pk: format!("ORDER#{}", order.id.0),
+            pk: pk(order.id),
             sk: "ORDER".to_owned(),
             schema: CURRENT_SCHEMA,
             id: order.id.0,
             user_id: order.user_id.0,
-            placed: Place::of(order).key(),
+            placed: format!("{}#{}", sortable(order.created_at), order.id.0),
             lines: order.lines.iter().map(LineRow::from).collect(),
             payment_method: order.payment_method.as_str().to_owned(),
             expected_total: order.expected_total.map(MoneyRow::from),
@@ -626,6 +618,7 @@ impl From<&Line> for LineRow {
     fn from(line: &Line) -> Self {
         Self {
             sku: line.sku.as_str().to_owned(),
+            name: line.name.clone(),
             quantity: i64::from(line.quantity.units()),
             unit_price: line.unit_price.map(MoneyRow::from),
         }
@@ -661,7 +654,7 @@ impl TryFrom<OrderRow> for Order {
             id: OrderId(row.id),
             user_id: UserId(row.user_id),
             lines: row.lines.into_iter().map(line).collect::<Result<_, _>>()?,
-            payment_method: PaymentMethod::parse(&row.payment_method)
+            payment_method: PaymentMethod::stored(&row.payment_method)
                 .map_err(|_| InvalidRow("payment_method"))?,
             expected_total: row.expected_total.map(money).transpose()?,
             fingerprint: row.fingerprint,
@@ -693,14 +686,15 @@ impl TryFrom<OrderRow> for Order {
 
 fn line(row: LineRow) -> Result<Line, InvalidRow> {
     Ok(Line {
-        sku: Sku::parse(&row.sku).map_err(|_| InvalidRow("sku"))?,
-        quantity: Quantity::new(row.quantity).map_err(|_| InvalidRow("quantity"))?,
+        sku: Sku::stored(&row.sku).map_err(|_| InvalidRow("sku"))?,
+        name: row.name,
+        quantity: Quantity::stored(row.quantity).map_err(|_| InvalidRow("quantity"))?,
         unit_price: row.unit_price.map(money).transpose()?,
     })
 }
 
 fn money(row: MoneyRow) -> Result<Money, InvalidRow> {
-    Money::new(row.amount, &row.currency).map_err(|_| InvalidRow("amount"))
+    Money::stored(row.amount, &row.currency).map_err(|_| InvalidRow("amount"))
 }
 
 fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {

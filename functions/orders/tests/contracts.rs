@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orders::domain::{Command, Ending, Event, State, owed};
+use orders::domain::{Command, Ending, Event, PaymentMethod, State, owed};
 use orders::messages::{Routes, event, owed_message};
 use serde_json::{Value, json};
 use shared_lambda::Stage;
@@ -64,10 +64,10 @@ fn every_command_keeps_its_participants_contract_in_a_whole_envelope() {
     for state in STATES {
         let order = order_in(state);
         let Some(command) = owed(&order) else {
-            assert_eq!(owed_message(&order, &routes(), &context), None);
+            assert_eq!(owed_message(&order, &routes(), &context).unwrap(), None);
             continue;
         };
-        let message = owed_message(&order, &routes(), &context).unwrap();
+        let message = owed_message(&order, &routes(), &context).unwrap().unwrap();
         let kind = command_type(&command);
         let (service, queue, ..) = PARTICIPANTS
             .into_iter()
@@ -95,13 +95,20 @@ fn every_command_keeps_its_participants_contract_in_a_whole_envelope() {
 }
 
 #[test]
-fn a_function_sends_nothing_to_a_queue_it_was_not_given() {
+fn a_command_without_a_route_is_an_error_with_the_next_move() {
     let context = World::new().context();
     for state in STATES {
-        assert_eq!(
-            owed_message(&order_in(state), &Routes::default(), &context),
-            None
-        );
+        let order = order_in(state);
+        let sent = owed_message(&order, &Routes::default(), &context);
+        if owed(&order).is_none() {
+            assert_eq!(sent.unwrap(), None);
+            continue;
+        }
+        let error = sent.unwrap_err().to_string();
+        let next = format!("cargo xtask saga retry {}", order.id.0);
+        for part in [&format!("its step {state:?} owes"), "no route", &next] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }
 
@@ -109,7 +116,9 @@ fn a_function_sends_nothing_to_a_queue_it_was_not_given() {
 fn the_data_of_the_commands_is_this() {
     let context = World::new().context();
     let data = |state| -> Value {
-        let message = owed_message(&order_in(state), &routes(), &context).unwrap();
+        let message = owed_message(&order_in(state), &routes(), &context)
+            .unwrap()
+            .unwrap();
         serde_json::from_str::<Value>(message.body()).unwrap()["data"].clone()
     };
     assert_eq!(data(State::Verifying), json!({"user_id": ANN}));
@@ -134,7 +143,7 @@ fn the_data_of_the_commands_is_this() {
 
 fn event_type(event: &Event) -> Option<&'static str> {
     Some(match event {
-        Event::UserVerified => "UserVerified",
+        Event::UserVerified { .. } => "UserVerified",
         Event::UserRefused { .. } => "UserRefused",
         Event::StockReserved { .. } => "StockReserved",
         Event::StockRefused { .. } => "StockRefused",
@@ -337,16 +346,53 @@ fn assert_described(route: &str, response: &Response) {
         .cloned()
         .unwrap_or_default();
     for name in ["location", "retry-after", "www-authenticate"] {
-        let written = headers
-            .keys()
-            .any(|header| header.eq_ignore_ascii_case(name));
-        assert_eq!(
-            response.header(name).is_some(),
-            written,
-            "{route} {}: {name}",
-            response.status
-        );
+        let mut written = headers.iter();
+        let written = written.find(|(header, _)| header.eq_ignore_ascii_case(name));
+        let is_required = written.map(|(_, header)| resolved(&openapi, header)["required"] == true);
+        let is_there = response.header(name).is_some();
+        let (status, case) = (response.status, (is_required, is_there));
+        let fits = !matches!(case, (None, true) | (Some(true), false));
+        assert!(fits, "{route} {status}: {name}: {case:?}");
     }
+}
+
+#[test]
+fn the_api_description_takes_the_tokens_that_are_taken() {
+    let openapi = document("openapi.yaml");
+    let schema = &openapi["components"]["schemas"]["NewOrder"]["properties"]["payment_method"];
+    let (longest, too_long) = (
+        format!("pm_{}", "x".repeat(125)),
+        format!("pm_{}", "x".repeat(126)),
+    );
+    let mut taken = 0;
+    for text in [
+        "pm_card_visa",
+        "pm_1MqLiJLkdIwHu7ixUEgbFdYl",
+        "pm_x12345678901",
+        "pm_x123456789012",
+        "pm_123456789012x",
+        "pm_12345678901x",
+        "pm_1x1x1",
+        "pm_",
+        "pm",
+        "pm__x",
+        "pm_x_",
+        "pm_1",
+        "pm_x_1",
+        "pm-x",
+        "pm_x-y",
+        "PM_x",
+        "visa",
+        "",
+        &longest,
+        &too_long,
+    ] {
+        let is_taken = PaymentMethod::parse(text).is_ok();
+        let violations = violations(&openapi, schema, &json!(text));
+        assert_eq!(is_taken, violations.is_empty(), "{text}: {violations:?}");
+        taken += usize::from(is_taken);
+    }
+    assert_eq!(taken, 6);
 }
 
 #[tokio::test]
@@ -365,7 +411,7 @@ async fn what_is_answered_is_what_is_described() {
         "payment_method": "pm_card_visa",
         "expected_total": {"amount": 1, "currency": "USD"},
     });
-    let other = json!({"lines": [{"sku": "cup", "quantity": 2}], "payment_method": "pm"});
+    let other = json!({"lines": [{"sku": "cup", "quantity": 2}], "payment_method": "pm_x"});
     let wrong = json!({"lines": [], "payment_method": ""});
     assert_described(place, &world.place(&ann, posting(&order, Some("k"))).await);
     assert_described(place, &world.place(&ann, posting(&wrong, Some("k"))).await);

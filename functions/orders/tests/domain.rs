@@ -9,13 +9,14 @@ use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
     CancelledBy, Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS,
-    MAX_TIMELINE, Money, Order, PARKED_RETRY, Refusal, State, Status, What, decide, owed, place,
+    MAX_TIMELINE, Money, Order, PARKED_RETRY, Refusal, Sku, State, Status, UserId, What, decide,
+    owed, place,
 };
 use proptest::prelude::*;
 
 use crate::samples::{
-    DRAFT_TOTAL, STATES, TIMEOUT, after, draft, draft_reserved, ends, order_in, placed, reserved,
-    start, state_number, usd,
+    BOB, DRAFT_TOTAL, STATES, TIMEOUT, after, draft, draft_reserved, ends, order_in, placed,
+    reserved, start, state_number, usd,
 };
 
 /// An event, the order it befalls where that matters, and when.
@@ -43,9 +44,23 @@ fn reason(code: &str, detail: &str) -> (String, String) {
 fn cases() -> Vec<Case> {
     let reserved_lines = |lines| Event::StockReserved { lines };
     let (code, detail) = reason("user_not_allowed", "the account is disabled");
-    let user_refused = Event::UserRefused { code, detail };
+    let user_refused = Event::UserRefused {
+        user: None,
+        code,
+        detail,
+    };
     let (code, detail) = reason("out_of_stock", "1 of cup is left");
-    let stock_refused = Event::StockRefused { code, detail };
+    let stock_refused = Event::StockRefused {
+        sku: None,
+        code,
+        detail,
+    };
+    let (code, detail) = reason("out_of_stock", "0 of lid are left");
+    let other_refused = Event::StockRefused {
+        sku: Some(Sku::parse("lid").unwrap()),
+        code,
+        detail,
+    };
     let (code, detail) = reason("card_declined", "the card was declined");
     let payment_declined = Event::PaymentDeclined { code, detail };
     let mut fewer = draft_reserved();
@@ -55,7 +70,7 @@ fn cases() -> Vec<Case> {
     let mut euros = draft_reserved();
     euros[1].unit_price = Money::new(1000, "EUR").unwrap();
     let mut dear = draft_reserved();
-    dear[0].unit_price = usd(i64::MAX);
+    dear[0].unit_price = Money::stored(i64::MAX, "USD").unwrap();
     let due = |name, prepare, seconds| Case {
         name,
         event: Event::Due,
@@ -63,7 +78,11 @@ fn cases() -> Vec<Case> {
         now: after(seconds),
     };
     vec![
-        case("UserVerified", Event::UserVerified),
+        case("UserVerified", user_verified(None)),
+        case(
+            "UserVerified, of another user",
+            user_verified(Some(UserId(BOB))),
+        ),
         case("UserRefused", user_refused),
         case("StockReserved", reserved_lines(draft_reserved())),
         Case {
@@ -81,6 +100,13 @@ fn cases() -> Vec<Case> {
             )
         },
         case("StockReserved, in another order", reserved_lines(turned)),
+        case(
+            "StockReserved, at another price",
+            reserved_lines(vec![
+                reserved("cup", 2, usd(1251)),
+                reserved("pot", 1, usd(1000)),
+            ]),
+        ),
         case("StockReserved, fewer lines", reserved_lines(fewer)),
         case(
             "StockReserved, one line twice",
@@ -97,6 +123,7 @@ fn cases() -> Vec<Case> {
         case("StockReserved, in two currencies", reserved_lines(euros)),
         case("StockReserved, beyond all amounts", reserved_lines(dear)),
         case("StockRefused", stock_refused),
+        case("StockRefused, of another item", other_refused),
         case("StockReleased", Event::StockReleased),
         case(
             "PaymentCharged",
@@ -209,6 +236,10 @@ fn abandoned(step: Compensation) -> Event {
     }
 }
 
+fn user_verified(user: Option<UserId>) -> Event {
+    Event::UserVerified { user }
+}
+
 fn cancel(by: CancelledBy) -> Event {
     Event::CancelRequested { by }
 }
@@ -239,7 +270,7 @@ fn the_diary_says_when_it_was_not_the_customer_who_cancelled() {
 /// Names the event of a case; a new event does not compile until it has cases.
 fn event_name(event: &Event) -> &'static str {
     match event {
-        Event::UserVerified => "UserVerified",
+        Event::UserVerified { .. } => "UserVerified",
         Event::UserRefused { .. } => "UserRefused",
         Event::StockReserved { .. } => "StockReserved",
         Event::StockRefused { .. } => "StockRefused",
@@ -373,7 +404,7 @@ fn each_attempt_waits_twice_as_long_and_a_parked_one_an_hour() {
 #[test]
 fn an_order_that_goes_well_keeps_the_deadline_it_was_placed_with() {
     let order = place(draft(1), false, TIMEOUT, start());
-    let order = advanced(&order, &Event::UserVerified, after(1)).unwrap();
+    let order = advanced(&order, &user_verified(None), after(1)).unwrap();
     assert_eq!(order.due_at, Some(after(30)));
     let lines = draft_reserved();
     let order = advanced(&order, &Event::StockReserved { lines }, after(2)).unwrap();
@@ -418,6 +449,7 @@ pub fn advanced(order: &Order, event: &Event, now: Timestamp) -> Option<Order> {
 fn happenings() -> impl Strategy<Value = Vec<(i64, Event)>> {
     let (code, detail) = reason("some_code", "some words");
     let stock_refused = Event::StockRefused {
+        sku: None,
         code: code.clone(),
         detail: detail.clone(),
     };
@@ -425,7 +457,11 @@ fn happenings() -> impl Strategy<Value = Vec<(i64, Event)>> {
         code: code.clone(),
         detail: detail.clone(),
     };
-    let user_refused = Event::UserRefused { code, detail };
+    let user_refused = Event::UserRefused {
+        user: None,
+        code,
+        detail,
+    };
     let amount = prop_oneof![9 => Just(DRAFT_TOTAL), 1 => 0..10_000_i64];
     let lines = prop_oneof![
         9 => Just(draft_reserved()),
@@ -436,7 +472,7 @@ fn happenings() -> impl Strategy<Value = Vec<(i64, Event)>> {
         ]),
     ];
     let event = prop_oneof![
-        3 => Just(Event::UserVerified),
+        3 => Just(user_verified(None)),
         1 => Just(user_refused),
         4 => lines.prop_map(|lines| Event::StockReserved { lines }),
         1 => Just(stock_refused),
@@ -592,12 +628,20 @@ fn assert_step(before: &Order, event: &Event, next: &Order, now: Timestamp) {
 fn fair_answer(order: &Order, yes: bool) -> Event {
     let (code, detail) = reason("no", "no");
     match owed(order).expect("an order that has not ended owes something") {
-        Command::VerifyUser if yes => Event::UserVerified,
-        Command::VerifyUser => Event::UserRefused { code, detail },
+        Command::VerifyUser if yes => user_verified(None),
+        Command::VerifyUser => Event::UserRefused {
+            user: None,
+            code,
+            detail,
+        },
         Command::ReserveStock if yes => Event::StockReserved {
             lines: draft_reserved(),
         },
-        Command::ReserveStock => Event::StockRefused { code, detail },
+        Command::ReserveStock => Event::StockRefused {
+            sku: None,
+            code,
+            detail,
+        },
         Command::ChargePayment { amount } if yes => Event::PaymentCharged { amount },
         Command::ChargePayment { .. } => Event::PaymentDeclined { code, detail },
         Command::RefundPayment => Event::PaymentRefunded {
@@ -856,7 +900,7 @@ fn a_changed_price_names_both_totals() {
     let order = advanced(&order, &Event::StockReserved { lines }, after(1)).unwrap();
     assert_eq!(
         order.failure.unwrap().detail,
-        "the total is 3500 USD, not the expected 3400 USD"
+        "the total is 35.00 USD, not the expected 34.00 USD"
     );
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use orders::domain::{Ending, Order, OrderId, State, UserId, What};
+use orders::domain::{Ending, MAX_AMOUNT, Order, OrderId, State, UserId, What};
 use orders::store::DuePartition;
 use orders::users::patience;
 use serde_json::{Value, json};
@@ -68,8 +68,8 @@ async fn an_order_is_taken_and_its_stock_asked_for() {
             "user_id": ANN,
             "status": "PENDING",
             "lines": [
-                {"sku": "cup", "quantity": 2, "unit_price": null},
-                {"sku": "pot", "quantity": 1, "unit_price": null},
+                {"sku": "cup", "quantity": 2, "name": null, "unit_price": null},
+                {"sku": "pot", "quantity": 1, "name": null, "unit_price": null},
             ],
             "total": null,
             "expected_total": {"amount": 3500, "currency": "USD"},
@@ -124,8 +124,9 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
     const QUANTITY: &str = "is not a whole number from 1 to 10000";
     const SKU: &str =
         "is not a sku: 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit";
-    const TOKEN: &str = "is not a payment method token: 1 to 128 letters, digits, '_' or '-', for example pm_card_visa, and never a card number";
-    const CURRENCY: &str = "is not a currency: three capital letters (ISO 4217), for example USD";
+    const TOKEN: &str = "is not a payment method token: pm_ and at most 125 letters and digits, in words joined by '_', each with a letter and at most 11 digits in a row, for example pm_card_visa";
+    const CURRENCY: &str =
+        "is not a currency of ISO 4217 with a minor unit, in capital letters, for example USD";
     const WHOLE: &str = "is not a whole number within range";
     let with = |pointer: &str, value: Value| {
         let mut body = cups();
@@ -241,7 +242,7 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
             with("/expected_total/amount", json!(-1)),
             vec![(
                 "/expected_total",
-                "is below zero; amounts are whole minor units from 0",
+                "is not an amount: whole minor units from 0 to 9007199254740991",
             )],
         ),
         (
@@ -362,8 +363,8 @@ async fn a_body_over_64_kib_is_too_large_and_the_largest_order_is_not() {
     let line = |n| json!({"sku": format!("{n:0>64}"), "quantity": 10_000});
     let largest = json!({
         "lines": (0..50).map(line).collect::<Vec<_>>(),
-        "payment_method": "x".repeat(128),
-        "expected_total": {"amount": i64::MAX, "currency": "USD"},
+        "payment_method": format!("pm_{}", "x".repeat(125)),
+        "expected_total": {"amount": MAX_AMOUNT, "currency": "USD"},
     });
     let key = "k".repeat(255);
     let response = world
@@ -427,6 +428,11 @@ async fn the_same_key_answers_with_the_order_as_it_now_is_and_sends_only_what_it
             .place(&customer(ANN), posting(&cups(), Some("key-1")))
             .await;
         assert_eq!(second.status, 202);
+        assert_eq!(
+            second.header("retry-after"),
+            (!ends(state)).then_some("1"),
+            "{state:?}"
+        );
         assert_eq!(body(&second)["status"], order.status().as_str());
         let owed: &[&str] = match state {
             State::Verifying => &["VerifyUser"],
@@ -577,6 +583,31 @@ async fn an_order_taken_before_its_user_was_refused_is_still_answered_with_itsel
         .place(&customer(ANN), posting(&other, Some("key-1")))
         .await;
     assert_eq!(reused.status, 422);
+}
+
+#[tokio::test]
+async fn another_users_order_under_the_same_id_is_never_answered() {
+    for (user_is, status) in [("active", 500), ("deactivated", 403)] {
+        let world = World::new();
+        let mut order = order_in(State::Confirmed);
+        order.id = OrderId::of_key(UserId(ANN), "key-1");
+        order.user_id = UserId(BOB);
+        world.put(&order).await;
+        let first = world
+            .place(&customer(ANN), posting(&cups(), Some("other")))
+            .await;
+        order.fingerprint = world.order(id_of(&first)).await.fingerprint;
+        order.version += 1;
+        world.store().update(&order).await.unwrap();
+        world.clock.pass(31);
+        world.users.always(user(ANN, user_is));
+        let response = world
+            .place(&customer(ANN), posting(&cups(), Some("key-1")))
+            .await;
+        assert_eq!(response.status, status);
+        assert!(!response.body.unwrap().contains(&BOB.to_string()));
+        assert_eq!(world.order(order.id).await, order);
+    }
 }
 
 #[tokio::test]
@@ -995,8 +1026,10 @@ async fn an_order_is_shown_whole_to_its_owner_and_to_an_administrator() {
                 "user_id": ANN,
                 "status": "REJECTED",
                 "lines": [
-                    {"sku": "cup", "quantity": 2, "unit_price": {"amount": 1250, "currency": "USD"}},
-                    {"sku": "pot", "quantity": 1, "unit_price": {"amount": 1000, "currency": "USD"}},
+                    {"sku": "cup", "quantity": 2, "name": null,
+                     "unit_price": {"amount": 1250, "currency": "USD"}},
+                    {"sku": "pot", "quantity": 1, "name": null,
+                     "unit_price": {"amount": 1000, "currency": "USD"}},
                 ],
                 "total": {"amount": 3500, "currency": "USD"},
                 "expected_total": {"amount": 3400, "currency": "USD"},
@@ -1332,6 +1365,8 @@ async fn a_wrong_parameter_of_a_list_is_named() {
         // A cursor of ours in form, but a place no list has: "", and one that is not a place.
         ("cursor", "IiI", CURSOR),
         ("cursor", "ImFiYyI", CURSOR),
+        // The form of ours, and a sort key that DynamoDB does not take.
+        ("cursor", "eyJwbGFjZWQiOiIifQ", CURSOR),
         ("user_id", "ann", "is not a UUID"),
     ];
     for (name, value, detail) in cases {
@@ -1389,7 +1424,12 @@ async fn a_cancel_is_carried_out_or_too_late_depending_on_the_state() {
             let now = world.order(order.id).await;
             assert_eq!(now.state, becomes, "{state:?}");
             assert_eq!(response.status, 202);
-            assert_eq!(response.header("retry-after"), Some("1"));
+            let moves = becomes != State::Cancelled;
+            assert_eq!(
+                response.header("retry-after"),
+                moves.then_some("1"),
+                "{state:?}"
+            );
             let mut shown = world.get(&caller, about(order.id.0)).await;
             assert_eq!(body(&response), body(&shown));
             shown.headers.clear();
@@ -1421,8 +1461,8 @@ async fn a_cancelled_order_is_shown_whole() {
             "user_id": ANN,
             "status": "CANCELLING",
             "lines": [
-                {"sku": "cup", "quantity": 2, "unit_price": null},
-                {"sku": "pot", "quantity": 1, "unit_price": null},
+                {"sku": "cup", "quantity": 2, "name": null, "unit_price": null},
+                {"sku": "pot", "quantity": 1, "name": null, "unit_price": null},
             ],
             "total": null,
             "created_at": "2026-01-02T03:04:05.678Z",

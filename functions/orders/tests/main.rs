@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bounds;
 mod contracts;
 mod domain;
 mod handlers;
 mod operate;
 mod rehearsal;
+mod replies;
 mod saga;
 mod samples;
 mod store;

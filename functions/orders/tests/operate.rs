@@ -257,6 +257,43 @@ async fn what_was_asked_for_just_now_and_cannot_be_sent_again_is_not_said_to_be_
 }
 
 #[tokio::test]
+async fn a_command_without_a_route_is_not_said_to_be_sent() {
+    let mut world = World::new();
+    world.operate.routes = Default::default();
+    let order = parked(State::Refunding(Ending::Cancelled));
+    world.put(&order).await;
+    for outcome in ["recorded_not_sent", "not_sent"] {
+        let answer = world.operate(retry(&order)).await.unwrap();
+        assert_eq!(answer["outcome"], outcome);
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(detail.contains("no route"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_never_due_is_overdue_and_a_retry_mends_it() {
+    let world = World::new();
+    let mut order = order_in(State::Charging);
+    order.due_at = None;
+    world.put(&order).await;
+    let list = json!({"action": "list", "stuck": true});
+    // No index has it: only a look at the order, or at the whole table, finds it.
+    assert!(listed(&world.operate(list.clone()).await.unwrap()).is_empty());
+    let show = json!({"action": "show", "order_id": order.id.0});
+    let shown = world.operate(show).await.unwrap();
+    assert_eq!(
+        (&shown["order"]["overdue"], &shown["order"]["due_at"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(
+        world.operate(retry(&order)).await.unwrap()["outcome"],
+        "sent"
+    );
+    world.clock.pass(200);
+    assert_eq!(listed(&world.operate(list).await.unwrap()), [order.id.0]);
+}
+
+#[tokio::test]
 async fn of_two_who_abandon_a_step_the_second_is_told_whose_decision_stands() {
     let world = World::new();
     let order = parked(State::Refunding(Ending::Cancelled));

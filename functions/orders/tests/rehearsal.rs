@@ -41,7 +41,9 @@ fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contr
     let context = World::new().context();
     for state in STATES {
         let Some(step) = step_in(state) else { continue };
-        let plain = owed_message(&order_in(state), &routes(), &context).unwrap();
+        let plain = owed_message(&order_in(state), &routes(), &context)
+            .unwrap()
+            .unwrap();
         let plain: Value = serde_json::from_str(plain.body()).unwrap();
         let kind = plain["type"].as_str().unwrap();
         let participant = match step {
@@ -61,7 +63,7 @@ fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contr
         ] {
             let mut order = order_rehearsing(state, &format!("{step}={fault}"));
             order.attempt = 1;
-            let sent = owed_message(&order, &routes(), &context).unwrap();
+            let sent = owed_message(&order, &routes(), &context).unwrap().unwrap();
             let mut sent: Value = serde_json::from_str(sent.body()).unwrap();
             assert_enveloped(participant, &sent);
             assert_enveloped("orders", &sent);

@@ -69,7 +69,7 @@ impl Participants {
     }
 
     fn reserve(&mut self, order: String, data: &Value) -> (&'static str, Value) {
-        let refused = |code, detail| json!({"code": code, "detail": detail, "sku": "cup"});
+        let refused = |code, detail, sku| json!({"code": code, "detail": detail, "sku": sku});
         if !self.reservations.contains_key(&order) {
             let lines = data["lines"].as_array().unwrap();
             let units: i64 = lines
@@ -77,9 +77,9 @@ impl Participants {
                 .map(|line| line["quantity"].as_i64().unwrap())
                 .sum();
             let outcome = if lines.iter().any(|line| line["sku"] == "ghost") {
-                Reservation::Refused(refused("unknown_item", "there is no ghost"))
+                Reservation::Refused(refused("unknown_item", "there is no ghost", "ghost"))
             } else if self.taken + units > STOCK {
-                Reservation::Refused(refused("out_of_stock", "not enough cups"))
+                Reservation::Refused(refused("out_of_stock", "not enough cups", "cup"))
             } else {
                 self.taken += units;
                 let priced = lines.iter().map(|line| {
@@ -95,7 +95,7 @@ impl Participants {
             Reservation::Refused(data) => ("StockRefused", data),
             Reservation::Released => (
                 "StockRefused",
-                refused("released", "the reservation was given up"),
+                refused("released", "the reservation was given up", "cup"),
             ),
         }
     }
@@ -478,9 +478,9 @@ async fn an_order_that_goes_well_has_this_diary() {
             "order_placed",
             "user_verified",
             "reserve_stock_requested 1",
-            "stock_reserved: for 3000 USD",
+            "stock_reserved: for 30.00 USD",
             "charge_payment_requested 1",
-            "payment_charged: 3000 USD",
+            "payment_charged: 30.00 USD",
             "order_confirmed",
         ]
     );
@@ -499,7 +499,7 @@ async fn an_order_whose_charge_gets_no_answer_has_this_diary() {
             "order_placed",
             "user_verified",
             "reserve_stock_requested 1",
-            "stock_reserved: for 3000 USD",
+            "stock_reserved: for 30.00 USD",
             "charge_payment_requested 1",
             "charge_payment_requested 2",
             "charge_payment_requested 3",
@@ -507,7 +507,7 @@ async fn an_order_whose_charge_gets_no_answer_has_this_diary() {
             "charge_payment_requested 5",
             "step_timed_out: no answer about the payment after 5 attempts",
             "refund_payment_requested 1",
-            "payment_refunded: 3000 USD given back",
+            "payment_refunded: 30.00 USD given back",
             "release_stock_requested 1",
             "stock_released",
             "order_rejected",
@@ -528,7 +528,7 @@ async fn a_confirmed_order_that_is_cancelled_has_this_diary() {
             "order_confirmed",
             "cancel_requested",
             "refund_payment_requested 1",
-            "payment_refunded: 3000 USD given back",
+            "payment_refunded: 30.00 USD given back",
             "release_stock_requested 1",
             "stock_released",
             "order_cancelled",
@@ -1123,6 +1123,36 @@ async fn messages_the_queue_does_not_take_fail_the_run_and_are_sent_by_a_later_o
         assert_eq!(world.sweep().await.unwrap()["sent"], 1);
         assert_eq!(world.command_types(), ["ReserveStock"]);
     }
+}
+
+#[tokio::test]
+async fn a_command_without_a_route_fails_the_run() {
+    let mut world = World::new();
+    world.put(&order_in(State::Charging)).await;
+    world.sweep.routes = orders::messages::Routes::default();
+    world.clock.pass(31);
+    let error = world.sweep().await.unwrap_err().to_string();
+    assert!(
+        error.contains("1 orders or partitions could not be swept"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_reply_whose_next_command_has_no_route_is_a_failure() {
+    let mut world = World::new();
+    let order = order_in(State::Reserving);
+    world.put(&order).await;
+    world.replies.routes = orders::messages::Routes::default();
+    let reserved = reply(order.id, "StockReserved", &sample("StockReserved"));
+    let failure = world.deliver(&reserved).await.unwrap_err();
+    assert!(!failure.is_retried());
+    assert!(
+        failure.detail().contains("no route"),
+        "{}",
+        failure.detail()
+    );
+    assert_eq!(world.order(order.id).await.state, State::Charging);
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub fn usd(amount: i64) -> Money {
 pub fn line(sku: &str, units: i64) -> Line {
     Line {
         sku: Sku::parse(sku).unwrap(),
+        name: None,
         quantity: Quantity::new(units).unwrap(),
         unit_price: None,
     }
@@ -70,6 +71,7 @@ pub fn line(sku: &str, units: i64) -> Line {
 pub fn reserved(sku: &str, units: i64, unit_price: Money) -> ReservedLine {
     ReservedLine {
         sku: Sku::parse(sku).unwrap(),
+        name: None,
         quantity: Quantity::new(units).unwrap(),
         unit_price,
     }

@@ -48,9 +48,9 @@ pub struct World {
     pub origin: Origin,
     place: place::Place,
     cancel: cancel::Cancel,
-    replies: replies::Replies,
+    pub replies: replies::Replies,
     pub sweep: sweep::Sweep,
-    operate: operate::Operate,
+    pub operate: operate::Operate,
 }
 
 impl World {
@@ -161,8 +161,8 @@ impl World {
     /// `GET /api/v1/orders`.
     pub async fn list(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
-        respond(&self.origin, traced(request), |context, request| {
-            list::handle(&store, caller.clone(), context, request)
+        respond(&self.origin, traced(request), |_, request| {
+            list::handle(&store, caller.clone(), request)
         })
         .await
     }

@@ -78,10 +78,12 @@ pub fn command(owed: saga::Command) -> Body {
     }
 }
 
-pub fn user_reply(answer: Result<(), NotAllowed>) -> Body {
+pub fn user_reply(user: saga::UserId, answer: Result<(), NotAllowed>) -> Body {
+    let user = Some(user);
     Body::Reply(match answer {
-        Ok(()) => saga::Event::UserVerified,
+        Ok(()) => saga::Event::UserVerified { user },
         Err(reason) => saga::Event::UserRefused {
+            user,
             code: "user_not_allowed".to_owned(),
             detail: reason.to_string(),
         },
@@ -94,6 +96,7 @@ pub fn stock_reply(outcome: &stock::Outcome) -> Body {
             lines: lines.iter().map(reserved_line).collect(),
         },
         stock::Outcome::Refused(refusal) => saga::Event::StockRefused {
+            sku: refusal.sku.as_ref().map(saga_sku),
             code: refusal.code.as_str().to_owned(),
             detail: refusal.detail.clone(),
         },
@@ -116,17 +119,22 @@ pub fn payment_reply(reply: money::Reply) -> Body {
 }
 
 pub fn saga_money(amount: money::Money) -> saga::Money {
-    saga::Money::new(amount.amount(), amount.currency().as_str())
+    saga::Money::stored(amount.amount(), amount.currency().as_str())
         .expect("what payments takes, orders takes")
+}
+
+fn saga_sku(sku: &stock::Sku) -> saga::Sku {
+    saga::Sku::stored(sku.as_str()).expect("both services know the same skus")
 }
 
 fn reserved_line(line: &stock::ReservedLine) -> saga::ReservedLine {
     let price = &line.unit_price;
     saga::ReservedLine {
-        sku: saga::Sku::parse(line.sku.as_str()).expect("both services know the same skus"),
-        quantity: saga::Quantity::new(line.quantity.get())
+        sku: saga_sku(&line.sku),
+        name: None,
+        quantity: saga::Quantity::stored(line.quantity.get())
             .expect("both services know the same quantities"),
-        unit_price: saga::Money::new(price.amount.get(), price.currency.as_str())
+        unit_price: saga::Money::stored(price.amount.get(), price.currency.as_str())
             .expect("inventory's prices are above zero"),
     }
 }

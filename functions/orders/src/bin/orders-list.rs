@@ -9,8 +9,8 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
     let orders = OrderStore::new(aws.dynamodb(), env("ORDERS_TABLE")?);
     let verifier = shared_auth::Verifier::from_env()?;
-    http::run_authenticated(&verifier, |caller, context, request| {
-        handle(&orders, caller, context, request)
+    http::run_authenticated(&verifier, |caller, _, request| {
+        handle(&orders, caller, request)
     })
     .await
 }

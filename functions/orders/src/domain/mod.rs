@@ -20,5 +20,6 @@ pub use standing::{
 };
 pub use timeline::{Entry, What};
 pub use values::{
-    Currency, InvalidValue, MAX_LINES, MAX_QUANTITY, Money, PaymentMethod, Quantity, Sku,
+    Currency, InvalidValue, MAX_AMOUNT, MAX_CODE, MAX_DETAIL, MAX_LINES, MAX_NAME, MAX_QUANTITY,
+    Money, PaymentMethod, Quantity, Sku, bounded,
 };

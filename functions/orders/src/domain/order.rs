@@ -46,6 +46,8 @@ pub struct Draft {
 pub struct Line {
     pub sku: Sku,
     pub quantity: Quantity,
+    /// What the item was called when its stock was reserved.
+    pub name: Option<String>,
     /// Inventory's price, known once the stock is reserved.
     pub unit_price: Option<Money>,
 }

@@ -20,9 +20,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::order::{Draft, Failure, Line, Order};
+use super::order::{Draft, Failure, Order, UserId};
 use super::timeline::{Entry, What};
-use super::values::{Money, Quantity, Sku};
+use super::values::{MAX_AMOUNT, MAX_CODE, MAX_DETAIL, MAX_NAME, Money, Quantity, Sku, bounded};
 
 /// How often a step is asked for before a forward step is given up and a compensation parked.
 pub const MAX_ATTEMPTS: u32 = 5;
@@ -66,8 +66,13 @@ pub enum Ending {
 /// What can happen to an order after it was placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    UserVerified,
+    UserVerified {
+        /// Whom the reply is about, where it says so.
+        user: Option<UserId>,
+    },
     UserRefused {
+        /// Whom the reply is about, where it says so.
+        user: Option<UserId>,
         code: String,
         detail: String,
     },
@@ -75,6 +80,8 @@ pub enum Event {
         lines: Vec<ReservedLine>,
     },
     StockRefused {
+        /// The item that was refused, where the reply says so.
+        sku: Option<Sku>,
         code: String,
         detail: String,
     },
@@ -136,6 +143,8 @@ pub enum Compensation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedLine {
     pub sku: Sku,
+    /// What the item was called, where the reply says so.
+    pub name: Option<String>,
     pub quantity: Quantity,
     pub unit_price: Money,
 }
@@ -245,7 +254,12 @@ pub fn owed(order: &Order) -> Option<Command> {
 /// What becomes of an order when something happens.
 pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp) -> Decision {
     match event {
-        Event::UserVerified => match order.state {
+        Event::UserVerified { user } | Event::UserRefused { user, .. }
+            if user.is_some_and(|user| user != order.user_id) =>
+        {
+            contradiction(order, "users answered about another user")
+        }
+        Event::UserVerified { .. } => match order.state {
             State::Verifying => order.advance(now, |next| {
                 next.note(now, What::UserVerified, None);
                 next.forward(State::Reserving, timeout, now);
@@ -258,7 +272,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             | State::Rejected
             | State::Cancelled => OVERTAKEN,
         },
-        Event::UserRefused { code, detail } => match order.state {
+        Event::UserRefused { code, detail, .. } => match order.state {
             State::Verifying => order.advance(now, |next| {
                 next.note(now, What::UserRefused, Some(detail));
                 next.fail(code, detail);
@@ -275,20 +289,38 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::StockReserved { lines } => match order.state {
             State::Reserving => stock_reserved(order, lines, timeout, now),
-            // Charging: the first delivery led here. Releasing: it did if the price had changed,
-            // and otherwise one more ReleaseStock does no harm.
-            State::Charging | State::Releasing(_) => REPEAT,
             State::Rejected | State::Cancelled
                 if is_news(order, What::StockReserved, What::ReleaseAbandoned) =>
             {
                 contradiction(order, RESERVED_AFTER_ALL)
             }
+            State::Charging
+            | State::Confirmed
+            | State::Refunding(_)
+            | State::Releasing(_)
+            | State::Rejected
+            | State::Cancelled
+                if is_other_stock(order, lines) =>
+            {
+                contradiction(order, OTHER_STOCK_RESERVED)
+            }
+            // Charging: the first delivery led here. Releasing: it did if the price had changed,
+            // and otherwise one more ReleaseStock does no harm.
+            State::Charging | State::Releasing(_) => REPEAT,
             State::Confirmed | State::Refunding(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
             }
             State::Verifying => contradiction(order, "stock was reserved that was not asked for"),
         },
-        Event::StockRefused { code, detail } => match order.state {
+        Event::StockRefused { sku: Some(sku), .. }
+            if order.lines.iter().all(|line| line.sku != *sku) =>
+        {
+            contradiction(
+                order,
+                "stock was refused of an item that is not in the order",
+            )
+        }
+        Event::StockRefused { code, detail, .. } => match order.state {
             State::Reserving => order.advance(now, |next| {
                 next.note(now, What::StockRefused, Some(detail));
                 next.fail(code, detail);
@@ -325,6 +357,11 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             {
                 contradiction(order, CHARGED_AFTER_ALL)
             }
+            State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled
+                if order.total != Some(*amount) =>
+            {
+                contradiction(order, OTHER_AMOUNT_CHARGED)
+            }
             // The charge crossed with the refund, which takes it back.
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
@@ -354,7 +391,9 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             }
         },
         Event::PaymentRefunded { refunded } => match order.state {
-            State::Refunding(_) if refunded.is_some() && *refunded != order.total => {
+            State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled
+                if refunded.is_some() && *refunded != order.total =>
+            {
                 contradiction(order, "another amount was refunded than was charged")
             }
             State::Refunding(ending) => order.advance(now, |next| {
@@ -454,6 +493,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
 }
 
 const REPEAT: Decision = Decision::Ignore(Ignored::Repeat);
+const OTHER_STOCK_RESERVED: &str = "other lines or prices were reserved than before";
 const OTHER_AMOUNT_CHARGED: &str = "another amount was charged than was asked for";
 const CHARGED_AFTER_ALL: &str = "a payment was charged whose refund had been abandoned: pay it back \
                                  by hand unless that was done";
@@ -494,15 +534,28 @@ fn stock_reserved(
     timeout: StepTimeout,
     now: Timestamp,
 ) -> Decision {
-    let Some(prices) = prices(order, lines) else {
+    let Some(reserved) = matching(order, lines) else {
         return contradiction(order, "other lines were reserved than were asked for");
     };
     let Some(total) = total(lines) else {
         return contradiction(order, "the reserved lines do not add up to one amount");
     };
+    if total.amount > MAX_AMOUNT {
+        return order.advance(now, |next| {
+            let most = Money {
+                amount: MAX_AMOUNT,
+                ..total
+            };
+            let detail = format!("the total is above {most}, the most an order may come to");
+            next.note(now, What::StockReserved, Some(&detail));
+            next.fail("total_too_large", &detail);
+            next.compensate(State::Releasing(Ending::Rejected), timeout, now);
+        });
+    }
     order.advance(now, |next| {
-        for (line, price) in next.lines.iter_mut().zip(prices) {
-            line.unit_price = Some(price);
+        for (line, reserved) in next.lines.iter_mut().zip(reserved) {
+            line.unit_price = Some(reserved.unit_price);
+            line.name = reserved.name.as_deref().map(|name| bounded(name, MAX_NAME));
         }
         next.total = Some(total);
         next.note(now, What::StockReserved, Some(&format!("for {total}")));
@@ -518,27 +571,37 @@ fn stock_reserved(
     })
 }
 
-/// The price of each of the order's lines, where exactly those were reserved, in whatever order.
-fn prices(order: &Order, reserved: &[ReservedLine]) -> Option<Vec<Money>> {
+/// What was reserved for each of the order's lines, where exactly those were reserved, in whatever
+/// order.
+fn matching<'r>(order: &Order, reserved: &'r [ReservedLine]) -> Option<Vec<&'r ReservedLine>> {
     // An order's skus are distinct, so as many lines that are all found are the same lines.
     (reserved.len() == order.lines.len()).then_some(())?;
-    let price = |line: &Line| {
-        let given = reserved.iter().find(|given| given.sku == line.sku)?;
-        (given.quantity == line.quantity).then_some(given.unit_price)
-    };
-    order.lines.iter().map(price).collect()
+    let lines = order.lines.iter().map(|line| {
+        reserved
+            .iter()
+            .find(|given| given.sku == line.sku && given.quantity == line.quantity)
+    });
+    lines.collect()
 }
 
-/// The sum of the lines; nothing where they differ in currency or leave the range of amounts.
+/// Whether a reply differs from what the order asked for or, where it has prices, from them.
+fn is_other_stock(order: &Order, reserved: &[ReservedLine]) -> bool {
+    matching(order, reserved).is_none_or(|reserved| {
+        let mut lines = order.lines.iter().zip(reserved);
+        lines.any(|(line, given)| {
+            line.unit_price
+                .is_some_and(|price| price != given.unit_price)
+        })
+    })
+}
+
+/// The sum of the lines, or [`i64::MAX`] where it is larger; nothing where they differ in currency.
 fn total(lines: &[ReservedLine]) -> Option<Money> {
     let currency = lines.first()?.unit_price.currency;
     let amount = lines.iter().try_fold(0_i64, |sum, line| {
-        let cost = line
-            .unit_price
-            .amount
-            .checked_mul(i64::from(line.quantity.units()))?;
-        (line.unit_price.currency == currency).then_some(())?;
-        sum.checked_add(cost)
+        let price = line.unit_price;
+        let cost = price.amount.saturating_mul(line.quantity.units().into());
+        (price.currency == currency).then(|| sum.saturating_add(cost))
     })?;
     Some(Money { amount, currency })
 }
@@ -605,7 +668,7 @@ impl Order {
             at,
             what,
             attempt: None,
-            detail: detail.map(str::to_owned),
+            detail: detail.map(|detail| bounded(detail, MAX_DETAIL)),
         });
     }
 
@@ -638,8 +701,8 @@ impl Order {
 
     fn fail(&mut self, code: &str, detail: &str) {
         self.failure = Some(Failure {
-            code: code.to_owned(),
-            detail: detail.to_owned(),
+            code: bounded(code, MAX_CODE),
+            detail: bounded(detail, MAX_DETAIL),
         });
     }
 

@@ -1,6 +1,11 @@
 //! Values that cannot be wrong: each is checked once, where it enters.
+//!
+//! Each type has two constructors. `parse` or `new` is for new input and may become stricter. `stored`
+//! is for rows and messages: it accepts whatever was ever accepted, so that older orders stay readable.
 
 use std::fmt;
+
+use iso_currency::Currency as Iso4217;
 
 /// The most lines an order may have.
 pub const MAX_LINES: usize = 50;
@@ -8,8 +13,37 @@ pub const MAX_LINES: usize = 50;
 /// The most units one line may ask for.
 pub const MAX_QUANTITY: u32 = 10_000;
 
+/// The largest amount, 2^53 - 1: every JSON reader keeps integers up to here exactly (RFC 7493
+/// §2.2).
+pub const MAX_AMOUNT: i64 = 9_007_199_254_740_991;
+
+/// The most characters of an item's name that an order keeps.
+pub const MAX_NAME: usize = 200;
+
+/// The most characters of a failure's code.
+pub const MAX_CODE: usize = 64;
+
+/// The most characters of a detail. DynamoDB refuses an item above 400 KB, and then nothing about
+/// the order can be written any more.
+pub const MAX_DETAIL: usize = 1_000;
+
 const MAX_SKU_CHARACTERS: usize = 64;
 const MAX_PAYMENT_METHOD_CHARACTERS: usize = 128;
+
+/// Payment card numbers have 12 to 19 digits (ISO/IEC 7812-1).
+const MAX_DIGITS_IN_A_ROW: usize = 11;
+
+/// A text of another service or of a person, as an order keeps it: without control characters, and
+/// cut to `limit` characters. A text that was cut ends in an ellipsis.
+pub fn bounded(text: &str, limit: usize) -> String {
+    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut kept: String = characters.by_ref().take(limit).collect();
+    if characters.next().is_some() {
+        kept.pop();
+        kept.push('…');
+    }
+    kept
+}
 
 /// A value that was not accepted; the text says what would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +56,10 @@ pub struct Sku(String);
 
 impl Sku {
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
+        Self::stored(text)
+    }
+
+    pub fn stored(text: &str) -> Result<Self, InvalidValue> {
         let fits = (1..=MAX_SKU_CHARACTERS).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text
@@ -53,6 +91,10 @@ pub struct Quantity(u32);
 
 impl Quantity {
     pub fn new(units: i64) -> Result<Self, InvalidValue> {
+        Self::stored(units)
+    }
+
+    pub fn stored(units: i64) -> Result<Self, InvalidValue> {
         u32::try_from(units)
             .ok()
             .filter(|units| (1..=MAX_QUANTITY).contains(units))
@@ -65,19 +107,35 @@ impl Quantity {
     }
 }
 
-/// An ISO 4217 code: three capital letters.
+/// An ISO 4217 code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Currency([u8; 3]);
 
 impl Currency {
+    /// Takes a currency that has a minor unit. ISO 4217 gives none to `XXX` (no currency), `XTS` (for
+    /// tests) and to codes of metals and bonds.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
+        Self::stored(text)
+            .ok()
+            .filter(|currency| currency.exponent().is_some())
+            .ok_or(InvalidValue(
+                "is not a currency of ISO 4217 with a minor unit, in capital letters, for example USD",
+            ))
+    }
+
+    /// Takes any three capital letters.
+    pub fn stored(text: &str) -> Result<Self, InvalidValue> {
         <[u8; 3]>::try_from(text.as_bytes())
             .ok()
             .filter(|code| code.iter().all(u8::is_ascii_uppercase))
             .map(Self)
-            .ok_or(InvalidValue(
-                "is not a currency: three capital letters (ISO 4217), for example USD",
-            ))
+            .ok_or(InvalidValue("is not three capital letters"))
+    }
+
+    /// How many decimal places its minor unit has; nothing for a code that ISO 4217 does not have
+    /// or gives no minor unit.
+    fn exponent(self) -> Option<u16> {
+        Iso4217::from_code(self.as_str())?.exponent()
     }
 
     pub fn as_str(&self) -> &str {
@@ -100,9 +158,9 @@ pub struct Money {
 
 impl Money {
     pub fn new(amount: i64, currency: &str) -> Result<Self, InvalidValue> {
-        if amount < 0 {
+        if !(0..=MAX_AMOUNT).contains(&amount) {
             return Err(InvalidValue(
-                "is below zero; amounts are whole minor units from 0",
+                "is not an amount: whole minor units from 0 to 9007199254740991",
             ));
         }
         Ok(Self {
@@ -110,11 +168,31 @@ impl Money {
             currency: Currency::parse(currency)?,
         })
     }
+
+    pub fn stored(amount: i64, currency: &str) -> Result<Self, InvalidValue> {
+        if amount < 0 {
+            return Err(InvalidValue("is below zero"));
+        }
+        Ok(Self {
+            amount,
+            currency: Currency::stored(currency)?,
+        })
+    }
 }
 
+/// In the currency's main unit: `14.00 USD`, `1400 JPY`, `1.400 BHD`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.amount, self.currency.as_str())
+        let (amount, code) = (self.amount, self.currency.as_str());
+        match self.currency.exponent() {
+            None => write!(f, "{amount} {code} (minor units)"),
+            Some(0) => write!(f, "{amount} {code}"),
+            Some(places) => {
+                let unit = 10_i64.pow(places.into());
+                let (whole, part) = (amount / unit, amount % unit);
+                write!(f, "{whole}.{part:0width$} {code}", width = places.into())
+            }
+        }
     }
 }
 
@@ -124,25 +202,44 @@ impl fmt::Display for Money {
 pub struct PaymentMethod(String);
 
 impl PaymentMethod {
+    /// Takes the shape of a provider's token: `pm`, then words joined by `_`. Each word has letters
+    /// and digits, at least one letter, and no run of digits as long as a card number.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
+        let mut words = text.split('_');
+        let has_shape = words.next() == Some("pm") && text.contains('_') && words.all(is_word);
+        if has_shape && text.len() <= MAX_PAYMENT_METHOD_CHARACTERS {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidValue(
+                "is not a payment method token: pm_ and at most 125 letters and digits, in words joined by '_', each with a letter and at most 11 digits in a row, for example pm_card_visa",
+            ))
+        }
+    }
+
+    /// Takes what was taken before tokens had to begin with `pm_`.
+    pub fn stored(text: &str) -> Result<Self, InvalidValue> {
         let fits = (1..=MAX_PAYMENT_METHOD_CHARACTERS).contains(&text.len())
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        // Payment card numbers have 12 to 19 digits (ISO/IEC 7812-1); such a text must not be
-        // stored or logged.
         let card_number =
             (12..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         if fits && !card_number {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidValue(
-                "is not a payment method token: 1 to 128 letters, digits, '_' or '-', for example pm_card_visa, and never a card number",
-            ))
+            Err(InvalidValue("is not a stored payment method token"))
         }
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_word(word: &str) -> bool {
+    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric());
+    let mut digits = word.split(|c: char| c.is_ascii_alphabetic());
+    is_plain
+        && word.contains(|c: char| c.is_ascii_alphabetic())
+        && digits.all(|run| run.len() <= MAX_DIGITS_IN_A_ROW)
 }

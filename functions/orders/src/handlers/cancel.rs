@@ -5,7 +5,7 @@ use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 
-use super::{Applied, OrderBody, apply, no_such_order, send_owed, visible_order};
+use super::{Applied, OrderBody, apply, no_such_order, polled, send_owed, visible_order};
 use crate::domain::{CancelledBy, Event, StepTimeout};
 use crate::messages::Routes;
 use crate::store::OrderStore;
@@ -36,7 +36,10 @@ pub async fn handle(
             if owes {
                 send_owed(&cancel.queues, &cancel.routes, &order, &context).await;
             }
-            Ok(Response::json(202, &OrderBody::from(&*order)).with_header("retry-after", "1"))
+            Ok(polled(
+                Response::json(202, &OrderBody::from(&*order)),
+                &order,
+            ))
         }
         Applied::Refused { order, refusal } => Err(Problem::conflict(
             "too-late",

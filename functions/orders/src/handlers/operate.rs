@@ -231,9 +231,9 @@ fn command_name(command: &Command) -> &'static str {
 }
 
 fn is_overdue(order: &Order, now: Timestamp) -> bool {
-    order
-        .due_at
-        .is_some_and(|due_at| now.duration_since(due_at) > OVERDUE)
+    // Without a due time the sweeper cannot find it.
+    let is_late = |due_at| now.duration_since(due_at) > OVERDUE;
+    owed(order).is_some() && order.due_at.is_none_or(is_late)
 }
 
 /// An order whose row cannot be read.
@@ -405,12 +405,17 @@ async fn advance(
     let message = if owes {
         owed_message(&order, &operate.routes, context)
     } else {
-        None
+        Ok(None)
     };
-    let sent = message.is_some();
-    let failure = sqs::send(&operate.queues, message.into_iter().collect()).await;
-    let failure = failure.err().map(|error| telemetry::chain(&error));
-    let outcome = match (&failure, outcome(&order, event, sent)) {
+    let is_owed = !matches!(message, Ok(None));
+    let failure = match message {
+        Ok(message) => {
+            let sent = sqs::send(&operate.queues, message.into_iter().collect()).await;
+            sent.err().map(|error| telemetry::chain(&error))
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    let outcome = match (&failure, outcome(&order, event, is_owed)) {
         // Nothing was recorded of what they wanted; what is owed is not theirs to send.
         (_, outcome @ ("answered" | "never_asked" | "abandoned_before")) => outcome,
         (Some(_), "abandoned") => "recorded_not_sent",
@@ -467,7 +472,7 @@ fn outcome(order: &Order, event: &Event, sent: bool) -> &'static str {
                 None => "never_asked",
             }
         }
-        Event::UserVerified
+        Event::UserVerified { .. }
         | Event::UserRefused { .. }
         | Event::StockReserved { .. }
         | Event::StockRefused { .. }

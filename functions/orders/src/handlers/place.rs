@@ -15,10 +15,10 @@ use shared_lambda::{Context, Stage, telemetry};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{OrderBody, send_owed};
+use super::{OrderBody, polled, send_owed};
 use crate::domain::{
-    Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, RECENT_ORDERS,
-    RECENT_WINDOW, Rehearsal, Sku, Step, StepTimeout, UserId, Wait, may_place, place,
+    Command, Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, RECENT_ORDERS,
+    RECENT_WINDOW, Rehearsal, Sku, Step, StepTimeout, UserId, Wait, may_place, owed, place,
 };
 use crate::messages::Routes;
 use crate::store::{Inserted, OrderStore};
@@ -113,8 +113,14 @@ async fn again(
     context: &Context,
 ) -> Result<Response, Problem> {
     same_request(fingerprint, existing)?;
-    // The first try may have died before it sent this; every receiver knows a repeat.
-    send_owed(&service.queues, &service.routes, existing, context).await;
+    // The first try may have died before it sent this; every receiver knows a repeat. An order that has
+    // come to payments was sent for by others, and this function may not.
+    match owed(existing) {
+        Some(Command::ChargePayment { .. } | Command::RefundPayment) | None => {}
+        Some(Command::VerifyUser | Command::ReserveStock | Command::ReleaseStock) => {
+            send_owed(&service.queues, &service.routes, existing, context).await;
+        }
+    }
     Ok(accepted(existing))
 }
 
@@ -166,11 +172,11 @@ async fn permission(
 /// The user may not order. An order acknowledged before that is still answered with itself.
 async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
     match service.orders.get(draft.id).await? {
-        Some(existing) => {
+        Some(existing) if existing.user_id == draft.user_id => {
             same_request(&draft.fingerprint, &existing)?;
             Ok(accepted(&existing))
         }
-        None => Err(Problem::forbidden(
+        Some(_) | None => Err(Problem::forbidden(
             "user-not-allowed",
             "this account may not place orders; ask the operator why",
         )),
@@ -223,9 +229,9 @@ async fn too_many(
 }
 
 fn accepted(order: &Order) -> Response {
-    Response::json(202, &OrderBody::from(order))
-        .with_header("location", format!("/api/v1/orders/{}", order.id.0))
-        .with_header("retry-after", "1")
+    let response = Response::json(202, &OrderBody::from(order))
+        .with_header("location", format!("/api/v1/orders/{}", order.id.0));
+    polled(response, order)
 }
 
 fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
@@ -342,6 +348,7 @@ fn lines(bodies: &[Object<LineBody>], errors: &mut Vec<FieldError>) -> Vec<Line>
         if let (Ok(sku), Ok(quantity)) = (sku, quantity) {
             lines.push(Line {
                 sku,
+                name: None,
                 quantity,
                 unit_price: None,
             });

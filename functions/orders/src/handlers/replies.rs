@@ -26,9 +26,9 @@ pub async fn handle(
     match apply(&replies.orders, id, &event, replies.timeout, &context).await? {
         Applied::Order {
             order, owes: true, ..
-        } => Ok(owed_message(&order, &replies.routes, &context)
-            .into_iter()
-            .collect()),
+        } => owed_message(&order, &replies.routes, &context)
+            .map(|message| message.into_iter().collect())
+            .map_err(|error| Failure::unprocessable(error.to_string())),
         Applied::Order { owes: false, .. } => Ok(Vec::new()),
         Applied::Refused { refusal, .. } => Err(Failure::unprocessable(refusal.to_string())),
         // An order is written before anything is sent about it, so this is not ours.

@@ -233,9 +233,13 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
             }) => {
                 tally.due += 1;
                 tell(&order, context, tally);
-                if let Some(message) = owed_message(&order, &sweep.routes, context) {
-                    owed.push(message);
-                    whose.push(order);
+                match owed_message(&order, &sweep.routes, context) {
+                    Ok(Some(message)) => {
+                        owed.push(message);
+                        whose.push(order);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tally.not_sent(&order, &error.to_string(), context),
                 }
             }
             // Moved on, ended or gone since the index was written.

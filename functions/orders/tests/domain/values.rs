@@ -1,6 +1,8 @@
 //! The values an order is made of: what is taken as one, and that it is kept as it came.
 
-use orders::domain::{Currency, Money, OrderId, PaymentMethod, Quantity, Sku, UserId};
+use orders::domain::{
+    Currency, MAX_AMOUNT, Money, OrderId, PaymentMethod, Quantity, Sku, UserId, bounded,
+};
 use uuid::Uuid;
 
 #[test]
@@ -30,18 +32,62 @@ fn a_quantity_is_a_whole_number_from_1_to_10000() {
 
 #[test]
 fn money_is_not_below_zero_and_has_a_currency() {
-    for amount in [0, 1, i64::MAX] {
+    for amount in [0, 1, MAX_AMOUNT] {
         let money = Money::new(amount, "EUR").unwrap();
         assert_eq!(money.amount, amount);
         assert_eq!(money.currency.as_str(), "EUR");
-        assert_eq!(money.to_string(), format!("{amount} EUR"));
     }
     for amount in [-1, i64::MIN] {
         assert!(Money::new(amount, "EUR").is_err(), "{amount}");
+        assert!(Money::stored(amount, "EUR").is_err(), "{amount}");
     }
     for currency in ["", "US", "usd", "USDT", "U$D", "ÄB"] {
         assert!(Money::new(1, currency).is_err(), "{currency}");
         assert!(Currency::parse(currency).is_err(), "{currency}");
+        assert!(Money::stored(1, currency).is_err(), "{currency}");
+    }
+}
+
+#[test]
+fn money_reads_older_amounts_and_currencies() {
+    for (amount, currency) in [(MAX_AMOUNT + 1, "USD"), (i64::MAX, "UDS"), (1, "XXX")] {
+        assert!(Money::new(amount, currency).is_err());
+        let money = Money::stored(amount, currency).unwrap();
+        assert_eq!((money.amount, money.currency.as_str()), (amount, currency));
+    }
+}
+
+#[test]
+fn money_is_shown_in_the_currencys_main_unit() {
+    for (amount, currency, shown) in [
+        (1400, "USD", "14.00 USD"),
+        (5, "USD", "0.05 USD"),
+        (0, "EUR", "0.00 EUR"),
+        (1400, "JPY", "1400 JPY"),
+        (1400, "BHD", "1.400 BHD"),
+        (1, "KWD", "0.001 KWD"),
+        (14_000, "CLF", "1.4000 CLF"),
+        (MAX_AMOUNT, "USD", "90071992547409.91 USD"),
+        // Older orders have currencies that do not exist, so nobody knows their minor unit.
+        (1400, "UDS", "1400 UDS (minor units)"),
+    ] {
+        let money = Money::stored(amount, currency).unwrap();
+        assert_eq!(money.to_string(), shown);
+    }
+}
+
+#[test]
+fn a_text_is_cut_at_its_limit_and_has_no_control_characters() {
+    for (text, kept) in [
+        ("", ""),
+        ("abcde", "abcde"),
+        ("abcdef", "abcd…"),
+        ("äöüßé", "äöüßé"),
+        ("äöüßéñ", "äöüß…"),
+        ("a\u{1b}[m", "a [m"),
+        ("a\r\nb\u{9b}", "a  b "),
+    ] {
+        assert_eq!(bounded(text, 5), kept, "{text:?}");
     }
 }
 
@@ -51,18 +97,19 @@ fn a_currency_shows_its_code() {
 }
 
 #[test]
-fn a_payment_method_is_a_token_and_never_a_card_number() {
+fn a_payment_method_reads_older_tokens() {
     let longest = "x".repeat(128);
     for token in [
         "pm_card_visa",
         "pm-1",
+        "4242-4242-4242-4242",
         // Digits, but too few or too many for a card; and as many as a card's, but not all digits.
         "12345678901",
         "12345678901234567890",
         "424242424242424x",
         &longest,
     ] {
-        assert_eq!(PaymentMethod::parse(token).unwrap().as_str(), token);
+        assert_eq!(PaymentMethod::stored(token).unwrap().as_str(), token);
     }
     let too_long = "x".repeat(129);
     for text in [
@@ -75,7 +122,7 @@ fn a_payment_method_is_a_token_and_never_a_card_number() {
         "1234567890123456789",
         &too_long,
     ] {
-        assert!(PaymentMethod::parse(text).is_err(), "{text:?}");
+        assert!(PaymentMethod::stored(text).is_err(), "{text:?}");
     }
 }
 

@@ -279,7 +279,7 @@ impl<'a, S: Services> Orders<'a, S> {
                 for status in [Status::Active, Status::Deactivated] {
                     self.user.status = status;
                     let answer = self.services.may_order(Some(&self.user));
-                    let sends = Sends::one(messages::user_reply(answer));
+                    let sends = Sends::one(messages::user_reply(self.facts.draft.user_id, answer));
                     self.both(label, share, stock, sends, Seen::NOTHING, steps);
                 }
             }
@@ -817,6 +817,7 @@ fn draft() -> Draft {
         lines: vec![Line {
             sku: orders::domain::Sku::parse("tea").expect("it is a sku"),
             quantity: Quantity::new(1).expect("it is a quantity"),
+            name: None,
             unit_price: None,
         }],
         payment_method: PaymentMethod::parse("pm_card_visa").expect("it is a token"),

@@ -295,6 +295,7 @@ impl<'a, S: Services> World<'a, S> {
                     sku: orders::domain::Sku::parse(item.sku.as_str())
                         .expect("both services know the same skus"),
                     quantity: Quantity::new(units).expect("one or two is a quantity"),
+                    name: None,
                     unit_price: None,
                 }
             })
@@ -795,7 +796,8 @@ impl<'a, S: Services> World<'a, S> {
         }
         let user = &self.users[self.customers[order]];
         let answer = self.services.may_order(Some(user));
-        Next::Goes(Stage::Send(messages::user_reply(answer)))
+        let user_id = self.facts[order].draft.user_id;
+        Next::Goes(Stage::Send(messages::user_reply(user_id, answer)))
     }
 
     // Inventory.

@@ -1,0 +1,322 @@
+//! What an order takes, what it keeps of other services' texts, and that older orders stay readable.
+
+use orders::domain::{OrderId, State, What};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::samples::{ANN, STATES, order_in, placed};
+use crate::world::{World, about, body, customer, posting, reply};
+
+fn order_of(payment_method: &str, expected_total: Value) -> Value {
+    json!({
+        "lines": [{"sku": "cup", "quantity": 2}],
+        "payment_method": payment_method,
+        "expected_total": expected_total,
+    })
+}
+
+/// Places an order and gives the answer's status, after checking what a refusal says.
+async fn placing(payment_method: &str, expected_total: Value) -> u16 {
+    let world = World::new();
+    let request = posting(&order_of(payment_method, expected_total), None);
+    let response = world.place(&customer(ANN), request).await;
+    if response.status != 202 {
+        assert!(world.aws.dump(&world.table).is_empty());
+        let said = response.body.unwrap();
+        let is_secret = payment_method.chars().any(|c| c.is_ascii_digit());
+        assert!(!is_secret || !said.contains(payment_method), "{said}");
+    }
+    response.status
+}
+
+#[tokio::test]
+async fn a_payment_method_has_the_shape_of_a_providers_token() {
+    let longest = format!("pm_{}", "x".repeat(125));
+    for token in [
+        "pm_card_visa",
+        "pm_sim_lostReply",
+        "pm_1MqLiJLkdIwHu7ixUEgbFdYl",
+        "pm_card_threeDSecure2Required",
+        "pm_x12345678901",
+        &longest,
+    ] {
+        assert_eq!(placing(token, Value::Null).await, 202, "{token}");
+    }
+    let too_long = format!("pm_{}", "x".repeat(126));
+    for text in [
+        "4242-4242-4242-4242",
+        "4242 4242 4242 4242",
+        "4242_4242_4242_4242",
+        "4242424242424242",
+        "pm_4242424242424242",
+        "pm_4242_4242_4242_4242",
+        "pm_4242-4242-4242-4242",
+        "pm_card_4242424242424242",
+        "pm_x4242424242424242",
+        "pm_x123456789012",
+        "pm_\u{ff14}\u{ff12}\u{ff14}\u{ff12}",
+        "card_visa",
+        "PM_card_visa",
+        "pm-card",
+        "pmcard",
+        "pm",
+        "pm_",
+        "pm__x",
+        "pm_x_",
+        "pm_visa\n",
+        " pm_visa",
+        &too_long,
+    ] {
+        assert_eq!(placing(text, Value::Null).await, 400, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_expected_total_is_in_a_currency_with_a_minor_unit() {
+    for (currency, status) in [
+        ("USD", 202),
+        ("JPY", 202),
+        ("BHD", 202),
+        ("VND", 202),
+        ("UDS", 400),
+        ("XXX", 400),
+        ("XTS", 400),
+        ("XAU", 400),
+        ("usd", 400),
+        ("US", 400),
+        ("USDT", 400),
+        ("", 400),
+    ] {
+        let total = json!({"amount": 1, "currency": currency});
+        assert_eq!(placing("pm_card_visa", total).await, status, "{currency}");
+    }
+}
+
+#[tokio::test]
+async fn an_expected_total_is_exact_in_every_json_reader() {
+    const MOST: i64 = 9_007_199_254_740_991;
+    for (amount, status) in [
+        (0, 202),
+        (MOST, 202),
+        (MOST + 1, 400),
+        (i64::MAX, 400),
+        (-1, 400),
+    ] {
+        let total = json!({"amount": amount, "currency": "IDR"});
+        assert_eq!(placing("pm_card_visa", total).await, status, "{amount}");
+    }
+}
+
+/// Fifty lines of the most units at one price.
+fn largest(amount: i64) -> (Value, Value) {
+    let lines = |price: Option<Value>| -> Value {
+        let line = |number| {
+            let mut line = json!({"sku": format!("sku-{number}"), "quantity": 10_000});
+            if let Some(price) = &price {
+                line["unit_price"] = price.clone();
+            }
+            line
+        };
+        (0..50).map(line).collect()
+    };
+    let price = json!({"amount": amount, "currency": "IDR"});
+    (lines(None), json!({"lines": lines(Some(price))}))
+}
+
+async fn reserved_at(amount: i64) -> (World, OrderId) {
+    let world = World::new();
+    let (lines, reserved) = largest(amount);
+    let request = posting(
+        &json!({"lines": lines, "payment_method": "pm_card_visa"}),
+        None,
+    );
+    let response = world.place(&customer(ANN), request).await;
+    let id = OrderId(
+        body(&response)["id"]
+            .as_str()
+            .unwrap()
+            .parse::<Uuid>()
+            .unwrap(),
+    );
+    world
+        .deliver(&reply(id, "StockReserved", &reserved))
+        .await
+        .unwrap();
+    (world, id)
+}
+
+#[tokio::test]
+async fn a_total_above_every_amount_rejects_the_order() {
+    // 2^53 - 1 is 500,000 units at 18,014,398,509 and a bit; the last price is one that inventory
+    // does not allow.
+    for amount in [18_014_398_510, 999_999_999_999, i64::MAX] {
+        let (world, id) = reserved_at(amount).await;
+        assert_eq!(world.command_types(), ["ReserveStock", "ReleaseStock"]);
+        world
+            .deliver(&reply(id, "StockReleased", &json!({})))
+            .await
+            .unwrap();
+        let shown = body(&world.get(&customer(ANN), about(id.0)).await);
+        assert_eq!(shown["status"], "REJECTED");
+        assert_eq!(
+            shown["failure"],
+            json!({
+                "code": "total_too_large",
+                "detail": "the total is above 90071992547409.91 IDR, the most an order may come to",
+            })
+        );
+    }
+    let (world, _) = reserved_at(18_014_398_509).await;
+    assert_eq!(world.command_types(), ["ReserveStock", "ChargePayment"]);
+}
+
+#[tokio::test]
+async fn a_line_shows_the_items_name_as_it_was_bought() {
+    let world = World::new();
+    let order = order_in(State::Reserving);
+    world.put(&order).await;
+    let names = async || -> Value {
+        let shown = body(&world.get(&customer(ANN), about(order.id.0)).await);
+        let lines = shown["lines"].as_array().unwrap().iter();
+        lines.map(|line| line["name"].clone()).collect()
+    };
+    assert_eq!(names().await, json!([null, null]));
+    let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
+    let long = format!("Pot\u{1b}[31m {}", "x".repeat(300));
+    let reserved = json!({"lines": [
+        {"sku": "pot", "name": long, "quantity": 1, "unit_price": usd(1000)},
+        {"sku": "cup", "name": "Tasse, große", "quantity": 2, "unit_price": usd(1250)},
+    ]});
+    world
+        .deliver(&reply(order.id, "StockReserved", &reserved))
+        .await
+        .unwrap();
+    let kept = format!("Pot [31m {}…", "x".repeat(190));
+    assert_eq!(names().await, json!(["Tasse, große", kept]));
+}
+
+#[tokio::test]
+async fn a_long_detail_is_cut_and_the_order_moves_on() {
+    let detail = format!("no\u{1b}[2J\r\n{}", "ü".repeat(110_000));
+    let code = "c".repeat(10_000);
+    for (state, kind, ends) in [
+        (State::Verifying, "UserRefused", "REJECTED"),
+        (State::Reserving, "StockRefused", "REJECTED"),
+        (State::Charging, "PaymentDeclined", "PENDING"),
+    ] {
+        let world = World::new();
+        let order = order_in(state);
+        world.put(&order).await;
+        let data = json!({"code": code, "detail": detail});
+        world.deliver(&reply(order.id, kind, &data)).await.unwrap();
+        let shown = body(&world.get(&customer(ANN), about(order.id.0)).await);
+        assert_eq!(shown["status"], ends, "{kind}");
+        let order = world.order(order.id).await;
+        let failure = order.failure.unwrap();
+        let mut texts = vec![failure.detail];
+        texts.extend(order.timeline.into_iter().filter_map(|entry| entry.detail));
+        for text in texts {
+            assert!(!text.contains(char::is_control), "{kind}: {text:?}");
+            assert!(text.chars().count() <= 1_000, "{kind}");
+            assert!(
+                text == "a line with words" || text.ends_with('…'),
+                "{kind}: {text}"
+            );
+        }
+        assert!(failure.code.chars().count() <= 64);
+    }
+}
+
+#[tokio::test]
+async fn the_largest_order_can_be_written() {
+    let wide = "\u{1f9fa}".repeat(2_000);
+    let mut order = order_in(State::Charging);
+    let line = order.lines[0].clone();
+    order.lines = (0..50)
+        .map(|number| {
+            let mut line = line.clone();
+            line.sku = orders::domain::Sku::parse(&format!("{number:064}")).unwrap();
+            line.name = Some(orders::domain::bounded(&wide, orders::domain::MAX_NAME));
+            line
+        })
+        .collect();
+    let mut entry = order.timeline[0].clone();
+    entry.what = What::RetryRequested;
+    entry.detail = Some(format!("by {}", &wide[..400]));
+    order.timeline = vec![entry; orders::domain::MAX_TIMELINE + 20];
+    let world = World::new();
+    world.put(&order).await;
+    let data = json!({"code": wide, "detail": wide});
+    world
+        .deliver(&reply(order.id, "PaymentDeclined", &data))
+        .await
+        .unwrap();
+    let row = world.aws.dump(&world.table).remove(0);
+    // DynamoDB's limit is 400 KB; names and types of attributes take less than these quotes.
+    let size = row.to_string().len();
+    assert!(size < 300_000, "{size} bytes");
+}
+
+// ---- What was accepted before
+
+/// An order as it could be stored before tokens and currencies were checked.
+fn older(state: State) -> Value {
+    let money = json!({"amount": 3500, "currency": "UDS"});
+    let mut row = json!({
+        "payment_method": "4242-4242-4242-4242",
+        "expected_total": money,
+        "total": money,
+        "failure": {"code": "price_changed", "detail": "the total is 3500 UDS"},
+    });
+    if matches!(state, State::Verifying | State::Reserving) {
+        row.as_object_mut().unwrap().remove("total");
+    }
+    row
+}
+
+#[tokio::test]
+async fn an_order_with_an_older_token_and_currency_is_carried_on() {
+    for state in STATES {
+        let world = World::new();
+        let order = order_in(state);
+        world.put(&order).await;
+        let mut row = world.aws.dump(&world.table).remove(0);
+        for (field, value) in older(state).as_object().unwrap() {
+            row[field] = value.clone();
+        }
+        world.aws.put_raw(&world.table, row);
+        let shown = world.get(&customer(ANN), about(order.id.0)).await;
+        assert_eq!(shown.status, 200, "{state:?}");
+        assert_eq!(body(&shown)["failure"]["detail"], "the total is 3500 UDS");
+        world.clock.pass(31);
+        world.sweep().await.unwrap();
+        for command in world.commands() {
+            if command["type"] == "ChargePayment" {
+                assert_eq!(command["data"]["payment_method"], "4242-4242-4242-4242");
+                assert_eq!(command["data"]["amount"]["currency"], "UDS");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_in_an_older_currency_is_read() {
+    let world = World::new();
+    let order = placed(1);
+    world.put(&order).await;
+    let uds = |amount: i64| json!({"amount": amount, "currency": "UDS"});
+    let reserved = json!({"lines": [
+        {"sku": "cup", "quantity": 2, "unit_price": uds(1250)},
+        {"sku": "pot", "quantity": 1, "unit_price": uds(1000)},
+    ]});
+    world
+        .deliver(&reply(order.id, "StockReserved", &reserved))
+        .await
+        .unwrap();
+    let charged = json!({"payment_id": "p", "amount": uds(3500)});
+    world
+        .deliver(&reply(order.id, "PaymentCharged", &charged))
+        .await
+        .unwrap();
+    assert_eq!(world.order(order.id).await.state, State::Confirmed);
+}
