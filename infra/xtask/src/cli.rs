@@ -130,6 +130,7 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
                         --wait goes on to the end; --retire-now asks, then keeps no wait: for a leaked key
   sweep                 as above
   saga ls [--stuck]     the orders that have not ended, and each one's next move; --stuck: parked or overdue
+  saga ls --never-due   those that no index has, by a scan of the whole table
   saga retry ORDER      ask for the step an order is at now, with all its attempts before it
   saga abandon ORDER refund|release --reason TEXT
                         go on without a parked refund or release that is settled by hand
@@ -339,6 +340,7 @@ fn parse_saga(rest: &mut Arguments) -> Result<saga::Action, String> {
         Some(text) => Uuid::try_parse(&text).map_err(|_| format!("`{text}` is not an order's id")),
     };
     match (verb.as_deref(), reason) {
+        (Some("ls"), None) if rest.flag("--never-due") => Ok(saga::Action::NeverDue),
         (Some("ls"), None) => Ok(saga::Action::List {
             stuck: rest.flag("--stuck"),
         }),
@@ -359,7 +361,7 @@ fn parse_saga(rest: &mut Arguments) -> Result<saga::Action, String> {
                 .to_owned(),
         ),
         _ => Err(
-            "say what: cargo xtask saga ls [--stuck], retry ORDER or abandon ORDER \
+            "say what: cargo xtask saga ls [--stuck|--never-due], retry ORDER or abandon ORDER \
              refund|release --reason TEXT"
                 .to_owned(),
         ),
@@ -659,6 +661,7 @@ mod tests {
             parsed_there("ls --stuck"),
             saga(saga::Action::List { stuck: true })
         );
+        assert_eq!(parsed_there("ls --never-due"), saga(saga::Action::NeverDue));
         assert_eq!(
             parsed_there(&format!("retry {ORDER}")),
             saga(saga::Action::Retry { order })

@@ -20,6 +20,8 @@ pub enum Action {
     List {
         stuck: bool,
     },
+    /// The orders in flight that no index has, by a scan of the whole table.
+    NeverDue,
     Retry {
         order: Uuid,
     },
@@ -65,22 +67,66 @@ impl Step {
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     carry_out(
         &|request| ask(aws, prefix, request),
+        &|mut request| {
+            request["TableName"] = json!(format!("{prefix}-orders"));
+            aws.call("dynamodb", "Scan", request)
+        },
         &|| operator(aws),
         action,
         Timestamp::now(),
     )
 }
 
-/// Asks `orders-operate`.
+/// The orders in flight without `due_at`: the sweeper's index cannot have them, so the whole table
+/// is read, with the operator's own rights.
+fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Vec<Value>> {
+    let mut request = json!({
+        "ProjectionExpression": "id",
+        "FilterExpression": "(attribute_not_exists(due_at) OR attribute_not_exists(due_shard)) \
+                             AND NOT #state IN (:confirmed, :rejected, :cancelled)",
+        "ExpressionAttributeNames": {"#state": "state"},
+        "ExpressionAttributeValues": {
+            ":confirmed": {"S": "confirmed"},
+            ":rejected": {"S": "rejected"},
+            ":cancelled": {"S": "cancelled"},
+        },
+    });
+    let mut orders = Vec::new();
+    loop {
+        let page = scan(request.clone())?;
+        for row in array(&page["Items"]) {
+            let answer = ask(json!({"action": "show", "order_id": row["id"]["S"]}))?;
+            // It may have moved on since, or its row cannot be read at all, which audit names.
+            if answer["order"]["due_at"].is_null() && answer["order"]["waits_for"].is_string() {
+                orders.push(answer["order"].clone());
+            }
+        }
+        request["ExclusiveStartKey"] = page["LastEvaluatedKey"].clone();
+        if request["ExclusiveStartKey"].is_null() {
+            return Ok(orders);
+        }
+    }
+}
+
+/// Asks `orders-operate`, or a scan of the orders table.
 type Ask<'a> = &'a dyn Fn(Value) -> Result<Value>;
 
 fn carry_out(
     ask: Ask<'_>,
+    scan: Ask<'_>,
     operator: &dyn Fn() -> Result<String>,
     action: &Action,
     now: Timestamp,
 ) -> Result<String> {
     match action {
+        Action::NeverDue => {
+            let orders = never_due(ask, scan).map_err(|error| {
+                Error::new(format!(
+                    "looking for orders without due_at: {error}; do this again, it changes nothing"
+                ))
+            })?;
+            Ok(listed(&json!({"orders": orders}), true, now))
+        }
         Action::List { stuck } => {
             let list = pages(ask, *stuck).map_err(|error| {
                 Error::new(format!(
@@ -396,6 +442,8 @@ fn next_move(order: &Value) -> String {
              then cargo xtask saga retry {id}, or settle it by hand and \
              cargo xtask saga abandon {id} {step} --reason TEXT"
         )
+    } else if order["due_at"].is_null() {
+        format!("cargo xtask saga retry {id}: without due_at the sweeper cannot find it")
     } else if order["overdue"] == true {
         format!("cargo xtask saga retry {id}; the sweeper should have: cargo xtask logs orders")
     } else {
@@ -631,7 +679,8 @@ mod tests {
     }
 
     fn done(action: &Action, answer: impl Fn(Value) -> Result<Value>) -> Result<String> {
-        carry_out(&answer, &|| Ok("olga".to_owned()), action, now())
+        let scan = |_| Err(Error::new("this needs no scan"));
+        carry_out(&answer, &scan, &|| Ok("olga".to_owned()), action, now())
     }
 
     #[test]
@@ -648,7 +697,13 @@ mod tests {
             let nobody = || Err(Error::new("the credentials have expired"));
             for error in [
                 done(&action, broken),
-                carry_out(&|_| Ok(Value::Null), &nobody, &action, now()),
+                carry_out(
+                    &|_| Ok(Value::Null),
+                    &|_| Ok(Value::Null),
+                    &nobody,
+                    &action,
+                    now(),
+                ),
             ] {
                 let error = error.expect_err("it fails").to_string();
                 let begins = format!("order {ID}: {doing}: the c");
@@ -689,6 +744,40 @@ mod tests {
         });
         let error = told.expect_err("it never ends").to_string();
         assert!(error.contains("the same page again"), "{error}");
+    }
+
+    #[test]
+    fn an_order_without_due_at_is_found_by_a_scan() {
+        let ids = [ID, "00000000-0000-0000-0000-000000000008"];
+        // The scan gives one row a page; the second order has moved on since.
+        let scan = |request: Value| {
+            assert!(request["FilterExpression"].is_string());
+            Ok(match request["ExclusiveStartKey"]["pk"]["S"].as_str() {
+                None => json!({"Items": [{"id": {"S": ids[0]}}],
+                               "LastEvaluatedKey": {"pk": {"S": "next"}}}),
+                Some(_) => json!({"Items": [{"id": {"S": ids[1]}}]}),
+            })
+        };
+        let ask = |request: Value| {
+            let mut shown = order(false, true);
+            shown["order_id"] = request["order_id"].clone();
+            if request["order_id"] == ids[0] {
+                shown["due_at"] = Value::Null;
+            }
+            Ok(json!({"outcome": "found", "order": shown}))
+        };
+        let operator = || Ok("olga".to_owned());
+        let told = carry_out(&ask, &scan, &operator, &Action::NeverDue, now());
+        let told = told.expect("a list");
+        assert!(told.starts_with("1 stuck order\n"), "{told}");
+        assert!(told.contains("due never"), "{told}");
+        assert!(
+            told.contains(&format!("next: cargo xtask saga retry {ID}")),
+            "{told}"
+        );
+
+        let error = done(&Action::NeverDue, |_| Ok(Value::Null)).expect_err("it needs a scan");
+        assert!(error.to_string().contains("do this again"), "{error}");
     }
 
     #[test]
