@@ -299,12 +299,10 @@ impl OrderStore {
         since: Timestamp,
         limit: usize,
     ) -> Result<Vec<Order>, TableError> {
-        let places = self.placed_by(user, limit, None).await?;
-        let ids = places
-            .iter()
-            .filter(|place| place.placed_at >= since)
-            .map(|place| OrderId(place.id));
-        self.get_all(ids.collect(), &mut Vec::new()).await
+        let mut rows = self.placed_by(user, limit, None).await?;
+        let since = sortable(since);
+        rows.retain(|row| row.place.placed >= since);
+        Ok(self.get_all(&rows).await?.into_values().collect())
     }
 
     /// Orders of a partition that were due by then, or all of them, the longest due first. `after`

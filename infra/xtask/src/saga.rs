@@ -70,6 +70,7 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
         &|mut request| {
             request["TableName"] = json!(format!("{prefix}-orders"));
             aws.call("dynamodb", "Scan", request)
+                .context("reading the table of orders")
         },
         &|| operator(aws),
         action,

@@ -168,6 +168,7 @@ fn whatever_took_stock_and_was_not_paid_counts_as_a_declined_card_does() {
 #[test]
 fn what_the_customer_did_not_do_counts_for_nothing() {
     let refused = |code: &str| Event::StockRefused {
+        sku: None,
         code: code.to_owned(),
         detail: "none is left".to_owned(),
     };
