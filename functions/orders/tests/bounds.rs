@@ -72,6 +72,25 @@ async fn a_payment_method_has_the_shape_of_a_providers_token() {
 }
 
 #[tokio::test]
+async fn a_card_number_of_another_type_is_not_repeated() {
+    let number = 4_242_424_242_424_242_i64;
+    for value in [
+        json!(number),
+        json!([number]),
+        json!({"number": number}),
+        json!(4242.4242),
+    ] {
+        let world = World::new();
+        let mut order = order_of("", Value::Null);
+        order["payment_method"] = value;
+        let response = world.place(&customer(ANN), posting(&order, None)).await;
+        assert_eq!(response.status, 400);
+        let said = response.body.unwrap();
+        assert!(!said.contains("4242"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn an_expected_total_is_in_a_currency_with_a_minor_unit() {
     for (currency, status) in [
         ("USD", 202),

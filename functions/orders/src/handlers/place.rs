@@ -210,7 +210,10 @@ async fn too_many(
     wait: &Wait,
     context: &Context,
 ) -> Result<Response, Problem> {
-    if has_key && let Some(existing) = service.orders.get(draft.id).await? {
+    if has_key
+        && let Some(existing) = service.orders.get(draft.id).await?
+        && existing.user_id == draft.user_id
+    {
         return again(service, &draft.fingerprint, &existing, context).await;
     }
     tracing::info!(
