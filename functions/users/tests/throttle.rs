@@ -260,7 +260,7 @@ async fn known_and_unknown_addresses_are_alike_at_every_limit() {
 }
 
 #[tokio::test]
-async fn past_a_limit_a_stranger_is_refused_even_with_the_right_password() {
+async fn past_a_limit_the_right_password_helps_no_stranger() {
     let world = World::new().await;
     world.registered(EMAIL).await;
     for n in 0..10 {

@@ -85,7 +85,7 @@ impl fmt::Debug for Password {
 /// A password as it is measured, kept and compared: any blank is the ordinary one, and the rest is
 /// in Unicode's composed form (NFC). So a blank or an é is the same whichever keyboard it comes from
 /// (OpaqueString, RFC 8265 §4.2.2; NIST SP 800-63B §5.1.1.2). Nothing is forbidden: OpaqueString
-/// would also refuse most emoji, and they make good passwords.
+/// would also refuse emoji that are joined, and they make good passwords.
 pub fn normalized(text: &str) -> String {
     let blank = |c| if is_blank(c) { ' ' } else { c };
     text.chars().map(blank).nfc().collect()
