@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::http::{HeaderName, HeaderValue};
-use lambda_http::request::RequestContext;
-use lambda_http::{Body, LambdaEvent, RequestExt, lambda_runtime, service_fn};
+use lambda_http::{Body, LambdaEvent, lambda_runtime, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use shared_auth::{Caller, TokenError, Verifier};
 use uuid::Uuid;
 
 pub use crate::object::Object;
-use crate::problem::Problem;
+use crate::problem::{FieldError, Fields, Problem};
 use crate::{Context, Error, Origin, json, telemetry};
 
 /// The longest body a request may have, in bytes.
@@ -27,11 +28,24 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 pub const DEFAULT_PAGE: usize = 20;
 pub const MAX_PAGE: usize = 100;
 
+/// Headers of which a request has one at most. API Gateway joins repeated ones with a comma (payload
+/// format 2.0), and so does every proxy. `Waybill-Fault` and `Content-Encoding` are not among them:
+/// they are lists, and two of them are one list (RFC 9110 §5.3).
+const SINGLE_HEADERS: [&str; 3] = ["Authorization", "Content-Type", "Idempotency-Key"];
+
+/// The longest `Idempotency-Key`, in characters.
+const MAX_KEY_CHARACTERS: usize = 255;
+
+/// How many query parameters one answer names as wrong, at most.
+const MAX_WRONG_PARAMETERS: usize = 20;
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// A request, after API Gateway's own wrapping has been taken off.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     path_parameters: HashMap<String, String>,
-    query: HashMap<String, String>,
+    query: Vec<(String, String)>,
     headers: HashMap<String, String>,
     source_address: Option<String>,
     body: Bytes,
@@ -44,6 +58,15 @@ pub struct Page {
     pub cursor: Option<String>,
 }
 
+/// What an `Idempotency-Key` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub value: String,
+    /// The header as it was sent, where it once was a key of its own: with its quotes, or repeated.
+    /// What was recorded under that key is still to be found.
+    pub formerly: Option<String>,
+}
+
 impl Request {
     pub fn new() -> Self {
         Self::default()
@@ -51,11 +74,36 @@ impl Request {
 
     /// The request of an API Gateway event (HTTP API, payload format 2.0).
     ///
-    /// Whatever a client sends has to be one: lambda_http makes a URI and headers of it, and panics or
-    /// refuses where it cannot, which anybody could make an alarm of.
-    pub fn of_event(mut event: Value) -> Result<Self, Error> {
-        tame(&mut event);
-        Ok(lambda_http::request::from_str(&event.to_string())?.into())
+    /// Only what is needed is read, and nothing that a client can send makes it fail. No URI is made
+    /// of the path and the query: a URI has limits of its own, which a client may exceed.
+    pub fn of_event(event: Value) -> Result<Self, Error> {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+        let strings = |pointer: &str| {
+            let members = event.pointer(pointer).and_then(Value::as_object);
+            let members = members.into_iter().flatten();
+            members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        };
+        if event.pointer("/requestContext/http").is_none() {
+            return Err("the event is not one of an HTTP API with payload format 2.0".into());
+        }
+        let body = text("/body").unwrap_or_default();
+        let is_base64 = event.get("isBase64Encoded") == Some(&Value::Bool(true));
+        // `queryStringParameters` joins repeated parameters with commas, which a value may hold too.
+        let query = text("/rawQueryString").unwrap_or_default();
+        let query = form_urlencoded::parse(query.as_bytes()).into_owned();
+        Ok(Self {
+            path_parameters: strings("/pathParameters").collect(),
+            query: query.collect(),
+            headers: strings("/headers")
+                .map(|(name, value)| (name.to_ascii_lowercase(), value))
+                .collect(),
+            source_address: text("/requestContext/http/sourceIp").map(str::to_owned),
+            body: if is_base64 {
+                STANDARD.decode(body)?.into()
+            } else {
+                Bytes::copy_from_slice(body.as_bytes())
+            },
+        })
     }
 
     pub fn with_path_parameter(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -64,7 +112,7 @@ impl Request {
     }
 
     pub fn with_query(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.query.insert(name.to_owned(), value.into());
+        self.query.push((name.to_owned(), value.into()));
         self
     }
 
@@ -78,8 +126,12 @@ impl Request {
         self
     }
 
+    /// A body of JSON, unless a `Content-Type` says otherwise.
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self.headers
+            .entry("content-type".to_owned())
+            .or_insert_with(|| "application/json".to_owned());
         self
     }
 
@@ -98,14 +150,43 @@ impl Request {
         })
     }
 
-    /// A query parameter, decoded; of one that is repeated, the last.
+    /// A query parameter, decoded. It is there once: [`Query::respond`] refuses repeated ones.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.get(name).map(String::as_str)
+        let found = self.query.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
     }
 
-    /// A header by its name in lower case.
+    /// A header by its name in lower case. Of one that may come once, equal repeats are one value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        let value = self.headers.get(name)?;
+        let is_single = |single: &str| single.eq_ignore_ascii_case(name);
+        // A broken `traceparent` starts a new trace and is never refused (W3C Trace Context §4.3).
+        if SINGLE_HEADERS.into_iter().any(is_single) || name == "traceparent" {
+            return Some(single_value(value).unwrap_or(value));
+        }
+        Some(value)
+    }
+
+    /// The `Idempotency-Key`: `k` and `"k"` are one key, as the IETF's draft writes it.
+    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, String> {
+        let Some(sent) = self.headers.get("idempotency-key") else {
+            return Ok(None);
+        };
+        let is_key = |text: &str| {
+            (1..=MAX_KEY_CHARACTERS).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let value = single_value(sent).map(unquoted);
+        match value.filter(|value| is_key(value) && !value.starts_with('"')) {
+            Some(value) => Ok(Some(IdempotencyKey {
+                value: value.to_owned(),
+                formerly: (value != sent && is_key(sent)).then(|| sent.clone()),
+            })),
+            None => Err(format!(
+                "is not 1 to {MAX_KEY_CHARACTERS} visible ASCII characters, in quotes if there is a \
+                 comma among them; a fresh UUID per request is a good key"
+            )),
+        }
     }
 
     /// The address the request came from, as API Gateway saw it itself (`requestContext.http.sourceIp`).
@@ -114,7 +195,7 @@ impl Request {
         self.source_address.as_deref()
     }
 
-    /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`.
+    /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`, which is the first page where it is empty.
     pub fn page(&self) -> Result<Page, Problem> {
         let limit = match self.query("limit") {
             None => DEFAULT_PAGE,
@@ -129,112 +210,153 @@ impl Request {
                     )
                 })?,
         };
-        let cursor = self.query("cursor").map(str::to_owned);
-        Ok(Page { limit, cursor })
+        let cursor = self.query("cursor").filter(|cursor| !cursor.is_empty());
+        Ok(Page {
+            limit,
+            cursor: cursor.map(str::to_owned),
+        })
     }
 
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body, read strictly: an unknown field, a wrong type or a missing field is named by its
+    /// The body, read strictly: each unknown field, wrong type and missing field is named by its
     /// JSON Pointer.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.parse(|body, _| Some(body))
+    }
+
+    /// The body as `read` makes it of its JSON. All faults are reported at once: those of the JSON,
+    /// and those that `read` adds. Where something is missing or of another type, `read` is given a
+    /// stand-in and its result is not used.
+    pub fn parse<T: DeserializeOwned, V>(
+        &self,
+        read: impl FnOnce(T, &mut Fields) -> Option<V>,
+    ) -> Result<V, Problem> {
+        let json::Document {
+            value,
+            faults,
+            stand_ins,
+        } = json::read_all(self.text()?);
+        let mut fields = Fields::of_body(faults, stand_ins);
+        let value = value.and_then(|body| read(body, &mut fields));
+        fields.finish()?;
+        value.ok_or_else(|| Problem::internal("a body was refused without a reason"))
+    }
+
+    /// The body as text, if it can be JSON.
+    fn text(&self) -> Result<&str, Problem> {
+        if self.body.is_empty() {
+            return Err(Problem::invalid_field(
+                "",
+                "the body is empty; send a JSON object",
+            ));
+        }
+        self.is_plain_json()?;
         if self.body.len() > MAX_BODY_BYTES {
             return Err(Problem::payload_too_large(MAX_BODY_BYTES));
         }
-        let wrong = |pointer: String, detail: &str| match pointer.as_str() {
-            "" => Problem::invalid_field("", format!("the body {detail}")),
-            _ => Problem::invalid_field(pointer, detail),
-        };
-        if self.body.is_empty() {
-            return Err(wrong(String::new(), "is empty; send a JSON object"));
-        }
         // RFC 8259 §8.1: JSON between systems is UTF-8.
-        let text =
-            std::str::from_utf8(&self.body).map_err(|_| wrong(String::new(), "is not UTF-8"))?;
-        // Left to itself, serde takes an array of the fields' values for an object.
-        if text.trim_start().starts_with('[') {
-            return Err(wrong(String::new(), "is not an object"));
+        std::str::from_utf8(&self.body)
+            .map_err(|_| Problem::invalid_field("", "the body is not UTF-8"))
+    }
+
+    /// Refuses a body that is not said to be JSON, or is compressed (RFC 9110 §15.5.16).
+    ///
+    /// A browser sends forms, `text/plain` and bodies without a type to other sites without asking
+    /// them first. JSON it sends only where the site allows it.
+    fn is_plain_json(&self) -> Result<(), Problem> {
+        let encodings = self.header("content-encoding").unwrap_or("identity");
+        let is_plain = |coding: &str| coding.trim_matches(BLANKS).eq_ignore_ascii_case("identity");
+        if !encodings.split(',').all(is_plain) {
+            return Err(Problem::unsupported_media_type(
+                "the body has a Content-Encoding; send it without one",
+            ));
         }
-        json::read(text).map_err(|mistake| wrong(mistake.pointer, &mistake.detail))
+        let sent = self.header("content-type").unwrap_or_default();
+        let mut parts = sent.split(';').map(|part| part.trim_matches(BLANKS));
+        let is_json = parts
+            .next()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+        let is_utf_8 = |parameter: &str| match parameter.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                unquoted(value).eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        };
+        if is_json && parts.all(is_utf_8) {
+            return Ok(());
+        }
+        Err(Problem::unsupported_media_type(
+            "the body is not said to be JSON in UTF-8; send Content-Type: application/json",
+        ))
+    }
+
+    /// What no route takes: different values of one header, and query parameters that are repeated
+    /// or that the route does not know.
+    fn check(&self, known: Query) -> Result<(), Problem> {
+        let mut fields = Fields::default();
+        for name in SINGLE_HEADERS {
+            let sent = self.headers.get(&name.to_ascii_lowercase());
+            if sent.is_some_and(|sent| single_value(sent).is_none()) {
+                let detail = "is there more than once, with different values; send it once";
+                fields.push(FieldError::new(name, detail));
+            }
+        }
+        let mut wrong = Vec::new();
+        for (index, (name, _)) in self.query.iter().enumerate() {
+            let detail = if !known.0.contains(&name.as_str()) {
+                known.unknown()
+            } else if self.query[..index].iter().any(|(before, _)| before == name) {
+                "is there more than once; send it once".to_owned()
+            } else {
+                continue;
+            };
+            let name = if name.is_empty() { "?" } else { name };
+            let error = FieldError::new(name, detail);
+            if wrong.len() < MAX_WRONG_PARAMETERS && !wrong.contains(&error) {
+                wrong.push(error);
+            }
+        }
+        wrong.into_iter().for_each(|error| fields.push(error));
+        fields.finish()
     }
 }
 
-/// Takes out of an event what no URI or header can be made of, or would be made of what the client says
-/// of itself; nothing of it is read here.
-fn tame(event: &mut Value) {
-    if let Some(Value::String(query)) = event.get_mut("rawQueryString") {
-        *query = query.chars().map(escaped).collect();
+/// What a header says that may come once, if all its repeats say the same.
+fn single_value(joined: &str) -> Option<&str> {
+    let (first, mut rest) = first_part(joined);
+    while let Some(joined) = rest {
+        let (next, after) = first_part(joined);
+        if unquoted(next) != unquoted(first) {
+            return None;
+        }
+        rest = after;
     }
-    if let Some(context) = event
-        .get_mut("requestContext")
-        .and_then(Value::as_object_mut)
-    {
-        context.remove("domainName");
-    }
-    let headers = event.get_mut("headers").and_then(Value::as_object_mut);
-    let Some(headers) = headers else { return };
-    headers.retain(|name, value| {
-        let is_readable = HeaderName::from_bytes(name.as_bytes()).is_ok() && value.is_string();
-        is_readable && !name.eq_ignore_ascii_case("host")
+    Some(first)
+}
+
+/// The first value of a joined header, and what follows its comma. A comma within quotes belongs to
+/// the value.
+fn first_part(joined: &str) -> (&str, Option<&str>) {
+    let quoted = joined.trim_start_matches(BLANKS).strip_prefix('"');
+    let end_of_quoted = quoted.and_then(|quoted| {
+        quoted.match_indices('"').find_map(|(at, _)| {
+            let after = quoted[at + 1..].trim_start_matches(BLANKS);
+            (after.is_empty() || after.starts_with(',')).then_some(joined.len() - after.len())
+        })
     });
-    for value in headers.values_mut() {
-        if let Value::String(text) = value {
-            *text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
-        }
-    }
+    let end = end_of_quoted.or_else(|| joined.find(','));
+    let (first, rest) = joined.split_at(end.unwrap_or(joined.len()));
+    (first.trim_matches(BLANKS), rest.strip_prefix(','))
 }
 
-/// A character of a query as a URI may have it (RFC 3986 §3.4; what has been escaped stays so).
-fn escaped(character: char) -> String {
-    if character.is_ascii_graphic() && !"\"<>#".contains(character) {
-        return character.to_string();
-    }
-    let mut buffer = [0; 4];
-    let bytes = character.encode_utf8(&mut buffer).bytes();
-    bytes.map(|byte| format!("%{byte:02X}")).collect()
-}
-
-impl From<lambda_http::Request> for Request {
-    fn from(request: lambda_http::Request) -> Self {
-        let path_parameters = request
-            .path_parameters()
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let query = request
-            .query_string_parameters()
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let source_address = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
-            _ => None,
-        };
-        let (parts, body) = request.into_parts();
-        let headers = parts
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                // One that is not UTF-8 stays, spoilt: an `Idempotency-Key` must not look absent.
-                let value = String::from_utf8_lossy(value.as_bytes());
-                (name.as_str().to_owned(), value.into_owned())
-            })
-            .collect();
-        let body = match body {
-            Body::Text(text) => Bytes::from(text),
-            Body::Binary(bytes) => Bytes::from(bytes),
-            _ => Bytes::new(),
-        };
-        Self {
-            path_parameters,
-            query,
-            headers,
-            source_address,
-            body,
-        }
-    }
+fn unquoted(text: &str) -> &str {
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    inner.unwrap_or(text)
 }
 
 /// What goes back to the client.
@@ -299,38 +421,109 @@ impl Response {
     }
 }
 
-/// Runs an endpoint that anybody may call.
+/// The query parameters a route takes. Every other one is refused before the route's handler is
+/// called, like a field of a body that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Query(pub &'static [&'static str]);
+
+impl Query {
+    pub const NONE: Self = Self(&[]);
+
+    /// Runs an endpoint that anybody may call.
+    pub async fn run<F, Fut>(self, handler: F) -> Result<(), Error>
+    where
+        F: Fn(Context, Request) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Response, Problem>> + Send,
+    {
+        telemetry::init();
+        let (origin, handler) = (Origin::system(), &handler);
+        // Boxed once here: the SDK's futures nest deeply enough to defeat the compiler otherwise.
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+            let origin = origin.clone();
+            async move {
+                let request = Request::of_event(event.payload)?;
+                self.respond(&origin, request, handler).await.into_lambda()
+            }
+            .boxed()
+        }))
+        .await
+    }
+
+    /// Runs an endpoint for callers with a valid access token.
+    pub async fn run_authenticated<F, Fut>(
+        self,
+        verifier: &Verifier,
+        handler: F,
+    ) -> Result<(), Error>
+    where
+        F: Fn(Caller, Context, Request) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Response, Problem>> + Send,
+    {
+        let handler = &handler;
+        self.run(move |context, request| async move {
+            let caller = authenticate(verifier, &request, context.now)?;
+            handler(caller, context, request).await
+        })
+        .await
+    }
+
+    /// One request through a handler: what [`Query::run`] does per call, without Lambda around it.
+    /// A panic becomes a 500, so that the client gets an answer and the process goes on.
+    pub async fn respond<F, Fut>(self, origin: &Origin, request: Request, handler: F) -> Response
+    where
+        F: Fn(Context, Request) -> Fut,
+        Fut: Future<Output = Result<Response, Problem>>,
+    {
+        let context = origin.context(request.header("traceparent"));
+        if let Err(problem) = request.check(self) {
+            return problem.into_response(&context);
+        }
+        // Called inside the guarded future, so that a panic before the first await is caught as well.
+        let call = async { handler(context.clone(), request).await };
+        let outcome = AssertUnwindSafe(call)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                Err(Problem::internal(
+                    "the handler panicked; see the line before",
+                ))
+            });
+        outcome.unwrap_or_else(|problem| problem.into_response(&context))
+    }
+
+    fn unknown(self) -> String {
+        match self.0 {
+            [] => "is not a known parameter; none is known here".to_owned(),
+            known => format!("is not a known parameter; known here: {}", known.join(", ")),
+        }
+    }
+}
+
+/// [`Query::run`] for an endpoint without query parameters.
 pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
 where
     F: Fn(Context, Request) -> Fut + Send + Sync,
     Fut: Future<Output = Result<Response, Problem>> + Send,
 {
-    telemetry::init();
-    let (origin, handler) = (Origin::system(), &handler);
-    // Boxed once here: the SDK's futures nest deeply enough to defeat the compiler otherwise.
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-        let origin = origin.clone();
-        async move {
-            let request = Request::of_event(event.payload)?;
-            respond(&origin, request, handler).await.into_lambda()
-        }
-        .boxed()
-    }))
-    .await
+    Query::NONE.run(handler).await
 }
 
-/// Runs an endpoint for callers with a valid access token.
+/// [`Query::run_authenticated`] for an endpoint without query parameters.
 pub async fn run_authenticated<F, Fut>(verifier: &Verifier, handler: F) -> Result<(), Error>
 where
     F: Fn(Caller, Context, Request) -> Fut + Send + Sync,
     Fut: Future<Output = Result<Response, Problem>> + Send,
 {
-    let handler = &handler;
-    run(move |context, request| async move {
-        let caller = authenticate(verifier, &request, context.now)?;
-        handler(caller, context, request).await
-    })
-    .await
+    Query::NONE.run_authenticated(verifier, handler).await
+}
+
+/// [`Query::respond`] for an endpoint without query parameters.
+pub async fn respond<F, Fut>(origin: &Origin, request: Request, handler: F) -> Response
+where
+    F: Fn(Context, Request) -> Fut,
+    Fut: Future<Output = Result<Response, Problem>>,
+{
+    Query::NONE.respond(origin, request, handler).await
 }
 
 /// Who is calling, or the 401 that says why that is not known.
@@ -345,25 +538,4 @@ pub fn authenticate(
             TokenError::Missing => Problem::unauthorized(error.to_string()),
             _ => Problem::invalid_token(error.to_string()),
         })
-}
-
-/// One request through a handler: what [`run`] does per call, without Lambda around it. A panic
-/// becomes a 500, so that the client gets an answer and the process goes on.
-pub async fn respond<F, Fut>(origin: &Origin, request: Request, handler: F) -> Response
-where
-    F: Fn(Context, Request) -> Fut,
-    Fut: Future<Output = Result<Response, Problem>>,
-{
-    let context = origin.context(request.header("traceparent"));
-    // Called inside the guarded future, so that a panic before the first await is caught as well.
-    let call = async { handler(context.clone(), request).await };
-    let outcome = AssertUnwindSafe(call)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            Err(Problem::internal(
-                "the handler panicked; see the line before",
-            ))
-        });
-    outcome.unwrap_or_else(|problem| problem.into_response(&context))
 }

@@ -1,68 +1,365 @@
-//! Reads JSON and says what is wrong with it without repeating what it holds.
+//! Reads JSON and says what is wrong with it: what was sent, and what is wanted.
 //!
 //! serde's own messages quote the value (`invalid type: string "hunter2", expected …`), and a value
-//! may be a password. What is said here comes from our types alone: where, and what belongs there.
+//! may be a password. What is said here of a value is its type, and a number only where one belongs.
+//!
+//! Numbers are read by value, as JSON Schema has it: `1.0` and `1e0` are the whole number 1.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
-use crate::problem::FieldError;
+use crate::problem::{FieldError, is_within};
+
+/// How many faults of one document are looked for.
+const MAX_FAULTS: usize = 50;
+/// The longest number that is repeated in a message, in characters.
+const MAX_SHOWN: usize = 40;
+
+/// A document as far as it could be read.
+pub(crate) struct Document<T> {
+    /// Nothing where no stand-in is known for what is missing.
+    pub value: Option<T>,
+    pub faults: Vec<FieldError>,
+    /// The places in `value` that are not what was sent.
+    pub stand_ins: Vec<String>,
+}
 
 /// Reads one document. The pointer of a mistake is empty where it is about the document as a
-/// whole; the detail has the field as its subject ("is not a string").
+/// whole; the detail has the field as its subject ("is null, not a string").
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, FieldError> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let by_value = with_numbers(text, whole);
+    let mut deserializer = serde_json::Deserializer::from_str(&by_value);
     let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| mistake(text, &pointer(error.path()), error.inner()))?;
+        .map_err(|error| mistake(text, &pointer(error.path()), error.inner()).error)?;
     deserializer
         .end()
-        .map_err(|error| mistake(text, "", &error))?;
+        .map_err(|error| mistake(text, "", &error).error)?;
     Ok(value)
 }
 
-fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> FieldError {
-    if error.is_data() {
+/// Reads the document of a request, which is an object, and finds everything that is wrong with it.
+pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
+    // Left to itself, serde takes an array of the fields' values for an object.
+    let is_array = text.trim_start().starts_with('[');
+    let first = match read(text) {
+        Ok(value) if !is_array => {
+            return Document {
+                value: Some(value),
+                faults: Vec::new(),
+                stand_ins: Vec::new(),
+            };
+        }
+        Ok(_) => FieldError::new("", "is an array, not an object"),
+        Err(error) => error,
+    };
+    let mut document = Document {
+        value: None,
+        faults: Vec::new(),
+        stand_ins: Vec::new(),
+    };
+    let in_range = |number: &str| whole(number).or_else(|| nearest(number));
+    if let Ok(mut value) = serde_json::from_str(&with_numbers(text, in_range))
+        && !is_array
+    {
+        document.repair(text, &mut value);
+    }
+    // What cannot be seen in the value: a field that is there twice, what is no JSON.
+    if !document
+        .faults
+        .iter()
+        .any(|known| known.pointer == first.pointer)
+    {
+        document.faults.insert(0, first);
+    }
+    for fault in &mut document.faults {
+        if fault.pointer.is_empty() {
+            fault.detail.insert_str(0, "the body ");
+        }
+    }
+    document
+}
+
+impl<T: DeserializeOwned> Document<T> {
+    /// Notes one mistake after the other, each time with the one before out of the way.
+    fn repair(&mut self, text: &str, value: &mut Value) {
+        for _ in 0..MAX_FAULTS {
+            let error = match serde_path_to_error::deserialize(&*value) {
+                Ok(read) => {
+                    self.value = Some(read);
+                    return;
+                }
+                Err(error) => error,
+            };
+            let Mistake { error, remedy } = mistake(text, &pointer(error.path()), error.inner());
+            let place = error.pointer.clone();
+            let follows = self.stand_ins.iter().any(|known| is_within(&place, known));
+            if !follows {
+                self.faults.push(error);
+            }
+            let Some(remedy) = remedy else { return };
+            if !matches!(remedy, Remedy::LeaveOut) && !follows {
+                self.stand_ins.push(place.clone());
+            }
+            if !remedy.apply(value, &place) {
+                return;
+            }
+        }
+    }
+}
+
+struct Mistake {
+    error: FieldError,
+    /// What to do to the value so that the mistakes after this one can be seen.
+    remedy: Option<Remedy>,
+}
+
+enum Remedy {
+    LeaveOut,
+    PutNull,
+    Replace(Value),
+}
+
+impl Remedy {
+    fn apply(self, value: &mut Value, pointer: &str) -> bool {
+        if let Self::Replace(stand_in) = self {
+            return value.pointer_mut(pointer).is_some_and(|place| {
+                *place = stand_in;
+                true
+            });
+        }
+        let Some((parent, name)) = pointer.rsplit_once('/') else {
+            return false;
+        };
+        let Some(Value::Object(members)) = value.pointer_mut(parent) else {
+            return false;
+        };
+        let name = unescaped(name);
+        match self {
+            Self::LeaveOut => members.remove(&name).is_some(),
+            Self::PutNull | Self::Replace(_) => members.insert(name, Value::Null).is_none(),
+        }
+    }
+}
+
+fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> Mistake {
+    let (error, remedy) = if error.is_data() {
         let message = error.to_string();
         // "… at line 1 column 17": the pointer says it better.
         let message = message
             .rsplit_once(" at line ")
             .map_or(&*message, |(m, _)| m);
-        return wrong_data(pointer, message);
-    }
-    match serde_json::from_str::<IgnoredAny>(text) {
-        // JSON all right, but a number here is out of range, or an object where a name belongs.
-        Ok(_) => FieldError::new(pointer, "is not valid here"),
-        // A syntax error names what the grammar wants and a position, never what is there.
-        Err(error) => FieldError::new("", format!("is not JSON: {error}")),
-    }
+        wrong_data(text, pointer, message)
+    } else {
+        let error = match serde_json::from_str::<IgnoredAny>(text) {
+            // JSON all right, but a number here is out of range, or an object where a name belongs.
+            Ok(_) => FieldError::new(pointer, "is not valid here"),
+            // A syntax error names what the grammar wants and a position, never what is there.
+            Err(error) => FieldError::new("", format!("is not JSON: {error}")),
+        };
+        (error, None)
+    };
+    Mistake { error, remedy }
 }
 
 /// Says what serde's message says (the wording of `serde::de::Error`), less the value in it.
-fn wrong_data(pointer: &str, message: &str) -> FieldError {
+fn wrong_data(text: &str, pointer: &str, message: &str) -> (FieldError, Option<Remedy>) {
     let member = |quoted: &str| format!("{pointer}/{}", escaped(quoted.trim_end_matches('`')));
     if let Some(name) = message.strip_prefix("missing field `") {
-        return FieldError::new(member(name), "is missing");
+        let error = FieldError::new(member(name), "is missing");
+        return (error, Some(Remedy::PutNull));
     }
     if let Some(name) = message.strip_prefix("duplicate field `") {
-        return FieldError::new(member(name), "is there more than once");
+        return (
+            FieldError::new(member(name), "is there more than once"),
+            None,
+        );
     }
     // From the right: the value may itself contain these words, the expectation does not.
     let expectation = message.rsplit_once(", expected ").map(|(_, text)| text);
-    let detail = match expectation {
-        _ if message.starts_with("unknown field ") => match expectation {
-            Some(known) => format!("is not a known field; known here: {}", listed(known)),
-            None => "is not a known field; none is known here".to_owned(),
-        },
+    let (detail, remedy) = match expectation {
+        _ if message.starts_with("unknown field ") => {
+            let detail = match expectation {
+                Some(known) => format!("is not a known field; known here: {}", listed(known)),
+                None => "is not a known field; none is known here".to_owned(),
+            };
+            (detail, Some(Remedy::LeaveOut))
+        }
         Some(known) if message.starts_with("unknown variant ") => {
-            format!("is not one of {}", listed(known))
+            (format!("is not one of {}", listed(known)), None)
         }
         Some(wanted) if message.starts_with("invalid ") => {
-            format!("is not {}", in_json_terms(wanted))
+            let (wanted, stand_in) = in_json_terms(wanted, number_at(text, pointer));
+            let detail = match raw_at(text, pointer) {
+                Some(raw) => format!("is {}, not {wanted}", sent(raw, &stand_in)),
+                None => format!("is not {wanted}"),
+            };
+            (detail, stand_in.map(Remedy::Replace))
         }
         // A message of somebody's `Deserialize`: what it quotes is not known.
-        _ => "is not valid here".to_owned(),
+        _ => ("is not valid here".to_owned(), None),
     };
-    FieldError::new(pointer, detail)
+    (FieldError::new(pointer, detail), remedy)
+}
+
+/// What was sent, in words that give no secret away.
+fn sent<'a>(raw: &'a str, wanted: &Option<Value>) -> &'a str {
+    match raw.as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        // A card number, where its sender takes it for one.
+        Some(b'-' | b'0'..=b'9') if !matches!(wanted, Some(Value::Number(_))) => "a number",
+        _ if raw.len() > MAX_SHOWN => "a number of many digits",
+        _ => raw,
+    }
+}
+
+/// What stands in a document at a place, as it is written there.
+fn raw_at<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
+    let mut raw: &RawValue = serde_json::from_str(text).ok()?;
+    for name in pointer.split('/').skip(1) {
+        raw = if raw.get().starts_with('[') {
+            let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+            elements.get(name.parse::<usize>().ok()?).copied()?
+        } else {
+            let members: HashMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+            members.get(&unescaped(name)).copied()?
+        };
+    }
+    Some(raw.get())
+}
+
+fn number_at(text: &str, pointer: &str) -> Option<Decimal> {
+    Decimal::parse(raw_at(text, pointer)?)
+}
+
+/// A number as JSON writes it: its digits without zeros around them, times a power of ten.
+struct Decimal {
+    is_negative: bool,
+    digits: String,
+    power: i64,
+}
+
+impl Decimal {
+    /// RFC 8259 §6.
+    fn parse(text: &str) -> Option<Self> {
+        let (is_negative, rest) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+            None => (rest, None),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (mantissa, None),
+        };
+        let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let unsigned = exponent.map(|text| text.strip_prefix(['+', '-']).unwrap_or(text));
+        let is_number = are_digits(whole)
+            && (whole == "0" || !whole.starts_with('0'))
+            && fraction.is_none_or(are_digits)
+            && unsigned.is_none_or(are_digits);
+        if !is_number {
+            return None;
+        }
+        let fraction = fraction.unwrap_or_default();
+        let all = format!("{whole}{fraction}");
+        let significant = all.trim_end_matches('0');
+        let exponent = match exponent {
+            None => 0,
+            // Beyond any number that is read here, or next to nothing.
+            Some(text) => text.parse().unwrap_or(if text.starts_with('-') {
+                i64::MIN / 2
+            } else {
+                i64::MAX / 2
+            }),
+        };
+        let zeros = i64::try_from(all.len() - significant.len()).ok()?;
+        let power = exponent.saturating_add(zeros - i64::try_from(fraction.len()).ok()?);
+        Some(Self {
+            is_negative,
+            digits: significant.trim_start_matches('0').to_owned(),
+            power,
+        })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.digits.is_empty() || self.power >= 0
+    }
+}
+
+/// A number that is whole by value, written without fraction and exponent; nothing where it is not,
+/// is longer than any whole number here, or is written so already.
+fn whole(number: &str) -> Option<String> {
+    const MOST_DIGITS: usize = "18446744073709551615".len();
+    if number != "-0" && !number.contains(['.', 'e', 'E']) {
+        return None;
+    }
+    let decimal = Decimal::parse(number).filter(Decimal::is_whole)?;
+    if decimal.digits.is_empty() {
+        return Some("0".to_owned());
+    }
+    let zeros = usize::try_from(decimal.power).ok()?;
+    (decimal.digits.len().saturating_add(zeros) <= MOST_DIGITS).then(|| {
+        let sign = if decimal.is_negative { "-" } else { "" };
+        format!("{sign}{}{}", decimal.digits, "0".repeat(zeros))
+    })
+}
+
+/// For a number that is out of range altogether, one that is not: the type that is wanted refuses it,
+/// and says what it is.
+fn nearest(number: &str) -> Option<String> {
+    let read: f64 = number.parse().ok()?;
+    read.is_infinite()
+        .then(|| format!("{}", f64::MAX.copysign(read)))
+}
+
+/// The document with its numbers written otherwise.
+fn with_numbers(text: &str, rewritten: impl Fn(&str) -> Option<String>) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(byte) = bytes.get(at) {
+        let length = match byte {
+            b'"' => string_length(&bytes[at..]),
+            b'-' | b'0'..=b'9' => {
+                let is_part = |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let length = bytes[at..].iter().take_while(|b| is_part(b)).count();
+                if let Some(number) = rewritten(&text[at..at + length]) {
+                    out.push_str(&text[copied..at]);
+                    out.push_str(&number);
+                    copied = at + length;
+                }
+                length
+            }
+            _ => 1,
+        };
+        at += length;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
+}
+
+/// With both quotes; of one that does not end, all of it.
+fn string_length(from_quote: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(byte) = from_quote.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    from_quote.len()
 }
 
 /// "one of `a`, `b`" and "`a` or `b`" as "a, b".
@@ -73,22 +370,45 @@ fn listed(names: &str) -> String {
         .replace('`', "")
 }
 
-/// What a Rust type expects, for a reader who sees only JSON.
-fn in_json_terms(expected: &str) -> &str {
-    match expected {
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number from 0",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number within range",
-        "f32" | "f64" => "a number",
-        "a boolean" => "true or false",
-        "a sequence" => "an array",
-        "a map" => "an object",
-        "unit" => "null",
-        _ if expected.starts_with("struct ") => "an object",
-        _ => expected,
+/// What a Rust type expects, for a reader who sees only JSON; and a value of that kind. The range of
+/// a whole number is said where the number sent is whole.
+fn in_json_terms(expected: &str, sent: Option<Decimal>) -> (String, Option<Value>) {
+    let range = match expected {
+        "u8" => u8::MAX.to_string(),
+        "u16" => u16::MAX.to_string(),
+        "u32" => u32::MAX.to_string(),
+        "u64" | "usize" => u64::MAX.to_string(),
+        "i8" => format!("{} to {}", i8::MIN, i8::MAX),
+        "i16" => format!("{} to {}", i16::MIN, i16::MAX),
+        "i32" => format!("{} to {}", i32::MIN, i32::MAX),
+        "i64" | "isize" => format!("{} to {}", i64::MIN, i64::MAX),
+        _ => String::new(),
+    };
+    if !range.is_empty() {
+        let from = if expected.starts_with('u') {
+            "0 to "
+        } else {
+            ""
+        };
+        let wanted = match sent.filter(Decimal::is_whole) {
+            Some(_) => format!("a whole number from {from}{range}"),
+            None => "a whole number".to_owned(),
+        };
+        return (wanted, Some(Value::from(0)));
     }
+    let (wanted, stand_in) = match expected {
+        "f32" | "f64" => ("a number", Value::from(0)),
+        "a boolean" => ("true or false", Value::Bool(false)),
+        "a string" | "string or map" => ("a string", Value::String(String::new())),
+        "a sequence" => ("an array", Value::Array(Vec::new())),
+        "a map" | "an object" => ("an object", Value::Object(serde_json::Map::new())),
+        _ if expected.starts_with("struct ") => {
+            ("an object", Value::Object(serde_json::Map::new()))
+        }
+        "unit" => return ("null".to_owned(), Some(Value::Null)),
+        _ => return (expected.to_owned(), None),
+    };
+    (wanted.to_owned(), Some(stand_in))
 }
 
 /// A JSON Pointer (RFC 6901).
@@ -107,4 +427,8 @@ fn pointer(path: &Path) -> String {
 /// RFC 6901 §3: `~` and `/` are escaped within a token.
 fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+fn unescaped(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
 }

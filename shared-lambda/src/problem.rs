@@ -31,32 +31,56 @@ impl FieldError {
 
 /// Collects everything that is wrong with a request, so that a client hears it all at once.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<FieldError>);
+pub struct Fields {
+    errors: Vec<FieldError>,
+    /// Where the body did not say what it should; whatever else is wrong there follows from that.
+    stand_ins: Vec<String>,
+}
 
 impl Fields {
+    /// With what is wrong with a body's JSON already.
+    pub(crate) fn of_body(errors: Vec<FieldError>, stand_ins: Vec<String>) -> Self {
+        Self { errors, stand_ins }
+    }
+
+    /// One mistake more, unless it is about a stand-in.
+    pub fn push(&mut self, error: FieldError) {
+        let is_about =
+            |place: &String| is_within(&error.pointer, place) || is_within(place, &error.pointer);
+        if !self.stand_ins.iter().any(is_about) {
+            self.errors.push(error);
+        }
+    }
+
     /// The value, or nothing and one mistake more.
     pub fn take<T>(&mut self, pointer: &str, parsed: Result<T, impl Display>) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
             Err(error) => {
-                self.0.push(FieldError::new(pointer, error.to_string()));
+                self.push(FieldError::new(pointer, error.to_string()));
                 None
             }
         }
     }
 
     pub fn into_problem(self) -> Problem {
-        Problem::invalid(self.0)
+        Problem::invalid(self.errors)
     }
 
     /// Nothing, or what is wrong.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
+        if self.errors.is_empty() {
             Ok(())
         } else {
             Err(self.into_problem())
         }
     }
+}
+
+/// Whether a JSON Pointer names this place or one in it.
+pub(crate) fn is_within(pointer: &str, place: &str) -> bool {
+    let rest = pointer.strip_prefix(place);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The statuses a problem can have. There is no 2xx among them, so an error cannot look like
@@ -69,6 +93,7 @@ enum Status {
     NotFound,
     Conflict,
     PayloadTooLarge,
+    UnsupportedMediaType,
     UnprocessableContent,
     TooManyRequests,
     /// A bug: calling again will not help.
@@ -86,6 +111,7 @@ impl Status {
             Status::NotFound => 404,
             Status::Conflict => 409,
             Status::PayloadTooLarge => 413,
+            Status::UnsupportedMediaType => 415,
             Status::UnprocessableContent => 422,
             Status::TooManyRequests => 429,
             Status::Internal => 500,
@@ -101,6 +127,7 @@ impl Status {
             Status::NotFound => "There is no such resource",
             Status::Conflict => "The resource does not allow this now",
             Status::PayloadTooLarge => "The request body is too large",
+            Status::UnsupportedMediaType => "The request body is of a type that is not read here",
             Status::UnprocessableContent => "The request cannot be carried out as it stands",
             Status::TooManyRequests => "Too many requests",
             Status::Internal => "Something went wrong here",
@@ -179,6 +206,15 @@ impl Problem {
             Status::PayloadTooLarge,
             "payload-too-large",
             format!("a request body has at most {limit_bytes} bytes"),
+        )
+    }
+
+    /// 415: not JSON by its headers.
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(
+            Status::UnsupportedMediaType,
+            "unsupported-media-type",
+            detail,
         )
     }
 
@@ -289,6 +325,12 @@ impl Problem {
             Response::json(status, &body).with_header("content-type", "application/problem+json");
         if let Some(seconds) = self.retry_after_seconds {
             response = response.with_header("retry-after", seconds.to_string());
+        }
+        if self.status == Status::UnsupportedMediaType {
+            // RFC 9110 §15.5.16: says what would have been taken.
+            response = response
+                .with_header("accept", "application/json")
+                .with_header("accept-encoding", "identity");
         }
         if self.status == Status::Unauthorized {
             // RFC 6750 §3: the challenge names the scheme, and the error where a token was sent.

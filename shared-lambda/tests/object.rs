@@ -45,8 +45,14 @@ fn an_object_is_read_as_the_struct_it_is() {
 
 #[test]
 fn an_array_of_its_fields_values_is_no_object() {
-    let wrong = |pointer: &str| vec![FieldError::new(pointer, "is not an object")];
-    for value in [json!(["tea", 2]), json!([]), json!("tea"), json!(2)] {
+    for (value, what) in [
+        (json!(["tea", 2]), "an array"),
+        (json!([]), "an array"),
+        (json!("tea"), "a string"),
+        (json!(2), "a number"),
+    ] {
+        let detail = format!("is {what}, not an object");
+        let wrong = |pointer: &str| vec![FieldError::new(pointer, detail.clone())];
         assert_eq!(
             read(&json!({"lines": [value]})).unwrap_err(),
             wrong("/lines/0")

@@ -514,7 +514,7 @@ async fn a_failure_is_one_log_line_that_finds_the_order_and_quotes_nothing() {
     assert_eq!(lines.pop().unwrap()["level"], "WARN");
     let expected = json!({
         "level": "ERROR",
-        "message": "message failed: in ReserveStock, /data/lines is not an array",
+        "message": "message failed: in ReserveStock, /data/lines is a string, not an array",
         "message_id": "a",
         "order_id": Uuid::from_u128(0),
         "message_type": "ReserveStock",

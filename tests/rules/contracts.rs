@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use shared_lambda::rehearsal::Fault;
 use test_support::contracts;
 
-use crate::{read, services, yaml};
+use crate::{files, read, services, yaml};
 
 /// The participants, each with the message types on its contract.
 const TYPES: [(&str, &[&str]); 3] = [
@@ -73,5 +73,57 @@ fn every_service_describes_the_faults_a_command_can_carry() {
         );
         let required = envelope["required"].as_array().unwrap();
         assert!(!required.iter().any(|name| name == "fault"));
+    }
+}
+
+/// Every operation that a service describes, with its route.
+fn operations(service: &crate::Service) -> Vec<(String, serde_json::Value)> {
+    let document = yaml(&service.folder.join("openapi.yaml"));
+    let paths = document["paths"].as_object().unwrap().clone();
+    let operations = paths.into_iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().clone().into_iter();
+        methods
+            .filter(|(method, _)| method != "parameters")
+            .map(move |(method, operation)| (format!("{method} {path}"), operation))
+    });
+    operations.collect()
+}
+
+#[test]
+fn every_operation_says_what_a_request_is_refused_for() {
+    for service in services() {
+        for (route, operation) in operations(&service) {
+            let answers = &operation["responses"];
+            assert!(!answers["400"].is_null(), "{route}");
+            let has_body = !operation["requestBody"].is_null();
+            for status in ["413", "415"] {
+                assert_eq!(!answers[status].is_null(), has_body, "{route} {status}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_route_takes_the_query_parameters_it_describes() {
+    for service in services() {
+        let described = operations(&service).into_iter().map(|(_, operation)| {
+            let parameters = operation["parameters"].as_array().cloned();
+            let in_query = parameters
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| parameter["name"].as_str().unwrap().to_owned());
+            in_query.collect::<BTreeSet<String>>()
+        });
+        let described: Vec<_> = described.filter(|names| !names.is_empty()).collect();
+        let taken = files(&service.folder.join("src/handlers")).into_iter();
+        let taken = taken.filter_map(|file| {
+            let source = read(&file);
+            let (_, names) = source.split_once("Query = Query(&[")?;
+            let names = names.split_once(']').unwrap().0.split(", ");
+            let names = names.map(|name| name.trim_matches('"').to_owned());
+            Some(names.collect::<BTreeSet<String>>())
+        });
+        assert_eq!(taken.collect::<Vec<_>>(), described, "{}", service.name);
     }
 }

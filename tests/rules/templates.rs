@@ -37,13 +37,14 @@ fn variables_read(service: &Service, binary: &str) -> BTreeSet<String> {
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect();
-    let constructors: [(&str, &[&str]); 4] = [
+    let constructors: [(&str, &[&str]); 5] = [
         (
             "Verifier::from_env",
             &["AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE"],
         ),
         ("step_timeout_from_env", &["ORDERS_STEP_TIMEOUT_SECONDS"]),
         ("::run", &["LOG_LEVEL"]),
+        (".run", &["LOG_LEVEL"]),
         ("Provider::from_env", &["PAYMENT_PROVIDER"]),
     ];
     for (call, variables) in constructors {

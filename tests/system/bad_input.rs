@@ -177,6 +177,11 @@ fn a_malformed_id_or_parameter_is_named() {
         ("/api/v1/orders?status=LOST", "status"),
         ("/api/v1/orders?cursor=%25%25", "cursor"),
         ("/api/v1/orders?user_id=42", "user_id"),
+        ("/api/v1/orders?email=ada%40example.com", "email"),
+        ("/api/v1/orders?limit=1&limit=1", "limit"),
+        ("/api/v1/items?q=tea", "q"),
+        ("/api/v1/users/me?fields=email", "fields"),
+        ("/.well-known/jwks.json?v=1", "v"),
         ("/api/v1/items?limit=-1", "limit"),
         ("/api/v1/items?cursor=bm9uc2Vuc2U", "cursor"),
     ] {
@@ -184,7 +189,61 @@ fn a_malformed_id_or_parameter_is_named() {
         assert_eq!(answer.status, 400, "{path}: {}", answer.body);
         assert_eq!(answer.value()["errors"][0]["pointer"], field, "{path}");
     }
+    assert_eq!(customer.get("/api/v1/items?cursor=").status, 200);
+    let quotes = format!("/api/v1/items?{}", "%22".repeat(3000));
+    assert_eq!(customer.get(&quotes).status, 400);
     let key = customer.try_place(Some("two words"), &order_body("tea", 1, "pm_card_visa"));
     assert_eq!(key.status, 400, "{}", key.body);
     assert_eq!(key.value()["errors"][0]["pointer"], "Idempotency-Key");
+}
+
+#[test]
+fn a_body_that_is_not_sent_as_json_is_415() {
+    let world = world();
+    let _shared = world.shared();
+    let customer = Customer::new();
+    let body = order_body("tea", 1, "pm_card_visa").to_string();
+    let json = ("content-type", "application/json");
+    for headers in [
+        &[("content-type", "text/plain")][..],
+        &[("content-type", "application/x-www-form-urlencoded")],
+        &[json, ("content-encoding", "gzip")],
+        &[],
+    ] {
+        for path in ["/api/v1/orders", "/api/v1/users", "/api/v1/auth/login"] {
+            let token = Some(customer.token.as_str());
+            let sent = world
+                .http
+                .send("POST", path, token, headers, Some(body.as_bytes()));
+            let answer = sent.unwrap();
+            assert_eq!(answer.status, 415, "{path} {headers:?}: {}", answer.body);
+            assert_eq!(answer.header("accept"), Some("application/json"));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_sent_twice_is_one_order() {
+    let world = world();
+    let _shared = world.shared();
+    let sku = world.item(5, 700);
+    let customer = Customer::new();
+    let body = order_body(&sku, 1, "pm_card_visa");
+    let place = |keys: &[&str]| {
+        let headers: Vec<_> = keys.iter().map(|key| ("idempotency-key", *key)).collect();
+        let token = Some(customer.token.as_str());
+        let sent = world
+            .http
+            .json("POST", "/api/v1/orders", token, &headers, &body);
+        sent.unwrap()
+    };
+    let id = |answer: &xtask::http::Response| answer.value()["id"].clone();
+    let first = place(&["key-1"]);
+    assert_eq!(first.status, 202, "{}", first.body);
+    for keys in [&["key-1", "key-1"][..], &["\"key-1\""]] {
+        let again = place(keys);
+        assert_eq!((again.status, id(&again)), (202, id(&first)), "{keys:?}");
+    }
+    let two = place(&["key-1", "key-2"]);
+    assert_eq!(two.status, 400, "{}", two.body);
 }

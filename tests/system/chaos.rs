@@ -292,7 +292,10 @@ fn be_a_client(
         let key = Uuid::new_v4().to_string();
         let body =
             json!({"lines": [{"sku": items[item], "quantity": 1}], "payment_method": method});
-        let headers = [("idempotency-key", key.as_str())];
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key.as_str()),
+        ];
         let (status, answer) = insist(customer, "/api/v1/orders", &headers, Some(&body), tally);
         assert_eq!(status, 202, "placing: {answer}");
         let id = answer["id"].as_str().unwrap().to_owned();

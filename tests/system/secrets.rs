@@ -219,6 +219,7 @@ fn plant(world: &World) -> (String, Vec<(&'static str, String)>) {
     ] {
         let headers = [
             ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
             ("idempotency-key", header.as_str()),
             ("traceparent", traced.as_str()),
             ("x-request-id", header.as_str()),

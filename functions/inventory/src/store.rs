@@ -360,7 +360,7 @@ impl InventoryStore {
             .await
     }
 
-    async fn adjustment(&self, sku: &Sku, id: Uuid) -> Result<Option<Adjustment>, TableError> {
+    pub async fn adjustment(&self, sku: &Sku, id: Uuid) -> Result<Option<Adjustment>, TableError> {
         const OPERATION: &str = "read an adjustment";
         self.row::<AdjustmentRow>(OPERATION, &item_pk(sku), &adjustment_sk(id))
             .await

@@ -126,7 +126,7 @@ impl World {
 
     pub async fn list(&self, request: Request) -> Answer {
         let handle = |context, request| list::handle(&self.store, &self.verifier, context, request);
-        answer(respond(&self.origin, request, handle).await)
+        answer(list::QUERY.respond(&self.origin, request, handle).await)
     }
 
     pub async fn create(&self, request: Request) -> Answer {

@@ -345,7 +345,13 @@ fn assert_described(route: &str, response: &Response) {
         .as_object()
         .cloned()
         .unwrap_or_default();
-    for name in ["location", "retry-after", "www-authenticate"] {
+    for name in [
+        "location",
+        "retry-after",
+        "www-authenticate",
+        "accept",
+        "accept-encoding",
+    ] {
         let mut written = headers.iter();
         let written = written.find(|(header, _)| header.eq_ignore_ascii_case(name));
         let is_required = written.map(|(_, header)| resolved(&openapi, header)["required"] == true);
@@ -418,6 +424,8 @@ async fn what_is_answered_is_what_is_described() {
     assert_described(place, &world.place(&ann, posting(&other, Some("k"))).await);
     let huge = Request::new().with_body(vec![b' '; 70_000]);
     assert_described(place, &world.place(&ann, huge).await);
+    let form = posting(&order, None).with_header("content-type", "text/plain");
+    assert_described(place, &world.place(&ann, form).await);
     for state in STATES {
         let mut order = order_in(state);
         order.expected_total = Some(usd(1));

@@ -161,10 +161,11 @@ impl World {
     /// `GET /api/v1/orders`.
     pub async fn list(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
-        respond(&self.origin, traced(request), |_, request| {
-            list::handle(&store, caller.clone(), request)
-        })
-        .await
+        list::QUERY
+            .respond(&self.origin, traced(request), |_, request| {
+                list::handle(&store, caller.clone(), request)
+            })
+            .await
     }
 
     /// `GET /api/v1/orders/{id}/timeline`.

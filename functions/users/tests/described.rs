@@ -100,6 +100,7 @@ fn every_operation_has_a_name_of_its_own_and_tells_what_may_go_wrong() {
             );
             assert!(!protected || answers.contains_key("401"), "{method} {path}");
             let has_body = operation.get("requestBody").is_some();
+            assert!(answers.contains_key("400"), "{method} {path}");
             assert_eq!(answers.contains_key("413"), has_body, "{method} {path}");
         }
     }

@@ -322,28 +322,36 @@ async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
             "",
             "the body is not JSON: EOF while parsing an object at line 1 column 1",
         ),
-        (r#"{"email": 5}"#, "/email", "is not a string"),
         (
-            r#"{"password": 123456789012}"#,
-            "/password",
-            "is not a string",
+            r#"{"email": 5, "password": "plum tractor voyage", "name": "Ada"}"#,
+            "/email",
+            "is a number, not a string",
         ),
         (
-            r#"{"password": {"$ne": ""}}"#,
+            r#"{"email": "a@example.com", "password": 123456789012, "name": "Ada"}"#,
             "/password",
-            "is not a string",
+            "is a number, not a string",
         ),
-        (r#"{"name": ["Ada"]}"#, "/name", "is not a string"),
         (
-            r#"{"name": "a", "name": "b"}"#,
+            r#"{"email": "a@example.com", "password": {"$ne": ""}, "name": "Ada"}"#,
+            "/password",
+            "is an object, not a string",
+        ),
+        (
+            r#"{"email": "a@example.com", "password": "plum tractor voyage", "name": ["Ada"]}"#,
+            "/name",
+            "is an array, not a string",
+        ),
+        (
+            r#"{"email": "a@example.com", "password": "plum tractor voyage", "name": "a", "name": "b"}"#,
             "/name",
             "is there more than once",
         ),
-        ("7", "", "the body is not an object"),
+        ("7", "", "the body is a number, not an object"),
         (
             r#"["ada@example.com", "plum tractor voyage", "Ada"]"#,
             "",
-            "the body is not an object",
+            "the body is an array, not an object",
         ),
     ];
     for (body, pointer, detail) in register {
@@ -352,12 +360,12 @@ async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
     }
     let login: [(&str, &str, &str); 5] = [
         ("", "", "the body is empty; send a JSON object"),
-        ("{}", "/email", "is missing"),
+        (r#"{"password": "a"}"#, "/email", "is missing"),
         (r#"{"email": "ada@example.com"}"#, "/password", "is missing"),
         (
             r#"{"email": "a", "password": 123456789012}"#,
             "/password",
-            "is not a string",
+            "is a number, not a string",
         ),
         (
             r#"{"email": "a", "password": "b", "otp": "c"}"#,
@@ -368,6 +376,32 @@ async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
     for (body, pointer, detail) in login {
         let response = world.log_in(Request::new().with_body(body)).await;
         assert_problem(&response, &invalid(&[(pointer, detail)]));
+    }
+    let response = world.log_in(Request::new().with_body("{}")).await;
+    let both = [("/email", "is missing"), ("/password", "is missing")];
+    assert_problem(&response, &invalid(&both));
+    assert!(world.aws.calls().is_empty(), "nothing reached the table");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_logs_nobody_in_and_registers_nobody() {
+    let world = World::new().await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD, "name": "Ada"});
+    let not_json = problem(
+        415,
+        "unsupported-media-type",
+        "The request body is of a type that is not read here",
+        "the body is not said to be JSON in UTF-8; send Content-Type: application/json",
+    );
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "",
+    ] {
+        let sent = || with_body(&body).with_header("content-type", kind);
+        assert_problem(&world.register(sent()).await, &not_json);
+        assert_problem(&world.log_in(sent()).await, &not_json);
     }
     assert!(world.aws.calls().is_empty(), "nothing reached the table");
 }

@@ -168,12 +168,12 @@ async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
         (
             r#"{"refresh_token": null}"#,
             "/refresh_token",
-            "is not a string",
+            "is null, not a string",
         ),
         (
             r#"{"refresh_token": ["a"]}"#,
             "/refresh_token",
-            "is not a string",
+            "is an array, not a string",
         ),
         (
             r#"{"refresh_token": "a", "user_id": "b"}"#,

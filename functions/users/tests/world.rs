@@ -157,11 +157,12 @@ impl World {
     }
 
     pub async fn list(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), async |context, request| {
-            let caller = authenticate(&self.verifier, &request, context.now)?;
-            list::handle(&self.store, caller, request).await
-        })
-        .await;
+        let response = list::QUERY
+            .respond(&self.origin, traced(request), async |context, request| {
+                let caller = authenticate(&self.verifier, &request, context.now)?;
+                list::handle(&self.store, caller, request).await
+            })
+            .await;
         described("GET /api/v1/users", response)
     }
 

@@ -17,8 +17,6 @@ use super::{admin_only, no_such_item, sku_of};
 use crate::domain::{Adjustment, Delta, Reason, Sku};
 use crate::store::{Adjusted, InventoryStore};
 
-const MAX_KEY_CHARS: usize = 255;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AdjustBody {
@@ -43,26 +41,34 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
     let sku = sku_of(&request)?;
-    let key = idempotency_key(&request)?;
-    let (delta, reason) = request.json::<AdjustBody>()?.parse()?;
+    let (key, delta, reason) = request.parse(|body: AdjustBody, fields| {
+        let key = fields.take("Idempotency-Key", request.idempotency_key());
+        let (delta, reason) = body.parse(fields)?;
+        Some((key?, delta, reason))
+    })?;
+    let id_of = |key: &str| adjustment_id(caller.user_id, &sku, key);
+    let formerly = key.as_ref().and_then(|key| key.formerly.as_deref());
+    let formerly = formerly.map(id_of);
     let adjustment = Adjustment {
-        id: key.map_or(context.fresh_id, |key| {
-            adjustment_id(caller.user_id, &sku, key)
-        }),
+        id: match &key {
+            Some(key) => id_of(&key.value),
+            None => context.fresh_id,
+        },
         sku,
         delta,
         reason,
         made_by: caller.user_id,
         created_at: context.now,
     };
+    if let Some(id) = formerly
+        && let Some(before) = store.adjustment(&adjustment.sku, id).await?
+    {
+        return repeated(&adjustment, &before);
+    }
     let adjusted = store.adjust(&adjustment, context.fresh_id).await;
     match adjusted.map_err(|error| not_adjusted(error, &adjustment, key.is_some()))? {
         Adjusted::Done => Ok(answer(&adjustment)),
-        Adjusted::Before(before) if adjustment.is_repeat_of(&before) => Ok(answer(&before)),
-        Adjusted::Before(_) => Err(Problem::unprocessable(
-            "idempotency-key-reused",
-            "this Idempotency-Key came with another adjustment of this item before; take a new key",
-        )),
+        Adjusted::Before(before) => repeated(&adjustment, &before),
         Adjusted::Insufficient { available } => Err(Problem::conflict(
             "insufficient-stock",
             format!(
@@ -74,6 +80,16 @@ pub async fn handle(
         )),
         Adjusted::NoSuchItem => Err(no_such_item(&adjustment.sku)),
     }
+}
+
+fn repeated(adjustment: &Adjustment, before: &Adjustment) -> Result<Response, Problem> {
+    if adjustment.is_repeat_of(before) {
+        return Ok(answer(before));
+    }
+    Err(Problem::unprocessable(
+        "idempotency-key-reused",
+        "this Idempotency-Key came with another adjustment of this item before; take a new key",
+    ))
 }
 
 /// A write without an answer may have been made. With a key the same request again is the same
@@ -104,35 +120,15 @@ fn answer(adjustment: &Adjustment) -> Response {
     Response::json(201, &body)
 }
 
-fn idempotency_key(request: &Request) -> Result<Option<&str>, Problem> {
-    let Some(key) = request.header("idempotency-key") else {
-        return Ok(None);
-    };
-    let well_formed =
-        (1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    if well_formed {
-        Ok(Some(key))
-    } else {
-        Err(Problem::invalid_field(
-            "Idempotency-Key",
-            format!("is not 1 to {MAX_KEY_CHARS} visible ASCII characters"),
-        ))
-    }
-}
-
 /// UUIDv5 within the administrator's own namespace: nobody else's key can meet it.
 fn adjustment_id(admin: Uuid, sku: &Sku, key: &str) -> Uuid {
     Uuid::new_v5(&admin, format!("adjustment {sku} {key}").as_bytes())
 }
 
 impl AdjustBody {
-    fn parse(&self) -> Result<(Delta, Reason), Problem> {
-        let mut fields = Fields::default();
+    fn parse(&self, fields: &mut Fields) -> Option<(Delta, Reason)> {
         let delta = fields.take("/delta", Delta::parse(self.delta));
         let reason = fields.take("/reason", Reason::parse(&self.reason));
-        match (delta, reason) {
-            (Some(delta), Some(reason)) => Ok((delta, reason)),
-            _ => Err(fields.into_problem()),
-        }
+        Some((delta?, reason?))
     }
 }

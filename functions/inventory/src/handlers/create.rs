@@ -27,7 +27,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
-    let item = request.json::<CreateBody>()?.parse(context.now)?;
+    let item = request.parse(|body: CreateBody, fields| body.parse(context.now, fields))?;
     match store.create(&item, context.fresh_id).await? {
         Created::Done => Ok(Response::json(201, &ItemBody::new(&item, Viewer::Admin))
             .with_header("location", format!("/api/v1/items/{}", item.sku))),
@@ -39,22 +39,18 @@ pub async fn handle(
 }
 
 impl CreateBody {
-    fn parse(&self, now: Timestamp) -> Result<Item, Problem> {
-        let mut fields = Fields::default();
+    fn parse(&self, now: Timestamp, fields: &mut Fields) -> Option<Item> {
         let sku = fields.take("/sku", Sku::parse(&self.sku));
         let name = fields.take("/name", ItemName::parse(&self.name));
-        let price = self.price.parse(&mut fields);
+        let price = self.price.parse(fields);
         let stock = fields.take("/stock", InitialStock::parse(self.stock));
-        match (sku, name, price, stock) {
-            (Some(sku), Some(name), Some(price), Some(stock)) => Ok(Item {
-                sku,
-                name,
-                price,
-                levels: Levels::initial(stock),
-                created_at: now,
-                updated_at: now,
-            }),
-            _ => Err(fields.into_problem()),
-        }
+        Some(Item {
+            sku: sku?,
+            name: name?,
+            price: price?,
+            levels: Levels::initial(stock?),
+            created_at: now,
+            updated_at: now,
+        })
     }
 }

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Verifier;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
 use shared_lambda::{Context, cursor};
 
 use super::{ItemBody, Viewer};
 use crate::store::InventoryStore;
+
+pub const QUERY: Query = Query(&["limit", "cursor"]);
 
 /// The longest sort key (DynamoDB developer guide, "Constraints").
 const MAX_KEY_BYTES: usize = 1024;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Object, Request, Response};
-use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problem::{FieldError, Fields, Problem};
 
 use super::{ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
 use crate::domain::{ItemChange, ItemName};
@@ -29,7 +29,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
     let sku = sku_of(&request)?;
-    let change = request.json::<UpdateBody>()?.parse()?;
+    let change = request.parse(|body: UpdateBody, fields| body.parse(fields))?;
     let item = store
         .change(&sku, &change, context.now, context.fresh_id)
         .await?
@@ -38,19 +38,16 @@ pub async fn handle(
 }
 
 impl UpdateBody {
-    fn parse(&self) -> Result<ItemChange, Problem> {
-        let mut fields = Fields::default();
+    fn parse(&self, fields: &mut Fields) -> Option<ItemChange> {
         let name = self
             .name
             .as_deref()
             .and_then(|name| fields.take("/name", ItemName::parse(name)));
-        let price = self
-            .price
-            .as_ref()
-            .and_then(|price| price.parse(&mut fields));
-        fields.finish()?;
-        ItemChange::new(name, price).ok_or_else(|| {
-            Problem::invalid_field("", "there is nothing to change; send a name or a price")
-        })
+        let price = self.price.as_ref().and_then(|price| price.parse(fields));
+        if self.name.is_none() && self.price.is_none() {
+            let detail = "there is nothing to change; send a name or a price";
+            fields.push(FieldError::new("", detail));
+        }
+        ItemChange::new(name, price)
     }
 }

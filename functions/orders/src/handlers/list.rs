@@ -3,13 +3,15 @@
 use serde::Serialize;
 use shared_auth::Caller;
 use shared_lambda::cursor;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
 use uuid::Uuid;
 
 use super::OrderBody;
 use crate::domain::{Status, UserId};
 use crate::store::OrderStore;
+
+pub const QUERY: Query = Query(&["status", "user_id", "limit", "cursor"]);
 
 #[derive(Serialize)]
 struct Body {

@@ -9,7 +9,7 @@ use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
-use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Stage, telemetry};
 use tokio::time::timeout;
@@ -27,8 +27,6 @@ use crate::users::{Permission, Users};
 /// The namespace of request fingerprints: the body's UUIDv5, which only has to tell one user's
 /// requests under one key apart.
 const FINGERPRINTS: Uuid = Uuid::from_u128(0x0d4e_91a7_52c8_4f36_a0b9_6f1d_8e24_7c53);
-
-const MAX_KEY_CHARACTERS: usize = 255;
 
 const FAULT_HEADER: &str = "waybill-fault";
 
@@ -77,7 +75,14 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     may_rehearse(service.stage, &request)?;
-    let draft = draft(&caller, &context, &request)?;
+    let (draft, formerly) =
+        request.parse(|body, fields| draft(&caller, &context, &request, &body, fields))?;
+    if let Some(id) = formerly
+        && let Some(existing) = service.orders.get(id).await?
+        && existing.user_id == draft.user_id
+    {
+        return again(service, &draft.fingerprint, &existing, &context).await;
+    }
     let (permission, standing) = join(
         permission(service, &draft, &caller, &context),
         standing(service, &draft, &context),
@@ -251,18 +256,18 @@ fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
     }
 }
 
-fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft, Problem> {
-    let body: Body = request.json()?;
+/// The order that is asked for, and the id it had where its key was read otherwise.
+fn draft(
+    caller: &Caller,
+    context: &Context,
+    request: &Request,
+    body: &Body,
+    errors: &mut Fields,
+) -> Option<(Draft, Option<OrderId>)> {
     let user_id = UserId(caller.user_id);
-    let mut errors = Vec::new();
-    let key = request
-        .header("idempotency-key")
-        .map(idempotency_key)
-        .transpose()
-        .unwrap_or_else(|error| {
-            errors.push(error);
-            None
-        });
+    let key = errors
+        .take("Idempotency-Key", request.idempotency_key())
+        .flatten();
     let rehearsal = request
         .header(FAULT_HEADER)
         .map(|text| {
@@ -271,7 +276,7 @@ fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft,
             })
         })
         .transpose();
-    let lines = lines(&body.lines, &mut errors);
+    let lines = lines(&body.lines, errors);
     let payment_method = PaymentMethod::parse(&body.payment_method)
         .inspect_err(|error| errors.push(FieldError::new("/payment_method", error.to_string())));
     let expected_total = body
@@ -283,18 +288,20 @@ fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft,
             })
         })
         .transpose();
-    let (Ok(payment_method), Ok(expected_total), Ok(rehearsal), true) =
-        (payment_method, expected_total, rehearsal, errors.is_empty())
+    let (Ok(payment_method), Ok(expected_total), Ok(rehearsal)) =
+        (payment_method, expected_total, rehearsal)
     else {
-        return Err(Problem::invalid(errors));
+        return None;
     };
-    let mut canonical = serde_json::to_vec(&body).expect("a body that was read is plain JSON");
+    let mut canonical = serde_json::to_vec(body).expect("a body that was read is plain JSON");
     if let Some(rehearsal) = &rehearsal {
         canonical.extend_from_slice(rehearsal.to_string().as_bytes());
     }
-    Ok(Draft {
+    let formerly = key.as_ref().and_then(|key| key.formerly.as_deref());
+    let formerly = formerly.map(|key| OrderId::of_key(user_id, key));
+    let draft = Draft {
         id: key.map_or(OrderId(context.fresh_id), |key| {
-            OrderId::of_key(user_id, &key)
+            OrderId::of_key(user_id, &key.value)
         }),
         user_id,
         lines,
@@ -302,23 +309,11 @@ fn draft(caller: &Caller, context: &Context, request: &Request) -> Result<Draft,
         expected_total,
         fingerprint: Uuid::new_v5(&FINGERPRINTS, &canonical),
         rehearsal,
-    })
+    };
+    Some((draft, formerly))
 }
 
-fn idempotency_key(text: &str) -> Result<String, FieldError> {
-    let fits = (1..=MAX_KEY_CHARACTERS).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(FieldError::new(
-            "Idempotency-Key",
-            "is not 1 to 255 visible ASCII characters; a fresh UUID per order is a good key",
-        ))
-    }
-}
-
-fn lines(bodies: &[Object<LineBody>], errors: &mut Vec<FieldError>) -> Vec<Line> {
+fn lines(bodies: &[Object<LineBody>], errors: &mut Fields) -> Vec<Line> {
     if bodies.is_empty() || bodies.len() > MAX_LINES {
         errors.push(FieldError::new(
             "/lines",

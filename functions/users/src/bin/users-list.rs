@@ -1,7 +1,7 @@
 //! GET /api/v1/users
 
 use shared_auth::Verifier;
-use shared_lambda::{aws, env, http};
+use shared_lambda::{aws, env};
 use users::handlers::list;
 use users::store::UserStore;
 
@@ -10,8 +10,9 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
     let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
     let verifier = Verifier::from_env()?;
-    http::run_authenticated(&verifier, |caller, _, request| {
-        list::handle(&store, caller, request)
-    })
-    .await
+    list::QUERY
+        .run_authenticated(&verifier, |caller, _, request| {
+            list::handle(&store, caller, request)
+        })
+        .await
 }

@@ -6,12 +6,14 @@
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::cursor;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
 
 use super::{UserBody, admin_only, is_active_admin, not_an_admin};
 use crate::domain::Status;
 use crate::store::UserStore;
+
+pub const QUERY: Query = Query(&["status", "limit", "cursor"]);
 
 /// Where a page begins.
 #[derive(Serialize, Deserialize)]

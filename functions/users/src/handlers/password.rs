@@ -32,14 +32,16 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let body: PasswordBody = request.json()?;
     let user = store.user(caller.user_id).await?.ok_or_else(no_such_user)?;
     match user.status {
         Status::Active => {}
         Status::Deactivated => return Err(deactivated()),
     }
-    let (current, new) = body.passwords(&user)?;
-    let kept = match &body.refresh_token {
+    let (current, new, refresh_token) = request.parse(|body: PasswordBody, fields| {
+        let (current, new) = body.passwords(&user, fields)?;
+        Some((current, new, body.refresh_token))
+    })?;
+    let kept = match &refresh_token {
         Some(token) => Some(own_session(store, &user, token, &context).await?),
         None => None,
     };
@@ -75,18 +77,14 @@ pub async fn handle(
 
 impl PasswordBody {
     /// Says everything that is wrong at once.
-    fn passwords(&self, user: &User) -> Result<(String, Password), Problem> {
-        let mut fields = Fields::default();
+    fn passwords(&self, user: &User, fields: &mut Fields) -> Option<(String, Password)> {
         let current = self.current_password.clone().ok_or("is missing");
         let current = fields.take("/current_password", current);
         let new = required(self.new_password.as_deref(), |text| {
             Password::choose(text, Some(&user.email), Some(&user.name))
         });
         let new = fields.take("/new_password", new);
-        match (current, new) {
-            (Some(current), Some(new)) => Ok((current, new)),
-            _ => Err(fields.into_problem()),
-        }
+        Some((current?, new?))
     }
 }
 

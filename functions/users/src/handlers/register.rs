@@ -43,7 +43,7 @@ pub async fn handle(
         email,
         password,
         name,
-    } = request.json::<RegisterBody>()?.parse()?;
+    } = request.parse(RegisterBody::parse)?;
     guard::count_registration(store, policy, &context, &request).await?;
     let user = User::register(context.fresh_id, email, name, context.now);
     let password = HashedPassword::new(&password, salt);
@@ -77,8 +77,7 @@ async fn remember_owner(store: &UserStore, user: &User, context: &Context, reque
 
 impl RegisterBody {
     /// Says everything that is wrong at once.
-    fn parse(self) -> Result<Registration, Problem> {
-        let mut fields = Fields::default();
+    fn parse(self, fields: &mut Fields) -> Option<Registration> {
         let email = fields.take("/email", required(self.email.as_deref(), Email::parse));
         let name = required(self.name.as_deref(), UserName::parse);
         let password = required(self.password.as_deref(), |text| {
@@ -86,13 +85,10 @@ impl RegisterBody {
         });
         let password = fields.take("/password", password);
         let name = fields.take("/name", name);
-        match (email, password, name) {
-            (Some(email), Some(password), Some(name)) => Ok(Registration {
-                email,
-                password,
-                name,
-            }),
-            _ => Err(fields.into_problem()),
-        }
+        Some(Registration {
+            email: email?,
+            password: password?,
+            name: name?,
+        })
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::table::TableError;
 
 use super::{UserBody, admin_only, no_such_user, not_an_admin, not_null};
@@ -32,7 +32,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
     let id = request.uuid("id")?;
-    let change = request.json::<UpdateBody>()?.parse()?;
+    let change = request.parse(UpdateBody::parse)?;
     let mut tries = Tries::new(context.fresh_id);
     while tries.next().await {
         let before = store.user(id).await?.ok_or_else(no_such_user)?;
@@ -56,8 +56,7 @@ pub async fn handle(
 
 impl UpdateBody {
     /// Says everything that is wrong at once.
-    fn parse(self) -> Result<UserChange, Problem> {
-        let mut fields = Fields::default();
+    fn parse(self, fields: &mut Fields) -> Option<UserChange> {
         let status = self.status.as_deref().and_then(|text| {
             let status = Status::parse(text).map_err(|_| "is neither active nor deactivated");
             fields.take("/status", status)
@@ -66,13 +65,10 @@ impl UpdateBody {
             let role = Role::parse(text).map_err(|_| "is neither customer nor admin");
             fields.take("/role", role)
         });
-        fields.finish()?;
-        if (status, role) == (None, None) {
-            return Err(Problem::invalid_field(
-                "",
-                "there is nothing to change; send a status or a role",
-            ));
+        if self.status.is_none() && self.role.is_none() {
+            let detail = "there is nothing to change; send a status or a role";
+            fields.push(FieldError::new("", detail));
         }
-        Ok(UserChange { status, role })
+        Some(UserChange { status, role })
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::Problem;
+use shared_lambda::problem::{FieldError, Problem};
 
 use super::{UserBody, deactivated, no_such_user, not_null};
 use crate::domain::UserName;
@@ -24,12 +24,14 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let body: UpdateMeBody = request.json()?;
-    let name = body
-        .name
-        .ok_or_else(|| Problem::invalid_field("", "there is nothing to change; send a name"))?;
-    let name = UserName::parse(&name)
-        .map_err(|error| Problem::invalid_field("/name", error.to_string()))?;
+    let name = request.parse(|body: UpdateMeBody, fields| {
+        let Some(name) = body.name else {
+            let detail = "there is nothing to change; send a name";
+            fields.push(FieldError::new("", detail));
+            return None;
+        };
+        fields.take("/name", UserName::parse(&name))
+    })?;
     let renamed = store
         .rename(caller.user_id, &name, context.fresh_id)
         .await?;
