@@ -406,7 +406,8 @@ impl Paying {
                 Paid::Unprocessable("a charge was made that had been written off".to_owned())
             }
             Settling::Contradiction => {
-                Paid::Unprocessable("the provider denies a charge it had confirmed".to_owned())
+                let why = "the provider denies a charge it had confirmed, or confirms another";
+                Paid::Unprocessable(why.to_owned())
             }
         }
     }
