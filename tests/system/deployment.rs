@@ -26,8 +26,8 @@ fn the_root_template_deploys_takes_an_update_and_goes() {
         base_url: base_url(world.stack.port, PREFIX),
         ..world.stack.clone()
     };
-    let names = Names::of(&world.aws, PREFIX).unwrap();
-    keys::ensure(&world.aws, &names).unwrap();
+    let names = Names::own(PREFIX);
+    keys::ensure(&world.aws, &names, None).unwrap();
     let key_set = keys::read(&world.aws, &names.set).unwrap().unwrap().value;
 
     let plan = local::root(&project, &stack, &key_set).unwrap();
