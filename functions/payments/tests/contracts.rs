@@ -66,11 +66,11 @@ fn a_command_is_taken_exactly_when_it_keeps_its_contract() {
         good.clone(),
         newer,
         with("/amount/amount", json!(1)),
-        with("/amount/amount", json!(0)),
         with("/amount/amount", json!(9_007_199_254_740_991_i64)),
         with("/amount/currency", json!("UDS")),
         with("/payment_method", json!("x".repeat(128))),
         with("/payment_method", json!("4242-4242-4242-4242")),
+        with("/amount/amount", json!(0)),
         with("/amount/amount", json!(-1)),
         with("/amount/amount", json!(19.99)),
         with("/amount/amount", json!("4990")),
@@ -92,7 +92,7 @@ fn a_command_is_taken_exactly_when_it_keeps_its_contract() {
     let taken = charges
         .iter()
         .filter(|data| accepted("ChargePayment", data));
-    assert_eq!(taken.count(), 8);
+    assert_eq!(taken.count(), 7);
     let refunds = [
         refund()["data"].clone(),
         json!({ "user_id": OWNER.0, "reason": "newer" }),
