@@ -107,7 +107,7 @@ impl PriceAmount {
 
     /// Of an item or a reservation that exists.
     pub fn stored(amount: i64) -> Result<Self, InvalidAmount> {
-        if (0..=MAX_STORED_AMOUNT).contains(&amount) {
+        if (1..=MAX_STORED_AMOUNT).contains(&amount) {
             Ok(Self(amount))
         } else {
             Err(InvalidAmount)

@@ -48,7 +48,8 @@ impl fmt::Debug for Currency {
 /// (RFC 7493 §2.2, 2^53 - 1). All services have the same bound.
 pub const MAX_AMOUNT: i64 = 9_007_199_254_740_991;
 
-/// An amount in the currency's minor unit: 1999 USD is $19.99. An order of free items costs zero.
+/// An amount in the currency's minor unit: 1999 USD is $19.99. There is always something to
+/// charge or to give back, so it is above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Money {
     amount: i64,
@@ -68,9 +69,9 @@ impl Money {
 
     /// Of a payment that exists. Takes whatever `new` has ever taken.
     pub fn stored(amount: i64, currency: &str) -> Result<Self, InvalidValue> {
-        if amount < 0 {
+        if amount < 1 {
             return Err(InvalidValue(
-                "is below zero; amounts are whole minor units from 0",
+                "is not above zero; amounts are whole minor units from 1",
             ));
         }
         Ok(Self {
