@@ -5,6 +5,7 @@ mod aws;
 mod context;
 mod cursor;
 mod envelope;
+mod events;
 mod http;
 mod logs;
 mod object;

@@ -4,6 +4,7 @@
 mod commands;
 mod contracts;
 mod domain;
+mod events;
 mod handlers;
 mod rehearsal;
 mod store;

@@ -5,6 +5,7 @@
 mod bounds;
 mod contracts;
 mod domain;
+mod events;
 mod handlers;
 mod operate;
 mod rehearsal;

@@ -164,3 +164,21 @@ async fn a_busy_table_is_a_503_that_says_when_to_try_again() {
     assert_eq!(response.status, 503);
     assert_eq!(response.header("retry-after"), Some("1"));
 }
+
+#[tokio::test]
+async fn no_event_of_the_gateway_makes_the_endpoint_fail() {
+    let world = World::new().await;
+    for (name, event) in test_support::events::all() {
+        let caller = Caller {
+            user_id: OWNER.0,
+            role: Role::Customer,
+            token: String::new(),
+        };
+        let request = Request::of_event(event).unwrap();
+        let response = respond(&world.origin, request, |context, request| {
+            get::handle(&world.store, caller.clone(), context, request)
+        })
+        .await;
+        assert_eq!(response.status, 400, "{name}: {response:?}");
+    }
+}

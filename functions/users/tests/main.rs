@@ -5,6 +5,7 @@ mod accounts;
 mod contracts;
 mod described;
 mod domain;
+mod events;
 mod handlers;
 mod rehearsal;
 mod sessions;

@@ -28,6 +28,7 @@
 mod aws;
 pub mod contracts;
 mod dynamodb;
+pub mod events;
 mod fault;
 mod mortal;
 mod sqs;
