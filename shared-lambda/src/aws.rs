@@ -21,6 +21,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::{Error, env, env_or_none};
 
@@ -33,8 +34,13 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call takes at most, all its attempts together.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long to wait before a secret is asked for again; each further wait is twice as long.
-const SECRET_WAIT: Duration = Duration::from_millis(100);
+/// How often a secret is asked for, and how long in all: Lambda gives a function ten seconds to start.
+const SECRET_ATTEMPTS: u32 = 8;
+const SECRET_PATIENCE: Duration = Duration::from_secs(6);
+const SECRET_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest wait before the second attempt. It doubles with each, up to the last of these.
+const FIRST_SECRET_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_SECRET_WAIT: Duration = Duration::from_secs(2);
 
 /// Region, credentials and, for a local stack, the endpoint that stands in for AWS; and the one
 /// connector that everything built from them shares, so that the roots are parsed once.
@@ -109,14 +115,19 @@ impl Settings {
     ///
     /// One signed call (`GetParameter`, SSM API reference) instead of a whole SDK crate: this runs
     /// once per cold start in the functions that issue tokens, and nowhere else.
+    ///
+    /// Instances that start at once share the parameter store's 40 reads a second. A wait is drawn
+    /// evenly from nothing to its bound ("full jitter"), so that they do not meet again and again.
     pub async fn secret_parameter(&self, name: &str) -> Result<String, SecretError> {
-        let mut wait = SECRET_WAIT;
+        let deadline = Instant::now() + SECRET_PATIENCE;
+        let mut bound = FIRST_SECRET_WAIT;
         let mut attempt = 1;
         loop {
-            let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, self.get_parameter(name))
+            let until = deadline.min(Instant::now() + SECRET_ATTEMPT_TIMEOUT);
+            let answer = tokio::time::timeout_at(until, self.get_parameter(name))
                 .await
                 .unwrap_or_else(|_| Err("the parameter store did not answer in time".into()));
-            match answer {
+            let failure: Error = match answer {
                 Ok((200, body)) => {
                     let answer: Result<Answer, _> = serde_json::from_slice(&body);
                     return answer
@@ -125,18 +136,20 @@ impl Settings {
                 }
                 Ok((status, body)) => {
                     let Refusal { kind } = serde_json::from_slice(&body).unwrap_or_default();
-                    let is_transient = status >= 500 || kind.contains("Throttling");
-                    if !is_transient || attempt == ATTEMPTS {
-                        let refusal = format!("the parameter store answered {status} {kind}");
+                    let refusal = format!("the parameter store answered {status} {kind}");
+                    if status < 500 && !kind.contains("Throttling") {
                         return Err(SecretError::new(name, refusal));
                     }
+                    refusal.into()
                 }
-                Err(error) if attempt == ATTEMPTS => return Err(SecretError::new(name, error)),
-                Err(_) => {}
+                Err(error) => error,
+            };
+            let next = Instant::now() + bound.mul_f64(fastrand::f64());
+            if attempt == SECRET_ATTEMPTS || next >= deadline {
+                return Err(SecretError::new(name, failure));
             }
-            // Many instances that start at once meet the parameter store's low default rate.
-            tokio::time::sleep(wait).await;
-            wait *= 2;
+            tokio::time::sleep_until(next).await;
+            bound = LONGEST_SECRET_WAIT.min(bound * 2);
             attempt += 1;
         }
     }
