@@ -190,7 +190,8 @@ impl Request {
     }
 
     /// The address the request came from, as API Gateway saw it itself (`requestContext.http.sourceIp`).
-    /// Never from a header: `X-Forwarded-For` says what the client likes.
+    /// Never from a header: `X-Forwarded-For` says what the client likes. Behind a front,
+    /// [`TrustedFront::locate`](crate::front::TrustedFront::locate) puts its client's address here.
     pub fn source_address(&self) -> Option<&str> {
         self.source_address.as_deref()
     }

@@ -10,6 +10,7 @@ pub mod contention;
 mod context;
 pub mod cursor;
 pub mod envelope;
+pub mod front;
 pub mod http;
 pub mod invoke;
 mod json;

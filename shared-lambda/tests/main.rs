@@ -6,6 +6,7 @@ mod context;
 mod cursor;
 mod envelope;
 mod events;
+mod front;
 mod http;
 mod logs;
 mod object;

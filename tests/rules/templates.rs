@@ -37,7 +37,7 @@ fn variables_read(service: &Service, binary: &str) -> BTreeSet<String> {
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect();
-    let constructors: [(&str, &[&str]); 5] = [
+    let constructors: [(&str, &[&str]); 6] = [
         (
             "Verifier::from_env",
             &["AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE"],
@@ -45,6 +45,7 @@ fn variables_read(service: &Service, binary: &str) -> BTreeSet<String> {
         ("step_timeout_from_env", &["ORDERS_STEP_TIMEOUT_SECONDS"]),
         ("::run", &["LOG_LEVEL"]),
         (".run", &["LOG_LEVEL"]),
+        ("TrustedFront::from_env", &["TRUSTED_FRONT_SHA256"]),
         ("Provider::from_env", &["PAYMENT_PROVIDER"]),
     ];
     for (call, variables) in constructors {
@@ -635,4 +636,22 @@ fn nothing_goes_wrong_on_purpose_unless_a_stack_is_told_that_it_is_not_in_produc
     }
     acting.sort();
     assert_eq!(asking, acting);
+}
+
+#[test]
+fn a_function_that_counts_by_source_hears_the_trusted_front() {
+    let mut counting = 0;
+    for service in services() {
+        for binary in service.binaries() {
+            let verb = binary.split_once('-').unwrap().1.replace('-', "_");
+            let handler = service.folder.join(format!("src/handlers/{verb}.rs"));
+            let handler = read(&handler);
+            if handler.contains("guard::") || handler.contains("source_address") {
+                counting += 1;
+                let source = service.binary_source(&binary);
+                assert!(source.contains("front.locate(request)"), "{binary}");
+            }
+        }
+    }
+    assert_eq!(counting, 4);
 }

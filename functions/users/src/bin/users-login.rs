@@ -1,6 +1,7 @@
 //! POST /api/v1/auth/login
 
 use shared_auth::{Issuer, SigningKey};
+use shared_lambda::front::TrustedFront;
 use shared_lambda::{aws, env, http};
 use users::domain::Seed;
 use users::handlers::login;
@@ -15,6 +16,7 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let parameter = env("AUTH_SIGNING_KEY_PARAMETER")?;
     let key = SigningKey::from_pkcs8_base64(&aws.secret_parameter(&parameter).await?)?;
     let issuer = Issuer::new(&key, &name, &audience);
+    let front = TrustedFront::from_env()?;
     http::run(|context, request| {
         login::handle(
             &store,
@@ -22,7 +24,7 @@ async fn main() -> Result<(), shared_lambda::Error> {
             Salt::random(),
             Seed::random(),
             context,
-            request,
+            front.locate(request),
         )
     })
     .await

@@ -1,6 +1,7 @@
 //! POST /api/v1/auth/refresh
 
 use shared_auth::{Issuer, SigningKey};
+use shared_lambda::front::TrustedFront;
 use shared_lambda::{aws, env, http};
 use users::domain::Seed;
 use users::handlers::refresh;
@@ -14,6 +15,15 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let parameter = env("AUTH_SIGNING_KEY_PARAMETER")?;
     let key = SigningKey::from_pkcs8_base64(&aws.secret_parameter(&parameter).await?)?;
     let issuer = Issuer::new(&key, &name, &audience);
-    http::run(|context, request| refresh::handle(&store, &issuer, Seed::random(), context, request))
-        .await
+    let front = TrustedFront::from_env()?;
+    http::run(|context, request| {
+        refresh::handle(
+            &store,
+            &issuer,
+            Seed::random(),
+            context,
+            front.locate(request),
+        )
+    })
+    .await
 }

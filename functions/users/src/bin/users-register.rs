@@ -1,5 +1,6 @@
 //! POST /api/v1/users
 
+use shared_lambda::front::TrustedFront;
 use shared_lambda::{aws, env, http};
 use users::domain::throttle::registrations;
 use users::handlers::register;
@@ -11,6 +12,15 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let aws = aws::Settings::from_env()?;
     let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
     let policy = registrations(env("REGISTRATIONS_PER_SOURCE")?.parse()?);
-    http::run(|context, request| register::handle(&store, policy, Salt::random(), context, request))
-        .await
+    let front = TrustedFront::from_env()?;
+    http::run(|context, request| {
+        register::handle(
+            &store,
+            policy,
+            Salt::random(),
+            context,
+            front.locate(request),
+        )
+    })
+    .await
 }

@@ -1,0 +1,80 @@
+//! A front (CloudFront) before the API that may say where a request comes from.
+//!
+//! Behind it, API Gateway sees the front's own address. The front proves itself by a secret in a
+//! header, which configuration has only as a hash.
+
+use std::net::IpAddr;
+
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq;
+
+use crate::http::Request;
+use crate::{Error, env_or_none};
+
+/// The environment variable: SHA-256 hashes in hexadecimal digits, with commas between them. There
+/// are two while the secret is being replaced, and none where no front is trusted.
+const VARIABLE: &str = "TRUSTED_FRONT_SHA256";
+/// The header with the front's secret.
+const SECRET_HEADER: &str = "x-origin-verify";
+/// The address and port of the front's client, as CloudFront writes them (IPv6 without brackets).
+const ADDRESS_HEADER: &str = "cloudfront-viewer-address";
+
+/// The fronts that are believed.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedFront(Vec<[u8; 32]>);
+
+impl TrustedFront {
+    pub fn from_env() -> Result<Self, Error> {
+        Self::parse(&env_or_none(VARIABLE).unwrap_or_default())
+    }
+
+    pub fn parse(hashes: &str) -> Result<Self, Error> {
+        let hashes = hashes.split(',').filter(|hash| !hash.is_empty());
+        let hashes: Option<Vec<_>> = hashes.map(bytes).collect();
+        hashes.map(Self).ok_or_else(|| {
+            format!("{VARIABLE} is not SHA-256 hashes of 64 hexadecimal digits, with commas between them")
+                .into()
+        })
+    }
+
+    /// The request with its client's address, where a trusted front says what it is.
+    pub fn locate(&self, request: Request) -> Request {
+        let secret = request
+            .header(SECRET_HEADER)
+            .filter(|text| !text.is_empty());
+        let hash = secret.map(|secret| digest(&SHA256, secret.as_bytes()));
+        let is_known = |known: &[u8; 32]| {
+            hash.is_some_and(|hash| known.as_slice().ct_eq(hash.as_ref()).into())
+        };
+        if !self.0.iter().any(is_known) {
+            return request;
+        }
+        match request.header(ADDRESS_HEADER).and_then(address) {
+            Some(address) => request.with_source_address(address.to_string()),
+            None => {
+                tracing::warn!(
+                    "the trusted front sends no readable CloudFront-Viewer-Address; forward that header"
+                );
+                request
+            }
+        }
+    }
+}
+
+fn bytes(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn address(with_port: &str) -> Option<IpAddr> {
+    let (address, port) = with_port.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    let address = address.strip_prefix('[').unwrap_or(address);
+    address.strip_suffix(']').unwrap_or(address).parse().ok()
+}
