@@ -137,6 +137,35 @@ fn the_functions_of_queues_may_do_what_a_trigger_needs() {
     }
 }
 
+/// To the sweeper a queue is behind when more waits there than its function takes at once.
+#[test]
+fn the_sweeper_may_ask_every_queue_and_knows_what_its_function_takes() {
+    let (mut queues, mut most) = (0, 0);
+    for service in services() {
+        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
+            let concurrency = &trigger["ScalingConfig"]["MaximumConcurrency"];
+            let batch = trigger["BatchSize"].as_u64().unwrap();
+            most = concurrency
+                .as_u64()
+                .unwrap()
+                .saturating_mul(batch)
+                .max(most);
+            queues += 1;
+        }
+    }
+    let services = services();
+    let orders = services.iter().find(|service| service.name == "orders");
+    let orders = orders.unwrap();
+    let source = read(&orders.folder.join("src/handlers/backlog.rs"));
+    let constant = source.split("TAKEN_AT_ONCE: u64 = ").nth(1).unwrap();
+    assert_eq!(constant.split(';').next().unwrap(), most.to_string());
+    let granted = grants(orders, "OrdersSweepRole");
+    let may_ask = granted
+        .iter()
+        .filter(|(action, _)| action == "sqs:GetQueueAttributes");
+    assert_eq!(may_ask.count(), queues);
+}
+
 /// What the store's and handlers' SDK calls need, by the SDK's method names.
 const CALLS: [(&str, &str); 11] = [
     (".get_item()", "dynamodb:GetItem"),

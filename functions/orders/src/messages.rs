@@ -146,6 +146,12 @@ impl Routes {
         self.payments = Some(queue_url);
         self
     }
+
+    /// Every queue it leads to.
+    pub fn queue_urls(&self) -> impl Iterator<Item = &str> {
+        let queues = [&self.users, &self.inventory, &self.payments];
+        queues.into_iter().filter_map(|url| url.as_deref())
+    }
 }
 
 /// An order owes a command that this function cannot send.

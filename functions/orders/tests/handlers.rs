@@ -337,7 +337,7 @@ async fn a_wrong_body_is_told_every_field_that_is_wrong_and_leaves_nothing() {
 async fn what_is_not_json_is_said_so() {
     let world = World::new();
     let duplicate =
-        br#"{"payment_method":"a","payment_method":"b","lines":[{"sku":"cup","quantity":1}]}"#;
+        br#"{"payment_method":"pm_a","payment_method":"pm_b","lines":[{"sku":"cup","quantity":1}]}"#;
     let huge = br#"{"lines":[{"sku":"cup","quantity":1e400}],"payment_method":"pm"}"#;
     let cases: [(&[u8], &str, &str); 5] = [
         (b"", "", "the body is empty; send a JSON object"),
@@ -905,6 +905,7 @@ async fn an_order_whose_message_cannot_be_sent_is_taken_and_the_sweeper_sends_it
                 "unreadable": 0,
                 "cut_short": false,
                 "parked_now": 0,
+                "held_back": 0,
             })
         );
         assert_eq!(world.command_types(), ["ReserveStock"]);

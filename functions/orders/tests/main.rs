@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod backlog;
 mod bounds;
 mod contracts;
 mod domain;
 mod events;
 mod handlers;
+#[path = "../../../shared-lambda/tests/logs.rs"]
+mod logs;
 mod operate;
 mod rehearsal;
 mod replies;

@@ -932,6 +932,7 @@ fn swept(due: usize, sent: usize, parked: usize) -> Value {
         "unreadable": 0,
         "cut_short": false,
         "parked_now": parked,
+        "held_back": 0,
     })
 }
 
@@ -1063,6 +1064,7 @@ async fn orders_that_cannot_be_read_are_counted_and_starve_nobody_however_many()
             "unreadable": 260,
             "cut_short": false,
             "parked_now": 0,
+            "held_back": 0,
         })
     );
     assert_eq!(world.command_types().len(), 5);

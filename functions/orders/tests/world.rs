@@ -33,6 +33,7 @@ use crate::samples::{TIMEOUT, start};
 pub const USERS_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/users-commands";
 pub const INVENTORY_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/inventory-commands";
 pub const PAYMENTS_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/payments-commands";
+pub const REPLIES_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/orders-replies";
 
 /// The trace every request of a test belongs to, so that whole answers can be compared.
 pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -107,6 +108,7 @@ impl World {
                 orders: store(),
                 queues: aws.sqs(),
                 routes: back.clone().users(to_users.clone()),
+                replies: REPLIES_QUEUE.to_owned(),
                 timeout: TIMEOUT,
             },
             operate: operate::Operate {

@@ -129,6 +129,18 @@ impl Network {
             .any(|copy| copy.queue == queue && copy.visible_at <= now)
     }
 
+    /// How many messages of a queue can be received, and how many are with whoever received them.
+    pub fn counts(&self, queue: QueueName, now: Millis) -> (usize, usize) {
+        let of = |copy: &&Copy| copy.queue == queue;
+        let waiting = |copy: &&Copy| copy.visible_at <= now;
+        let in_flight = |copy: &&Copy| copy.receipt.is_some() && copy.visible_at > now;
+        let copies = || self.copies.values().filter(of);
+        (
+            copies().filter(waiting).count(),
+            copies().filter(in_flight).count(),
+        )
+    }
+
     /// When the next message can be received that cannot be now.
     pub fn next_visible(&self, now: Millis) -> Option<Millis> {
         self.copies

@@ -814,6 +814,11 @@ impl World {
             Some(Drawn::Fault(fault)) => self.gate.pass(id, Some(fault)),
             None => self.gate.pass(id, None),
         }
+        for queue in QueueName::ALL {
+            let (waiting, in_flight) = self.network.counts(queue, now);
+            let aws = &self.system.aws;
+            aws.keep_elsewhere(queue.url(), waiting, in_flight);
+        }
         self.poll(process);
     }
 

@@ -239,6 +239,7 @@ impl System {
                 orders: store(),
                 queues: sqs.clone(),
                 routes: back().users(to(QueueName::Users)),
+                replies: to(QueueName::Replies),
                 timeout,
             },
             operate: operate::Operate {

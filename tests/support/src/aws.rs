@@ -169,6 +169,13 @@ impl Aws {
         self.state().queues.send(queue_url, body, &Value::Null)
     }
 
+    /// Counts messages that a test has taken and keeps itself, so that a queue that is asked says them
+    /// too: those that wait and those in flight.
+    pub fn keep_elsewhere(&self, queue_url: &str, waiting: usize, in_flight: usize) {
+        let queues = &mut self.state().queues;
+        queues.keep_elsewhere(queue_url, waiting, in_flight);
+    }
+
     /// Lets the visibility timeout of every message in flight run out.
     pub fn redeliver(&self, queue_url: &str) {
         self.state().queues.redeliver(queue_url);

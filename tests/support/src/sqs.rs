@@ -32,6 +32,8 @@ pub struct Message {
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     queues: BTreeMap<String, Vec<Message>>,
+    /// Messages that a test keeps itself and counts here: those that wait, and those in flight.
+    elsewhere: BTreeMap<String, (usize, usize)>,
     arrived: u64,
 }
 
@@ -57,6 +59,11 @@ impl Queues {
         }
     }
 
+    pub(crate) fn keep_elsewhere(&mut self, queue_url: &str, waiting: usize, in_flight: usize) {
+        self.elsewhere
+            .insert(queue_url.to_owned(), (waiting, in_flight));
+    }
+
     /// Puts a message on the queue and gives its id.
     pub(crate) fn send(&mut self, queue_url: &str, body: &str, sent: &Value) -> String {
         self.arrived += 1;
@@ -79,6 +86,7 @@ impl Queues {
             "SendMessage" => self.send_message(&call.request),
             "SendMessageBatch" => self.send_batch(&call.request, refused),
             "ReceiveMessage" => self.receive(&call.request),
+            "GetQueueAttributes" => self.attributes(&call.request),
             "DeleteMessage" => self.single(&call.request, Queues::delete),
             "ChangeMessageVisibility" => self.single(&call.request, Queues::change_visibility),
             "DeleteMessageBatch" => self.batch(&call.request, Queues::delete),
@@ -163,6 +171,27 @@ impl Queues {
             answer.insert("Messages".to_owned(), Value::Array(messages));
         }
         Ok(Value::Object(answer))
+    }
+
+    /// The counts alone; SQS's own are approximate.
+    fn attributes(&mut self, request: &Value) -> Result<Value, Refusal> {
+        let queue_url = queue_url(request)?;
+        let (waiting, in_flight) = self.elsewhere.get(queue_url).copied().unwrap_or_default();
+        let messages = self.queue(queue_url);
+        let received = messages.iter().filter(|message| message.receipt.is_some());
+        let received = received.count();
+        let waiting = waiting + messages.len() - received;
+        let mut attributes = Map::new();
+        for name in request["AttributeNames"].as_array().into_iter().flatten() {
+            let count = match name.as_str() {
+                Some("ApproximateNumberOfMessages") => waiting,
+                Some("ApproximateNumberOfMessagesNotVisible") => received + in_flight,
+                _ => return Err(Refusal("InvalidAttributeName", "no such count is kept")),
+            };
+            let name = name.as_str().unwrap_or_default().to_owned();
+            attributes.insert(name, Value::String(count.to_string()));
+        }
+        Ok(json!({ "Attributes": attributes }))
     }
 
     fn delete(&mut self, queue_url: &str, entry: &Value) -> Result<(), Refusal> {

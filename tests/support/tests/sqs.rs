@@ -213,3 +213,38 @@ async fn deleting_and_changing_in_batches_answers_for_each_entry() {
     assert_eq!(aws.sent(QUEUE), [json!(1)]);
     assert!(aws.in_flight(QUEUE).is_empty());
 }
+
+#[tokio::test]
+async fn a_queue_counts_what_waits_and_what_is_in_flight() {
+    use aws_sdk_sqs::types::QueueAttributeName::{
+        ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesNotVisible as InFlight,
+        QueueArn,
+    };
+    let aws = Aws::new();
+    let client = aws.sqs();
+    for _ in 0..3 {
+        aws.enqueue(QUEUE, "{}");
+    }
+    client
+        .receive_message()
+        .queue_url(QUEUE)
+        .send()
+        .await
+        .unwrap();
+    let counts = || async {
+        let asked = client.get_queue_attributes().queue_url(QUEUE);
+        let asked = asked.attribute_names(Waiting).attribute_names(InFlight);
+        let counted = asked.send().await.unwrap().attributes.unwrap();
+        [&Waiting, &InFlight].map(|name| counted[name].clone())
+    };
+    assert_eq!(counts().await, ["2", "1"]);
+    // What a test keeps itself is there as well.
+    aws.keep_elsewhere(QUEUE, 5, 7);
+    assert_eq!(counts().await, ["7", "8"]);
+    let asked = client.get_queue_attributes().queue_url(QUEUE);
+    let refused = asked.attribute_names(QueueArn).send().await.unwrap_err();
+    assert_eq!(
+        refused.code(),
+        Some("AWS.SimpleQueueService.InvalidAttributeName")
+    );
+}

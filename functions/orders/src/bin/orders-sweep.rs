@@ -15,6 +15,7 @@ async fn main() -> Result<(), shared_lambda::Error> {
             .users(env("USERS_COMMANDS_QUEUE_URL")?)
             .inventory(env("INVENTORY_COMMANDS_QUEUE_URL")?)
             .payments(env("PAYMENTS_COMMANDS_QUEUE_URL")?),
+        replies: env("ORDERS_REPLIES_QUEUE_URL")?,
         timeout: orders::step_timeout_from_env()?,
     };
     schedule::run(|context| handle(&sweep, context)).await

@@ -1,6 +1,7 @@
 //! The functions of this service, one module each, and what they share: how an order looks to a
 //! client, and how an event is carried through.
 
+pub mod backlog;
 pub mod cancel;
 pub mod get;
 pub mod list;

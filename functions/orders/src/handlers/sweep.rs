@@ -1,5 +1,6 @@
 //! The sweeper: every minute it finds the orders whose time is up and sends again what they owe,
-//! gives up a step that was tried often enough, or parks what cannot be undone.
+//! gives up a step that was tried often enough, or parks what cannot be undone. An order whose command
+//! waits in a queue that is behind is left alone for a while.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use shared_lambda::sqs::{self, Outgoing};
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, telemetry};
 
+use super::backlog::Backlogs;
 use super::{Applied, apply};
 use crate::domain::{Event, Order, OrderId, Rehearsal, StepTimeout, What};
 use crate::messages::{Routes, owed_message};
@@ -37,6 +39,8 @@ pub struct Sweep {
     pub orders: OrderStore,
     pub queues: aws_sdk_sqs::Client,
     pub routes: Routes,
+    /// The queue of the answers.
+    pub replies: String,
     pub timeout: StepTimeout,
 }
 
@@ -87,6 +91,7 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
         "unreadable": tally.unreadable,
         "cut_short": tally.cut_short,
         "parked_now": parked_now,
+        "held_back": tally.held_back,
     }))
 }
 
@@ -101,7 +106,8 @@ fn turns(now: Timestamp) -> VecDeque<Turn> {
     turns
 }
 
-/// A page of a partition; where the next one begins, if there is one.
+/// A page of a partition; where the next one begins, if there is one. The queues are asked once in a
+/// run, before the first order is driven.
 async fn sweep_page(
     sweep: &Sweep,
     partition: DuePartition,
@@ -120,6 +126,10 @@ async fn sweep_page(
             tally.cut_short = true;
             break;
         }
+        if tally.backlogs.is_none() {
+            let queues = sweep.routes.queue_urls().chain([sweep.replies.as_str()]);
+            tally.backlogs = Some(Backlogs::look(&sweep.queues, queues, context).await);
+        }
         drive(sweep, due, context, tally).await;
     }
     Ok(page.next)
@@ -132,7 +142,10 @@ struct Tally {
     parked: usize,
     given_up: usize,
     unreadable: usize,
+    held_back: usize,
     failures: usize,
+    /// What was found when the queues were asked.
+    backlogs: Option<Backlogs>,
     /// Since when the order has been due that had been so for longest, of those that can be read.
     oldest_due: Option<Timestamp>,
     /// There was more to do than there was time for; the next run goes on.
@@ -200,6 +213,7 @@ impl Tally {
             parked_now,
             given_up = self.given_up,
             unreadable,
+            held_back = self.held_back,
             oldest_due_seconds = overdue,
             cut_short = self.cut_short,
             failures = self.failures,
@@ -211,10 +225,16 @@ impl Tally {
 
 /// Carries some orders a step on, and sends what they then owe.
 async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally) {
+    let backlogs = tally.backlogs.as_ref();
     let driven: Vec<_> = stream::iter(due.iter().copied())
         .map(|due| async move {
+            if let Some(backlogs) = backlogs
+                && is_held_back(sweep, backlogs, due.id, context).await
+            {
+                return (due, None);
+            }
             let applied = apply(&sweep.orders, due.id, &Event::Due, sweep.timeout, context).await;
-            (due, applied)
+            (due, Some(applied))
         })
         .buffered(SIDE_BY_SIDE)
         .collect()
@@ -222,15 +242,16 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
     let (mut whose, mut owed): (Vec<Box<Order>>, Vec<Outgoing>) = Default::default();
     for (due, applied) in driven {
         match applied {
-            Err(error) if error.is_corrupt() => {
+            None => tally.held_back += 1,
+            Some(Err(error)) if error.is_corrupt() => {
                 tally.unreadable(due.id, &error, context);
                 // It waits for somebody to mend it, not for the sweeper.
                 continue;
             }
-            Err(error) => tally.failed(Some(due.id), &error, context),
-            Ok(Applied::Order {
+            Some(Err(error)) => tally.failed(Some(due.id), &error, context),
+            Some(Ok(Applied::Order {
                 order, owes: true, ..
-            }) => {
+            })) => {
                 tally.due += 1;
                 tell(&order, context, tally);
                 match owed_message(&order, &sweep.routes, context) {
@@ -243,9 +264,9 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
                 }
             }
             // Moved on, ended or gone since the index was written.
-            Ok(
+            Some(Ok(
                 Applied::Order { owes: false, .. } | Applied::Refused { .. } | Applied::NoSuchOrder,
-            ) => {}
+            )) => {}
         }
         tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
     }
@@ -257,6 +278,19 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
             None => tally.sent += 1,
         }
     }
+}
+
+/// Whether an order is left as it is in this run: nothing is written, counted or sent. Where no queue is
+/// behind, the order is not even read for it, and one that cannot be read is told of where it is driven.
+async fn is_held_back(sweep: &Sweep, backlogs: &Backlogs, id: OrderId, context: &Context) -> bool {
+    if backlogs.is_empty() {
+        return false;
+    }
+    let order = sweep.orders.get(id).await;
+    order.is_ok_and(|order| {
+        order
+            .is_some_and(|order| backlogs.hold_back(&order, &sweep.routes, &sweep.replies, context))
+    })
 }
 
 /// What somebody may have to do something about.
