@@ -1,9 +1,10 @@
 //! The four services' books: what an audit needs of the rows of their tables, read without trust.
 //!
 //! Rows come as plain JSON, so that an AWS account, the emulator and a test's own engine are read
-//! alike. No row is passed over: it is read; or unreadable, as it is to its service; or of a kind
-//! that this version does not know. A row that can be read may still be missing from a list, because
-//! an attribute that an index is made of is not what its service writes.
+//! alike. No row is passed over: it is read; or unreadable; or of a kind that this version does not
+//! know. A row that is read here may still be one that its service cannot read (`misshapen`), or that
+//! is missing from a list, because an attribute that an index is made of is not what its service
+//! writes (`misfiled`).
 //!
 //! Attributes that are not mentioned here are allowed, so that newer rows are read too.
 
@@ -29,6 +30,8 @@ pub struct Books {
     pub charges: Vec<Charge>,
     pub refunds: Vec<Refund>,
     pub unreadable: Vec<Unreadable>,
+    /// Read here, and not what their services write.
+    pub misshapen: Vec<Unreadable>,
     pub misfiled: Vec<Misfiled>,
     /// Rows of no kind that is known here.
     pub unknown: Vec<RowKey>,
@@ -47,7 +50,7 @@ pub struct RowKey {
     pub sk: String,
 }
 
-/// A row that its service cannot read.
+/// A row that cannot be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     pub row: RowKey,
@@ -104,30 +107,9 @@ pub fn charged_for(key: &str) -> Option<Uuid> {
 const LEDGER: &str = "SIMULATOR#";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "MoneyRow")]
 pub struct Money {
     pub amount: i64,
     pub currency: String,
-}
-
-/// Any three capitals: rows keep currencies that are no longer accepted.
-impl TryFrom<MoneyRow> for Money {
-    type Error = String;
-
-    fn try_from(MoneyRow { amount, currency }: MoneyRow) -> Result<Self, String> {
-        let is_code = currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase());
-        if amount >= 0 && is_code {
-            Ok(Self { amount, currency })
-        } else {
-            Err(format!("{amount} {currency:?} is no amount of money"))
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct MoneyRow {
-    amount: i64,
-    currency: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -262,7 +244,6 @@ pub enum PaymentStatus {
 #[derive(Clone, Debug, Deserialize)]
 pub struct AskedCharge {
     pub key: String,
-    pub method: String,
     #[serde(flatten)]
     pub money: Money,
 }
@@ -328,16 +309,16 @@ impl Books {
             self.unknown.push(place);
             return;
         }
-        let order = from::<OrderShape>(row)
-            .and_then(|shape| shape.check())
-            .and_then(|()| from::<Order>(row))
-            .and_then(|order| order.check(&place).map(|()| order));
-        match order {
-            Ok(order) => {
-                self.file_order(&place, row, &order);
-                self.orders.push(order);
+        let order = self.parsed::<Order, OrderShape>(&place, row, |order| {
+            is_keyed(&place, "id", order.id, "ORDER#")?;
+            match (&order.due_at, order.due()) {
+                (Some(due_at), None) => Err(format!("due_at {due_at:?} is no time")),
+                (Some(_), Some(_)) | (None, _) => Ok(()),
             }
-            Err(cause) => self.unreadable(place, cause),
+        });
+        if let Some(order) = order {
+            self.file_order(&place, row, &order);
+            self.orders.push(order);
         }
     }
 
@@ -366,37 +347,25 @@ impl Books {
             place.pk.starts_with("ORDER#"),
         );
         if is_item && place.sk == "ITEM" {
-            let item = from::<ItemShape>(row)
-                .and_then(|shape| shape.check())
-                .and_then(|()| from::<Item>(row))
-                .and_then(|item| item.check(&place).map(|()| item));
-            match item {
-                Ok(item) => {
-                    const NOT_LISTED: &str = "the catalogue does not list it";
-                    let catalogue = Some("ITEM".to_owned());
-                    self.file(&place, row, "catalogue", catalogue, NOT_LISTED);
-                    self.items.push(item);
-                }
-                Err(cause) => self.unreadable(place, cause),
+            let item = self.parsed::<Item, ItemShape>(&place, row, |item| {
+                is_keyed(&place, "sku", &item.sku, "ITEM#")
+            });
+            if let Some(item) = item {
+                const NOT_LISTED: &str = "the catalogue does not list it";
+                let catalogue = Some("ITEM".to_owned());
+                self.file(&place, row, "catalogue", catalogue, NOT_LISTED);
+                self.items.push(item);
             }
         } else if is_order && place.sk == "RESERVATION" {
-            let reservation = from::<ReservationShape>(row)
-                .and_then(|shape| shape.check())
-                .and_then(|()| from::<Reservation>(row))
-                .and_then(|reservation| reservation.check(&place).map(|()| reservation));
-            match reservation {
-                Ok(reservation) => self.reservations.push(reservation),
-                Err(cause) => self.unreadable(place, cause),
-            }
+            let own = |reservation: &Reservation| {
+                is_keyed(&place, "order_id", reservation.order_id, "ORDER#")
+            };
+            let reservation = self.parsed::<_, ReservationShape>(&place, row, own);
+            self.reservations.extend(reservation);
         } else if is_item && place.sk.starts_with("ADJUSTMENT#") {
-            let adjustment = from::<AdjustmentShape>(row)
-                .and_then(|shape| shape.check(&place))
-                .and_then(|()| from::<Adjustment>(row))
-                .and_then(|a| is_keyed(&place, "sku", &a.sku, place.sku()).map(|()| a));
-            match adjustment {
-                Ok(adjustment) => self.adjustments.push(adjustment),
-                Err(cause) => self.unreadable(place, cause),
-            }
+            let own = |adjustment: &Adjustment| is_keyed(&place, "sku", &adjustment.sku, "ITEM#");
+            let adjustment = self.parsed::<_, AdjustmentShape>(&place, row, own);
+            self.adjustments.extend(adjustment);
         } else {
             self.unknown.push(place);
         }
@@ -404,27 +373,30 @@ impl Books {
 
     fn add_payment(&mut self, row: &Value) {
         let place = self.count("payments", row);
-        if let (Some(id), "PAYMENT") = (place.pk.strip_prefix("ORDER#"), &*place.sk) {
-            let payment = Uuid::try_parse(id)
-                .map_err(|error| error.to_string())
-                .and_then(|order_id| {
-                    is_keyed(&place, "order", &order_id.to_string(), Some(id))?;
-                    from::<PaymentRow>(row)?.of(order_id)
-                });
-            match payment {
-                Ok(payment) => self.payments.push(payment),
-                Err(cause) => self.unreadable(place, cause),
-            }
-        } else if let (Some(charge), "CHARGE") = (place.pk.strip_prefix(LEDGER), &*place.sk) {
-            match from::<ChargeRow>(row).and_then(|row| row.of(charge)) {
-                Ok(charge) => self.charges.push(charge),
-                Err(cause) => self.unreadable(place, cause),
-            }
-        } else if let (true, "REFUND") = (place.pk.starts_with(LEDGER), &*place.sk) {
-            match from::<RefundRow>(row).and_then(RefundRow::of) {
-                Ok(refund) => self.refunds.push(refund),
-                Err(cause) => self.unreadable(place, cause),
-            }
+        let is_ledger = place.pk.starts_with(LEDGER);
+        if place.pk.starts_with("ORDER#") && place.sk == "PAYMENT" {
+            let own = |_: &PaymentRow| match place.order() {
+                Some(id) => is_keyed(&place, "order", id, "ORDER#"),
+                None => Err("its key names no order".to_owned()),
+            };
+            let payment = self.parsed::<_, PaymentShape>(&place, row, own);
+            let payment = payment.and_then(|row| Some(row.of(place.order()?)));
+            self.payments.extend(payment);
+        } else if is_ledger && place.sk == "CHARGE" {
+            let own = |charge: &ChargeRow| match (charge.outcome, &charge.asked) {
+                (Outcome::Charged, None) => Err("it is charged without an amount".to_owned()),
+                (Outcome::Charged | Outcome::Declined | Outcome::Cancelled, _) => Ok(()),
+            };
+            let charge = self.parsed::<_, ChargeShape>(&place, row, own);
+            let key = place.pk.strip_prefix(LEDGER).unwrap_or_default();
+            self.charges.extend(charge.map(|row| row.of(key)));
+        } else if is_ledger && place.sk == "REFUND" {
+            let own = |refund: &RefundRow| match refund.charge_key() {
+                Some(_) => Ok(()),
+                None => Err("its payment_id is not the simulator's".to_owned()),
+            };
+            let refund = self.parsed::<_, RefundShape>(&place, row, own);
+            self.refunds.extend(refund.and_then(RefundRow::of));
         } else {
             self.unknown.push(place);
         }
@@ -525,6 +497,29 @@ impl Books {
     fn unreadable(&mut self, row: RowKey, cause: String) {
         self.unreadable.push(Unreadable { row, cause });
     }
+
+    /// A row as it is needed here, if it is under its own key. Whether its service could read it is
+    /// another question.
+    fn parsed<T: DeserializeOwned, S: Shape>(
+        &mut self,
+        place: &RowKey,
+        row: &Value,
+        is_its_own: impl FnOnce(&T) -> Result<(), String>,
+    ) -> Option<T> {
+        let read = from::<T>(row).and_then(|read| is_its_own(&read).map(|()| read));
+        match (read, from::<S>(row).and_then(|shape| shape.check(place))) {
+            (Err(cause), _) => {
+                self.unreadable(place.clone(), cause);
+                None
+            }
+            (Ok(read), Ok(())) => Some(read),
+            (Ok(read), Err(cause)) => {
+                let row = place.clone();
+                self.misshapen.push(Unreadable { row, cause });
+                Some(read)
+            }
+        }
+    }
 }
 
 impl State {
@@ -568,43 +563,6 @@ impl Order {
             shard == PARKED || (0..DUE_SHARDS).any(|number| shard == format!("DUE#{number}"))
         })
     }
-
-    fn check(&self, place: &RowKey) -> Result<(), String> {
-        is_keyed(
-            place,
-            "id",
-            &self.id.to_string(),
-            place.pk.strip_prefix("ORDER#"),
-        )?;
-        for line in &self.lines {
-            is_line(&line.sku, line.quantity)?;
-        }
-        match (&self.due_at, self.due()) {
-            (Some(due_at), None) => Err(format!("due_at {due_at:?} is no time")),
-            (Some(_), Some(_)) | (None, _) => Ok(()),
-        }
-    }
-}
-
-impl Item {
-    fn check(&self, place: &RowKey) -> Result<(), String> {
-        is_keyed(place, "sku", &self.sku, place.sku())?;
-        is_price(&self.price)
-    }
-}
-
-impl Reservation {
-    fn check(&self, place: &RowKey) -> Result<(), String> {
-        let id = self.order_id.to_string();
-        is_keyed(place, "order_id", &id, place.pk.strip_prefix("ORDER#"))?;
-        // What was released is not read again.
-        let is_read = self.status == ReservationStatus::Reserved;
-        for line in self.lines.iter().filter(|_| is_read) {
-            is_line(&line.sku, line.quantity)?;
-            is_price(&line.price)?;
-        }
-        Ok(())
-    }
 }
 
 /// The partitions of the sweeper's index.
@@ -647,8 +605,9 @@ pub const EVENTS: [&str; 25] = [
 pub const REFUSALS: [&str; 4] = ["unknown_item", "mixed_currency", "out_of_stock", "released"];
 
 /// Whether a row is where its service looks for it.
-fn is_keyed(place: &RowKey, name: &str, is: &str, keyed: Option<&str>) -> Result<(), String> {
-    match keyed == Some(is) {
+fn is_keyed(place: &RowKey, name: &str, is: impl ToString, prefix: &str) -> Result<(), String> {
+    let is = is.to_string();
+    match place.pk.strip_prefix(prefix) == Some(&*is) {
         true => Ok(()),
         false => Err(format!(
             "its {name} is {is:?} and its key is {:?}",
@@ -657,18 +616,361 @@ fn is_keyed(place: &RowKey, name: &str, is: &str, keyed: Option<&str>) -> Result
     }
 }
 
+fn key<'r>(row: &'r Value, name: &str) -> &'r str {
+    row[name].as_str().unwrap_or_default()
+}
+
+fn from<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
+    T::deserialize(row).map_err(|error| error.to_string())
+}
+
+#[derive(Deserialize)]
+struct PaymentRow {
+    user_id: Uuid,
+    status: PaymentStatus,
+    charge: Option<AskedCharge>,
+    payment_id: Option<String>,
+    updated_at: Timestamp,
+    version: u64,
+}
+
+impl PaymentRow {
+    fn of(self, order_id: Uuid) -> Payment {
+        Payment {
+            order_id,
+            user_id: self.user_id,
+            status: self.status,
+            charge: self.charge,
+            payment_id: self.payment_id,
+            updated_at: self.updated_at,
+            version: self.version,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ChargeRow {
+    asked: Option<Money>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Outcome {
+    Charged,
+    Declined,
+    Cancelled,
+}
+
+impl ChargeRow {
+    fn of(self, key: &str) -> Charge {
+        Charge {
+            key: key.to_owned(),
+            taken: match self.outcome {
+                Outcome::Charged => self.asked,
+                Outcome::Declined | Outcome::Cancelled => None,
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RefundRow {
+    payment_id: String,
+    #[serde(flatten)]
+    money: Money,
+}
+
+impl RefundRow {
+    fn charge_key(&self) -> Option<&str> {
+        self.payment_id.strip_prefix(SIMULATED)
+    }
+
+    fn of(self) -> Option<Refund> {
+        Some(Refund {
+            charge_key: self.charge_key()?.to_owned(),
+            given_back: self.money,
+        })
+    }
+}
+
+/// What a service writes in a kind of row, and needs to read it.
+trait Shape: DeserializeOwned {
+    fn check(&self, place: &RowKey) -> Result<(), String>;
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct OrderShape {
+    schema: u32,
+    lines: Vec<LineShape>,
+    payment_method: String,
+    expected_total: Option<MoneyShape>,
+    fingerprint: Uuid,
+    rehearsal: Option<String>,
+    total: Option<MoneyShape>,
+    failure: Option<ReasonShape>,
+    timeline: Vec<EntryShape>,
+    updated_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct LineShape {
+    sku: String,
+    quantity: i64,
+    #[serde(rename = "unit_price")]
+    _unit_price: Option<MoneyShape>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only asked to be there")]
+struct ReasonShape {
+    code: String,
+    detail: String,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct EntryShape {
+    what: String,
+    attempt: Option<u32>,
+}
+
+impl Shape for OrderShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        for line in &self.lines {
+            is_line(&line.sku, line.quantity)?;
+        }
+        is_token(&self.payment_method)?;
+        // `<step>=<fault>`, several with commas between them.
+        let is_fault = |part: &str| {
+            let is_word = |word: &str| {
+                !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            };
+            let pair = part.trim().split_once('=');
+            pair.is_some_and(|(step, fault)| is_word(step) && is_word(fault))
+        };
+        if let Some(text) = &self.rehearsal
+            && !text.split(',').all(is_fault)
+        {
+            return Err(format!("its rehearsal is {text:?}"));
+        }
+        let mut events = self.timeline.iter().map(|entry| &*entry.what);
+        match events.find(|what| !EVENTS.contains(what)) {
+            Some(what) => Err(format!("its timeline has {what:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct ItemShape {
+    schema: u32,
+    sku: String,
+    name: String,
+    #[serde(flatten)]
+    price: MoneyShape,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    created_by_request: String,
+}
+
+impl Shape for ItemShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        is_sku(&self.sku)?;
+        is_text("name", &self.name)?;
+        self.price.is_above_nothing()
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct AdjustmentShape {
+    schema: u32,
+    id: Uuid,
+    reason: String,
+    made_by: Uuid,
+    created_at: Timestamp,
+}
+
+impl Shape for AdjustmentShape {
+    fn check(&self, place: &RowKey) -> Result<(), String> {
+        is_text("reason", &self.reason)?;
+        match place.sk == format!("ADJUSTMENT#{}", self.id) {
+            true => Ok(()),
+            false => Err(format!(
+                "its id is {} and its key is {:?}",
+                self.id, place.sk
+            )),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct ReservationShape {
+    schema: u32,
+    status: ReservationStatus,
+    #[serde(default)]
+    lines: Vec<HeldShape>,
+    refusal: Option<RefusalShape>,
+    created_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct HeldShape {
+    sku: String,
+    quantity: i64,
+    #[serde(flatten)]
+    price: MoneyShape,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct RefusalShape {
+    code: String,
+    detail: String,
+    sku: Option<String>,
+}
+
+impl Shape for ReservationShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        match (self.status, &self.refusal) {
+            (ReservationStatus::Reserved, _) => {
+                for line in &self.lines {
+                    is_line(&line.sku, line.quantity)?;
+                    line.price.is_above_nothing()?;
+                }
+                Ok(())
+            }
+            (ReservationStatus::Refused, None) => Err("it is refused without a reason".to_owned()),
+            (ReservationStatus::Refused, Some(refusal)) => {
+                refusal.sku.as_deref().map_or(Ok(()), is_sku)?;
+                match REFUSALS.contains(&&*refusal.code) {
+                    true => Ok(()),
+                    false => Err(format!("it is refused as {:?}", refusal.code)),
+                }
+            }
+            // What was released is not read again.
+            (ReservationStatus::Released, _) => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "most is only asked to be there")]
+struct PaymentShape {
+    schema: u32,
+    status: PaymentStatus,
+    charge: Option<AskedShape>,
+    payment_id: Option<String>,
+    decline: Option<ReasonShape>,
+    created_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct AskedShape {
+    #[serde(flatten)]
+    money: MoneyShape,
+    method: String,
+}
+
+impl Shape for PaymentShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        let status = self.status;
+        let (charge, payment_id, decline) = match status {
+            PaymentStatus::Charging => (true, false, false),
+            PaymentStatus::Charged | PaymentStatus::Refunding | PaymentStatus::Refunded => {
+                (true, true, false)
+            }
+            PaymentStatus::Declined => (true, false, true),
+            PaymentStatus::Voided => (false, false, false),
+        };
+        for (name, is_missing) in [
+            ("charge", charge && self.charge.is_none()),
+            ("payment_id", payment_id && self.payment_id.is_none()),
+            ("decline", decline && self.decline.is_none()),
+        ] {
+            if is_missing {
+                return Err(format!("it is {status} without a {name}"));
+            }
+        }
+        if let Some(charge) = &self.charge {
+            is_token(&charge.method)?;
+            charge.money.is_above_nothing()?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct ChargeShape {
+    #[serde(rename = "asked")]
+    _asked: Option<AskedShape>,
+    #[serde(flatten)]
+    _outcome: OutcomeShape,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(dead_code, reason = "only asked to be there")]
+enum OutcomeShape {
+    Charged { payment_id: String },
+    Declined { code: String, detail: String },
+    Cancelled,
+}
+
+impl Shape for ChargeShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct RefundShape {
+    #[serde(flatten)]
+    money: MoneyShape,
+}
+
+impl Shape for RefundShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        self.money.is_above_nothing()
+    }
+}
+
+/// An amount in any three capitals: rows keep currencies that are no longer accepted.
+#[derive(Deserialize)]
+#[serde(try_from = "Money")]
+struct MoneyShape(Money);
+
+impl TryFrom<Money> for MoneyShape {
+    type Error = String;
+
+    fn try_from(money: Money) -> Result<Self, String> {
+        let Money { amount, currency } = &money;
+        let is_code = currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase());
+        match *amount >= 0 && is_code {
+            true => Ok(Self(money)),
+            false => Err(format!("{amount} {currency:?} is no amount of money")),
+        }
+    }
+}
+
+impl MoneyShape {
+    fn is_above_nothing(&self) -> Result<(), String> {
+        match self.0.amount >= 1 {
+            true => Ok(()),
+            false => Err("its amount is nothing".to_owned()),
+        }
+    }
+}
+
 fn is_line(sku: &str, quantity: i64) -> Result<(), String> {
     is_sku(sku)?;
     match quantity >= 1 {
         true => Ok(()),
         false => Err(format!("{quantity} units of {sku} are no line")),
-    }
-}
-
-fn is_price(price: &Money) -> Result<(), String> {
-    match price.amount >= 1 {
-        true => Ok(()),
-        false => Err("its price is nothing".to_owned()),
     }
 }
 
@@ -695,247 +997,5 @@ fn is_text(name: &str, text: &str) -> Result<(), String> {
     match text.is_empty() {
         true => Err(format!("its {name} is empty")),
         false => Ok(()),
-    }
-}
-
-/// What else a service needs of a row to read it.
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
-struct OrderShape {
-    schema: u32,
-    payment_method: String,
-    expected_total: Option<Money>,
-    fingerprint: Uuid,
-    rehearsal: Option<String>,
-    failure: Option<ReasonShape>,
-    timeline: Vec<EntryShape>,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "only asked to be there")]
-struct ReasonShape {
-    code: String,
-    detail: String,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
-struct EntryShape {
-    what: String,
-    attempt: Option<u32>,
-}
-
-impl OrderShape {
-    fn check(&self) -> Result<(), String> {
-        is_token(&self.payment_method)?;
-        // `<step>=<fault>`, several with commas between them.
-        let is_fault = |part: &str| {
-            let is_word = |word: &str| {
-                !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-            };
-            let pair = part.trim().split_once('=');
-            pair.is_some_and(|(step, fault)| is_word(step) && is_word(fault))
-        };
-        if let Some(text) = &self.rehearsal
-            && !text.split(',').all(is_fault)
-        {
-            return Err(format!("its rehearsal is {text:?}"));
-        }
-        match self
-            .timeline
-            .iter()
-            .find(|entry| !EVENTS.contains(&&*entry.what))
-        {
-            Some(entry) => Err(format!("its timeline has {:?}", entry.what)),
-            None => Ok(()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
-struct ItemShape {
-    schema: u32,
-    sku: String,
-    name: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    created_by_request: String,
-}
-
-impl ItemShape {
-    fn check(&self) -> Result<(), String> {
-        is_sku(&self.sku)?;
-        is_text("name", &self.name)
-    }
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
-struct AdjustmentShape {
-    schema: u32,
-    id: Uuid,
-    reason: String,
-    made_by: Uuid,
-    created_at: Timestamp,
-}
-
-impl AdjustmentShape {
-    fn check(&self, place: &RowKey) -> Result<(), String> {
-        let id = self.id.to_string();
-        is_keyed(place, "id", &id, place.sk.strip_prefix("ADJUSTMENT#"))?;
-        is_text("reason", &self.reason)
-    }
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
-struct ReservationShape {
-    schema: u32,
-    status: ReservationStatus,
-    refusal: Option<RefusalShape>,
-    created_at: Timestamp,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
-struct RefusalShape {
-    code: String,
-    detail: String,
-    sku: Option<String>,
-}
-
-impl ReservationShape {
-    fn check(&self) -> Result<(), String> {
-        match (self.status, &self.refusal) {
-            (ReservationStatus::Refused, None) => Err("it is refused without a reason".to_owned()),
-            (ReservationStatus::Refused, Some(refusal)) => {
-                refusal.sku.as_deref().map_or(Ok(()), is_sku)?;
-                match REFUSALS.contains(&&*refusal.code) {
-                    true => Ok(()),
-                    false => Err(format!("it is refused as {:?}", refusal.code)),
-                }
-            }
-            (ReservationStatus::Reserved | ReservationStatus::Released, _) => Ok(()),
-        }
-    }
-}
-
-fn key<'r>(row: &'r Value, name: &str) -> &'r str {
-    row[name].as_str().unwrap_or_default()
-}
-
-fn from<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
-    T::deserialize(row).map_err(|error| error.to_string())
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "some is only asked to be there")]
-struct PaymentRow {
-    schema: u32,
-    user_id: Uuid,
-    status: PaymentStatus,
-    charge: Option<AskedCharge>,
-    payment_id: Option<String>,
-    decline: Option<ReasonShape>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    version: u64,
-}
-
-impl PaymentRow {
-    fn of(self, order_id: Uuid) -> Result<Payment, String> {
-        let status = self.status;
-        let (charge, payment_id, decline) = match status {
-            PaymentStatus::Charging => (true, false, false),
-            PaymentStatus::Charged | PaymentStatus::Refunding | PaymentStatus::Refunded => {
-                (true, true, false)
-            }
-            PaymentStatus::Declined => (true, false, true),
-            PaymentStatus::Voided => (false, false, false),
-        };
-        for (name, is_missing) in [
-            ("charge", charge && self.charge.is_none()),
-            ("payment_id", payment_id && self.payment_id.is_none()),
-            ("decline", decline && self.decline.is_none()),
-        ] {
-            if is_missing {
-                return Err(format!("it is {status} without a {name}"));
-            }
-        }
-        if let Some(charge) = &self.charge {
-            is_token(&charge.method)?;
-            if charge.money.amount < 1 {
-                return Err("its charge is of nothing".to_owned());
-            }
-        }
-        Ok(Payment {
-            order_id,
-            user_id: self.user_id,
-            status,
-            charge: self.charge,
-            payment_id: self.payment_id,
-            updated_at: self.updated_at,
-            version: self.version,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct ChargeRow {
-    asked: Option<AskedRow>,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Deserialize)]
-struct AskedRow {
-    #[serde(flatten)]
-    money: Money,
-    #[expect(dead_code, reason = "only asked to be there")]
-    method: String,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(dead_code, reason = "most is only asked to be there")]
-enum Outcome {
-    Charged { payment_id: String },
-    Declined { code: String, detail: String },
-    Cancelled,
-}
-
-impl ChargeRow {
-    fn of(self, key: &str) -> Result<Charge, String> {
-        let taken = match self.outcome {
-            Outcome::Charged { .. } => {
-                Some(self.asked.ok_or("it is charged without an amount")?.money)
-            }
-            Outcome::Declined { .. } | Outcome::Cancelled => None,
-        };
-        Ok(Charge {
-            key: key.to_owned(),
-            taken,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct RefundRow {
-    payment_id: String,
-    #[serde(flatten)]
-    money: Money,
-}
-
-impl RefundRow {
-    fn of(self) -> Result<Refund, String> {
-        let charge_key = self
-            .payment_id
-            .strip_prefix(SIMULATED)
-            .ok_or("its payment_id is not the simulator's")?;
-        Ok(Refund {
-            charge_key: charge_key.to_owned(),
-            given_back: self.money,
-        })
     }
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::books::{
     Books, Charge, Entry, Misfiled, Money, Order, Payment, PaymentStatus, Reservation,
-    ReservationStatus, SIMULATED, State, charged_for,
+    ReservationStatus, RowKey, SIMULATED, State, charged_for,
 };
 use crate::ui::money;
 
@@ -123,6 +123,7 @@ impl fmt::Display for Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Unreadable,
+    Misshapen,
     Misfiled,
     Overdue,
     Parked,
@@ -296,15 +297,27 @@ impl<'b> Audit<'b> {
     fn rows(&mut self) {
         for unreadable in &self.books.unreadable {
             let (row, cause) = (&unreadable.row, &unreadable.cause);
-            let subject = row
-                .order()
-                .map_or_else(|| Subject::Row(row.to_string()), Subject::Order);
+            let subject = match subject_of(row) {
+                // Its stock is not judged by what cannot be read.
+                Subject::Item(_) => Subject::Row(row.to_string()),
+                subject => subject,
+            };
             self.find(
                 subject,
                 Kind::Unreadable,
                 format!("its row {row} cannot be read: {cause}"),
                 "mend the row, and nothing else before (point-in-time recovery has it as it was); \
                  then audit again",
+                cause.clone(),
+            );
+        }
+        for misshapen in &self.books.misshapen {
+            let (row, cause) = (&misshapen.row, &misshapen.cause);
+            self.find(
+                subject_of(row),
+                Kind::Misshapen,
+                format!("its service may not read its row {row}: {cause}"),
+                "mend the row (point-in-time recovery has it as it was)",
                 cause.clone(),
             );
         }
@@ -325,17 +338,12 @@ impl<'b> Audit<'b> {
             must_be,
             effect,
         } = misfiled;
-        let subject = match (row.order(), row.sku()) {
-            (Some(id), _) => Subject::Order(id),
-            (None, Some(sku)) => Subject::Item(sku.to_owned()),
-            (None, None) => Subject::Row(row.to_string()),
-        };
         let next = match must_be {
             Some(text) => format!("set its {attribute} to {text} in its row {row}"),
             None => format!("remove its {attribute} from its row {row}"),
         };
         self.find(
-            subject,
+            subject_of(row),
             Kind::Misfiled,
             format!("its {attribute} is {is}: {effect}"),
             &next,
@@ -1013,6 +1021,15 @@ impl<'b> Audit<'b> {
                 format!("{orders:?}"),
             );
         }
+    }
+}
+
+/// Whose row it is.
+fn subject_of(row: &RowKey) -> Subject {
+    match (row.order(), row.sku()) {
+        (Some(id), _) => Subject::Order(id),
+        (None, Some(sku)) => Subject::Item(sku.to_owned()),
+        (None, None) => Subject::Row(row.to_string()),
     }
 }
 

@@ -423,13 +423,51 @@ fn breaks() -> Vec<Break> {
             "an order without a version of its rows",
             |rows| rows.order_row(1)["schema"] = Value::Null,
             order(1),
-            &[Unreadable],
+            &[Misshapen],
         ),
         (
             "a timeline that nobody writes",
             |rows| rows.order_row(1)["timeline"][0]["what"] = json!("order_dreamt"),
             order(1),
-            &[Unreadable],
+            &[Misshapen],
+        ),
+        (
+            "units that are no number of units",
+            |rows| rows.order_row(4)["lines"][0]["quantity"] = json!(0),
+            order(4),
+            &[Misshapen],
+        ),
+        (
+            "a total in no currency",
+            |rows| {
+                rows.order_row(1)["total"]["currency"] = json!("usd");
+            },
+            order(1),
+            &[Misshapen, TotalDiffers, ChargedOtherwise],
+        ),
+        (
+            "an adjustment under another's key",
+            |rows| rows.inventory[1]["id"] = json!(id(7)),
+            cup(),
+            &[Misshapen],
+        ),
+        (
+            "a payment without what it is charged with",
+            |rows| rows.payment_row(1)["charge"]["method"] = Value::Null,
+            order(1),
+            &[Misshapen],
+        ),
+        (
+            "a charge that has no id at the provider",
+            |rows| rows.ledger_row(1)["payment_id"] = Value::Null,
+            order(1),
+            &[Misshapen],
+        ),
+        (
+            "a refusal without its reason",
+            |rows| rows.reservation_row(4)["refusal"] = Value::Null,
+            order(4),
+            &[Misshapen],
         ),
         (
             "an item that the catalogue does not list",
