@@ -86,7 +86,8 @@ impl Backlogs {
             return false;
         };
         let due_for = context.now.duration_since(due_at);
-        let owed = owed_message(order, routes, context);
+        // A missing route is logged where the command is sent.
+        let owed = owed_message(order, routes, context).ok().flatten();
         let waits = owed.is_some_and(|message| self.0.contains(message.queue_url()));
         (SignedDuration::ZERO..HELD_BACK_FOR).contains(&due_for)
             && (waits || self.0.contains(replies))
