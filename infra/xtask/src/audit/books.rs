@@ -700,7 +700,7 @@ trait Shape: DeserializeOwned {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct OrderShape {
     schema: u32,
     lines: Vec<LineShape>,
@@ -723,14 +723,14 @@ struct LineShape {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "only asked to be there")]
+#[allow(dead_code, reason = "only asked to be there")]
 struct ReasonShape {
     code: String,
     detail: String,
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct EntryShape {
     what: String,
     attempt: Option<u32>,
@@ -764,7 +764,7 @@ impl Shape for OrderShape {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct ItemShape {
     schema: u32,
     sku: String,
@@ -785,7 +785,7 @@ impl Shape for ItemShape {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct AdjustmentShape {
     schema: u32,
     id: Uuid,
@@ -808,7 +808,7 @@ impl Shape for AdjustmentShape {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct ReservationShape {
     schema: u32,
     status: ReservationStatus,
@@ -827,7 +827,7 @@ struct HeldShape {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct RefusalShape {
     code: String,
     detail: String,
@@ -859,7 +859,7 @@ impl Shape for ReservationShape {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most is only asked to be there")]
 struct PaymentShape {
     schema: u32,
     status: PaymentStatus,
@@ -914,7 +914,7 @@ struct ChargeShape {
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(dead_code, reason = "only asked to be there")]
+#[allow(dead_code, reason = "only asked to be there")]
 enum OutcomeShape {
     Charged { payment_id: String },
     Declined { code: String, detail: String },
