@@ -200,16 +200,17 @@ impl Request {
     pub fn page(&self) -> Result<Page, Problem> {
         let limit = match self.query("limit") {
             None => DEFAULT_PAGE,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=MAX_PAGE).contains(limit))
-                .ok_or_else(|| {
-                    Problem::invalid_field(
-                        "limit",
-                        format!("is not a whole number from 1 to {MAX_PAGE}"),
-                    )
-                })?,
+            Some(text) => {
+                let sent = text.parse::<i64>().ok();
+                let limit = sent.and_then(|sent| usize::try_from(sent).ok());
+                let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
+                limit.ok_or_else(|| {
+                    // Text that is no number is not repeated: it may be a secret.
+                    let sent = sent.map(|sent| format!("{sent}, ")).unwrap_or_default();
+                    let detail = format!("is {sent}not a whole number from 1 to {MAX_PAGE}");
+                    Problem::invalid_field("limit", detail)
+                })?
+            }
         };
         let cursor = self.query("cursor").filter(|cursor| !cursor.is_empty());
         Ok(Page {

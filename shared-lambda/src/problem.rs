@@ -63,6 +63,18 @@ impl Fields {
         }
     }
 
+    /// As [`take`](Self::take), of a number: the mistake says which one was sent.
+    pub fn take_number<T>(
+        &mut self,
+        pointer: &str,
+        sent: i64,
+        parsed: Result<T, impl Display>,
+    ) -> Option<T> {
+        let named = format!("is {sent}, not ");
+        let parsed = parsed.map_err(|error| error.to_string().replacen("is not ", &named, 1));
+        self.take(pointer, parsed)
+    }
+
     pub fn into_problem(self) -> Problem {
         Problem::invalid(self.errors)
     }

@@ -859,6 +859,33 @@ async fn everything_that_is_wrong_with_a_body_is_said_at_once() {
 }
 
 #[tokio::test]
+async fn a_number_out_of_range_is_told_beside_the_range() {
+    let world = shop().await;
+    let at = |answer: &Answer| answer.body["detail"].as_str().unwrap().to_owned();
+    for (pointer, sent, wanted) in [
+        (
+            "/stock",
+            -1,
+            "not a stock: a whole number from 0 to 1000000000",
+        ),
+        (
+            "/price/amount",
+            0,
+            "not a price in minor units: a whole number from 1 to 999999999999",
+        ),
+    ] {
+        let body = with(&mug(), pointer, json!(sent)).to_string();
+        let answer = world.create(world.as_admin().with_body(body)).await;
+        assert_eq!(at(&answer), format!("{pointer} is {sent}, {wanted}"));
+    }
+    let body = json!({"delta": 1_000_001, "reason": "Found"});
+    assert_eq!(
+        at(&adjust(&world, "MUG-01", &body, None).await),
+        "/delta is 1000001, not an adjustment: a whole number from -1000000 to 1000000 other than 0"
+    );
+}
+
+#[tokio::test]
 async fn a_field_that_is_missing_is_named() {
     let world = shop().await;
     for field in ["sku", "name", "price", "stock"] {

@@ -121,7 +121,7 @@ async fn users_are_asked_in_the_callers_own_name_and_trace() {
 
 /// Each wrong body, and the fields it is told about.
 fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
-    const QUANTITY: &str = "is not a whole number from 1 to 10000";
+    const NO_QUANTITY: &str = "is 0, not a whole number from 1 to 10000";
     const SKU: &str =
         "is not a sku: 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit";
     const TOKEN: &str = "is not a payment method token: pm_ and at most 125 letters and digits, in words joined by '_', each with a letter and at most 11 digits in a row, for example pm_card_visa";
@@ -209,12 +209,27 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
             lines(51),
             vec![("/lines", "has 51 entries; an order has 1 to 50")],
         ),
-        (units(json!(0)), vec![("/lines/0/quantity", QUANTITY)]),
-        (units(json!(-1)), vec![("/lines/0/quantity", QUANTITY)]),
-        (units(json!(10_001)), vec![("/lines/0/quantity", QUANTITY)]),
+        (units(json!(0)), vec![("/lines/0/quantity", NO_QUANTITY)]),
+        (
+            units(json!(-1)),
+            vec![(
+                "/lines/0/quantity",
+                "is -1, not a whole number from 1 to 10000",
+            )],
+        ),
+        (
+            units(json!(10_001)),
+            vec![(
+                "/lines/0/quantity",
+                "is 10001, not a whole number from 1 to 10000",
+            )],
+        ),
         (
             units(json!(i64::MAX)),
-            vec![("/lines/0/quantity", QUANTITY)],
+            vec![(
+                "/lines/0/quantity",
+                "is 9223372036854775807, not a whole number from 1 to 10000",
+            )],
         ),
         (
             units(json!(u64::MAX)),
@@ -253,13 +268,13 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
         (token(&"x".repeat(129)), vec![("/payment_method", TOKEN)]),
         (
             with("/expected_total/currency", json!("usd")),
-            vec![("/expected_total", CURRENCY)],
+            vec![("/expected_total/currency", CURRENCY)],
         ),
         (
             with("/expected_total/amount", json!(-1)),
             vec![(
-                "/expected_total",
-                "is not an amount: whole minor units from 0 to 9007199254740991",
+                "/expected_total/amount",
+                "is -1, not an amount: whole minor units from 0 to 9007199254740991",
             )],
         ),
         (
@@ -286,21 +301,29 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
                 ),
                 ("/payment_method", "is null, not a string"),
                 ("/lines/0/sku", SKU),
-                ("/lines/1/quantity", QUANTITY),
+                ("/lines/1/quantity", NO_QUANTITY),
+                ("/expected_total/currency", CURRENCY),
             ],
         ),
         (
             json!({
                 "lines": [{"sku": "", "quantity": 0}, {"sku": "cup", "quantity": 99_999}],
                 "payment_method": "",
-                "expected_total": {"amount": 1, "currency": ""},
+                "expected_total": {"amount": -5, "currency": ""},
             }),
             vec![
                 ("/lines/0/sku", SKU),
-                ("/lines/0/quantity", QUANTITY),
-                ("/lines/1/quantity", QUANTITY),
+                ("/lines/0/quantity", NO_QUANTITY),
+                (
+                    "/lines/1/quantity",
+                    "is 99999, not a whole number from 1 to 10000",
+                ),
                 ("/payment_method", TOKEN),
-                ("/expected_total", CURRENCY),
+                (
+                    "/expected_total/amount",
+                    "is -5, not an amount: whole minor units from 0 to 9007199254740991",
+                ),
+                ("/expected_total/currency", CURRENCY),
             ],
         ),
     ]
@@ -1506,14 +1529,13 @@ async fn a_wrong_parameter_of_a_list_is_named() {
     let world = World::new();
     const CURSOR: &str = "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again";
     const STATUS: &str = "is not one of PENDING, CONFIRMED, REJECTED, CANCELLING, CANCELLED";
-    const LIMIT: &str = "is not a whole number from 1 to 100";
     let cases = [
         ("status", "pending", STATUS),
         ("status", "", STATUS),
-        ("limit", "0", LIMIT),
-        ("limit", "101", LIMIT),
-        ("limit", "-1", LIMIT),
-        ("limit", "ten", LIMIT),
+        ("limit", "0", "is 0, not a whole number from 1 to 100"),
+        ("limit", "101", "is 101, not a whole number from 1 to 100"),
+        ("limit", "-1", "is -1, not a whole number from 1 to 100"),
+        ("limit", "ten", "is not a whole number from 1 to 100"),
         ("cursor", "!!!", CURSOR),
         ("cursor", "e30", CURSOR),
         // A cursor of ours in form, but a place no list has: "", and one that is not a place.

@@ -436,8 +436,8 @@ async fn the_list_is_for_administrators_and_its_parameters_are_checked() {
     const CURSOR: &str = "is not a cursor of this list; take `next_cursor` from the page before, \
                           or leave it out to begin again";
     for (name, value, detail) in [
-        ("limit", "0", "is not a whole number from 1 to 100"),
-        ("limit", "101", "is not a whole number from 1 to 100"),
+        ("limit", "0", "is 0, not a whole number from 1 to 100"),
+        ("limit", "101", "is 101, not a whole number from 1 to 100"),
         ("status", "asleep", "is neither active nor deactivated"),
         ("status", "", "is neither active nor deactivated"),
         (

@@ -127,7 +127,7 @@ fn adjustment_id(admin: Uuid, sku: &Sku, key: &str) -> Uuid {
 
 impl AdjustBody {
     fn parse(&self, fields: &mut Fields) -> Option<(Delta, Reason)> {
-        let delta = fields.take("/delta", Delta::parse(self.delta));
+        let delta = fields.take_number("/delta", self.delta, Delta::parse(self.delta));
         let reason = fields.take("/reason", Reason::parse(&self.reason));
         Some((delta?, reason?))
     }

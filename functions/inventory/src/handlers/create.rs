@@ -43,7 +43,7 @@ impl CreateBody {
         let sku = fields.take("/sku", Sku::parse(&self.sku));
         let name = fields.take("/name", ItemName::parse(&self.name));
         let price = self.price.parse(fields);
-        let stock = fields.take("/stock", InitialStock::parse(self.stock));
+        let stock = fields.take_number("/stock", self.stock, InitialStock::parse(self.stock));
         Some(Item {
             sku: sku?,
             name: name?,

@@ -34,7 +34,11 @@ impl MoneyBody {
 
     /// The price it says, with what is wrong about it under `/price`.
     fn parse(&self, fields: &mut Fields) -> Option<Price> {
-        let amount = fields.take("/price/amount", PriceAmount::parse(self.amount));
+        let amount = fields.take_number(
+            "/price/amount",
+            self.amount,
+            PriceAmount::parse(self.amount),
+        );
         let currency = fields.take("/price/currency", Currency::parse(&self.currency));
         Some(Price {
             amount: amount?,

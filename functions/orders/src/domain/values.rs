@@ -158,15 +158,20 @@ pub struct Money {
 
 impl Money {
     pub fn new(amount: i64, currency: &str) -> Result<Self, InvalidValue> {
+        Ok(Self {
+            amount: Self::minor_units(amount)?,
+            currency: Currency::parse(currency)?,
+        })
+    }
+
+    /// The amount alone, for a caller that checks the currency beside it.
+    pub fn minor_units(amount: i64) -> Result<i64, InvalidValue> {
         if !(0..=MAX_AMOUNT).contains(&amount) {
             return Err(InvalidValue(
                 "is not an amount: whole minor units from 0 to 9007199254740991",
             ));
         }
-        Ok(Self {
-            amount,
-            currency: Currency::parse(currency)?,
-        })
+        Ok(amount)
     }
 
     pub fn stored(amount: i64, currency: &str) -> Result<Self, InvalidValue> {

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use super::{OrderBody, polled, send_owed};
 use crate::domain::{
-    Command, Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity, RECENT_ORDERS,
-    RECENT_WINDOW, Rehearsal, Sku, Step, StepTimeout, UserId, Wait, may_place, owed, place,
+    Command, Currency, Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity,
+    RECENT_ORDERS, RECENT_WINDOW, Rehearsal, Sku, Step, StepTimeout, UserId, Wait, may_place, owed,
+    place,
 };
 use crate::messages::Routes;
 use crate::store::{Inserted, OrderStore};
@@ -66,6 +67,20 @@ struct LineBody {
 struct MoneyBody {
     amount: i64,
     currency: String,
+}
+
+impl MoneyBody {
+    /// The total it says, with what is wrong about it under `/expected_total`.
+    fn parse(&self, errors: &mut Fields) -> Option<Money> {
+        let amount = Money::minor_units(self.amount);
+        let amount = errors.take_number("/expected_total/amount", self.amount, amount);
+        let currency = Currency::parse(&self.currency);
+        let currency = errors.take("/expected_total/currency", currency);
+        Some(Money {
+            amount: amount?,
+            currency: currency?,
+        })
+    }
 }
 
 pub async fn handle(
@@ -279,16 +294,11 @@ fn draft(
     let lines = lines(&body.lines, errors);
     let payment_method = PaymentMethod::parse(&body.payment_method)
         .inspect_err(|error| errors.push(FieldError::new("/payment_method", error.to_string())));
-    let expected_total = body
-        .expected_total
-        .as_ref()
-        .map(|money| {
-            Money::new(money.amount, &money.currency).inspect_err(|error| {
-                errors.push(FieldError::new("/expected_total", error.to_string()))
-            })
-        })
-        .transpose();
-    let (Ok(payment_method), Ok(expected_total), Ok(rehearsal)) =
+    let expected_total = match &body.expected_total {
+        Some(money) => money.parse(errors).map(Some),
+        None => Some(None),
+    };
+    let (Ok(payment_method), Some(expected_total), Ok(rehearsal)) =
         (payment_method, expected_total, rehearsal)
     else {
         return None;
@@ -327,23 +337,17 @@ fn lines(bodies: &[Object<LineBody>], errors: &mut Fields) -> Vec<Line> {
     let mut seen = HashSet::new();
     let mut lines = Vec::with_capacity(bodies.len());
     for (index, body) in bodies.iter().enumerate() {
-        let sku = Sku::parse(&body.sku).inspect_err(|error| {
-            errors.push(FieldError::new(
-                format!("/lines/{index}/sku"),
-                error.to_string(),
-            ));
-        });
-        let quantity = Quantity::new(body.quantity).inspect_err(|error| {
-            let pointer = format!("/lines/{index}/quantity");
-            errors.push(FieldError::new(pointer, error.to_string()));
-        });
+        let sku = errors.take(&format!("/lines/{index}/sku"), Sku::parse(&body.sku));
+        let pointer = format!("/lines/{index}/quantity");
+        let quantity = Quantity::new(body.quantity);
+        let quantity = errors.take_number(&pointer, body.quantity, quantity);
         if !seen.insert(&body.sku) {
             errors.push(FieldError::new(
                 format!("/lines/{index}/sku"),
                 "is in the order already; add the quantities up in one line",
             ));
         }
-        if let (Ok(sku), Ok(quantity)) = (sku, quantity) {
+        if let (Some(sku), Some(quantity)) = (sku, quantity) {
             lines.push(Line {
                 sku,
                 name: None,
