@@ -208,3 +208,13 @@ fn every_source_file_says_what_it_is_for() {
         }
     }
 }
+
+/// A domain shares no crate, so each service has its own copy of this rule.
+#[test]
+fn services_agree_on_which_characters_are_invisible() {
+    let [users, inventory] = ["users", "inventory"].map(|service| {
+        let root = test_support::template::workspace_root();
+        read(&root.join(format!("functions/{service}/src/domain/invisible.rs")))
+    });
+    assert_eq!(users, inventory);
+}

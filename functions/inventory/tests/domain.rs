@@ -429,6 +429,8 @@ fn names_may_have_what_their_script_or_emoji_needs() {
         "\u{1F3F4}\u{E007F}",
         "\u{1F469}\u{E0067}\u{E007F}",
         "\u{1F3F4}\u{E0041}\u{E007F}",
+        // Tags that make no flag would hide a text.
+        "\u{1F3F4}\u{E0068}\u{E0069}\u{E007F}",
     ] {
         assert!(ItemName::parse(bad).is_err(), "{bad:?}");
     }

@@ -252,6 +252,7 @@ fn a_name_has_nothing_in_it_that_cannot_be_seen() {
         "❤\u{FE0F}\u{FE0F}",
         "രാജന്\u{200D}\u{200D}",
         "1\u{FE0F}",
+        "1\u{FE0E}\u{20E3}",
         "a\u{FE0F}\u{20E3}",
         // Tags that make no flag, and those of one without the flag.
         "🏴\u{E0061}\u{E0064}\u{E0061}\u{E007F}",

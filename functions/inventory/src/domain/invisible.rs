@@ -3,51 +3,67 @@
 
 use unicode_normalization::char::canonical_combining_class;
 
-/// Whether a text has a character that cannot be seen, other than where its script or an emoji needs it:
+/// The canonical combining class of viramas (Unicode Standard, table 4-3).
+const VIRAMA: u8 = 9;
+
+/// What makes a digit a key: U+20E3.
+const KEYCAP: char = '\u{20E3}';
+
+const BLACK_FLAG: char = '\u{1F3F4}';
+
+/// The tags that make a black flag that of England, Scotland or Wales: all that are in use
+/// (UTS #51, RGI_Emoji_Tag_Sequence).
+const FLAGS: [&str; 3] = [
+    "\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+    "\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
+    "\u{E0067}\u{E0062}\u{E0077}\u{E006C}\u{E0073}\u{E007F}",
+];
+
+/// Whether a text has a character that cannot be seen, but for those that its script needs where
+/// they stand.
 ///
-/// - a joiner after a virama, also at the end of a word (RFC 5892 A.1 and A.2; Malayalam, Bengali, Sinhala);
-/// - a joiner between two characters of which neither is ASCII (Persian, emoji sequences);
-/// - a variation selector after what it changes, and in a keycap (UTS #51, ED-14c);
-/// - the tags of a flag (UTS #51, ED-14a).
-///
-/// Anywhere else, between Latin letters for example, it would do nothing but hide.
+/// - A joiner may follow a virama, at the end of a word as well: many scripts of India spell so
+///   (RFC 5892 appendix A.1 and A.2, UAX #31 section 2.3).
+/// - A joiner may stand between two characters, neither of them ASCII: Persian spells so, and emoji
+///   are put together so (UTS #51). Between Latin letters it would do nothing but hide.
+/// - A variation selector follows the character whose form it chooses: in Japanese names, in emoji,
+///   and in keycaps.
+/// - Tags follow a black flag, as the emoji of three countries.
 pub fn is_in(text: &str) -> bool {
     let mut before = None;
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        let after = characters.peek().copied();
-        let fits = match (before, c, after) {
-            (Some(b), c, a) if is_joiner(c) => {
-                let joins = |a| (is_changeable(b) || is_selector(b)) && is_changeable(a);
-                is_virama(b) || a.is_some_and(joins)
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let after = rest.clone().next();
+        let fits = match c {
+            _ if is_joiner(c) => {
+                before.is_some_and(is_virama)
+                    || before.is_some_and(|c| is_changeable(c) || is_selector(c))
+                        && after.is_some_and(is_changeable)
             }
-            (Some('0'..='9' | '#' | '*'), '\u{FE0F}', Some('\u{20E3}')) => true,
-            (Some(b), c, _) if is_selector(c) => is_changeable(b),
-            (Some(b), c, Some(a)) if is_flag_tag(c) => {
-                (b == '\u{1F3F4}' || is_flag_tag(b)) && (is_flag_tag(a) || a == END_OF_TAGS)
-            }
-            (Some(b), END_OF_TAGS, _) => is_flag_tag(b),
-            (_, c, _) => !is_invisible(c) && !is_joiner(c) && !is_selector(c),
+            '\u{FE0F}' if after == Some(KEYCAP) && before.is_some_and(is_key) => true,
+            _ if is_selector(c) => before.is_some_and(is_changeable),
+            _ => !is_invisible(c),
         };
         if !fits {
             return true;
+        }
+        if c == BLACK_FLAG {
+            let tags = FLAGS.iter().find(|tags| rest.as_str().starts_with(*tags));
+            rest = rest.as_str()[tags.map_or(0, |tags| tags.len())..].chars();
         }
         before = Some(c);
     }
     false
 }
 
-/// The sign of Indic scripts that takes a consonant's vowel away (Canonical_Combining_Class=Virama).
 fn is_virama(c: char) -> bool {
-    canonical_combining_class(c) == 9
+    canonical_combining_class(c) == VIRAMA
 }
 
-/// The letters and digits that say whose flag it is.
-fn is_flag_tag(c: char) -> bool {
-    matches!(c, '\u{E0030}'..='\u{E0039}' | '\u{E0061}'..='\u{E007A}')
+/// What a keycap is put on (UTS #51, ED-14c).
+fn is_key(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '#' | '*')
 }
-
-const END_OF_TAGS: char = '\u{E007F}';
 
 /// Seen, and of a script that knows joiners and selectors.
 fn is_changeable(c: char) -> bool {

@@ -1,4 +1,4 @@
-//! Characters that nobody sees. They make two names that look alike differ, or turn around how the
+//! Characters that nobody sees. They make two texts that look alike differ, or turn around how the
 //! text beside them is read.
 
 use unicode_normalization::char::canonical_combining_class;
@@ -40,10 +40,8 @@ pub fn is_in(text: &str) -> bool {
                     || before.is_some_and(|c| is_changeable(c) || is_selector(c))
                         && after.is_some_and(is_changeable)
             }
-            _ if is_selector(c) => {
-                before.is_some_and(is_changeable)
-                    || before.is_some_and(is_key) && after == Some(KEYCAP)
-            }
+            '\u{FE0F}' if after == Some(KEYCAP) && before.is_some_and(is_key) => true,
+            _ if is_selector(c) => before.is_some_and(is_changeable),
             _ => !is_invisible(c),
         };
         if !fits {
