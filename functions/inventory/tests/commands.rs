@@ -519,10 +519,12 @@ type Command = fn(&World) -> String;
 /// Every state of a reservation with every command.
 fn scenarios() -> Vec<(String, Before, Command)> {
     let reserves: Command = |world| world.envelope(9, &reserve(&[("MUG", 2), ("TEE", 1)]));
+    let too_much: Command = |world| world.envelope(9, &reserve(&[("MUG", 2), ("TEE", 6)]));
     let reordered: Command = |world| world.envelope(9, &reserve(&[("TEE", 1), ("MUG", 2)]));
     let releases: Command = |world| world.envelope(9, &ReleaseStock {});
     let commands = [
         ("reserve", reserves),
+        ("reserve too much", too_much),
         ("reserve in another order of lines", reordered),
         ("release", releases),
     ];
@@ -535,7 +537,11 @@ fn scenarios() -> Vec<(String, Before, Command)> {
     let mut scenarios = Vec::new();
     for before in states {
         for (name, command) in commands {
-            scenarios.push((format!("{name} after {before:?}"), before, command));
+            // Other lines than are held are a dead letter, which has a test of its own.
+            let has_answer = !matches!((name, before), ("reserve too much", Before::Reserved));
+            if has_answer {
+                scenarios.push((format!("{name} after {before:?}"), before, command));
+            }
         }
     }
     scenarios
