@@ -2,10 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::problem::Problem;
+
+/// The longest sort key, in bytes (DynamoDB developer guide, "Constraints").
+const MAX_SORT_KEY: usize = 1024;
 
 /// The cursor that continues after `position`. It holds only what sorts within the caller's own
 /// list; whose list it is never comes from a cursor.
@@ -26,4 +29,15 @@ pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
                 "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again",
             )
         })
+}
+
+/// Reads a position that is a sort key, whatever it says: DynamoDB refuses an empty and a longer one.
+/// For `#[serde(deserialize_with)]`.
+pub fn sort_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let key = String::deserialize(deserializer)?;
+    if (1..=MAX_SORT_KEY).contains(&key.len()) {
+        Ok(key)
+    } else {
+        Err(D::Error::custom("is not a sort key of 1 to 1024 bytes"))
+    }
 }

@@ -38,8 +38,6 @@ const BY_USER: &str = "by_user";
 const BY_DUE: &str = "by_due";
 const PARKED: &str = "PARKED";
 
-const MAX_SORT_KEY_BYTES: usize = 1024;
-
 /// `BatchGetItem` takes at most this many keys.
 const BATCH_GET_KEYS: usize = 100;
 
@@ -85,20 +83,8 @@ pub struct OrderPage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    #[serde(deserialize_with = "sort_key")]
+    #[serde(deserialize_with = "shared_lambda::cursor::sort_key")]
     placed: String,
-}
-
-/// What DynamoDB takes as a sort key.
-fn sort_key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let key = String::deserialize(deserializer)?;
-    if (1..=MAX_SORT_KEY_BYTES).contains(&key.len()) {
-        Ok(key)
-    } else {
-        Err(serde::de::Error::custom(
-            "is not a sort key of 1 to 1024 bytes",
-        ))
-    }
 }
 
 /// Some of the orders of a partition.
@@ -461,7 +447,7 @@ struct Placed {
     place: Place,
 }
 
-/// What is only looked up by is written and not read back: it follows from the rest.
+/// Attributes that only look-ups use are written and not read back. They follow from the others.
 #[derive(Serialize, Deserialize)]
 struct OrderRow {
     #[serde(skip_deserializing)]

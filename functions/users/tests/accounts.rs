@@ -435,6 +435,8 @@ async fn the_list_is_for_administrators_and_its_parameters_are_checked() {
     assert_problem(&world.list(customer).await, &admin_only());
     const CURSOR: &str = "is not a cursor of this list; take `next_cursor` from the page before, \
                           or leave it out to begin again";
+    let [nowhere, too_long] = [0, 1025]
+        .map(|length| shared_lambda::cursor::encode(&json!({"before": "x".repeat(length)})));
     for (name, value, detail) in [
         ("limit", "0", "is 0, not a whole number from 1 to 100"),
         ("limit", "101", "is 101, not a whole number from 1 to 100"),
@@ -447,6 +449,8 @@ async fn the_list_is_for_administrators_and_its_parameters_are_checked() {
         ),
         ("cursor", "nonsense", CURSOR),
         ("cursor", "eyJhZnRlciI6InRlYSJ9", CURSOR),
+        ("cursor", &nowhere, CURSOR),
+        ("cursor", &too_long, CURSOR),
     ] {
         let response = list(&world, &[(name, value)]).await;
         assert_problem(&response, &invalid(&[(name, detail)]));
