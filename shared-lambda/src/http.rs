@@ -63,7 +63,7 @@ pub struct Page {
 pub struct IdempotencyKey {
     pub value: String,
     /// The header as it was sent, where it once was a key of its own: with its quotes, or repeated.
-    /// What was recorded under that key is still to be found.
+    /// A record under that key must still be found.
     pub formerly: Option<String>,
 }
 

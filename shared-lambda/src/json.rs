@@ -68,7 +68,7 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
     {
         document.repair(text, &mut value);
     }
-    // What cannot be seen in the value: a field that is there twice, what is no JSON.
+    // Mistakes that the value does not show: a field that is there twice, text that is not JSON.
     if !document
         .faults
         .iter()

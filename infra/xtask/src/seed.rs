@@ -170,7 +170,7 @@ impl LoggedIn {
         Ok(token)
     }
 
-    /// The next token is a new one, for whoever ended those before.
+    /// Makes the next token a new one, after a test has ended the earlier ones.
     pub fn forget(&self) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

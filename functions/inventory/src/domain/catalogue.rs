@@ -11,11 +11,11 @@ pub const MAX_SKU_CHARS: usize = 64;
 pub const MAX_NAME_CHARS: usize = 200;
 
 /// The highest price of one unit, in minor units: twelve digits, the widest amount that Stripe takes in
-/// any currency. All services have the same bound.
+/// any currency.
 pub const MAX_AMOUNT: i64 = 999_999_999_999;
 
 /// No amount of money is higher: the whole numbers that every JSON reader keeps exactly
-/// (RFC 7493 §2.2, 2^53 - 1).
+/// (RFC 7493 §2.2, 2^53 - 1). Orders and payments have the same bound.
 const MAX_STORED_AMOUNT: i64 = 9_007_199_254_740_991;
 
 /// What an item is known by, chosen by whoever creates it and never changed. Capitals count: `ABC` and

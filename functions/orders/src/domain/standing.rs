@@ -118,7 +118,7 @@ fn patience(open: &[&Order], now: Timestamp) -> SignedDuration {
 }
 
 fn wait(limit: Limit, left: SignedDuration) -> Wait {
-    // Rounded up: who comes when told must not be sent away again.
+    // Rounded up, so that a client who waits this long is not refused again.
     let seconds = (left.as_millis().max(1) + 999) / 1000;
     Wait {
         limit,

@@ -190,7 +190,7 @@ impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (amount, code) = (self.amount, self.currency.as_str());
         match self.currency.exponent() {
-            None => write!(f, "{amount} {code} (minor units)"),
+            None => write!(f, "{amount} {code} (in minor units)"),
             Some(0) => write!(f, "{amount} {code}"),
             Some(places) => {
                 let unit = 10_i64.pow(places.into());
@@ -221,7 +221,7 @@ impl PaymentMethod {
         }
     }
 
-    /// Takes what was taken before tokens had to begin with `pm_`.
+    /// Takes tokens by the older rule, which did not ask for `pm_`.
     pub fn stored(text: &str) -> Result<Self, InvalidValue> {
         let fits = (1..=MAX_PAYMENT_METHOD_CHARACTERS).contains(&text.len())
             && text

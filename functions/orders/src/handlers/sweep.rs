@@ -281,7 +281,7 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
 }
 
 /// Whether an order is left as it is in this run: nothing is written, counted or sent. Where no queue is
-/// behind, the order is not even read for it, and one that cannot be read is told of where it is driven.
+/// behind, the order is not read here. One that cannot be read is reported when it is driven.
 async fn is_held_back(sweep: &Sweep, backlogs: &Backlogs, id: OrderId, context: &Context) -> bool {
     if backlogs.is_empty() {
         return false;

@@ -69,7 +69,7 @@ fn money_is_shown_in_the_currencys_main_unit() {
         (14_000, "CLF", "1.4000 CLF"),
         (MAX_AMOUNT, "USD", "90071992547409.91 USD"),
         // Older orders have currencies that do not exist, so nobody knows their minor unit.
-        (1400, "UDS", "1400 UDS (minor units)"),
+        (1400, "UDS", "1400 UDS (in minor units)"),
     ] {
         let money = Money::stored(amount, currency).unwrap();
         assert_eq!(money.to_string(), shown);

@@ -124,7 +124,7 @@ fn decide_charge(
     let Some(payment) = payment else {
         let state = match asked.amount.currency().minor_digits() {
             Some(_) => PaymentState::Charging(asked),
-            // An item that was priced before codes were checked. Nobody is asked to take the money.
+            // Its item was priced before codes were checked. The provider is not asked.
             None => {
                 let decline = Decline {
                     code: INVALID_CURRENCY.to_owned(),

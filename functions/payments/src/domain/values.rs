@@ -11,9 +11,8 @@ const MAX_PAYMENT_METHOD_CHARACTERS: usize = 128;
 #[error("{0}")]
 pub struct InvalidValue(&'static str);
 
-/// A currency's code as orders and rows have it: three capital letters. Whether ISO 4217 knows it is
-/// asked when money would move for the first time, so that what was charged in another one can still be
-/// given back.
+/// A currency's code as orders and rows have it: three capital letters. ISO 4217 is consulted at the
+/// first charge only, so that an older charge with another code can still be refunded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Currency([u8; 3]);
 
@@ -45,7 +44,7 @@ impl fmt::Debug for Currency {
 }
 
 /// The highest amount that is charged: the whole numbers that every JSON reader keeps exactly
-/// (RFC 7493 §2.2, 2^53 - 1). All services have the same bound.
+/// (RFC 7493 §2.2, 2^53 - 1). Orders has the same bound for a total.
 pub const MAX_AMOUNT: i64 = 9_007_199_254_740_991;
 
 /// An amount in the currency's minor unit: 1999 USD is $19.99. There is always something to
@@ -106,9 +105,8 @@ impl fmt::Display for Money {
     }
 }
 
-/// A payment provider's token for a card or account, for example `pm_card_visa`. Orders takes nothing
-/// else since it knows a token by its shape, but older orders hold card numbers in groups, so none of
-/// these is ever printed.
+/// A payment provider's token for a card or account, for example `pm_card_visa`. New orders have nothing
+/// else here. Older ones may have a card number in groups, so a payment method is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PaymentMethod(String);
 

@@ -1,9 +1,9 @@
 //! Tries, counted for an account at a source, a session or a source alone. Nothing tells whether the
 //! account exists: what is counted for is a fingerprint of what the client wrote.
 //!
-//! A count is asked for once and the SDK never repeats it: an update whose answer is late may have
-//! been made all the same, and an owner who logs in from several devices in a slow moment would be
-//! counted for twice as many, and wait. Where an answer is lost, the try goes on as counted.
+//! A count is asked for once and the SDK never repeats it, because an update whose answer is late may
+//! have been made. An owner who logs in from several devices in a slow moment would be counted twice,
+//! and wait. Where an answer is lost, the try goes on as counted.
 
 use std::net::IpAddr;
 
@@ -143,7 +143,7 @@ enum Updated {
     Done(AttemptsRow),
     /// Its condition did not hold for this row.
     Refused(AttemptsRow),
-    /// Nobody knows: no answer came.
+    /// No answer came, so it may have been made.
     Unknown,
 }
 
@@ -256,8 +256,8 @@ impl UserStore {
     }
 
     /// Counts a try for an account's rate, or says how long it has to wait. Each of the two updates
-    /// stands for itself: one where the rate is idle, one where it is in use. Nobody waits for
-    /// anybody.
+    /// stands for itself: one where the rate is idle, one where it is in use. So no
+    /// request waits for another.
     pub async fn use_rate(
         &self,
         account: &Account,
@@ -335,7 +335,7 @@ impl UserStore {
 }
 
 impl Updated {
-    /// What it means for a try whose condition held, as far as anybody knows.
+    /// The try is admitted. An update without an answer counts as made.
     fn admitted(self) -> Counted {
         Counted::Admitted(Receipt(match self {
             Updated::Done(row) | Updated::Refused(row) => row,

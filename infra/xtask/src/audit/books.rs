@@ -2,9 +2,8 @@
 //!
 //! Rows come as plain JSON, so that an AWS account, the emulator and a test's own engine are read
 //! alike. No row is passed over: it is read; or unreadable; or of a kind that this version does not
-//! know. A row that is read here may still be one that its service cannot read (`misshapen`), or that
-//! is missing from a list, because an attribute that an index is made of is not what its service
-//! writes (`misfiled`).
+//! know. A row that is read here may still be one that its service cannot read (`misshapen`). Or it is
+//! missing from a list, because an attribute of an index is not what its service writes (`misfiled`).
 //!
 //! Attributes that are not mentioned here are allowed, so that newer rows are read too.
 

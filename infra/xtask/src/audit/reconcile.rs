@@ -6,7 +6,7 @@
 //! - money: the net charge is the total where the order is confirmed and nothing otherwise, by
 //!   payments' records and by the provider's own ledger; nothing is refunded beyond its charge.
 //!
-//! What is named has a next move, and is not named any more once that was made.
+//! Each finding has a next move, and ends once that move was made.
 //!
 //! An order in flight owes a step: it is named only when it is stuck, or in a state that its saga
 //! cannot have reached. What an operator abandoned is not a discrepancy but written off, unless
@@ -817,8 +817,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// One that is settled, with nothing charged, is no fault: whoever refunded it did what was to
-    /// be done.
+    /// A settled payment without an order is no fault: nothing is charged any more.
     fn payments_of_nobody(&mut self) {
         for payment in &self.books.payments {
             let id = payment.order_id;
