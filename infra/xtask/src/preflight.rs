@@ -33,7 +33,7 @@ pub struct Asked {
     pub parameters: BTreeSet<String>,
 }
 
-/// What is there.
+/// What the account has.
 #[derive(Debug, Default)]
 pub struct Found {
     /// How many functions may run at once in the account and region.
@@ -161,7 +161,7 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
         named(&in_the_way).map(|names| {
             format!(
                 "{names} exist and belong to no stack of this installation, so a deployment that \
-                 makes them fails. Next: adopt them (README, Deploying to AWS), delete them, or \
+                 makes them fails. Next: adopt or delete them (docs/deploy.md, Tables that stayed), or \
                  deploy with another Prefix"
             )
         }),
@@ -178,8 +178,9 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
     );
     judge(
         "keys",
-        named(&found.missing_parameters)
-            .map(|names| format!("there is no parameter {names}. Next: cargo xtask keys create")),
+        named(&found.missing_parameters).map(|names| {
+            format!("there is no parameter {names}. Next: cargo xtask keys create --aws")
+        }),
         Weight::Stops,
         "the parameters of the keys are there",
     );
