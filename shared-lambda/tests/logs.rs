@@ -1,9 +1,10 @@
 //! The log lines a piece of a test writes, as an operator would find them.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 /// Collects this thread's log lines for as long as it lives.
@@ -14,6 +15,13 @@ pub struct Logs {
 
 impl Logs {
     pub fn start() -> Self {
+        // With one subscriber alone, tracing asks only the thread that first meets a log line whether it
+        // is wanted. In another test's thread it is not, and then it is lost here as well.
+        static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+        OTHERS.get_or_init(|| {
+            [(); 2]
+                .map(|()| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()))
+        });
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(Arc::clone(&written));
         let subscriber = tracing_subscriber::fmt()
