@@ -298,11 +298,12 @@ fn what_an_order_wants_is_looked_up_in_its_own_sequence() {
 
 #[test]
 fn a_new_price_has_a_currency_of_iso_4217_with_a_minor_unit() {
-    for good in ["USD", "JPY", "KWD", "VND", "IDR", "CLF"] {
+    for good in ["USD", "JPY", "KWD", "VND", "IDR", "CLF", "VES", "VED"] {
         assert_eq!(Currency::parse(good).unwrap().as_str(), good);
     }
     for bad in [
         "", "usd", "US", "USDX", "U$D", "ÜSD", "UDS", "AAA", "XXX", "XTS", "XAU", "XDR", "XSU",
+        "HRK", "BGN", "ZWL", "XAD",
     ] {
         assert!(Currency::parse(bad).is_err(), "{bad}");
     }

@@ -127,12 +127,19 @@ pub struct Currency(String);
 #[error("is not a currency: the code of one with a minor unit in ISO 4217, for example USD")]
 pub struct InvalidCurrency;
 
+fn is_current(currency: iso_currency::Currency) -> bool {
+    // ISO 4217 keeps VES beside VED, which the crate takes for its successor.
+    let is_withdrawn =
+        currency.is_superseded().is_some() && currency != iso_currency::Currency::VES;
+    currency.exponent().is_some() && !currency.is_special() && !is_withdrawn
+}
+
 impl Currency {
-    /// Of a new price. `XXX` and `XTS`, precious metals and units of account have no minor unit, so
-    /// nothing can be priced in them.
+    /// Of a new price. Nothing can be priced in what has no minor unit (`XXX`, `XTS`, gold), and nothing
+    /// should be in a currency that is withdrawn.
     pub fn parse(text: &str) -> Result<Self, InvalidCurrency> {
         match iso_currency::Currency::from_code(text) {
-            Some(known) if known.exponent().is_some() => Self::stored(text),
+            Some(known) if is_current(known) => Self::stored(text),
             Some(_) | None => Err(InvalidCurrency),
         }
     }
