@@ -27,6 +27,9 @@ use super::values::{MAX_AMOUNT, MAX_CODE, MAX_DETAIL, MAX_NAME, Money, Quantity,
 /// How often a step is asked for before a forward step is given up and a compensation parked.
 pub const MAX_ATTEMPTS: u32 = 5;
 
+/// The code of an order whose lines cost more than any amount may be.
+pub(super) const TOTAL_TOO_LARGE: &str = "total_too_large";
+
 /// How often a parked compensation is asked for again.
 pub const PARKED_RETRY: SignedDuration = SignedDuration::from_hours(1);
 
@@ -124,7 +127,7 @@ pub enum CancelledBy {
 
 impl CancelledBy {
     /// What the diary says beside the cancellation: nothing of whoever placed the order.
-    fn detail(self) -> Option<&'static str> {
+    pub(super) fn detail(self) -> Option<&'static str> {
         match self {
             CancelledBy::Customer => None,
             CancelledBy::Administrator => Some("by an administrator"),
@@ -548,7 +551,7 @@ fn stock_reserved(
             };
             let detail = format!("the total is above {most}, the most an order may come to");
             next.note(now, What::StockReserved, Some(&detail));
-            next.fail("total_too_large", &detail);
+            next.fail(TOTAL_TOO_LARGE, &detail);
             next.compensate(State::Releasing(Ending::Rejected), timeout, now);
         });
     }

@@ -7,8 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::order::{Line, Order};
-use super::saga::{State, owed};
-use super::timeline::What;
+use super::saga::{CancelledBy, State, TOTAL_TOO_LARGE, owed};
+use super::timeline::{Entry, What};
 use super::values::Sku;
 
 /// How far back a customer's orders are looked at, and how many of the newest.
@@ -47,10 +47,13 @@ pub enum Limit {
     #[error("{open} of your orders are not paid for yet, and {allowed} may be open at once")]
     OpenOrders { open: usize, allowed: usize },
     #[error(
-        "your open orders that are not paid for hold {held} units of {sku}, and together they may hold {allowed}"
+        "your open orders that are not paid for ask for {held} units of {sku}, and together they may ask for {allowed}"
     )]
     OpenUnits { sku: Sku, held: u64, allowed: u64 },
-    #[error("{unpaid} of your latest orders were not paid for")]
+    #[error(
+        "{unpaid} of your latest orders ended unpaid or cancelled, so the next has to wait; one for more than \
+         {MAX_OPEN_UNITS} units of a sku waits longer"
+    )]
     Unpaid { unpaid: usize },
 }
 
@@ -137,31 +140,30 @@ fn delay(nth: usize) -> SignedDuration {
         .min(MAX_DELAY)
 }
 
-/// Whether it holds stock, or may soon, and was not paid for. A parked one waits for an operator and
-/// not for its customer.
+/// Whether it holds stock, or may soon, and is not paid for: it is on its way there, or back. A parked
+/// one waits for an operator and not for its customer.
 fn is_open(order: &Order) -> bool {
-    owed(order).is_some() && !order.parked && !happened(order, What::PaymentCharged)
+    owed(order).is_some() && !order.parked
 }
 
 /// When it turned out that its customer does not pay for it, if it took stock or may have: the payment
-/// was declined, the price was not the expected one, or it was cancelled. A step that had no answer is
-/// no fault of theirs.
+/// was declined, the price was not the expected one, the total is too large, or it was cancelled, even
+/// after it was paid. A step that had no answer is no fault of theirs.
 fn unpaid_since(order: &Order) -> Option<Timestamp> {
-    let was_asked_for_stock = happened(order, What::ReserveStockRequested);
-    if !was_asked_for_stock || happened(order, What::PaymentCharged) {
+    if !happened(order, What::ReserveStockRequested) {
         return None;
     }
-    let by_customer = |what| {
-        matches!(
-            what,
-            What::PaymentDeclined | What::PriceChanged | What::CancelRequested
-        )
+    let code = order.failure.as_ref().map(|failure| failure.code.as_str());
+    let is_too_large = code == Some(TOTAL_TOO_LARGE);
+    let is_by_customer = |entry: &&Entry| {
+        let was_cancelled = entry.what == What::CancelRequested
+            && entry.detail.as_deref() == CancelledBy::Customer.detail();
+        matches!(entry.what, What::PaymentDeclined | What::PriceChanged)
+            || was_cancelled
+            || (is_too_large && entry.what == What::StockReserved)
     };
-    let entries = order.timeline.iter();
-    entries
-        .filter(|entry| by_customer(entry.what))
-        .map(|entry| entry.at)
-        .max()
+    let by_customer = order.timeline.iter().filter(is_by_customer);
+    by_customer.map(|entry| entry.at).max()
 }
 
 fn happened(order: &Order, what: What) -> bool {

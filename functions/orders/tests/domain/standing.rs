@@ -28,6 +28,15 @@ fn cancelled() -> Event {
     cancel(CancelledBy::Customer)
 }
 
+/// Its lines cost more than any amount may be.
+fn too_large() -> Order {
+    let mut lines = draft_reserved();
+    for line in &mut lines {
+        line.unit_price = usd(9_007_199_254_740_991);
+    }
+    through(placed(1), &[Event::StockReserved { lines }])
+}
+
 fn paid(id: u128) -> Order {
     through(placed(id), &[stock_reserved(), charged()])
 }
@@ -82,7 +91,7 @@ fn a_customer_has_five_open_orders_at_most() {
 }
 
 #[test]
-fn several_open_orders_hold_ten_units_of_a_sku_and_one_any_number() {
+fn several_open_orders_ask_for_ten_units_of_a_sku_at_most() {
     assert_eq!(
         may_place(&[line("mug", 10_000)], &many(4, placed), after(0)),
         Ok(())
@@ -97,7 +106,7 @@ fn several_open_orders_hold_ten_units_of_a_sku_and_one_any_number() {
     let wait = may_place(&[line("pot", 1), line("mug", 4)], &held, after(0)).unwrap_err();
     assert_eq!(
         wait.to_string(),
-        "your open orders that are not paid for hold 7 units of mug, and together they may hold 10; \
+        "your open orders that are not paid for ask for 7 units of mug, and together they may ask for 10; \
          try again in 1 seconds"
     );
 }
@@ -115,7 +124,8 @@ fn three_unpaid_orders_are_free_and_then_the_delay_doubles() {
     let wait = may_place(&one(), &many(4, declined), after(12)).unwrap_err();
     assert_eq!(
         wait.to_string(),
-        "4 of your latest orders were not paid for; try again in 20 seconds"
+        "4 of your latest orders ended unpaid or cancelled, so the next has to wait; one for more than 10 units of a sku waits longer; \
+         try again in 20 seconds"
     );
 }
 
@@ -145,7 +155,7 @@ fn after_an_unpaid_order_one_may_be_open() {
 }
 
 #[test]
-fn whatever_took_stock_and_was_not_paid_counts_as_a_declined_card_does() {
+fn any_unpaid_order_that_took_stock_counts_as_a_declined_one() {
     let cancelled_while = |events: &[Event]| {
         let mut events = events.to_vec();
         events.push(cancelled());
@@ -156,6 +166,9 @@ fn whatever_took_stock_and_was_not_paid_counts_as_a_declined_card_does() {
         dearer(1),
         cancelled_while(&[]),
         cancelled_while(&[stock_reserved()]),
+        too_large(),
+        // Paid for, cancelled and given back: it held its stock for nothing as well.
+        through(paid(1), &[cancelled()]),
     ];
     for order in unpaid {
         let recent: Vec<Order> = std::iter::repeat_n(order.clone(), 4).collect();
@@ -179,12 +192,21 @@ fn what_the_customer_did_not_do_counts_for_nothing() {
     }
     assert!(given_up.attempt <= MAX_ATTEMPTS);
     let refunded = Event::PaymentRefunded { refunded: None };
+    let given_back = Event::PaymentRefunded {
+        refunded: Some(usd(DRAFT_TOTAL)),
+    };
     let harmless = [
         through(placed(1), &[refused("out_of_stock")]),
         through(place(draft(1), false, TIMEOUT, after(0)), &[cancelled()]),
         through(given_up, &[refunded, Event::StockReleased]),
-        // It was paid, and given back.
-        through(paid(1), &[cancelled()]),
+        through(
+            paid(1),
+            &[
+                cancel(CancelledBy::Administrator),
+                given_back,
+                Event::StockReleased,
+            ],
+        ),
         paid(1),
     ];
     for order in harmless {
@@ -240,7 +262,7 @@ fn each_paid_order_widens_every_limit() {
 
 /// What README and ARCHITECTURE say of it.
 #[test]
-fn one_thread_that_never_pays_places_ten_orders_an_hour_and_33_a_day() {
+fn who_never_pays_places_ten_orders_an_hour_and_33_a_day() {
     let at = |secs: i64| SignedDuration::from_secs(secs);
     let mut orders: Vec<Order> = Vec::new();
     let (mut now, end) = (after(0), after(0) + RECENT_WINDOW);
