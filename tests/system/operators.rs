@@ -343,7 +343,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
 
     let audit = assert_balanced(world);
     let report = audit.report();
-    let written_off = format!("order {abandoned}: 1400 USD, by root: paid back by hand");
+    let written_off = format!("order {abandoned}: 14.00 USD, by root: paid back by hand");
     assert!(report.contains(&written_off), "{report}");
 }
 

@@ -266,6 +266,8 @@ fn production_takes_no_rehearsal_and_acts_on_none() {
         customer.ends(&id, "CONFIRMED");
     }
     // An order that was taken where rehearsing is allowed, by participants in production.
+    let payments = ["payments-commands"];
+    let _simulated = Configured::new(world, &payments, "SIMULATOR_IN_PRODUCTION", "true");
     let _production = Configured::new(
         world,
         &["users-verify", "inventory-commands", "payments-commands"],

@@ -13,9 +13,9 @@ async fn main() -> Result<(), shared_lambda::Error> {
     let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
     let (name, audience) = (env("AUTH_ISSUER")?, env("AUTH_AUDIENCE")?);
     let parameter = env("AUTH_SIGNING_KEY_PARAMETER")?;
+    let front = TrustedFront::from_env()?;
     let key = SigningKey::from_pkcs8_base64(&aws.secret_parameter(&parameter).await?)?;
     let issuer = Issuer::new(&key, &name, &audience);
-    let front = TrustedFront::from_env()?;
     http::run(|context, request| {
         refresh::handle(
             &store,
