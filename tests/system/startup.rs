@@ -9,7 +9,7 @@ use test_support::template::{Template, workspace_root};
 const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
 
 /// What works without being set.
-const OPTIONAL: [&str; 1] = ["LOG_LEVEL"];
+const OPTIONAL: [&str; 2] = ["LOG_LEVEL", "TRUSTED_FRONT_SHA256"];
 
 /// Each function's binary with the variables its template gives it, all of them usable.
 fn functions() -> Vec<(String, BTreeMap<String, String>)> {
