@@ -314,14 +314,15 @@ fn whole(number: &str) -> Option<String> {
 }
 
 /// For a number that is out of range altogether, one that is not: the type that is wanted refuses it,
-/// and says what it is.
+/// and says what it is. It is well below `f64::MAX`, which serde_json only reads with a feature that
+/// test builds have (`float_roundtrip`) and deployed ones do not.
 fn nearest(number: &str) -> Option<String> {
     let read: f64 = number.parse().ok()?;
-    read.is_infinite()
-        .then(|| format!("{}", f64::MAX.copysign(read)))
+    (read.abs() > LARGE).then(|| LARGE.copysign(read).to_string())
 }
 
 /// The document with its numbers written otherwise.
+    const LARGE: f64 = 1e300;
 fn with_numbers(text: &str, rewritten: impl Fn(&str) -> Option<String>) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let (mut out, mut copied, mut at) = (String::new(), 0, 0);
@@ -371,7 +372,9 @@ fn listed(names: &str) -> String {
 }
 
 /// What a Rust type expects, for a reader who sees only JSON; and a value of that kind. The range of
-/// a whole number is said where the number sent is whole.
+/// a whole number is said where the number sent is whole. For one beyond an `i64` the value is the
+/// nearest `i64`, so that [`Fields::take_number`](crate::problem::Fields::take_number) can say the
+/// range of the field.
 fn in_json_terms(expected: &str, sent: Option<Decimal>) -> (String, Option<Value>) {
     let range = match expected {
         "u8" => u8::MAX.to_string(),
@@ -390,11 +393,18 @@ fn in_json_terms(expected: &str, sent: Option<Decimal>) -> (String, Option<Value
         } else {
             ""
         };
-        let wanted = match sent.filter(Decimal::is_whole) {
-            Some(_) => format!("a whole number from {from}{range}"),
-            None => "a whole number".to_owned(),
+        return match sent.filter(Decimal::is_whole) {
+            Some(sent) => {
+                let nearest = match expected {
+                    "i64" if sent.is_negative => i64::MIN,
+                    "i64" => i64::MAX,
+                    _ => 0,
+                };
+                let wanted = format!("a whole number from {from}{range}");
+                (wanted, Some(Value::from(nearest)))
+            }
+            None => ("a whole number".to_owned(), Some(Value::from(0))),
         };
-        return (wanted, Some(Value::from(0)));
     }
     let (wanted, stand_in) = match expected {
         "f32" | "f64" => ("a number", Value::from(0)),

@@ -70,9 +70,23 @@ impl Fields {
         sent: i64,
         parsed: Result<T, impl Display>,
     ) -> Option<T> {
-        let named = format!("is {sent}, not ");
-        let parsed = parsed.map_err(|error| error.to_string().replacen("is not ", &named, 1));
-        self.take(pointer, parsed)
+        let parsed = parsed.map_err(|error| error.to_string());
+        let beside =
+            |sent: &str, error: &str| error.replacen("is not ", &format!("{sent}, not "), 1);
+        // One of these stands in for a number beyond an `i64`. Its mistake is listed with what was
+        // sent and the range of an `i64`; the field's own range says more.
+        if let (i64::MIN | i64::MAX, Err(error)) = (sent, &parsed)
+            && let Some(known) = self
+                .errors
+                .iter_mut()
+                .find(|known| known.pointer == pointer)
+            && let Some((sent, _)) = known.detail.split_once(", not ")
+        {
+            known.detail = beside(sent, error);
+            return None;
+        }
+        let sent = format!("is {sent}");
+        self.take(pointer, parsed.map_err(|error| beside(&sent, &error)))
     }
 
     pub fn into_problem(self) -> Problem {

@@ -616,6 +616,36 @@ async fn status_with(headers: &[(&str, &str)]) -> (u16, String) {
 }
 
 #[tokio::test]
+#[test]
+fn a_number_too_large_to_read_is_told_beside_the_fields_range() {
+    #[derive(Deserialize)]
+    struct Counted {
+        count: i64,
+    }
+    let many = "9".repeat(400);
+    for (sent, said) in [
+        ("9223372036854775808", "9223372036854775808"),
+        ("-9223372036854775809.0", "-9223372036854775809.0"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("1.7976931348623157e308", "1.7976931348623157e308"),
+        ("1e400", "1e400"),
+        ("-1e400", "-1e400"),
+        ("1e99999999999999999999", "1e99999999999999999999"),
+        (&many, "a number of many digits"),
+    ] {
+        let request = Request::new().with_body(format!(r#"{{"count": {sent}}}"#));
+        let read = request.parse(|body: Counted, fields| {
+            let few = match body.count {
+                1..=9 => Ok(()),
+                _ => Err("is not a whole number from 1 to 9"),
+            };
+            fields.take_number("/count", body.count, few)
+        });
+        let detail = format!("is {said}, not a whole number from 1 to 9");
+        assert_eq!(pairs(read.unwrap_err().errors()), [pair("/count", &detail)]);
+    }
+}
+
 async fn a_body_of_json_is_read_however_that_is_spelled() {
     for kind in [
         "application/json",

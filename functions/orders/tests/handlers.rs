@@ -235,7 +235,7 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
             units(json!(u64::MAX)),
             vec![(
                 "/lines/0/quantity",
-                "is 18446744073709551615, not a whole number from -9223372036854775808 to 9223372036854775807",
+                "is 18446744073709551615, not a whole number from 1 to 10000",
             )],
         ),
         (
@@ -275,6 +275,13 @@ fn wrong_bodies() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
             vec![(
                 "/expected_total/amount",
                 "is -1, not an amount: whole minor units from 0 to 9007199254740991",
+            )],
+        ),
+        (
+            with("/expected_total/amount", json!(u64::MAX)),
+            vec![(
+                "/expected_total/amount",
+                "is 18446744073709551615, not an amount: whole minor units from 0 to 9007199254740991",
             )],
         ),
         (
