@@ -187,6 +187,13 @@ async fn a_wrong_or_unsuitable_password_changes_nothing() {
             ],
         ),
         (
+            json!({"current_password": null, "new_password": null}),
+            vec![
+                ("/current_password", "is null, not a string"),
+                ("/new_password", "is null, not a string"),
+            ],
+        ),
+        (
             json!({"current_password": PASSWORD, "new_password": "short"}),
             vec![(
                 "/new_password",

@@ -238,9 +238,9 @@ async fn every_wrong_field_of_a_registration_is_named_at_once() {
         (
             json!({"email": null, "password": null, "name": null}),
             vec![
-                ("/email", "is missing"),
-                ("/password", "is missing"),
-                ("/name", "is missing"),
+                ("/email", "is null, not a string"),
+                ("/password", "is null, not a string"),
+                ("/name", "is null, not a string"),
             ],
         ),
         (

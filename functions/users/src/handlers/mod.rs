@@ -93,16 +93,6 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-fn required<T, E: std::error::Error>(
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<T, String> {
-    match text {
-        None => Err("is missing".to_owned()),
-        Some(text) => parse(text).map_err(|error| error.to_string()),
-    }
-}
-
 fn admin_only(caller: &Caller) -> Result<(), Problem> {
     if caller.is_admin() {
         Ok(())

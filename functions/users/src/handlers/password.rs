@@ -8,9 +8,9 @@ use serde::Deserialize;
 use shared_auth::Caller;
 use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problem::Problem;
 
-use super::{deactivated, guard, no_such_user, not_null, required};
+use super::{deactivated, guard, no_such_user, not_null};
 use crate::domain::{Password, Session, Status, User, Verdict};
 use crate::passwords::{HashedPassword, Salt};
 use crate::store::{Account, Changed, UserStore};
@@ -19,8 +19,8 @@ use crate::tokens::RefreshToken;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PasswordBody {
-    current_password: Option<String>,
-    new_password: Option<String>,
+    current_password: String,
+    new_password: String,
     #[serde(default, deserialize_with = "not_null")]
     refresh_token: Option<String>,
 }
@@ -38,8 +38,9 @@ pub async fn handle(
         Status::Deactivated => return Err(deactivated()),
     }
     let (current, new, refresh_token) = request.parse(|body: PasswordBody, fields| {
-        let (current, new) = body.passwords(&user, fields)?;
-        Some((current, new, body.refresh_token))
+        let new = Password::choose(&body.new_password, Some(&user.email), Some(&user.name));
+        let new = fields.take("/new_password", new)?;
+        Some((body.current_password, new, body.refresh_token))
     })?;
     let kept = match &refresh_token {
         Some(token) => Some(own_session(store, &user, token, &context).await?),
@@ -72,19 +73,6 @@ pub async fn handle(
             "changed-meanwhile",
             "your password or your session was changed at the same moment; look and try again",
         )),
-    }
-}
-
-impl PasswordBody {
-    /// Says everything that is wrong at once.
-    fn passwords(&self, user: &User, fields: &mut Fields) -> Option<(String, Password)> {
-        let current = self.current_password.clone().ok_or("is missing");
-        let current = fields.take("/current_password", current);
-        let new = required(self.new_password.as_deref(), |text| {
-            Password::choose(text, Some(&user.email), Some(&user.name))
-        });
-        let new = fields.take("/new_password", new);
-        Some((current?, new?))
     }
 }
 

@@ -11,7 +11,7 @@ use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{Fields, Problem};
 
-use super::{UserBody, guard, required};
+use super::{UserBody, guard};
 use crate::domain::throttle::Policy;
 use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
@@ -21,9 +21,9 @@ use crate::store::{Account, Registered, Source, UserStore};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RegisterBody {
-    email: Option<String>,
-    password: Option<String>,
-    name: Option<String>,
+    email: String,
+    password: String,
+    name: String,
 }
 
 struct Registration {
@@ -78,11 +78,9 @@ async fn remember_owner(store: &UserStore, user: &User, context: &Context, reque
 impl RegisterBody {
     /// Says everything that is wrong at once.
     fn parse(self, fields: &mut Fields) -> Option<Registration> {
-        let email = fields.take("/email", required(self.email.as_deref(), Email::parse));
-        let name = required(self.name.as_deref(), UserName::parse);
-        let password = required(self.password.as_deref(), |text| {
-            Password::choose(text, email.as_ref(), name.as_ref().ok())
-        });
+        let email = fields.take("/email", Email::parse(&self.email));
+        let name = UserName::parse(&self.name);
+        let password = Password::choose(&self.password, email.as_ref(), name.as_ref().ok());
         let password = fields.take("/password", password);
         let name = fields.take("/name", name);
         Some(Registration {
