@@ -302,8 +302,13 @@ impl Request {
         for name in SINGLE_HEADERS {
             let sent = self.headers.get(&name.to_ascii_lowercase());
             if sent.is_some_and(|sent| single_value(sent).is_none()) {
+                // A key with a comma looks the same: the gateway joins repeats with one.
+                let key = match name {
+                    "Idempotency-Key" => ", in double quotes if the key has a comma",
+                    _ => "",
+                };
                 let detail = "is there more than once, with different values; send it once";
-                fields.push(FieldError::new(name, detail));
+                fields.push(FieldError::new(name, format!("{detail}{key}")));
             }
         }
         let mut wrong = Vec::new();

@@ -510,7 +510,7 @@ async fn two_keys_in_one_request_are_refused() {
     let response = world
         .place(&customer(ANN), posting(&cups(), Some("key-1,key-2")))
         .await;
-    let detail = "is there more than once, with different values; send it once";
+    let detail = "is there more than once, with different values; send it once, in double quotes if the key has a comma";
     assert_problem(&response, &told_fields(&[("Idempotency-Key", detail)]));
     assert!(world.aws.calls().is_empty());
 }
