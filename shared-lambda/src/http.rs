@@ -18,7 +18,7 @@ use shared_auth::{Caller, TokenError, Verifier};
 use uuid::Uuid;
 
 pub use crate::object::Object;
-use crate::problem::{FieldError, Fields, Problem};
+use crate::problem::{FieldError, Fields, Problem, shortened};
 use crate::{Context, Error, Origin, json, telemetry};
 
 /// The longest body a request may have, in bytes.
@@ -241,7 +241,7 @@ impl Request {
             faults,
             stand_ins,
         } = json::read_all(self.text()?);
-        let mut fields = Fields::of_body(faults, stand_ins);
+        let mut fields = Fields::of_body(faults, stand_ins, value.is_none());
         let value = value.and_then(|body| read(body, &mut fields));
         fields.finish()?;
         value.ok_or_else(|| Problem::internal("a body was refused without a reason"))
@@ -320,11 +320,16 @@ impl Request {
             } else {
                 continue;
             };
-            let name = if name.is_empty() { "?" } else { name };
-            let error = FieldError::new(name, detail);
-            if wrong.len() < MAX_WRONG_PARAMETERS && !wrong.contains(&error) {
-                wrong.push(error);
+            let name = if name.is_empty() { "\"\"" } else { name };
+            let error = FieldError::new(shortened(name), detail);
+            if wrong.contains(&error) {
+                continue;
             }
+            if wrong.len() == MAX_WRONG_PARAMETERS {
+                fields.may_be_more = true;
+                break;
+            }
+            wrong.push(error);
         }
         wrong.into_iter().for_each(|error| fields.push(error));
         fields.finish()

@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
-use crate::problem::{FieldError, is_within};
+use crate::problem::{FieldError, is_within, shortened};
 
 /// How many faults of one document are looked for.
 const MAX_FAULTS: usize = 50;
@@ -77,8 +77,9 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
         document.faults.insert(0, first);
     }
     for fault in &mut document.faults {
-        if fault.pointer.is_empty() {
-            fault.detail.insert_str(0, "the body ");
+        match fault.pointer.rsplit_once('/') {
+            None => fault.detail.insert_str(0, "the body "),
+            Some((parent, name)) => fault.pointer = format!("{parent}/{}", shortened(name)),
         }
     }
     document

@@ -11,6 +11,9 @@ use serde_json::json;
 use crate::http::Response;
 use crate::{Context, Error, telemetry};
 
+/// The longest name of a caller's own that an answer repeats, in characters.
+const MAX_NAME: usize = 64;
+
 /// One thing wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
@@ -35,12 +38,22 @@ pub struct Fields {
     errors: Vec<FieldError>,
     /// Where the body did not say what it should; whatever else is wrong there follows from that.
     stand_ins: Vec<String>,
+    /// Whether the search for mistakes stopped before the end of the request.
+    pub(crate) may_be_more: bool,
 }
 
 impl Fields {
     /// With what is wrong with a body's JSON already.
-    pub(crate) fn of_body(errors: Vec<FieldError>, stand_ins: Vec<String>) -> Self {
-        Self { errors, stand_ins }
+    pub(crate) fn of_body(
+        errors: Vec<FieldError>,
+        stand_ins: Vec<String>,
+        may_be_more: bool,
+    ) -> Self {
+        Self {
+            errors,
+            stand_ins,
+            may_be_more,
+        }
     }
 
     /// One mistake more, unless it is about a stand-in.
@@ -90,7 +103,11 @@ impl Fields {
     }
 
     pub fn into_problem(self) -> Problem {
-        Problem::invalid(self.errors)
+        let mut problem = Problem::invalid(self.errors);
+        if self.may_be_more && problem.errors.len() > 1 {
+            problem.detail.insert_str(0, "at least ");
+        }
+        problem
     }
 
     /// Nothing, or what is wrong.
@@ -100,6 +117,14 @@ impl Fields {
         } else {
             Err(self.into_problem())
         }
+    }
+}
+
+/// A name that the caller chose, as an answer repeats it.
+pub(crate) fn shortened(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME) {
+        None => name.to_owned(),
+        Some(_) => name.chars().take(MAX_NAME - 1).chain(['…']).collect(),
     }
 }
 
@@ -180,7 +205,7 @@ impl Problem {
         let detail = match errors.as_slice() {
             [only] if only.pointer.is_empty() => only.detail.clone(),
             [only] => format!("{} {}", only.pointer, only.detail),
-            _ => format!("{} fields are wrong; see errors", errors.len()),
+            _ => format!("{} things are wrong; see errors", errors.len()),
         };
         Self {
             errors,

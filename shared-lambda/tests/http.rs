@@ -749,7 +749,12 @@ async fn a_query_parameter_that_is_not_known_or_repeated_is_refused() {
             vec![pair("limit", twice), pair("x", unknown)],
         ),
         ("x=1&x=2", vec![pair("x", unknown)]),
-        ("=1", vec![pair("?", unknown)]),
+        ("=1", vec![pair("\"\"", unknown)]),
+        (
+            &"\"".repeat(21_841),
+            vec![pair(&format!("{}…", "\"".repeat(63)), unknown)],
+        ),
+        (&"x".repeat(64), vec![pair(&"x".repeat(64), unknown)]),
     ] {
         assert_eq!(refused(LISTED, asking(query)).await, expected, "{query}");
     }
@@ -758,8 +763,30 @@ async fn a_query_parameter_that_is_not_known_or_repeated_is_refused() {
         refused(Query::NONE, asking("limit=1")).await,
         [pair("limit", none)]
     );
-    let many: Vec<String> = (0..3000).map(|n| format!("x{n}")).collect();
-    assert_eq!(refused(LISTED, asking(&many.join("&"))).await.len(), 20);
+}
+
+#[tokio::test]
+async fn more_mistakes_than_are_named_are_counted_as_at_least() {
+    let detail = async |request: Request| {
+        let read = async |_: Context, request: Request| {
+            request.json::<Order>()?;
+            Ok(Response::empty(204))
+        };
+        let (_, _, body) = sent(request, read).await;
+        let named = body["errors"].as_array().unwrap().len();
+        (named, body["detail"].as_str().unwrap().to_owned())
+    };
+    let told = |count, detail: &str| (count, format!("{detail} things are wrong; see errors"));
+    let names = |count: usize| (0..count).map(|n| format!("x{n}")).collect::<Vec<_>>();
+    let query = |count| asking(&names(count).join("&"));
+    assert_eq!(detail(query(20)).await, told(20, "20"));
+    assert_eq!(detail(query(3000)).await, told(20, "at least 20"));
+    let body = |count| {
+        let fields: Vec<String> = names(count).iter().map(|x| format!("\"{x}\":1,")).collect();
+        Request::new().with_body(format!("{{{}\"lines\":[]}}", fields.concat()))
+    };
+    assert_eq!(detail(body(49)).await, told(49, "49"));
+    assert_eq!(detail(body(3000)).await, told(50, "at least 50"));
 }
 
 #[tokio::test]

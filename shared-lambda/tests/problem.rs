@@ -37,7 +37,7 @@ async fn an_invalid_request_lists_every_field_that_is_wrong() {
         "type": "urn:waybill:problem:invalid-request",
         "title": "The request is not valid",
         "status": 400,
-        "detail": "2 fields are wrong; see errors",
+        "detail": "2 things are wrong; see errors",
         "instance": format!("urn:waybill:trace:{TRACE_ID}"),
         "errors": [
             {"pointer": "/lines/0/quantity", "detail": "is not from 1 to 10000"},

@@ -855,7 +855,7 @@ async fn everything_that_is_wrong_with_a_body_is_said_at_once() {
         "/stock",
     ];
     assert_eq!(answer.problem(), problem(400, "invalid-request", &fields));
-    assert_eq!(answer.body["detail"], "5 fields are wrong; see errors");
+    assert_eq!(answer.body["detail"], "5 things are wrong; see errors");
 }
 
 #[tokio::test]

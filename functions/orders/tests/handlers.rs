@@ -340,7 +340,7 @@ fn told_fields(errors: &[(&str, &str)]) -> Value {
     let detail = match errors {
         [("", detail)] => (*detail).to_owned(),
         [(pointer, detail)] => format!("{pointer} {detail}"),
-        _ => format!("{} fields are wrong; see errors", errors.len()),
+        _ => format!("{} things are wrong; see errors", errors.len()),
     };
     let mut problem = told(400, "invalid-request", "The request is not valid", &detail);
     problem["errors"] = errors

@@ -335,7 +335,7 @@ pub fn invalid(errors: &[(&str, &str)]) -> Value {
     let detail = match errors {
         [("", detail)] => (*detail).to_owned(),
         [(pointer, detail)] => format!("{pointer} {detail}"),
-        _ => format!("{} fields are wrong; see errors", errors.len()),
+        _ => format!("{} things are wrong; see errors", errors.len()),
     };
     let errors: Vec<Value> = errors
         .iter()
