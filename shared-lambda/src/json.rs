@@ -148,8 +148,8 @@ impl Remedy {
 }
 
 fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> Mistake {
+    let message = error.to_string();
     let (error, remedy) = if error.is_data() {
-        let message = error.to_string();
         // "… at line 1 column 17": the pointer says it better.
         let message = message
             .rsplit_once(" at line ")
@@ -157,6 +157,11 @@ fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> Mistake {
         wrong_data(text, pointer, message)
     } else {
         let error = match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) if message.contains("hex escape") => {
+                let detail =
+                    r"has a \u escape that is half of a surrogate pair; send whole characters";
+                FieldError::new(pointer, detail)
+            }
             // JSON all right, but a number here is out of range, or an object where a name belongs.
             Ok(_) => FieldError::new(pointer, "is not valid here"),
             // A syntax error names what the grammar wants and a position, never what is there.

@@ -371,6 +371,21 @@ fn a_mistake_in_the_body_is_named_by_its_json_pointer() {
             "/delivery",
             "is a number, not a string",
         ),
+        (
+            r#"{"lines": [], "note": "a\ud800b"}"#,
+            "/note",
+            "has a \\u escape that is half of a surrogate pair; send whole characters",
+        ),
+        (
+            r#"{"lines": [{"sku": "\udc00\ud800"}]}"#,
+            "/lines/0/sku",
+            "has a \\u escape that is half of a surrogate pair; send whole characters",
+        ),
+        (
+            &format!(r#"{{"lines": [], "{}": 1}}"#, "x".repeat(65)),
+            &format!("/{}…", "x".repeat(63)),
+            "is not a known field; known here: lines, note, delivery",
+        ),
         ("[]", "", "the body is an array, not an object"),
         (
             r#"[[], null, null]"#,
