@@ -130,7 +130,7 @@ Operating it (here, or with --aws [--prefix NAME] in the AWS account of the envi
                         --wait goes on to the end; --retire-now asks, then keeps no wait: for a leaked key
   sweep                 as above
   saga ls [--stuck]     the orders that have not ended, and each one's next move; --stuck: parked or overdue
-  saga ls --never-due   those that no index has, by a scan of the whole table
+  saga ls --never-due   those that the sweeper cannot find, by a scan of the whole table
   saga retry ORDER      ask for the step an order is at now, with all its attempts before it
   saga abandon ORDER refund|release --reason TEXT
                         go on without a parked refund or release that is settled by hand

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::books::swept_shards;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::functions::invoke;
-use crate::ui::{age, count, money, tame};
+use crate::ui::{age, money, tame};
 
 /// What an operator wants of the orders in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Action {
     List {
         stuck: bool,
     },
-    /// The orders in flight that no index has, by a scan of the whole table.
+    /// The orders in flight that the sweeper cannot find, by a scan of the whole table.
     NeverDue,
     Retry {
         order: Uuid,
@@ -78,33 +79,57 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     )
 }
 
-/// The orders in flight without `due_at`: the sweeper's index cannot have them, so the whole table
-/// is read, with the operator's own rights.
-fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Vec<Value>> {
-    let mut request = json!({
-        "ProjectionExpression": "id",
-        "FilterExpression": "(attribute_not_exists(due_at) OR attribute_not_exists(due_shard)) \
-                             AND NOT #state IN (:confirmed, :rejected, :cancelled)",
-        "ExpressionAttributeNames": {"#state": "state"},
-        "ExpressionAttributeValues": {
-            ":confirmed": {"S": "confirmed"},
-            ":rejected": {"S": "rejected"},
-            ":cancelled": {"S": "cancelled"},
-        },
+/// The orders in flight that the sweeper's index does not have: without `due_at` or `due_shard`, or
+/// in a shard that is not swept. So the whole table is read, with the operator's own rights.
+fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
+    let mut values = json!({
+        ":confirmed": {"S": "confirmed"},
+        ":rejected": {"S": "rejected"},
+        ":cancelled": {"S": "cancelled"},
     });
-    let mut orders = Vec::new();
+    let mut names = Vec::new();
+    for (number, shard) in swept_shards().enumerate() {
+        names.push(format!(":shard{number}"));
+        values[&names[number]] = json!({"S": shard});
+    }
+    let mut request = json!({
+        "ProjectionExpression": "pk, due_at",
+        "FilterExpression": format!(
+            "(attribute_not_exists(due_at) OR attribute_not_exists(due_shard) \
+              OR NOT due_shard IN ({})) AND NOT #state IN (:confirmed, :rejected, :cancelled)",
+            names.join(", ")
+        ),
+        "ExpressionAttributeNames": {"#state": "state"},
+        "ExpressionAttributeValues": values,
+    });
+    let (mut orders, mut unreadable) = (Vec::new(), Vec::new());
     loop {
         let page = scan(request.clone())?;
         for row in array(&page["Items"]) {
-            let answer = ask(json!({"action": "show", "order_id": row["id"]["S"]}))?;
-            // It may have moved on since, or its row cannot be read at all, which audit names.
-            if answer["order"]["due_at"].is_null() && answer["order"]["waits_for"].is_string() {
-                orders.push(answer["order"].clone());
+            let pk = text(&row["pk"]["S"]);
+            let id = pk
+                .strip_prefix("ORDER#")
+                .filter(|id| Uuid::try_parse(id).is_ok());
+            let Some(id) = id else {
+                unreadable.push(json!({"order_id": pk, "cause": "its key names no order"}));
+                continue;
+            };
+            let mut answer = ask(json!({"action": "show", "order_id": id}))?;
+            if answer["outcome"] == "unreadable" {
+                unreadable.push(json!({"order_id": id, "cause": answer["detail"]}));
+                continue;
+            }
+            let mut order = answer["order"].take();
+            // An order that has moved on since is due at another time.
+            let due = |at: &Value| at.as_str().and_then(|at| at.parse::<Timestamp>().ok());
+            if order["waits_for"].is_string() && due(&order["due_at"]) == due(&row["due_at"]["S"]) {
+                order["due_at"] = Value::Null;
+                orders.push(order);
             }
         }
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"].clone();
         if request["ExclusiveStartKey"].is_null() {
-            return Ok(orders);
+            return Ok(json!({"orders": orders, "unreadable": unreadable}));
         }
     }
 }
@@ -121,12 +146,13 @@ fn carry_out(
 ) -> Result<String> {
     match action {
         Action::NeverDue => {
-            let orders = never_due(ask, scan).map_err(|error| {
+            let list = never_due(ask, scan).map_err(|error| {
                 Error::new(format!(
-                    "looking for orders without due_at: {error}; do this again, it changes nothing"
+                    "looking for orders that the sweeper cannot find: {error}; do this again, it \
+                     changes nothing"
                 ))
             })?;
-            Ok(listed(&json!({"orders": orders}), true, now))
+            Ok(listed(&tame(&list), NEVER_DUE, now))
         }
         Action::List { stuck } => {
             let list = pages(ask, *stuck).map_err(|error| {
@@ -134,7 +160,11 @@ fn carry_out(
                     "listing the orders in flight: {error}; do this again, it changes nothing"
                 ))
             })?;
-            Ok(listed(&tame(&list), *stuck, now))
+            Ok(listed(
+                &tame(&list),
+                if *stuck { STUCK } else { IN_FLIGHT },
+                now,
+            ))
         }
         Action::Retry { order } => {
             let request = |by: &str| json!({"action": "retry", "order_id": order, "by": by});
@@ -332,25 +362,25 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
     }
 }
 
-fn listed(list: &Value, stuck: bool, now: Timestamp) -> String {
+/// What is listed: one of it, and several.
+type Listed = [&'static str; 2];
+const IN_FLIGHT: Listed = ["order in flight", "orders in flight"];
+const STUCK: Listed = ["stuck order", "stuck orders"];
+const NEVER_DUE: Listed = [
+    "order in flight that the sweeper cannot find",
+    "orders in flight that the sweeper cannot find",
+];
+
+fn listed(list: &Value, what: Listed, now: Timestamp) -> String {
     let mut shown = String::new();
-    write(&mut shown, list, stuck, now).expect("text can always be added to");
+    write(&mut shown, list, what, now).expect("text can always be added to");
     shown
 }
 
-fn write(shown: &mut String, list: &Value, stuck: bool, now: Timestamp) -> std::fmt::Result {
+fn write(shown: &mut String, list: &Value, what: Listed, now: Timestamp) -> std::fmt::Result {
     let (orders, unreadable) = (array(&list["orders"]), array(&list["unreadable"]));
-    let what = if stuck {
-        "stuck order"
-    } else {
-        "order in flight"
-    };
-    let number = match what {
-        "stuck order" => count(orders.len(), what),
-        _ if orders.len() == 1 => "1 order in flight".to_owned(),
-        _ => format!("{} orders in flight", orders.len()),
-    };
-    write!(shown, "{number}")?;
+    let number = orders.len();
+    write!(shown, "{number} {}", what[usize::from(number != 1)])?;
     for order in orders {
         let since = order["created_at"].as_str().and_then(|at| at.parse().ok());
         let old = since.map_or("?".to_owned(), |since| age(since, now));
@@ -444,7 +474,7 @@ fn next_move(order: &Value) -> String {
              cargo xtask saga abandon {id} {step} --reason TEXT"
         )
     } else if order["due_at"].is_null() {
-        format!("cargo xtask saga retry {id}: without due_at the sweeper cannot find it")
+        format!("cargo xtask saga retry {id}: the sweeper cannot find it")
     } else if order["overdue"] == true {
         format!("cargo xtask saga retry {id}; the sweeper should have: cargo xtask logs orders")
     } else {
@@ -499,7 +529,7 @@ mod tests {
             "unreadable": [{"order_id": ID, "cause": "an unknown state"}],
             "nameless": 2,
         });
-        let shown = listed(&list, true, now());
+        let shown = listed(&list, STUCK, now());
         assert!(shown.starts_with("3 stuck orders\n"), "{shown}");
         for expected in [
             "2 h old",
@@ -616,7 +646,7 @@ mod tests {
         let mut rehearsed = order(true, false);
         rehearsed["rehearsal"] = json!("refund_payment=fail");
         let list = json!({"orders": [rehearsed, order(true, false)], "unreadable": []});
-        let shown = listed(&list, true, now());
+        let shown = listed(&list, STUCK, now());
         let told = "a rehearsal, told to go wrong: refund_payment=fail";
         assert_eq!(shown.matches(told).count(), 1, "{shown}");
     }
@@ -624,8 +654,8 @@ mod tests {
     #[test]
     fn an_empty_list_says_so() {
         let list = json!({"orders": [], "unreadable": []});
-        assert_eq!(listed(&list, true, now()), "0 stuck orders");
-        assert_eq!(listed(&list, false, now()), "0 orders in flight");
+        assert_eq!(listed(&list, STUCK, now()), "0 stuck orders");
+        assert_eq!(listed(&list, IN_FLIGHT, now()), "0 orders in flight");
     }
 
     #[test]
@@ -747,38 +777,91 @@ mod tests {
         assert!(error.contains("the same page again"), "{error}");
     }
 
-    #[test]
-    fn an_order_without_due_at_is_found_by_a_scan() {
-        let ids = [ID, "00000000-0000-0000-0000-000000000008"];
-        // The scan gives one row a page; the second order has moved on since.
+    const LATER: &str = "2026-01-02T04:00:00.000Z";
+
+    /// The answer to `saga ls --never-due` where the scan gives these rows, one a page.
+    fn never_due_of(rows: &[Value], ask: impl Fn(Value) -> Result<Value>) -> String {
         let scan = |request: Value| {
-            assert!(request["FilterExpression"].is_string());
-            Ok(match request["ExclusiveStartKey"]["pk"]["S"].as_str() {
-                None => json!({"Items": [{"id": {"S": ids[0]}}],
-                               "LastEvaluatedKey": {"pk": {"S": "next"}}}),
-                Some(_) => json!({"Items": [{"id": {"S": ids[1]}}]}),
-            })
+            let page = request["ExclusiveStartKey"]["pk"]["N"].as_str();
+            let page: usize = page.map_or(0, |page| page.parse().expect("a page"));
+            let mut answer = json!({"Items": [rows.get(page)]});
+            if page + 1 < rows.len() {
+                answer["LastEvaluatedKey"] = json!({"pk": {"N": (page + 1).to_string()}});
+            }
+            Ok(answer)
         };
+        let operator = || Ok("olga".to_owned());
+        carry_out(&ask, &scan, &operator, &Action::NeverDue, now()).expect("a list")
+    }
+
+    #[test]
+    fn an_order_that_the_sweeper_cannot_find_is_found_by_a_scan() {
+        let row = |number: u128, due_at: Option<&str>| {
+            let mut row = json!({"pk": {"S": format!("ORDER#{}", Uuid::from_u128(number))}});
+            if let Some(due_at) = due_at {
+                row["due_at"] = json!({"S": due_at});
+            }
+            row
+        };
+        // Without due_at; without a known due_shard; moved on since; no order; cannot be read.
+        let mut rows = vec![row(7, None), row(8, Some(LATER)), row(9, None)];
+        rows.push(json!({"pk": {"S": "order#\u{1b}7"}}));
+        rows.push(row(10, Some("soon")));
         let ask = |request: Value| {
             let mut shown = order(false, true);
             shown["order_id"] = request["order_id"].clone();
-            if request["order_id"] == ids[0] {
-                shown["due_at"] = Value::Null;
+            match request["order_id"].as_str().expect("an id").as_bytes()[35] {
+                b'7' => shown["due_at"] = Value::Null,
+                b'a' => return Ok(json!({"outcome": "unreadable", "detail": "an odd due_at"})),
+                _ => {}
             }
             Ok(json!({"outcome": "found", "order": shown}))
         };
-        let operator = || Ok("olga".to_owned());
-        let told = carry_out(&ask, &scan, &operator, &Action::NeverDue, now());
-        let told = told.expect("a list");
-        assert!(told.starts_with("1 stuck order\n"), "{told}");
-        assert!(told.contains("due never"), "{told}");
-        assert!(
-            told.contains(&format!("next: cargo xtask saga retry {ID}")),
-            "{told}"
-        );
+        let told = never_due_of(&rows, ask);
+        let heading = "2 orders in flight that the sweeper cannot find\n";
+        assert!(told.starts_with(heading), "{told}");
+        assert_eq!(told.matches("due never").count(), 2, "{told}");
+        for number in [7, 8] {
+            let next = format!("next: cargo xtask saga retry {}", Uuid::from_u128(number));
+            assert!(told.contains(&next), "{told}");
+        }
+        for expected in [
+            "order#\\u001b7  cannot be read: its key names no order",
+            &format!("{}  cannot be read: an odd due_at", Uuid::from_u128(10)),
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
 
         let error = done(&Action::NeverDue, |_| Ok(Value::Null)).expect_err("it needs a scan");
         assert!(error.to_string().contains("do this again"), "{error}");
+    }
+
+    #[test]
+    fn the_scan_asks_for_every_shard_that_is_not_swept() {
+        let asked = std::cell::RefCell::new(Value::Null);
+        let scan = |request: Value| {
+            *asked.borrow_mut() = request;
+            Ok(json!({"Items": []}))
+        };
+        let nobody = || Ok("olga".to_owned());
+        let none = carry_out(
+            &|_| Ok(Value::Null),
+            &scan,
+            &nobody,
+            &Action::NeverDue,
+            now(),
+        );
+        let none = none.expect("a list");
+        assert_eq!(none, "0 orders in flight that the sweeper cannot find");
+        let asked = asked.into_inner();
+        let filter = asked["FilterExpression"].as_str().expect("a filter");
+        for shard in ["DUE#0", "DUE#7", "PARKED"] {
+            let values = asked["ExpressionAttributeValues"].as_object();
+            let mut values = values.expect("values").iter();
+            let name = values.find(|(_, value)| value["S"] == shard);
+            let (name, _) = name.unwrap_or_else(|| panic!("{shard}: {asked}"));
+            assert!(filter.contains(name.as_str()), "{asked}");
+        }
     }
 
     #[test]

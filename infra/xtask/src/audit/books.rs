@@ -558,15 +558,19 @@ impl Order {
     /// Whether the sweeper looks where it is filed.
     pub fn is_swept(&self) -> bool {
         let shard = self.due_shard.as_deref();
-        shard.is_some_and(|shard| {
-            shard == PARKED || (0..DUE_SHARDS).any(|number| shard == format!("DUE#{number}"))
-        })
+        shard.is_some_and(|shard| swept_shards().any(|swept| swept == shard))
     }
 }
 
 /// The partitions of the sweeper's index.
 pub const DUE_SHARDS: u8 = 8;
 const PARKED: &str = "PARKED";
+
+/// What `due_shard` may be for the sweeper to find an order.
+pub fn swept_shards() -> impl Iterator<Item = String> {
+    let due = (0..DUE_SHARDS).map(|number| format!("DUE#{number}"));
+    due.chain([PARKED.to_owned()])
+}
 
 /// The statuses that users are listed by.
 const STATUSES: [&str; 2] = ["active", "deactivated"];
