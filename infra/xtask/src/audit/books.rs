@@ -179,6 +179,8 @@ pub struct Entry {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Item {
+    /// As its key has it.
+    #[serde(skip)]
     pub sku: String,
     #[serde(flatten)]
     pub price: Money,
@@ -189,12 +191,16 @@ pub struct Item {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Adjustment {
+    /// As its key has it.
+    #[serde(skip)]
     pub sku: String,
     pub delta: i64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Reservation {
+    /// As its key has it.
+    #[serde(skip)]
     pub order_id: Uuid,
     pub status: ReservationStatus,
     #[serde(default)]
@@ -346,25 +352,26 @@ impl Books {
             place.pk.starts_with("ORDER#"),
         );
         if is_item && place.sk == "ITEM" {
-            let item = self.parsed::<Item, ItemShape>(&place, row, |item| {
-                is_keyed(&place, "sku", &item.sku, "ITEM#")
-            });
-            if let Some(item) = item {
+            if let Some(mut item) = self.parsed::<Item, ItemShape>(&place, row, |_| Ok(())) {
                 const NOT_LISTED: &str = "the catalogue does not list it";
                 let catalogue = Some("ITEM".to_owned());
                 self.file(&place, row, "catalogue", catalogue, NOT_LISTED);
+                item.sku = place.sku().unwrap_or_default().to_owned();
+                self.file(&place, row, "sku", Some(item.sku.clone()), NOT_LISTED);
                 self.items.push(item);
             }
         } else if is_order && place.sk == "RESERVATION" {
-            let own = |reservation: &Reservation| {
-                is_keyed(&place, "order_id", reservation.order_id, "ORDER#")
-            };
+            let own = |_: &Reservation| is_of_an_order(&place);
             let reservation = self.parsed::<_, ReservationShape>(&place, row, own);
-            self.reservations.extend(reservation);
+            let order_id = place.order().unwrap_or_default();
+            let keyed = reservation.map(|row| Reservation { order_id, ..row });
+            self.reservations.extend(keyed);
         } else if is_item && place.sk.starts_with("ADJUSTMENT#") {
-            let own = |adjustment: &Adjustment| is_keyed(&place, "sku", &adjustment.sku, "ITEM#");
+            let own = |_: &Adjustment| Ok(());
             let adjustment = self.parsed::<_, AdjustmentShape>(&place, row, own);
-            self.adjustments.extend(adjustment);
+            let sku = place.sku().unwrap_or_default().to_owned();
+            let keyed = adjustment.map(|row| Adjustment { sku, ..row });
+            self.adjustments.extend(keyed);
         } else {
             self.unknown.push(place);
         }
@@ -374,10 +381,7 @@ impl Books {
         let place = self.count("payments", row);
         let is_ledger = place.pk.starts_with(LEDGER);
         if place.pk.starts_with("ORDER#") && place.sk == "PAYMENT" {
-            let own = |_: &PaymentRow| match place.order() {
-                Some(id) => is_keyed(&place, "order", id, "ORDER#"),
-                None => Err("its key names no order".to_owned()),
-            };
+            let own = |_: &PaymentRow| is_of_an_order(&place);
             let payment = self.parsed::<_, PaymentShape>(&place, row, own);
             let payment = payment.and_then(|row| Some(row.of(place.order()?)));
             self.payments.extend(payment);
@@ -619,6 +623,13 @@ fn is_keyed(place: &RowKey, name: &str, is: impl ToString, prefix: &str) -> Resu
     }
 }
 
+fn is_of_an_order(place: &RowKey) -> Result<(), String> {
+    match place.order() {
+        Some(id) => is_keyed(place, "order", id, "ORDER#"),
+        None => Err("its key names no order".to_owned()),
+    }
+}
+
 fn key<'r>(row: &'r Value, name: &str) -> &'r str {
     row[name].as_str().unwrap_or_default()
 }
@@ -697,7 +708,7 @@ impl RefundRow {
     }
 }
 
-/// What a service writes in a kind of row, and needs to read it.
+/// What a service needs to read a kind of row. What it writes and never reads may be missing.
 trait Shape: DeserializeOwned {
     fn check(&self, place: &RowKey) -> Result<(), String>;
 }
@@ -705,7 +716,6 @@ trait Shape: DeserializeOwned {
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "most is only asked to be there")]
 struct OrderShape {
-    schema: u32,
     lines: Vec<LineShape>,
     payment_method: String,
     expected_total: Option<MoneyShape>,
@@ -769,19 +779,16 @@ impl Shape for OrderShape {
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "most is only asked to be there")]
 struct ItemShape {
-    schema: u32,
-    sku: String,
     name: String,
     #[serde(flatten)]
     price: MoneyShape,
     created_at: Timestamp,
     updated_at: Timestamp,
-    created_by_request: String,
 }
 
 impl Shape for ItemShape {
-    fn check(&self, _: &RowKey) -> Result<(), String> {
-        is_sku(&self.sku)?;
+    fn check(&self, place: &RowKey) -> Result<(), String> {
+        is_sku(place.sku().unwrap_or_default())?;
         is_text("name", &self.name)?;
         self.price.is_above_nothing()
     }
@@ -790,7 +797,6 @@ impl Shape for ItemShape {
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "most is only asked to be there")]
 struct AdjustmentShape {
-    schema: u32,
     id: Uuid,
     reason: String,
     made_by: Uuid,
@@ -813,12 +819,10 @@ impl Shape for AdjustmentShape {
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "most is only asked to be there")]
 struct ReservationShape {
-    schema: u32,
     status: ReservationStatus,
     #[serde(default)]
     lines: Vec<HeldShape>,
     refusal: Option<RefusalShape>,
-    created_at: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -864,7 +868,6 @@ impl Shape for ReservationShape {
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "most is only asked to be there")]
 struct PaymentShape {
-    schema: u32,
     status: PaymentStatus,
     charge: Option<AskedShape>,
     payment_id: Option<String>,
@@ -989,7 +992,9 @@ fn is_sku(sku: &str) -> Result<(), String> {
 /// A payment method: what it may be is narrower today, and was never wider.
 fn is_token(text: &str) -> Result<(), String> {
     let is_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    match (1..=128).contains(&text.len()) && text.bytes().all(is_in_it) {
+    let is_card_number =
+        (12..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    match (1..=128).contains(&text.len()) && text.bytes().all(is_in_it) && !is_card_number {
         true => Ok(()),
         // It may be a card's number, which is not to be shown.
         false => Err("its payment method is no token".to_owned()),
