@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
-use crate::ui::{age, count, foreign, say_whole, tame};
+use crate::ui::{age, count, cut, foreign, say_whole, tame};
 use letter::{Found, Letter, Purpose, Reach, Seen, Sqs, find, look, out_of_sight, release};
 use log::Log;
 
@@ -124,11 +124,12 @@ pub fn tell(
     tell: &mut dyn FnMut(String),
 ) -> Result<String> {
     let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
-    let shown = |found: &Found| shown(aws, prefix, found.queue, &found.letter);
+    let shown = |found: &Found, purpose| shown(aws, prefix, found, purpose);
     let print = |text: &str| say_whole(text);
     let shown_whole = |found: &Found| {
         let record = found.letter.record();
-        format!("{}\n\nthe whole message: {record}", shown(found))
+        let shown = shown(found, Purpose::Take);
+        format!("{shown}\n\nthe whole message: {record}")
     };
     match action {
         Action::List(list) => {
@@ -140,7 +141,7 @@ pub fn tell(
             release(&sqs, std::slice::from_ref(&found));
             Ok(match raw {
                 true => found.letter.record().to_string(),
-                false => shown(&found),
+                false => shown(&found, Purpose::Show),
             })
         }
         Action::Redrive(redrive) => {
@@ -177,7 +178,7 @@ fn grouped<'l>(letters: &'l [Letter], log: &Log) -> BTreeMap<(String, String), G
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     for letter in letters {
         let group = groups
-            .entry((foreign(letter.kind()), foreign(&log.error_of(letter))))
+            .entry((kind_of(letter), foreign(&log.error_of(letter))))
             .or_insert(Group {
                 oldest: None,
                 letters: Vec::new(),
@@ -299,28 +300,32 @@ fn describe(
 }
 
 /// The message is the thing; what else there is to say must not keep it from being shown.
-fn shown(aws: &Aws, prefix: &str, queue: Queue, letter: &Letter) -> String {
+fn shown(aws: &Aws, prefix: &str, found: &Found, purpose: Purpose) -> String {
+    let (queue, letter) = (found.queue, &found.letter);
     let log = log_of(aws, prefix, queue, std::slice::from_ref(letter));
     let order = letter.envelope.as_ref().map(|envelope| {
         saga::show(aws, prefix, envelope.order)
             .unwrap_or_else(|error| json!({"outcome": error.to_string()}))
     });
     let mut text = String::new();
-    whole(&mut text, queue, letter, &log, order.as_ref()).expect("text can always be added to");
+    whole(&mut text, queue, letter, &log, order.as_ref(), purpose)
+        .expect("text can always be added to");
     text
 }
 
+/// A message that is taken away is not there any more for the commands that show it or send it back.
 fn whole(
     text: &mut String,
     queue: Queue,
     letter: &Letter,
     log: &Log,
     order: Option<&Value>,
+    purpose: Purpose,
 ) -> std::fmt::Result {
     let sent = letter.sent_at().map_or("?".to_owned(), |at| at.to_string());
     writeln!(text, "message     {}", letter.id)?;
     writeln!(text, "queue       {}-dlq, of {}", queue.name, queue.name)?;
-    writeln!(text, "type        {}", foreign(letter.kind()))?;
+    writeln!(text, "type        {}", kind_of(letter))?;
     writeln!(text, "sent        {sent}")?;
     writeln!(
         text,
@@ -343,13 +348,17 @@ fn whole(
         let value = value.to_string();
         writeln!(text, "attribute   {}: {}", foreign(name), foreign(&value))?;
     }
-    writeln!(text, "\n{}\n", body(letter))?;
+    writeln!(text, "\n{}\n", body(letter, purpose))?;
     let Some(answer) = order else {
-        return write!(
-            text,
-            "it names no order; it goes back only with cargo xtask dlq redrive --id {}",
-            letter.id
-        );
+        write!(text, "it names no order")?;
+        return match purpose {
+            Purpose::Show => write!(
+                text,
+                "; it goes back only with cargo xtask dlq redrive --id {}",
+                letter.id
+            ),
+            Purpose::Take => Ok(()),
+        };
     };
     let answer = tame(answer);
     let order = &answer["order"];
@@ -383,11 +392,18 @@ fn whole(
     Ok(())
 }
 
+/// How many characters of a message's type are shown; those of this system are shorter.
+const KIND: usize = 64;
+
+fn kind_of(letter: &Letter) -> String {
+    cut(letter.kind(), KIND)
+}
+
 /// How many lines of a body are shown.
 const LINES: usize = 200;
 
 /// The body as a person reads it: no line of it can pass for one of this tool's.
-fn body(letter: &Letter) -> String {
+fn body(letter: &Letter, purpose: Purpose) -> String {
     let pretty = serde_json::from_str::<Value>(&letter.body)
         .and_then(|body| serde_json::to_string_pretty(&body))
         .unwrap_or_else(|_| letter.body.clone());
@@ -401,10 +417,13 @@ fn body(letter: &Letter) -> String {
         lines.push(format!("    ... ({} more lines)", all - LINES));
     }
     if all > LINES || pretty.split('\n').any(|line| foreign(line) != line) {
-        lines.push(format!(
-            "(escaped or cut; in full: cargo xtask dlq show {} --raw > FILE)",
-            foreign(&letter.id)
-        ));
+        let id = foreign(&letter.id);
+        lines.push(match purpose {
+            Purpose::Show => {
+                format!("(escaped or cut; in full: cargo xtask dlq show {id} --raw > FILE)")
+            }
+            Purpose::Take => "(escaped or cut; in full below)".to_owned(),
+        });
     }
     lines.join("\n")
 }

@@ -47,8 +47,13 @@ pub fn not_a_terminal(command: &str) -> Result<()> {
 
 /// Foreign text as one line of at most [`LINE`] characters.
 pub fn foreign(text: &str) -> String {
+    cut(text, LINE)
+}
+
+/// As [`foreign`], of at most so many characters.
+pub fn cut(text: &str, most: usize) -> String {
     let mut shown = visible(text);
-    if let Some((cut, _)) = shown.char_indices().nth(LINE) {
+    if let Some((cut, _)) = shown.char_indices().nth(most) {
         let more = shown[cut..].chars().count();
         shown.truncate(cut);
         shown.push_str(&format!(" ... ({more} more characters)"));

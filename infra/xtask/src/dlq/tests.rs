@@ -577,7 +577,7 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
     );
     let mut text = String::new();
     let shown = letter("a", &body("PaymentCharged"), 0);
-    whole(&mut text, QUEUE, &shown, &log, Some(&order)).expect("text");
+    whole(&mut text, QUEUE, &shown, &log, Some(&order), Purpose::Show).expect("text");
     for expected in [
         "message     a",
         "received    6 times",
@@ -589,11 +589,51 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     let mut text = String::new();
-    whole(&mut text, QUEUE, &letter("c", "not JSON", 0), &log, None).expect("text");
+    whole(
+        &mut text,
+        QUEUE,
+        &letter("c", "not JSON", 0),
+        &log,
+        None,
+        Purpose::Show,
+    )
+    .expect("text");
     assert!(
         text.contains("not JSON") && text.contains("redrive --id c"),
         "{text}"
     );
+}
+
+#[test]
+fn text_before_a_deletion_names_no_command_for_the_message() {
+    let long = json!({"text": "x".repeat(200_000)}).to_string();
+    for body in ["not JSON", &long] {
+        let (letter, log) = (letter("c", body, 0), Log::of(BTreeMap::new()));
+        let mut text = String::new();
+        whole(&mut text, QUEUE, &letter, &log, None, Purpose::Take).expect("text");
+        for command in ["dlq show", "redrive --id"] {
+            assert!(!text.contains(command), "{command}: {text:.500}");
+        }
+    }
+}
+
+#[test]
+fn a_long_type_is_cut_where_a_person_reads_it() {
+    let kind = "x".repeat(100);
+    let letter = letter("a", &body(&kind), 0);
+    let shown = format!("{} ... (36 more characters)", "x".repeat(64));
+    assert_eq!(kind_of(&letter), shown);
+    let mut text = String::new();
+    whole(
+        &mut text,
+        QUEUE,
+        &letter,
+        &Log::of(BTreeMap::new()),
+        None,
+        Purpose::Show,
+    )
+    .expect("text");
+    assert!(text.contains(&format!("type        {shown}\n")), "{text}");
 }
 
 /// What somebody sends who wants to write on an operator's screen.
@@ -642,7 +682,7 @@ fn foreign_text_is_listed_and_shown_escaped_and_cut() {
             .message_attributes
             .insert(hostile.clone(), json!({"StringValue": hostile}));
         let mut text = String::new();
-        whole(&mut text, QUEUE, &letter, &log, Some(&order)).expect("text");
+        whole(&mut text, QUEUE, &letter, &log, Some(&order), Purpose::Show).expect("text");
         is_safe(&text);
         assert!(
             text.lines().count() < LINES + 20,
