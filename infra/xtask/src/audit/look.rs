@@ -123,7 +123,10 @@ impl Tables<'_> {
     fn held(&self, skus: &BTreeSet<String>) -> Result<Held> {
         let pks = skus.iter().map(|sku| format!("ITEM#{sku}"));
         let rows = self.rows("inventory", "ITEM", None, &pks.collect::<Vec<_>>())?;
-        let level = |row: &Value| Some((row["sku"].as_str()?.to_owned(), row["held"].as_i64()?));
+        let level = |row: &Value| {
+            let sku = row["pk"].as_str()?.strip_prefix("ITEM#")?;
+            Some((sku.to_owned(), row["held"].as_i64()?))
+        };
         let levels = rows.iter().filter_map(level);
         Ok(levels.map(|(sku, held)| (sku, held.into())).collect())
     }
@@ -215,7 +218,7 @@ mod tests {
             Ok(if calls.get() <= unprocessed {
                 json!({"Responses": {}, "UnprocessedKeys": request["RequestItems"]})
             } else {
-                let item = json!({"sku": {"S": "a"}, "held": {"N": "3"}});
+                let item = json!({"pk": {"S": "ITEM#a"}, "held": {"N": "3"}});
                 json!({"Responses": {"w-inventory": [item]}, "UnprocessedKeys": {}})
             })
         };
