@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, parsed into one enum.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::dlq::{self, List, Redrive};
@@ -159,6 +161,9 @@ Tests
   help                  this text
 ";
 
+/// What is deleted is named by so much of its id at least.
+const MIN_ID: usize = 8;
+
 const DEFAULT_PREFIX: &str = "waybill";
 const DEFAULT_SEEDS: u64 = 1000;
 const DEFAULT_PLANT_SEEDS: u64 = 2000;
@@ -172,6 +177,11 @@ where
     let mut arguments = arguments.into_iter();
     let name = arguments.next().unwrap_or_else(|| "help".to_owned());
     let mut rest = Arguments(arguments.collect());
+    let verb = rest
+        .0
+        .first()
+        .filter(|verb| !verb.starts_with('-'))
+        .cloned();
     let command = match name.as_str() {
         "up" => Command::Up {
             port: rest
@@ -212,10 +222,17 @@ where
             let (target, prefix) = rest.target()?;
             let given = std::iter::from_fn(|| rest.positional())
                 .map(|argument| match argument.split_once('=') {
+                    Some(("", _)) => {
+                        Err(format!("`{argument}` names no parameter; write NAME=VALUE"))
+                    }
                     Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
                     None => Err(format!("`{argument}` is no parameter; write NAME=VALUE")),
                 })
-                .collect::<Result<_, _>>()?;
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut names = BTreeSet::new();
+            if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
+                return Err(format!("`{name}` is given twice; give it one value"));
+            }
             Command::Preflight {
                 given,
                 target,
@@ -283,9 +300,13 @@ where
     };
     match rest.0.first() {
         None => Ok(command),
-        Some(unknown) => Err(format!(
-            "`{name}` does not take `{unknown}`; see cargo xtask help"
-        )),
+        Some(unknown) => {
+            let verb = verb.filter(|verb| verb != unknown);
+            let asked = verb.map_or(name.clone(), |verb| format!("{name} {verb}"));
+            Err(format!(
+                "`{asked}` does not take `{unknown}`; see cargo xtask help"
+            ))
+        }
     }
 }
 
@@ -340,10 +361,15 @@ fn parse_saga(rest: &mut Arguments) -> Result<saga::Action, String> {
         Some(text) => Uuid::try_parse(&text).map_err(|_| format!("`{text}` is not an order's id")),
     };
     match (verb.as_deref(), reason) {
-        (Some("ls"), None) if rest.flag("--never-due") => Ok(saga::Action::NeverDue),
-        (Some("ls"), None) => Ok(saga::Action::List {
-            stuck: rest.flag("--stuck"),
-        }),
+        (Some("ls"), None) => match (rest.flag("--stuck"), rest.flag("--never-due")) {
+            (true, true) => Err(
+                "`--stuck` and `--never-due` cannot be given together: the first reads the \
+                 sweeper's index, the second finds what is not in it"
+                    .to_owned(),
+            ),
+            (false, true) => Ok(saga::Action::NeverDue),
+            (stuck, false) => Ok(saga::Action::List { stuck }),
+        },
         (Some("retry"), None) => Ok(saga::Action::Retry {
             order: order(rest)?,
         }),
@@ -403,6 +429,10 @@ fn parse_dlq(rest: &mut Arguments) -> Result<dlq::Action, String> {
         })),
         (Some("drop"), Some(order)) => Ok(dlq::Action::DropOrder { order }),
         (Some("drop"), None) => match rest.positional() {
+            Some(id) if id.len() < MIN_ID => Err(format!(
+                "`{id}` is too short to delete a message by; give {MIN_ID} characters of its id or \
+                 more; cargo xtask dlq ls has ids"
+            )),
             Some(id) => Ok(dlq::Action::Drop { id }),
             None => {
                 Err("say which: cargo xtask dlq drop ID; cargo xtask dlq ls has ids".to_owned())
@@ -768,10 +798,15 @@ mod tests {
             }))
         );
         assert_eq!(
-            parsed("dlq drop abc"),
+            parsed("dlq drop 0a1b2c3d"),
             dlq(dlq::Action::Drop {
-                id: "abc".to_owned()
+                id: "0a1b2c3d".to_owned()
             })
+        );
+        let short = parsed("dlq drop 0a1b2c3").expect_err("it is too short to delete by");
+        assert!(
+            short.contains("`0a1b2c3`") && short.contains("8 characters"),
+            "{short}"
         );
         for line in [
             "dlq",
@@ -801,7 +836,26 @@ mod tests {
         };
         assert_eq!(parsed("preflight --aws --prefix shop Most=2"), Ok(expected));
         assert!(parsed("preflight --fix").is_err());
-        assert!(parsed("preflight Most").is_err());
+        for (line, says) in [
+            ("preflight Most", "`Most` is no parameter"),
+            ("preflight =2", "`=2` names no parameter"),
+            ("preflight Most=2 Least=1 Most=3", "`Most` is given twice"),
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_do_not_go_together_are_named() {
+        let both = parsed("saga ls --stuck --never-due").expect_err("it is one or the other");
+        assert!(both.contains("cannot be given together"), "{both}");
+        let extra = parsed(&format!("saga retry {ORDER} {ORDER}8")).expect_err("one order");
+        assert!(
+            extra.contains(&format!("does not take `{ORDER}8`")),
+            "{extra}"
+        );
+        assert!(extra.contains("`saga retry`"), "{extra}");
     }
 
     #[test]
