@@ -323,12 +323,12 @@ fn whole(number: &str) -> Option<String> {
 /// and says what it is. It is well below `f64::MAX`, which serde_json only reads with a feature that
 /// test builds have (`float_roundtrip`) and deployed ones do not.
 fn nearest(number: &str) -> Option<String> {
+    const LARGE: f64 = 1e300;
     let read: f64 = number.parse().ok()?;
     (read.abs() > LARGE).then(|| LARGE.copysign(read).to_string())
 }
 
 /// The document with its numbers written otherwise.
-    const LARGE: f64 = 1e300;
 fn with_numbers(text: &str, rewritten: impl Fn(&str) -> Option<String>) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let (mut out, mut copied, mut at) = (String::new(), 0, 0);

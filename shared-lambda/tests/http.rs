@@ -616,21 +616,6 @@ fn a_field_that_is_not_known_does_not_hide_what_is_wrong_with_a_value() {
     );
 }
 
-/// The status of a request for an order, with the headers a client sends along with its body.
-async fn status_with(headers: &[(&str, &str)]) -> (u16, String) {
-    let mut request = Request::new().with_body(r#"{"lines": []}"#);
-    for (name, value) in headers {
-        request = request.with_header(name, *value);
-    }
-    let (status, _, body) = sent(request, async |_, request| {
-        request.json::<Order>()?;
-        Ok(Response::empty(204))
-    })
-    .await;
-    (status, body["type"].as_str().unwrap_or_default().to_owned())
-}
-
-#[tokio::test]
 #[test]
 fn a_number_too_large_to_read_is_told_beside_the_fields_range() {
     #[derive(Deserialize)]
@@ -661,6 +646,21 @@ fn a_number_too_large_to_read_is_told_beside_the_fields_range() {
     }
 }
 
+/// The status of a request for an order, with the headers a client sends along with its body.
+async fn status_with(headers: &[(&str, &str)]) -> (u16, String) {
+    let mut request = Request::new().with_body(r#"{"lines": []}"#);
+    for (name, value) in headers {
+        request = request.with_header(name, *value);
+    }
+    let (status, _, body) = sent(request, async |_, request| {
+        request.json::<Order>()?;
+        Ok(Response::empty(204))
+    })
+    .await;
+    (status, body["type"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
 async fn a_body_of_json_is_read_however_that_is_spelled() {
     for kind in [
         "application/json",

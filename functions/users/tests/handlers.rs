@@ -239,8 +239,8 @@ async fn every_wrong_field_of_a_registration_is_named_at_once() {
             json!({"email": null, "password": null, "name": null}),
             vec![
                 ("/email", "is null, not a string"),
-                ("/password", "is null, not a string"),
                 ("/name", "is null, not a string"),
+                ("/password", "is null, not a string"),
             ],
         ),
         (
