@@ -450,7 +450,6 @@ struct Placed {
 /// Attributes that only look-ups use are written and not read back. They follow from the others.
 #[derive(Serialize, Deserialize)]
 struct OrderRow {
-    #[serde(skip_deserializing)]
     pk: String,
     #[serde(skip_deserializing)]
     sk: String,
@@ -519,7 +518,7 @@ struct EntryRow {
 
 /// A row that this version of the code cannot have written.
 #[derive(Debug, thiserror::Error)]
-#[error("the order's row has an unknown or invalid {0}")]
+#[error("the order's row has an unknown, missing or invalid {0}")]
 struct InvalidRow(&'static str);
 
 fn pk(id: OrderId) -> String {
@@ -634,8 +633,18 @@ impl TryFrom<OrderRow> for Order {
 
     fn try_from(row: OrderRow) -> Result<Self, InvalidRow> {
         let due_at = row.due_at.map(|text| text.parse());
+        let id = OrderId(row.id);
+        // Its commands would go out for the other order.
+        if row.pk != pk(id) {
+            return Err(InvalidRow("id that is not its key's"));
+        }
+        let state = parse_state(&row.state).ok_or(InvalidRow("state"))?;
+        // Without its total there is nothing to charge, and the order would wait without an end.
+        if state == State::Charging && row.total.is_none() {
+            return Err(InvalidRow("total"));
+        }
         Ok(Self {
-            id: OrderId(row.id),
+            id,
             user_id: UserId(row.user_id),
             lines: row.lines.into_iter().map(line).collect::<Result<_, _>>()?,
             payment_method: PaymentMethod::stored(&row.payment_method)
@@ -648,7 +657,7 @@ impl TryFrom<OrderRow> for Order {
                 .transpose()
                 .map_err(|_| InvalidRow("rehearsal"))?,
             total: row.total.map(money).transpose()?,
-            state: parse_state(&row.state).ok_or(InvalidRow("state"))?,
+            state,
             failure: row.failure.map(|failure| Failure {
                 code: failure.code,
                 detail: failure.detail,

@@ -625,3 +625,25 @@ async fn a_wrong_request_is_told_what_is_wrong_and_changes_nothing() {
     assert_eq!(world.order(order.id).await, order);
     assert!(world.commands().is_empty());
 }
+
+#[tokio::test]
+async fn a_retry_of_a_row_that_contradicts_itself_sends_nothing() {
+    let other = json!("00000000-0000-0000-0000-0000000000ff");
+    for (field, wrong) in [("total", Value::Null), ("id", other)] {
+        let world = World::new();
+        let order = order_in(State::Charging);
+        world.put(&order).await;
+        let mut row = world.aws.dump(&world.table).remove(0);
+        match &wrong {
+            Value::Null => row.as_object_mut().unwrap().remove(field),
+            wrong => row
+                .as_object_mut()
+                .unwrap()
+                .insert(field.to_owned(), wrong.clone()),
+        };
+        world.aws.put_raw(&world.table, row);
+        let answer = world.operate(retry(&order)).await.unwrap();
+        assert_eq!(answer["outcome"], "unreadable", "{field}");
+        assert!(world.commands().is_empty(), "{field}");
+    }
+}

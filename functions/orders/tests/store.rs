@@ -50,7 +50,8 @@ async fn an_order_comes_back_as_it_was_written_in_every_state() {
 
         let mut bare = order_in(state);
         bare.id = OrderId(Uuid::from_u128(0xbabe));
-        (bare.total, bare.failure, bare.expected_total) = (None, None, None);
+        (bare.failure, bare.expected_total) = (None, None);
+        bare.total = bare.total.filter(|_| state == State::Charging);
         bare.lines
             .iter_mut()
             .for_each(|line| line.unit_price = None);
@@ -265,6 +266,33 @@ async fn a_row_without_a_field_is_an_error_that_names_it() {
             text.contains(&format!("missing field `{field}`")),
             "{field}: {text}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_contradicts_itself_is_an_error_that_names_it() {
+    let other = json!("00000000-0000-0000-0000-0000000000ff");
+    for (field, wrong, named) in [
+        ("total", Value::Null, "total"),
+        ("id", other, "id that is not its key's"),
+    ] {
+        let table = table().await;
+        let order = order_in(State::Charging);
+        table.store.insert(&order).await.unwrap();
+        let mut row = table.aws.dump(&table.name).remove(0);
+        match &wrong {
+            Value::Null => row.as_object_mut().unwrap().remove(field),
+            wrong => row
+                .as_object_mut()
+                .unwrap()
+                .insert(field.to_owned(), wrong.clone()),
+        };
+        table.aws.put_raw(&table.name, row);
+        let read = table.store.get(order.id).await;
+        let error = read.expect_err(field);
+        assert!(error.is_corrupt(), "{field}");
+        let text = chain(&error);
+        assert!(text.contains(named), "{field}: {text}");
     }
 }
 
@@ -772,7 +800,7 @@ fn any_row() -> impl Strategy<Value = Value> {
         collection::vec(any_line(), 1..4),
         token,
         option::of(any_money()),
-        option::of(any_money()),
+        (any_money(), any::<bool>()),
     );
     let went = (
         select(&STATES),
@@ -782,8 +810,10 @@ fn any_row() -> impl Strategy<Value = Value> {
         collection::vec(any_entry(), 0..4),
     );
     (bought, went, any_time()).prop_map(|(bought, went, created_at)| {
-        let (lines, payment_method, expected_total, total) = bought;
+        let (lines, payment_method, expected_total, (total, has_total)) = bought;
         let (state, failure, attempt, due_at, timeline) = went;
+        // No version came to a charge without its amount.
+        let total = Some(total).filter(|_| has_total || state == State::Charging);
         let id = Uuid::from_u128(8);
         let due_at = due_at.filter(|_| !ends(state)).map(|at| format!("{at:.3}"));
         given(json!({
