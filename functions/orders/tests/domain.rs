@@ -187,6 +187,14 @@ fn cases() -> Vec<Case> {
             ..case("RetryRequested, never due", retry())
         },
         Case {
+            prepare: |order| order.due_at = Some(after(10) + PARKED_RETRY),
+            ..case("RetryRequested, due as late as can be", retry())
+        },
+        Case {
+            prepare: |order| order.due_at = Some(after(11) + PARKED_RETRY),
+            ..case("RetryRequested, due later than that", retry())
+        },
+        Case {
             prepare: park,
             ..case("RetryRequested, when parked", retry())
         },

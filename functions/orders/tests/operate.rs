@@ -627,6 +627,18 @@ async fn a_wrong_request_is_told_what_is_wrong_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_retry_mends_a_due_time_that_never_comes() {
+    let world = World::new();
+    let mut order = order_in(State::Charging);
+    order.due_at = Some("9999-01-01T00:00:00Z".parse().unwrap());
+    world.put(&order).await;
+    world.clock.set(after(100));
+    let answer = world.operate(retry(&order)).await.unwrap();
+    assert_eq!(answer["outcome"], "sent");
+    assert_eq!(world.order(order.id).await.due_at, Some(after(130)));
+}
+
+#[tokio::test]
 async fn a_retry_of_a_row_that_contradicts_itself_sends_nothing() {
     let other = json!("00000000-0000-0000-0000-0000000000ff");
     for (field, wrong) in [("total", Value::Null), ("id", other)] {

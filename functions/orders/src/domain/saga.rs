@@ -443,8 +443,12 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             | State::Releasing(_) => {
                 // On its first attempt it has all of them before it: asking again is enough, and
                 // an operator who repeats themselves does not make the timeline longer. Unless the
-                // sweeper does not find it: writing the order puts it back where it looks.
-                let is_found = order.due_at.is_some_and(|due_at| due_at > now);
+                // sweeper does not find it: writing the order puts it back where it looks. No step
+                // sets a due time later than `latest`, so the sweeper would never come to that.
+                let latest = now + timeout.after(MAX_ATTEMPTS).max(PARKED_RETRY);
+                let is_found = order
+                    .due_at
+                    .is_some_and(|due_at| now < due_at && due_at <= latest);
                 if order.attempt == 1 && !order.parked && is_found {
                     REPEAT
                 } else {
