@@ -29,8 +29,8 @@ pub struct Asked {
     pub queues: u64,
     /// The tables, which have fixed names.
     pub tables: BTreeSet<String>,
-    /// The names of the parameters.
-    pub parameters: BTreeSet<String>,
+    /// Functions that do not start with the parameters' values.
+    pub refusing: Vec<String>,
 }
 
 /// What the account has.
@@ -101,18 +101,63 @@ pub fn look(
             .add(&text, prefix, &parameters)
             .context(path.display())?;
     }
-    let unknown = given
-        .iter()
-        .find(|(name, _)| !asked.parameters.contains(name));
-    if let Some((name, _)) = unknown {
-        return Err(Error::new(format!(
-            "no service's template has a parameter {name}"
-        )));
-    }
     let mut found = find(aws, &asked, prefix, &own_stacks)?;
     found.sharing = keys::sharing(&stacks, prefix);
     find_keys(aws, &Names::of(&stacks, prefix), &mut found)?;
     Ok(compare(&asked, &found))
+}
+
+/// Refuses what the templates do not allow, before AWS is asked anything.
+pub fn judge(project: &Project, given: &[(String, String)]) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for service in project.services()? {
+        let path = service.template;
+        let text = fs::read_to_string(&path).context(path.display())?;
+        let document: Yaml = serde_yaml_ng::from_str(&text).context(path.display())?;
+        for (name, value) in given {
+            let Some(parameter) = document.get("Parameters").and_then(|all| all.get(name)) else {
+                continue;
+            };
+            known.insert(name);
+            if let Some(allowed) = misfit(parameter, value) {
+                let service = service.name;
+                return Err(Error::new(format!(
+                    "{name} is `{value}`, and the template of {service} allows {allowed}"
+                )));
+            }
+        }
+    }
+    match given.iter().find(|(name, _)| !known.contains(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::new(format!(
+            "no service's template has a parameter {name}"
+        ))),
+    }
+}
+
+/// What a template's parameter may be, where it is not this.
+fn misfit(parameter: &Yaml, value: &str) -> Option<String> {
+    let scalar = |value: &Yaml| match value {
+        Yaml::Number(number) => Some(number.to_string()),
+        Yaml::String(text) => Some(text.clone()),
+        Yaml::Bool(truth) => Some(truth.to_string()),
+        Yaml::Null | Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => None,
+    };
+    if let Some(allowed) = parameter.get("AllowedValues").and_then(Yaml::as_sequence) {
+        let allowed: Vec<String> = allowed.iter().filter_map(scalar).collect();
+        return (!allowed.iter().any(|one| one == value)).then(|| allowed.join(", "));
+    }
+    if parameter.get("Type").and_then(Yaml::as_str) != Some("Number") {
+        return None;
+    }
+    let bound = |name: &str| parameter.get(name).and_then(Yaml::as_i64);
+    let (least, most) = (bound("MinValue"), bound("MaxValue"));
+    let fits = value.parse::<i64>().is_ok_and(|number| {
+        least.is_none_or(|least| least <= number) && most.is_none_or(|most| number <= most)
+    });
+    let from = least.map_or(String::new(), |least| format!(" from {least}"));
+    let to = most.map_or(String::new(), |most| format!(" to {most}"));
+    (!fits).then(|| format!("a whole number{from}{to}"))
 }
 
 /// The findings as a person reads them.
@@ -196,15 +241,26 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
         Weight::Stops,
         "none has the same keys",
     );
+    let simulated = named(&found.simulated).map(|names| {
+        let said = format!(
+            "{names} confirm orders on the payment simulator in production: nobody pays. Next, \
+             unless it is meant: deploy with Stage=staging"
+        );
+        (said, Weight::Note)
+    });
+    let refusing = named(&asked.refusing).map(|names| {
+        let said = format!(
+            "{names} does not start: it refuses the payment simulator where Stage is production. \
+             Next: deploy with Stage=staging, or with SimulatorInProduction=true where nobody is to \
+             pay, and give this command the same"
+        );
+        (said, Weight::Stops)
+    });
+    let (problem, weight) = refusing.or(simulated).unzip();
     judge(
         "payments",
-        named(&found.simulated).map(|names| {
-            format!(
-                "{names} confirm orders on the payment simulator in production: nobody pays. Next, \
-                 unless it is meant: deploy with Stage=staging"
-            )
-        }),
-        Weight::Note,
+        problem,
+        weight.unwrap_or(Weight::Fits),
         "no function in production uses the payment simulator",
     );
     findings
@@ -278,10 +334,6 @@ impl Asked {
                 Some((id.as_str()?, kind, resource.get("Properties")?))
             })
             .collect();
-        let parameters = document.get("Parameters").and_then(Yaml::as_mapping);
-        let parameters = parameters.into_iter().flatten();
-        self.parameters
-            .extend(parameters.filter_map(|(name, _)| name.as_str().map(str::to_owned)));
         let template = Template {
             document: &document,
             given,
@@ -293,7 +345,26 @@ impl Asked {
         };
         for (id, kind, properties) in &resources {
             match *kind {
-                "AWS::Serverless::Function" => self.reserved += reservation(id).unwrap_or(0),
+                "AWS::Serverless::Function" => {
+                    self.reserved += reservation(id).unwrap_or(0);
+                    let variables = properties.get("Environment");
+                    let variables = variables.and_then(|all| all.get("Variables"));
+                    let is = |name: &str, value: &str| {
+                        let variable = variables.and_then(|all| all.get(name));
+                        variable
+                            .and_then(|variable| template.text(variable))
+                            .as_deref()
+                            == Some(value)
+                    };
+                    if is("PAYMENT_PROVIDER", "simulator")
+                        && is("STAGE", "production")
+                        && !is("SIMULATOR_IN_PRODUCTION", "true")
+                    {
+                        let name = properties.get("FunctionName").and_then(Yaml::as_str);
+                        self.refusing
+                            .push(name.unwrap_or(id).replace("${Prefix}", prefix));
+                    }
+                }
                 "AWS::Lambda::EventSourceMapping" => {
                     let function = properties
                         .get("FunctionName")
@@ -710,6 +781,91 @@ Resources:
         assert_eq!((asked.reserved, asked.queues), (3, 7));
     }
 
+    /// What the services' templates ask for with these values.
+    fn asked_with(given: &[(&str, &str)]) -> Asked {
+        let given = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let given: Parameters = given.collect();
+        let project = Project::find().expect("the project");
+        let mut asked = Asked::default();
+        for service in project.services().expect("services") {
+            let text = fs::read_to_string(&service.template).expect("a template");
+            asked.add(&text, "shop", &given).expect("it is understood");
+        }
+        asked
+    }
+
+    #[test]
+    fn payments_that_refuse_to_start_stop_a_deployment() {
+        for given in [&[][..], &[("Stage", "production")]] {
+            let asked = asked_with(given);
+            let findings = compare(&asked, &good());
+            let payments = findings.iter().find(|one| one.about == "payments");
+            let payments = payments.expect("it is judged");
+            assert_eq!(payments.weight, Weight::Stops, "{given:?}");
+            let said = &payments.said;
+            assert!(
+                said.starts_with("shop-payments-commands does not start"),
+                "{said}"
+            );
+            assert!(said.contains("SimulatorInProduction=true"), "{said}");
+        }
+        let meant = [("Stage", "production"), ("SimulatorInProduction", "true")];
+        for given in [&[("Stage", "staging")][..], &meant] {
+            assert_eq!(asked_with(given).refusing, [""; 0], "{given:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_no_template_allows_are_refused_with_what_is_allowed() {
+        let project = Project::find().expect("the project");
+        let judged = |name: &str, value: &str| {
+            judge(&project, &[(name.to_owned(), value.to_owned())])
+                .map_err(|error| error.to_string())
+        };
+        for (name, value, says) in [
+            ("Stage", "nonsense", "allows dev, staging, production"),
+            ("ReserveConcurrency", "yes", "allows true, false"),
+            (
+                "CommandsConcurrency",
+                "1",
+                "allows a whole number from 2 to 1000",
+            ),
+            (
+                "CommandsConcurrency",
+                "abc",
+                "allows a whole number from 2 to 1000",
+            ),
+            (
+                "CommandsConcurrency",
+                "",
+                "allows a whole number from 2 to 1000",
+            ),
+            (
+                "StepTimeoutSeconds",
+                "3601",
+                "allows a whole number from 1 to 3600",
+            ),
+        ] {
+            let error = judged(name, value).expect_err(value);
+            assert!(
+                error.starts_with(&format!("{name} is `{value}`, ")),
+                "{error}"
+            );
+            assert!(error.ends_with(says), "{error}");
+        }
+        let unknown = judged("CommandsConcurrencies", "2").expect_err("it is in no template");
+        assert!(unknown.contains("CommandsConcurrencies"), "{unknown}");
+        for (name, value) in [
+            ("Stage", "dev"),
+            ("CommandsConcurrency", "2"),
+            ("ApiUrl", ""),
+        ] {
+            assert_eq!(judged(name, value), Ok(()), "{name}");
+        }
+    }
+
     #[test]
     fn a_queue_without_a_bound_is_refused() {
         let unbounded = TEMPLATE.replace("MaximumConcurrency: 5", "");
@@ -719,14 +875,7 @@ Resources:
 
     #[test]
     fn every_services_template_is_read() {
-        let project = Project::find().expect("the project");
-        let mut asked = Asked::default();
-        for service in project.services().expect("services") {
-            let text = fs::read_to_string(&service.template).expect("a template");
-            asked
-                .add(&text, "shop", &Parameters::new())
-                .expect("it is understood");
-        }
+        let asked = asked_with(&[]);
         let tables: Vec<&String> = asked.tables.iter().collect();
         let expected = [
             "shop-inventory",

@@ -121,6 +121,7 @@ pub fn run(command: Command) -> Result<()> {
             target,
             prefix,
         } => {
+            preflight::judge(&project, &given).map_err(Error::not_carried_out)?;
             let aws = reach(&project, &home, target, &prefix)?;
             let findings = preflight::look(&project, &aws, &prefix, &given)?;
             say(named_as_here(
