@@ -200,59 +200,26 @@ impl Audit {
             "orders      {} confirmed, {} rejected, {} cancelled, {} in flight\n",
             orders.confirmed, orders.rejected, orders.cancelled, orders.in_flight
         )?;
-        writeln!(
-            text,
-            "{:<32}{:>10}{:>11}{:>8} ={:>10}{:>11}{:>12}{:>13}",
-            "stock",
-            "stocked",
-            "available",
-            "held",
-            "confirmed",
-            "in flight",
-            "written off",
-            "unexplained"
-        )?;
-        for (sku, stock) in stock {
-            writeln!(
-                text,
-                "{:<32}{:>10}{:>11}{:>8} ={:>10}{:>11}{:>12}{:>13}",
-                foreign(sku),
-                stock.stocked,
-                stock.available,
-                stock.held,
-                stock.confirmed,
-                stock.in_flight,
-                stock.written_off,
-                stock.unexplained
-            )?;
-        }
-        writeln!(
-            text,
-            "\n{:<20}{:>16}{:>16}{:>16} ={:>16}{:>14}{:>14}{:>13}",
-            "money",
-            "charged",
-            "refunded",
-            "net",
-            "confirmed",
-            "in flight",
-            "written off",
-            "unexplained"
-        )?;
-        for (currency, cash) in money {
-            let shown = |amount: i128| decimal(amount, currency);
-            writeln!(
-                text,
-                "{:<20}{:>16}{:>16}{:>16} ={:>16}{:>14}{:>14}{:>13}",
-                unit(currency),
-                shown(cash.charged),
-                shown(cash.refunded),
-                shown(cash.charged.saturating_sub(cash.refunded)),
-                shown(cash.confirmed),
-                shown(cash.in_flight),
-                shown(cash.written_off),
-                shown(cash.unexplained)
-            )?;
-        }
+        let stock = stock.iter().map(|(sku, stock)| {
+            let levels = [stock.stocked, stock.available, stock.held];
+            let explained = [stock.confirmed, stock.in_flight, stock.written_off];
+            let numbers = levels.into_iter().chain(explained);
+            let numbers = numbers.chain([stock.unexplained]);
+            let numbers = numbers.map(|number| number.to_string());
+            [foreign(sku)].into_iter().chain(numbers).collect()
+        });
+        write_table(text, ["stock", "stocked", "available", "held"], stock)?;
+        writeln!(text)?;
+        let money = money.iter().map(|(currency, cash)| {
+            let net = cash.charged.saturating_sub(cash.refunded);
+            let taken = [cash.charged, cash.refunded, net];
+            let explained = [cash.confirmed, cash.in_flight, cash.written_off];
+            let amounts = taken.into_iter().chain(explained);
+            let amounts = amounts.chain([cash.unexplained]);
+            let amounts = amounts.map(|amount| decimal(amount, currency));
+            [unit(currency)].into_iter().chain(amounts).collect()
+        });
+        write_table(text, ["money", "charged", "refunded", "net"], money)?;
         if !written_off.is_empty() {
             write!(text, "\nwritten off by operators")?;
             write_decided(text, written_off)?;
@@ -344,6 +311,39 @@ impl Audit {
         }
         Ok(())
     }
+}
+
+/// A table of what there is and, behind the `=`, what explains it.
+fn write_table(
+    text: &mut String,
+    heads: [&str; 4],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> std::fmt::Result {
+    let explained = ["confirmed", "in flight", "written off", "unexplained"];
+    let header = heads
+        .iter()
+        .chain(&explained)
+        .map(|head| (*head).to_owned());
+    let mut lines = vec![header.collect::<Vec<String>>()];
+    lines.extend(rows);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        let longest = cells.map(|cell| cell.chars().count()).max();
+        // No SKU is longer; a key that is none must not stretch every line.
+        longest.unwrap_or(0).min(64)
+    };
+    let widths: Vec<usize> = (0..heads.len() + explained.len()).map(width).collect();
+    for line in &lines {
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            match column {
+                0 => write!(text, "{cell:<width$}")?,
+                4 => write!(text, " =  {cell:>width$}")?,
+                _ => write!(text, "  {cell:>width$}")?,
+            }
+        }
+        writeln!(text)?;
+    }
+    Ok(())
 }
 
 fn write_decided(text: &mut String, entries: &[WrittenOff]) -> std::fmt::Result {

@@ -302,10 +302,11 @@ impl<'b> Audit<'b> {
                 Subject::Item(_) => Subject::Row(row.to_string()),
                 subject => subject,
             };
+            let its_row = its_row(&subject, row);
             self.find(
                 subject,
                 Kind::Unreadable,
-                format!("its row {row} cannot be read: {cause}"),
+                format!("{its_row} cannot be read: {cause}"),
                 "mend the row, and nothing else before (point-in-time recovery has it as it was); \
                  then audit again",
                 cause.clone(),
@@ -313,10 +314,12 @@ impl<'b> Audit<'b> {
         }
         for misshapen in &self.books.misshapen {
             let (row, cause) = (&misshapen.row, &misshapen.cause);
+            let subject = subject_of(row);
+            let its_row = its_row(&subject, row);
             self.find(
-                subject_of(row),
+                subject,
                 Kind::Misshapen,
-                format!("its service may not read its row {row}: {cause}"),
+                format!("its service may not read {its_row}: {cause}"),
                 "mend the row (point-in-time recovery has it as it was)",
                 cause.clone(),
             );
@@ -1029,6 +1032,14 @@ fn subject_of(row: &RowKey) -> Subject {
         (Some(id), _) => Subject::Order(id),
         (None, Some(sku)) => Subject::Item(sku.to_owned()),
         (None, None) => Subject::Row(row.to_string()),
+    }
+}
+
+/// A row that is itself the subject is not named again.
+fn its_row(subject: &Subject, row: &RowKey) -> String {
+    match subject {
+        Subject::Row(_) => "it".to_owned(),
+        Subject::Order(_) | Subject::Item(_) => format!("its row {row}"),
     }
 }
 

@@ -177,6 +177,46 @@ fn a_report_shows_foreign_text_escaped_and_money_with_its_decimals() {
     );
 }
 
+#[test]
+fn columns_are_as_wide_as_their_numbers() {
+    let mut rows = balanced();
+    let mut charge = rows
+        .payments
+        .iter()
+        .find(|row| row["sk"] == "CHARGE")
+        .cloned();
+    let charge = charge.as_mut().expect("a charge");
+    charge["asked"] = json!({"amount": i64::MAX, "currency": "IDR", "method": "pm"});
+    charge["pk"] = json!("SIMULATOR#elsewhere");
+    rows.payments.push(charge.clone());
+    rows.payments.push(json!({"pk": "NOTE", "sk": "ORDER"}));
+    let report = Shop::new(rows, 0, 0).audit().report();
+    let money = report.lines().find(|line| line.starts_with("IDR "));
+    let money: Vec<&str> = money.expect("a currency").split_whitespace().collect();
+    assert_eq!(money.len(), 9, "{report}");
+    assert_eq!(money[1], "92233720368547758.07", "{report}");
+    for table in report
+        .split("\n\n")
+        .filter(|part| part.contains("unexplained"))
+    {
+        let lines = table.lines().take_while(|line| !line.is_empty());
+        let ends: BTreeSet<usize> = lines.map(|line| line.chars().count()).collect();
+        assert_eq!(ends.len(), 1, "{report}");
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named_once() {
+    let mut rows = balanced();
+    let mut item = rows.inventory[0].clone();
+    (item["pk"], item["stocked"]) = (json!("ITEM#plate"), json!("many"));
+    rows.inventory.push(item);
+    let report = Shop::new(rows, 0, 0).audit().report();
+    let told = "row ITEM#plate ITEM of the inventory table: it cannot be read: ";
+    assert!(report.contains(told), "{report}");
+    assert_eq!(report.matches("ITEM#plate").count(), 1, "{report}");
+}
+
 /// A shop that sells cups: at every call of an audit, orders are placed and others go on.
 struct Shop {
     rows: RefCell<Rows>,
