@@ -122,7 +122,7 @@ impl Aws {
     pub fn place(&self) -> Result<Place> {
         let identity = self
             .call("sts", "GetCallerIdentity", json!({}))
-            .context("asking AWS which account this is")?;
+            .map_err(|error| unidentified(&error))?;
         let region = self
             .answer(&json!({"region": true}))
             .context("finding the region")?;
@@ -251,6 +251,32 @@ fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
     )))
 }
 
+/// Codes of botocore and of AWS for credentials that are missing, incomplete, expired or wrong.
+const UNUSABLE_CREDENTIALS: [&str; 11] = [
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "ProfileNotFound",
+    "SSOTokenLoadError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+
+fn unidentified(error: &AwsError) -> Error {
+    let next = match UNUSABLE_CREDENTIALS.contains(&&*error.code) {
+        true => {
+            "; next: give credentials of the account (export AWS_PROFILE=NAME, after aws sso login \
+             where it uses that, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), then do this again"
+        }
+        false => "",
+    };
+    Error::new(format!("asking AWS which account this is: {error}{next}"))
+}
+
 fn located(identity: &Value, region: &Value) -> Result<Place> {
     let account = identity["Account"]
         .as_str()
@@ -318,6 +344,21 @@ mod tests {
         // What `cargo xtask env` exports is such a shell.
         let exported = local_environment("http://127.0.0.1:4566");
         assert!(leads_to_aws(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
+    }
+
+    #[test]
+    fn who_has_no_credentials_is_told_how_to_give_them() {
+        let told = |code: &str| {
+            let (code, message) = (code.to_owned(), "no".to_owned());
+            unidentified(&AwsError { code, message }).to_string()
+        };
+        for code in ["NoCredentialsError", "ExpiredToken", "ProfileNotFound"] {
+            let told = told(code);
+            let begins = format!("asking AWS which account this is: {code}: no; next: ");
+            assert!(told.starts_with(&begins), "{told}");
+            assert!(told.contains("AWS_PROFILE"), "{told}");
+        }
+        assert!(!told("EndpointConnectionError").contains("credentials"));
     }
 
     #[test]

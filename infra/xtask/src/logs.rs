@@ -35,13 +35,9 @@ pub fn print(
     service: Option<&str>,
     follow: bool,
 ) -> Result<()> {
-    if let Some(service) = service
-        && !project
-            .services()?
-            .iter()
-            .any(|known| known.name == service)
-    {
-        return Err(Error::new(format!("there is no service `{service}`")));
+    if let Some(service) = service {
+        let known = project.services()?.into_iter().map(|known| known.name);
+        is_known(service, &known.collect::<Vec<_>>())?;
     }
     let aws = stack.aws(project)?;
     let functions = match service {
@@ -75,6 +71,16 @@ pub fn print(
             seen.retain(|line: &Line| line.milliseconds >= since);
         }
         thread::sleep(PAUSE);
+    }
+}
+
+fn is_known(service: &str, known: &[String]) -> Result<()> {
+    match known.iter().any(|known| known == service) {
+        true => Ok(()),
+        false => Err(Error::new(format!(
+            "there is no service `{service}`; there are {}",
+            known.join(", ")
+        ))),
     }
 }
 
@@ -171,6 +177,15 @@ mod tests {
             render(&line),
             "2026-11-23T20:06:42.350Z  orders-place          {\"level\":\"INFO\"}"
         );
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_told_with_those_that_are() {
+        let known = ["orders".to_owned(), "users".to_owned()];
+        assert!(is_known("users", &known).is_ok());
+        let error = is_known("nope", &known).expect_err("there is none");
+        let told = "there is no service `nope`; there are orders, users";
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]
