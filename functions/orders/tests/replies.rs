@@ -120,3 +120,45 @@ async fn another_amount_than_the_orders_is_a_failure_in_every_state() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_contradiction_says_both_sides_and_the_next_move() {
+    let (bob, ann) = (BOB.to_string(), ANN.to_string());
+    let charged = json!({"payment_id": "p", "amount": usd(3501)});
+    let cases = [
+        ("UserVerified", json!({"user_id": BOB}), [&*bob, &*ann]),
+        (
+            "StockReserved",
+            stock(3, 1250),
+            [
+                "3 cup at 12.50 USD, 1 pot at 10.00 USD",
+                "2 cup at 12.50 USD, 1 pot at 10.00 USD",
+            ],
+        ),
+        ("PaymentCharged", charged, ["35.01 USD", "35.00 USD"]),
+        (
+            "PaymentRefunded",
+            json!({"refunded": usd(3501)}),
+            ["35.01 USD", "35.00 USD"],
+        ),
+    ];
+    for (kind, wrong, [came, has]) in cases {
+        let state = State::Refunding(Ending::Cancelled);
+        let detail = refused(state, kind, &wrong).await.unwrap();
+        let both = format!(
+            ": {came}, and the order has {has}; nothing was changed; compare both before this is sent \
+             again"
+        );
+        assert!(detail.contains(&both), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_about_no_order_names_it_and_the_next_move() {
+    let order = order_in(State::Reserving);
+    let message = reply(order.id, "StockReserved", &stock(2, 1250));
+    let failure = World::new().deliver(&message).await.unwrap_err();
+    let detail = failure.detail();
+    assert!(detail.contains(&order.id.0.to_string()), "{detail}");
+    assert!(detail.contains("before it is sent again"), "{detail}");
+}

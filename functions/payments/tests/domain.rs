@@ -185,7 +185,14 @@ fn another_user_is_refused_whatever_the_state() {
             Command::Refund { user_id: STRANGER },
         ] {
             let decision = decide(ORDER, payment.as_ref(), &command, noon());
-            assert_eq!(decision, Decision::Refuse(Refusal::AnotherUser), "{state}");
+            let Decision::Refuse(refusal) = decision else {
+                panic!("{state}: {decision:?}");
+            };
+            let both = format!(
+                "of user {}, and this is about user {}; nothing was changed; compare both",
+                OWNER.0, STRANGER.0
+            );
+            assert!(refusal.to_string().contains(&both), "{state}: {refusal}");
         }
     }
 }

@@ -18,6 +18,8 @@
 //! state alone ([`owed`]), which is why there is no outbox: whoever comes upon an order can send
 //! what it owes again.
 
+use std::fmt::Display;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::order::{Draft, Failure, Order, UserId};
@@ -257,11 +259,15 @@ pub fn owed(order: &Order) -> Option<Command> {
 /// What becomes of an order when something happens.
 pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp) -> Decision {
     match event {
-        Event::UserVerified { user } | Event::UserRefused { user, .. }
-            if user.is_some_and(|user| user != order.user_id) =>
-        {
-            contradiction(order, "users answered about another user")
-        }
+        Event::UserVerified { user: Some(user) }
+        | Event::UserRefused {
+            user: Some(user), ..
+        } if *user != order.user_id => differs(
+            order,
+            "users answered about another user",
+            user.0,
+            order.user_id.0,
+        ),
         Event::UserVerified { .. } => match order.state {
             State::Verifying => order.advance(now, |next| {
                 next.note(now, What::UserVerified, None);
@@ -305,7 +311,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             | State::Cancelled
                 if is_other_stock(order, lines) =>
             {
-                contradiction(order, OTHER_STOCK_RESERVED)
+                other_stock(order, OTHER_STOCK_RESERVED, lines)
             }
             // Charging: the first delivery led here. Releasing: it did if the price had changed,
             // and otherwise one more ReleaseStock does no harm.
@@ -354,7 +360,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         Event::PaymentCharged { amount } => match order.state {
             State::Charging => payment_charged(order, *amount, now),
             State::Confirmed if order.total == Some(*amount) => REPEAT,
-            State::Confirmed => contradiction(order, OTHER_AMOUNT_CHARGED),
+            State::Confirmed => other_amount(order, OTHER_AMOUNT_CHARGED, Some(*amount)),
             State::Releasing(_) | State::Rejected | State::Cancelled
                 if is_news(order, What::PaymentCharged, What::RefundAbandoned) =>
             {
@@ -363,7 +369,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled
                 if order.total != Some(*amount) =>
             {
-                contradiction(order, OTHER_AMOUNT_CHARGED)
+                other_amount(order, OTHER_AMOUNT_CHARGED, Some(*amount))
             }
             // The charge crossed with the refund, which takes it back.
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled => {
@@ -395,9 +401,10 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::PaymentRefunded { refunded } => match order.state {
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled
-                if refunded.is_some() && *refunded != order.total =>
+                if refunded.is_some_and(|amount| Some(amount) != order.total) =>
             {
-                contradiction(order, "another amount was refunded than was charged")
+                let what = "another amount was refunded than was charged";
+                other_amount(order, what, *refunded)
             }
             State::Refunding(ending) => order.advance(now, |next| {
                 let detail = match refunded {
@@ -535,6 +542,40 @@ fn contradiction(order: &Order, what: &str) -> Decision {
     )))
 }
 
+/// A contradiction between what came and what the order has, with both.
+fn differs(order: &Order, what: &str, came: impl Display, has: impl Display) -> Decision {
+    let what = format!(
+        "{what}: {came}, and the order has {has}; nothing was changed; compare both before this is \
+         sent again"
+    );
+    contradiction(order, &what)
+}
+
+fn other_amount(order: &Order, what: &str, came: Option<Money>) -> Decision {
+    let said =
+        |amount: Option<Money>| amount.map_or_else(|| "none".to_owned(), |some| some.to_string());
+    differs(order, what, said(came), said(order.total))
+}
+
+fn other_stock(order: &Order, what: &str, came: &[ReservedLine]) -> Decision {
+    let said = |sku: &Sku, quantity: Quantity, price: Option<Money>| match price {
+        Some(price) => format!("{} {sku} at {price}", quantity.units()),
+        None => format!("{} {sku}", quantity.units()),
+    };
+    let listed = |lines: Vec<String>| match lines.is_empty() {
+        true => "no lines".to_owned(),
+        false => bounded(&lines.join(", "), MAX_DETAIL),
+    };
+    let came = came
+        .iter()
+        .map(|line| said(&line.sku, line.quantity, Some(line.unit_price)));
+    let has = order
+        .lines
+        .iter()
+        .map(|line| said(&line.sku, line.quantity, line.unit_price));
+    differs(order, what, listed(came.collect()), listed(has.collect()))
+}
+
 fn stock_reserved(
     order: &Order,
     lines: &[ReservedLine],
@@ -542,7 +583,8 @@ fn stock_reserved(
     now: Timestamp,
 ) -> Decision {
     let Some(reserved) = matching(order, lines) else {
-        return contradiction(order, "other lines were reserved than were asked for");
+        let what = "other lines were reserved than were asked for";
+        return other_stock(order, what, lines);
     };
     let Some(total) = total(lines) else {
         return contradiction(order, "the reserved lines do not add up to one amount");
@@ -615,7 +657,7 @@ fn total(lines: &[ReservedLine]) -> Option<Money> {
 
 fn payment_charged(order: &Order, amount: Money, now: Timestamp) -> Decision {
     if order.total != Some(amount) {
-        return contradiction(order, OTHER_AMOUNT_CHARGED);
+        return other_amount(order, OTHER_AMOUNT_CHARGED, Some(amount));
     }
     order.advance(now, |next| {
         next.note(now, What::PaymentCharged, Some(&amount.to_string()));

@@ -32,6 +32,9 @@ pub async fn handle(
         Applied::Order { owes: false, .. } => Ok(Vec::new()),
         Applied::Refused { refusal, .. } => Err(Failure::unprocessable(refusal.to_string())),
         // An order is written before anything is sent about it, so this is not ours.
-        Applied::NoSuchOrder => Err(Failure::unprocessable("there is no such order")),
+        Applied::NoSuchOrder => Err(Failure::unprocessable(format!(
+            "there is no order {} here; find out which stage sent this before it is sent again",
+            id.0
+        ))),
     }
 }

@@ -4,6 +4,7 @@
 //! match here has a wildcard over the states, the commands or the settlements.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::payment::{
     Charge, Decline, OrderId, Payment, PaymentId, PaymentState, Settlement, UserId,
@@ -66,8 +67,11 @@ pub enum Decision {
 /// A command that can never be carried out as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the order's payment is another user's")]
-    AnotherUser,
+    #[error(
+        "the order's payment is of user {recorded}, and this is about user {asked}; nothing was \
+         changed; compare both with the order before this is sent again"
+    )]
+    AnotherUser { recorded: Uuid, asked: Uuid },
     #[error(
         "the order's charge was asked for before with another amount or payment method: {recorded} then, \
          {asked} now; nothing was changed; compare both with the order before this is sent again"
@@ -136,7 +140,7 @@ fn decide_charge(
         return Decision::Begin(Payment::new(order_id, user_id, state, now));
     };
     if payment.user_id != user_id {
-        return Decision::Refuse(Refusal::AnotherUser);
+        return another_user(payment, user_id);
     }
     // The key is the stored one: it may have been derived by earlier code.
     let is_another = |known: &&Charge| known.amount != asked.amount || known.method != asked.method;
@@ -166,6 +170,13 @@ fn decide_charge(
     }
 }
 
+fn another_user(payment: &Payment, asked: UserId) -> Decision {
+    Decision::Refuse(Refusal::AnotherUser {
+        recorded: payment.user_id.0,
+        asked: asked.0,
+    })
+}
+
 fn decide_refund(
     order_id: OrderId,
     payment: Option<&Payment>,
@@ -177,7 +188,7 @@ fn decide_refund(
         return Decision::Begin(Payment::new(order_id, user_id, state, now));
     };
     if payment.user_id != user_id {
-        return Decision::Refuse(Refusal::AnotherUser);
+        return another_user(payment, user_id);
     }
     match &payment.state {
         // Whether it was charged is not known here; the provider decides it for good.
