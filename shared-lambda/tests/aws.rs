@@ -181,7 +181,7 @@ async fn asked_at(seed: u64) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parameter_store_that_stays_busy_is_asked_at_times_of_chance_and_given_up_on() {
+async fn a_busy_parameter_store_is_asked_with_jitter_then_given_up() {
     let mut second = Vec::new();
     for seed in 0..200 {
         let asked = asked_at(seed).await;

@@ -26,7 +26,7 @@ fn seen(front: &TrustedFront, secret: Option<&str>, viewer: Option<&str>) -> Str
 }
 
 #[test]
-fn a_front_that_knows_the_secret_says_where_a_request_comes_from() {
+fn a_front_with_the_secret_names_the_clients_address() {
     let front = TrustedFront::parse(&hash("s3cret")).unwrap();
     for (viewer, address) in [
         ("198.51.100.10:46532", "198.51.100.10"),

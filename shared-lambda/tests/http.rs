@@ -206,7 +206,7 @@ fn headers_that_say_where_a_request_came_to_are_not_believed() {
 }
 
 #[test]
-fn a_header_of_any_characters_is_read_and_one_that_is_no_text_left_out() {
+fn any_header_text_is_read_and_other_values_are_left_out() {
     let request = sent_with(|event| {
         event["headers"]["idempotency-key"] = json!("a\u{1}b\u{7f}c\td\r\n");
         event["headers"]["no name"] = json!("x");
@@ -561,7 +561,7 @@ fn everything_that_is_wrong_with_a_body_is_said_at_once() {
 }
 
 #[test]
-fn a_field_that_is_not_known_does_not_hide_what_is_wrong_with_a_value() {
+fn an_unknown_field_does_not_hide_a_wrong_value() {
     let read = |body: &str| {
         let request = Request::new().with_body(body.to_owned());
         let read = request.parse(|line: Line, fields| {

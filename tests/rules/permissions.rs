@@ -139,7 +139,7 @@ fn the_functions_of_queues_may_do_what_a_trigger_needs() {
 
 /// To the sweeper a queue is behind when more waits there than its function takes at once.
 #[test]
-fn the_sweeper_may_ask_every_queue_and_knows_what_its_function_takes() {
+fn the_sweeper_may_ask_every_queue_and_knows_its_limits() {
     let (mut queues, mut most) = (0, 0);
     for service in services() {
         for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {

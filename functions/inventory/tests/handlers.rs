@@ -476,7 +476,7 @@ async fn an_adjustment_under_a_key_as_it_was_once_read_is_found() {
 }
 
 #[tokio::test]
-async fn everything_wrong_with_an_item_is_said_beside_what_is_not_known() {
+async fn every_fault_of_an_item_is_reported_beside_unknown_fields() {
     let world = shop().await;
     let body = r#"{"sku": "", "name": 7, "price": {"amount": 1.5, "currency": "USD"},
                    "stock": 3.0, "colour": "red"}"#;

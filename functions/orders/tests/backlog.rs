@@ -233,7 +233,7 @@ async fn each_queue_is_asked_once_in_a_run_that_finds_an_order() {
 }
 
 #[tokio::test]
-async fn a_backlog_is_in_the_log_and_rings_the_alarm_on_overdue_orders() {
+async fn a_backlog_is_logged_and_rings_the_alarm_on_overdue_orders() {
     let world = with_stopped_inventory().await;
     world.clock.set(after(30 + 240));
     let logs = Logs::start();

@@ -1122,7 +1122,7 @@ async fn after_four_declined_orders_the_next_one_waits() {
 }
 
 #[tokio::test]
-async fn a_customer_without_recent_orders_costs_one_read_and_no_write_more() {
+async fn a_customer_without_recent_orders_costs_one_read_and_no_write() {
     let world = World::new();
     world.put(&placed(1 << 64)).await;
     world.clock.pass(25 * 3600);

@@ -818,7 +818,7 @@ Resources:
     }
 
     #[test]
-    fn values_that_no_template_allows_are_refused_with_what_is_allowed() {
+    fn values_that_no_template_allows_are_refused() {
         let project = Project::find().expect("the project");
         let judged = |name: &str, value: &str| {
             judge(&project, &[(name.to_owned(), value.to_owned())])

@@ -104,7 +104,7 @@ fn a_process_that_hangs_does_nothing_until_its_timeout_ends_it() {
 }
 
 #[test]
-fn what_reads_an_index_reads_from_the_past_and_nothing_else_does() {
+fn only_readers_of_an_index_read_from_the_past() {
     // A broken function gives the sweeper something to find, again and again.
     let troubles = [Trouble::StaleRead, Trouble::SweeperTwice, Trouble::Outage];
     let worlds = worlds_with_only(&troubles, 25..65);

@@ -137,7 +137,7 @@ fn what_was_carried_out_after_all_is_told_at_the_end_with_its_next_move_and_fail
 }
 
 #[test]
-fn a_report_shows_foreign_text_escaped_and_money_with_its_decimals() {
+fn a_report_escapes_foreign_text_and_shows_decimals() {
     let hostile = format!(
         "\u{1b}[2J\n  item forged: fine\u{202e}{}",
         "x".repeat(200_000)
