@@ -52,6 +52,22 @@ fn usable(name: &str) -> String {
     }
 }
 
+/// Starts a function's program with these variables, and gives what it says when it ends in error.
+fn refusal<'a>(
+    binary: &str,
+    variables: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> String {
+    let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
+    let output = Command::new(&program)
+        .env_clear()
+        .envs(variables)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    assert!(!output.status.success(), "{binary} starts");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// Guessing could only ever guess wrong about production.
 #[test]
 fn a_function_in_a_stage_nobody_knows_refuses_to_start() {
@@ -61,15 +77,7 @@ fn a_function_in_a_stage_nobody_knows_refuses_to_start() {
             continue;
         };
         *stage = "prod".to_owned();
-        let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
-        let output = Command::new(&program)
-            .env_clear()
-            .envs(&variables)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{binary} starts");
+        let said = refusal(&binary, &variables);
         let expected = "STAGE is \"prod\"; it is one of dev, staging and production";
         assert!(said.contains(expected), "{binary} says: {said}");
         tried.push(binary);
@@ -93,15 +101,7 @@ fn production_does_not_start_on_the_payment_simulator_unasked() {
         .find(|(binary, _)| binary == "payments-commands")
         .expect("payments has a queue function");
     variables.insert("SIMULATOR_IN_PRODUCTION".to_owned(), "false".to_owned());
-    let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
-    let output = Command::new(&program)
-        .env_clear()
-        .envs(&variables)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{binary} starts");
+    let said = refusal(&binary, &variables);
     assert!(
         said.contains("SimulatorInProduction"),
         "{binary} says: {said}"
@@ -112,24 +112,14 @@ fn production_does_not_start_on_the_payment_simulator_unasked() {
 fn a_function_that_lacks_a_variable_refuses_to_start_and_names_it() {
     let mut tried = 0;
     for (binary, variables) in functions() {
-        let program = workspace_root().join(format!("target/lambda/{binary}/bootstrap"));
         for missing in variables.keys() {
             // jwks needs no AWS; lambda gives these to every function all the same.
             let unused = binary == "users-jwks" && missing.starts_with("AWS_");
             if unused || OPTIONAL.contains(&missing.as_str()) {
                 continue;
             }
-            let output = Command::new(&program)
-                .env_clear()
-                .envs(variables.iter().filter(|(name, _)| *name != missing))
-                .stdin(Stdio::null())
-                .output()
-                .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                !output.status.success(),
-                "{binary} starts without {missing}"
-            );
+            let given = variables.iter().filter(|(name, _)| *name != missing);
+            let said = refusal(&binary, given);
             assert!(
                 said.contains(&format!("the environment variable {missing} is missing")),
                 "{binary} without {missing} says: {said}"
