@@ -1,8 +1,8 @@
 //! What every function starts with, and nothing that knows a service.
 //!
-//! A function's `main` builds its clients from the environment, then hands a plain async function
-//! to a runner: [`http`] for an endpoint, [`sqs`] for a queue, [`schedule`] for a timer, [`invoke`]
-//! for a call by name. Time, ids and the trace come to the handler as values in a [`Context`], so that the same handler runs in
+//! A function's `main` wires its handler from a [`Setup`], then hands it to a runner: [`http`] for an
+//! endpoint, [`sqs`] for a queue, [`schedule`] for a timer, [`invoke`] for a call by name. Time, ids
+//! and the trace come to the handler as values in a [`Context`], so that the same handler runs in
 //! Lambda, in a test and in a simulation.
 
 pub mod aws;
@@ -19,12 +19,14 @@ pub mod problem;
 pub mod rehearsal;
 pub mod rest;
 pub mod schedule;
+mod setup;
 pub mod sqs;
 mod stage;
 pub mod table;
 pub mod telemetry;
 
 pub use context::{Context, Origin};
+pub use setup::Setup;
 pub use stage::Stage;
 
 /// What stops a function from starting.

@@ -66,8 +66,16 @@ impl Service {
         names
     }
 
+    /// A binary and the module that wires its handler, which is named after it.
     pub fn binary_source(&self, binary: &str) -> String {
-        read(&self.folder.join(format!("src/bin/{binary}.rs")))
+        let handler = binary.split_once('-').unwrap().1.replace('-', "_");
+        let sources = [
+            format!("src/bin/{binary}.rs"),
+            format!("src/handlers/{handler}.rs"),
+        ];
+        sources
+            .map(|source| read(&self.folder.join(source)))
+            .concat()
     }
 }
 
