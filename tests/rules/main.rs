@@ -13,22 +13,20 @@ use std::path::{Path, PathBuf};
 
 use test_support::template::{Template, workspace_root};
 
-pub const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
-
 /// A service's template with what the rules ask of it.
 pub struct Service {
-    pub name: &'static str,
+    pub name: String,
     pub template: Template,
     pub folder: PathBuf,
 }
 
 pub fn services() -> Vec<Service> {
-    SERVICES
+    test_support::services()
         .into_iter()
         .map(|name| Service {
+            template: Template::of_service(&name),
+            folder: workspace_root().join("functions").join(&name),
             name,
-            template: Template::of_service(name),
-            folder: workspace_root().join("functions").join(name),
         })
         .collect()
 }
@@ -43,6 +41,11 @@ impl Service {
             .filter(|(_, resource)| resource["Type"] == kind)
             .map(|(id, _)| (id.clone(), self.template.properties(id, kind)))
             .collect()
+    }
+
+    /// Whether it takes messages.
+    pub fn has_queue(&self) -> bool {
+        !self.resources("AWS::SQS::Queue").is_empty()
     }
 
     /// The functions' names without the prefix: the binaries'.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use test_support::template::{Template, workspace_root};
 
 use crate::permissions::statements;
-use crate::{SERVICES, Service, read, services, yaml};
+use crate::{Service, read, services, yaml};
 
 #[test]
 fn every_binary_is_a_function_and_every_function_a_binary() {
@@ -288,9 +288,9 @@ fn the_root_template_nests_every_service_with_parameters_it_has() {
         }
         nested.insert(location.to_owned());
     }
-    let mut expected: BTreeSet<String> = SERVICES
+    let mut expected: BTreeSet<String> = services()
         .iter()
-        .map(|service| format!("functions/{service}/template.yaml"))
+        .map(|service| format!("functions/{}/template.yaml", service.name))
         .collect();
     expected.insert("infra/gateway/template.yaml".to_owned());
     assert_eq!(nested, expected);
@@ -605,7 +605,11 @@ fn nothing_goes_wrong_on_purpose_unless_a_stack_is_told_that_it_is_not_in_produc
     };
     is_safe(&outer.document()["Parameters"]["Stage"]);
     for service in services() {
-        is_safe(&service.template.document()["Parameters"]["Stage"]);
+        let stage = &service.template.document()["Parameters"]["Stage"];
+        if stage.is_null() {
+            continue;
+        }
+        is_safe(stage);
         for (id, binary, properties) in service.functions() {
             let variables = &properties["Environment"]["Variables"];
             if !variables["STAGE"].is_null() {

@@ -28,8 +28,6 @@ use crate::world::{Customer, World, order_body, world};
 /// For how long orders believes that a user may order, once users said so.
 const PERMISSION_LIFETIME: Duration = Duration::from_secs(30);
 
-const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
-
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
@@ -706,8 +704,8 @@ fn every_route_of_every_template_has_its_row() {
 /// Every route key of every service's template.
 fn routes() -> BTreeSet<String> {
     let mut routes = BTreeSet::new();
-    for service in SERVICES {
-        let template = Template::of_service(service);
+    for service in test_support::services() {
+        let template = Template::of_service(&service);
         let resources = template.document()["Resources"].as_object().unwrap();
         for (id, resource) in resources {
             if resource["Type"] == "AWS::ApiGatewayV2::Route" {

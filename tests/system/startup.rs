@@ -6,16 +6,14 @@ use std::process::{Command, Stdio};
 use shared_auth::{SigningKey, jwks};
 use test_support::template::{Template, workspace_root};
 
-const SERVICES: [&str; 4] = ["users", "orders", "inventory", "payments"];
-
 /// What works without being set.
 const OPTIONAL: [&str; 2] = ["LOG_LEVEL", "TRUSTED_FRONT_SHA256"];
 
 /// Each function's binary with the variables its template gives it, all of them usable.
 fn functions() -> Vec<(String, BTreeMap<String, String>)> {
     let mut functions = Vec::new();
-    for service in SERVICES {
-        let template = Template::of_service(service);
+    for service in test_support::services() {
+        let template = Template::of_service(&service);
         let document = template.document();
         let globals = &document["Globals"]["Function"]["Environment"]["Variables"];
         for (id, resource) in document["Resources"].as_object().unwrap() {
