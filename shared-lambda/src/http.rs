@@ -479,6 +479,20 @@ impl Query {
         .await
     }
 
+    /// Runs an endpoint that anybody may call, for callers with and without an access token.
+    pub async fn run_public<F, Fut>(self, verifier: &Verifier, handler: F) -> Result<(), Error>
+    where
+        F: Fn(Option<Caller>, Context, Request) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Response, Problem>> + Send,
+    {
+        let handler = &handler;
+        self.run(move |context, request| async move {
+            let caller = authenticate_if_sent(verifier, &request, context.now)?;
+            handler(caller, context, request).await
+        })
+        .await
+    }
+
     /// One request through a handler: what [`Query::run`] does per call, without Lambda around it.
     /// A panic becomes a 500, so that the client gets an answer and the process goes on.
     pub async fn respond<F, Fut>(self, origin: &Origin, request: Request, handler: F) -> Response
@@ -529,6 +543,15 @@ where
     Query::NONE.run_authenticated(verifier, handler).await
 }
 
+/// [`Query::run_public`] for an endpoint without query parameters.
+pub async fn run_public<F, Fut>(verifier: &Verifier, handler: F) -> Result<(), Error>
+where
+    F: Fn(Option<Caller>, Context, Request) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Response, Problem>> + Send,
+{
+    Query::NONE.run_public(verifier, handler).await
+}
+
 /// [`Query::respond`] for an endpoint without query parameters.
 pub async fn respond<F, Fut>(origin: &Origin, request: Request, handler: F) -> Response
 where
@@ -550,4 +573,17 @@ pub fn authenticate(
             TokenError::Missing => Problem::unauthorized(error.to_string()),
             _ => Problem::invalid_token(error.to_string()),
         })
+}
+
+/// As [`authenticate`], where a token is optional. One that is sent must be good: a client whose token
+/// has expired gets an error, and not quietly less.
+pub fn authenticate_if_sent(
+    verifier: &Verifier,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Option<Caller>, Problem> {
+    let is_sent = request.header("authorization").is_some();
+    is_sent
+        .then(|| authenticate(verifier, request, now))
+        .transpose()
 }

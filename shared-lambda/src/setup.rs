@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 
 use crate::aws::{SecretError, Settings};
 use crate::{Error, MissingVariable, env_or_none};
@@ -41,6 +42,17 @@ impl Setup {
             variables: Some(variables),
             clients: None,
         }
+    }
+
+    /// For tests: these variables and no others, and an AWS that answers whatever the clients ask.
+    pub fn for_tests(aws: impl HttpConnector + 'static, variables: &[(&str, &str)]) -> Self {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        let connector = SharedHttpConnector::new(aws);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self::given(
+            Settings::new("us-east-1".to_owned(), None, credentials, connector),
+            variables.iter().map(owned).collect(),
+        )
     }
 
     /// For tests: with clients of their own configuration.

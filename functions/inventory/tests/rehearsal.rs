@@ -24,9 +24,10 @@ async fn deliver(world: &World, stage: Stage, command: &str, fault: &str) -> boo
     }]}))
     .unwrap();
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned()).in_stage(stage);
+    let commands = world.commands();
     let ends_at = Instant::now() + Duration::from_secs(15);
     let response = process(&world.origin, &queue, event, ends_at, |context, command| {
-        commands::handle(&world.store, REPLIES, context, command)
+        commands::handle(&commands, context, command)
     })
     .await;
     response.batch_item_failures.is_empty()

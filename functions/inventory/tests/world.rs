@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier};
 use shared_lambda::envelope::{Envelope, Payload};
-use shared_lambda::http::{Request, Response, authenticate, respond};
+use shared_lambda::http::{Request, Response, authenticate, authenticate_if_sent, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
-use shared_lambda::{Context, Origin};
+use shared_lambda::{Context, Origin, Setup};
 use test_support::Aws;
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ pub const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/orde
 pub struct World {
     pub aws: Aws,
     pub table: String,
+    pub setup: Setup,
     pub store: InventoryStore,
     pub origin: Origin,
     clock: Arc<AtomicI64>,
@@ -72,7 +73,12 @@ impl World {
     pub async fn with_attempts(attempts: u32) -> Self {
         let aws = Aws::new();
         let table = aws.create_table("inventory", "InventoryTable").await;
-        let client = aws.dynamodb_with_attempts(attempts);
+        let variables = [
+            ("INVENTORY_TABLE", table.as_str()),
+            ("ORDERS_REPLIES_QUEUE_URL", REPLIES),
+        ];
+        let setup = Setup::for_tests(aws.clone(), &variables)
+            .with_clients(aws.dynamodb_with_attempts(attempts), aws.sqs());
         let noon: Timestamp = NOON.parse().unwrap();
         let clock = Arc::new(AtomicI64::new(noon.as_millisecond()));
         let time = Arc::clone(&clock);
@@ -84,7 +90,8 @@ impl World {
         let key = SigningKey::generate();
         let jwks = shared_auth::jwks(&[key.public_jwk()]);
         Self {
-            store: InventoryStore::new(client, table.clone()),
+            store: get::wire(&setup).unwrap(),
+            setup,
             aws,
             table,
             origin,
@@ -120,12 +127,18 @@ impl World {
     }
 
     pub async fn get(&self, request: Request) -> Answer {
-        let handle = |context, request| get::handle(&self.store, &self.verifier, context, request);
+        let handle = async |context: Context, request: Request| {
+            let caller = authenticate_if_sent(&self.verifier, &request, context.now)?;
+            get::handle(&self.store, caller, context, request).await
+        };
         answer(respond(&self.origin, request, handle).await)
     }
 
     pub async fn list(&self, request: Request) -> Answer {
-        let handle = |context, request| list::handle(&self.store, &self.verifier, context, request);
+        let handle = async |context: Context, request: Request| {
+            let caller = authenticate_if_sent(&self.verifier, &request, context.now)?;
+            list::handle(&self.store, caller, context, request).await
+        };
         answer(list::QUERY.respond(&self.origin, request, handle).await)
     }
 
@@ -205,9 +218,13 @@ impl World {
         }
     }
 
+    pub fn commands(&self) -> commands::Commands {
+        commands::wire(&self.setup).unwrap()
+    }
+
     pub async fn handle(&self, body: &str) -> Result<Vec<Outgoing>, Failure> {
         let command = Envelope::parse(body)?;
-        commands::handle(&self.store, REPLIES, self.context(), command).await
+        commands::handle(&self.commands(), self.context(), command).await
     }
 
     pub fn envelope(&self, order: u64, command: &impl Payload) -> String {

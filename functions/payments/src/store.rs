@@ -24,6 +24,7 @@ const SORT_KEY: &str = "PAYMENT";
 const READ: &str = "read a payment";
 const WRITE: &str = "write a payment";
 
+#[derive(Clone, Debug)]
 pub struct PaymentStore {
     client: Client,
     table: String,

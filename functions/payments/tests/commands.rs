@@ -196,14 +196,14 @@ async fn a_provider_that_never_answers_cannot_hold_an_invocation_for_longer_than
     world.deliver(&charge("pm_card_visa")).await.unwrap();
     for message in [charge("pm_card_visa"), refund()] {
         let silent = World::new().await;
-        let _ = silent.deliver_with(&Silent, &charge("pm_card_visa")).await;
+        let _ = silent.deliver_with(Silent, &charge("pm_card_visa")).await;
         let begun = Instant::now();
-        let failure = silent.deliver_with(&Silent, &message).await.unwrap_err();
+        let failure = silent.deliver_with(Silent, &message).await.unwrap_err();
         assert!(failure.is_retried());
         assert!(begun.elapsed() < Duration::from_secs(5), "{message}");
     }
     let begun = Instant::now();
-    world.deliver_with(&Silent, &refund()).await.unwrap_err();
+    world.deliver_with(Silent, &refund()).await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
@@ -330,9 +330,7 @@ async fn a_refund_that_gets_in_between_the_charge_and_its_record_is_noticed() {
         after: Some(refund()),
         keeps_cancellations: true,
     };
-    let answer = world
-        .deliver_with(&meanwhile, &charge("pm_card_visa"))
-        .await;
+    let answer = world.deliver_with(meanwhile, &charge("pm_card_visa")).await;
     assert_eq!(answer.unwrap(), charged());
     assert_eq!(world.ledger(), Ledger::GIVEN_BACK);
     assert_eq!(world.status().as_deref(), Some("REFUNDED"));
@@ -348,9 +346,7 @@ async fn a_refund_that_gets_in_before_the_provider_is_asked_makes_the_charge_imp
         after: None,
         keeps_cancellations: true,
     };
-    let answer = world
-        .deliver_with(&meanwhile, &charge("pm_card_visa"))
-        .await;
+    let answer = world.deliver_with(meanwhile, &charge("pm_card_visa")).await;
     assert_eq!(answer.unwrap(), voided());
     assert_eq!(world.ledger(), Ledger::NOTHING);
     assert_eq!(world.status().as_deref(), Some("VOIDED"));
@@ -374,7 +370,7 @@ async fn money_that_a_provider_took_in_spite_of_a_cancellation_goes_back() {
         if let Some((nth, fault)) = fault.clone() {
             world.aws.fault_at(nth, fault);
         }
-        let _ = mortal(world.deliver_with(&forgetful, &charge("pm_card_visa"))).await;
+        let _ = mortal(world.deliver_with(forgetful, &charge("pm_card_visa"))).await;
         assert_eq!(world.aws.fired(), usize::from(fault.is_some()), "{fault:?}");
         if fault.is_some() {
             world.deliver(&charge("pm_card_visa")).await.unwrap();
@@ -389,7 +385,7 @@ async fn a_provider_that_denies_a_charge_it_confirmed_is_left_to_an_operator() {
     let world = World::new().await;
     let denying = Denying { world: &world };
     let failure = world
-        .deliver_with(&denying, &charge("pm_card_visa"))
+        .deliver_with(denying, &charge("pm_card_visa"))
         .await
         .unwrap_err();
     assert!(!failure.is_retried());
@@ -414,7 +410,7 @@ impl Interrupted<'_> {
         let delivered = if self.keeps_cancellations {
             world.deliver(message).await
         } else {
-            world.deliver_with(&Forgetful, message).await
+            world.deliver_with(Forgetful, message).await
         };
         let _ = delivered;
     }

@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use payments::domain::{Charge, ChargeKey, Money, OrderId, PaymentMethod, UserId};
+use payments::handlers::commands::{self as queue, Commands};
 use payments::provider::{Provider, Simulator};
 use payments::store::PaymentStore;
 use serde_json::{Value, json};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::Failure;
-use shared_lambda::{Context, Origin, Stage};
+use shared_lambda::{Context, Origin, Setup, Stage};
 use test_support::Aws;
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ const AMOUNT: i64 = 4990;
 struct World {
     aws: Aws,
     table: String,
+    setup: Setup,
     store: PaymentStore,
     simulator: Simulator,
     milliseconds: Arc<AtomicI64>,
@@ -52,9 +54,20 @@ impl World {
             move || Timestamp::from_millisecond(clock.load(Ordering::Relaxed)).unwrap(),
             || Uuid::from_u128(7),
         );
+        let variables = [
+            ("PAYMENTS_TABLE", table.as_str()),
+            ("ORDERS_REPLIES_QUEUE_URL", REPLIES),
+            ("PAYMENT_PROVIDER", "simulator"),
+            ("SIMULATOR_IN_PRODUCTION", "false"),
+            ("STAGE", "dev"),
+        ];
+        let setup =
+            Setup::for_tests(aws.clone(), &variables).with_clients(aws.dynamodb(), aws.sqs());
+        let wired = queue::wire(&setup).unwrap();
         Self {
-            store: PaymentStore::new(aws.dynamodb(), table.clone()),
-            simulator: Simulator::new(aws.dynamodb(), table.clone(), Stage::Dev),
+            store: wired.store,
+            simulator: wired.provider,
+            setup,
             aws,
             table,
             milliseconds,
@@ -70,25 +83,28 @@ impl World {
         self.milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
+    fn commands<P>(&self, provider: P) -> Commands<P> {
+        let wired = queue::wire(&self.setup).unwrap();
+        Commands {
+            store: wired.store,
+            provider,
+            replies_queue_url: wired.replies_queue_url,
+        }
+    }
+
     /// One delivery of a message: the reply's type and data.
     async fn deliver(&self, message: &Value) -> Result<Answer, Failure> {
-        self.deliver_with(&self.simulator, message).await
+        self.deliver_with(self.simulator.clone(), message).await
     }
 
     async fn deliver_with(
         &self,
-        provider: &impl Provider,
+        provider: impl Provider,
         message: &Value,
     ) -> Result<Answer, Failure> {
         let envelope = Envelope::parse(&message.to_string())?;
-        let outgoing = payments::handlers::commands::handle(
-            &self.store,
-            provider,
-            REPLIES,
-            self.context(),
-            envelope,
-        )
-        .await?;
+        let commands = self.commands(provider);
+        let outgoing = queue::handle(&commands, self.context(), envelope).await?;
         let [reply] = outgoing.as_slice() else {
             panic!("a command has one reply, not {outgoing:?}");
         };

@@ -22,15 +22,10 @@ async fn deliver(world: &World, stage: Stage, mut command: Value, fault: &str) -
     }]}))
     .unwrap();
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned()).in_stage(stage);
+    let commands = queue::wire(&world.setup).unwrap();
     let ends_at = Instant::now() + Duration::from_secs(15);
     let response = process(&world.origin, &queue, event, ends_at, |context, command| {
-        payments::handlers::commands::handle(
-            &world.store,
-            &world.simulator,
-            REPLIES,
-            context,
-            command,
-        )
+        queue::handle(&commands, context, command)
     })
     .await;
     response.batch_item_failures.is_empty()

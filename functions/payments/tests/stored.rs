@@ -80,7 +80,7 @@ impl Provider for Quoting {
 async fn a_card_number_that_the_provider_quotes_is_not_logged() {
     let world = World::new().await;
     let command = charge("4242-4242-4242-4242");
-    let failure = world.deliver_with(&Quoting, &command).await.unwrap_err();
+    let failure = world.deliver_with(Quoting, &command).await.unwrap_err();
     let said = format!("{failure:?}");
     assert!(said.contains("no such method: (number left out)"), "{said}");
     assert!(!said.contains("4242"), "{said}");
@@ -116,9 +116,8 @@ proptest! {
             assert_eq!(found.charge().unwrap().method.as_str(), method);
 
             let envelope = Envelope::parse(&refund().to_string()).unwrap();
-            let (store, simulator) = (&world.store, &world.simulator);
-            let context = world.context();
-            let answer = payments::handlers::commands::handle(store, simulator, REPLIES, context, envelope);
+            let commands = queue::wire(&world.setup).unwrap();
+            let answer = queue::handle(&commands, world.context(), envelope);
             let reply: Value = serde_json::from_str(answer.await.unwrap()[0].body()).unwrap();
             assert_eq!(reply["data"]["refunded"], json!({"amount": amount, "currency": currency}));
 

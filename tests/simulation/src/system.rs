@@ -37,14 +37,13 @@ use orders::store::OrderStore;
 use orders::users::{Users, patience};
 use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 use payments::provider::{Provider, ProviderError, Simulator};
-use payments::store::PaymentStore;
 use serde_json::{Value, json};
 use shared_auth::{Caller, Role};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Origin, Stage, rest, telemetry};
+use shared_lambda::{Context, Origin, Setup, Stage, rest, telemetry};
 use test_support::{Aws, mortal};
 use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
@@ -162,8 +161,8 @@ pub struct System {
     sweep: sweep::Sweep,
     operate: operate::Operate,
     inventory: inventory::store::InventoryStore,
-    payments: PaymentStore,
-    provider: Unreliable,
+    reservations: inventory::handlers::commands::Commands,
+    payments: payments::handlers::commands::Commands<Unreliable>,
     users: UserStore,
 }
 
@@ -210,7 +209,18 @@ impl System {
                 .payments(to(QueueName::Payments))
         };
         let timeout = StepTimeout(SignedDuration::from_millis(deployed::step_timeout()));
-        let payments_store = || PaymentStore::new(dynamodb.clone(), tables.payments.clone());
+        let variables = [
+            ("INVENTORY_TABLE", tables.inventory.as_str()),
+            ("PAYMENTS_TABLE", tables.payments.as_str()),
+            ("ORDERS_REPLIES_QUEUE_URL", QueueName::Replies.url()),
+            ("PAYMENT_PROVIDER", "simulator"),
+            ("SIMULATOR_IN_PRODUCTION", "false"),
+            ("STAGE", "dev"),
+        ];
+        let setup =
+            Setup::for_tests(aws.clone(), &variables).with_clients(dynamodb.clone(), sqs.clone());
+        let wired = "every variable is given";
+        let payments = payments::handlers::commands::wire(&setup).expect(wired);
         let user_store = UserStore::new(dynamodb.clone(), tables.users.clone());
         let origin = origin(seed, &clock);
         Self {
@@ -248,15 +258,16 @@ impl System {
                 routes: back().users(to(QueueName::Users)),
                 timeout,
             },
-            inventory: inventory::store::InventoryStore::new(
-                dynamodb.clone(),
-                tables.inventory.clone(),
-            ),
-            payments: payments_store(),
-            provider: Unreliable {
-                simulator: Simulator::new(dynamodb.clone(), tables.payments.clone(), STAGE),
-                weather: Arc::clone(weather),
-                clock: clock.clone(),
+            inventory: inventory::handlers::update::wire(&setup).expect(wired),
+            reservations: inventory::handlers::commands::wire(&setup).expect(wired),
+            payments: payments::handlers::commands::Commands {
+                store: payments.store,
+                provider: Unreliable {
+                    simulator: payments.provider,
+                    weather: Arc::clone(weather),
+                    clock: clock.clone(),
+                },
+                replies_queue_url: payments.replies_queue_url,
             },
             users: user_store,
             handled: RefCell::default(),
@@ -407,11 +418,10 @@ impl System {
                 users::handlers::verify::handle(&self.users, to, context, envelope).await
             }
             QueueName::Inventory => {
-                inventory::handlers::commands::handle(&self.inventory, to, context, envelope).await
+                inventory::handlers::commands::handle(&self.reservations, context, envelope).await
             }
             QueueName::Payments => {
-                let (store, provider) = (&self.payments, &self.provider);
-                payments::handlers::commands::handle(store, provider, to, context, envelope).await
+                payments::handlers::commands::handle(&self.payments, context, envelope).await
             }
             QueueName::Replies => replies::handle(&self.replies, context, envelope).await,
         }

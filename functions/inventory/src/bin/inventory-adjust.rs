@@ -1,14 +1,12 @@
-//! POST /api/v1/items/{sku}/adjustments
+//! `POST /api/v1/items/{sku}/adjustments`.
 
 use inventory::handlers::adjust;
-use inventory::store::InventoryStore;
 use shared_auth::Verifier;
-use shared_lambda::{aws, env, http};
+use shared_lambda::{Error, Setup, http};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = InventoryStore::new(aws.dynamodb(), env("INVENTORY_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = adjust::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
     http::run_authenticated(&verifier, |caller, context, request| {
         adjust::handle(&store, caller, context, request)

@@ -1,14 +1,15 @@
-//! GET /api/v1/items/{sku}
+//! `GET /api/v1/items/{sku}`.
 
 use inventory::handlers::get;
-use inventory::store::InventoryStore;
 use shared_auth::Verifier;
-use shared_lambda::{aws, env, http};
+use shared_lambda::{Error, Setup, http};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = InventoryStore::new(aws.dynamodb(), env("INVENTORY_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = get::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
-    http::run(|context, request| get::handle(&store, &verifier, context, request)).await
+    http::run_public(&verifier, |caller, context, request| {
+        get::handle(&store, caller, context, request)
+    })
+    .await
 }

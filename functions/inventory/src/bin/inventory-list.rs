@@ -1,16 +1,16 @@
-//! GET /api/v1/items
+//! `GET /api/v1/items`.
 
 use inventory::handlers::list;
-use inventory::store::InventoryStore;
 use shared_auth::Verifier;
-use shared_lambda::{aws, env};
+use shared_lambda::{Error, Setup};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = InventoryStore::new(aws.dynamodb(), env("INVENTORY_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = list::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
     list::QUERY
-        .run(|context, request| list::handle(&store, &verifier, context, request))
+        .run_public(&verifier, |caller, context, request| {
+            list::handle(&store, caller, context, request)
+        })
         .await
 }

@@ -1,14 +1,12 @@
-//! PATCH /api/v1/items/{sku}
+//! `PATCH /api/v1/items/{sku}`.
 
 use inventory::handlers::update;
-use inventory::store::InventoryStore;
 use shared_auth::Verifier;
-use shared_lambda::{aws, env, http};
+use shared_lambda::{Error, Setup, http};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = InventoryStore::new(aws.dynamodb(), env("INVENTORY_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = update::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
     http::run_authenticated(&verifier, |caller, context, request| {
         update::handle(&store, caller, context, request)

@@ -7,10 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{Fields, Problem};
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup};
 use uuid::Uuid;
 
 use super::{admin_only, no_such_item, sku_of};
@@ -31,6 +31,14 @@ struct AdjustmentBody<'a> {
     delta: i64,
     reason: &'a str,
     created_at: String,
+}
+
+/// The table that has the stock.
+pub fn wire(setup: &Setup) -> Result<InventoryStore, Error> {
+    Ok(InventoryStore::new(
+        setup.dynamodb(),
+        setup.env("INVENTORY_TABLE")?,
+    ))
 }
 
 pub async fn handle(

@@ -4,24 +4,39 @@
 //! the decision was based on has changed; overtaken, begin again. The record is written in the
 //! effect's own transaction, so there is no moment at which only one of them is there.
 
-use shared_lambda::Context;
+use shared_lambda::contention::Tries;
 use shared_lambda::envelope::{Envelope, Payload};
 use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup};
 use uuid::Uuid;
 
 use crate::domain::{OnRelease, OnReserve, Outcome, WantedLines, decide, on_release, on_reserve};
 use crate::messages::{ReleaseStock, ReserveStock, StockRefused, StockReleased, StockReserved};
 use crate::store::{InventoryStore, Read, Written};
-use shared_lambda::contention::Tries;
+
+pub struct Commands {
+    store: InventoryStore,
+    replies_queue_url: String,
+}
+
+pub fn wire(setup: &Setup) -> Result<Commands, Error> {
+    Ok(Commands {
+        store: InventoryStore::new(setup.dynamodb(), setup.env("INVENTORY_TABLE")?),
+        replies_queue_url: setup.env("ORDERS_REPLIES_QUEUE_URL")?,
+    })
+}
 
 /// Carries out one command and gives the reply it owes to orders.
 pub async fn handle(
-    store: &InventoryStore,
-    replies_queue_url: &str,
+    commands: &Commands,
     context: Context,
     command: Envelope,
 ) -> Result<Vec<Outgoing>, Failure> {
+    let Commands {
+        store,
+        replies_queue_url,
+    } = commands;
     let order_id = command.order_id;
     let reply = match command.kind.as_str() {
         ReserveStock::TYPE => {

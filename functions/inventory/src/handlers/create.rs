@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::Context;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::{Context, Error, Setup};
 
 use super::{ItemBody, MoneyBody, Viewer, admin_only};
 use crate::domain::{InitialStock, Item, ItemName, Levels, Sku};
@@ -18,6 +18,14 @@ struct CreateBody {
     name: String,
     price: Object<MoneyBody>,
     stock: i64,
+}
+
+/// The table that items are added to.
+pub fn wire(setup: &Setup) -> Result<InventoryStore, Error> {
+    Ok(InventoryStore::new(
+        setup.dynamodb(),
+        setup.env("INVENTORY_TABLE")?,
+    ))
 }
 
 pub async fn handle(

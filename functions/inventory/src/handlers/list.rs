@@ -1,10 +1,10 @@
 //! `GET /api/v1/items`: the catalogue, page by page in the order of SKUs.
 
 use serde::{Deserialize, Serialize};
-use shared_auth::Verifier;
+use shared_auth::Caller;
 use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
-use shared_lambda::{Context, cursor};
+use shared_lambda::{Context, Error, Setup, cursor};
 
 use super::{ItemBody, Viewer};
 use crate::store::InventoryStore;
@@ -24,13 +24,21 @@ struct ListBody<'a> {
     next_cursor: Option<String>,
 }
 
+/// The table that items are listed from.
+pub fn wire(setup: &Setup) -> Result<InventoryStore, Error> {
+    Ok(InventoryStore::new(
+        setup.dynamodb(),
+        setup.env("INVENTORY_TABLE")?,
+    ))
+}
+
 pub async fn handle(
     store: &InventoryStore,
-    verifier: &Verifier,
+    caller: Option<Caller>,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let viewer = Viewer::of(verifier, &context, &request)?;
+    let viewer = Viewer::of(caller.as_ref());
     let page = request.page()?;
     let after = page.cursor.as_deref().map(cursor::decode::<Position>);
     let after = after.transpose()?.map(|position| position.after);

@@ -4,9 +4,9 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::Context;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
+use shared_lambda::{Context, Error, Setup};
 
 use super::{ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
 use crate::domain::{ItemChange, ItemName};
@@ -19,6 +19,14 @@ struct UpdateBody {
     name: Option<String>,
     #[serde(default, deserialize_with = "not_null")]
     price: Option<Object<MoneyBody>>,
+}
+
+/// The table that items are changed in.
+pub fn wire(setup: &Setup) -> Result<InventoryStore, Error> {
+    Ok(InventoryStore::new(
+        setup.dynamodb(),
+        setup.env("INVENTORY_TABLE")?,
+    ))
 }
 
 pub async fn handle(

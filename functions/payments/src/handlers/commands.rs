@@ -6,29 +6,56 @@
 //! a right answer.
 
 use jiff::Timestamp;
-use shared_lambda::Context;
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup, Stage};
 
 use crate::domain::{
     Charge, Command, Decision, OrderId, Payment, Reply, Settlement, Settling, decide, printable,
     settle,
 };
 use crate::messages;
-use crate::provider::{Provider, ProviderError, ask};
+use crate::provider::{Kind, Provider, ProviderError, Simulator, ask};
 use crate::store::{PaymentStore, Written};
 
 /// A command takes at most five steps when it is alone. Each other writer can add one.
 const MAX_STEPS: u32 = 16;
 
+pub struct Commands<P> {
+    pub store: PaymentStore,
+    pub provider: P,
+    pub replies_queue_url: String,
+}
+
+pub fn wire(setup: &Setup) -> Result<Commands<Simulator>, Error> {
+    let table = setup.env("PAYMENTS_TABLE")?;
+    let stage = Stage::parse(&setup.env("STAGE")?)?;
+    let simulator_in_production = setup.env("SIMULATOR_IN_PRODUCTION")?;
+    let provider = match Kind::choose(
+        &setup.env("PAYMENT_PROVIDER")?,
+        stage,
+        &simulator_in_production,
+    )? {
+        Kind::Simulator => Simulator::new(setup.dynamodb(), table.clone(), stage),
+    };
+    Ok(Commands {
+        store: PaymentStore::new(setup.dynamodb(), table),
+        provider,
+        replies_queue_url: setup.env("ORDERS_REPLIES_QUEUE_URL")?,
+    })
+}
+
 pub async fn handle(
-    store: &PaymentStore,
-    provider: &impl Provider,
-    replies_queue_url: &str,
+    commands: &Commands<impl Provider>,
     context: Context,
     envelope: Envelope,
 ) -> Result<Vec<Outgoing>, Failure> {
+    let Commands {
+        store,
+        provider,
+        replies_queue_url,
+    } = commands;
     let command = messages::command(&envelope)?;
     let order_id = OrderId(envelope.order_id);
     let reply = carry_out(store, provider, order_id, &command, context.now).await?;

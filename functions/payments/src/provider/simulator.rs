@@ -45,6 +45,7 @@ const PAYMENT_ID_PREFIX: &str = "sim_";
 /// What the tokens of payments that go wrong on purpose begin with.
 const FAULTS: &str = "pm_sim_";
 
+#[derive(Clone, Debug)]
 pub struct Simulator {
     client: Client,
     table: String,
