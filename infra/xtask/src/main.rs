@@ -2,11 +2,25 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use xtask::cli::Cli;
+
+/// What was asked for cannot be understood, so nothing is done.
+const NOT_CARRIED_OUT: u8 = 3;
+
 fn main() -> ExitCode {
-    let outcome = xtask::cli::parse(std::env::args().skip(1))
-        .map_err(|sentence| xtask::error::Error::new(sentence).not_carried_out())
-        .and_then(xtask::run);
-    match outcome {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.exit_code() != 0 {
+                NOT_CARRIED_OUT
+            } else {
+                0
+            });
+        }
+    };
+    match xtask::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             xtask::ui::complain(format_args!("xtask: {error}"));

@@ -25,13 +25,18 @@ const PROFILE: &str = "planted";
 const CONTROL_SEEDS: u64 = 100;
 
 /// What to plant, and how long to look for it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, clap::Args)]
 pub struct Planting {
-    /// All of them where none is named.
+    /// All of them where none is named
     pub names: Vec<String>,
-    /// Only say what there is.
+    /// Only say what there is
+    #[arg(long)]
     pub list: bool,
+    /// The engine tier's worlds
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
+    /// The pure tier's worlds
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
     pub pure_seeds: u64,
 }
 

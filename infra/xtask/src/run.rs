@@ -1,10 +1,13 @@
 //! Each command, as the calls it consists of.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::audit::{self, Audit};
 use crate::aws::Aws;
-use crate::cli::{Command, HELP, KeysAction, Target};
+use crate::cli::{AdminAction, Command, DlqAction, KeysAction, Operate, Place, SagaAction};
+use crate::dlq::{self, List, Redrive};
 use crate::emulator::{self, Condition};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names, Pair};
@@ -15,20 +18,15 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, complain, say};
 use crate::{
-    account, admin, demo, dlq, functions, local, logs, mutants, plant, preflight, saga, sim,
-    status, test, tools,
+    account, admin, demo, functions, local, logs, mutants, plant, preflight, saga, sim, status,
+    test, tools,
 };
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
-    if command == Command::Help {
-        say(HELP.trim_end());
-        return Ok(());
-    }
     let project = Project::find().map_err(Error::not_carried_out)?;
     let home = Home::developer(&project);
     match command {
-        Command::Help => Ok(()),
         Command::Up { port } => {
             let _lock = home.lock()?;
             let stack = local::up(&project, &home, port)?;
@@ -63,79 +61,114 @@ pub fn run(command: Command) -> Result<()> {
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::Plant(planting) => plant::run(&project, &planting),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
-        Command::AdminGrant {
-            email,
-            target,
-            prefix,
+        Command::Operate(command) => operate(&project, &home, command),
+    }
+}
+
+fn operate(project: &Project, home: &Home, command: Operate) -> Result<()> {
+    let reach = |place: &Place| reach(project, home, place);
+    match command {
+        Operate::Admin {
+            place,
+            action: AdminAction::Grant { email },
         } => {
-            let id = admin::grant(&reach(&project, &home, target, &prefix)?, &prefix, &email)?;
+            let id = admin::grant(&reach(&place)?, &place.prefix, &email)?;
             say(format_args!(
                 "{} (user {id}) is an administrator from the next login or refresh on",
                 email.trim()
             ));
             Ok(())
         }
-        Command::Keys {
-            action,
-            target,
-            prefix,
-        } => keys(&reach(&project, &home, target, &prefix)?, &prefix, action),
-        Command::Saga {
-            action,
-            target,
-            prefix,
-        } => {
-            let aws = reach(&project, &home, target, &prefix)?;
-            let told = saga::run(&aws, &prefix, &action);
-            say(named_as_here(target, &prefix, told)?);
+        Operate::Keys { place, action } => keys(&reach(&place)?, &place.prefix, action),
+        Operate::Saga { place, action } => {
+            let action = match action {
+                SagaAction::Ls {
+                    never_due: true, ..
+                } => saga::Action::NeverDue,
+                SagaAction::Ls { stuck, .. } => saga::Action::List { stuck },
+                SagaAction::Retry { order } => saga::Action::Retry { order },
+                SagaAction::Abandon {
+                    order,
+                    step,
+                    reason,
+                } => saga::Action::Abandon {
+                    order,
+                    step,
+                    reason,
+                },
+            };
+            let told = saga::run(&reach(&place)?, &place.prefix, &action);
+            say(named_as_here(&place, told)?);
             Ok(())
         }
-        Command::Dlq {
-            action,
-            target,
-            prefix,
-        } => {
-            let is_raw = matches!(action, dlq::Action::Show { raw: true, .. });
+        Operate::Dlq { place, action } => {
+            let is_raw = matches!(action, DlqAction::Show { raw: true, .. });
             if is_raw {
                 ui::not_a_terminal("cargo xtask dlq show --raw")?;
             }
-            let aws = reach(&project, &home, target, &prefix)?;
-            let told = dlq::tell(&aws, &prefix, &action, &mut |part| {
+            let aws = reach(&place)?;
+            let told = dlq::tell(&aws, &place.prefix, &action.into(), &mut |part| {
                 say(part);
             });
             if is_raw {
                 ui::put(told?);
             } else {
-                say(named_as_here(target, &prefix, told)?);
+                say(named_as_here(&place, told)?);
             }
             Ok(())
         }
-        Command::Audit { target, prefix } => {
-            let audit = audited(reach(&project, &home, target, &prefix), &prefix)?;
+        Operate::Audit { place } => {
+            let audit = audited(reach(&place), &place.prefix)?;
             // The report names commands, and where they reach; the verdict after it names none.
-            say(named_as_here(target, &prefix, Ok(audit.report()))?);
+            say(named_as_here(&place, Ok(audit.report()))?);
             audit.verdict()
         }
-        Command::Preflight {
-            given,
-            target,
-            prefix,
-        } => {
-            preflight::judge(&project, &given).map_err(Error::not_carried_out)?;
-            let aws = reach(&project, &home, target, &prefix)?;
-            let findings = preflight::look(&project, &aws, &prefix, &given)?;
-            say(named_as_here(
-                target,
-                &prefix,
-                Ok(preflight::report(&findings)),
-            )?);
+        Operate::Preflight { place, given } => {
+            let mut names = BTreeSet::new();
+            if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
+                let twice = format!("`{name}` is given twice; give it one value");
+                return Err(Error::new(twice).not_carried_out());
+            }
+            preflight::judge(project, &given).map_err(Error::not_carried_out)?;
+            let findings = preflight::look(project, &reach(&place)?, &place.prefix, &given)?;
+            let report = preflight::report(&findings);
+            say(named_as_here(&place, Ok(report))?);
             preflight::verdict(&findings)
         }
-        Command::Sweep { target, prefix } => {
-            let aws = reach(&project, &home, target, &prefix)?;
-            let answer = functions::invoke(&aws, &format!("{prefix}-orders-sweep"), &json!({}))?;
-            say(answer);
+        Operate::Sweep { place } => {
+            let sweeper = format!("{}-orders-sweep", place.prefix);
+            say(functions::invoke(&reach(&place)?, &sweeper, &json!({}))?);
             Ok(())
+        }
+    }
+}
+
+impl From<DlqAction> for dlq::Action {
+    fn from(action: DlqAction) -> Self {
+        match action {
+            DlqAction::Ls { all, order } => Self::List(List { all, order }),
+            DlqAction::Show { id, raw } => Self::Show { id, raw },
+            DlqAction::Redrive {
+                queue,
+                max,
+                order,
+                id,
+                unparseable,
+                dry_run,
+            } => Self::Redrive(Redrive {
+                queue,
+                max: max.map(|max| max as usize),
+                dry_run,
+                id,
+                order,
+                unparseable,
+            }),
+            DlqAction::Drop {
+                order: Some(order), ..
+            } => Self::DropOrder { order },
+            DlqAction::Drop { id, .. } => Self::Drop {
+                id: id.expect("clap requires one of the two"),
+            },
         }
     }
 }
@@ -150,12 +183,15 @@ fn audited(reached: Result<Aws>, prefix: &str) -> Result<Audit> {
 }
 
 /// What is told of an account names commands; they are to reach the same account.
-fn named_as_here(target: Target, prefix: &str, told: Result<String>) -> Result<String> {
+fn named_as_here(place: &Place, told: Result<String>) -> Result<String> {
     let reaching = |text: String| {
-        if target == Target::Local || !text.contains("cargo xtask ") {
+        if !place.aws || !text.contains("cargo xtask ") {
             return text;
         }
-        format!("{text}\n(each command named here: with --aws --prefix {prefix}, as this one)")
+        format!(
+            "{text}\n(each command named here: with --aws --prefix {}, as this one)",
+            place.prefix
+        )
     };
     match told {
         Ok(text) => Ok(reaching(text)),
@@ -232,16 +268,14 @@ fn running(home: &Home) -> Result<Stack> {
 }
 
 /// Says first which account it is: a shell can stand in the wrong one for days.
-fn reach(project: &Project, home: &Home, target: Target, prefix: &str) -> Result<Aws> {
-    match target {
-        Target::Local => running(home)?.aws(project),
-        Target::Account => {
-            tools::SAM.install(project)?;
-            let aws = Aws::account(project)?;
-            complain(aws.place()?.described(prefix));
-            Ok(aws)
-        }
+fn reach(project: &Project, home: &Home, place: &Place) -> Result<Aws> {
+    if !place.aws {
+        return running(home)?.aws(project);
     }
+    tools::SAM.install(project)?;
+    let aws = Aws::account(project)?;
+    complain(aws.place()?.described(&place.prefix));
+    Ok(aws)
 }
 
 fn invitation(stack: &Stack) -> String {
@@ -279,17 +313,21 @@ mod tests {
 
     #[test]
     fn commands_that_are_named_reach_the_same_account() {
-        let told = |target, text: &str| named_as_here(target, "shop", Ok(text.to_owned()));
-        let named = told(Target::Account, "next: cargo xtask dlq ls").expect("a text");
+        let place = |aws| Place {
+            aws,
+            prefix: "shop".to_owned(),
+        };
+        let told = |aws, text: &str| named_as_here(&place(aws), Ok(text.to_owned()));
+        let named = told(true, "next: cargo xtask dlq ls").expect("a text");
         assert!(named.contains("with --aws --prefix shop"), "{named}");
         for (target, text) in [
-            (Target::Local, "next: cargo xtask dlq ls"),
-            (Target::Account, "nothing has failed for good"),
+            (false, "next: cargo xtask dlq ls"),
+            (true, "nothing has failed for good"),
         ] {
             assert_eq!(told(target, text).expect("a text"), text);
         }
         let error = Err(Error::new("see cargo xtask dlq ls"));
-        let error = named_as_here(Target::Account, "shop", error).expect_err("an error");
+        let error = named_as_here(&place(true), error).expect_err("an error");
         assert!(error.to_string().contains("--prefix shop"), "{error}");
     }
 

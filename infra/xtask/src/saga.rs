@@ -35,19 +35,13 @@ pub enum Action {
 
 /// What can be abandoned. The operator says which: a decision about the refund, given again, must
 /// not be taken for one about the release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Step {
     Refund,
     Release,
 }
 
 impl Step {
-    pub fn parse(text: &str) -> Option<Self> {
-        [Step::Refund, Step::Release]
-            .into_iter()
-            .find(|step| step.as_str() == text)
-    }
-
     fn as_str(self) -> &'static str {
         match self {
             Step::Refund => "refund",

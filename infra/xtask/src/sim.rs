@@ -9,7 +9,7 @@ use crate::project::Project;
 use crate::ui::say;
 
 /// Which of the three ways of proving it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tier {
     /// The production handlers and stores on a DynamoDB engine in process.
     Engine,
@@ -20,13 +20,19 @@ pub enum Tier {
 }
 
 /// What to simulate.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, clap::Args)]
 pub struct Simulation {
-    /// All of them where none is named.
+    /// Only this tier
+    #[arg(long)]
     pub tier: Option<Tier>,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
     pub from: u64,
+    /// How many worlds
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
-    /// What only the tier itself understands.
+    /// What the tier itself takes, to replay and narrow down a failure: `sim --tier engine -- --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, requires = "tier")]
     pub options: Vec<String>,
 }
 
