@@ -332,15 +332,102 @@ fn no_two_installations_share_keys_or_issuer_by_default() {
     }
 }
 
+/// Routes share alarms on how many of their calls fail; every error of another function rings.
 #[test]
 fn every_function_that_fails_rings_an_alarm() {
     for service in services() {
-        let alarms = service.resources("AWS::CloudWatch::Alarm");
+        let alarms = alarms(&service.template);
+        let mut shared = Vec::new();
+        for (id, _, alarm) in &alarms {
+            let queries = alarm["Metrics"].as_array().map_or(&[][..], Vec::as_slice);
+            let Some((expressions, metrics)) = queries.split_at_checked(3) else {
+                continue;
+            };
+            if expressions[0]["Id"] != "percent" {
+                continue;
+            }
+            let sum = |part: &str| format!("SUM(FILL(METRICS(\"{part}\"), 0))");
+            let expected = json!([
+                {"Id": "percent", "Expression": "IF(failed >= 3, 100 * failed / called, 0)", "ReturnData": true},
+                {"Id": "failed", "Expression": sum("errors"), "ReturnData": false},
+                {"Id": "called", "Expression": sum("calls"), "ReturnData": false},
+            ]);
+            assert_eq!(json!(expressions), expected, "{id}");
+            assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold", "{id}");
+            assert_eq!(alarm["Threshold"], 1, "{id}");
+            // CloudWatch user guide, "Limits that apply to alarms based on metric math expressions".
+            assert!(metrics.len() <= 10, "{id}");
+            for pair in metrics.chunks(2) {
+                let function = &pair[0]["MetricStat"]["Metric"]["Dimensions"][0]["Value"];
+                let function = function.as_str().expect(id);
+                let verb = function.strip_suffix("Function").expect(id);
+                let verb = &snake(verb)[service.name.len() + 1..];
+                let query = |part: &str, name: &str| {
+                    let dimensions = json!([{"Name": "FunctionName", "Value": function}]);
+                    let metric = json!({"Namespace": "AWS/Lambda", "MetricName": name, "Dimensions": dimensions});
+                    json!({"Id": format!("{part}_{verb}"), "ReturnData": false,
+                        "MetricStat": {"Period": 300, "Stat": "Sum", "Metric": metric}})
+                };
+                let expected = [query("errors", "Errors"), query("calls", "Invocations")];
+                assert_eq!(*pair, expected, "{id}");
+                shared.push(function.to_owned());
+            }
+        }
+        shared.sort();
+        let mut routed: Vec<String> = routes(&service).into_values().collect();
+        routed.sort();
+        assert_eq!(shared, routed, "{}", service.name);
         for (id, _, _) in service.functions() {
-            let rings = alarms.iter().any(|(_, alarm)| {
-                alarm["MetricName"] == "Errors" && alarm["Dimensions"][0]["Value"] == id.as_str()
+            let rings = alarms.iter().any(|(_, _, alarm)| {
+                alarm["MetricName"] == "Errors"
+                    && alarm["Dimensions"][0]["Value"] == id.as_str()
+                    && alarm["Threshold"] == 0
             });
-            assert!(rings, "{id} has no alarm on its errors");
+            assert_eq!(rings, !routed.contains(&id), "{id}");
+        }
+    }
+}
+
+/// `UsersUpdateMe` as `users_update_me`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
+#[test]
+fn an_endpoint_costs_at_most_45_lines_of_a_template() {
+    let parts = [
+        "Function",
+        "Role",
+        "LogGroup",
+        "Integration",
+        "Route",
+        "Permission",
+    ];
+    for service in services() {
+        let template = read(&service.folder.join("template.yaml"));
+        for function in routes(&service).into_values() {
+            let stem = function.strip_suffix("Function").unwrap();
+            let in_alarm = format!("Value: !Ref {function} }}] }} }} }}");
+            let mut inside = false;
+            let lines = template.lines().filter(|line| {
+                let code = line.trim_start();
+                if line.len() - code.len() <= 2 && !code.is_empty() && !code.starts_with('#') {
+                    let id = code.split(':').next().unwrap();
+                    inside = id
+                        .strip_prefix(stem)
+                        .is_some_and(|part| parts.contains(&part));
+                }
+                (inside || line.ends_with(&in_alarm)) && !code.is_empty() && !code.starts_with('#')
+            });
+            let lines = lines.count();
+            assert!(lines <= 45, "{function} takes {lines} lines");
         }
     }
 }
