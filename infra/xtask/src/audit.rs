@@ -7,23 +7,19 @@
 //! ids, and of them nothing is read but that they are there.)
 //!
 //! The system goes on while it is read, and the tables are not read at one moment. Orders are read
-//! first: what is wrong with an order, and is found once more after a pause with the order's row and
-//! the others unchanged, was so all along. What a look finds and the next does not was the system at
-//! work; on a busy one there is always something of the kind, and always something else. What has no
-//! order yet is looked for by itself, because it may have come after the orders were read. An item
-//! that sells all the time never stands still: of it, bounds are told that reading cannot be blamed
-//! for (`levels`). One that is off by just as much as was reserved or released while it was read
-//! seems to balance, and is not asked for again: only an audit that finds it at rest is sure of it.
+//! first. A second look is taken after a pause if the first finds anything. What both find in unchanged
+//! rows was so all along; what only one of them finds was the system at work. What both find in rows that
+//! changed in between cannot be decided: an item that sells all the time is certain only once it rests.
+//! What has no order yet is looked for by itself, because it may have come after the orders were read.
 //!
 //! It ends with 0 where everything balances, with 1 where something certainly does not, and with 2
 //! where that cannot be told. With 3 it could not be carried out, and says nothing of the books.
 
 pub mod books;
-mod levels;
 mod look;
 pub mod reconcile;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::thread;
 use std::time::Duration;
@@ -34,125 +30,64 @@ use serde_json::Value;
 use crate::aws::Aws;
 use crate::error::{Error, Result};
 use crate::ui::{count, decimal, foreign, unit};
-use levels::Excess;
-use look::{Look, differing};
-use reconcile::{Finding, Kind, Reconciliation, Subject, WrittenOff};
+use look::look;
+use reconcile::{Finding, Reconciliation, Subject, WrittenOff, reconcile};
 
-/// How often the books are read until what is found stands still.
-const LOOKS: usize = 5;
+/// Between the two looks.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// How many remarks are printed.
 const REMARKS: usize = 100;
 
-/// The last look, and what is certain of it.
+/// The last look, and what both looks found.
 #[derive(Debug)]
 pub struct Audit {
     pub last: Reconciliation,
-    /// Found twice in unchanged rows, or by more than reading can be blamed for.
+    /// Found twice in unchanged rows.
     pub certain: Vec<Finding>,
-    /// Found at the last two looks, in rows that changed in between: perhaps the system at work.
-    pub moving: Vec<Finding>,
-    /// Items that sold at every look, and balance as far as that lets one see.
-    pub blurred: BTreeMap<String, Excess>,
-    /// How many things only the last look has found: the system at work, or begun since.
-    pub fleeting: usize,
+    /// Found twice, in rows that changed in between: perhaps the system at work.
+    pub undecided: Vec<Finding>,
 }
 
-/// Reads and compares until what is wrong is certain, or nothing is. An error is one of reading, and
-/// says nothing of the books.
+/// Reads and compares, twice where anything is found. An error is one of reading, and says nothing of the
+/// books.
 pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
     let call = |operation: &str, params: Value| aws.call("dynamodb", operation, params);
-    until_certain(
-        |skus| Look::take(&call, prefix, Timestamp::now(), skus),
-        || thread::sleep(PAUSE),
-    )
+    // Rows that come during a look are not judged, so it is judged as of when it began.
+    let look = || {
+        let now = Timestamp::now();
+        Ok(reconcile(&look(&call, prefix)?, now))
+    };
+    both(look, || thread::sleep(PAUSE))
 }
 
-/// `look` is told which items are in question.
-fn until_certain(
-    mut look: impl FnMut(&BTreeSet<String>) -> Result<Look>,
-    pause: impl Fn(),
-) -> Result<Audit> {
-    let mut last = look(&BTreeSet::new())?;
-    let mut certain: Vec<Finding> = Vec::new();
-    // Undecided, and seen at the last two looks; at the last one alone.
-    let (mut lasting, mut fleeting): (Vec<Finding>, Vec<Finding>) = (Vec::new(), Vec::new());
-    let mut excesses: BTreeMap<String, Excess> = BTreeMap::new();
-    for _ in 1..LOOKS {
-        if last.found.findings.is_empty() {
-            break;
-        }
-        pause();
-        let now = look(&differing(&last.found))?;
-        levels::narrow(&mut excesses, &last, &now);
-        // Certain once, it stays so for as long as it is seen at all.
-        certain.retain(|known| {
-            let excess = held_of(known).and_then(|sku| excesses.get(sku));
-            has(&now.found.findings, known) || excess.is_some_and(|excess| !excess.can_be_none())
+fn both(mut look: impl FnMut() -> Result<Reconciliation>, pause: impl FnOnce()) -> Result<Audit> {
+    let first = look()?;
+    if first.findings.is_empty() {
+        return Ok(Audit {
+            last: first,
+            certain: Vec::new(),
+            undecided: Vec::new(),
         });
-        for seen in &now.found.findings {
-            let unmoved = |known: &Finding| is_same(known, seen) && known.evidence == seen.evidence;
-            if last.found.findings.iter().any(unmoved) && !has(&certain, seen) {
-                certain.push(seen.clone());
-            }
-        }
-        for (sku, excess) in &excesses {
-            let mut findings = now.found.findings.iter().chain(&last.found.findings);
-            let finding = findings.find(|finding| held_of(finding) == Some(sku));
-            if let Some(finding) = finding.filter(|_| !excess.can_be_none())
-                && !has(&certain, finding)
-            {
-                certain.push(Finding {
-                    what: format!("it sells while it is read, and holds {excess}"),
-                    ..finding.clone()
-                });
-            }
-        }
-        let is_undecided = |seen: &&Finding| {
-            let excess = held_of(seen).and_then(|sku| excesses.get(sku));
-            !has(&certain, seen) && !excess.is_some_and(|excess| excess.is_none())
-        };
-        let undecided = now.found.findings.iter().filter(is_undecided).cloned();
-        (lasting, fleeting) = undecided.partition(|seen| has(&last.found.findings, seen));
-        last = now;
-        if lasting.is_empty() {
-            break;
-        }
     }
-    let mut blurred = BTreeMap::new();
-    let mut moving = Vec::new();
-    for finding in lasting {
-        match held_of(&finding).and_then(|sku| excesses.remove_entry(sku)) {
-            Some((sku, excess)) => {
-                blurred.insert(sku, excess);
-            }
-            None => moving.push(finding),
-        }
-    }
+    pause();
+    let last = look()?;
+    let seen = last.findings.iter().filter_map(|finding| {
+        let is_same =
+            |known: &&Finding| (&known.subject, known.kind) == (&finding.subject, finding.kind);
+        let mut known = first.findings.iter().filter(is_same).peekable();
+        known.peek()?;
+        let is_certain = known.any(|known| known.evidence == finding.evidence);
+        Some((finding.clone(), is_certain))
+    });
+    let (certain, undecided): (Vec<_>, Vec<_>) = seen.partition(|(_, is_certain)| *is_certain);
+    let findings =
+        |seen: Vec<(Finding, bool)>| seen.into_iter().map(|(finding, _)| finding).collect();
     Ok(Audit {
-        last: last.found,
-        certain,
-        moving,
-        blurred,
-        fleeting: fleeting.len(),
+        certain: findings(certain),
+        undecided: findings(undecided),
+        last,
     })
-}
-
-fn is_same(a: &Finding, b: &Finding) -> bool {
-    (&a.subject, a.kind) == (&b.subject, b.kind)
-}
-
-fn has(findings: &[Finding], one: &Finding) -> bool {
-    findings.iter().any(|finding| is_same(finding, one))
-}
-
-/// The item that is said not to hold what is reserved of it.
-fn held_of(finding: &Finding) -> Option<&String> {
-    match (&finding.subject, finding.kind) {
-        (Subject::Item(sku), Kind::HeldDiffers) => Some(sku),
-        _ => None,
-    }
 }
 
 impl Audit {
@@ -170,8 +105,8 @@ impl Audit {
             let names = subjects(&self.certain);
             return Err(Error::new(format!("does not balance: {names}")));
         }
-        if !self.moving.is_empty() {
-            let names = subjects(&self.moving);
+        if !self.undecided.is_empty() {
+            let names = subjects(&self.undecided);
             return Err(Error::undecided(format!(
                 "cannot tell whether these balance: {names}"
             )));
@@ -185,8 +120,6 @@ impl Audit {
             money,
             orders,
             written_off,
-            after_all,
-            remarks,
             rows,
             ..
         } = &self.last;
@@ -225,8 +158,14 @@ impl Audit {
             write_decided(text, written_off)?;
             writeln!(text)?;
         }
-        self.write_moving(text)?;
         self.write_end(text)?;
+        self.write_attention(text)
+    }
+
+    fn write_attention(&self, text: &mut String) -> std::fmt::Result {
+        let Reconciliation {
+            after_all, remarks, ..
+        } = &self.last;
         // Last, because nothing else makes anybody look at it: the books balance, and the exit is 0.
         if !after_all.is_empty() {
             write!(
@@ -250,56 +189,23 @@ impl Audit {
         Ok(())
     }
 
-    /// What could not be seen sharply, because the system was at work.
-    fn write_moving(&self, text: &mut String) -> std::fmt::Result {
-        if !self.moving.is_empty() {
-            writeln!(
-                text,
-                "\nnot certain: seen at the last two looks, and changed in between; run this again"
-            )?;
-            for finding in &self.moving {
-                let (subject, what) = (finding.subject.to_string(), &finding.what);
-                writeln!(text, "  {}: {}", foreign(&subject), foreign(what))?;
-            }
-        }
-        if !self.blurred.is_empty() {
-            writeln!(
-                text,
-                "\nsold at every look, and balance as far as that lets one see; more is seen when \
-                 they sell less"
-            )?;
-            for (sku, excess) in &self.blurred {
-                writeln!(text, "  item {}: it holds {excess}", foreign(sku))?;
-            }
-        }
-        if self.fleeting > 0 {
-            writeln!(
-                text,
-                "\n{} found at the last look alone: orders on their way, or begun since; what is \
-                 wrong stays, and is named when this is run again",
-                count(self.fleeting, "thing")
-            )?;
-        }
-        Ok(())
-    }
-
     fn write_end(&self, text: &mut String) -> std::fmt::Result {
-        if self.certain.is_empty() {
-            return match self.moving.is_empty() {
-                true => write!(text, "\neverything balances"),
-                false => write!(text, "\neverything else balances"),
-            };
+        if !self.undecided.is_empty() {
+            writeln!(
+                text,
+                "\nnot certain: both looks found this, and its rows changed in between; run this again"
+            )?;
         }
-        write!(
-            text,
-            "\n{} {} not balance",
-            count(self.certain.len(), "thing"),
-            if self.certain.len() == 1 {
-                "does"
-            } else {
-                "do"
-            }
-        )?;
+        for finding in &self.undecided {
+            let (subject, what) = (finding.subject.to_string(), &finding.what);
+            writeln!(text, "  {}: {}", foreign(&subject), foreign(what))?;
+        }
+        match (self.certain.len(), self.undecided.is_empty()) {
+            (0, true) => write!(text, "\neverything balances")?,
+            (0, false) => write!(text, "\neverything else balances")?,
+            (1, _) => write!(text, "\n1 thing does not balance")?,
+            (more, _) => write!(text, "\n{} do not balance", count(more, "thing"))?,
+        }
         for finding in &self.certain {
             write!(
                 text,

@@ -1,16 +1,13 @@
 //! One look at the books: every table read once, and what seems to be missing looked for by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::books::Books;
-use super::held_of;
-use super::reconcile::{Reconciliation, reconcile};
 use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 
@@ -27,59 +24,23 @@ const FRUITLESS: u32 = 8;
 /// leaves keys unprocessed when it is throttled, and its reference strongly recommends to back off).
 const BACKOFF: Duration = Duration::from_millis(50);
 
-/// What an item's row says is held, by sku.
-pub type Held = BTreeMap<String, i128>;
-
-#[derive(Debug, Default)]
-pub struct Look {
-    pub books: Books,
-    pub found: Reconciliation,
-    /// The items asked for, read just before inventory's table was.
-    pub before: Held,
-    /// The items that do not hold what is reserved of them, read once more just after.
-    pub after: Held,
-}
-
-impl Look {
-    /// Orders come before their participants, and their users last: nobody orders before they are
-    /// registered, and no user is ever deleted. Inventory is as near as can be to its items' other
-    /// readings.
-    ///
-    /// What came while this went on is not judged, so it is judged as of when it began.
-    pub fn take(
-        call: Call<'_>,
-        prefix: &str,
-        now: Timestamp,
-        skus: &BTreeSet<String>,
-    ) -> Result<Self> {
-        let tables = Tables {
-            call,
-            prefix,
-            backoff: BACKOFF,
-        };
-        let orders = tables.scan("orders")?;
-        let payments = tables.scan("payments")?;
-        let before = tables.held(skus)?;
-        let inventory = tables.scan("inventory")?;
-        let mut books = Books::read(&[], &orders, &inventory, &payments);
-        let after = tables.held(&differing(&reconcile(&books, now)))?;
-        let orders = tables.of_orders("orders", "ORDER", &books.without_order())?;
-        let payments = tables.of_orders("payments", "PAYMENT", &books.without_payment())?;
-        books.found_meanwhile(&orders, &payments);
-        books.add_users(&tables.users(&books.who_ordered())?);
-        Ok(Self {
-            found: reconcile(&books, now),
-            books,
-            before,
-            after,
-        })
-    }
-}
-
-/// The items that do not hold what is reserved of them.
-pub fn differing(found: &Reconciliation) -> BTreeSet<String> {
-    let skus = found.findings.iter().filter_map(held_of);
-    skus.cloned().collect()
+/// Orders come before their participants, and their users last: nobody orders before they are
+/// registered, and no user is ever deleted.
+pub fn look(call: Call<'_>, prefix: &str) -> Result<Books> {
+    let tables = Tables {
+        call,
+        prefix,
+        backoff: BACKOFF,
+    };
+    let orders = tables.scan("orders")?;
+    let payments = tables.scan("payments")?;
+    let inventory = tables.scan("inventory")?;
+    let mut books = Books::read(&[], &orders, &inventory, &payments);
+    let orders = tables.of_orders("orders", "ORDER", &books.without_order())?;
+    let payments = tables.of_orders("payments", "PAYMENT", &books.without_payment())?;
+    books.found_meanwhile(&orders, &payments);
+    books.add_users(&tables.users(&books.who_ordered())?);
+    Ok(books)
 }
 
 struct Tables<'c> {
@@ -118,17 +79,6 @@ impl Tables<'_> {
     fn users(&self, ids: &BTreeSet<Uuid>) -> Result<Vec<Value>> {
         let pks: Vec<String> = ids.iter().map(|id| format!("USER#{id}")).collect();
         self.rows("users", "USER", Some("pk, sk, id, #status"), &pks)
-    }
-
-    fn held(&self, skus: &BTreeSet<String>) -> Result<Held> {
-        let pks = skus.iter().map(|sku| format!("ITEM#{sku}"));
-        let rows = self.rows("inventory", "ITEM", None, &pks.collect::<Vec<_>>())?;
-        let level = |row: &Value| {
-            let sku = row["pk"].as_str()?.strip_prefix("ITEM#")?;
-            Some((sku.to_owned(), row["held"].as_i64()?))
-        };
-        let levels = rows.iter().filter_map(level);
-        Ok(levels.map(|(sku, held)| (sku, held.into())).collect())
     }
 
     /// The rows with these keys that there are, or of each these attributes.
@@ -209,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    /// What is found of one item where its key stays unprocessed so often.
-    fn held_after(unprocessed: u32) -> Result<Held> {
+    /// How many rows are found where one key stays unprocessed so often.
+    fn found_after(unprocessed: u32) -> Result<usize> {
         let calls = Cell::new(0);
         let call = |operation: &str, request: Value| {
             assert_eq!(operation, "BatchGetItem");
@@ -218,8 +168,7 @@ mod tests {
             Ok(if calls.get() <= unprocessed {
                 json!({"Responses": {}, "UnprocessedKeys": request["RequestItems"]})
             } else {
-                let item = json!({"pk": {"S": "ITEM#a"}, "held": {"N": "3"}});
-                json!({"Responses": {"w-inventory": [item]}, "UnprocessedKeys": {}})
+                json!({"Responses": {"w-orders": [{"pk": {"S": "ORDER"}}]}, "UnprocessedKeys": {}})
             })
         };
         let tables = Tables {
@@ -227,16 +176,17 @@ mod tests {
             prefix: "w",
             backoff: Duration::ZERO,
         };
-        tables.held(&BTreeSet::from(["a".to_owned()]))
+        let rows = tables.of_orders("orders", "ORDER", &BTreeSet::from([Uuid::nil()]))?;
+        Ok(rows.len())
     }
 
     #[test]
     fn a_table_that_is_busy_is_asked_again_and_not_for_ever() {
         for unprocessed in [0, 1, FRUITLESS] {
-            let held = held_after(unprocessed).expect("it answers in time");
-            assert_eq!(held, Held::from([("a".to_owned(), 3)]), "{unprocessed}");
+            let found = found_after(unprocessed).expect("it answers in time");
+            assert_eq!(found, 1, "{unprocessed}");
         }
-        let error = held_after(FRUITLESS + 1).expect_err("it never answers");
+        let error = found_after(FRUITLESS + 1).expect_err("it never answers");
         assert!(
             error.to_string().contains("run this again later"),
             "{error}"

@@ -153,10 +153,12 @@ impl World {
         };
         let id = id.to_string();
         let (step, command, answer) = match finding.kind {
-            Kind::StillCharged | Kind::Unsettled => {
+            Kind::StillCharged | Kind::ChargedAfterAll | Kind::Unsettled => {
                 (Step::Refund, "ChargePayment", "PaymentCharged")
             }
-            Kind::StillReserved => (Step::Release, "ReserveStock", "StockReserved"),
+            Kind::StillReserved | Kind::ReservedAfterAll => {
+                (Step::Release, "ReserveStock", "StockReserved")
+            }
             _ => return false,
         };
         let told = |kind: &str| self.news.contains(&(id.clone(), kind.to_owned()));

@@ -1,0 +1,74 @@
+//! Whether the saga of an order in flight goes on by itself.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Audit, Kind, Subject};
+use crate::audit::books::Order;
+
+/// The sweeper comes every minute: an order it has passed over twice is stuck.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
+
+/// No step's time is as long: an hour, the longest that can be configured, 16 times at the last try.
+const NEVER: SignedDuration = SignedDuration::from_hours(24);
+
+impl Audit<'_> {
+    /// Whether the saga goes on by itself.
+    pub(super) fn progress(&mut self, order: &Order) {
+        if !order.state.is_in_flight() {
+            return;
+        }
+        let state = order.state;
+        let Some(due_at) = order.due() else {
+            let what = format!("it is {state} without due_at: no sweeper finds it");
+            self.find_in(order, Kind::NeverDue, what);
+            return;
+        };
+        if let Some((what, attribute, must_be)) = self.missed_by_sweeper(order, due_at) {
+            let what = format!("it is {state} and {what}");
+            // Before its time a first attempt is only asked for again, and its row stays.
+            if due_at <= self.now || order.parked || order.attempt != 1 {
+                self.find_in(order, Kind::NeverDue, what);
+            } else {
+                let row = format!("ORDER#{} ORDER of the orders table", order.id);
+                let next = format!("set its {attribute} to {must_be} in its row {row}");
+                let evidence = self.evidence(order);
+                self.find_next(
+                    Subject::Order(order.id),
+                    Kind::NeverDue,
+                    what,
+                    next,
+                    evidence,
+                );
+            }
+        } else if order.parked {
+            self.find_in(order, Kind::Parked, format!("it is parked in {state}"));
+        } else if self.now.duration_since(due_at) > OVERDUE {
+            let what = format!("it is {state} and was due at {due_at}");
+            self.find_in(order, Kind::Overdue, what);
+        }
+    }
+
+    /// Why the sweeper does not find an order that is due some time: what is wrong, the attribute, and
+    /// what it must be.
+    fn missed_by_sweeper(
+        &self,
+        order: &Order,
+        due_at: Timestamp,
+    ) -> Option<(String, &'static str, String)> {
+        if !order.is_swept() {
+            let shard = order.due_shard.as_deref().unwrap_or("missing");
+            let what = format!("its due_shard is {shard}: the sweeper does not look there");
+            return Some((what, "due_shard", order.shard()));
+        }
+        let spelled = order.due_at.as_deref().unwrap_or_default();
+        let must_be = format!("{due_at:.3}");
+        if spelled != must_be {
+            let what = format!("its due_at is spelled {spelled}: the sweeper compares texts");
+            return Some((what, "due_at", must_be));
+        }
+        (due_at.duration_since(self.now) > NEVER).then(|| {
+            let what = format!("is due at {due_at} only: the sweeper passes it over until then");
+            (what, "due_at", format!("{:.3}", self.now))
+        })
+    }
+}

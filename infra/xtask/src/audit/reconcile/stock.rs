@@ -1,0 +1,263 @@
+//! What is reserved for each order, and what each item holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::next::RELEASED_TWICE;
+use super::{Audit, Kind, Subject, WrittenOff, add, sum};
+use crate::audit::books::{Entry, Item, Order, Reservation, ReservationStatus, State};
+
+impl<'b> Audit<'b> {
+    pub(super) fn reservation(&mut self, order: &'b Order) {
+        let reservation = self.reservations.get(&order.id).copied();
+        let reserved =
+            reservation.filter(|reservation| reservation.status == ReservationStatus::Reserved);
+        match order.state {
+            State::Charging
+            | State::Confirmed
+            | State::RefundingToReject
+            | State::RefundingToCancel => match reserved {
+                None => {
+                    let what = format!("it is {} and holds no stock", order.state);
+                    self.find_in(order, Kind::NotReserved, what);
+                }
+                Some(reservation) if !same_lines(order, reservation) => {
+                    let what = "inventory holds other lines for it than it has".to_owned();
+                    self.find_in(order, Kind::ReservedOtherwise, what);
+                }
+                Some(_) => {}
+            },
+            // It is not known whether the command, or its undoing, has been carried out.
+            State::Reserving | State::ReleasingToReject | State::ReleasingToCancel => {}
+            State::Verifying | State::Rejected | State::Cancelled => {
+                if let Some(reservation) = reserved {
+                    self.still_reserved(order, reservation);
+                }
+            }
+        }
+        if let Some(reservation) = reserved {
+            self.hold(order, reservation);
+        }
+        let released =
+            reservation.filter(|reservation| reservation.status == ReservationStatus::Released);
+        if let (Some(entry), Some(reservation)) = (order.has("release_abandoned"), released)
+            && reservation.updated_at > entry.at
+        {
+            self.after_all(order, entry, "released", RELEASED_TWICE);
+        }
+    }
+
+    fn still_reserved(&mut self, order: &Order, reservation: &Reservation) {
+        let lines: Vec<String> = reservation
+            .lines
+            .iter()
+            .map(|line| format!("{} of {}", line.quantity, line.sku))
+            .collect();
+        let lines = lines.join(", ");
+        match release_given_up(order, reservation) {
+            Some(entry) => self.done.written_off.push(WrittenOff {
+                order: order.id,
+                what: lines,
+                decision: entry.detail.clone().unwrap_or_default(),
+                next: None,
+            }),
+            None if order.has("release_abandoned").is_some() => {
+                let what = format!("{lines} were reserved for it after its release was abandoned");
+                self.find_in(order, Kind::ReservedAfterAll, what);
+            }
+            None => {
+                let what = format!("it is {} and still holds {lines}", order.state);
+                self.find_in(order, Kind::StillReserved, what);
+            }
+        }
+    }
+
+    /// Books what a reservation holds to the order's account.
+    pub(super) fn hold(&mut self, order: &Order, reservation: &Reservation) {
+        for line in &reservation.lines {
+            let stock = self.done.stock.entry(line.sku.clone()).or_default();
+            let account = match order.state {
+                State::Confirmed => &mut stock.confirmed,
+                State::Rejected | State::Cancelled => {
+                    if release_given_up(order, reservation).is_none() {
+                        continue;
+                    }
+                    &mut stock.written_off
+                }
+                State::Verifying
+                | State::Reserving
+                | State::Charging
+                | State::RefundingToReject
+                | State::RefundingToCancel
+                | State::ReleasingToReject
+                | State::ReleasingToCancel => &mut stock.in_flight,
+            };
+            *account = add(*account, i128::from(line.quantity));
+        }
+    }
+
+    pub(super) fn reservations_of_nobody(&mut self) {
+        for reservation in &self.books.reservations {
+            let id = reservation.order_id;
+            let is_held = reservation.status == ReservationStatus::Reserved;
+            if !is_held || self.orders.contains_key(&id) || self.unreadable.contains(&id) {
+                continue;
+            }
+            if self.books.meanwhile.contains(&id) {
+                for line in &reservation.lines {
+                    let stock = self.done.stock.entry(line.sku.clone()).or_default();
+                    stock.in_flight = add(stock.in_flight, i128::from(line.quantity));
+                }
+                continue;
+            }
+            let what = "inventory holds stock for it and there is no such order".to_owned();
+            let evidence = reservation.updated_at.to_string();
+            self.find(
+                Subject::Order(id),
+                Kind::ReservationOfNobody,
+                what,
+                evidence,
+            );
+        }
+    }
+
+    /// Each item against what is held of it.
+    pub(super) fn stock(&mut self) {
+        let books = self.books;
+        let mut held: BTreeMap<&str, (i128, BTreeSet<Uuid>)> = BTreeMap::new();
+        let reservations = books.reservations.iter();
+        for reservation in reservations.filter(|r| r.status == ReservationStatus::Reserved) {
+            for line in &reservation.lines {
+                let (units, orders) = held.entry(&line.sku).or_default();
+                *units = add(*units, i128::from(line.quantity));
+                orders.insert(reservation.order_id);
+            }
+        }
+        // What is missing may be in the rows that cannot be read.
+        let unreadable = books.unreadable.iter();
+        let unreadable = unreadable.map(|unreadable| &unreadable.row);
+        let unreadable = unreadable.filter(|row| row.table == "inventory");
+        let orders: BTreeSet<Uuid> = unreadable.clone().filter_map(|r| r.order()).collect();
+        let items: BTreeSet<&str> = unreadable.filter_map(|row| row.sku()).collect();
+        for item in &books.items {
+            let (reserved, holders) = held.remove(item.sku.as_str()).unwrap_or_default();
+            self.levels(item, reserved, &holders, &orders);
+            if !items.contains(item.sku.as_str()) {
+                self.adjustments(item, &holders);
+            }
+        }
+        held.retain(|sku, _| !items.contains(sku));
+        for (sku, (units, holders)) in held {
+            let what = format!("{units} are reserved of it and there is no such item");
+            self.find_held(
+                sku,
+                Kind::NoSuchItem,
+                what,
+                &holders,
+                format!("{holders:?}"),
+            );
+        }
+    }
+
+    /// What an item's row says against its reservations, where some orders' are `unreadable`.
+    fn levels(
+        &mut self,
+        item: &Item,
+        reserved: i128,
+        holders: &BTreeSet<Uuid>,
+        unreadable: &BTreeSet<Uuid>,
+    ) {
+        let levels = [item.stocked, item.available, item.held].map(i128::from);
+        let [stocked, available, held] = levels;
+        let stock = self.done.stock.entry(item.sku.clone()).or_default();
+        (stock.stocked, stock.available, stock.held) = (stocked, available, held);
+        let explained = sum([stock.confirmed, stock.in_flight, stock.written_off].into_iter());
+        stock.unexplained = add(held, -explained);
+        // These are one row's, which is never read half written: once seen, it is so.
+        for (kind, is_so) in [
+            (Kind::LevelsDiffer, stocked != add(available, held)),
+            (Kind::BelowZero, levels.iter().any(|level| *level < 0)),
+        ] {
+            if is_so {
+                let what = format!("{stocked} stocked, {available} available and {held} held");
+                self.find_held(&item.sku, kind, what, holders, "its row".to_owned());
+            }
+        }
+        if held == reserved {
+            return;
+        }
+        let what = format!("{held} held, and its reservations hold {reserved}");
+        let evidence = format!("{stocked} {available} {held} {holders:?}");
+        if held > reserved && !unreadable.is_empty() {
+            let next = format!(
+                "the reservations of {} cannot be read and are not counted: mend those rows, then \
+                 audit again",
+                named(unreadable)
+            );
+            let subject = Subject::Item(item.sku.clone());
+            self.find_next(subject, Kind::HeldDiffers, what, next, evidence);
+        } else {
+            self.find_held(&item.sku, Kind::HeldDiffers, what, holders, evidence);
+        }
+    }
+
+    fn adjustments(&mut self, item: &Item, holders: &BTreeSet<Uuid>) {
+        let adjustments = self.adjusted.get(&*item.sku).copied().unwrap_or(0);
+        let stocked = item.stocked;
+        if add(stocked.into(), -adjustments) < 0 {
+            let what = format!("{stocked} stocked, and its adjustments alone are {adjustments}");
+            let evidence = format!("{stocked} {adjustments}");
+            self.find_held(&item.sku, Kind::AdjustmentsDiffer, what, holders, evidence);
+        }
+    }
+
+    fn find_held(
+        &mut self,
+        sku: &str,
+        kind: Kind,
+        what: String,
+        holders: &BTreeSet<Uuid>,
+        evidence: String,
+    ) {
+        let holders = match holders.is_empty() {
+            true => "no order holds any of it".to_owned(),
+            false => format!("the orders that hold it are {}", named(holders)),
+        };
+        let next = kind.next().replace("{holders}", &holders);
+        self.find_next(Subject::Item(sku.to_owned()), kind, what, next, evidence);
+    }
+}
+
+/// How many orders of an item are named.
+const NAMED: usize = 20;
+
+/// So that they can be compared: an item's orders may be thousands.
+fn named(orders: &BTreeSet<Uuid>) -> String {
+    let first: Vec<String> = orders.iter().take(NAMED).map(Uuid::to_string).collect();
+    let mut names = first.join(", ");
+    match orders.len().saturating_sub(NAMED) {
+        0 => {}
+        more => names.push_str(&format!(" and {more} more")),
+    }
+    names
+}
+
+/// The decision to leave a reservation as it is. What was reserved later, nobody decided about.
+fn release_given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
+    order
+        .has("release_abandoned")
+        .filter(|entry| reservation.updated_at <= entry.at)
+}
+
+/// Whether a reservation holds exactly an order's lines, at its prices.
+fn same_lines(order: &Order, reservation: &Reservation) -> bool {
+    order.lines.len() == reservation.lines.len()
+        && order.lines.iter().all(|line| {
+            let held = reservation.lines.iter().find(|held| held.sku == line.sku);
+            held.is_some_and(|held| {
+                let price = line.unit_price.as_ref();
+                held.quantity == line.quantity && price.is_some_and(|price| *price == held.price)
+            })
+        })
+}
