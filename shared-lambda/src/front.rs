@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
 use crate::http::Request;
-use crate::{Error, env_or_none};
+use crate::{Error, Setup};
 
 /// The environment variable: SHA-256 hashes in hexadecimal digits, with commas between them. There
 /// are two while the secret is being replaced, and none where no front is trusted.
@@ -24,8 +24,9 @@ const ADDRESS_HEADER: &str = "cloudfront-viewer-address";
 pub struct TrustedFront(Vec<[u8; 32]>);
 
 impl TrustedFront {
-    pub fn from_env() -> Result<Self, Error> {
-        Self::parse(&env_or_none(VARIABLE).unwrap_or_default())
+    /// The fronts that the function's configuration names.
+    pub fn wire(setup: &Setup) -> Result<Self, Error> {
+        Self::parse(&setup.env_or_none(VARIABLE).unwrap_or_default())
     }
 
     pub fn parse(hashes: &str) -> Result<Self, Error> {

@@ -45,7 +45,7 @@ fn variables_read(service: &Service, binary: &str) -> BTreeSet<String> {
         ("step_timeout_from_env", &["ORDERS_STEP_TIMEOUT_SECONDS"]),
         ("::run", &["LOG_LEVEL"]),
         (".run", &["LOG_LEVEL"]),
-        ("TrustedFront::from_env", &["TRUSTED_FRONT_SHA256"]),
+        ("TrustedFront::wire", &["TRUSTED_FRONT_SHA256"]),
         ("Provider::from_env", &["PAYMENT_PROVIDER"]),
     ];
     for (call, variables) in constructors {

@@ -11,15 +11,13 @@ use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Queue};
 use test_support::Fault;
 use tokio::time::Instant;
-use users::domain::throttle::registrations;
 use users::handlers::jwks::{self, PublishedKeys};
-use users::handlers::{register, verify};
+use users::handlers::verify;
 use uuid::Uuid;
 
-use crate::world::{INSTANCE, NOW, PASSWORD, World, body_of, id, invalid, salt, with_body};
+use crate::world::{INSTANCE, NOW, PASSWORD, REPLIES, World, body_of, id, invalid, with_body};
 
 const COMMANDS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-users-commands";
-const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-orders-replies";
 
 /// The request of an API Gateway event (HTTP API, payload format 2.0), read as the runtime does.
 fn request(event: &str) -> Request {
@@ -661,7 +659,10 @@ async fn the_published_keys_are_the_configured_ones_to_the_letter_and_check_our_
         world.key.public_jwk()
     );
     let keys = PublishedKeys::parse(text.clone()).unwrap();
-    let response = respond(&world.origin, Request::new(), |_, _| jwks::handle(&keys)).await;
+    let response = respond(&world.origin, Request::new(), |context, request| {
+        jwks::handle(&keys, context, request)
+    })
+    .await;
     assert_eq!(response.status, 200);
     assert_eq!(response.body.as_ref(), Some(&text));
     assert_eq!(response.header("content-type"), Some("application/json"));
@@ -732,7 +733,7 @@ async fn deliver(world: &World, event: SqsEvent) -> Vec<String> {
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned());
     let ends_at = Instant::now() + Duration::from_secs(15);
     let response = sqs::process(&world.origin, &queue, event, ends_at, |context, command| {
-        verify::handle(&world.store, REPLIES, context, command)
+        verify::handle(&world.verify, context, command)
     })
     .await;
     response
@@ -930,15 +931,10 @@ proptest! {
 
     #[test]
     fn no_body_makes_a_registration_fail_here(body in any_json()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let status = runtime.block_on(async {
             let world = World::new().await;
-            let request = with_body(&body);
-            respond(&world.origin, request, |context, request| {
-                register::handle(&world.store, registrations(1), salt(), context, request)
-            })
-            .await
-            .status
+            world.register(with_body(&body)).await.status
         });
         prop_assert!((400..500).contains(&status), "{} for {}", status, body);
     }

@@ -9,10 +9,9 @@ use shared_lambda::sqs::{self, Queue};
 use tokio::time::Instant;
 use users::handlers::verify;
 
-use crate::world::{NOW, World, id};
+use crate::world::{NOW, REPLIES, World, id};
 
 const COMMANDS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-users-commands";
-const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-orders-replies";
 
 /// Asks about a user with a fault, in a stage: whether it is acknowledged, and the answers' types.
 async fn ask(stage: Stage, fault: &str) -> (bool, Vec<Value>) {
@@ -31,7 +30,7 @@ async fn ask(stage: Stage, fault: &str) -> (bool, Vec<Value>) {
     let queue = Queue::new(world.aws.sqs(), COMMANDS.to_owned()).in_stage(stage);
     let ends_at = Instant::now() + Duration::from_secs(15);
     let response = sqs::process(&world.origin, &queue, event, ends_at, |context, command| {
-        verify::handle(&world.store, REPLIES, context, command)
+        verify::handle(&world.verify, context, command)
     })
     .await;
     let mut sent = world.aws.sent(REPLIES);

@@ -7,7 +7,7 @@ use shared_lambda::http::{Request, Response};
 use test_support::Fault;
 use users::domain::Seed;
 use users::domain::throttle::KNOWN_FOR;
-use users::store::{Account, Counted, Counter, Source, UserStore};
+use users::store::{Account, Counted, Counter, Source};
 use users::tokens::RefreshToken;
 use uuid::Uuid;
 
@@ -342,9 +342,8 @@ async fn a_try_whose_answer_is_lost_is_counted_once() {
 #[tokio::test(start_paused = true)]
 async fn logins_in_a_slow_moment_are_not_made_to_wait() {
     for seed in 0..4 {
-        let mut world = World::new().await;
+        let world = World::asking(2).await;
         world.registered(EMAIL).await;
-        world.store = UserStore::new(world.aws.dynamodb_with_attempts(2), world.table.clone());
         world.aws.interleave(seed);
         world.aws.on_call(|call| {
             let expression = call.request["UpdateExpression"]

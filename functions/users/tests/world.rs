@@ -7,13 +7,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier};
-use shared_lambda::Origin;
 use shared_lambda::http::{Request, Response, authenticate, respond};
+use shared_lambda::{Origin, Setup};
 use test_support::{Aws, Fault};
-use users::domain::throttle::registrations;
 use users::domain::{Email, Password, Seed, Session, User, UserName};
 use users::handlers::{
-    get, list, login, logout, me, password, refresh, register, update, update_me,
+    get, list, login, logout, me, password, refresh, register, update, update_me, verify,
 };
 use users::passwords::{HashedPassword, Salt};
 use users::store::{Registered, UserStore};
@@ -24,6 +23,8 @@ use crate::described::described;
 
 pub const NOW: &str = "2026-11-23T10:00:00.123Z";
 pub const PASSWORD: &str = "plum tractor voyage";
+
+pub const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-orders-replies";
 
 /// How many registrations of one source are free.
 pub const REGISTRATIONS: u32 = 20;
@@ -42,10 +43,20 @@ pub struct World {
     pub issuer: Issuer,
     pub verifier: Verifier,
     seeds: AtomicU64,
+    login: login::Login,
+    refresh: refresh::Refresh,
+    register: register::Register,
+    password: password::PasswordChange,
+    pub verify: verify::Verify,
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::asking(1).await
+    }
+
+    /// One whose functions make each call so many times where it fails.
+    pub async fn asking(attempts: u32) -> Self {
         let aws = Aws::new();
         let clock = Arc::new(AtomicI64::new(0));
         let table = aws.create_table("users", "UsersTable").await;
@@ -53,8 +64,26 @@ impl World {
         let issuer = Issuer::new(&key, "https://auth.test", "waybill-test");
         let jwks = shared_auth::jwks(&[key.public_jwk()]);
         let verifier = Verifier::new(&jwks, "https://auth.test", "waybill-test").unwrap();
+        aws.set_parameter("/signing-key", &key.to_pkcs8_base64());
+        let variables = [
+            ("USERS_TABLE", table.as_str()),
+            ("AUTH_SIGNING_KEY_PARAMETER", "/signing-key"),
+            ("AUTH_ISSUER", "https://auth.test"),
+            ("AUTH_AUDIENCE", "waybill-test"),
+            ("REGISTRATIONS_PER_SOURCE", &REGISTRATIONS.to_string()),
+            ("ORDERS_REPLIES_QUEUE_URL", REPLIES),
+        ];
+        let setup = Setup::for_tests(aws.clone(), &variables)
+            .with_clients(aws.dynamodb_with_attempts(attempts), aws.sqs());
+        let (login, refresh) = (login::wire(&setup).await, refresh::wire(&setup).await);
+        aws.clear_calls();
         Self {
-            store: UserStore::new(aws.dynamodb(), table.clone()),
+            store: me::wire(&setup).unwrap(),
+            login: login.unwrap(),
+            refresh: refresh.unwrap(),
+            register: register::wire(&setup).unwrap(),
+            password: password::wire(&setup).unwrap(),
+            verify: verify::wire(&setup).unwrap(),
             aws,
             table,
             origin: origin(clock.clone()),
@@ -69,8 +98,7 @@ impl World {
     /// One whose functions ask again, as the SDK does, and in which the answer to every first request
     /// of a write is lost after it took effect.
     pub async fn that_loses_answers() -> Self {
-        let mut world = Self::new().await;
-        world.store = UserStore::new(world.aws.dynamodb_with_attempts(2), world.table.clone());
+        let world = Self::asking(2).await;
         let asked_once = Mutex::new(HashSet::new());
         world.aws.on_call(move |call| {
             let request = call.request.to_string();
@@ -86,13 +114,7 @@ impl World {
     pub async fn register(&self, request: Request) -> Response {
         let request = traced(request);
         let response = respond(&self.origin, request, |context, request| {
-            register::handle(
-                &self.store,
-                registrations(REGISTRATIONS),
-                salt(),
-                context,
-                request,
-            )
+            register::handle(&self.register, context, request)
         })
         .await;
         described("POST /api/v1/users", response)
@@ -101,14 +123,7 @@ impl World {
     pub async fn log_in(&self, request: Request) -> Response {
         let request = traced(request);
         let response = respond(&self.origin, request, |context, request| {
-            login::handle(
-                &self.store,
-                &self.issuer,
-                salt(),
-                self.seed(),
-                context,
-                request,
-            )
+            login::handle(&self.login, context, request)
         })
         .await;
         described("POST /api/v1/auth/login", response)
@@ -124,7 +139,7 @@ impl World {
 
     pub async fn refresh(&self, request: Request) -> Response {
         let response = respond(&self.origin, traced(request), |context, request| {
-            refresh::handle(&self.store, &self.issuer, self.seed(), context, request)
+            refresh::handle(&self.refresh, context, request)
         })
         .await;
         described("POST /api/v1/auth/refresh", response)
@@ -150,7 +165,7 @@ impl World {
     pub async fn change_password(&self, request: Request) -> Response {
         let response = respond(&self.origin, traced(request), async |context, request| {
             let caller = authenticate(&self.verifier, &request, context.now)?;
-            password::handle(&self.store, salt(), caller, context, request).await
+            password::handle(&self.password, caller, context, request).await
         })
         .await;
         described("POST /api/v1/users/me/password", response)
@@ -160,7 +175,7 @@ impl World {
         let response = list::QUERY
             .respond(&self.origin, traced(request), async |context, request| {
                 let caller = authenticate(&self.verifier, &request, context.now)?;
-                list::handle(&self.store, caller, request).await
+                list::handle(&self.store, caller, context, request).await
             })
             .await;
         described("GET /api/v1/users", response)
@@ -179,7 +194,7 @@ impl World {
         let request = traced(request);
         let response = respond(&self.origin, request, async |context, request| {
             let caller = authenticate(&self.verifier, &request, context.now)?;
-            me::handle(&self.store, caller).await
+            me::handle(&self.store, caller, context, request).await
         })
         .await;
         described("GET /api/v1/users/me", response)
@@ -189,7 +204,7 @@ impl World {
         let request = traced(request);
         let response = respond(&self.origin, request, async |context, request| {
             let caller = authenticate(&self.verifier, &request, context.now)?;
-            get::handle(&self.store, caller, request).await
+            get::handle(&self.store, caller, context, request).await
         })
         .await;
         described("GET /api/v1/users/{id}", response)

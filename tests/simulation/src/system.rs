@@ -164,6 +164,7 @@ pub struct System {
     reservations: inventory::handlers::commands::Commands,
     payments: payments::handlers::commands::Commands<Unreliable>,
     users: UserStore,
+    verify: users::handlers::verify::Verify,
 }
 
 /// The names the templates give the tables.
@@ -212,6 +213,7 @@ impl System {
         let variables = [
             ("INVENTORY_TABLE", tables.inventory.as_str()),
             ("PAYMENTS_TABLE", tables.payments.as_str()),
+            ("USERS_TABLE", tables.users.as_str()),
             ("ORDERS_REPLIES_QUEUE_URL", QueueName::Replies.url()),
             ("PAYMENT_PROVIDER", "simulator"),
             ("SIMULATOR_IN_PRODUCTION", "false"),
@@ -221,7 +223,7 @@ impl System {
             Setup::for_tests(aws.clone(), &variables).with_clients(dynamodb.clone(), sqs.clone());
         let wired = "every variable is given";
         let payments = payments::handlers::commands::wire(&setup).expect(wired);
-        let user_store = UserStore::new(dynamodb.clone(), tables.users.clone());
+        let user_store = users::handlers::update::wire(&setup).expect(wired);
         let origin = origin(seed, &clock);
         Self {
             place: RefCell::new(Rc::new(place::Place {
@@ -270,6 +272,7 @@ impl System {
                 replies_queue_url: payments.replies_queue_url,
             },
             users: user_store,
+            verify: users::handlers::verify::wire(&setup).expect(wired),
             handled: RefCell::default(),
             mistakes: RefCell::default(),
             weather: Arc::clone(weather),
@@ -412,10 +415,9 @@ impl System {
         context: Context,
         envelope: Envelope,
     ) -> Result<Vec<Outgoing>, Failure> {
-        let to = QueueName::Replies.url();
         match queue {
             QueueName::Users => {
-                users::handlers::verify::handle(&self.users, to, context, envelope).await
+                users::handlers::verify::handle(&self.verify, context, envelope).await
             }
             QueueName::Inventory => {
                 inventory::handlers::commands::handle(&self.reservations, context, envelope).await
@@ -688,8 +690,8 @@ impl UsersService {
             .to_owned();
         let request = Request::new().with_path_parameter("id", id);
         // A process of its own: dying, it takes nobody along.
-        let answer = mortal(respond(&self.origin, request, |_: Context, request| {
-            users::handlers::get::handle(&self.store, customer(caller), request)
+        let answer = mortal(respond(&self.origin, request, |context, request| {
+            users::handlers::get::handle(&self.store, customer(caller), context, request)
         }))
         .await;
         Ok(match answer {

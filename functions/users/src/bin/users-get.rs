@@ -1,17 +1,15 @@
-//! GET /api/v1/users/{id}
+//! `GET /api/v1/users/{id}`.
 
 use shared_auth::Verifier;
-use shared_lambda::{aws, env, http};
+use shared_lambda::{Error, Setup, http};
 use users::handlers::get;
-use users::store::UserStore;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = get::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
-    http::run_authenticated(&verifier, |caller, _, request| {
-        get::handle(&store, caller, request)
+    http::run_authenticated(&verifier, |caller, context, request| {
+        get::handle(&store, caller, context, request)
     })
     .await
 }

@@ -1,10 +1,10 @@
-//! GET /.well-known/jwks.json
+//! `GET /.well-known/jwks.json`.
 
-use shared_lambda::{env, http};
-use users::handlers::jwks::{self, PublishedKeys};
+use shared_lambda::{Error, Setup, http};
+use users::handlers::jwks;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let keys = PublishedKeys::parse(env("AUTH_JWKS")?)?;
-    http::run(|_, _| jwks::handle(&keys)).await
+async fn main() -> Result<(), Error> {
+    let keys = jwks::wire(&Setup::from_env()?)?;
+    http::run(|context, request| jwks::handle(&keys, context, request)).await
 }

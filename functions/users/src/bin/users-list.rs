@@ -1,18 +1,16 @@
-//! GET /api/v1/users
+//! `GET /api/v1/users`.
 
 use shared_auth::Verifier;
-use shared_lambda::{aws, env};
+use shared_lambda::{Error, Setup};
 use users::handlers::list;
-use users::store::UserStore;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = list::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
     list::QUERY
-        .run_authenticated(&verifier, |caller, _, request| {
-            list::handle(&store, caller, request)
+        .run_authenticated(&verifier, |caller, context, request| {
+            list::handle(&store, caller, context, request)
         })
         .await
 }

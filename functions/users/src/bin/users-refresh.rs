@@ -1,29 +1,10 @@
-//! POST /api/v1/auth/refresh
+//! `POST /api/v1/auth/refresh`.
 
-use shared_auth::{Issuer, SigningKey};
-use shared_lambda::front::TrustedFront;
-use shared_lambda::{aws, env, http};
-use users::domain::Seed;
+use shared_lambda::{Error, Setup, http};
 use users::handlers::refresh;
-use users::store::UserStore;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
-    let (name, audience) = (env("AUTH_ISSUER")?, env("AUTH_AUDIENCE")?);
-    let parameter = env("AUTH_SIGNING_KEY_PARAMETER")?;
-    let front = TrustedFront::from_env()?;
-    let key = SigningKey::from_pkcs8_base64(&aws.secret_parameter(&parameter).await?)?;
-    let issuer = Issuer::new(&key, &name, &audience);
-    http::run(|context, request| {
-        refresh::handle(
-            &store,
-            &issuer,
-            Seed::random(),
-            context,
-            front.locate(request),
-        )
-    })
-    .await
+async fn main() -> Result<(), Error> {
+    let refresh = refresh::wire(&Setup::from_env()?).await?;
+    http::run(|context, request| refresh::handle(&refresh, context, request)).await
 }

@@ -1,14 +1,12 @@
-//! PATCH /api/v1/users/me
+//! `PATCH /api/v1/users/me`.
 
 use shared_auth::Verifier;
-use shared_lambda::{aws, env, http};
+use shared_lambda::{Error, Setup, http};
 use users::handlers::update_me;
-use users::store::UserStore;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
+async fn main() -> Result<(), Error> {
+    let store = update_me::wire(&Setup::from_env()?)?;
     let verifier = Verifier::from_env()?;
     http::run_authenticated(&verifier, |caller, context, request| {
         update_me::handle(&store, caller, context, request)

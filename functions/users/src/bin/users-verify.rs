@@ -1,19 +1,17 @@
-//! The queue of commands to users.
+//! The queue `users-commands`.
 
-use shared_lambda::sqs::Queue;
-use shared_lambda::{Stage, aws, env, sqs};
+use shared_lambda::sqs::{self, Queue};
+use shared_lambda::{Error, Setup, Stage};
 use users::handlers::verify;
-use users::store::UserStore;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let store = UserStore::new(aws.dynamodb(), env("USERS_TABLE")?);
-    let replies = env("ORDERS_REPLIES_QUEUE_URL")?;
-    let queue = Queue::new(aws.sqs(), env("USERS_COMMANDS_QUEUE_URL")?)
-        .in_stage(Stage::parse(&env("STAGE")?)?);
+async fn main() -> Result<(), Error> {
+    let setup = Setup::from_env()?;
+    let verify = verify::wire(&setup)?;
+    let queue = Queue::new(setup.sqs(), setup.env("USERS_COMMANDS_QUEUE_URL")?)
+        .in_stage(Stage::parse(&setup.env("STAGE")?)?);
     sqs::run(&queue, |context, command| {
-        verify::handle(&store, &replies, context, command)
+        verify::handle(&verify, context, command)
     })
     .await
 }

@@ -7,13 +7,20 @@
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup};
 
 use super::{UserBody, is_active_admin, no_such_user};
 use crate::store::UserStore;
 
+/// The table of users.
+pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
+    Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
+}
+
 pub async fn handle(
     store: &UserStore,
     caller: Caller,
+    _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     let id = request.uuid("id")?;

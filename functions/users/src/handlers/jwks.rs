@@ -2,8 +2,9 @@
 
 use serde_json::value::RawValue;
 use shared_auth::{KeyError, KeySet};
-use shared_lambda::http::Response;
+use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup};
 
 /// How long anybody may keep the answer; a new key is to be published that long before it signs.
 const CACHE_CONTROL: &str = "public, max-age=300";
@@ -21,6 +22,14 @@ impl PublishedKeys {
     }
 }
 
-pub async fn handle(keys: &PublishedKeys) -> Result<Response, Problem> {
+pub fn wire(setup: &Setup) -> Result<PublishedKeys, Error> {
+    Ok(PublishedKeys::parse(setup.env("AUTH_JWKS")?)?)
+}
+
+pub async fn handle(
+    keys: &PublishedKeys,
+    _context: Context,
+    _request: Request,
+) -> Result<Response, Problem> {
     Ok(Response::json(200, &keys.0).with_header("cache-control", CACHE_CONTROL))
 }

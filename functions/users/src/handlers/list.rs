@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::cursor;
 use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup, cursor};
 
 use super::{UserBody, admin_only, is_active_admin, not_an_admin};
 use crate::domain::Status;
@@ -28,9 +28,15 @@ struct ListBody<'a> {
     next_cursor: Option<String>,
 }
 
+/// The table of users.
+pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
+    Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
+}
+
 pub async fn handle(
     store: &UserStore,
     caller: Caller,
+    _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;

@@ -5,10 +5,11 @@
 //! as well, and wherever the request comes from.
 
 use serde::Deserialize;
-use shared_auth::Issuer;
-use shared_lambda::Context;
+use shared_auth::{Issuer, SigningKey};
+use shared_lambda::front::TrustedFront;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup};
 
 use super::{TokenBody, guard};
 use crate::domain::{Email, Seed, Session, Status};
@@ -23,14 +24,37 @@ struct LoginBody {
     password: String,
 }
 
+pub struct Login {
+    store: UserStore,
+    front: TrustedFront,
+    issuer: Issuer,
+}
+
+pub async fn wire(setup: &Setup) -> Result<Login, Error> {
+    let key = setup.env("AUTH_SIGNING_KEY_PARAMETER")?;
+    let key = SigningKey::from_pkcs8_base64(&setup.secret_parameter(&key).await?)?;
+    Ok(Login {
+        store: UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?),
+        front: TrustedFront::wire(setup)?,
+        issuer: Issuer::new(
+            &key,
+            &setup.env("AUTH_ISSUER")?,
+            &setup.env("AUTH_AUDIENCE")?,
+        ),
+    })
+}
+
 pub async fn handle(
-    store: &UserStore,
-    issuer: &Issuer,
-    salt: Salt,
-    seed: Seed,
+    login: &Login,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Login {
+        store,
+        front,
+        issuer,
+    } = login;
+    let request = front.locate(request);
     let LoginBody { email, password } = request.json()?;
     let guarded = guard::count(store, Account::of(&email), &context, &request).await?;
     // Not checked as a new address is: a rule that was tightened since must lock nobody out.
@@ -56,10 +80,10 @@ pub async fn handle(
         Status::Active => {}
         Status::Deactivated => return Err(guarded.answer(invalid_credentials())),
     }
-    if let Some(renewed) = kept.renewed(&password, salt) {
+    if let Some(renewed) = kept.renewed(&password, Salt::random()) {
         store.renew_hash(&user, &kept, &renewed).await?;
     }
-    let token = RefreshToken::first(seed);
+    let token = RefreshToken::first(Seed::random());
     let session = Session::start(
         token.session(),
         user.id,

@@ -3,11 +3,11 @@
 //! themselves within 15 minutes, an administrator's within 2.
 
 use serde::Deserialize;
-use shared_lambda::Context;
 use shared_lambda::contention::Tries;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup};
 
 use crate::store::{Changed, UserStore};
 use crate::tokens::RefreshToken;
@@ -16,6 +16,11 @@ use crate::tokens::RefreshToken;
 #[serde(deny_unknown_fields)]
 struct LogoutBody {
     refresh_token: String,
+}
+
+/// The table of users.
+pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
+    Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }
 
 pub async fn handle(

@@ -6,9 +6,10 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::Context;
+use shared_lambda::front::TrustedFront;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup};
 
 use super::{deactivated, guard, no_such_user, not_null};
 use crate::domain::{Password, Session, Status, User, Verdict};
@@ -25,13 +26,26 @@ struct PasswordBody {
     refresh_token: Option<String>,
 }
 
+pub struct PasswordChange {
+    store: UserStore,
+    front: TrustedFront,
+}
+
+pub fn wire(setup: &Setup) -> Result<PasswordChange, Error> {
+    Ok(PasswordChange {
+        store: UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?),
+        front: TrustedFront::wire(setup)?,
+    })
+}
+
 pub async fn handle(
-    store: &UserStore,
-    salt: Salt,
+    change: &PasswordChange,
     caller: Caller,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    let PasswordChange { store, front } = change;
+    let request = front.locate(request);
     let user = store.user(caller.user_id).await?.ok_or_else(no_such_user)?;
     match user.status {
         Status::Active => {}
@@ -61,7 +75,7 @@ pub async fn handle(
         .change_password(
             &user,
             &credential.password,
-            &HashedPassword::new(&new, salt),
+            &HashedPassword::new(&new, Salt::random()),
             kept.as_ref(),
             context.fresh_id,
         )

@@ -5,17 +5,18 @@
 //! refusals are counted, for the session named and for the source.
 
 use serde::Deserialize;
-use shared_auth::Issuer;
-use shared_lambda::Context;
+use shared_auth::{Issuer, SigningKey};
+use shared_lambda::contention::Tries;
+use shared_lambda::front::TrustedFront;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup};
 
 use super::{TokenBody, guard};
 use crate::domain::{Seed, User, Verdict};
 use crate::store::{Changed, Counter, UserStore};
 use crate::tokens::RefreshToken;
-use shared_lambda::contention::Tries;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,17 +24,41 @@ struct RefreshBody {
     refresh_token: String,
 }
 
+pub struct Refresh {
+    store: UserStore,
+    front: TrustedFront,
+    issuer: Issuer,
+}
+
+pub async fn wire(setup: &Setup) -> Result<Refresh, Error> {
+    let key = setup.env("AUTH_SIGNING_KEY_PARAMETER")?;
+    let key = SigningKey::from_pkcs8_base64(&setup.secret_parameter(&key).await?)?;
+    Ok(Refresh {
+        store: UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?),
+        front: TrustedFront::wire(setup)?,
+        issuer: Issuer::new(
+            &key,
+            &setup.env("AUTH_ISSUER")?,
+            &setup.env("AUTH_AUDIENCE")?,
+        ),
+    })
+}
+
 pub async fn handle(
-    store: &UserStore,
-    issuer: &Issuer,
-    seed: Seed,
+    refresh: &Refresh,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Refresh {
+        store,
+        front,
+        issuer,
+    } = refresh;
+    let request = front.locate(request);
     let RefreshBody { refresh_token } = request.json()?;
     let token = RefreshToken::parse(&refresh_token);
     if let Some(token) = &token
-        && let Some((user, successor)) = exchange(store, token, seed, &context).await?
+        && let Some((user, successor)) = exchange(store, token, Seed::random(), &context).await?
     {
         return Ok(TokenBody::respond(issuer, &user, &successor, &context));
     }

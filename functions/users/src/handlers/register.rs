@@ -7,12 +7,13 @@
 //! tells whether somebody has the address. So many are free as a shop behind one address needs.
 
 use serde::Deserialize;
-use shared_lambda::Context;
+use shared_lambda::front::TrustedFront;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::{Context, Error, Setup};
 
 use super::{UserBody, guard};
-use crate::domain::throttle::Policy;
+use crate::domain::throttle::{Policy, registrations};
 use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
 use crate::store::{Account, Registered, Source, UserStore};
@@ -32,21 +33,39 @@ struct Registration {
     name: UserName,
 }
 
-pub async fn handle(
-    store: &UserStore,
+pub struct Register {
+    store: UserStore,
+    front: TrustedFront,
     policy: Policy,
-    salt: Salt,
+}
+
+pub fn wire(setup: &Setup) -> Result<Register, Error> {
+    Ok(Register {
+        store: UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?),
+        front: TrustedFront::wire(setup)?,
+        policy: registrations(setup.env("REGISTRATIONS_PER_SOURCE")?.parse()?),
+    })
+}
+
+pub async fn handle(
+    register: &Register,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Register {
+        store,
+        front,
+        policy,
+    } = register;
+    let request = front.locate(request);
     let Registration {
         email,
         password,
         name,
     } = request.parse(RegisterBody::parse)?;
-    guard::count_registration(store, policy, &context, &request).await?;
+    guard::count_registration(store, *policy, &context, &request).await?;
     let user = User::register(context.fresh_id, email, name, context.now);
-    let password = HashedPassword::new(&password, salt);
+    let password = HashedPassword::new(&password, Salt::random());
     match store.register(&user, &password).await? {
         Registered::Done => {
             remember_owner(store, &user, &context, &request).await;

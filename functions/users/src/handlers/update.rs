@@ -5,10 +5,10 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup};
 
 use super::{UserBody, admin_only, no_such_user, not_an_admin, not_null};
 use crate::domain::{Role, Status, UserChange};
@@ -22,6 +22,11 @@ struct UpdateBody {
     status: Option<String>,
     #[serde(default, deserialize_with = "not_null")]
     role: Option<String>,
+}
+
+/// The table of users.
+pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
+    Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }
 
 pub async fn handle(

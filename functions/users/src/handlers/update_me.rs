@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::Context;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::{Context, Error, Setup};
 
 use super::{UserBody, deactivated, no_such_user, not_null};
 use crate::domain::UserName;
@@ -16,6 +16,11 @@ use crate::store::{Renamed, UserStore};
 struct UpdateMeBody {
     #[serde(default, deserialize_with = "not_null")]
     name: Option<String>,
+}
+
+/// The table of users.
+pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
+    Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }
 
 pub async fn handle(

@@ -3,18 +3,29 @@
 //! It is a question and changes nothing, so there is nothing to record: asked twice it is answered
 //! twice, each time as things are, and the saga goes by the first answer it gets.
 
-use shared_lambda::Context;
 use shared_lambda::envelope::{Envelope, Payload};
 use shared_lambda::sqs::{Failure, Outgoing};
+use shared_lambda::{Context, Error, Setup};
 
 use crate::domain::User;
 use crate::messages::{UserRefused, UserVerified, VerifyUser};
 use crate::store::UserStore;
 
+pub struct Verify {
+    store: UserStore,
+    replies_queue_url: String,
+}
+
+pub fn wire(setup: &Setup) -> Result<Verify, Error> {
+    Ok(Verify {
+        store: UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?),
+        replies_queue_url: setup.env("ORDERS_REPLIES_QUEUE_URL")?,
+    })
+}
+
 /// Answers one question and gives the reply it owes to orders.
 pub async fn handle(
-    store: &UserStore,
-    replies_queue_url: &str,
+    verify: &Verify,
     context: Context,
     command: Envelope,
 ) -> Result<Vec<Outgoing>, Failure> {
@@ -23,15 +34,16 @@ pub async fn handle(
         VerifyUser::TYPE => command.open()?,
         _ => return Err(command.unknown()),
     };
-    let user = store.user(user_id).await?;
+    let to = &verify.replies_queue_url;
+    let user = verify.store.user(user_id).await?;
     let reply = match User::may_order(user.as_ref()) {
         Ok(()) => {
             let verified = UserVerified { user_id };
-            Outgoing::new(replies_queue_url, order_id, &verified, &context)
+            Outgoing::new(to, order_id, &verified, &context)
         }
         Err(reason) => {
             let refused = UserRefused::new(user_id, reason);
-            Outgoing::new(replies_queue_url, order_id, &refused, &context)
+            Outgoing::new(to, order_id, &refused, &context)
         }
     };
     Ok(vec![reply])
