@@ -81,6 +81,24 @@ fn every_operation_says_what_a_request_is_refused_for() {
     }
 }
 
+/// The matrix of the system tests takes from here who may use a route.
+#[test]
+fn an_operation_describes_what_its_security_refuses() {
+    for service in services() {
+        let of_all = yaml(&service.folder.join("openapi.yaml"))["security"].clone();
+        for (route, operation) in operations(&service) {
+            let security = operation.get("security").unwrap_or(&of_all);
+            let required = security.as_array().expect(&route);
+            let described = |status: &str| !operation["responses"][status].is_null();
+            let for_admins = security.to_string().contains("[\"admin\"]");
+            let optional = required.iter().any(|one| one == &serde_json::json!({}));
+            // A password, too, is refused with 401.
+            assert!(required.is_empty() || described("401"), "{route} 401");
+            assert!(!for_admins || described("403") && !optional, "{route} 403");
+        }
+    }
+}
+
 #[test]
 fn a_route_takes_the_query_parameters_it_describes() {
     for service in services() {
