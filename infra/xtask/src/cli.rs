@@ -67,10 +67,10 @@ pub enum Command {
         #[arg(long)]
         fast: bool,
     },
-    /// The services under every fault: N worlds of the production handlers, eleven times as many of
-    /// their decisions alone, and every order of a few events
+    /// The services under every fault: N worlds of the production handlers, and every order of a few
+    /// events
     Sim(Simulation),
-    /// Bugs on purpose, one at a time, in a copy below target/: which tiers of the simulation find them
+    /// Bugs on purpose, one at a time, in a copy below target/: whether the simulation finds them
     Plant(Planting),
     /// `cargo mutants`: changes what decides, one place at a time; a test has to notice
     Mutants {
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_tiers_own_options_are_passed_on_to_it() {
-        let Ok(Command::Sim(simulation)) = parsed("sim --tier pure --seeds 1 --orders 9 --trace")
+        let Ok(Command::Sim(simulation)) = parsed("sim --tier engine --seeds 1 --orders 9 --trace")
         else {
             panic!("it is a simulation");
         };

@@ -32,12 +32,9 @@ pub struct Planting {
     /// Only say what there is
     #[arg(long)]
     pub list: bool,
-    /// The engine tier's worlds
+    /// In how many worlds to look for each
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
-    /// The pure tier's worlds
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub pure_seeds: u64,
 }
 
 /// A bug, as its file describes it.
@@ -66,7 +63,7 @@ impl Bug {
     }
 }
 
-/// Plants them one after another and prints a row for each; an error where no tier finds one.
+/// Plants them one after another and prints a row for each; an error where one is not found.
 pub fn run(project: &Project, planting: &Planting) -> Result<()> {
     let bugs = chosen(bugs(project)?, &planting.names)?;
     if planting.list {
@@ -84,12 +81,12 @@ pub fn run(project: &Project, planting: &Planting) -> Result<()> {
 
     let copy = Project::at(folder.join("tree"));
     let target = folder.join("target");
-    let built = |what: &str| -> Result<()> { sim::build(&copy, &target, PROFILE).context(what) };
-    let programs = target.join(PROFILE);
+    let built = |what: &str| sim::build(&copy, &target, PROFILE, &["simulation"]).context(what);
+    let simulation = target.join(PROFILE).join("simulation");
     copy_tree(project, copy.root())?;
     built("nothing planted")?;
-    is_sound(&programs, planting)?;
-    say("| planted | engine tier | pure tier | what it said first |\n| --- | --- | --- | --- |");
+    is_sound(&simulation, planting)?;
+    say("| planted | found after | what it said first |\n| --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
         // Whatever was planted before goes with this, and so does what a kill has left.
@@ -98,10 +95,9 @@ pub fn run(project: &Project, planting: &Planting) -> Result<()> {
         let text = fs::read_to_string(&path).context(path.display())?;
         fs::write(&path, bug.plant(&text)?).context(path.display())?;
         built(&bug.name)?;
-        let engine = by_engine(&programs, planting.seeds)?;
-        let pure = by_pure(&programs, planting.pure_seeds)?;
-        say(row(bug, engine.as_ref(), pure.as_ref()));
-        if engine.is_none() && pure.is_none() {
+        let found = look(&simulation, planting.seeds)?;
+        say(row(bug, found.as_ref()));
+        if found.is_none() {
             missed.push(bug.name.as_str());
         }
     }
@@ -194,33 +190,16 @@ fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
 }
 
 /// What is found where nothing is planted would be found with every bug, and say nothing of it.
-fn is_sound(programs: &Path, planting: &Planting) -> Result<()> {
-    let found = match by_engine(programs, planting.seeds.min(CONTROL_SEEDS))? {
-        None => by_pure(programs, planting.pure_seeds)?,
-        found => found,
-    };
-    match found {
+fn is_sound(simulation: &Path, planting: &Planting) -> Result<()> {
+    match look(simulation, planting.seeds.min(CONTROL_SEEDS))? {
         None => Ok(()),
         Some(Found { said, .. }) => Err(Error::new(format!(
-            "a tier finds something where nothing is planted: {said}; see cargo xtask sim"
+            "the simulation finds something where nothing is planted: {said}; see cargo xtask sim"
         ))),
     }
 }
 
-/// On one thread, so that it is always found after as many sagas.
-fn by_engine(programs: &Path, seeds: u64) -> Result<Option<Found>> {
-    let mut simulation = Command::new(programs.join("simulation"));
-    simulation.args(["--unshrunk", "--threads", "1"]);
-    look(simulation, seeds, of_engine)
-}
-
-fn by_pure(programs: &Path, seeds: u64) -> Result<Option<Found>> {
-    let mut model = Command::new(programs.join("saga-model"));
-    model.arg("soup");
-    look(model, seeds, of_pure)
-}
-
-/// What a tier found.
+/// What the simulation found.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     /// After so many sagas.
@@ -228,54 +207,40 @@ struct Found {
     said: String,
 }
 
-/// Runs a tier until it finds something; nothing where it does not.
-fn look(
-    mut program: Command,
-    seeds: u64,
-    read: impl FnOnce(&str) -> Option<Found>,
-) -> Result<Option<Found>> {
-    let output = program
+/// Runs the simulation until it finds something; nothing where it does not. It runs on one thread,
+/// so that the same bug is always found after as many sagas.
+fn look(simulation: &Path, seeds: u64) -> Result<Option<Found>> {
+    let output = Command::new(simulation)
+        .args(["--unshrunk", "--threads", "1"])
         .args(["--from", "0", "--seeds", &seeds.to_string()])
         .output()
-        .context(program.get_program().display())?;
+        .context(simulation.display())?;
     let told = String::from_utf8_lossy(&output.stdout);
     match output.status.code() {
         Some(0) => Ok(None),
-        Some(1) => match read(&told) {
+        Some(1) => match read_report(&told) {
             Some(found) => Ok(Some(found)),
             None => Err(Error::new(format!(
-                "a tier found something and did not say what:\n{}",
+                "the simulation found something and did not say what:\n{}",
                 process::last_lines(&told, 40)
             ))),
         },
         _ => Err(Error::new(format!(
-            "a tier ended with {}:\n{}",
+            "the simulation ended with {}:\n{}",
             output.status,
             process::last_lines(&String::from_utf8_lossy(&output.stderr), 40)
         ))),
     }
 }
 
-/// The engine's report ends with the violations of the world that went wrong.
-fn of_engine(report: &str) -> Option<Found> {
+/// The report ends with the violations of the world that went wrong.
+fn read_report(report: &str) -> Option<Found> {
     let mut lines = report.lines();
     let sagas = sagas(report)?;
     lines.find(|line| line.ends_with("something is wrong:"))?;
     Some(Found {
         sagas,
         said: lines.next()?.trim().to_owned(),
-    })
-}
-
-/// The model's names the invariant, then what breaks it and where.
-fn of_pure(report: &str) -> Option<Found> {
-    let line = report
-        .lines()
-        .find(|line| line.contains("\" does not hold: "))?;
-    let said = line.split(" (order ").next()?;
-    Some(Found {
-        sagas: sagas(report)?,
-        said: said.to_owned(),
     })
 }
 
@@ -288,16 +253,11 @@ fn sagas(report: &str) -> Option<u64> {
 }
 
 /// A row of the README's table.
-fn row(bug: &Bug, engine: Option<&Found>, pure: Option<&Found>) -> String {
-    let sagas =
-        |found: Option<&Found>| found.map_or(String::new(), |found| found.sagas.to_string());
-    let said = engine.or(pure).map_or("nothing", |found| &found.said);
-    format!(
-        "| {} | {} | {} | {said} |",
-        bug.planted,
-        sagas(engine),
-        sagas(pure)
-    )
+fn row(bug: &Bug, found: Option<&Found>) -> String {
+    match found {
+        Some(found) => format!("| {} | {} | {} |", bug.planted, found.sagas, found.said),
+        None => format!("| {} |  | nothing |", bug.planted),
+    }
 }
 
 #[cfg(test)]
@@ -336,7 +296,7 @@ mod tests {
         let project = project();
         let readme = fs::read_to_string(project.root().join("README.md")).expect("it is there");
         let table = readme
-            .split("| planted | engine tier |")
+            .split("| planted | found after |")
             .nth(1)
             .expect("the table of planted bugs");
         let mut told: Vec<&str> = table
@@ -398,8 +358,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_says_after_how_many_sagas_it_found_what() {
-        let engine = "           6  worlds, one for each seed
+    fn a_report_says_after_how_many_sagas_it_found_what() {
+        let report = "           6  worlds, one for each seed
           38  sagas, every one acknowledged and ended
           12    confirmed
            1  violations
@@ -413,32 +373,18 @@ Shrinking ...
             sagas: 38,
             said: "order x: from version 2 to 1".to_owned(),
         };
-        assert_eq!(of_engine(engine), Some(found));
-        let pure = "1463 sagas in 154 worlds: 9 steps, 8 messages sent
-1 violations
-
-\"an ended order is settled\" does not hold: paid 0 (order 3, step 41; first seen under seed 153)
-  a line
-again: cargo xtask sim --tier pure --from 153
-";
-        let found = Found {
-            sagas: 1463,
-            said: "\"an ended order is settled\" does not hold: paid 0".to_owned(),
-        };
-        assert_eq!(of_pure(pure), Some(found));
-        assert_eq!(of_engine("panicked"), None);
-        assert_eq!(of_pure("panicked"), None);
+        assert_eq!(read_report(report), Some(found));
+        assert_eq!(read_report("panicked"), None);
     }
 
     #[test]
     fn a_bug_is_a_row_of_the_table() {
-        let found = |sagas| Found {
-            sagas,
+        let found = Found {
+            sagas: 7,
             said: "oversold".to_owned(),
         };
         let bug = bug("a", "b");
-        let seen = row(&bug, Some(&found(7)), None);
-        assert_eq!(seen, "| a bug | 7 |  | oversold |");
-        assert_eq!(row(&bug, None, None), "| a bug |  |  | nothing |");
+        assert_eq!(row(&bug, Some(&found)), "| a bug | 7 | oversold |");
+        assert_eq!(row(&bug, None), "| a bug |  | nothing |");
     }
 }

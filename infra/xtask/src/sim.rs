@@ -8,14 +8,12 @@ use crate::process;
 use crate::project::Project;
 use crate::ui::say;
 
-/// Which of the three ways of proving it.
+/// Which of the two ways of proving it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tier {
     /// The production handlers and stores on a DynamoDB engine in process.
     Engine,
-    /// The decisions of all services on rows in memory.
-    Pure,
-    /// The same decisions in every order there is, for a few orders.
+    /// The decisions of all services in every order there is, for a few orders.
     Exhaustive,
 }
 
@@ -39,44 +37,32 @@ pub struct Simulation {
 /// The cargo profile of what is run for long.
 const PROFILE: &str = "sim";
 
-/// A world of the pure tier costs so much less than one of the engine's.
-const PURE_SEEDS_PER_SEED: u64 = 11;
-
-/// The programs of the tiers, in the folder of the profile in a target directory.
-pub fn build(project: &Project, target: &Path, profile: &str) -> Result<()> {
+/// The programs of these packages, in the folder of the profile in a target directory.
+pub fn build(project: &Project, target: &Path, profile: &str, packages: &[&str]) -> Result<()> {
     let mut cargo = project.cargo();
     cargo.args(["build", "--quiet", "--profile", profile]);
-    cargo.args(["--package", "simulation", "--package", "saga-model"]);
+    cargo.args(packages.iter().flat_map(|name| ["--package", name]));
     process::run(cargo.arg("--target-dir").arg(target))
 }
 
 pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
     let target = project.root().join("target");
-    build(project, &target, PROFILE)?;
+    build(project, &target, PROFILE, &["simulation", "saga-model"])?;
     let tiers = match simulation.tier {
         Some(tier) => vec![tier],
-        None => vec![Tier::Exhaustive, Tier::Pure, Tier::Engine],
+        None => vec![Tier::Exhaustive, Tier::Engine],
     };
     for tier in tiers {
         let (program, mut arguments) = match tier {
             Tier::Engine => {
                 say("== the production handlers on a DynamoDB engine");
-                ("simulation", range(simulation, 1))
-            }
-            Tier::Pure => {
-                say("== the decisions of all services, on rows in memory");
-                let mut arguments = vec!["soup".to_owned()];
-                // One that is looked at by itself is one.
-                let times = match simulation.options.is_empty() && simulation.tier.is_none() {
-                    true => PURE_SEEDS_PER_SEED,
-                    false => 1,
-                };
-                arguments.extend(range(simulation, times));
-                ("saga-model", arguments)
+                let (from, seeds) = (simulation.from.to_string(), simulation.seeds.to_string());
+                let range = ["--from".to_owned(), from, "--seeds".to_owned(), seeds];
+                ("simulation", range.to_vec())
             }
             Tier::Exhaustive => {
                 say("== the decisions of all services, in every order there is");
-                ("saga-model", vec!["exhaustive".to_owned()])
+                ("saga-model", Vec::new())
             }
         };
         arguments.extend(simulation.options.iter().cloned());
@@ -87,13 +73,4 @@ pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
         say("");
     }
     Ok(())
-}
-
-fn range(simulation: &Simulation, times: u64) -> Vec<String> {
-    vec![
-        "--from".to_owned(),
-        simulation.from.to_string(),
-        "--seeds".to_owned(),
-        simulation.seeds.saturating_mul(times).to_string(),
-    ]
 }

@@ -87,8 +87,6 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeRow {
     pub key: ChargeKey,
-    /// For which of the model's orders it was asked.
-    pub order: usize,
     /// Nothing where it was cancelled before anybody asked for it.
     pub amount: Option<Money>,
     pub settlement: Settlement,
@@ -97,22 +95,11 @@ pub struct ChargeRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundRow {
     pub key: RefundKey,
-    pub order: usize,
     pub amount: Money,
 }
 
-/// How the provider meets a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    Pays,
-    Declines,
-    /// It does what it is asked and nobody hears that it did.
-    LosesItsAnswer,
-    Down,
-}
-
 impl Ledger {
-    fn charge(&mut self, order: usize, charge: &Charge, pays: bool) -> Result<Settlement, String> {
+    fn charge(&mut self, charge: &Charge, pays: bool) -> Result<Settlement, String> {
         if let Some(row) = self.charges.iter().find(|row| row.key == charge.key) {
             return match row.amount {
                 Some(amount) if amount != charge.amount => {
@@ -131,20 +118,18 @@ impl Ledger {
         };
         self.charges.push(ChargeRow {
             key: charge.key.clone(),
-            order,
             amount: Some(charge.amount),
             settlement: settlement.clone(),
         });
         Ok(settlement)
     }
 
-    fn cancel(&mut self, order: usize, key: &ChargeKey) -> Settlement {
+    fn cancel(&mut self, key: &ChargeKey) -> Settlement {
         if let Some(row) = self.charges.iter().find(|row| row.key == *key) {
             return row.settlement.clone();
         }
         self.charges.push(ChargeRow {
             key: key.clone(),
-            order,
             amount: None,
             settlement: Settlement::Cancelled,
         });
@@ -152,30 +137,29 @@ impl Ledger {
     }
 
     fn refund(&mut self, key: RefundKey, id: &PaymentId, amount: Money) -> Result<(), String> {
-        let charged = |row: &&ChargeRow| {
+        let charged = |row: &ChargeRow| {
             matches!(&row.settlement, Settlement::Charged(made) if made == id)
                 && row.amount == Some(amount)
         };
-        let Some(row) = self.charges.iter().find(charged) else {
+        if !self.charges.iter().any(charged) {
             return Err("no charge of this amount has this payment id".to_owned());
-        };
+        }
         if !self.refunds.iter().any(|refund| refund.key == key) {
-            let order = row.order;
-            self.refunds.push(RefundRow { key, order, amount });
+            self.refunds.push(RefundRow { key, amount });
         }
         Ok(())
     }
 
-    /// How often an order was charged, and what it was charged and given back in all.
-    pub fn balance(&self, order: usize) -> Balance {
+    /// How often the order was charged, and what it was charged and given back in all.
+    pub fn balance(&self) -> Balance {
         let mut balance = Balance::default();
-        for row in self.charges.iter().filter(|row| row.order == order) {
+        for row in &self.charges {
             if let (Settlement::Charged(_), Some(amount)) = (&row.settlement, row.amount) {
                 balance.charges += 1;
                 balance.charged += amount.amount();
             }
         }
-        for row in self.refunds.iter().filter(|row| row.order == order) {
+        for row in &self.refunds {
             balance.refunded += row.amount.amount();
         }
         balance
@@ -193,10 +177,8 @@ pub struct Balance {
 /// the handler awaits something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paying {
-    pub order: usize,
     order_id: OrderId,
     command: Command,
-    delivery: u64,
     known: Option<Payment>,
     pub step: PayStep,
 }
@@ -221,34 +203,15 @@ pub enum Paid {
     /// A write met another's.
     Overtaken,
     Answer(Reply),
-    /// The provider's word is not known; the message comes back.
-    Unknown,
     /// No correct system gets here.
     Unprocessable(String),
-}
-
-impl PayStep {
-    /// For a trace.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            PayStep::Find | PayStep::FindToRecord(..) => "reads the payment",
-            PayStep::Insert(_) => "writes the first record",
-            PayStep::Replace(_) => "writes the next state",
-            PayStep::Record(..) => "writes what the provider said",
-            PayStep::AskToCharge(_) => "asks the provider to charge",
-            PayStep::AskToCancel(_) => "asks the provider to cancel the charge",
-            PayStep::AskToRefund(..) => "asks the provider to refund",
-        }
-    }
 }
 
 impl Paying {
     pub fn begin<S: Services>(
         services: &S,
-        order: usize,
         order_id: OrderId,
         command: Command,
-        delivery: u64,
         now: Timestamp,
     ) -> Self {
         let is_charge = match command {
@@ -256,10 +219,8 @@ impl Paying {
             Command::Refund { .. } => false,
         };
         let mut paying = Self {
-            order,
             order_id,
             command,
-            delivery,
             known: None,
             step: PayStep::Find,
         };
@@ -271,13 +232,13 @@ impl Paying {
         paying
     }
 
-    /// Does the next thing.
+    /// Does the next thing. `pays`: what the provider answers to a charge it has not seen.
     pub fn go<S: Services>(
         &mut self,
         services: &S,
         row: &mut Option<Payment>,
         ledger: &mut Ledger,
-        mood: Mood,
+        pays: bool,
         now: Timestamp,
     ) -> Paid {
         match std::mem::replace(&mut self.step, PayStep::Find) {
@@ -302,39 +263,17 @@ impl Paying {
                     Paid::Overtaken
                 }
             }
-            PayStep::AskToCharge(charge) => {
-                let answer = match mood {
-                    Mood::Down => return self.unknown(PayStep::AskToCharge(charge)),
-                    Mood::Declines => ledger.charge(self.order, &charge, false),
-                    Mood::Pays | Mood::LosesItsAnswer => ledger.charge(self.order, &charge, true),
-                };
-                match answer {
-                    Ok(_) if mood == Mood::LosesItsAnswer => {
-                        self.unknown(PayStep::AskToCharge(charge))
-                    }
-                    Ok(settlement) => self.record(services, charge, settlement, now),
-                    Err(refused) => Paid::Unprocessable(refused),
-                }
-            }
+            PayStep::AskToCharge(charge) => match ledger.charge(&charge, pays) {
+                Ok(settlement) => self.record(services, charge, settlement, now),
+                Err(refused) => Paid::Unprocessable(refused),
+            },
             PayStep::AskToCancel(charge) => {
-                if mood == Mood::Down {
-                    return self.unknown(PayStep::AskToCancel(charge));
-                }
-                let settlement = ledger.cancel(self.order, &charge.key);
-                if mood == Mood::LosesItsAnswer {
-                    return self.unknown(PayStep::AskToCancel(charge));
-                }
+                let settlement = ledger.cancel(&charge.key);
                 self.record(services, charge, settlement, now)
             }
             PayStep::AskToRefund(charge, id, done) => {
-                if mood == Mood::Down {
-                    return self.unknown(PayStep::AskToRefund(charge, id, done));
-                }
                 if let Err(refused) = ledger.refund(charge.key.refund(), &id, charge.amount) {
                     return Paid::Unprocessable(refused);
-                }
-                if mood == Mood::LosesItsAnswer {
-                    return self.unknown(PayStep::AskToRefund(charge, id, done));
                 }
                 self.step = PayStep::Replace(done);
                 Paid::GoesOn
@@ -355,20 +294,9 @@ impl Paying {
         }
     }
 
-    /// `ask` tries a second time before the command fails: the step stays what it was.
-    fn unknown(&mut self, step: PayStep) -> Paid {
-        self.step = step;
-        Paid::Unknown
-    }
-
     fn think<S: Services>(&mut self, services: &S, now: Timestamp) -> Paid {
-        let decision = services.decide_payment(
-            self.order_id,
-            self.known.as_ref(),
-            &self.command,
-            self.delivery,
-            now,
-        );
+        let decision =
+            services.decide_payment(self.order_id, self.known.as_ref(), &self.command, now);
         self.step = match decision {
             Decision::Begin(first) => PayStep::Insert(first),
             Decision::Advance(next) => PayStep::Replace(next),

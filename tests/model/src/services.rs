@@ -21,7 +21,7 @@ pub struct Production;
 
 impl Services for Production {}
 
-pub trait Services: Sync {
+pub trait Services {
     fn place(&self, draft: saga::Draft, verified: bool, now: Timestamp) -> saga::Order {
         saga::place(draft, verified, STEP_TIMEOUT, now)
     }
@@ -50,14 +50,11 @@ pub trait Services: Sync {
         stock::on_release(record)
     }
 
-    /// `_delivery` numbers the delivery that asks. Production does not look at it, and that is the
-    /// point: a test's faulty services do.
     fn decide_payment(
         &self,
         order_id: money::OrderId,
         payment: Option<&money::Payment>,
         command: &money::Command,
-        _delivery: u64,
         now: Timestamp,
     ) -> money::Decision {
         money::decide(order_id, payment, command, now)
@@ -73,13 +70,7 @@ pub trait Services: Sync {
         money::settle(payment, charge, settlement, now)
     }
 
-    /// `OrderStore::update`: `version = :before`.
-    fn order_is_the_one_read(&self, stored: &saga::Order, next: &saga::Order) -> bool {
-        stored.version + 1 == next.version
-    }
-
-    /// `attribute_not_exists(pk)` of `OrderStore::insert`, of `PaymentStore::insert`, and of
-    /// `InventoryStore::hold` and `InventoryStore::record` on the reservation.
+    /// `attribute_not_exists(pk)` of `PaymentStore::insert`, and of `InventoryStore::hold` and `InventoryStore::record` on the reservation.
     fn nothing_is_there(&self, something: bool) -> bool {
         !something
     }

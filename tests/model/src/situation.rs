@@ -163,29 +163,3 @@ impl Seen {
         }
     }
 }
-
-/// How often each was come upon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Situations(Vec<u64>);
-
-impl Situations {
-    pub fn of(&self, situation: Situation) -> u64 {
-        self.0.get(situation as usize).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn add(&mut self, seen: Seen) {
-        self.0.resize(Situation::ALL.len(), 0);
-        let mut rest = seen.0;
-        while rest != 0 {
-            self.0[rest.trailing_zeros() as usize] += 1;
-            rest &= rest - 1;
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.0.resize(Situation::ALL.len(), 0);
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine += theirs;
-        }
-    }
-}

@@ -122,31 +122,6 @@ impl Services for AnyTotalWillDo {
     }
 }
 
-/// The provider's key is made of the delivery instead of the order.
-pub struct ChargesPerDelivery;
-
-impl Services for ChargesPerDelivery {
-    fn decide_payment(
-        &self,
-        order_id: money::OrderId,
-        payment: Option<&money::Payment>,
-        command: &money::Command,
-        delivery: u64,
-        now: Timestamp,
-    ) -> money::Decision {
-        match Production.decide_payment(order_id, payment, command, delivery, now) {
-            money::Decision::AskToCharge(charge) => {
-                let key = format!("{}-{delivery}", charge.key.as_str());
-                money::Decision::AskToCharge(money::Charge {
-                    key: money::ChargeKey::from_stored(key),
-                    ..charge
-                })
-            }
-            other => other,
-        }
-    }
-}
-
 /// A charge that is asked for again is made again.
 pub struct ChargesAgain;
 
@@ -156,10 +131,9 @@ impl Services for ChargesAgain {
         order_id: money::OrderId,
         payment: Option<&money::Payment>,
         command: &money::Command,
-        delivery: u64,
         now: Timestamp,
     ) -> money::Decision {
-        let decision = Production.decide_payment(order_id, payment, command, delivery, now);
+        let decision = Production.decide_payment(order_id, payment, command, now);
         match (payment.map(|payment| &payment.state), command) {
             (Some(money::PaymentState::Charged(charge, _)), money::Command::Charge { .. }) => {
                 let key = format!("{}-again", charge.key.as_str());
@@ -182,24 +156,14 @@ impl Services for RefundGuesses {
         order_id: money::OrderId,
         payment: Option<&money::Payment>,
         command: &money::Command,
-        delivery: u64,
         now: Timestamp,
     ) -> money::Decision {
-        match Production.decide_payment(order_id, payment, command, delivery, now) {
+        match Production.decide_payment(order_id, payment, command, now) {
             money::Decision::AskToCancel(_) => {
                 money::Decision::Answer(money::Reply::Refunded(None))
             }
             other => other,
         }
-    }
-}
-
-/// Stock is looked at before it is taken, and not while it is.
-pub struct ChecksThenActs;
-
-impl Services for ChecksThenActs {
-    fn item_can_be_held(&self, _: &stock::Item, _: &stock::ReservedLine) -> bool {
-        true
     }
 }
 
@@ -217,99 +181,6 @@ impl Services for OffByOne {
 
     fn item_can_be_held(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
         item.levels.available + 1 >= line.quantity.get()
-    }
-}
-
-/// An order is written over whatever is there.
-pub struct LastWriterWins;
-
-impl Services for LastWriterWins {
-    fn order_is_the_one_read(&self, _: &saga::Order, _: &saga::Order) -> bool {
-        true
-    }
-}
-
-/// Duplicates are looked for before the effect and not in its transaction.
-pub struct DeduplicatesOutside;
-
-impl Services for DeduplicatesOutside {
-    fn nothing_is_there(&self, _: bool) -> bool {
-        true
-    }
-}
-
-/// A reservation is given back by each of two releases that run at once.
-pub struct ReleasesTwice;
-
-impl Services for ReleasesTwice {
-    fn is_reserved(&self, _: Option<&stock::Reservation>) -> bool {
-        true
-    }
-}
-
-/// The diary of an order is kept short.
-pub struct ForgetsHistory;
-
-impl Services for ForgetsHistory {
-    fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
-        changed(Production.decide(order, event, now), |next| {
-            next.timeline.remove(0);
-        })
-    }
-}
-
-/// The provider's key for a refund is made of the delivery.
-pub struct RefundsPerDelivery;
-
-impl Services for RefundsPerDelivery {
-    fn decide_payment(
-        &self,
-        order_id: money::OrderId,
-        payment: Option<&money::Payment>,
-        command: &money::Command,
-        delivery: u64,
-        now: Timestamp,
-    ) -> money::Decision {
-        match Production.decide_payment(order_id, payment, command, delivery, now) {
-            money::Decision::AskToRefund {
-                charge,
-                payment_id,
-                done,
-            } => {
-                let key = format!("{}-{delivery}", charge.key.as_str());
-                money::Decision::AskToRefund {
-                    charge: money::Charge {
-                        key: money::ChargeKey::from_stored(key),
-                        ..charge
-                    },
-                    payment_id,
-                    done,
-                }
-            }
-            other => other,
-        }
-    }
-}
-
-/// All orders are charged under one key.
-pub struct OneKeyForAll;
-
-impl Services for OneKeyForAll {
-    fn decide_payment(
-        &self,
-        order_id: money::OrderId,
-        payment: Option<&money::Payment>,
-        command: &money::Command,
-        delivery: u64,
-        now: Timestamp,
-    ) -> money::Decision {
-        match Production.decide_payment(order_id, payment, command, delivery, now) {
-            money::Decision::AskToCharge(charge) => money::Decision::AskToCharge(money::Charge {
-                key: money::ChargeKey::from_stored("charge".to_owned()),
-                ..charge
-            }),
-            other => other,
-        }
     }
 }
 
@@ -331,41 +202,6 @@ impl Services for AnswersAnew {
     }
 }
 
-/// A reserve that comes again is decided again, and its write fails on the record that is there.
-pub struct DecidesAgain;
-
-impl Services for DecidesAgain {
-    fn on_reserve(&self, _: Option<stock::Reservation>) -> stock::OnReserve {
-        stock::OnReserve::Decide
-    }
-}
-
-/// An order is acknowledged before it is written, and then it is not.
-pub struct AcknowledgesFirst;
-
-impl Services for AcknowledgesFirst {
-    fn nothing_is_there(&self, _: bool) -> bool {
-        false
-    }
-}
-
-/// A rejected order can be cancelled.
-pub struct RejectedIsCancelled;
-
-impl Services for RejectedIsCancelled {
-    fn decide(&self, order: &saga::Order, event: &saga::Event, now: Timestamp) -> saga::Decision {
-        if order.state == saga::State::Rejected
-            && matches!(event, saga::Event::CancelRequested { .. })
-        {
-            let mut next = order.clone();
-            next.version += 1;
-            end(&mut next, saga::State::Cancelled);
-            return saga::Decision::Advance(Box::new(next));
-        }
-        Production.decide(order, event, now)
-    }
-}
-
 /// What was charged is reported wrongly.
 pub struct ReportsAnotherAmount;
 
@@ -375,10 +211,9 @@ impl Services for ReportsAnotherAmount {
         order_id: money::OrderId,
         payment: Option<&money::Payment>,
         command: &money::Command,
-        delivery: u64,
         now: Timestamp,
     ) -> money::Decision {
-        match Production.decide_payment(order_id, payment, command, delivery, now) {
+        match Production.decide_payment(order_id, payment, command, now) {
             money::Decision::Answer(money::Reply::Charged { payment_id, amount }) => {
                 let more = money::Money::new(amount.amount() + 1, amount.currency().as_str());
                 money::Decision::Answer(money::Reply::Charged {

@@ -9,7 +9,6 @@ use orders::domain::State;
 
 use super::share::{Label, Orders, Share, Step, Stock};
 use super::{Config, Counterexample, Outcome};
-use crate::chance::mix;
 use crate::services::Services;
 use crate::situation::{Seen, Situation};
 
@@ -365,6 +364,13 @@ fn unpack(key: Key, orders: usize) -> (Stock, [u32; MAX_ORDERS]) {
         held: rest as u8 as i8,
     };
     (stock, shares)
+}
+
+/// SplitMix64's output function: every bit of the input reaches every bit of the output.
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 /// The keys are the model's own numbers, so nobody can choose them to collide.

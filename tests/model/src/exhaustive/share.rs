@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::Config;
 use crate::messages::{self, Body, Facts};
-use crate::participants::{self, Ledger, Mood, Paid, PayStep, Paying};
+use crate::participants::{self, Ledger, Paid, PayStep, Paying};
 use crate::services::Services;
 use crate::situation::{Seen, Situation};
 
@@ -295,7 +295,7 @@ impl<'a, S: Services> Orders<'a, S> {
                     .payment_command(&body)
                     .expect("it is for payments");
                 let id = payments::domain::OrderId(self.facts.id());
-                let paying = Paying::begin(self.services, 0, id, command, 0, NOW);
+                let paying = Paying::begin(self.services, id, command, NOW);
                 let share = share.with_task(slot, self.tasks.number(Some(paying)));
                 steps.push(Step::new(
                     Label::HandlerBegins { body: number },
@@ -390,27 +390,27 @@ impl<'a, S: Services> Orders<'a, S> {
             .get(share.tasks[slot])
             .clone()
             .expect("the slot is taken");
-        let moods: &[Mood] = match task.step {
-            PayStep::AskToCharge(_) => &[Mood::Pays, Mood::Declines],
+        let answers: &[bool] = match task.step {
+            PayStep::AskToCharge(_) => &[true, false],
             PayStep::Find
             | PayStep::Insert(_)
             | PayStep::Replace(_)
             | PayStep::AskToCancel(_)
             | PayStep::AskToRefund(..)
             | PayStep::Record(..)
-            | PayStep::FindToRecord(..) => &[Mood::Pays],
+            | PayStep::FindToRecord(..) => &[true],
         };
-        for mood in moods {
+        for pays in answers {
             let mut task = task.clone();
             let mut row = self.payments.get(share.payment).clone();
             let mut ledger = self.ledgers.get(share.ledger).clone();
             let cancels = matches!(task.step, PayStep::AskToCancel(_));
             let follows = matches!(task.step, PayStep::Replace(_) | PayStep::Record(..));
-            let paid = task.go(self.services, &mut row, &mut ledger, *mood, NOW);
+            let paid = task.go(self.services, &mut row, &mut ledger, *pays, NOW);
             let met = follows && paid == Paid::Overtaken;
             let mut seen = Seen::when(met, Situation::PaymentWriteOvertaken);
             let mut broken = None;
-            let balance = ledger.balance(0);
+            let balance = ledger.balance();
             if balance.charges > 1 {
                 broken = Some("the order was charged twice".to_owned());
             } else if balance.refunded > balance.charged {
@@ -426,7 +426,7 @@ impl<'a, S: Services> Orders<'a, S> {
                 ..share
             };
             let label = |sent| Label::HandlerGoesOn {
-                declines: *mood == Mood::Declines,
+                declines: !pays,
                 sent,
             };
             let at = steps.len();
@@ -440,7 +440,6 @@ impl<'a, S: Services> Orders<'a, S> {
                     let sends = Sends::one(messages::payment_reply(reply));
                     self.both(label, share, stock, sends, seen, steps);
                 }
-                Paid::Unknown => {}
                 Paid::Unprocessable(why) => {
                     broken = Some(why);
                     steps.push(Step::new(label(false), share.with_task(slot, 0), stock));
@@ -615,7 +614,7 @@ impl<'a, S: Services> Orders<'a, S> {
             | State::Refunding(_)
             | State::Releasing(_) => return None,
         };
-        let balance = self.ledgers.get(share.ledger).balance(0);
+        let balance = self.ledgers.get(share.ledger).balance();
         if balance.charged - balance.refunded != due {
             return Some(format!(
                 "{state:?}, {due} is due and the provider says {balance:?}"
