@@ -118,7 +118,7 @@ fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() 
     let shown = dlq(
         world,
         &dlq::Action::Show {
-            id: letter.clone(),
+            id: letter.parse().unwrap(),
             raw: false,
         },
     );
@@ -210,7 +210,7 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
     );
 
     let only = dlq::Redrive {
-        id: Some(first.clone()),
+        id: Some(first.parse().unwrap()),
         ..dlq::Redrive::default()
     };
     let sent = redrive(world, only);
@@ -218,25 +218,16 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
     assert!(sent.starts_with(&went_back), "{sent}");
     let second = arrives();
     assert_ne!(first, second);
-    let begins = second[..8].to_owned();
-    let shown = dlq(
-        world,
-        &dlq::Action::Show {
-            id: begins,
-            raw: false,
-        },
-    );
+    let id = second.parse().unwrap();
+    let shown = dlq(world, &dlq::Action::Show { id, raw: false });
     for expected in ["not JSON", &origin, "/wD+"] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
 
-    let dropped = dlq(world, &dlq::Action::Drop { id: second.clone() });
+    let dropped = dlq(world, &dlq::Action::Drop { id });
     assert!(dropped.contains(&second), "{dropped}");
     assert_eq!(world.queue_depth(dead), 0);
-    let gone = dlq::Action::Show {
-        id: second,
-        raw: false,
-    };
+    let gone = dlq::Action::Show { id, raw: false };
     let error = dlq::run(&world.aws, &world.stack.prefix, &gone).unwrap_err();
     assert!(error.to_string().contains("no message in sight"), "{error}");
 }

@@ -205,7 +205,7 @@ pub enum DlqAction {
     },
     /// A message, its error, its order and its timeline
     Show {
-        id: String,
+        id: Uuid,
         /// All of the message as JSON, to a file or pipe
         #[arg(long)]
         raw: bool,
@@ -214,14 +214,11 @@ pub enum DlqAction {
     Redrive {
         #[arg(long)]
         queue: Option<String>,
-        /// At most so many, over all queues
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-        max: Option<u32>,
         #[arg(long)]
         order: Option<Uuid>,
         /// Only this message, whatever it is
         #[arg(long, conflicts_with = "order")]
-        id: Option<String>,
+        id: Option<Uuid>,
         /// Also those that no function can read
         #[arg(long)]
         unparseable: bool,
@@ -230,25 +227,12 @@ pub enum DlqAction {
     },
     /// Print a message whole and delete it, where it must never be sent back
     Drop {
-        /// At least eight characters of it
-        #[arg(required_unless_present = "order", conflicts_with = "order", value_parser = long_id)]
-        id: Option<String>,
+        #[arg(required_unless_present = "order", conflicts_with = "order")]
+        id: Option<Uuid>,
         /// Every message of this order
         #[arg(long)]
         order: Option<Uuid>,
     },
-}
-
-/// What is deleted is named by so much of its id at least.
-const MIN_ID: usize = 8;
-
-fn long_id(text: &str) -> Result<String, String> {
-    match text.len() < MIN_ID {
-        true => Err(format!(
-            "it is too short to delete a message by; give {MIN_ID} characters of its id or more"
-        )),
-        false => Ok(text.to_owned()),
-    }
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -299,8 +283,8 @@ mod tests {
             "audit --prefix shop".to_owned(),
             "dlq drop 0a1b2c3".to_owned(),
             "dlq drop".to_owned(),
-            format!("dlq drop 0a1b2c3d --order {ORDER}"),
-            format!("dlq redrive --id a --order {ORDER}"),
+            format!("dlq drop {ORDER} --order {ORDER}"),
+            format!("dlq redrive --id {ORDER} --order {ORDER}"),
             format!("saga abandon {ORDER} refund"),
             format!("saga abandon {ORDER} charge --reason paid"),
             "preflight Most".to_owned(),

@@ -25,7 +25,7 @@ use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
 use crate::ui::{age, count, cut, foreign, say_whole, tame};
-use letter::{Found, Letter, Purpose, Reach, Seen, Sqs, find, look, out_of_sight, release};
+use letter::{Found, Letter, Reach, Seen, Sqs, find, look, out_of_sight};
 use log::Log;
 
 /// A queue whose failed messages are kept in `<name>-dlq`, and the function that takes from it.
@@ -59,14 +59,14 @@ pub const QUEUES: [Queue; 4] = [
 pub enum Action {
     List(List),
     Show {
-        id: String,
+        id: Uuid,
         /// All of it as SQS gave it, for a program to read.
         raw: bool,
     },
     Redrive(Redrive),
     /// Shows a message whole and deletes it.
     Drop {
-        id: String,
+        id: Uuid,
     },
     /// The same with every message of an order.
     DropOrder {
@@ -87,15 +87,20 @@ pub struct List {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redrive {
     pub queue: Option<String>,
-    /// In all, over all queues.
-    pub max: Option<usize>,
     pub dry_run: bool,
-    /// Only the message whose id this is, or begins with this, whatever it is.
-    pub id: Option<String>,
+    /// Only this message, whatever it is.
+    pub id: Option<Uuid>,
     /// Only those of this order.
     pub order: Option<Uuid>,
     /// Also those that no function can read. Without it they stay, unless named by `id`.
     pub unparseable: bool,
+}
+
+/// What a message is shown for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Show,
+    Drop,
 }
 
 /// How many of a kind are named where not all are asked for.
@@ -128,7 +133,7 @@ pub fn tell(
     let print = |text: &str| say_whole(text);
     let shown_whole = |found: &Found| {
         let record = found.letter.record();
-        let shown = shown(found, Purpose::Take);
+        let shown = shown(found, Purpose::Drop);
         format!("{shown}\n\nthe whole message: {record}")
     };
     match action {
@@ -137,8 +142,8 @@ pub fn tell(
             list_all(&sqs, &log, prefix, list, Timestamp::now(), tell)
         }
         Action::Show { id, raw } => {
-            let found = find(&sqs, prefix, &QUEUES, id, Purpose::Show)?;
-            release(&sqs, std::slice::from_ref(&found));
+            let found = find(&sqs, prefix, &QUEUES, *id)?;
+            found.give_back(&sqs);
             Ok(match raw {
                 true => found.letter.record().to_string(),
                 false => shown(&found, Purpose::Show),
@@ -149,7 +154,7 @@ pub fn tell(
             let queues = chosen(prefix, redrive.queue.as_deref())?;
             redrive::run(&sqs, &ask, prefix, &queues, redrive)
         }
-        Action::Drop { id } => redrive::drop_one(&sqs, prefix, id, &shown_whole, &print),
+        Action::Drop { id } => redrive::drop_one(&sqs, prefix, *id, &shown_whole, &print),
         Action::DropOrder { order } => {
             redrive::drop_order(&sqs, prefix, *order, &shown_whole, &print)
         }
@@ -357,7 +362,7 @@ fn whole(
                 "; it goes back only with cargo xtask dlq redrive --id {}",
                 letter.id
             ),
-            Purpose::Take => Ok(()),
+            Purpose::Drop => Ok(()),
         };
     };
     let answer = tame(answer);
@@ -422,7 +427,7 @@ fn body(letter: &Letter, purpose: Purpose) -> String {
             Purpose::Show => {
                 format!("(escaped or cut; in full: cargo xtask dlq show {id} --raw > FILE)")
             }
-            Purpose::Take => "(escaped or cut; in full below)".to_owned(),
+            Purpose::Drop => "(escaped or cut; in full below)".to_owned(),
         });
     }
     lines.join("\n")

@@ -150,14 +150,12 @@ impl From<DlqAction> for dlq::Action {
             DlqAction::Show { id, raw } => Self::Show { id, raw },
             DlqAction::Redrive {
                 queue,
-                max,
                 order,
                 id,
                 unparseable,
                 dry_run,
             } => Self::Redrive(Redrive {
                 queue,
-                max: max.map(|max| max as usize),
                 dry_run,
                 id,
                 order,

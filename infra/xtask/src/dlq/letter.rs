@@ -11,8 +11,8 @@ use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 use crate::ui::count;
 
-/// How long a message that is looked at is hidden from others, should the looking be killed.
-pub const LOOK_SECONDS: u32 = 30;
+/// How long a message is hidden from others at least, should the command that received it be killed.
+const HIDDEN_SECONDS: u32 = 60;
 
 /// `ReceiveMessage` and the batches take at most this many.
 pub const BATCH: usize = 10;
@@ -23,8 +23,8 @@ pub const LOOKED_AT: usize = 1_000;
 /// Looking through all of a queue takes a second for at least so many messages.
 const LOOKED_AT_A_SECOND: usize = 20;
 
-/// So many polls in a row that find nothing, although SQS counts something, are believed.
-const EMPTY_POLLS: usize = 3;
+/// So many polls in a row that bring nothing new, although SQS counts more, are believed.
+const IDLE_POLLS: usize = 3;
 
 /// One call of SQS: the account's, the emulator's, or a test's.
 pub type Sqs<'a> = dyn Fn(&str, Value) -> std::result::Result<Value, AwsError> + 'a;
@@ -108,94 +108,135 @@ pub fn url(sqs: &Sqs<'_>, name: &str) -> Result<String> {
     Ok(url.context(format!("{name} has no address"))?.to_owned())
 }
 
-/// The address of a queue's dead letters.
-pub fn dead(sqs: &Sqs<'_>, prefix: &str, queue: Queue) -> Result<String> {
-    url(sqs, &format!("{prefix}-{}-dlq", queue.name))
-}
-
-/// What SQS counts in a queue. On AWS it follows what happens by up to a minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depth {
-    pub visible: usize,
-    /// Received by somebody, and neither deleted nor given back yet.
-    pub hidden: usize,
-}
-
-impl Depth {
-    pub fn all(self) -> usize {
-        self.visible + self.hidden
-    }
-
-    /// Of these, how many are not among the `held`.
-    pub fn beyond(self, held: usize) -> usize {
-        self.all().saturating_sub(held)
-    }
-}
-
-pub fn depth(sqs: &Sqs<'_>, url: &str) -> Result<Depth> {
+/// What SQS counts in a queue, hidden messages included. On AWS it follows what happens by up to a
+/// minute.
+fn depth(sqs: &Sqs<'_>, url: &str) -> Result<usize> {
     let names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
     ];
-    let answer = sqs(
-        "GetQueueAttributes",
-        json!({"QueueUrl": url, "AttributeNames": names}),
-    )
-    .context(format!("counting {url}"))?;
-    let number = |name: &str| {
+    let request = json!({"QueueUrl": url, "AttributeNames": names});
+    let answer = sqs("GetQueueAttributes", request).context(format!("counting {url}"))?;
+    names.iter().try_fold(0, |sum, name| {
         let text = answer["Attributes"][name].as_str();
-        let number = text.and_then(|text| text.parse().ok());
-        number.context(format!("counting {url}: SQS does not say {name}"))
-    };
-    Ok(Depth {
-        visible: number(names[0])?,
-        hidden: number(names[1])?,
+        let number: Option<usize> = text.and_then(|text| text.parse().ok());
+        Ok(sum + number.context(format!("counting {url}: SQS does not say {name}"))?)
     })
 }
 
-/// The next messages; none only where there are none. A short poll asks some of a queue's servers
-/// and may find nothing in a queue that holds something, so every poll is a long one, and an empty
-/// one has to agree with what SQS counts.
-pub fn receive(sqs: &Sqs<'_>, url: &str, hidden: u32) -> Result<Vec<Letter>> {
-    for _ in 0..EMPTY_POLLS {
-        let letters = poll(sqs, url, hidden, 1)?;
-        if !letters.is_empty() || depth(sqs, url)?.visible == 0 {
-            return Ok(letters);
-        }
-    }
-    Ok(Vec::new())
+/// How far a pass goes into a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Up to [`LOOKED_AT`] messages.
+    Sample,
+    /// As many as SQS counts, and [`LOOKED_AT`] at least.
+    Whole,
+    /// As many as SQS counts, or a batch where it counts fewer: what comes meanwhile keeps no pass going
+    /// for ever.
+    Counted,
 }
 
-/// What comes within so many seconds, which SQS waits only where there is nothing.
-pub fn poll(sqs: &Sqs<'_>, url: &str, hidden: u32, seconds: u32) -> Result<Vec<Letter>> {
-    let answer = sqs(
-        "ReceiveMessage",
-        json!({
-            "QueueUrl": url,
+/// One pass through a dead-letter queue. It hides what it receives for as long as it takes. At its end it
+/// gives back what was not taken.
+pub struct Pass<'a> {
+    sqs: &'a Sqs<'a>,
+    pub url: String,
+    hidden: u32,
+    /// What SQS counted at the beginning.
+    counted: usize,
+    most: usize,
+    pub seen: usize,
+    /// Received and not looked at, because so many were not counted.
+    beyond: usize,
+    /// The latest receipts of what is hidden, by id.
+    pub receipts: BTreeMap<String, String>,
+    /// Messages that this pass moved, by the ids they had and the ids they were given.
+    pub moved: BTreeSet<String>,
+}
+
+impl<'a> Pass<'a> {
+    pub fn begin(sqs: &'a Sqs<'a>, prefix: &str, queue: Queue, reach: Reach) -> Result<Self> {
+        let url = url(sqs, &format!("{prefix}-{}-dlq", queue.name))?;
+        let counted = depth(sqs, &url)?;
+        let most = match reach {
+            Reach::Sample => LOOKED_AT,
+            Reach::Whole => counted.max(LOOKED_AT),
+            Reach::Counted => counted.max(BATCH),
+        };
+        Ok(Self {
+            sqs,
+            url,
+            hidden: hidden_seconds(most.min(counted)),
+            counted,
+            most,
+            seen: 0,
+            beyond: 0,
+            receipts: BTreeMap::new(),
+            moved: BTreeSet::new(),
+        })
+    }
+
+    /// The next messages that have not come before; none at the end.
+    pub fn next(&mut self) -> Result<Vec<Letter>> {
+        for _ in 0..IDLE_POLLS {
+            if self.seen == self.most {
+                break;
+            }
+            let mut news = Vec::new();
+            for letter in self.poll()? {
+                let receipt = letter.receipt.clone();
+                let known = self.receipts.insert(letter.id.clone(), receipt).is_some();
+                if known || self.moved.contains(&letter.id) {
+                    continue;
+                }
+                if self.seen == self.most {
+                    self.beyond += 1;
+                    continue;
+                }
+                self.seen += 1;
+                news.push(letter);
+            }
+            if !news.is_empty() || self.seen >= self.counted {
+                return Ok(news);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// A short poll asks some of a queue's servers and may find nothing, so every poll is a long one.
+    fn poll(&self) -> Result<Vec<Letter>> {
+        let request = json!({
+            "QueueUrl": self.url,
             "MaxNumberOfMessages": BATCH,
-            "VisibilityTimeout": hidden,
-            "WaitTimeSeconds": seconds,
+            "VisibilityTimeout": self.hidden,
+            "WaitTimeSeconds": 1,
             "AttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
-        }),
-    )
-    .context(format!("reading {url}"))?;
-    let messages = answer["Messages"].as_array().into_iter().flatten();
-    Ok(messages.filter_map(Letter::read).collect())
+        });
+        let answer =
+            (self.sqs)("ReceiveMessage", request).context(format!("reading {}", self.url))?;
+        let messages = answer["Messages"].as_array().into_iter().flatten();
+        Ok(messages.filter_map(Letter::read).collect())
+    }
+
+    /// About how many more there are: hidden by somebody else, or beyond what was looked at.
+    pub fn more(&self) -> usize {
+        self.counted.saturating_sub(self.seen).max(self.beyond)
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        give_back(self.sqs, &self.url, self.receipts.values());
+    }
 }
 
 /// Makes messages visible again. One that this fails for is visible soon anyway.
-pub fn give_back<'l>(sqs: &Sqs<'_>, url: &str, letters: impl IntoIterator<Item = &'l Letter>) {
-    let letters: Vec<&Letter> = letters.into_iter().collect();
-    for batch in letters.chunks(BATCH) {
-        let entries: Vec<Value> = batch
-            .iter()
-            .enumerate()
-            .map(|(number, letter)| {
-                json!({"Id": number.to_string(), "ReceiptHandle": letter.receipt,
-                       "VisibilityTimeout": 0})
-            })
-            .collect();
+fn give_back<'r>(sqs: &Sqs<'_>, url: &str, receipts: impl IntoIterator<Item = &'r String>) {
+    let receipts: Vec<&String> = receipts.into_iter().collect();
+    for batch in receipts.chunks(BATCH) {
+        let entry = |(number, receipt): (usize, &&String)| json!({"Id": number.to_string(), "ReceiptHandle": receipt, "VisibilityTimeout": 0});
+        let entries: Vec<Value> = batch.iter().enumerate().map(entry).collect();
         let _ = sqs(
             "ChangeMessageVisibilityBatch",
             json!({"QueueUrl": url, "Entries": entries}),
@@ -203,120 +244,30 @@ pub fn give_back<'l>(sqs: &Sqs<'_>, url: &str, letters: impl IntoIterator<Item =
     }
 }
 
-/// How far into a queue somebody looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Up to [`LOOKED_AT`] messages.
-    Sample,
-    /// As many as SQS counts. What was seen is hidden for as long as that takes.
-    Whole,
+/// How long messages are hidden while so many are looked at. SQS allows 12 hours.
+fn hidden_seconds(messages: usize) -> u32 {
+    let seconds = u32::try_from(messages / LOOKED_AT_A_SECOND).unwrap_or(u32::MAX);
+    HIDDEN_SECONDS.saturating_add(seconds).min(12 * 60 * 60)
 }
 
 /// What was seen of a dead-letter queue.
 #[derive(Debug)]
 pub struct Seen {
     pub letters: Vec<Letter>,
-    /// How many more SQS counts: hidden by somebody else's look or by a killed one, or beyond
-    /// what was looked at.
     pub more: usize,
 }
 
 /// The messages of a dead-letter queue, which are all given back.
 pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<Seen> {
-    let url = dead(sqs, prefix, queue)?;
-    let seen = hold(sqs, &url, reach, &|_| false)?;
-    give_back(sqs, &url, &seen.letters);
-    Ok(seen)
-}
-
-/// Receives messages, and keeps them hidden, until there are no more, as many as are looked at are
-/// there, or the one that is wanted is.
-fn hold(
-    sqs: &Sqs<'_>,
-    url: &str,
-    reach: Reach,
-    is_wanted: &dyn Fn(&Letter) -> bool,
-) -> Result<Seen> {
+    let mut pass = Pass::begin(sqs, prefix, queue, reach)?;
     let mut letters = Vec::new();
-    let gathered = gather(sqs, url, reach, is_wanted, &mut letters);
-    match gathered.and_then(|()| depth(sqs, url)) {
-        Ok(depth) => Ok(Seen {
-            more: depth.beyond(letters.len()),
-            letters,
-        }),
-        Err(error) => {
-            give_back(sqs, url, &letters);
-            Err(error)
+    loop {
+        let batch = pass.next()?;
+        if batch.is_empty() {
+            let more = pass.more();
+            return Ok(Seen { letters, more });
         }
-    }
-}
-
-fn gather(
-    sqs: &Sqs<'_>,
-    url: &str,
-    reach: Reach,
-    is_wanted: &dyn Fn(&Letter) -> bool,
-    letters: &mut Vec<Letter>,
-) -> Result<()> {
-    let most = match reach {
-        Reach::Sample => LOOKED_AT,
-        Reach::Whole => depth(sqs, url)?.all().max(LOOKED_AT),
-    };
-    let hidden = match reach {
-        Reach::Sample => LOOK_SECONDS,
-        Reach::Whole => look_seconds(most),
-    };
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut round = Round::default();
-    let mut is_there = false;
-    while letters.len() < most && !is_there {
-        for letter in receive(sqs, url, hidden)? {
-            // Received again: the first ones are visible again.
-            if let Some(place) = places.get(&letter.id) {
-                round.again(&letter.id);
-                letters[*place].receipt = letter.receipt;
-                continue;
-            }
-            round.news();
-            is_there |= is_wanted(&letter);
-            places.insert(letter.id.clone(), letters.len());
-            letters.push(letter);
-        }
-        if round.is_over() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// How long what is seen is hidden while so many messages are looked at. SQS allows 12 hours.
-fn look_seconds(messages: usize) -> u32 {
-    let seconds = u32::try_from(messages / LOOKED_AT_A_SECOND).unwrap_or(u32::MAX);
-    LOOK_SECONDS.saturating_add(seconds).min(12 * 60 * 60)
-}
-
-/// Whether a queue may still hold something unseen. Whoever takes longer than messages stay hidden
-/// receives some again, perhaps batches of nothing else. The queue has gone round when a receive
-/// brings nothing but messages that have come again already since the last new one.
-#[derive(Debug, Default)]
-pub struct Round {
-    again: BTreeSet<String>,
-    moved_on: bool,
-}
-
-impl Round {
-    pub fn news(&mut self) {
-        self.again.clear();
-        self.moved_on = true;
-    }
-
-    pub fn again(&mut self, id: &str) {
-        self.moved_on |= self.again.insert(id.to_owned());
-    }
-
-    /// Asked once after each receive.
-    pub fn is_over(&mut self) -> bool {
-        !std::mem::take(&mut self.moved_on)
+        letters.extend(batch);
     }
 }
 
@@ -328,111 +279,51 @@ pub struct Found {
     pub letter: Letter,
 }
 
-/// What a message is looked for, and so how sure it must be that it is the one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    Show,
-    /// Sending it back or dropping it: a part of an id names it only if nothing is out of sight.
-    Take,
+impl Found {
+    pub fn give_back(&self, sqs: &Sqs<'_>) {
+        give_back(sqs, &self.url, [&self.letter.receipt]);
+    }
 }
 
-/// The one message whose id this is, or begins with this. A whole id is looked for in all of the
-/// queues, a part of one in what is seen of them.
-pub fn find(
-    sqs: &Sqs<'_>,
-    prefix: &str,
-    queues: &[Queue],
-    id: &str,
-    purpose: Purpose,
-) -> Result<Found> {
-    if id.is_empty() {
-        return Err(Error::new(
-            "say which message; cargo xtask dlq ls names them",
-        ));
-    }
-    let is_whole = id.len() == 36 && Uuid::try_parse(id).is_ok();
-    let reach = if is_whole {
-        Reach::Whole
-    } else {
-        Reach::Sample
-    };
-    let mut found: Vec<Found> = Vec::new();
-    let (mut looked_at, mut more) = (0, 0);
+pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: Uuid) -> Result<Found> {
+    let (mut seen, mut more) = (0, 0);
     for queue in queues {
-        let held = dead(sqs, prefix, *queue)
-            .and_then(|url| Ok((hold(sqs, &url, reach, &|letter| letter.id == id)?, url)));
-        let (seen, url) = match held {
-            Ok(held) => held,
-            Err(error) => {
-                release(sqs, &found);
-                return Err(error);
+        let mut pass = Pass::begin(sqs, prefix, *queue, Reach::Whole)?;
+        loop {
+            let batch = pass.next()?;
+            if batch.is_empty() {
+                break;
             }
-        };
-        looked_at += seen.letters.len();
-        more += seen.more;
-        let (mine, others): (Vec<Letter>, Vec<Letter>) = seen
-            .letters
-            .into_iter()
-            .partition(|letter| letter.id.starts_with(id));
-        give_back(sqs, &url, &others);
-        found.extend(mine.into_iter().map(|letter| Found {
-            queue: *queue,
-            url: url.clone(),
-            letter,
-        }));
-        // A whole id, which is one message's alone, whatever else begins with it.
-        if let Some(at) = found.iter().position(|found| found.letter.id == id) {
-            let whole = found.swap_remove(at);
-            release(sqs, &found);
-            return Ok(whole);
+            let is_it = |letter: &Letter| Uuid::try_parse(&letter.id) == Ok(id);
+            if let Some(letter) = batch.into_iter().find(is_it) {
+                pass.receipts.remove(&letter.id);
+                return Ok(Found {
+                    queue: *queue,
+                    url: pass.url.clone(),
+                    letter,
+                });
+            }
         }
+        seen += pass.seen;
+        more += pass.more();
     }
-    if found.len() == 1 && (more == 0 || purpose == Purpose::Show) {
-        return Ok(found.swap_remove(0));
-    }
-    release(sqs, &found);
     let names: Vec<String> = queues
         .iter()
         .map(|queue| format!("{}-dlq", queue.name))
         .collect();
-    let names = names.join(", ");
-    Err(Error::new(match found.as_slice() {
-        [] if is_whole && more == 0 => format!(
-            "no message in sight is {id}: {} looked at in {names}, and there are no more; {}it is \
-             not dead yet, or it was sent back or dropped",
-            count(looked_at, "message"),
-            if queues.len() == QUEUES.len() {
-                ""
-            } else {
-                "if it is in no other queue, "
-            }
-        ),
-        [] if is_whole => format!(
-            "no message in sight is {id}: {} looked at in {names}{}",
-            count(looked_at, "message"),
-            out_of_sight(more)
-        ),
-        [] => format!(
-            "no message in sight begins with {id}; cargo xtask dlq ls names those there are{}",
-            out_of_sight(more)
-        ),
-        [one] => format!(
-            "{} begins with {id}, and another one out of sight may, too: give the whole id{}",
-            one.letter.id,
-            out_of_sight(more)
-        ),
-        several => format!(
-            "{} messages begin with {id}; give more of it",
-            several.len()
-        ),
-    }))
-}
-
-/// Gives back what was found.
-pub fn release(sqs: &Sqs<'_>, found: &[Found]) {
-    for found in found {
-        give_back(sqs, &found.url, [&found.letter]);
-    }
+    let rest = match (more, queues.len() == QUEUES.len()) {
+        (0, true) => ", and there are no more; it is not dead yet, or it was sent back or dropped",
+        (0, false) => {
+            ", and there are no more; if it is in no other queue, it is not dead yet, or it was sent \
+             back or dropped"
+        }
+        _ => &out_of_sight(more),
+    };
+    Err(Error::new(format!(
+        "no message in sight is {id}: {} looked at in {}{rest}",
+        count(seen, "message"),
+        names.join(", ")
+    )))
 }
 
 /// What to say of messages that SQS counts and nobody here has seen.

@@ -1,32 +1,20 @@
 //! Sending dead letters back to where they failed, or away for good.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::letter::{
-    BATCH, Found, Letter, Purpose, Reach, Round, Sqs, dead, depth, find, give_back, look,
-    out_of_sight, poll, receive, release, url,
-};
+use super::letter::{Found, Letter, Pass, Reach, Sqs, find, look, out_of_sight, url};
 use super::orders::{Ask, Orders, Verdict};
 use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
 use crate::ui::{count, foreign};
 
-/// How long a message that is moved is hidden: longer than a batch takes by far.
-const MOVE_SECONDS: u32 = 60;
-
-/// What SQS counts follows what happens by up to a minute. Before it is believed that there is more
-/// than was received, so many polls wait so long for that.
-const RECOUNTS: usize = 3;
-const RECOUNT_SECONDS: u32 = 20;
-
 /// What became of a dead-letter queue's messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Their ids before; sent again they have new ones.
-    pub sent: Vec<String>,
+    pub sent: usize,
     /// Not sent, because no function can read them and nobody asked for them.
     pub unreadable: usize,
     /// Not sent, because an operator abandoned what they ask for.
@@ -35,7 +23,7 @@ pub struct Moved {
     pub unasked: Vec<Left>,
     /// Sent here and failed again already; left.
     pub failing: usize,
-    /// What else SQS counts in the queue.
+    /// What else SQS counted in the queue.
     pub more: usize,
 }
 
@@ -56,16 +44,14 @@ pub fn run(
     queues: &[Queue],
     redrive: &Redrive,
 ) -> Result<String> {
-    if let Some(id) = &redrive.id {
+    if let Some(id) = redrive.id {
         return one(sqs, prefix, queues, id, redrive);
     }
     let mut told: Vec<(Queue, Moved)> = Vec::new();
     let mut orders = Orders::new(ask);
     for queue in queues {
-        let sent: usize = told.iter().map(|(_, moved)| moved.sent.len()).sum();
-        let max = redrive.max.map_or(usize::MAX, |max| max - sent);
         let mut moved = Moved::default();
-        let outcome = send_back(sqs, &mut orders, prefix, *queue, redrive, max, &mut moved);
+        let outcome = send_back(sqs, &mut orders, prefix, *queue, redrive, &mut moved);
         told.push((*queue, moved));
         if let Err(error) = outcome {
             let failed = format!("{}: {error}", queue.name);
@@ -91,53 +77,38 @@ pub fn run(
 
 impl Moved {
     fn is_unfinished(&self, redrive: &Redrive) -> bool {
-        self.failing > 0
-            || !self.unasked.is_empty()
-            || (self.more > 0 && redrive.max.is_none() && redrive.order.is_none())
+        self.failing > 0 || !self.unasked.is_empty() || (self.more > 0 && redrive.order.is_none())
     }
 }
 
-/// Sends back the message that is named. A part of an id is looked for in all of the queues, which
-/// takes its time, so the message is taken anew for the rest.
+/// Sends back the message that is named.
 fn one(
     sqs: &Sqs<'_>,
     prefix: &str,
     queues: &[Queue],
-    id: &str,
+    id: Uuid,
     redrive: &Redrive,
 ) -> Result<String> {
-    let first = find(sqs, prefix, queues, id, Purpose::Take)?;
-    release(sqs, std::slice::from_ref(&first));
-    if !redrive.dry_run {
-        let to = url(sqs, &format!("{prefix}-{}", first.queue.name))?;
-        let found = take_anew(sqs, prefix, &first, "sent back")?;
-        if let Err(error) = forward(sqs, &found.url, &to, &found.letter) {
-            release(sqs, std::slice::from_ref(&found));
-            return Err(error);
-        }
-    }
+    let found = find(sqs, prefix, queues, id)?;
     let moved = Moved {
-        sent: vec![first.letter.id],
+        sent: 1,
         ..Moved::default()
     };
-    let mut text = moves(&[(first.queue, moved)], redrive);
-    if !redrive.dry_run {
-        text.push_str(
-            "\nnobody waited for what becomes of it: cargo xtask dlq ls has it again if it fails, at \
-             once what no function can read, within four minutes what its table or provider fails",
-        );
+    let mut text = moves(&[(found.queue, moved)], redrive);
+    if redrive.dry_run {
+        found.give_back(sqs);
+        return Ok(text);
     }
+    let to = url(sqs, &format!("{prefix}-{}", found.queue.name));
+    if let Err(error) = to.and_then(|to| forward(sqs, &found.url, &to, &found.letter)) {
+        found.give_back(sqs);
+        return Err(error);
+    }
+    text.push_str(
+        "\nnobody waited for what becomes of it: cargo xtask dlq ls has it again if it fails, at once \
+         what no function can read, within four minutes what its table or provider fails",
+    );
     Ok(text)
-}
-
-/// Takes a message that was found and released, by its whole id and in its queue: SQS may say yes
-/// to deleting by an old receipt, and not do it.
-fn take_anew(sqs: &Sqs<'_>, prefix: &str, first: &Found, undone: &str) -> Result<Found> {
-    let id = &first.letter.id;
-    find(sqs, prefix, &[first.queue], id, Purpose::Take).context(format!(
-        "{id} was here a moment ago and is held by somebody else now, or gone; nothing is {undone}, \
-         so do this again in a minute"
-    ))
 }
 
 pub fn send_back(
@@ -146,184 +117,96 @@ pub fn send_back(
     prefix: &str,
     queue: Queue,
     redrive: &Redrive,
-    max: usize,
     moved: &mut Moved,
 ) -> Result<()> {
-    let from = dead(sqs, prefix, queue)?;
     let to = url(sqs, &format!("{prefix}-{}", queue.name))?;
-    let mut pass = Pass {
-        sqs,
-        orders,
-        from: &from,
-        to: &to,
-        redrive,
-        max,
-        takes: 0,
-        moved,
-        known: BTreeMap::new(),
-        kept: BTreeMap::new(),
+    let mut pass = Pass::begin(sqs, prefix, queue, Reach::Counted)?;
+    let mut new_ids = BTreeSet::new();
+    loop {
+        let batch = pass.next()?;
+        if batch.is_empty() {
+            break;
+        }
+        for letter in batch {
+            if !goes(orders, redrive, &letter, moved) {
+                continue;
+            }
+            if !redrive.dry_run {
+                let new_id = forward(sqs, &pass.url, &to, &letter)?;
+                pass.receipts.remove(&letter.id);
+                pass.moved.extend([letter.id, new_id.clone()]);
+                new_ids.insert(new_id);
+            }
+            moved.sent += 1;
+        }
+    }
+    moved.more = pass.more();
+    for (id, receipt) in &pass.receipts {
+        if new_ids.contains(id) {
+            moved.failing += 1;
+        } else if pass.moved.contains(id) {
+            // It came again, because its receipt was not valid any more when it was deleted.
+            delete_sent(sqs, &pass.url, id, receipt)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a message is to go back; why not is noted.
+fn goes(orders: &mut Orders<'_>, redrive: &Redrive, letter: &Letter, moved: &mut Moved) -> bool {
+    let order = letter.order();
+    if redrive.order.is_some() && order != redrive.order {
+        return false;
+    }
+    let Some(order) = order else {
+        moved.unreadable += usize::from(!redrive.unparseable);
+        return redrive.unparseable;
     };
-    let gone_through = pass.go().and_then(|()| pass.recount());
-    let kept = std::mem::take(&mut pass.kept);
-    give_back(sqs, &from, kept.values());
-    gone_through
+    let left = |why| Left {
+        id: letter.id.clone(),
+        order,
+        why,
+    };
+    match orders.verdict(letter) {
+        Verdict::Send => return true,
+        Verdict::Abandoned(step) => {
+            let why = format!("its {step} was abandoned by an operator");
+            moved.abandoned.push(left(why));
+        }
+        Verdict::Unknown(why) => moved.unasked.push(left(why)),
+    }
+    false
 }
 
-/// One pass through a dead-letter queue.
-struct Pass<'a, 'o> {
-    sqs: &'a Sqs<'a>,
-    orders: &'a mut Orders<'o>,
-    from: &'a str,
-    to: &'a str,
-    redrive: &'a Redrive,
-    max: usize,
-    /// So many more may be taken.
-    takes: usize,
-    moved: &'a mut Moved,
-    /// Of every message taken here, by the id it had or was given.
-    known: BTreeMap<String, Fate>,
-    /// What is hidden and has not gone, with the latest receipt of each.
-    kept: BTreeMap<String, Letter>,
-}
-
-/// What became of a message.
-#[derive(Clone, Copy)]
-enum Fate {
-    Kept,
-    /// Sent back and deleted.
-    Gone,
-    /// Sent from here, under this id.
-    Sent,
-}
-
-impl Pass<'_, '_> {
-    /// Takes at most as many as SQS counts at the beginning, or a batch where it counts fewer: where
-    /// everything fails at once, messages that others send meanwhile would keep this going for ever.
-    /// No clock is asked, as this machine's is not SQS's.
-    fn go(&mut self) -> Result<()> {
-        self.takes = depth(self.sqs, self.from)?.all().max(BATCH);
-        let mut round = Round::default();
-        while self.moved.sent.len() < self.max {
-            let batch = receive(self.sqs, self.from, MOVE_SECONDS)?;
-            self.handle(batch, &mut round)?;
-            if round.is_over() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn handle(&mut self, batch: Vec<Letter>, round: &mut Round) -> Result<()> {
-        let ids: Vec<String> = batch.iter().map(|letter| letter.id.clone()).collect();
-        // All of them first: whatever fails, what is not moved is given back.
-        self.kept
-            .extend(batch.into_iter().map(|letter| (letter.id.clone(), letter)));
-        for id in ids {
-            match self.known.get(&id) {
-                Some(Fate::Kept) => round.again(&id),
-                Some(Fate::Sent) => {
-                    round.again(&id);
-                    self.moved.failing += 1;
-                    self.known.insert(id, Fate::Kept);
-                }
-                // It was deleted with a receipt that was not valid any more.
-                Some(Fate::Gone) => {
-                    round.again(&id);
-                    let letter = &self.kept[&id];
-                    delete_sent(self.sqs, self.from, letter)?;
-                    self.kept.remove(&id);
-                }
-                None if self.takes > 0 && self.moved.sent.len() < self.max => {
-                    self.takes -= 1;
-                    round.news();
-                    self.take(&id)?;
-                }
-                // Counted with what else is there.
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// One that has not been here yet.
-    fn take(&mut self, id: &str) -> Result<()> {
-        self.known.insert(id.to_owned(), Fate::Kept);
-        let letter = &self.kept[id];
-        let order = letter.order();
-        if self.redrive.order.is_some() && order != self.redrive.order {
-            return Ok(());
-        }
-        if !self.redrive.unparseable && order.is_none() {
-            self.moved.unreadable += 1;
-            return Ok(());
-        }
-        let left = |order, why| Left {
-            id: id.to_owned(),
-            order,
-            why,
-        };
-        match (order, self.orders.verdict(letter)) {
-            (Some(order), Verdict::Abandoned(step)) => {
-                let why = format!("its {step} was abandoned by an operator");
-                self.moved.abandoned.push(left(order, why));
-            }
-            (Some(order), Verdict::Unknown(why)) => self.moved.unasked.push(left(order, why)),
-            _ => {
-                if !self.redrive.dry_run {
-                    let new_id = forward(self.sqs, self.from, self.to, letter)?;
-                    self.kept.remove(id);
-                    self.known.insert(id.to_owned(), Fate::Gone);
-                    self.known.insert(new_id, Fate::Sent);
-                }
-                self.moved.sent.push(id.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// What is there besides what was left on purpose.
-    fn recount(&mut self) -> Result<()> {
-        let has_end = self.redrive.max.is_none() && self.redrive.order.is_none();
-        let patience = if has_end { RECOUNTS } else { 0 };
-        let mut round = Round::default();
-        for _ in 0..patience {
-            self.moved.more = self.uncounted()?;
-            // Some of it is here and was not taken, or it is all known.
-            if self.moved.more == 0 || self.untaken() > 0 {
-                return Ok(());
-            }
-            let batch = poll(self.sqs, self.from, MOVE_SECONDS, RECOUNT_SECONDS)?;
-            self.handle(batch, &mut round)?;
-        }
-        self.moved.more = self.uncounted()?;
-        Ok(())
-    }
-
-    fn uncounted(&self) -> Result<usize> {
-        let left = self.kept.len() - self.untaken();
-        Ok(depth(self.sqs, self.from)?.beyond(left))
-    }
-
-    fn untaken(&self) -> usize {
-        let is_taken = |id: &&String| self.known.contains_key(*id);
-        self.kept.keys().filter(|id| !is_taken(id)).count()
-    }
-}
-
-/// Shows a message whole, then deletes it. What is to be shown takes its time (the log, the order),
-/// so the message is taken anew for the rest.
+/// Prints a message whole, then deletes it: the other way round it could be lost unseen. What is printed
+/// takes its time (the log, the order), so the message is received anew: SQS may say yes to deleting by an
+/// old receipt, and not do it.
 pub fn drop_one(
     sqs: &Sqs<'_>,
     prefix: &str,
-    id: &str,
+    id: Uuid,
     shown: &dyn Fn(&Found) -> String,
     print: &dyn Fn(&str) -> bool,
 ) -> Result<String> {
-    let first = find(sqs, prefix, &QUEUES, id, Purpose::Take)?;
-    release(sqs, std::slice::from_ref(&first));
+    let first = find(sqs, prefix, &QUEUES, id)?;
+    first.give_back(sqs);
     let text = shown(&first);
-    let found = take_anew(sqs, prefix, &first, "dropped")?;
-    drop_letter(sqs, &found, || print(&text))
+    let found = find(sqs, prefix, &[first.queue], id).context(format!(
+        "{id} was here a moment ago and is held by somebody else now, or gone; nothing is dropped, so do \
+         this again in a minute"
+    ))?;
+    if !print(&text) {
+        found.give_back(sqs);
+        return Err(Error::new(format!(
+            "{id} could not be printed, so it stays where it is"
+        )));
+    }
+    let request = json!({"QueueUrl": found.url, "ReceiptHandle": found.letter.receipt});
+    sqs("DeleteMessage", request).context(format!("deleting {id}; do this again"))?;
+    Ok(format!(
+        "\n{id} is dropped: what is printed above is all that is left of it. An order it belongs to goes \
+         on as if it had never come: cargo xtask saga ls"
+    ))
 }
 
 /// Drops every message of an order, one after the other.
@@ -334,17 +217,17 @@ pub fn drop_order(
     shown: &dyn Fn(&Found) -> String,
     print: &dyn Fn(&str) -> bool,
 ) -> Result<String> {
-    let mut ids = Vec::new();
+    let mut letters = Vec::new();
     let mut more = 0;
     for queue in QUEUES {
         let seen = look(sqs, prefix, queue, Reach::Whole)?;
         more += seen.more;
-        let letters = seen.letters.into_iter();
-        let of_it = letters.filter(|letter| letter.order() == Some(order));
-        ids.extend(of_it.map(|letter| letter.id));
+        letters.extend(seen.letters);
     }
+    letters.retain(|letter| letter.order() == Some(order));
     let mut told = Vec::new();
-    for id in &ids {
+    for Letter { id, .. } in &letters {
+        let id = Uuid::try_parse(id).context(format!("{id} is no message's id"))?;
         match drop_one(sqs, prefix, id, shown, print) {
             Ok(dropped) => told.push(dropped),
             Err(error) => {
@@ -353,37 +236,14 @@ pub fn drop_order(
             }
         }
     }
-    if ids.is_empty() {
+    if letters.is_empty() {
         told.push(format!("no message in sight is of order {order}"));
     }
-    if ids.is_empty() || more > 0 {
-        return Err(Error::new(format!(
-            "{}{}",
-            told.join("\n"),
-            out_of_sight(more)
-        )));
+    let told = told.join("\n");
+    match letters.is_empty() || more > 0 {
+        true => Err(Error::new(told + &out_of_sight(more))),
+        false => Ok(told),
     }
-    Ok(told.join("\n"))
-}
-
-/// Prints a message, then deletes it: the other way round it could be lost unseen.
-pub fn drop_letter(sqs: &Sqs<'_>, found: &Found, print: impl FnOnce() -> bool) -> Result<String> {
-    let id = &found.letter.id;
-    if !print() {
-        release(sqs, std::slice::from_ref(found));
-        return Err(Error::new(format!(
-            "{id} could not be printed, so it stays where it is"
-        )));
-    }
-    sqs(
-        "DeleteMessage",
-        json!({"QueueUrl": found.url, "ReceiptHandle": found.letter.receipt}),
-    )
-    .context(format!("deleting {id}; do this again"))?;
-    Ok(format!(
-        "\n{id} is dropped: what is printed above is all that is left of it. An order it belongs to goes \
-         on as if it had never come: cargo xtask saga ls"
-    ))
 }
 
 /// Sends a message where it came from, then deletes it: the other way round it could be lost.
@@ -406,18 +266,14 @@ fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &Letter) -> Result<Strin
         "sending {} back; it stays where it is, so do this again",
         letter.id
     ))?;
-    delete_sent(sqs, from, letter)?;
+    delete_sent(sqs, from, &letter.id, &letter.receipt)?;
     Ok(sent["MessageId"].as_str().unwrap_or_default().to_owned())
 }
 
-fn delete_sent(sqs: &Sqs<'_>, from: &str, letter: &Letter) -> Result<()> {
-    sqs(
-        "DeleteMessage",
-        json!({"QueueUrl": from, "ReceiptHandle": letter.receipt}),
-    )
-    .context(format!(
-        "{} is sent back and is still in the dead-letter queue; do this again, a repeat does no harm",
-        letter.id
+fn delete_sent(sqs: &Sqs<'_>, from: &str, id: &str, receipt: &str) -> Result<()> {
+    let request = json!({"QueueUrl": from, "ReceiptHandle": receipt});
+    sqs("DeleteMessage", request).context(format!(
+        "{id} is sent back and is still in the dead-letter queue; do this again, a repeat does no harm"
     ))?;
     Ok(())
 }
@@ -442,7 +298,7 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         let mut line = format!(
             "{}: {} {verb} back",
             queue.name,
-            count(moved.sent.len(), "message")
+            count(moved.sent, "message")
         );
         if moved.unreadable > 0 {
             line.push_str(&format!(
@@ -472,8 +328,8 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         }
         if moved.more > 0 {
             line.push_str(&format!(
-                ", about {} more are there by SQS's count: beyond --max, come since this began, or \
-                 hidden for a minute by somebody else; do this again then",
+                ", about {} more are there by SQS's count: come since this began, or hidden for a \
+                 minute by somebody else; do this again then",
                 moved.more
             ));
         }

@@ -23,6 +23,10 @@ fn body_of(kind: &str, order: Uuid) -> String {
     .to_string()
 }
 
+fn message(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
 fn order(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
@@ -54,9 +58,6 @@ struct State {
     hidden_for: Option<usize>,
     /// So many deletions are answered and not done.
     deaf: usize,
-    /// So many more counts have in them what is deleted.
-    late_counts: usize,
-    deleted: usize,
     /// What happened to the orders that are known.
     orders: BTreeMap<Uuid, &'static str>,
     /// Whether `orders-operate` does not answer.
@@ -156,7 +157,6 @@ impl Fake {
             "w",
             QUEUE,
             redrive,
-            redrive.max.unwrap_or(usize::MAX),
             &mut moved,
         )?;
         Ok(moved)
@@ -168,9 +168,9 @@ impl Fake {
         redrive::run(&call, &|order| self.ask(order), "w", queues, redrive)
     }
 
-    fn find(&self, id: &str) -> Result<letter::Found> {
+    fn find(&self, id: Uuid) -> Result<letter::Found> {
         let call = |operation: &str, params: Value| self.call(operation, &params);
-        find(&call, "w", &[QUEUE], id, Purpose::Take)
+        find(&call, "w", &[QUEUE], id)
     }
 
     fn look(&self) -> Seen {
@@ -179,7 +179,7 @@ impl Fake {
     }
 
     /// Drops what is named, with something that happens while its log is read.
-    fn drop(&self, id: &str, meanwhile: &dyn Fn(), prints: bool) -> Result<String> {
+    fn drop(&self, id: Uuid, meanwhile: &dyn Fn(), prints: bool) -> Result<String> {
         let call = |operation: &str, params: Value| self.call(operation, &params);
         let shown = |found: &Found| {
             meanwhile();
@@ -236,7 +236,7 @@ impl Fake {
 impl State {
     fn fresh(&mut self) -> String {
         self.next += 1;
-        format!("m{}", self.next)
+        message(self.next as u128).to_string()
     }
 
     fn answer(&mut self, operation: &str, params: &Value) -> Value {
@@ -248,11 +248,7 @@ impl State {
             }
             "GetQueueAttributes" => {
                 let waiting = self.dead.iter().filter(|message| !message.hidden).count();
-                let mut hidden = self.dead.len() - waiting;
-                if self.deleted > 0 && self.late_counts > 0 {
-                    self.late_counts -= 1;
-                    hidden += self.deleted;
-                }
+                let hidden = self.dead.len() - waiting;
                 json!({"Attributes": {"ApproximateNumberOfMessages": waiting.to_string(),
                                       "ApproximateNumberOfMessagesNotVisible": hidden.to_string()}})
             }
@@ -324,10 +320,8 @@ impl State {
                     self.deaf -= 1;
                     return json!({});
                 }
-                let before = self.dead.len();
                 self.dead
                     .retain(|message| !message.is_held_by(&params["ReceiptHandle"]));
-                self.deleted += before - self.dead.len();
                 json!({})
             }
             other => panic!("nobody calls {other}"),
@@ -358,12 +352,12 @@ fn sending_back_moves_everything_that_can_be_read_and_leaves_the_rest_in_sight()
     let (good, broken) = (body("StockReserved"), "not JSON");
     let fake = Fake::with(&[&good, broken, &good]);
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), moved.unreadable, moved.more), (2, 1, 0));
+    assert_eq!((moved.sent, moved.unreadable, moved.more), (2, 1, 0));
     assert_eq!(fake.source(), [good.as_str(), &good]);
     assert_eq!((fake.dead(), fake.hidden()), (vec![broken.to_owned()], 0));
 
     let again = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((again.sent.len(), fake.source().len()), (0, 2));
+    assert_eq!((again.sent, fake.source().len()), (0, 2));
 
     let all = Redrive {
         unparseable: true,
@@ -378,7 +372,7 @@ fn one_message_can_be_chosen_readable_or_not() {
     let good = body("StockReserved");
     let fake = Fake::with(&[&good, "not JSON", &good]);
     let only = Redrive {
-        id: Some("m2".to_owned()),
+        id: Some(message(2)),
         ..Redrive::default()
     };
     let told = fake.run(&[QUEUE], &only).expect("it answers");
@@ -395,28 +389,15 @@ fn one_message_can_be_chosen_readable_or_not() {
 }
 
 #[test]
-fn no_more_go_back_than_asked_for_and_a_dry_run_sends_nothing() {
-    let bodies = vec![body("StockReserved"); 25];
-    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-    let fake = Fake::with(&bodies);
+fn a_dry_run_sends_nothing() {
+    let fake = Fake::with(&[body("StockReserved").as_str(); 25]);
     let redrive = Redrive {
-        max: Some(12),
         dry_run: true,
         ..Redrive::default()
     };
     let moved = fake.redrive(&redrive).expect("it answers");
-    assert_eq!((moved.sent.len(), fake.source().len()), (12, 0));
+    assert_eq!((moved.sent, fake.source().len()), (25, 0));
     assert_eq!((fake.dead().len(), fake.hidden()), (25, 0));
-
-    let redrive = Redrive {
-        dry_run: false,
-        ..redrive
-    };
-    fake.redrive(&redrive).expect("it answers");
-    assert_eq!(
-        (fake.source().len(), fake.dead().len(), fake.hidden()),
-        (12, 13, 0)
-    );
 }
 
 #[test]
@@ -475,7 +456,7 @@ fn what_fails_again_at_once_is_not_sent_round_and_round() {
     let fake = Fake::with(&[&good, &good]);
     fake.state.borrow_mut().broken = true;
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), moved.failing), (2, 2));
+    assert_eq!((moved.sent, moved.failing), (2, 2));
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("the cause is not gone").to_string();
@@ -610,7 +591,7 @@ fn text_before_a_deletion_names_no_command_for_the_message() {
     for body in ["not JSON", &long] {
         let (letter, log) = (letter("c", body, 0), Log::of(BTreeMap::new()));
         let mut text = String::new();
-        whole(&mut text, QUEUE, &letter, &log, None, Purpose::Take).expect("text");
+        whole(&mut text, QUEUE, &letter, &log, None, Purpose::Drop).expect("text");
         for command in ["dlq show", "redrive --id"] {
             assert!(!text.contains(command), "{command}: {text:.500}");
         }
@@ -726,7 +707,7 @@ fn foreign_text_is_listed_and_shown_escaped_and_cut() {
 #[test]
 fn what_was_sent_back_and_what_was_not_is_told() {
     let moved = |sent: usize, unreadable, failing, more| Moved {
-        sent: vec![String::new(); sent],
+        sent,
         unreadable,
         failing,
         more,
@@ -762,7 +743,7 @@ fn polls_that_find_nothing_in_a_queue_that_holds_something_end_nothing() {
     fake.state.borrow_mut().flaky = true;
     assert_eq!(fake.look().letters.len(), 35);
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), fake.dead().len()), (35, 0));
+    assert_eq!((moved.sent, fake.dead().len()), (35, 0));
 }
 
 #[test]
@@ -785,7 +766,7 @@ fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
         told.contains("0 messages went back, about 2 more"),
         "{told}"
     );
-    let error = fake.find("m1").expect_err("it is hidden").to_string();
+    let error = fake.find(message(1)).expect_err("it is hidden").to_string();
     assert!(error.contains("about 2 more: hidden"), "{error}");
 }
 
@@ -795,31 +776,15 @@ fn what_others_send_and_fails_meanwhile_does_not_go_round_for_ever() {
     let fake = Fake::with(&[good.as_str(); 12]);
     fake.state.borrow_mut().besides = true;
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    assert_eq!((moved.sent.len(), moved.failing, moved.more), (12, 0, 12));
+    // Of the twelve that came besides, eight were received.
+    assert_eq!((moved.sent, moved.failing, moved.more), (12, 0, 8));
     assert_eq!((fake.dead().len(), fake.hidden()), (12, 0));
 }
 
 #[test]
-fn the_limit_holds_over_all_queues_and_an_error_keeps_the_tally() {
+fn an_error_keeps_the_tally() {
     let bodies = vec![body("StockReserved"); 5];
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-    let fake = Fake::with(&bodies);
-    let redrive = Redrive {
-        max: Some(3),
-        ..Redrive::default()
-    };
-    // The same queue twice: what the first leaves, the second may not take.
-    let told = fake.run(&[QUEUE, QUEUE], &redrive).expect("it answers");
-    assert!(
-        told.starts_with("orders-replies: 3 messages went back, about 2 more"),
-        "{told}"
-    );
-    assert!(
-        told.contains("\norders-replies: 0 messages went back, about 2 more"),
-        "{told}"
-    );
-    assert_eq!((fake.source().len(), fake.dead().len()), (3, 2));
-
     let fake = Fake::with(&bodies);
     fake.state.borrow_mut().fails = Some((6, false));
     let error = fake
@@ -841,45 +806,18 @@ fn the_limit_holds_over_all_queues_and_an_error_keeps_the_tally() {
     assert!(
         error
             .to_string()
-            .starts_with("orders-replies: sending m1 back"),
+            .starts_with(&format!("orders-replies: sending {} back", message(1))),
         "{error}"
     );
 }
 
 #[test]
-fn a_message_is_named_by_the_beginning_of_its_id_if_no_other_begins_so() {
-    let bodies = vec![body("StockReserved"); 11];
-    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-    let fake = Fake::with(&bodies);
-    // m1, m10 and m11: a whole id is one message's alone.
-    assert_eq!(fake.find("m1").expect("it is there").letter.id, "m1");
-    fake.show_all();
-    assert_eq!(fake.find("m9").expect("it is there").letter.id, "m9");
-    fake.show_all();
-    for (id, expected) in [
-        ("m", "11 messages begin with m"),
-        ("x", "cargo xtask dlq ls"),
-        ("", "say which message"),
-    ] {
-        let error = fake.find(id).expect_err(id).to_string();
-        assert!(error.contains(expected), "{error}");
-        assert_eq!(fake.hidden(), 0, "{id}");
-    }
-    let stale = Redrive {
-        id: Some("x".to_owned()),
-        ..Redrive::default()
-    };
-    assert!(fake.run(&[QUEUE], &stale).is_err());
-    assert!(fake.source().is_empty());
-}
-
-#[test]
 fn a_message_is_dropped_only_when_it_was_printed() {
     let fake = Fake::with(&["not JSON", "neither"]);
-    assert!(fake.drop("m1", &|| {}, false).is_err());
+    assert!(fake.drop(message(1), &|| {}, false).is_err());
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
-    let told = fake.drop("m1", &|| {}, true).expect("it is dropped");
-    assert!(told.contains("m1 is dropped"), "{told}");
+    let told = fake.drop(message(1), &|| {}, true).expect("it is dropped");
+    assert!(told.contains("is dropped"), "{told}");
     assert_eq!(
         (fake.dead(), fake.hidden()),
         (vec!["neither".to_owned()], 0)
@@ -894,78 +832,17 @@ fn a_message_whose_time_is_over_before_it_is_printed_is_dropped_all_the_same_or_
         fake.take_all();
         fake.show_all();
     };
-    let told = fake.drop("m1", &looked_at, true).expect("it is dropped");
-    assert!(told.contains("m1 is dropped"), "{told}");
+    let told = fake
+        .drop(message(1), &looked_at, true)
+        .expect("it is dropped");
+    assert!(told.contains("is dropped"), "{told}");
     assert!(fake.dead().is_empty());
 
     let fake = Fake::with(&["not JSON"]);
-    let error = fake.drop("m1", &|| fake.take_all(), true);
+    let error = fake.drop(message(1), &|| fake.take_all(), true);
     let error = error.expect_err("somebody else has it").to_string();
     assert!(error.contains("held by somebody else now"), "{error}");
     assert_eq!(fake.dead().len(), 1);
-}
-
-#[test]
-fn a_message_whose_time_is_over_while_the_other_queues_are_looked_at_is_gone_when_that_is_told() {
-    let only = Redrive {
-        id: Some("m".to_owned()),
-        ..Redrive::default()
-    };
-    let redrive_while = |fake: &Fake, meanwhile: &dyn Fn()| {
-        let call = |operation: &str, params: Value| {
-            if params["QueueName"] == "w-users-commands-dlq" {
-                meanwhile();
-            }
-            fake.call(operation, &params)
-        };
-        let queues = [QUEUE, QUEUES[0]];
-        redrive::run(&call, &|order| fake.ask(order), "w", &queues, &only)
-    };
-    let fake = Fake::with(&["not JSON"]);
-    // In sight again, looked at by somebody and given back: the first receipt is worth nothing.
-    let told = redrive_while(&fake, &|| {
-        fake.take_all();
-        fake.show_all();
-    });
-    let told = told.expect("it is there");
-    assert!(
-        told.starts_with("orders-replies: 1 message went back\n"),
-        "{told}"
-    );
-    assert_eq!((fake.dead().len(), fake.source().len()), (0, 1));
-
-    let fake = Fake::with(&["not JSON"]);
-    let error = redrive_while(&fake, &|| fake.take_all());
-    let error = error.expect_err("somebody else has it").to_string();
-    assert!(error.contains("nothing is sent back"), "{error}");
-    assert_eq!((fake.dead().len(), fake.source().len()), (1, 0));
-}
-
-#[test]
-fn a_part_of_an_id_takes_nothing_while_something_is_out_of_sight() {
-    let fake = Fake::with(&[body("StockReserved").as_str(); 2]);
-    fake.state.borrow_mut().dead[1].hidden = true;
-    fake.state.borrow_mut().dead[0].id = "abc".to_owned();
-    let named = |id: &str| Redrive {
-        id: Some(id.to_owned()),
-        ..Redrive::default()
-    };
-    for error in [
-        fake.drop("ab", &|| {}, true).expect_err("perhaps another"),
-        fake.run(&[QUEUE], &named("ab"))
-            .expect_err("perhaps another"),
-    ] {
-        let error = error.to_string();
-        assert!(error.contains("abc begins with ab, and another"), "{error}");
-        assert!(error.contains("about 1 more"), "{error}");
-    }
-    assert_eq!((fake.dead().len(), fake.hidden()), (2, 1));
-    // Looking at it does no harm, and a whole id is one message's alone.
-    let call = |operation: &str, params: Value| fake.call(operation, &params);
-    let shown = find(&call, "w", &[QUEUE], "ab", Purpose::Show).expect("it is there");
-    release(&call, &[shown]);
-    fake.run(&[QUEUE], &named("abc")).expect("it is there");
-    assert_eq!((fake.dead().len(), fake.source().len()), (1, 1));
 }
 
 #[test]
@@ -975,27 +852,27 @@ fn a_whole_id_is_found_in_a_queue_of_any_size() {
         let id = Uuid::from_u128(number).to_string();
         fake.put_as(&id, "not JSON", json!({}), json!({}));
     }
-    let last = Uuid::from_u128(LOOKED_AT as u128 + 499).to_string();
-    let found = fake.find(&last).expect("it is there");
-    assert_eq!(found.letter.id, last);
+    let last = message(LOOKED_AT as u128 + 499);
+    let found = fake.find(last).expect("it is there");
+    assert_eq!(found.letter.id, last.to_string());
     assert_eq!(fake.hidden(), 1);
-    let none = Uuid::from_u128(9_999).to_string();
-    let error = fake.find(&none).expect_err("it is not").to_string();
+    let none = message(9_999);
+    let error = fake.find(none).expect_err("it is not").to_string();
     assert!(error.contains("1499 messages looked at"), "{error}");
     assert!(error.contains("about 1 more: hidden"), "{error}");
     fake.show_all();
-    let error = fake.find(&none).expect_err("it is not").to_string();
+    let error = fake.find(none).expect_err("it is not").to_string();
     assert!(error.contains("sent back or dropped"), "{error}");
     assert_eq!(fake.hidden(), 0);
 }
 
 #[test]
 fn a_whole_id_that_is_not_there_may_be_that_of_a_message_elsewhere_or_not_dead_yet() {
-    let id = Uuid::from_u128(7).to_string();
+    let id = message(7);
     let fake = Fake::default();
-    fake.put_as(&id, "not JSON", json!({}), json!({}));
+    fake.put_as(&id.to_string(), "not JSON", json!({}), json!({}));
     let only = Redrive {
-        id: Some(id.clone()),
+        id: Some(id),
         ..Redrive::default()
     };
     let error = fake.run(&QUEUES[..1], &only);
@@ -1006,7 +883,7 @@ fn a_whole_id_that_is_not_there_may_be_that_of_a_message_elsewhere_or_not_dead_y
 
     fake.state.borrow_mut().dead.clear();
     let call = |operation: &str, params: Value| fake.call(operation, &params);
-    let error = find(&call, "w", &QUEUES, &id, Purpose::Show);
+    let error = find(&call, "w", &QUEUES, id);
     let error = error.expect_err("it is being tried yet").to_string();
     let told = "0 messages looked at in users-commands-dlq, inventory-commands-dlq, \
                 payments-commands-dlq, orders-replies-dlq, and there are no more; it is not dead \
@@ -1030,9 +907,8 @@ fn looking_for_a_message_hides_the_others_for_as_long_as_that_takes() {
         }
         fake.call(operation, &params)
     };
-    let last = Uuid::from_u128(1_999).to_string();
-    find(&call, "w", &[QUEUE], &last, Purpose::Take).expect("it is there");
-    assert!(hidden.borrow().iter().all(|seconds| *seconds == 130));
+    find(&call, "w", &[QUEUE], message(1_999)).expect("it is there");
+    assert!(hidden.borrow().iter().all(|seconds| *seconds == 160));
 }
 
 #[test]
@@ -1060,7 +936,10 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
     .expect("it answers");
     let told = told.concat();
     assert!(told.contains("orders-replies-dlq  1 message"), "{told}");
-    assert!(told.contains(&format!("m2  order {}", order(8))), "{told}");
+    assert!(
+        told.contains(&format!("{}  order {}", message(2), order(8))),
+        "{told}"
+    );
 
     let redrive = Redrive {
         order: Some(order(8)),
@@ -1176,8 +1055,12 @@ fn what_an_operator_abandoned_is_left_unless_it_is_named() {
             let told = fake
                 .run(&[QUEUE], &redrive)
                 .expect("it is left for a reason");
-            let left =
-                step.map(|step| format!("m1 of order {ORDER} left: its {step} was abandoned"));
+            let left = step.map(|step| {
+                format!(
+                    "{} of order {ORDER} left: its {step} was abandoned",
+                    message(1)
+                )
+            });
             assert_eq!(
                 told.contains("by an operator"),
                 left.is_some(),
@@ -1191,7 +1074,7 @@ fn what_an_operator_abandoned_is_left_unless_it_is_named() {
         let sent = if step.is_some() { 1 } else { 2 };
         assert_eq!((fake.source().len(), fake.hidden()), (sent, 0), "{kind}");
         let only = Redrive {
-            id: Some("m1".to_owned()),
+            id: Some(message(1)),
             ..Redrive::default()
         };
         if step.is_some() {
@@ -1224,11 +1107,13 @@ fn where_orders_cannot_be_asked_their_commands_are_left_and_told_and_the_rest_go
     for expected in [
         "1 message went back, 9 left because orders-operate does not say",
         &format!(
-            "m1 of order {} left: calling w-orders-operate: it is",
+            "{} of order {} left: calling w-orders-operate: it is",
+            message(1),
             order(1)
         ),
         &format!(
-            "m9 of order {} left: orders-operate is not asked any more",
+            "{} of order {} left: orders-operate is not asked any more",
+            message(9),
             order(9)
         ),
     ] {
@@ -1237,7 +1122,7 @@ fn where_orders_cannot_be_asked_their_commands_are_left_and_told_and_the_rest_go
     assert_eq!((fake.source(), fake.hidden()), (vec![reply], 0));
     assert_eq!(fake.state.borrow().asked, 3, "each may take long");
     let only = Redrive {
-        id: Some("m9".to_owned()),
+        id: Some(message(9)),
         ..Redrive::default()
     };
     fake.run(&[QUEUE], &only).expect("it is named");
@@ -1262,60 +1147,16 @@ fn a_message_that_was_sent_and_not_deleted_is_deleted_when_it_comes_again() {
 }
 
 #[test]
-fn messages_that_are_left_and_come_again_end_nothing_before_they_all_did() {
+fn a_pass_that_meets_only_what_it_has_met_ends_and_says_so() {
     let good = body("StockReserved");
     let mut bodies = vec!["not JSON"; 40];
     bodies.resize(100, &good);
-    // Four polls for what is left, and every fifth for the others.
-    let fake = Fake::with(&bodies);
-    fake.state.borrow_mut().hidden_for = Some(5);
-    fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
-    assert_eq!((fake.source().len(), fake.dead().len()), (60, 40));
-    // Nothing but what is left comes any more.
     let fake = Fake::with(&bodies);
     fake.state.borrow_mut().hidden_for = Some(4);
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("60 are still there").to_string();
     assert!(error.contains("0 messages went back, 40 left"), "{error}");
     assert!(error.contains("about 60 more"), "{error}");
-}
-
-#[test]
-fn a_count_that_is_late_is_given_time() {
-    let fake = Fake::with(&[body("StockReserved").as_str(); 3]);
-    fake.state.borrow_mut().late_counts = 4;
-    let told = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
-    assert_eq!(told, "orders-replies: 3 messages went back");
-    // One that stays wrong is told.
-    let fake = Fake::with(&[body("StockReserved").as_str(); 3]);
-    fake.state.borrow_mut().late_counts = usize::MAX;
-    let error = fake.run(&[QUEUE], &Redrive::default());
-    let error = error.expect_err("so SQS says").to_string();
-    assert!(error.contains("about 3 more"), "{error}");
-}
-
-#[test]
-fn no_more_go_than_were_counted_at_the_beginning_although_a_late_count_is_waited_for() {
-    let fake = Fake::with(&[body("StockReserved").as_str(); 3]);
-    fake.state.borrow_mut().late_counts = usize::MAX;
-    let call = |operation: &str, params: Value| {
-        let is_waiting = params["WaitTimeSeconds"].as_u64() > Some(1);
-        if operation == "ReceiveMessage" && is_waiting {
-            for _ in 0..BATCH {
-                fake.put(&body("StockReserved"), json!({}), json!({}));
-            }
-        }
-        fake.call(operation, &params)
-    };
-    let ask = |order| fake.ask(order);
-    let error = redrive::run(&call, &ask, "w", &[QUEUE], &Redrive::default());
-    let error = error.expect_err("others came meanwhile").to_string();
-    // A whole batch may always go, and three went before.
-    assert!(
-        error.contains(&format!("{BATCH} messages went back")),
-        "{error}"
-    );
-    assert_eq!((fake.dead().len(), fake.hidden()), (3, 0));
 }
 
 /// A function's log in pages of ten, which may end at any of them.
