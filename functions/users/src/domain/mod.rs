@@ -1,5 +1,7 @@
 //! What a user is: values that cannot be wrong, and who may order. No I/O, no clock, no wire format.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod email;
 mod invisible;
 mod name;
