@@ -32,7 +32,7 @@ pub struct Policy {
     pub longest: SignedDuration,
 }
 
-/// For one account, known or not, from one source, and for one session: twenty tries, then 1 s,
+/// For one account, known or not, from one source: twenty tries, then 1 s,
 /// 2 s, 4 s, ... up to 15 minutes.
 pub const ACCOUNT: Policy = Policy {
     free: 20,

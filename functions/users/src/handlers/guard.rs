@@ -6,7 +6,7 @@ use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, telemetry};
 
-use crate::domain::throttle::{Policy, TooEarly};
+use crate::domain::throttle::TooEarly;
 use crate::store::{Account, Counted, Counter, Receipt, Source, UserStore};
 
 /// A try whose secret is now to be checked. It counts as failed unless it is said to have
@@ -21,10 +21,8 @@ pub(super) struct Try {
     account: Account,
     source: Source,
     is_known: bool,
-    /// What to take back where it succeeds.
-    from_source: Option<(Counter, Receipt)>,
-    from_rate: Option<Receipt>,
-    refusal: Option<TooEarly>,
+    by_source: Counted,
+    by_rate: Counted,
 }
 
 /// Counts a try, or says how long to wait with it.
@@ -36,37 +34,34 @@ pub(super) async fn count(
 ) -> Result<Try, Problem> {
     let source = Source::of(request.source_address());
     let (now, call) = (context.now, context.fresh_id);
-    let here = store.count_try(&account.at(&source), now, call).await?;
-    let is_known = match here {
-        Counted::Admitted(receipt) => receipt.is_known(now),
-        Counted::TooEarly(wait) => return Err(too_early(wait)),
-    };
+    let here = admit(store, &account.at(&source), context).await?;
     let counter = Counter::source(&source);
     let (by_source, by_rate) = tokio::join!(
         store.count_try(&counter, now, call),
         store.use_rate(&account, now, call),
     );
-    let (from_source, by_source) = split(by_source)?;
-    let (from_rate, by_rate) = split(by_rate)?;
     Ok(Try {
+        is_known: source.is_told() && here.is_known(now),
         account,
         source,
-        is_known,
-        from_source: from_source.map(|receipt| (counter, receipt)),
-        from_rate,
-        refusal: by_source.max(by_rate),
+        by_source: shared(by_source)?,
+        by_rate: shared(by_rate)?,
     })
 }
 
 impl Try {
     /// Whether a right password is let in.
     pub(super) fn may_pass(&self) -> bool {
-        self.is_known || self.refusal.is_none()
+        self.is_known || self.refusal().is_none()
     }
 
     /// How a try is answered that is not let in: `failed`, or how long to wait with the next.
     pub(super) fn answer(&self, failed: Problem) -> Problem {
-        self.refusal.map_or(failed, too_early)
+        self.refusal().map_or(failed, too_early)
+    }
+
+    fn refusal(&self) -> Option<TooEarly> {
+        self.by_source.err().max(self.by_rate.err())
     }
 
     /// It was the owner: their own failures here are forgotten, they are known here from now on,
@@ -78,20 +73,23 @@ impl Try {
     ) -> Result<(), TableError> {
         let now = context.now;
         let source = async {
-            match &self.from_source {
-                Some((counter, receipt)) => store.take_back_try(counter, *receipt, now).await,
-                None => Ok(()),
+            match self.by_source {
+                Ok(receipt) => {
+                    let counter = Counter::source(&self.source);
+                    store.take_back_try(&counter, receipt, now).await
+                }
+                Err(_) => Ok(()),
             }
         };
         let rate = async {
-            match self.from_rate {
-                Some(receipt) => store.restore_rate(&self.account, receipt, now).await,
-                None => Ok(()),
+            match self.by_rate {
+                Ok(receipt) => store.restore_rate(&self.account, receipt, now).await,
+                Err(_) => Ok(()),
             }
         };
         let remember = store.remember_owner(&self.account, &self.source, now);
         let (remembered, source, rate) = tokio::join!(remember, source, rate);
-        for error in [source, rate].into_iter().filter_map(Result::err) {
+        if let Err(error) = source.and(rate) {
             tracing::warn!(
                 trace_id = context.trace_id(),
                 cause = telemetry::chain(&error),
@@ -102,67 +100,22 @@ impl Try {
     }
 }
 
-/// Counts a failure that has happened, where what was tried cannot be guessed anyhow: then whoever
-/// has it never waits.
-pub(super) async fn count_failure(
-    store: &UserStore,
-    session: Option<Counter>,
-    context: &Context,
-    request: &Request,
-) -> Result<(), Problem> {
-    let session = match session {
-        Some(session) => {
-            let receipt = admitted(store, &session, context).await?;
-            Some((session, receipt))
-        }
-        None => None,
-    };
-    let source = Counter::source(&Source::of(request.source_address()));
-    let Err(refusal) = admitted(store, &source, context).await else {
-        return Ok(());
-    };
-    if let Some((session, receipt)) = session {
-        store.take_back_try(&session, receipt, context.now).await?;
-    }
-    Err(refusal)
-}
-
-/// Counts a registration, whatever becomes of it.
-pub(super) async fn count_registration(
-    store: &UserStore,
-    policy: Policy,
-    context: &Context,
-    request: &Request,
-) -> Result<(), Problem> {
-    let source = Source::of(request.source_address());
-    let counter = Counter::registrations(&source, policy);
-    admitted(store, &counter, context).await.map(|_| ())
-}
-
-async fn admitted(
+/// Counts a try that one limit alone can refuse, or says how long it has to wait.
+pub(super) async fn admit(
     store: &UserStore,
     counter: &Counter,
     context: &Context,
 ) -> Result<Receipt, Problem> {
-    let counted = store
-        .count_try(counter, context.now, context.fresh_id)
-        .await?;
-    match counted {
-        Counted::Admitted(receipt) => Ok(receipt),
-        Counted::TooEarly(wait) => Err(too_early(wait)),
-    }
+    let counted = store.count_try(counter, context.now, context.fresh_id);
+    counted.await?.map_err(too_early)
 }
 
-/// What a count that many share says. Strangers may ask so often that the table throttles its row:
-/// they are refused then, and a known owner is not held up.
-fn split(
-    counted: Result<Counted, TableError>,
-) -> Result<(Option<Receipt>, Option<TooEarly>), TableError> {
+/// The count of a row that many share. Strangers may ask so often that the table throttles it: they
+/// are refused then, and a known owner is not held up.
+fn shared(counted: Result<Counted, TableError>) -> Result<Counted, TableError> {
     match counted {
-        Ok(Counted::Admitted(receipt)) => Ok((Some(receipt), None)),
-        Ok(Counted::TooEarly(wait)) => Ok((None, Some(wait))),
-        Err(error) if error.is_transient() => Ok((None, Some(TooEarly { wait_seconds: 1 }))),
-        Err(error) => Err(error),
+        Err(error) if error.is_transient() => Ok(Err(TooEarly { wait_seconds: 1 })),
+        counted => counted,
     }
 }
 

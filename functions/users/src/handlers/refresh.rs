@@ -2,7 +2,7 @@
 //! [`Session::judge`]; here the decision is carried out.
 //!
 //! Every refusal is the same answer. A token cannot be guessed, so one that is good never waits;
-//! refusals are counted, for the session named and for the source.
+//! refusals are counted for the source.
 
 use serde::Deserialize;
 use shared_auth::{Issuer, SigningKey};
@@ -15,7 +15,7 @@ use shared_lambda::{Context, Error, Setup};
 
 use super::{TokenBody, guard};
 use crate::domain::{Seed, User, Verdict};
-use crate::store::{Changed, Counter, UserStore};
+use crate::store::{Changed, Counter, Source, UserStore};
 use crate::tokens::RefreshToken;
 
 #[derive(Deserialize)]
@@ -62,8 +62,8 @@ pub async fn handle(
     {
         return Ok(TokenBody::respond(issuer, &user, &successor, &context));
     }
-    let named = token.map(|token| Counter::session(token.session()));
-    guard::count_failure(store, named, &context, &request).await?;
+    let source = Source::of(request.source_address());
+    guard::admit(store, &Counter::source(&source), &context).await?;
     Err(Problem::not_authenticated(
         "invalid-refresh-token",
         "the refresh token is not good, or not any more; log in again",

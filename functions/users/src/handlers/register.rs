@@ -16,7 +16,7 @@ use super::{UserBody, guard};
 use crate::domain::throttle::{Policy, registrations};
 use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
-use crate::store::{Account, Registered, Source, UserStore};
+use crate::store::{Account, Counter, Registered, Source, UserStore};
 
 /// Neither role nor status nor id: who sends one hears that there is no such field.
 #[derive(Deserialize)]
@@ -63,12 +63,13 @@ pub async fn handle(
         password,
         name,
     } = request.parse(RegisterBody::parse)?;
-    guard::count_registration(store, *policy, &context, &request).await?;
+    let source = Source::of(request.source_address());
+    guard::admit(store, &Counter::registrations(&source, *policy), &context).await?;
     let user = User::register(context.fresh_id, email, name, context.now);
     let password = HashedPassword::new(&password, Salt::random());
     match store.register(&user, &password).await? {
         Registered::Done => {
-            remember_owner(store, &user, &context, &request).await;
+            remember_owner(store, &user, &source, &context).await;
             Ok(Response::json(201, &UserBody::new(&user))
                 .with_header("location", format!("/api/v1/users/{}", user.id)))
         }
@@ -81,10 +82,9 @@ pub async fn handle(
 
 /// The owner is known where they registered. They are registered all the same if that cannot be
 /// written down: then the first login does it.
-async fn remember_owner(store: &UserStore, user: &User, context: &Context, request: &Request) {
+async fn remember_owner(store: &UserStore, user: &User, source: &Source, context: &Context) {
     let account = Account::of(user.email.as_str());
-    let source = Source::of(request.source_address());
-    if let Err(error) = store.remember_owner(&account, &source, context.now).await {
+    if let Err(error) = store.remember_owner(&account, source, context.now).await {
         tracing::warn!(
             user_id = %user.id,
             trace_id = context.trace_id(),

@@ -1,4 +1,4 @@
-//! Tries, counted for an account at a source, a session or a source alone. Nothing tells whether the
+//! Tries, counted for an account at a source or for a source alone. Nothing tells whether the
 //! account exists: what is counted for is a fingerprint of what the client wrote.
 //!
 //! A count is asked for once and the SDK never repeats it, because an update whose answer is late may
@@ -22,7 +22,6 @@ use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use super::{UserStore, key, number, parsed};
-use crate::domain::SessionId;
 use crate::domain::throttle::{ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Tally, TooEarly};
 use shared_lambda::contention::Tries;
 
@@ -49,7 +48,12 @@ impl Source {
         }))
     }
 
-    /// All that do not say where they are share one, which nobody is known at.
+    /// Whether it was told. Nobody is known where it was not.
+    pub fn is_told(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// All that do not say where they are share one.
     fn id(&self) -> &str {
         self.0.as_deref().unwrap_or("unknown")
     }
@@ -89,15 +93,6 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A session: the account, as far as a refresh token names one.
-    pub fn session(id: SessionId) -> Self {
-        Self {
-            pk: format!("ATTEMPTS#SESSION#{}", fingerprint(&id.0.to_string())),
-            policy: ACCOUNT,
-            keep: ACCOUNT.window,
-        }
-    }
-
     pub fn source(source: &Source) -> Self {
         Self {
             pk: format!("ATTEMPTS#SOURCE#{}", source.id()),
@@ -116,14 +111,8 @@ impl Counter {
     }
 }
 
-/// What became of a try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// It may be made, and counts as failed until it is taken back.
-    Admitted(Receipt),
-    /// It may not, and does not count.
-    TooEarly(TooEarly),
-}
+/// A try that may be made, and counts as failed until it is taken back; or how long it has to wait.
+pub type Counted = Result<Receipt, TooEarly>;
 
 /// The row in which a try was counted; an empty one where the answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,16 +124,6 @@ impl Receipt {
         let until = self.0.known_until;
         until.is_some_and(|until| now.as_millisecond() < until)
     }
-}
-
-/// What became of an update that was asked for once.
-enum Updated {
-    /// With the row as it is now.
-    Done(AttemptsRow),
-    /// Its condition did not hold for this row.
-    Refused(AttemptsRow),
-    /// No answer came, so it may have been made.
-    Unknown,
 }
 
 impl UserStore {
@@ -173,15 +152,15 @@ impl UserStore {
                 .expression_attribute_values(":free", number(counter.policy.free))
                 .expression_attribute_values(":opened", millis(now - counter.policy.window));
             let row = match once(OPERATION, update).await? {
-                Updated::Refused(row) => row,
-                counted => return Ok(counted.admitted()),
+                Ok(row) => return Ok(Ok(Receipt(row))),
+                Err(row) => row,
             };
             let Some(before) = row.tally(OPERATION)? else {
                 continue;
             };
             let after = match counter.policy.admit(Some(&before), now) {
                 Ok(after) => after,
-                Err(wait) => return Ok(Counted::TooEarly(wait)),
+                Err(wait) => return Ok(Err(wait)),
             };
             let update = self
                 .update_attempts(&counter.pk, after.last + counter.keep)
@@ -198,10 +177,9 @@ impl UserStore {
                 .expression_attribute_values(":was_failures", number(before.failures))
                 .expression_attribute_values(":was_first", millis(before.since))
                 .expression_attribute_values(":was_last", millis(before.last));
-            match once(OPERATION, update).await? {
-                // Others got in first.
-                Updated::Refused(_) => {}
-                counted => return Ok(counted.admitted()),
+            // Otherwise others got in first.
+            if let Ok(row) = once(OPERATION, update).await? {
+                return Ok(Ok(Receipt(row)));
             }
         }
         Err(TableError::contended(OPERATION))
@@ -236,19 +214,12 @@ impl UserStore {
         now: Timestamp,
     ) -> Result<(), TableError> {
         let counter = account.at(source);
-        let update = self.update_attempts(&counter.pk, now + counter.keep);
-        let update = match source.0 {
-            Some(_) => update
-                .update_expression(
-                    "SET known_until = :until, expires_at = :expires_at \
-                     REMOVE failures, first_at, last_at",
-                )
-                .expression_attribute_values(":until", millis(now + KNOWN_FOR)),
-            None => update.update_expression(
-                "SET expires_at = :expires_at REMOVE failures, first_at, last_at",
-            ),
-        };
-        update
+        self.update_attempts(&counter.pk, now + counter.keep)
+            .update_expression(
+                "SET known_until = :until, expires_at = :expires_at \
+                 REMOVE failures, first_at, last_at",
+            )
+            .expression_attribute_values(":until", millis(now + KNOWN_FOR))
             .send()
             .await
             .map_err(|error| TableError::new("remember where an owner has been", error))?;
@@ -276,9 +247,8 @@ impl UserStore {
                 .condition_expression("attribute_not_exists(spent_until) OR spent_until <= :now")
                 .expression_attribute_values(":spent", millis(now + interval))
                 .expression_attribute_values(":now", millis(now));
-            match once(OPERATION, idle).await? {
-                Updated::Refused(_) => {}
-                counted => return Ok(counted.admitted()),
+            if let Ok(row) = once(OPERATION, idle).await? {
+                return Ok(Ok(Receipt(row)));
             }
             let in_use = self
                 .update_attempts(&account.pk, expires)
@@ -290,12 +260,12 @@ impl UserStore {
                 .expression_attribute_values(":now", millis(now))
                 .expression_attribute_values(":full", millis(full));
             let row = match once(OPERATION, in_use).await? {
-                Updated::Refused(row) => row,
-                counted => return Ok(counted.admitted()),
+                Ok(row) => return Ok(Ok(Receipt(row))),
+                Err(row) => row,
             };
             // Otherwise what was in use is idle now: others took their tries back.
             if let Err(wait) = STRANGERS.admit(time(OPERATION, row.spent_until)?, now) {
-                return Ok(Counted::TooEarly(wait));
+                return Ok(Err(wait));
             }
         }
         Err(TableError::contended(OPERATION))
@@ -334,40 +304,31 @@ impl UserStore {
     }
 }
 
-impl Updated {
-    /// The try is admitted. An update without an answer counts as made.
-    fn admitted(self) -> Counted {
-        Counted::Admitted(Receipt(match self {
-            Updated::Done(row) | Updated::Refused(row) => row,
-            Updated::Unknown => AttemptsRow::default(),
-        }))
-    }
-}
-
-/// Sends an update that must not be made twice.
+/// Sends an update that must not be made twice: the row after it, or the row that kept it from being
+/// made. An update without an answer counts as made, and its row is empty.
 async fn once(
     operation: &'static str,
     update: UpdateItemFluentBuilder,
-) -> Result<Updated, TableError> {
-    let row = |row| parsed(operation, from_item(row));
+) -> Result<Result<AttemptsRow, AttemptsRow>, TableError> {
+    let row = |row: Option<_>| parsed(operation, from_item(row.unwrap_or_default()));
     let sent = update
         .customize()
         .config_override(Config::builder().retry_config(RetryConfig::disabled()))
         .send()
         .await;
     let error = match sent {
-        Ok(answer) => return row(answer.attributes.unwrap_or_default()).map(Updated::Done),
+        Ok(answer) => return row(answer.attributes).map(Ok),
         Err(error) => error,
     };
-    match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-            row(refused.item().cloned().unwrap_or_default()).map(Updated::Refused)
-        }
-        Some(_) => Err(TableError::new(operation, error)),
-        None => match TableError::new(operation, error) {
-            lost if lost.is_unknown_outcome() => Ok(Updated::Unknown),
-            error => Err(error),
-        },
+    if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
+        error.as_service_error()
+    {
+        return row(refused.item().cloned()).map(Err);
+    }
+    let answered = error.as_service_error().is_some();
+    match TableError::new(operation, error) {
+        lost if !answered && lost.is_unknown_outcome() => Ok(Ok(AttemptsRow::default())),
+        error => Err(error),
     }
 }
 
