@@ -42,7 +42,10 @@ fn variables_read(service: &Service, binary: &str) -> BTreeSet<String> {
             "Verifier::from_env",
             &["AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE"],
         ),
-        ("step_timeout_from_env", &["ORDERS_STEP_TIMEOUT_SECONDS"]),
+        (
+            "Saga::wire",
+            &["ORDERS_TABLE", "ORDERS_STEP_TIMEOUT_SECONDS"],
+        ),
         ("::run", &["LOG_LEVEL"]),
         (".run", &["LOG_LEVEL"]),
         ("TrustedFront::wire", &["TRUSTED_FRONT_SHA256"]),

@@ -20,11 +20,11 @@ use crate::samples::{
 };
 
 /// An event, the order it befalls where that matters, and when.
-struct Case {
-    name: &'static str,
-    event: Event,
-    prepare: fn(&mut Order),
-    now: Timestamp,
+pub struct Case {
+    pub name: &'static str,
+    pub event: Event,
+    pub prepare: fn(&mut Order),
+    pub now: Timestamp,
 }
 
 fn case(name: &'static str, event: Event) -> Case {
@@ -41,7 +41,7 @@ fn reason(code: &str, detail: &str) -> (String, String) {
 }
 
 /// Every event, in every variant whose answer may differ.
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let reserved_lines = |lines| Event::StockReserved { lines };
     let (code, detail) = reason("user_not_allowed", "the account is disabled");
     let user_refused = Event::UserRefused {

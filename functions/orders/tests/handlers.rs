@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orders::domain::{Ending, MAX_AMOUNT, Order, OrderId, State, UserId, What};
 use orders::store::DuePartition;
-use orders::users::patience;
+use orders::users_client::patience;
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier, jwks};
 use shared_lambda::aws::CALL_TIMEOUT;
@@ -1382,7 +1382,7 @@ async fn a_caller_without_a_good_token_gets_no_further() {
         }
         respond(&world.origin, request, async |context, request| {
             let caller = authenticate(&verifier, &request, context.now)?;
-            orders::handlers::get::handle(&store, caller, request).await
+            orders::handlers::get::handle(&store, caller, context, request).await
         })
         .await
     };

@@ -1131,7 +1131,7 @@ async fn messages_the_queue_does_not_take_fail_the_run_and_are_sent_by_a_later_o
 async fn a_command_without_a_route_fails_the_run() {
     let mut world = World::new();
     world.put(&order_in(State::Charging)).await;
-    world.sweep.routes = orders::messages::Routes::default();
+    world.sweep.saga.routes = orders::messages::Routes::default();
     world.clock.pass(31);
     let error = world.sweep().await.unwrap_err().to_string();
     assert!(
@@ -1358,7 +1358,7 @@ async fn a_sweep_whose_write_is_not_answered_is_sent_for_all_the_same() {
     let mut world = World::new();
     // As in production, the client itself repeats a call without an answer.
     let retrying = world.aws.dynamodb_with_attempts(2);
-    world.sweep.orders = OrderStore::new(retrying, world.table.clone());
+    world.sweep.saga.orders = OrderStore::new(retrying, world.table.clone());
     world.put(&placed(1)).await;
     world.clock.set(after(30));
     world.aws.fault_on("dynamodb:PutItem", Fault::AfterEffect);

@@ -13,17 +13,17 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use jiff::{SignedDuration, Timestamp};
+use orders::advance::Saga;
 use orders::domain::{Order, OrderId};
 use orders::handlers::{cancel, get, list, operate, place, replies, sweep, timeline};
-use orders::messages::Routes;
 use orders::store::OrderStore;
-use orders::users::Users;
+use orders::users_client::Users;
 use serde_json::{Value, json};
 use shared_auth::{Caller, Role};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure};
-use shared_lambda::{Context, Origin, Stage, rest};
+use shared_lambda::{Context, Origin, Setup, Stage, rest};
 use test_support::template::Template;
 use test_support::{Aws, Call};
 use uuid::Uuid;
@@ -47,11 +47,11 @@ pub struct World {
     pub clock: Clock,
     pub users: StubUsers,
     pub origin: Origin,
-    place: place::Place,
-    cancel: cancel::Cancel,
-    pub replies: replies::Replies,
+    pub place: place::Place,
+    pub cancel: Saga,
+    pub replies: Saga,
     pub sweep: sweep::Sweep,
-    pub operate: operate::Operate,
+    pub operate: Saga,
 }
 
 impl World {
@@ -63,60 +63,17 @@ impl World {
         let aws = Aws::new();
         let table = aws.create_table_from(&TEMPLATE, "OrdersTable");
         let (clock, users) = (Clock::default(), StubUsers::default());
-        let store = || OrderStore::new(aws.dynamodb(), table.clone());
-        // Each function has the queues its template gives it, and no other.
-        let (to_users, to_inventory, to_payments) = (
-            USERS_QUEUE.to_owned(),
-            INVENTORY_QUEUE.to_owned(),
-            PAYMENTS_QUEUE.to_owned(),
-        );
-        let policy = rest::Policy {
-            timeout: Duration::from_millis(20),
-            backoff: Duration::ZERO,
-            ..rest::Policy::default()
-        };
-        let back = Routes::default()
-            .inventory(to_inventory.clone())
-            .payments(to_payments);
+        let setup = setup(&aws, &users, &table, stage);
+        let place = place::wire(&setup).unwrap();
         Self {
             place: place::Place {
-                orders: store(),
-                users: Users::new(rest::Client::new(
-                    "https://users.example/",
-                    SharedHttpConnector::new(users.clone()),
-                    policy,
-                )),
-                queues: aws.sqs(),
-                routes: Routes::default()
-                    .users(to_users.clone())
-                    .inventory(to_inventory),
-                timeout: TIMEOUT,
-                stage,
+                users: impatient(&users),
+                ..place
             },
-            cancel: cancel::Cancel {
-                orders: store(),
-                queues: aws.sqs(),
-                routes: back.clone(),
-                timeout: TIMEOUT,
-            },
-            replies: replies::Replies {
-                orders: store(),
-                routes: back.clone(),
-                timeout: TIMEOUT,
-            },
-            sweep: sweep::Sweep {
-                orders: store(),
-                queues: aws.sqs(),
-                routes: back.clone().users(to_users.clone()),
-                replies: REPLIES_QUEUE.to_owned(),
-                timeout: TIMEOUT,
-            },
-            operate: operate::Operate {
-                orders: store(),
-                queues: aws.sqs(),
-                routes: back.users(to_users),
-                timeout: TIMEOUT,
-            },
+            cancel: cancel::wire(&setup).unwrap(),
+            replies: replies::wire(&setup).unwrap(),
+            sweep: sweep::wire(&setup).unwrap(),
+            operate: operate::wire(&setup).unwrap(),
             origin: clock.origin(),
             aws,
             table,
@@ -154,8 +111,8 @@ impl World {
     /// `GET /api/v1/orders/{id}`.
     pub async fn get(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
-        respond(&self.origin, traced(request), |_, request| {
-            get::handle(&store, caller.clone(), request)
+        respond(&self.origin, traced(request), |context, request| {
+            get::handle(&store, caller.clone(), context, request)
         })
         .await
     }
@@ -164,8 +121,8 @@ impl World {
     pub async fn list(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
         list::QUERY
-            .respond(&self.origin, traced(request), |_, request| {
-                list::handle(&store, caller.clone(), request)
+            .respond(&self.origin, traced(request), |context, request| {
+                list::handle(&store, caller.clone(), context, request)
             })
             .await
     }
@@ -173,8 +130,8 @@ impl World {
     /// `GET /api/v1/orders/{id}/timeline`.
     pub async fn timeline(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
-        respond(&self.origin, traced(request), |_, request| {
-            timeline::handle(&store, caller.clone(), request)
+        respond(&self.origin, traced(request), |context, request| {
+            timeline::handle(&store, caller.clone(), context, request)
         })
         .await
     }
@@ -235,6 +192,38 @@ impl World {
         let text = |command: Value| command["type"].as_str().unwrap().to_owned();
         self.commands().into_iter().map(text).collect()
     }
+}
+
+/// The variables of every function of the template: each reads its own.
+fn setup(aws: &Aws, users: &StubUsers, table: &str, stage: Stage) -> Setup {
+    let timeout = TIMEOUT.0.as_secs().to_string();
+    let stage = format!("{stage:?}").to_lowercase();
+    let variables = [
+        ("ORDERS_TABLE", table),
+        ("ORDERS_STEP_TIMEOUT_SECONDS", &timeout),
+        ("STAGE", &stage),
+        ("USERS_URL", "https://users.example/"),
+        ("USERS_COMMANDS_QUEUE_URL", USERS_QUEUE),
+        ("INVENTORY_COMMANDS_QUEUE_URL", INVENTORY_QUEUE),
+        ("PAYMENTS_COMMANDS_QUEUE_URL", PAYMENTS_QUEUE),
+        ("ORDERS_REPLIES_QUEUE_URL", REPLIES_QUEUE),
+    ];
+    Setup::for_tests(users.clone(), &variables).with_clients(aws.dynamodb(), aws.sqs())
+}
+
+/// Users as placing asks it, in a test's time.
+fn impatient(users: &StubUsers) -> Users {
+    let policy = rest::Policy {
+        timeout: Duration::from_millis(20),
+        backoff: Duration::ZERO,
+        ..rest::Policy::default()
+    };
+    let connector = SharedHttpConnector::new(users.clone());
+    Users::new(rest::Client::new(
+        "https://users.example/",
+        connector,
+        policy,
+    ))
 }
 
 fn traced(request: Request) -> Request {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use orders::users::PERMISSION_LIFETIME;
+use orders::users_client::PERMISSION_LIFETIME;
 use serde_json::Value;
 
 use crate::books::{Books, Order, Violation};

@@ -29,12 +29,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::FutureExt;
-use jiff::{SignedDuration, Timestamp};
-use orders::domain::StepTimeout;
+use jiff::Timestamp;
+use orders::advance::Saga;
 use orders::handlers::{cancel, operate, place, replies, sweep};
-use orders::messages::Routes;
-use orders::store::OrderStore;
-use orders::users::{Users, patience};
+use orders::users_client::{Users, patience};
 use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 use payments::provider::{Provider, ProviderError, Simulator};
 use serde_json::{Value, json};
@@ -43,7 +41,7 @@ use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Origin, Setup, Stage, rest, telemetry};
+use shared_lambda::{Context, Origin, Setup, rest, telemetry};
 use test_support::{Aws, mortal};
 use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
@@ -56,8 +54,8 @@ use crate::deployed;
 use crate::gate::Gate;
 use crate::network::{Millis, QueueName};
 
-/// One in which the provider may be told to fail.
-const STAGE: Stage = Stage::Dev;
+/// Where orders asks users.
+const USERS_URL: &str = "https://api.example/";
 
 /// When every simulation begins.
 const START: i64 = 1_790_000_000_000;
@@ -153,13 +151,14 @@ pub struct System {
     /// What only correct services avoid, of functions without messages.
     mistakes: RefCell<Vec<String>>,
     weather: SharedWeather,
-    dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
     place: RefCell<Rc<place::Place>>,
-    cancel: cancel::Cancel,
-    replies: replies::Replies,
+    cancel: Saga,
+    replies: Saga,
     sweep: sweep::Sweep,
-    operate: operate::Operate,
+    operate: Saga,
+    /// What the functions are wired from.
+    setup: Setup,
     inventory: inventory::store::InventoryStore,
     reservations: inventory::handlers::commands::Commands,
     payments: payments::handlers::commands::Commands<Unreliable>,
@@ -202,21 +201,21 @@ impl System {
         };
         let clock = Clock::default();
         let (dynamodb, sqs) = clients(&aws);
-        let store = || OrderStore::new(dynamodb.clone(), tables.orders.clone());
-        let to = |queue: QueueName| queue.url().to_owned();
-        let back = || {
-            Routes::default()
-                .inventory(to(QueueName::Inventory))
-                .payments(to(QueueName::Payments))
-        };
-        let timeout = StepTimeout(SignedDuration::from_millis(deployed::step_timeout()));
+        let timeout = (deployed::step_timeout() / 1000).to_string();
         let variables = [
-            ("INVENTORY_TABLE", tables.inventory.as_str()),
-            ("PAYMENTS_TABLE", tables.payments.as_str()),
-            ("USERS_TABLE", tables.users.as_str()),
+            ("ORDERS_TABLE", tables.orders.as_str()),
+            ("INVENTORY_TABLE", &tables.inventory),
+            ("PAYMENTS_TABLE", &tables.payments),
+            ("USERS_TABLE", &tables.users),
+            ("USERS_URL", USERS_URL),
+            ("USERS_COMMANDS_QUEUE_URL", QueueName::Users.url()),
+            ("INVENTORY_COMMANDS_QUEUE_URL", QueueName::Inventory.url()),
+            ("PAYMENTS_COMMANDS_QUEUE_URL", QueueName::Payments.url()),
             ("ORDERS_REPLIES_QUEUE_URL", QueueName::Replies.url()),
+            ("ORDERS_STEP_TIMEOUT_SECONDS", &timeout),
             ("PAYMENT_PROVIDER", "simulator"),
             ("SIMULATOR_IN_PRODUCTION", "false"),
+            // The provider may be told to fail in it.
             ("STAGE", "dev"),
         ];
         let setup =
@@ -227,39 +226,13 @@ impl System {
         let origin = origin(seed, &clock);
         Self {
             place: RefCell::new(Rc::new(place::Place {
-                orders: store(),
                 users: users_over_rest(user_store.clone(), &origin, weather),
-                queues: sqs.clone(),
-                routes: Routes::default()
-                    .users(to(QueueName::Users))
-                    .inventory(to(QueueName::Inventory)),
-                timeout,
-                stage: STAGE,
+                ..place::wire(&setup).expect(wired)
             })),
-            cancel: cancel::Cancel {
-                orders: store(),
-                queues: sqs.clone(),
-                routes: back(),
-                timeout,
-            },
-            replies: replies::Replies {
-                orders: store(),
-                routes: back(),
-                timeout,
-            },
-            sweep: sweep::Sweep {
-                orders: store(),
-                queues: sqs.clone(),
-                routes: back().users(to(QueueName::Users)),
-                replies: to(QueueName::Replies),
-                timeout,
-            },
-            operate: operate::Operate {
-                orders: store(),
-                queues: sqs.clone(),
-                routes: back().users(to(QueueName::Users)),
-                timeout,
-            },
+            cancel: cancel::wire(&setup).expect(wired),
+            replies: replies::wire(&setup).expect(wired),
+            sweep: sweep::wire(&setup).expect(wired),
+            operate: operate::wire(&setup).expect(wired),
             inventory: inventory::handlers::update::wire(&setup).expect(wired),
             reservations: inventory::handlers::commands::wire(&setup).expect(wired),
             payments: payments::handlers::commands::Commands {
@@ -277,7 +250,7 @@ impl System {
             mistakes: RefCell::default(),
             weather: Arc::clone(weather),
             origin,
-            dynamodb,
+            setup,
             sqs,
             aws,
             tables,
@@ -287,14 +260,9 @@ impl System {
 
     /// A function instance that starts anew has an empty cache and a closed breaker.
     pub fn restart_place(&self) {
-        let old = Rc::clone(&self.place.borrow());
         let new = place::Place {
-            orders: OrderStore::new(self.dynamodb.clone(), self.tables.orders.clone()),
             users: users_over_rest(self.users.clone(), &self.origin, &self.weather),
-            queues: self.sqs.clone(),
-            routes: old.routes.clone(),
-            timeout: old.timeout,
-            stage: old.stage,
+            ..place::wire(&self.setup).expect("every variable is given")
         };
         self.place.replace(Rc::new(new));
     }
@@ -636,7 +604,7 @@ fn users_over_rest(store: UserStore, origin: &Origin, weather: &SharedWeather) -
         weather: Arc::clone(weather),
     };
     Users::new(rest::Client::new(
-        "https://api.example/",
+        USERS_URL,
         SharedHttpConnector::new(service),
         patience(),
     ))

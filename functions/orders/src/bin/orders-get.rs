@@ -1,16 +1,15 @@
 //! `GET /api/v1/orders/{id}`.
 
-use orders::handlers::get::handle;
-use orders::store::OrderStore;
-use shared_lambda::{aws, env, http};
+use orders::handlers::get;
+use shared_auth::Verifier;
+use shared_lambda::{Error, Setup, http};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared_lambda::Error> {
-    let aws = aws::Settings::from_env()?;
-    let orders = OrderStore::new(aws.dynamodb(), env("ORDERS_TABLE")?);
-    let verifier = shared_auth::Verifier::from_env()?;
-    http::run_authenticated(&verifier, |caller, _, request| {
-        handle(&orders, caller, request)
+async fn main() -> Result<(), Error> {
+    let store = get::wire(&Setup::from_env()?)?;
+    let verifier = Verifier::from_env()?;
+    http::run_authenticated(&verifier, |caller, context, request| {
+        get::handle(&store, caller, context, request)
     })
     .await
 }

@@ -3,13 +3,23 @@
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup};
 
-use super::{OrderBody, visible_order};
+use super::view::{OrderBody, visible_order};
 use crate::store::OrderStore;
+
+/// The table that orders are read from.
+pub fn wire(setup: &Setup) -> Result<OrderStore, Error> {
+    Ok(OrderStore::new(
+        setup.dynamodb(),
+        setup.env("ORDERS_TABLE")?,
+    ))
+}
 
 pub async fn handle(
     orders: &OrderStore,
     caller: Caller,
+    _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     let order = visible_order(orders, &caller, &request).await?;

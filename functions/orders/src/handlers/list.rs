@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use shared_auth::Caller;
-use shared_lambda::cursor;
 use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup, cursor};
 use uuid::Uuid;
 
-use super::OrderBody;
+use super::view::OrderBody;
 use crate::domain::{Status, UserId};
 use crate::store::OrderStore;
 
@@ -19,9 +19,18 @@ struct Body {
     next_cursor: Option<String>,
 }
 
+/// The table that orders are read from.
+pub fn wire(setup: &Setup) -> Result<OrderStore, Error> {
+    Ok(OrderStore::new(
+        setup.dynamodb(),
+        setup.env("ORDERS_TABLE")?,
+    ))
+}
+
 pub async fn handle(
     orders: &OrderStore,
     caller: Caller,
+    _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     let user = whose(&caller, &request)?;

@@ -9,16 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Error, sqs, telemetry};
+use shared_lambda::{Context, Error, Setup, sqs, telemetry};
 use uuid::Uuid;
 
-use super::{Applied, FailureBody, MoneyBody, apply};
+use super::view::{FailureBody, MoneyBody};
+use crate::advance::{Applied, Saga};
 use crate::domain::{
-    Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, Rehearsal, StepTimeout,
-    What, abandonment, owed,
+    Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, Rehearsal, What,
+    abandonment, owed,
 };
 use crate::messages::{Routes, owed_message};
-use crate::store::{Due, DuePartition, OrderStore, state_name};
+use crate::store::{Due, DuePartition, state_name};
 
 /// The sweeper runs every minute: an order it has passed over twice is stuck.
 pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
@@ -35,12 +36,13 @@ const CONCURRENCY: usize = 10;
 const MAX_REASON_CHARACTERS: usize = 500;
 const MAX_NAME_CHARACTERS: usize = 100;
 
-/// What operating needs besides the request.
-pub struct Operate {
-    pub orders: OrderStore,
-    pub queues: aws_sdk_sqs::Client,
-    pub routes: Routes,
-    pub timeout: StepTimeout,
+/// Any step may be retried, so there is a route to every participant.
+pub fn wire(setup: &Setup) -> Result<Saga, Error> {
+    let routes = Routes::default()
+        .users(setup.env("USERS_COMMANDS_QUEUE_URL")?)
+        .inventory(setup.env("INVENTORY_COMMANDS_QUEUE_URL")?)
+        .payments(setup.env("PAYMENTS_COMMANDS_QUEUE_URL")?);
+    Saga::wire(setup, routes)
 }
 
 #[derive(Deserialize)]
@@ -90,11 +92,11 @@ enum Call {
 
 /// One call. An error is worth calling again for; what is wrong with a request is an answer, which
 /// rings no alarm. Each action may be repeated as often as one likes.
-pub async fn handle(operate: &Operate, context: Context, request: Value) -> Result<Value, Error> {
+pub async fn handle(saga: &Saga, context: Context, request: Value) -> Result<Value, Error> {
     match parse(request) {
-        Ok(Call::List { stuck, from }) => list(operate, stuck, from, &context).await,
-        Ok(Call::Show(id)) => show(operate, id, &context).await,
-        Ok(Call::Advance(id, event)) => advance(operate, id, &event, &context).await,
+        Ok(Call::List { stuck, from }) => list(saga, stuck, from, &context).await,
+        Ok(Call::Show(id)) => show(saga, id, &context).await,
+        Ok(Call::Advance(id, event)) => advance(saga, id, &event, &context).await,
         Err(detail) => Ok(json!({"outcome": "invalid", "detail": detail})),
     }
 }
@@ -284,12 +286,7 @@ impl Cursor {
     }
 }
 
-async fn list(
-    operate: &Operate,
-    stuck: bool,
-    from: Cursor,
-    context: &Context,
-) -> Result<Value, Error> {
+async fn list(saga: &Saga, stuck: bool, from: Cursor, context: &Context) -> Result<Value, Error> {
     let now = context.now;
     let mut list = Listing::default();
     // The parked ones first: nothing takes care of them but an operator.
@@ -313,7 +310,7 @@ async fn list(
         loop {
             let left = LISTED.saturating_sub(list.orders.len() + list.unreadable.len());
             let limit = if is_resumed { SKIPPED } else { left.max(1) };
-            let page = operate.orders.due(partition, by, limit, after).await?;
+            let page = saga.orders.due(partition, by, limit, after).await?;
             nameless += page.unreadable;
             if nameless > cursor.nameless {
                 list.nameless += nameless - cursor.nameless;
@@ -325,7 +322,7 @@ async fn list(
             entries.truncate(left);
             entries.iter().for_each(|due| cursor.pass(due));
             let read: Vec<_> = stream::iter(entries)
-                .map(|due| async move { (due, operate.orders.get(due.id).await) })
+                .map(|due| async move { (due, saga.orders.get(due.id).await) })
                 .buffered(CONCURRENCY)
                 .collect()
                 .await;
@@ -361,8 +358,8 @@ async fn list(
     Ok(json!(list))
 }
 
-async fn show(operate: &Operate, id: OrderId, context: &Context) -> Result<Value, Error> {
-    Ok(match operate.orders.get(id).await {
+async fn show(saga: &Saga, id: OrderId, context: &Context) -> Result<Value, Error> {
+    Ok(match saga.orders.get(id).await {
         Ok(None) => json!({"outcome": "no_such_order"}),
         Ok(Some(order)) => {
             json!({"outcome": "found", "order": Report::whole(&order, context.now)})
@@ -380,37 +377,34 @@ fn unreadable(error: &TableError) -> Value {
 /// leaves it to the sweeper, or to the operator asking again; so does a send that fails, which is an
 /// answer, because the decision stands.
 async fn advance(
-    operate: &Operate,
+    saga: &Saga,
     id: OrderId,
     event: &Event,
     context: &Context,
 ) -> Result<Value, Error> {
-    let applied = apply(&operate.orders, id, event, operate.timeout, context).await;
-    let (order, owes, written) = match applied {
-        Ok(Applied::Order {
-            order,
-            owes,
-            written,
-        }) => (order, owes, written),
-        Ok(Applied::Refused { order, refusal }) => {
+    let (order, owes, written) = match saga.advance(id, event, context).await {
+        Ok(Applied::Advanced(order)) => (order, true, true),
+        Ok(Applied::Repeated(order)) => (order, true, false),
+        Ok(Applied::Overtaken(order)) => (order, false, false),
+        Ok(Applied::Refused(order, refusal)) => {
             let order = Report::whole(&order, context.now);
             return Ok(
                 json!({"outcome": "refused", "detail": refusal.to_string(), "order": order}),
             );
         }
-        Ok(Applied::NoSuchOrder) => return Ok(json!({"outcome": "no_such_order"})),
+        Ok(Applied::NotFound) => return Ok(json!({"outcome": "no_such_order"})),
         Err(error) if error.is_corrupt() => return Ok(unreadable(&error)),
         Err(error) => return Err(error.into()),
     };
     let message = if owes {
-        owed_message(&order, &operate.routes, context)
+        owed_message(&order, &saga.routes, context)
     } else {
         Ok(None)
     };
     let is_owed = !matches!(message, Ok(None));
     let failure = match message {
         Ok(message) => {
-            let sent = sqs::send(&operate.queues, message.into_iter().collect()).await;
+            let sent = sqs::send(&saga.queues, message.into_iter().collect()).await;
             sent.err().map(|error| telemetry::chain(&error))
         }
         Err(error) => Some(error.to_string()),

@@ -11,19 +11,19 @@ use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Stage, telemetry};
+use shared_lambda::{Context, Error, Setup, Stage, rest, telemetry};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{OrderBody, polled, send_owed};
+use super::view::{OrderBody, polled};
+use crate::advance::Saga;
 use crate::domain::{
     Command, Currency, Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity,
-    RECENT_ORDERS, RECENT_WINDOW, Rehearsal, Sku, Step, StepTimeout, UserId, Wait, may_place, owed,
-    place,
+    RECENT_ORDERS, RECENT_WINDOW, Rehearsal, Sku, Step, UserId, Wait, may_place, owed, place,
 };
 use crate::messages::Routes;
-use crate::store::{Inserted, OrderStore};
-use crate::users::{Permission, Users};
+use crate::store::Inserted;
+use crate::users_client::{Permission, Users, patience};
 
 /// The namespace of request fingerprints: the body's UUIDv5, which only has to tell one user's
 /// requests under one key apart.
@@ -37,12 +37,22 @@ const RECENT_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What placing needs besides the request.
 pub struct Place {
-    pub orders: OrderStore,
+    pub saga: Saga,
     pub users: Users,
-    pub queues: aws_sdk_sqs::Client,
-    pub routes: Routes,
-    pub timeout: StepTimeout,
     pub stage: Stage,
+}
+
+/// Placing may not charge, so there is no route to payments.
+pub fn wire(setup: &Setup) -> Result<Place, Error> {
+    let routes = Routes::default()
+        .users(setup.env("USERS_COMMANDS_QUEUE_URL")?)
+        .inventory(setup.env("INVENTORY_COMMANDS_QUEUE_URL")?);
+    let users = rest::Client::new(&setup.env("USERS_URL")?, setup.connector(), patience());
+    Ok(Place {
+        saga: Saga::wire(setup, routes)?,
+        users: Users::new(users),
+        stage: Stage::parse(&setup.env("STAGE")?)?,
+    })
 }
 
 /// The body, as the client wrote it. Serialised again it is the canonical form that is compared
@@ -93,7 +103,7 @@ pub async fn handle(
     let (draft, formerly) =
         request.parse(|body, fields| draft(&caller, &context, &request, &body, fields))?;
     if let Some(id) = formerly
-        && let Some(existing) = service.orders.get(id).await?
+        && let Some(existing) = service.saga.orders.get(id).await?
         && existing.user_id == draft.user_id
     {
         return again(service, &draft.fingerprint, &existing, &context).await;
@@ -112,11 +122,11 @@ pub async fn handle(
     if let Err(wait) = standing {
         return too_many(service, &draft, has_key, &wait, &context).await;
     }
-    let order = place(draft, verified, service.timeout, context.now);
-    let inserted = service.orders.insert(&order).await;
+    let order = place(draft, verified, service.saga.timeout, context.now);
+    let inserted = service.saga.orders.insert(&order).await;
     match inserted.map_err(|error| not_inserted(error, order.id, has_key))? {
         Inserted::New => {
-            send_owed(&service.queues, &service.routes, &order, &context).await;
+            service.saga.send_owed(&order, &context).await;
             Ok(accepted(&order))
         }
         Inserted::Existing(existing) => {
@@ -138,7 +148,7 @@ async fn again(
     match owed(existing) {
         Some(Command::ChargePayment { .. } | Command::RefundPayment) | None => {}
         Some(Command::VerifyUser | Command::ReserveStock | Command::ReleaseStock) => {
-            send_owed(&service.queues, &service.routes, existing, context).await;
+            service.saga.send_owed(existing, context).await;
         }
     }
     Ok(accepted(existing))
@@ -191,7 +201,7 @@ async fn permission(
 
 /// The user may not order. An order acknowledged before that is still answered with itself.
 async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
-    match service.orders.get(draft.id).await? {
+    match service.saga.orders.get(draft.id).await? {
         Some(existing) if existing.user_id == draft.user_id => {
             same_request(&draft.fingerprint, &existing)?;
             Ok(accepted(&existing))
@@ -208,7 +218,10 @@ async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
 /// and the orders of that burst count from then on. Orders do not stop because the index does not answer.
 async fn standing(service: &Place, draft: &Draft, context: &Context) -> Result<(), Wait> {
     let since = context.now - RECENT_WINDOW;
-    let recent = service.orders.recent(draft.user_id, since, RECENT_ORDERS);
+    let recent = service
+        .saga
+        .orders
+        .recent(draft.user_id, since, RECENT_ORDERS);
     let cause = match timeout(RECENT_PATIENCE, recent).await {
         Ok(Ok(recent)) => return may_place(&draft.lines, &recent, context.now),
         Ok(Err(error)) => telemetry::chain(&error),
@@ -231,7 +244,7 @@ async fn too_many(
     context: &Context,
 ) -> Result<Response, Problem> {
     if has_key
-        && let Some(existing) = service.orders.get(draft.id).await?
+        && let Some(existing) = service.saga.orders.get(draft.id).await?
         && existing.user_id == draft.user_id
     {
         return again(service, &draft.fingerprint, &existing, context).await;
@@ -283,26 +296,17 @@ fn draft(
     let key = errors
         .take("Idempotency-Key", request.idempotency_key())
         .flatten();
-    let rehearsal = request
-        .header(FAULT_HEADER)
-        .map(|text| {
-            Rehearsal::parse(text).inspect_err(|error| {
-                errors.push(FieldError::new("Waybill-Fault", error.to_string()));
-            })
-        })
-        .transpose();
+    let rehearsal = request.header(FAULT_HEADER).map(Rehearsal::parse);
+    let rehearsal = errors.take("Waybill-Fault", rehearsal.transpose());
     let lines = lines(&body.lines, errors);
-    let payment_method = PaymentMethod::parse(&body.payment_method)
-        .inspect_err(|error| errors.push(FieldError::new("/payment_method", error.to_string())));
+    let payment_method = PaymentMethod::parse(&body.payment_method);
+    let payment_method = errors.take("/payment_method", payment_method);
     let expected_total = match &body.expected_total {
         Some(money) => money.parse(errors).map(Some),
         None => Some(None),
     };
-    let (Ok(payment_method), Some(expected_total), Ok(rehearsal)) =
-        (payment_method, expected_total, rehearsal)
-    else {
-        return None;
-    };
+    let (payment_method, expected_total, rehearsal) =
+        (payment_method?, expected_total?, rehearsal?);
     let mut canonical = serde_json::to_vec(body).expect("a body that was read is plain JSON");
     if let Some(rehearsal) = &rehearsal {
         canonical.extend_from_slice(rehearsal.to_string().as_bytes());

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use shared_lambda::schedule::TimeLimit;
 use shared_lambda::sqs::{self, Outgoing};
 use shared_lambda::table::TableError;
-use shared_lambda::{Context, Error, telemetry};
+use shared_lambda::{Context, Error, Setup, telemetry};
 
 use super::backlog::Backlogs;
-use super::{Applied, apply};
-use crate::domain::{Event, Order, OrderId, Rehearsal, StepTimeout, What};
+use crate::advance::{Applied, Saga};
+use crate::domain::{Event, Order, OrderId, Rehearsal, What};
 use crate::messages::{Routes, owed_message};
-use crate::store::{Due, DuePartition, DuePlace, OrderStore};
+use crate::store::{Due, DuePartition, DuePlace};
 
 /// How many orders are driven side by side, and then sent for at once: as many as a batch of messages
 /// takes. An attempt that was counted and not sent is one that its participant never heard of, so
@@ -36,12 +36,21 @@ const SEND_PATIENCE: Duration = Duration::from_secs(8);
 
 /// What sweeping needs.
 pub struct Sweep {
-    pub orders: OrderStore,
-    pub queues: aws_sdk_sqs::Client,
-    pub routes: Routes,
+    pub saga: Saga,
     /// The queue of the answers.
     pub replies: String,
-    pub timeout: StepTimeout,
+}
+
+/// Any step's time may be up, so there is a route to every participant.
+pub fn wire(setup: &Setup) -> Result<Sweep, Error> {
+    let routes = Routes::default()
+        .users(setup.env("USERS_COMMANDS_QUEUE_URL")?)
+        .inventory(setup.env("INVENTORY_COMMANDS_QUEUE_URL")?)
+        .payments(setup.env("PAYMENTS_COMMANDS_QUEUE_URL")?);
+    Ok(Sweep {
+        saga: Saga::wire(setup, routes)?,
+        replies: setup.env("ORDERS_REPLIES_QUEUE_URL")?,
+    })
 }
 
 /// One run. A partition or an order that fails does not keep the others waiting; the run as a
@@ -68,7 +77,7 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
     }
     // Counted anew by every run: an alarm on what is parked must not depend on whoever parked it
     // having lived to say so.
-    let parked_now = match sweep.orders.count(DuePartition::Parked).await {
+    let parked_now = match sweep.saga.orders.count(DuePartition::Parked).await {
         Ok(count) => Some(count),
         Err(error) => {
             tally.failed(None, &error, &context);
@@ -117,6 +126,7 @@ async fn sweep_page(
     tally: &mut Tally,
 ) -> Result<Option<DuePlace>, TableError> {
     let page = sweep
+        .saga
         .orders
         .due(partition, Some(context.now), PAGE, after)
         .await?;
@@ -127,8 +137,12 @@ async fn sweep_page(
             break;
         }
         if tally.backlogs.is_none() {
-            let queues = sweep.routes.queue_urls().chain([sweep.replies.as_str()]);
-            tally.backlogs = Some(Backlogs::look(&sweep.queues, queues, context).await);
+            let queues = sweep
+                .saga
+                .routes
+                .queue_urls()
+                .chain([sweep.replies.as_str()]);
+            tally.backlogs = Some(Backlogs::look(&sweep.saga.queues, queues, context).await);
         }
         drive(sweep, due, context, tally).await;
     }
@@ -233,7 +247,7 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
             {
                 return (due, None);
             }
-            let applied = apply(&sweep.orders, due.id, &Event::Due, sweep.timeout, context).await;
+            let applied = sweep.saga.advance(due.id, &Event::Due, context).await;
             (due, Some(applied))
         })
         .buffered(SIDE_BY_SIDE)
@@ -249,12 +263,10 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
                 continue;
             }
             Some(Err(error)) => tally.failed(Some(due.id), &error, context),
-            Some(Ok(Applied::Order {
-                order, owes: true, ..
-            })) => {
+            Some(Ok(Applied::Advanced(order) | Applied::Repeated(order))) => {
                 tally.due += 1;
                 tell(&order, context, tally);
-                match owed_message(&order, &sweep.routes, context) {
+                match owed_message(&order, &sweep.saga.routes, context) {
                     Ok(Some(message)) => {
                         owed.push(message);
                         whose.push(order);
@@ -264,13 +276,11 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
                 }
             }
             // Moved on, ended or gone since the index was written.
-            Some(Ok(
-                Applied::Order { owes: false, .. } | Applied::Refused { .. } | Applied::NoSuchOrder,
-            )) => {}
+            Some(Ok(Applied::Overtaken(_) | Applied::Refused(..) | Applied::NotFound)) => {}
         }
         tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
     }
-    let sent = sqs::send_within(SEND_PATIENCE, &sweep.queues, owed).await;
+    let sent = sqs::send_within(SEND_PATIENCE, &sweep.saga.queues, owed).await;
     for (index, order) in whose.iter().enumerate() {
         let error = sent.as_ref().err();
         match error.and_then(|error| error.cause_of(index)) {
@@ -286,10 +296,11 @@ async fn is_held_back(sweep: &Sweep, backlogs: &Backlogs, id: OrderId, context: 
     if backlogs.is_empty() {
         return false;
     }
-    let order = sweep.orders.get(id).await;
+    let order = sweep.saga.orders.get(id).await;
     order.is_ok_and(|order| {
-        order
-            .is_some_and(|order| backlogs.hold_back(&order, &sweep.routes, &sweep.replies, context))
+        order.is_some_and(|order| {
+            backlogs.hold_back(&order, &sweep.saga.routes, &sweep.replies, context)
+        })
     })
 }
 

@@ -4,8 +4,9 @@ use serde::Serialize;
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::{Context, Error, Setup};
 
-use super::visible_order;
+use super::view::visible_order;
 use crate::domain::Entry;
 use crate::store::OrderStore;
 
@@ -26,9 +27,18 @@ struct EntryBody {
     detail: Option<String>,
 }
 
+/// The table that orders are read from.
+pub fn wire(setup: &Setup) -> Result<OrderStore, Error> {
+    Ok(OrderStore::new(
+        setup.dynamodb(),
+        setup.env("ORDERS_TABLE")?,
+    ))
+}
+
 pub async fn handle(
     orders: &OrderStore,
     caller: Caller,
+    _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     let order = visible_order(orders, &caller, &request).await?;

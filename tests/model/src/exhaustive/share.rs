@@ -454,7 +454,7 @@ impl<'a, S: Services> Orders<'a, S> {
 
     // How an order changes.
 
-    /// `handlers::apply` in one step: the condition on the version makes it one.
+    /// `Saga::advance` in one step: the condition on the version makes it one.
     #[expect(
         clippy::too_many_arguments,
         reason = "what happens, to what, and what comes of it"

@@ -1,0 +1,108 @@
+//! The one way an order changes after it was placed, and how it sends what it then owes.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use shared_lambda::table::TableError;
+use shared_lambda::{Context, Error, Setup, sqs, telemetry};
+
+use crate::domain::{Decision, Event, Ignored, Order, OrderId, Refusal, StepTimeout, decide};
+use crate::messages::{Routes, owed_message};
+use crate::store::{OrderStore, Updated};
+
+/// How often an event is decided anew because another writer wrote the order first.
+const WRITE_TRIES: usize = 8;
+
+/// How long a customer waits for what their order owes to be sent: the order is written by then, and
+/// the sweeper sends what is not.
+const SEND_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a function needs to move orders on.
+pub struct Saga {
+    pub orders: OrderStore,
+    pub queues: aws_sdk_sqs::Client,
+    pub routes: Routes,
+    pub timeout: StepTimeout,
+}
+
+/// What an event led to.
+#[derive(Debug)]
+pub enum Applied {
+    /// The order was written; what it owes is to be sent.
+    Advanced(Box<Order>),
+    /// The event came before; what the order owes may never have been sent.
+    Repeated(Box<Order>),
+    /// The order has moved past the event; nothing is owed because of it.
+    Overtaken(Box<Order>),
+    Refused(Box<Order>, Refusal),
+    NotFound,
+}
+
+impl Saga {
+    pub fn wire(setup: &Setup, routes: Routes) -> Result<Self, Error> {
+        Ok(Self {
+            orders: OrderStore::new(setup.dynamodb(), setup.env("ORDERS_TABLE")?),
+            queues: setup.sqs(),
+            routes,
+            timeout: step_timeout(setup)?,
+        })
+    }
+
+    /// Loads the order, decides, and writes on condition.
+    pub async fn advance(
+        &self,
+        id: OrderId,
+        event: &Event,
+        context: &Context,
+    ) -> Result<Applied, TableError> {
+        for _ in 0..WRITE_TRIES {
+            let Some(order) = self.orders.get(id).await?.map(Box::new) else {
+                return Ok(Applied::NotFound);
+            };
+            match decide(&order, event, self.timeout, context.now) {
+                Decision::Advance(next) => match self.orders.update(&next).await? {
+                    Updated::Done => return Ok(Applied::Advanced(next)),
+                    Updated::Overtaken => {}
+                },
+                Decision::Ignore(Ignored::Repeat) => return Ok(Applied::Repeated(order)),
+                Decision::Ignore(Ignored::Overtaken) => return Ok(Applied::Overtaken(order)),
+                Decision::Refuse(refusal) => return Ok(Applied::Refused(order, refusal)),
+            }
+        }
+        Err(TableError::contended("advance order"))
+    }
+
+    /// Sends what an order owes while its customer waits. The order is written and will be carried
+    /// out: the sweeper sends what cannot be sent now, and the customer need not know.
+    pub async fn send_owed(&self, order: &Order, context: &Context) {
+        let owed = match owed_message(order, &self.routes, context) {
+            Ok(owed) => owed.into_iter().collect(),
+            Err(error) => {
+                tracing::error!(
+                    event = "command_not_sent",
+                    order_id = %order.id.0,
+                    trace_id = context.trace_id(),
+                    "{error}"
+                );
+                return;
+            }
+        };
+        if let Err(error) = sqs::send_within(SEND_PATIENCE, &self.queues, owed).await {
+            tracing::warn!(
+                order_id = %order.id.0,
+                trace_id = context.trace_id(),
+                cause = telemetry::chain(&error),
+                "the sweeper will send what the order owes"
+            );
+        }
+    }
+}
+
+/// How long a saga step may take before it is asked for again.
+fn step_timeout(setup: &Setup) -> Result<StepTimeout, Error> {
+    const NAME: &str = "ORDERS_STEP_TIMEOUT_SECONDS";
+    match setup.env(NAME)?.parse::<u32>() {
+        Ok(seconds @ 1..=3600) => Ok(StepTimeout(SignedDuration::from_secs(seconds.into()))),
+        _ => Err(format!("{NAME} is not a whole number of seconds from 1 to 3600").into()),
+    }
+}
