@@ -353,7 +353,7 @@ const OPERATORS_CALLS: [(&str, &str); 14] = [
 
 #[test]
 fn whatever_dlq_and_audit_call_is_allowed() {
-    let sources = test_support::template::workspace_root().join("infra/xtask/src");
+    let sources = test_support::template::workspace_root().join("infra/ops/src");
     let source: String = crate::files(&sources)
         .iter()
         .filter(|path| {

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ops::audit;
+use ops::dlq::{self, Redrive};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use xtask::audit;
-use xtask::dlq::{self, Redrive};
 use xtask::emulator::{self, Condition};
 use xtask::process;
 use xtask::project::Project;

@@ -1,10 +1,10 @@
 //! What an operator sees and does when something has gone wrong for good: dead letters, parked
 //! orders, books that do not balance.
 
+use ops::audit::{self, Audit};
+use ops::{dlq, saga};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use xtask::audit::{self, Audit};
-use xtask::{dlq, saga};
 
 use crate::outages::Paused;
 use crate::world::{Configured, Customer, World, eventually, world};

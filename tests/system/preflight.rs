@@ -1,6 +1,6 @@
 //! A preflight reads an account, and tells one that fits from one that does not.
 
-use xtask::preflight::{Finding, Weight, look, report, verdict};
+use ops::preflight::{Finding, Weight, look, report, verdict};
 use xtask::project::Project;
 
 use crate::world::{World, world};

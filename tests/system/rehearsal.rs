@@ -1,8 +1,8 @@
 //! Orders whose steps are told to go wrong: each ends as the README says, and in production none is
 //! told anything.
 
+use ops::{audit, dlq, saga};
 use serde_json::{Value, json};
-use xtask::{audit, dlq, saga};
 
 use crate::world::{Configured, Customer, World, eventually, order_body, world};
 

@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ops::rotate::{Extent, list, rotate};
+use ops::rotation::Waits;
 use serde_json::json;
 use shared_auth::SigningKey;
 use uuid::Uuid;
 use xtask::keys::{self, Content, DEFAULT_KMS_KEY, Names};
 use xtask::project::Project;
-use xtask::rotate::{Extent, list, rotate};
-use xtask::rotation::Waits;
 
 use crate::world::{Customer, World, eventually, world};
 

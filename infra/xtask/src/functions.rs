@@ -1,13 +1,11 @@
-//! Functions outside the emulator's gateway: their variables for a shell, `cargo lambda watch`, one call now.
+//! Functions outside the emulator's gateway: their variables for a shell, `cargo lambda watch`.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use serde_json::{Value, json};
-
 use crate::account;
-use crate::aws::{Aws, local_environment};
-use crate::error::{Context, Error, Result};
+use crate::aws::local_environment;
+use crate::error::{Context, Result};
 use crate::process;
 use crate::project::Project;
 use crate::stack::Stack;
@@ -92,22 +90,6 @@ fn cargo_lambda(project: &Project) -> Result<Command> {
         .env("PATH", std::env::join_paths(paths).context("PATH")?);
     project.without_cargo_variables(&mut command);
     Ok(command)
-}
-
-/// Calls a function and waits. Its answer, or its error as an error.
-pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
-    let answer = aws
-        .call(
-            "lambda",
-            "Invoke",
-            json!({"FunctionName": function, "Payload": event.to_string()}),
-        )
-        .context(format!("calling {function}"))?;
-    let payload = answer["Payload"].as_str().unwrap_or("null");
-    match answer["FunctionError"].as_str() {
-        None => serde_json::from_str(payload).context(format!("what {function} answered")),
-        Some(kind) => Err(Error::new(format!("{function} failed ({kind}): {payload}"))),
-    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,12 @@
 //! Each command, as the calls it consists of.
 
-use std::collections::BTreeSet;
-
-use serde_json::json;
-
-use crate::audit::{self, Audit};
-use crate::aws::Aws;
-use crate::cli::{AdminAction, Command, DlqAction, KeysAction, Operate, Place, SagaAction};
-use crate::dlq::{self, List, Redrive};
-use crate::emulator::{self, Condition};
-use crate::error::{Context, Error, Result};
-use crate::keys::{self, Names, Pair};
+use crate::cli::Command;
+use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::rotate::{self, Extent};
-use crate::rotation::Waits;
 use crate::stack::Stack;
 use crate::state::Home;
-use crate::ui::{self, complain, say};
-use crate::{
-    account, admin, demo, functions, local, logs, mutants, plant, preflight, saga, sim, status,
-    test, tools,
-};
+use crate::ui::{self, say};
+use crate::{demo, emulator, functions, local, logs, mutants, plant, sim, status, test};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -41,239 +27,34 @@ pub fn run(command: Command) -> Result<()> {
         Command::Logs { service, follow } => logs::print(
             &project,
             &home,
-            &running(&home)?,
+            &emulator::stack(&home)?,
             service.as_deref(),
             follow,
         ),
         Command::Url => {
-            ui::put(running(&home)?.base_url);
+            ui::put(emulator::stack(&home)?.base_url);
             Ok(())
         }
         Command::Env => {
-            let variables = functions::environment(&project, &running(&home)?)?;
+            let variables = functions::environment(&project, &emulator::stack(&home)?)?;
             ui::put(functions::exports(&variables).trim_end());
             Ok(())
         }
-        Command::Watch { arguments } => functions::watch(&project, &running(&home)?, &arguments),
+        Command::Watch { arguments } => {
+            functions::watch(&project, &emulator::stack(&home)?, &arguments)
+        }
         Command::Bundle { x86_64 } => functions::bundle(&project, x86_64),
-        Command::Demo => demo::run(&running(&home)?),
+        Command::Demo => demo::run(&emulator::stack(&home)?),
         Command::Test { fast } => test::run(&project, fast),
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::Plant(planting) => plant::run(&project, &planting),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
-        Command::Operate(command) => operate(&project, &home, command),
+        Command::Moved { arguments } => Err(Error::new(format!(
+            "this is the operator's command: cargo waybill {}",
+            arguments.join(" ")
+        ))
+        .not_carried_out()),
     }
-}
-
-fn operate(project: &Project, home: &Home, command: Operate) -> Result<()> {
-    let reach = |place: &Place| reach(project, home, place);
-    match command {
-        Operate::Admin {
-            place,
-            action: AdminAction::Grant { email },
-        } => {
-            let id = admin::grant(&reach(&place)?, &place.prefix, &email)?;
-            say(format_args!(
-                "{} (user {id}) is an administrator from the next login or refresh on",
-                email.trim()
-            ));
-            Ok(())
-        }
-        Operate::Keys { place, action } => keys(&reach(&place)?, &place.prefix, action),
-        Operate::Saga { place, action } => {
-            let action = match action {
-                SagaAction::Ls {
-                    never_due: true, ..
-                } => saga::Action::NeverDue,
-                SagaAction::Ls { stuck, .. } => saga::Action::List { stuck },
-                SagaAction::Retry { order } => saga::Action::Retry { order },
-                SagaAction::Abandon {
-                    order,
-                    step,
-                    reason,
-                } => saga::Action::Abandon {
-                    order,
-                    step,
-                    reason,
-                },
-            };
-            let told = saga::run(&reach(&place)?, &place.prefix, &action);
-            say(named_as_here(&place, told)?);
-            Ok(())
-        }
-        Operate::Dlq { place, action } => {
-            let is_raw = matches!(action, DlqAction::Show { raw: true, .. });
-            if is_raw {
-                ui::not_a_terminal("cargo xtask dlq show --raw")?;
-            }
-            let aws = reach(&place)?;
-            let told = dlq::tell(&aws, &place.prefix, &action.into(), &mut |part| {
-                say(part);
-            });
-            if is_raw {
-                ui::put(told?);
-            } else {
-                say(named_as_here(&place, told)?);
-            }
-            Ok(())
-        }
-        Operate::Audit { place } => {
-            let audit = audited(reach(&place), &place.prefix)?;
-            // The report names commands, and where they reach; the verdict after it names none.
-            say(named_as_here(&place, Ok(audit.report()))?);
-            audit.verdict()
-        }
-        Operate::Preflight { place, given } => {
-            let mut names = BTreeSet::new();
-            if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
-                let twice = format!("`{name}` is given twice; give it one value");
-                return Err(Error::new(twice).not_carried_out());
-            }
-            preflight::judge(project, &given).map_err(Error::not_carried_out)?;
-            let findings = preflight::look(project, &reach(&place)?, &place.prefix, &given)?;
-            let report = preflight::report(&findings);
-            say(named_as_here(&place, Ok(report))?);
-            preflight::verdict(&findings)
-        }
-        Operate::Sweep { place } => {
-            let sweeper = format!("{}-orders-sweep", place.prefix);
-            say(functions::invoke(&reach(&place)?, &sweeper, &json!({}))?);
-            Ok(())
-        }
-    }
-}
-
-impl From<DlqAction> for dlq::Action {
-    fn from(action: DlqAction) -> Self {
-        match action {
-            DlqAction::Ls { all, order } => Self::List(List { all, order }),
-            DlqAction::Show { id, raw } => Self::Show { id, raw },
-            DlqAction::Redrive {
-                queue,
-                order,
-                id,
-                unparseable,
-                dry_run,
-            } => Self::Redrive(Redrive {
-                queue,
-                dry_run,
-                id,
-                order,
-                unparseable,
-            }),
-            DlqAction::Drop {
-                order: Some(order), ..
-            } => Self::DropOrder { order },
-            DlqAction::Drop { id, .. } => Self::Drop {
-                id: id.expect("clap requires one of the two"),
-            },
-        }
-    }
-}
-
-/// The books as they were found. Where nothing was reached or not everything was read, nothing is
-/// known of them, and the exit code is not that of books that do not balance.
-fn audited(reached: Result<Aws>, prefix: &str) -> Result<Audit> {
-    reached
-        .and_then(|aws| audit::take(&aws, prefix))
-        .context("the audit could not be carried out")
-        .map_err(Error::not_carried_out)
-}
-
-/// What is told of an account names commands; they are to reach the same account.
-fn named_as_here(place: &Place, told: Result<String>) -> Result<String> {
-    let reaching = |text: String| {
-        if !place.aws || !text.contains("cargo xtask ") {
-            return text;
-        }
-        format!(
-            "{text}\n(each command named here: with --aws --prefix {}, as this one)",
-            place.prefix
-        )
-    };
-    match told {
-        Ok(text) => Ok(reaching(text)),
-        Err(error) => Err(Error::new(reaching(error.to_string()))),
-    }
-}
-
-fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
-    let stacks = account::stacks(aws)?;
-    let names = match action {
-        KeysAction::Create { .. } => Names::to_create(&stacks, prefix),
-        KeysAction::List | KeysAction::Rotate { .. } => Names::of(&stacks, prefix),
-    };
-    if let Some(told) = keys::sharing(&stacks, prefix) {
-        say(format_args!("warning: {told}"));
-    }
-    match action {
-        KeysAction::List => {
-            say(rotate::list(aws, &names)?);
-            Ok(())
-        }
-        KeysAction::Create { kms_key } => {
-            let pair = keys::ensure(aws, &names, kms_key.as_deref())?;
-            say(match pair {
-                Pair::Made => format!("a new signing key is in {}", names.signing),
-                Pair::Kept => format!(
-                    "there is a signing key in {} already; it stays",
-                    names.signing
-                ),
-            });
-            if let Some(weakness) = keys::weakness(&keys::encryption(aws, &names.signing)?) {
-                say(format_args!("warning: {weakness}"));
-            }
-            Ok(())
-        }
-        KeysAction::Rotate { wait, retire_now } => {
-            let extent = if wait { Extent::Whole } else { Extent::OnePart };
-            let waits = if retire_now {
-                confirm(rotate::WARNING, "retire now")?;
-                Waits::Skipped
-            } else {
-                Waits::Kept
-            };
-            rotate::rotate(aws, &names, extent, waits)
-        }
-    }
-}
-
-/// Has a person say in so many words that they want it.
-fn confirm(warning: &str, words: &str) -> Result<()> {
-    say(format_args!("{warning}\nType `{words}` to go on:"));
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .context("reading the answer")?;
-    if answer.trim() == words {
-        Ok(())
-    } else {
-        Err(Error::new("nothing was changed"))
-    }
-}
-
-/// The developer's stack, if it is up.
-fn running(home: &Home) -> Result<Stack> {
-    match emulator::condition(home) {
-        Condition::Running(_) => Stack::read(&home.stack()),
-        Condition::Lost(_) => Err(Error::new(
-            "the emulator has ended; cargo xtask up starts it again",
-        )),
-        Condition::Stopped => Err(Error::new(
-            "the stack is not up; start it with cargo xtask up",
-        )),
-    }
-}
-
-/// Says first which account it is: a shell can stand in the wrong one for days.
-fn reach(project: &Project, home: &Home, place: &Place) -> Result<Aws> {
-    if !place.aws {
-        return running(home)?.aws(project);
-    }
-    tools::SAM.install(project)?;
-    let aws = Aws::account(project)?;
-    complain(aws.place()?.described(&place.prefix));
-    Ok(aws)
 }
 
 fn invitation(stack: &Stack) -> String {
@@ -303,38 +84,4 @@ Three things to try:
 Or watch it all at once: cargo xtask demo
 "#
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_that_are_named_reach_the_same_account() {
-        let place = |aws| Place {
-            aws,
-            prefix: "shop".to_owned(),
-        };
-        let told = |aws, text: &str| named_as_here(&place(aws), Ok(text.to_owned()));
-        let named = told(true, "next: cargo xtask dlq ls").expect("a text");
-        assert!(named.contains("with --aws --prefix shop"), "{named}");
-        for (target, text) in [
-            (false, "next: cargo xtask dlq ls"),
-            (true, "nothing has failed for good"),
-        ] {
-            assert_eq!(told(target, text).expect("a text"), text);
-        }
-        let error = Err(Error::new("see cargo xtask dlq ls"));
-        let error = named_as_here(&place(true), error).expect_err("an error");
-        assert!(error.to_string().contains("--prefix shop"), "{error}");
-    }
-
-    #[test]
-    fn an_audit_that_cannot_be_carried_out_says_nothing_of_the_books() {
-        let nowhere = Err(Error::new("asking AWS which account this is: ExpiredToken"));
-        let error = audited(nowhere, "shop").expect_err("nothing is reached");
-        let told = "the audit could not be carried out: asking AWS which account this is: \
-                    ExpiredToken";
-        assert_eq!((error.exit_code(), error.to_string()), (3, told.to_owned()));
-    }
 }

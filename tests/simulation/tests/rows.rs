@@ -2,6 +2,8 @@
 
 use inventory::domain::{RefusalCode, Sku};
 use inventory::store::InventoryStore;
+use ops::audit::books::{self, Books};
+use ops::audit::reconcile::{Finding, reconcile};
 use orders::domain::{OrderId, UserId, What};
 use orders::store::{DUE_SHARDS, DuePartition, OrderStore};
 use payments::store::PaymentStore;
@@ -9,8 +11,6 @@ use serde_json::{Value, json};
 use test_support::Aws;
 use users::store::UserStore;
 use uuid::Uuid;
-use xtask::audit::books::{self, Books};
-use xtask::audit::reconcile::{Finding, reconcile};
 
 const ANN: Uuid = Uuid::from_u128(0xa11ce);
 

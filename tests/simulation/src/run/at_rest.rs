@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use xtask::audit::books::Books as AuditedBooks;
-use xtask::audit::reconcile::{Finding, Kind, Subject, reconcile};
+use ops::audit::books::Books as AuditedBooks;
+use ops::audit::reconcile::{Finding, Kind, Subject, reconcile};
 
 use super::World;
 use super::faults::is_of_people;

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::process;
 use crate::project::Project;
-use crate::stack::endpoint;
+use crate::stack::{Stack, endpoint};
 use crate::state::{Home, write_whole};
 use crate::tools;
 
@@ -57,6 +57,19 @@ pub fn condition(home: &Home) -> Condition {
         Ok(emulator) => Condition::Lost(emulator),
         // Cut short while it was written; the emulator never started.
         Err(_) => Condition::Stopped,
+    }
+}
+
+/// The stack in `home`, if it is up.
+pub fn stack(home: &Home) -> Result<Stack> {
+    match condition(home) {
+        Condition::Running(_) => Stack::read(&home.stack()),
+        Condition::Lost(_) => Err(Error::new(
+            "the emulator has ended; cargo xtask up starts it again",
+        )),
+        Condition::Stopped => Err(Error::new(
+            "the stack is not up; start it with cargo xtask up",
+        )),
     }
 }
 

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::account::invoke;
 use crate::audit::books::swept_shards;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
-use crate::functions::invoke;
 use crate::ui::{age, money, tame};
 
 /// What an operator wants of the orders in flight.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A program's exit code where it was not carried out.
+pub const NOT_CARRIED_OUT: u8 = 3;
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong and, where there is one, what to do about it.
@@ -48,7 +51,7 @@ impl Error {
         match self.meaning {
             Meaning::Failed => 1,
             Meaning::Undecided => 2,
-            Meaning::NotCarriedOut => 3,
+            Meaning::NotCarriedOut => NOT_CARRIED_OUT,
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::aws::Aws;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// Every stack, as CloudFormation describes it.
 pub fn stacks(aws: &Aws) -> Result<Vec<Value>> {
@@ -40,6 +40,22 @@ pub fn queues(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
         .collect();
     urls.sort();
     Ok(urls)
+}
+
+/// Calls a function and waits. Its answer, or its error as an error.
+pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
+    let answer = aws
+        .call(
+            "lambda",
+            "Invoke",
+            json!({"FunctionName": function, "Payload": event.to_string()}),
+        )
+        .context(format!("calling {function}"))?;
+    let payload = answer["Payload"].as_str().unwrap_or("null");
+    match answer["FunctionError"].as_str() {
+        None => serde_json::from_str(payload).context(format!("what {function} answered")),
+        Some(kind) => Err(Error::new(format!("{function} failed ({kind}): {payload}"))),
+    }
 }
 
 #[cfg(test)]

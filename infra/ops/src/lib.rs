@@ -1,0 +1,13 @@
+//! The operator's command, as a library that the system tests and the simulation use too.
+
+pub mod audit;
+mod cli;
+pub mod dlq;
+pub mod preflight;
+pub mod rotate;
+pub mod rotation;
+mod run;
+pub mod saga;
+
+pub use run::run;
+use tooling::{account, admin, aws, emulator, error, keys, project, state, ui};

@@ -1,0 +1,16 @@
+//! What the developer's and the operator's command share: a stack, how to call it, and how to print.
+
+pub mod account;
+pub mod admin;
+pub mod aws;
+pub mod command;
+pub mod emulator;
+pub mod error;
+pub mod http;
+pub mod keys;
+pub mod process;
+pub mod project;
+pub mod stack;
+pub mod state;
+pub mod tools;
+pub mod ui;
