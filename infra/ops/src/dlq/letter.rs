@@ -245,7 +245,7 @@ fn give_back<'r>(sqs: &Sqs<'_>, url: &str, receipts: impl IntoIterator<Item = &'
 }
 
 /// How long messages are hidden while so many are looked at. SQS allows 12 hours.
-fn hidden_seconds(messages: usize) -> u32 {
+pub fn hidden_seconds(messages: usize) -> u32 {
     let seconds = u32::try_from(messages / LOOKED_AT_A_SECOND).unwrap_or(u32::MAX);
     HIDDEN_SECONDS.saturating_add(seconds).min(12 * 60 * 60)
 }

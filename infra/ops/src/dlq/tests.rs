@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::letter::{BATCH, LOOKED_AT};
+use super::letter::{BATCH, LOOKED_AT, hidden_seconds};
 use super::log::{LAST_TRY, NOT_LOGGED, failure};
 use super::orders::Orders;
 use super::redrive::{Left, Moved, drop_one, drop_order, moves, send_back};
@@ -12,6 +12,13 @@ use uuid::Uuid;
 
 const ORDER: &str = "00000000-0000-0000-0000-000000000007";
 const QUEUE: Queue = QUEUES[3];
+
+fn broken(code: &str, message: &str) -> AwsError {
+    AwsError {
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
 
 fn body(kind: &str) -> String {
     body_of(kind, order(7))
@@ -130,10 +137,7 @@ impl Fake {
     fn call(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
         let mut state = self.state.borrow_mut();
         let is_write = ["SendMessage", "DeleteMessage"].contains(&operation);
-        let breaks = AwsError {
-            code: "Broken".to_owned(),
-            message: "the connection broke".to_owned(),
-        };
+        let breaks = broken("Broken", "the connection broke");
         let fault = state
             .fails
             .filter(|(nth, _)| is_write && *nth == state.writes);
@@ -149,10 +153,14 @@ impl Fake {
         }
     }
 
+    fn calls(&self) -> impl Fn(&str, Value) -> std::result::Result<Value, AwsError> {
+        |operation, params| self.call(operation, &params)
+    }
+
     fn redrive(&self, redrive: &Redrive) -> Result<Moved> {
         let mut moved = Moved::default();
         send_back(
-            &|operation, params| self.call(operation, &params),
+            &self.calls(),
             &mut Orders::new(&|order| self.ask(order)),
             "w",
             QUEUE,
@@ -164,23 +172,23 @@ impl Fake {
 
     /// As the command does it, over these queues.
     fn run(&self, queues: &[Queue], redrive: &Redrive) -> Result<String> {
-        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let call = self.calls();
         redrive::run(&call, &|order| self.ask(order), "w", queues, redrive)
     }
 
     fn find(&self, id: Uuid) -> Result<letter::Found> {
-        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let call = self.calls();
         find(&call, "w", &[QUEUE], id)
     }
 
     fn look(&self) -> Seen {
-        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let call = self.calls();
         look(&call, "w", QUEUE, Reach::Sample).expect("it answers")
     }
 
     /// Drops what is named, with something that happens while its log is read.
     fn drop(&self, id: Uuid, meanwhile: &dyn Fn(), prints: bool) -> Result<String> {
-        let call = |operation: &str, params: Value| self.call(operation, &params);
+        let call = self.calls();
         let shown = |found: &Found| {
             meanwhile();
             found.letter.body.clone()
@@ -203,21 +211,11 @@ impl Fake {
     }
 
     fn dead(&self) -> Vec<String> {
-        let state = self.state.borrow();
-        state
-            .dead
-            .iter()
-            .map(|message| message.body.clone())
-            .collect()
+        bodies(&self.state.borrow().dead)
     }
 
     fn source(&self) -> Vec<String> {
-        let state = self.state.borrow();
-        state
-            .source
-            .iter()
-            .map(|message| message.body.clone())
-            .collect()
+        bodies(&self.state.borrow().source)
     }
 
     fn hidden(&self) -> usize {
@@ -231,6 +229,13 @@ impl Fake {
             message.hidden = false;
         }
     }
+}
+
+fn bodies(messages: &[Message]) -> Vec<String> {
+    messages
+        .iter()
+        .map(|message| message.body.clone())
+        .collect()
 }
 
 impl State {
@@ -433,10 +438,7 @@ fn dying_between_send_and_delete_leaves_a_message_in_both_queues() {
     let fake = Fake::with(&[&good]);
     // Killed: the delete never happens, and nothing is given back either.
     let killed = |operation: &str, params: Value| match operation {
-        "DeleteMessage" | "ChangeMessageVisibilityBatch" => Err(AwsError {
-            code: "Killed".to_owned(),
-            message: String::new(),
-        }),
+        "DeleteMessage" | "ChangeMessageVisibilityBatch" => Err(broken("Killed", "")),
         _ => fake.call(operation, &params),
     };
     let ask = |order| fake.ask(order);
@@ -492,6 +494,26 @@ fn letter(id: &str, body: &str, sent: i64) -> Letter {
     .expect("a message")
 }
 
+fn described(seen: &Seen, log: &Log, list: &List, now: Timestamp) -> String {
+    let mut text = String::new();
+    describe(&mut text, QUEUE, seen, log, list, now).expect("text");
+    text
+}
+
+fn shown(letter: &Letter, log: &Log, order: Option<&Value>, purpose: Purpose) -> String {
+    let mut text = String::new();
+    whole(&mut text, QUEUE, letter, log, order, purpose).expect("text");
+    text
+}
+
+fn no_log() -> Log {
+    Log::of(BTreeMap::new())
+}
+
+fn log_with(event: Value) -> Log {
+    Log::of(failure(&event).into_iter().collect())
+}
+
 fn logged(id: &str, at: i64, detail: &str, cause: Option<&str>) -> Value {
     let line = json!({"level": "ERROR", "message": format!("message failed: {detail}"),
                       "message_id": id, "cause": cause, "receive_count": 5});
@@ -520,10 +542,8 @@ fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
         letters: letters.to_vec(),
         more: 0,
     };
-    let mut text = String::new();
-    describe(&mut text, QUEUE, &seen, &log, &List::default(), now).expect("text");
     assert_eq!(
-        text,
+        described(&seen, &log, &List::default(), now),
         format!(
             "orders-replies-dlq  3 messages\n\
              \x20     1 x (not a message), the oldest 1 s old: {NOT_LOGGED}\n\
@@ -551,14 +571,9 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
                      {"at": "2026-01-02T03:04:06Z", "event": "charge_payment_requested",
                       "attempt": 1, "detail": "again"}],
     }});
-    let log = Log::of(
-        failure(&logged("a", 1_000, "no table", None))
-            .into_iter()
-            .collect(),
-    );
-    let mut text = String::new();
-    let shown = letter("a", &body("PaymentCharged"), 0);
-    whole(&mut text, QUEUE, &shown, &log, Some(&order), Purpose::Show).expect("text");
+    let log = log_with(logged("a", 1_000, "no table", None));
+    let charged = letter("a", &body("PaymentCharged"), 0);
+    let text = shown(&charged, &log, Some(&order), Purpose::Show);
     for expected in [
         "message     a",
         "received    6 times",
@@ -569,16 +584,7 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    let mut text = String::new();
-    whole(
-        &mut text,
-        QUEUE,
-        &letter("c", "not JSON", 0),
-        &log,
-        None,
-        Purpose::Show,
-    )
-    .expect("text");
+    let text = shown(&letter("c", "not JSON", 0), &log, None, Purpose::Show);
     assert!(
         text.contains("not JSON") && text.contains("redrive --id c"),
         "{text}"
@@ -589,9 +595,7 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
 fn text_before_a_deletion_names_no_command_for_the_message() {
     let long = json!({"text": "x".repeat(200_000)}).to_string();
     for body in ["not JSON", &long] {
-        let (letter, log) = (letter("c", body, 0), Log::of(BTreeMap::new()));
-        let mut text = String::new();
-        whole(&mut text, QUEUE, &letter, &log, None, Purpose::Drop).expect("text");
+        let text = shown(&letter("c", body, 0), &no_log(), None, Purpose::Drop);
         for command in ["dlq show", "redrive --id"] {
             assert!(!text.contains(command), "{command}: {text:.500}");
         }
@@ -602,19 +606,10 @@ fn text_before_a_deletion_names_no_command_for_the_message() {
 fn a_long_type_is_cut_where_a_person_reads_it() {
     let kind = "x".repeat(100);
     let letter = letter("a", &body(&kind), 0);
-    let shown = format!("{} ... (36 more characters)", "x".repeat(64));
-    assert_eq!(kind_of(&letter), shown);
-    let mut text = String::new();
-    whole(
-        &mut text,
-        QUEUE,
-        &letter,
-        &Log::of(BTreeMap::new()),
-        None,
-        Purpose::Show,
-    )
-    .expect("text");
-    assert!(text.contains(&format!("type        {shown}\n")), "{text}");
+    let cut = format!("{} ... (36 more characters)", "x".repeat(64));
+    assert_eq!(kind_of(&letter), cut);
+    let text = shown(&letter, &no_log(), None, Purpose::Show);
+    assert!(text.contains(&format!("type        {cut}\n")), "{text}");
 }
 
 /// What somebody sends who wants to write on an operator's screen.
@@ -646,11 +641,7 @@ fn foreign_text_is_listed_and_shown_escaped_and_cut() {
         "total": {"amount": 1400, "currency": "KWD"},
         "timeline": [{"at": hostile, "event": hostile, "detail": hostile}],
     }});
-    let log = Log::of(
-        failure(&logged("a", 1_000, &hostile, Some(&hostile)))
-            .into_iter()
-            .collect(),
-    );
+    let log = log_with(logged("a", 1_000, &hostile, Some(&hostile)));
     let bodies = [
         hostile.clone(),
         body(&hostile),
@@ -662,8 +653,7 @@ fn foreign_text_is_listed_and_shown_escaped_and_cut() {
         letter
             .message_attributes
             .insert(hostile.clone(), json!({"StringValue": hostile}));
-        let mut text = String::new();
-        whole(&mut text, QUEUE, &letter, &log, Some(&order), Purpose::Show).expect("text");
+        let text = shown(&letter, &log, Some(&order), Purpose::Show);
         is_safe(&text);
         assert!(
             text.lines().count() < LINES + 20,
@@ -687,10 +677,12 @@ fn foreign_text_is_listed_and_shown_escaped_and_cut() {
             letters: vec![letter],
             more: 0,
         };
-        let mut text = String::new();
-        let now = Timestamp::UNIX_EPOCH;
-        describe(&mut text, QUEUE, &seen, &log, &List::default(), now).expect("text");
-        is_safe(&text);
+        is_safe(&described(
+            &seen,
+            &log,
+            &List::default(),
+            Timestamp::UNIX_EPOCH,
+        ));
     }
     let left = Left {
         id: "a".to_owned(),
@@ -737,9 +729,7 @@ fn what_was_sent_back_and_what_was_not_is_told() {
 
 #[test]
 fn polls_that_find_nothing_in_a_queue_that_holds_something_end_nothing() {
-    let bodies = vec![body("StockReserved"); 35];
-    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-    let fake = Fake::with(&bodies);
+    let fake = Fake::with(&[body("StockReserved").as_str(); 35]);
     fake.state.borrow_mut().flaky = true;
     assert_eq!(fake.look().letters.len(), 35);
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
@@ -755,10 +745,7 @@ fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
     }
     let seen = fake.look();
     assert_eq!((seen.letters.len(), seen.more), (0, 2));
-    let mut text = String::new();
-    let log = Log::of(BTreeMap::new());
-    let list = List::default();
-    describe(&mut text, QUEUE, &seen, &log, &list, Timestamp::UNIX_EPOCH).expect("text");
+    let text = described(&seen, &no_log(), &List::default(), Timestamp::UNIX_EPOCH);
     assert!(text.contains("about 2 more: hidden"), "{text}");
     let told = fake.run(&[QUEUE], &Redrive::default());
     let told = told.expect_err("not everything went back").to_string();
@@ -783,9 +770,7 @@ fn what_others_send_and_fails_meanwhile_does_not_go_round_for_ever() {
 
 #[test]
 fn an_error_keeps_the_tally() {
-    let bodies = vec![body("StockReserved"); 5];
-    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-    let fake = Fake::with(&bodies);
+    let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
     fake.state.borrow_mut().fails = Some((6, false));
     let error = fake
         .run(&[QUEUE], &Redrive::default())
@@ -798,7 +783,7 @@ fn an_error_keeps_the_tally() {
     assert!(error.contains("do this again"), "{error}");
 
     // That one call broke does not mean that there is nothing.
-    let fake = Fake::with(&bodies);
+    let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
     fake.state.borrow_mut().fails = Some((0, false));
     let error = fake
         .run(&[QUEUE], &Redrive::default())
@@ -882,7 +867,7 @@ fn a_whole_id_that_is_not_there_may_be_that_of_a_message_elsewhere_or_not_dead_y
     assert!(error.ends_with(told), "{error}");
 
     fake.state.borrow_mut().dead.clear();
-    let call = |operation: &str, params: Value| fake.call(operation, &params);
+    let call = fake.calls();
     let error = find(&call, "w", &QUEUES, id);
     let error = error.expect_err("it is being tried yet").to_string();
     let told = "0 messages looked at in users-commands-dlq, inventory-commands-dlq, \
@@ -892,23 +877,11 @@ fn a_whole_id_that_is_not_there_may_be_that_of_a_message_elsewhere_or_not_dead_y
 }
 
 #[test]
-fn looking_for_a_message_hides_the_others_for_as_long_as_that_takes() {
-    let fake = Fake::default();
-    for number in 0..2_000 {
-        let id = Uuid::from_u128(number).to_string();
-        fake.put_as(&id, "not JSON", json!({}), json!({}));
-    }
-    let hidden = RefCell::new(Vec::new());
-    let call = |operation: &str, params: Value| {
-        if operation == "ReceiveMessage" {
-            hidden
-                .borrow_mut()
-                .extend(params["VisibilityTimeout"].as_u64());
-        }
-        fake.call(operation, &params)
-    };
-    find(&call, "w", &[QUEUE], message(1_999)).expect("it is there");
-    assert!(hidden.borrow().iter().all(|seconds| *seconds == 160));
+fn messages_are_hidden_for_as_long_as_a_pass_takes() {
+    assert_eq!(
+        [0, 2_000, usize::MAX].map(hidden_seconds),
+        [60, 160, 43_200]
+    );
 }
 
 #[test]
@@ -918,8 +891,7 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
         body_of("StockReserved", order(8)),
     );
     let fake = Fake::with(&[&seventh, &eighth, "not JSON", &seventh]);
-    let call = |operation: &str, params: Value| fake.call(operation, &params);
-    let no_log = |_: Queue, _: &[Letter]| Log::of(BTreeMap::new());
+    let call = fake.calls();
     let list = List {
         all: false,
         order: Some(order(8)),
@@ -927,7 +899,7 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
     let mut told = Vec::new();
     list_all(
         &call,
-        &no_log,
+        &|_, _| no_log(),
         "w",
         &list,
         Timestamp::UNIX_EPOCH,
@@ -977,10 +949,7 @@ fn all_ids_are_listed_only_where_asked_for() {
     let seen = Seen { letters, more: 0 };
     let listed = |all| {
         let list = List { all, order: None };
-        let log = Log::of(BTreeMap::new());
-        let mut text = String::new();
-        describe(&mut text, QUEUE, &seen, &log, &list, Timestamp::UNIX_EPOCH).expect("text");
-        text
+        described(&seen, &no_log(), &list, Timestamp::UNIX_EPOCH)
     };
     let (some, all) = (listed(false), listed(true));
     assert!(
@@ -996,19 +965,15 @@ fn a_queue_that_cannot_be_read_keeps_no_other_from_being_listed() {
     let fake = Fake::with(&["not JSON"]);
     let call = |operation: &str, params: Value| {
         if params["QueueName"] == "w-inventory-commands-dlq" {
-            return Err(AwsError {
-                code: "AccessDenied".to_owned(),
-                message: "not yours".to_owned(),
-            });
+            return Err(broken("AccessDenied", "not yours"));
         }
         fake.call(operation, &params)
     };
-    let no_log = |_: Queue, _: &[Letter]| Log::of(BTreeMap::new());
     let list = List::default();
     let mut told = Vec::new();
     let outcome = list_all(
         &call,
-        &no_log,
+        &|_, _| no_log(),
         "w",
         &list,
         Timestamp::UNIX_EPOCH,
@@ -1187,10 +1152,7 @@ impl Lines {
         assert_eq!(operation, "FilterLogEvents");
         *self.pages.borrow_mut() += 1;
         if *self.pages.borrow() == self.fails_at {
-            return Err(AwsError {
-                code: "ThrottlingException".to_owned(),
-                message: "slow down".to_owned(),
-            });
+            return Err(broken("ThrottlingException", "slow down"));
         }
         let bound = |name: &str| params[name].as_i64().expect("a time");
         let (start, end) = (bound("startTime"), bound("endTime"));
@@ -1269,9 +1231,7 @@ fn what_was_read_of_a_log_is_worth_something_although_a_page_fails() {
         letters: letters.to_vec(),
         more: 0,
     };
-    let list = List::default();
-    let mut text = String::new();
-    describe(&mut text, QUEUE, &seen, &log, &list, Timestamp::UNIX_EPOCH).expect("text");
+    let text = described(&seen, &log, &List::default(), Timestamp::UNIX_EPOCH);
     assert!(
         text.contains("(log read in part: reading /f: Throttling"),
         "{text}"
@@ -1292,8 +1252,7 @@ fn errors_that_differ_in_what_aws_numbers_them_by_are_one_group() {
     ];
     let group = |error: &str| {
         let letter = letter("a", &body("StockReserved"), 1);
-        let log = Log::of(failure(&logged("a", 1, error, None)).into_iter().collect());
-        log.error_of(&letter)
+        log_with(logged("a", 1, error, None)).error_of(&letter)
     };
     for error in same {
         assert_eq!(group(error), same[2]);
@@ -1307,12 +1266,7 @@ fn errors_that_differ_in_what_aws_numbers_them_by_are_one_group() {
 
 #[test]
 fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
-    let denied = |_: &str, _: Value| {
-        Err(AwsError {
-            code: "AccessDeniedException".to_owned(),
-            message: "not yours".to_owned(),
-        })
-    };
+    let denied = |_: &str, _: Value| Err(broken("AccessDeniedException", "not yours"));
     let letter = letter("a", &body("StockReserved"), 1);
     let log = Log::read(&denied, "/aws/lambda/f", std::slice::from_ref(&letter));
     let error = log.error_of(&letter);
@@ -1321,12 +1275,7 @@ fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
         "{error}"
     );
 
-    let missing = |_: &str, _: Value| {
-        Err(AwsError {
-            code: "ResourceNotFoundException".to_owned(),
-            message: "no group".to_owned(),
-        })
-    };
+    let missing = |_: &str, _: Value| Err(broken("ResourceNotFoundException", "no group"));
     let log = Log::read(&missing, "/aws/lambda/f", std::slice::from_ref(&letter));
     assert_eq!(log.error_of(&letter), NOT_LOGGED);
 }
