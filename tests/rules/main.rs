@@ -6,6 +6,7 @@ mod aws;
 mod contracts;
 mod dependencies;
 mod licences;
+mod lines;
 mod permissions;
 mod templates;
 

@@ -745,7 +745,8 @@ Resources:
     Properties: { ReservedConcurrentExecutions: !If [IsReserved, !Ref ForReplies, !Ref AWS::NoValue] }
   LoginFunction:
     Type: AWS::Serverless::Function
-    Properties: { ReservedConcurrentExecutions: !If [PasswordsAreLimited, !Ref ForPasswords, !Ref AWS::NoValue] }
+    Properties:
+      ReservedConcurrentExecutions: !If [PasswordsAreLimited, !Ref ForPasswords, !Ref AWS::NoValue]
   CommandsFunction:
     Type: AWS::Serverless::Function
     Properties: { FunctionName: !Sub "${Prefix}-commands" }

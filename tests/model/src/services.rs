@@ -70,7 +70,8 @@ pub trait Services {
         money::settle(payment, charge, settlement, now)
     }
 
-    /// `attribute_not_exists(pk)` of `PaymentStore::insert`, and of `InventoryStore::hold` and `InventoryStore::record` on the reservation.
+    /// `attribute_not_exists(pk)` of `PaymentStore::insert`, and of `InventoryStore::hold` and
+    /// `InventoryStore::record` on the reservation.
     fn nothing_is_there(&self, something: bool) -> bool {
         !something
     }

@@ -356,7 +356,10 @@ proptest! {
         let ended: Vec<Order> = recent
             .into_iter()
             .filter(|order| !matches!(order.state, State::Reserving))
-            .map(|order| Order { state: if order.state == State::Confirmed { order.state } else { State::Rejected }, ..order })
+            .map(|order| match order.state {
+                State::Confirmed => order,
+                _ => Order { state: State::Rejected, ..order },
+            })
             .collect();
         let then = after(now + i64::from(seconds(&lines, &ended, after(now))));
         prop_assert_eq!(may_place(&lines, &ended, then), Ok(()));
