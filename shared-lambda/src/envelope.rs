@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::failure::Failure;
 use crate::object::Object;
 use crate::problem::FieldError;
 use crate::rehearsal::Fault;
-use crate::sqs::Failure;
 use crate::{Context, json};
 
 /// What a message says. The name and version are its contract; the fields are its service's own.

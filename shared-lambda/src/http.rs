@@ -8,10 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use lambda_http::http::{HeaderName, HeaderValue};
-use lambda_http::{Body, LambdaEvent, lambda_runtime, service_fn};
-use serde::Serialize;
+use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared_auth::{Caller, TokenError, Verifier};
@@ -19,6 +16,7 @@ use uuid::Uuid;
 
 pub use crate::object::Object;
 use crate::problem::{FieldError, Fields, Problem, shortened};
+pub use crate::response::Response;
 use crate::{Context, Error, Origin, json, telemetry};
 
 /// The longest body a request may have, in bytes.
@@ -369,68 +367,6 @@ fn unquoted(text: &str) -> &str {
         .strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'));
     inner.unwrap_or(text)
-}
-
-/// What goes back to the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Option<String>,
-}
-
-impl Response {
-    /// A JSON document.
-    pub fn json(status: u16, body: &impl Serialize) -> Self {
-        let body = serde_json::to_string(body).expect("a response type is plain JSON");
-        Self {
-            status,
-            headers: vec![
-                ("content-type", "application/json".to_owned()),
-                // What a caller may see is theirs alone; a shared cache must not keep it.
-                ("cache-control", "no-store".to_owned()),
-            ],
-            body: Some(body),
-        }
-    }
-
-    /// No body, as with 204.
-    pub fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: vec![("cache-control", "no-store".to_owned())],
-            body: None,
-        }
-    }
-
-    /// Sets a header, in place of one of the same name.
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers
-            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// As the Lambda runtime sends it to API Gateway.
-    pub fn into_lambda(self) -> Result<ApiGatewayV2httpResponse, Error> {
-        let mut response = ApiGatewayV2httpResponse::default();
-        response.status_code = self.status.into();
-        for (name, value) in self.headers {
-            let name = HeaderName::from_bytes(name.as_bytes())?;
-            response
-                .headers
-                .insert(name, HeaderValue::from_str(&value)?);
-        }
-        response.body = self.body.map(Body::Text);
-        Ok(response)
-    }
 }
 
 /// The query parameters a route takes. Every other one is refused before the route's handler is

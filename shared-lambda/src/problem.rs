@@ -8,7 +8,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::http::Response;
+use crate::response::Response;
 use crate::{Context, Error, telemetry};
 
 /// The longest name of a caller's own that an answer repeats, in characters.

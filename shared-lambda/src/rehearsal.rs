@@ -4,10 +4,7 @@
 //! so, around the handler, which knows nothing of it. Each function asks its own [`Stage`] whether
 //! it may: a message can come from anywhere.
 
-use jiff::{SignedDuration, Timestamp};
-
-use crate::Stage;
-use crate::envelope::Envelope;
+use jiff::SignedDuration;
 
 /// For how long after it was sent a command goes wrong. It is in the dead-letter queue within
 /// seconds, and whoever sends it back from there later is to see it carried out.
@@ -49,31 +46,4 @@ impl Fault {
             .copied()
             .find(|fault| fault.as_str() == name)
     }
-}
-
-/// The fault to act on now, said in the log where there is one.
-///
-/// Production carries such a command out as if it had none. It can only be there because its order
-/// was placed while the stage allowed it, and then the order's customer is served best by an end.
-pub(crate) fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Option<Fault> {
-    let fault = Fault::parse(command.fault.as_deref()?);
-    let why_not = if !stage.allows_faults() {
-        Some("production rehearses nothing")
-    } else if fault.is_none() {
-        Some("this function knows no such fault")
-    } else if now.duration_since(command.time) > FAULT_LIFETIME {
-        Some("it was sent too long ago")
-    } else {
-        None
-    };
-    tracing::warn!(
-        event = "rehearsal",
-        order_id = %command.order_id,
-        message_type = command.kind,
-        // One that is not known is whatever the message says, which is no business of the log's.
-        fault = fault.map(Fault::as_str),
-        ignored_because = why_not,
-        "a command that is to go wrong on purpose"
-    );
-    fault.filter(|_| why_not.is_none())
 }

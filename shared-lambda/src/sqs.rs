@@ -5,28 +5,23 @@
 //! delete a message only when everything it led to was accepted. Dying at any point before that
 //! brings the message back.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, SendMessageBatchRequestEntry};
-use futures_util::future::join_all;
+use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
-use crate::envelope::{Envelope, Payload, seal};
-use crate::rehearsal::{Fault, fault_now};
+use crate::envelope::Envelope;
+pub use crate::failure::Failure;
+use crate::rehearsal::{FAULT_LIFETIME, Fault};
+use crate::send::{BATCH_ENTRIES, send_each};
+pub use crate::send::{Outgoing, SendError, send, send_within};
 use crate::{Context, Error, Origin, Stage, telemetry};
-
-/// `SendMessageBatch` and a visibility batch take at most this many entries (SQS API reference).
-const BATCH_ENTRIES: usize = 10;
-
-/// A batch may have 1 MiB in all; staying under 256 KiB suits every region's older limit too.
-const BATCH_BYTES: usize = 256 * 1024;
 
 /// How long a failed message waits, by how often it was received. A table or a provider that is
 /// away for three minutes does not send everything in flight to the dead-letter queue, while what was
@@ -43,95 +38,6 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// So long before the function is stopped answers are no longer waited for.
 const REPORTING: Duration = Duration::from_millis(1500);
-
-/// A message to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    queue_url: String,
-    body: String,
-}
-
-impl Outgoing {
-    pub fn new<T: Payload>(
-        queue_url: &str,
-        order_id: Uuid,
-        payload: &T,
-        context: &Context,
-    ) -> Self {
-        Self::with_fault(queue_url, order_id, payload, None, context)
-    }
-
-    /// A command that is to go wrong on purpose, where there is a fault.
-    pub fn with_fault<T: Payload>(
-        queue_url: &str,
-        order_id: Uuid,
-        payload: &T,
-        fault: Option<Fault>,
-        context: &Context,
-    ) -> Self {
-        Self {
-            queue_url: queue_url.to_owned(),
-            body: seal(order_id, payload, fault, context),
-        }
-    }
-
-    pub fn queue_url(&self) -> &str {
-        &self.queue_url
-    }
-
-    /// The message's body, as it goes onto the queue.
-    pub fn body(&self) -> &str {
-        &self.body
-    }
-}
-
-/// Why a message was not handled.
-#[derive(Debug)]
-pub struct Failure {
-    detail: String,
-    cause: Option<Error>,
-    retry: bool,
-}
-
-impl Failure {
-    /// Something did not answer or was contended: the message comes back after a growing wait.
-    pub fn retry(detail: impl Into<String>, cause: impl Into<Error>) -> Self {
-        Self {
-            detail: detail.into(),
-            cause: Some(cause.into()),
-            retry: true,
-        }
-    }
-
-    /// No later try can succeed: the message comes back at once until the queue's redrive policy
-    /// moves it to the dead-letter queue, where an operator finds it whole.
-    pub fn unprocessable(detail: impl Into<String>) -> Self {
-        Self {
-            detail: detail.into(),
-            cause: None,
-            retry: false,
-        }
-    }
-
-    /// Adds what was beneath it, for the log.
-    pub fn because(mut self, cause: impl Into<Error>) -> Self {
-        self.cause = Some(cause.into());
-        self
-    }
-
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    pub fn is_retried(&self) -> bool {
-        self.retry
-    }
-
-    /// What was the matter beneath, where there is more to it than the detail.
-    pub fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
-    }
-}
 
 /// The queue a function is triggered by.
 pub struct Queue {
@@ -302,6 +208,33 @@ where
     })
 }
 
+/// The fault to act on now, said in the log where there is one.
+///
+/// Production carries such a command out as if it had none. It can only be there because its order
+/// was placed while the stage allowed it, and then the order's customer is served best by an end.
+fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Option<Fault> {
+    let fault = Fault::parse(command.fault.as_deref()?);
+    let why_not = if !stage.allows_faults() {
+        Some("production rehearses nothing")
+    } else if fault.is_none() {
+        Some("this function knows no such fault")
+    } else if now.duration_since(command.time) > FAULT_LIFETIME {
+        Some("it was sent too long ago")
+    } else {
+        None
+    };
+    tracing::warn!(
+        event = "rehearsal",
+        order_id = %command.order_id,
+        message_type = command.kind,
+        // One that is not known is whatever the message says, which is no business of the log's.
+        fault = fault.map(Fault::as_str),
+        ignored_because = why_not,
+        "a command that is to go wrong on purpose"
+    );
+    fault.filter(|_| why_not.is_none())
+}
+
 /// Sends what the handled messages led to; a message whose answer was not accepted has failed.
 async fn send_answers(
     client: &aws_sdk_sqs::Client,
@@ -324,152 +257,6 @@ async fn send_answers(
             "its answer was not accepted",
             rejected.cause,
         ));
-    }
-}
-
-/// Messages that were not accepted.
-#[derive(Debug, thiserror::Error)]
-#[error("{} of {sent} messages were not accepted", rejected.len())]
-pub struct SendError {
-    sent: usize,
-    /// Which they were, counted in the order they were given, and why each was not.
-    rejected: BTreeMap<usize, String>,
-    /// Why the first of them was not.
-    source: Error,
-}
-
-impl SendError {
-    /// Why a message was not accepted, if it was not.
-    pub fn cause_of(&self, index: usize) -> Option<&str> {
-        self.rejected.get(&index).map(String::as_str)
-    }
-}
-
-/// Sends messages, for functions that no queue triggers.
-pub async fn send(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Result<(), SendError> {
-    // The client itself gives up long before.
-    send_within(Duration::from_secs(60), client, outgoing).await
-}
-
-/// Sends messages for somebody who is waiting: what is not accepted in time counts as not sent,
-/// although it may have been.
-pub async fn send_within(
-    patience: Duration,
-    client: &aws_sdk_sqs::Client,
-    outgoing: Vec<Outgoing>,
-) -> Result<(), SendError> {
-    let sent = outgoing.len();
-    let rejected = send_each(client, outgoing, Instant::now() + patience).await;
-    let causes = rejected
-        .iter()
-        .map(|rejected| (rejected.index, rejected.cause.to_string()));
-    let causes = causes.collect();
-    match rejected.into_iter().next() {
-        None => Ok(()),
-        Some(first) => Err(SendError {
-            sent,
-            rejected: causes,
-            source: first.cause,
-        }),
-    }
-}
-
-struct Rejected {
-    index: usize,
-    cause: Error,
-}
-
-/// Sends to all queues at once: one that does not answer takes no time from the others.
-async fn send_each(
-    client: &aws_sdk_sqs::Client,
-    outgoing: Vec<Outgoing>,
-    cutoff: Instant,
-) -> Vec<Rejected> {
-    let mut by_queue: BTreeMap<String, Vec<(usize, String)>> = BTreeMap::new();
-    for (index, message) in outgoing.into_iter().enumerate() {
-        by_queue
-            .entry(message.queue_url)
-            .or_default()
-            .push((index, message.body));
-    }
-    let sent = by_queue.into_iter().flat_map(|(queue_url, messages)| {
-        batches(messages)
-            .into_iter()
-            .map(move |batch| send_batch(client, queue_url.clone(), batch, cutoff))
-    });
-    let mut rejected: Vec<Rejected> = join_all(sent).await.into_iter().flatten().collect();
-    rejected.sort_by_key(|rejected| rejected.index);
-    rejected
-}
-
-/// Cuts messages into batches that SQS takes.
-fn batches(messages: Vec<(usize, String)>) -> Vec<Vec<(usize, String)>> {
-    let mut batches: Vec<Vec<(usize, String)>> = Vec::new();
-    let mut bytes = 0;
-    for message in messages {
-        bytes += message.1.len();
-        match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH_ENTRIES && bytes <= BATCH_BYTES => {
-                batch.push(message);
-            }
-            _ => {
-                bytes = message.1.len();
-                batches.push(vec![message]);
-            }
-        }
-    }
-    batches
-}
-
-/// Those of a batch that were not accepted.
-async fn send_batch(
-    client: &aws_sdk_sqs::Client,
-    queue_url: String,
-    batch: Vec<(usize, String)>,
-    cutoff: Instant,
-) -> Vec<Rejected> {
-    let indices: Vec<usize> = batch.iter().map(|(index, _)| *index).collect();
-    let entries = batch.into_iter().map(|(index, body)| {
-        SendMessageBatchRequestEntry::builder()
-            .id(index.to_string())
-            .message_body(body)
-            .build()
-            .expect("id and body are set")
-    });
-    let sent = client
-        .send_message_batch()
-        .queue_url(&queue_url)
-        .set_entries(Some(entries.collect()))
-        .send();
-    let answer = match timeout_at(cutoff, sent).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(telemetry::chain(&error)),
-        Err(_) => Err("it did not answer in time".to_owned()),
-    };
-    match answer {
-        // Only what SQS says it took has been sent.
-        Ok(answer) => {
-            let refused = indices.into_iter().filter_map(|index| {
-                let id = index.to_string();
-                if answer.successful.iter().any(|entry| entry.id == id) {
-                    return None;
-                }
-                let refusal = answer.failed.iter().find(|entry| entry.id == id);
-                let code = refusal.map_or("it did not say why", |entry| entry.code.as_str());
-                Some(Rejected {
-                    index,
-                    cause: format!("{queue_url} refused a message: {code}").into(),
-                })
-            });
-            refused.collect()
-        }
-        Err(cause) => {
-            let all = indices.into_iter().map(|index| Rejected {
-                index,
-                cause: format!("{queue_url} did not take a batch: {cause}").into(),
-            });
-            all.collect()
-        }
     }
 }
 
@@ -505,7 +292,7 @@ async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
 }
 
 fn backoff_seconds(message: &SqsMessage, failure: &Failure) -> u32 {
-    if !failure.retry {
+    if !failure.is_retried() {
         return 0;
     }
     let before = receive_count(message).saturating_sub(1) as usize;
@@ -535,12 +322,9 @@ fn log(message: &SqsMessage, failure: &Failure) {
         message_type = text("type"),
         traceparent = text("traceparent"),
         receive_count = receive_count(message),
-        retry = failure.retry,
-        cause = failure
-            .cause
-            .as_deref()
-            .map(|cause| telemetry::chain(cause)),
+        retry = failure.is_retried(),
+        cause = failure.cause().map(telemetry::chain),
         "message failed: {}",
-        failure.detail
+        failure.detail()
     );
 }

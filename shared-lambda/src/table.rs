@@ -8,8 +8,9 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 
 use crate::Error;
+use crate::failure::Failure;
 use crate::problem::Problem;
-use crate::sqs::Failure;
+
 use crate::telemetry::chain;
 
 /// Service errors that go away by themselves (DynamoDB developer guide, "Error handling").
