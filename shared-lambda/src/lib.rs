@@ -13,6 +13,7 @@ pub mod envelope;
 mod failure;
 pub mod front;
 pub mod http;
+pub mod invisible;
 pub mod invoke;
 mod json;
 mod object;

@@ -1,13 +1,10 @@
-//! Items and what describes them: SKU, name, price.
-
-use std::fmt;
+//! Items and what describes them: name, price.
 
 use jiff::Timestamp;
 
-use super::is_readable;
 use super::stock::Levels;
+use super::values::{Sku, is_readable};
 
-pub const MAX_SKU_CHARS: usize = 64;
 pub const MAX_NAME_CHARS: usize = 200;
 
 /// The highest price of one unit, in minor units: twelve digits, the widest amount that Stripe takes in
@@ -17,47 +14,6 @@ pub const MAX_AMOUNT: i64 = 999_999_999_999;
 /// No amount of money is higher: the whole numbers that every JSON reader keeps exactly
 /// (RFC 7493 §2.2, 2^53 - 1). Orders and payments have the same bound.
 const MAX_STORED_AMOUNT: i64 = 9_007_199_254_740_991;
-
-/// What an item is known by, chosen by whoever creates it and never changed. Capitals count: `ABC` and
-/// `abc` are two items.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sku(String);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is not a SKU: 1 to {MAX_SKU_CHARS} letters, digits, dots, underscores or hyphens, beginning with a letter or digit"
-)]
-pub struct InvalidSku;
-
-impl Sku {
-    /// Of a new item.
-    pub fn parse(text: &str) -> Result<Self, InvalidSku> {
-        Self::stored(text)
-    }
-
-    /// Of an item that exists: in a row, a message or a path. Takes whatever `parse` has ever taken.
-    pub fn stored(text: &str) -> Result<Self, InvalidSku> {
-        let mut bytes = text.bytes();
-        let begins_well = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-        let goes_on_well =
-            bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if begins_well && goes_on_well && text.len() <= MAX_SKU_CHARS {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidSku)
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Sku {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What an item is called.
 #[derive(Clone, Debug, PartialEq, Eq)]

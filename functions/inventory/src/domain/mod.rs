@@ -1,13 +1,13 @@
 //! What inventory is about, as values and decisions: no I/O, no clock, no serde.
 
 mod catalogue;
-mod invisible;
 mod reservation;
 mod stock;
+mod values;
 
 pub use catalogue::{
-    Currency, InvalidAmount, InvalidCurrency, InvalidName, InvalidSku, Item, ItemChange, ItemName,
-    MAX_AMOUNT, MAX_NAME_CHARS, MAX_SKU_CHARS, Price, PriceAmount, Sku,
+    Currency, InvalidAmount, InvalidCurrency, InvalidName, Item, ItemChange, ItemName, MAX_AMOUNT,
+    MAX_NAME_CHARS, Price, PriceAmount,
 };
 pub use reservation::{
     InvalidLines, MAX_LINES, OnRelease, OnReserve, OtherLines, Outcome, Refusal, RefusalCode,
@@ -17,9 +17,4 @@ pub use stock::{
     Adjustment, Delta, InitialStock, InvalidDelta, InvalidQuantity, InvalidReason, InvalidStock,
     Levels, MAX_DELTA, MAX_INITIAL_STOCK, MAX_QUANTITY, MAX_REASON_CHARS, Quantity, Reason,
 };
-
-/// Whether a text is something a person can read: not blank, not too long, and nothing in it that
-/// cannot be seen, control characters included.
-fn is_readable(text: &str, max_chars: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= max_chars && !invisible::is_in(text)
-}
+pub use values::{InvalidSku, MAX_SKU_CHARS, Sku};

@@ -12,8 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalogue::{Item, ItemName, Price, Sku};
+use super::catalogue::{Item, ItemName, Price};
 use super::stock::Quantity;
+use super::values::Sku;
 
 /// The most lines an order can have.
 pub const MAX_LINES: usize = 50;

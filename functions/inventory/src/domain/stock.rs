@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::catalogue::Sku;
-use super::is_readable;
+use super::values::{Sku, is_readable};
 
 pub const MAX_INITIAL_STOCK: i64 = 1_000_000_000;
 pub const MAX_DELTA: i64 = 1_000_000;

@@ -6,10 +6,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::payment::{
-    Charge, Decline, OrderId, Payment, PaymentId, PaymentState, Settlement, UserId,
-};
-use super::values::{ChargeKey, Money, PaymentMethod};
+use super::payment::{Charge, Decline, Payment, PaymentId, PaymentState, Settlement, UserId};
+use super::values::{ChargeKey, Money, OrderId, PaymentMethod};
 
 /// The decline code of a charge that was taken back before it was made.
 pub const VOIDED: &str = "voided";

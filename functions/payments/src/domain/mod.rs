@@ -7,7 +7,8 @@ mod values;
 pub use decide::{
     Command, Decision, INVALID_CURRENCY, Refusal, Reply, Settling, VOIDED, decide, settle,
 };
-pub use payment::{Charge, Decline, OrderId, Payment, PaymentId, PaymentState, Settlement, UserId};
+pub use payment::{Charge, Decline, Payment, PaymentId, PaymentState, Settlement, UserId};
 pub use values::{
-    ChargeKey, Currency, InvalidValue, MAX_AMOUNT, Money, PaymentMethod, RefundKey, printable,
+    ChargeKey, Currency, InvalidValue, MAX_AMOUNT, Money, OrderId, PaymentMethod, RefundKey,
+    printable,
 };

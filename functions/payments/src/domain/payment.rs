@@ -3,11 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::values::{ChargeKey, Money, PaymentMethod, printable};
-
-/// The order a payment is for. There is one payment an order, so this is its id as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderId(pub Uuid);
+use super::values::{ChargeKey, Money, OrderId, PaymentMethod, printable};
 
 /// Whose order it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

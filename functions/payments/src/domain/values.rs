@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use super::payment::OrderId;
+use uuid::Uuid;
 
 const MAX_PAYMENT_METHOD_CHARACTERS: usize = 128;
+
+/// The order a payment is for. There is one payment an order, so this is its id as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderId(pub Uuid);
 
 /// A value that was not accepted; the text says what would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

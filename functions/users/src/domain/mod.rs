@@ -3,7 +3,6 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod email;
-mod invisible;
 mod name;
 mod password;
 mod session;

@@ -1,6 +1,6 @@
 //! What a user is called.
 
-use super::invisible;
+use shared_lambda::invisible;
 
 const MAX_CHARACTERS: usize = 100;
 
