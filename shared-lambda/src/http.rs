@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use shared_auth::{Caller, TokenError, Verifier};
 use uuid::Uuid;
@@ -522,4 +523,20 @@ pub fn authenticate_if_sent(
     is_sent
         .then(|| authenticate(verifier, request, now))
         .transpose()
+}
+
+/// Refuses a caller who is not an administrator; `why` says what only administrators manage.
+pub fn require_admin(caller: &Caller, why: &str) -> Result<(), Problem> {
+    if caller.is_admin() {
+        return Ok(());
+    }
+    Err(Problem::forbidden("admin-only", why))
+}
+
+/// For a field that may be left out but not be null: null would look like a change and make none. Used
+/// as `#[serde(default, deserialize_with = "not_null")]`.
+pub fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

@@ -1,118 +1,205 @@
-//! What went wrong with a table, told apart by what the caller can do about it; and how lists treat
-//! a row that cannot be read.
+//! A service's table: what every store does with rows, what an unreadable row means, and what a
+//! failed call means.
+
+mod error;
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, KeysAndAttributes, TransactWriteItem,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+use uuid::Uuid;
 
 use crate::Error;
-use crate::failure::Failure;
-use crate::problem::Problem;
-
+use crate::contention::Tries;
 use crate::telemetry::chain;
 
-/// Service errors that go away by themselves (DynamoDB developer guide, "Error handling").
-const TRANSIENT: [&str; 9] = [
-    "InternalServerError",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "ReplicatedWriteConflictException",
-    "RequestLimitExceeded",
-    "ServiceUnavailable",
-    "ThrottlingException",
-    "TransactionConflictException",
-    "TransactionInProgressException",
-];
+pub use error::TableError;
 
-/// A call to the table that failed for a reason that is not part of its contract. Failed
-/// conditions are outcomes, not errors: stores handle those themselves.
-#[derive(Debug, thiserror::Error)]
-#[error("the table did not carry out: {operation}")]
-pub struct TableError {
-    operation: &'static str,
-    kind: Kind,
-    source: Error,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// It goes away by itself.
-    Transient,
-    /// Others kept getting in first: nothing was written.
-    Contended,
-    /// What is stored is not what this code writes: it stays until somebody mends the row.
-    Corrupt,
-    Permanent,
-}
-
-impl TableError {
-    /// `operation` says what was wanted in the service's own words: "reserve stock".
-    pub fn new<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
-    where
-        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
-    {
-        let transient = match &error {
-            // An answer without a code is not DynamoDB's own but of something before it.
-            SdkError::ServiceError(service) => service
-                .err()
-                .code()
-                .is_none_or(|code| TRANSIENT.contains(&code)),
-            SdkError::TimeoutError(_)
-            | SdkError::DispatchFailure(_)
-            | SdkError::ResponseError(_) => true,
-            _ => false,
-        };
-        Self {
-            operation,
-            kind: if transient {
-                Kind::Transient
-            } else {
-                Kind::Permanent
-            },
-            source: error.into(),
-        }
-    }
-
-    /// Contention that outlasted the tries it was given.
-    pub fn contended(operation: &'static str) -> Self {
-        Self {
-            operation,
-            kind: Kind::Contended,
-            source: "other writers kept getting in first".into(),
-        }
-    }
-
-    /// A row that is not what this code writes.
-    pub fn corrupt(operation: &'static str, source: impl Into<Error>) -> Self {
-        Self {
-            operation,
-            kind: Kind::Corrupt,
-            source: source.into(),
-        }
-    }
-
-    /// Whether it goes away by itself. Anything else is a fault of the code or of a row.
-    pub fn is_transient(&self) -> bool {
-        matches!(self.kind, Kind::Transient | Kind::Contended)
-    }
-
-    /// Whether a write may have been made all the same: the answer to one of its tries may be what
-    /// was lost.
-    pub fn is_unknown_outcome(&self) -> bool {
-        self.kind == Kind::Transient
-    }
-
-    /// Whether it is a stored row that cannot be read, which no later try can change.
-    pub fn is_corrupt(&self) -> bool {
-        self.kind == Kind::Corrupt
-    }
-}
-
-/// A row as DynamoDB returns it.
+/// A row as DynamoDB returns it, or its key.
 pub type Row = HashMap<String, AttributeValue>;
+
+/// What became of a conditional write. Neither of the last two changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    Done,
+    /// A row was not what the decision was based on: read again, decide again.
+    Overtaken,
+    /// Another transaction held a row just then: try again.
+    Contended,
+}
+
+/// A table and the way to it.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub client: Client,
+    pub name: String,
+}
+
+impl Table {
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// A row as it is now.
+    pub async fn get<R: DeserializeOwned, T>(
+        &self,
+        operation: &'static str,
+        pk: &str,
+        sk: &str,
+        parse: impl FnOnce(R) -> Result<T, Error>,
+    ) -> Result<Option<T>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key(pk, sk)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::new(operation, error))?;
+        answer
+            .item
+            .map(|row| read_row(operation, row, parse))
+            .transpose()
+    }
+
+    /// Rows by their keys, in no order; those that do not exist are missing. At most 100, which is
+    /// what one `BatchGetItem` takes. Unless it is `consistent`, a row may be some moments old.
+    pub async fn batch_get(
+        &self,
+        operation: &'static str,
+        keys: Vec<Row>,
+        consistent: bool,
+        call: Uuid,
+    ) -> Result<Vec<Row>, TableError> {
+        let wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .consistent_read(consistent)
+            .build();
+        let mut wanted = parsed(operation, wanted)?;
+        let mut rows = Vec::new();
+        let mut tries = Tries::new(call);
+        while tries.next().await {
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, wanted)
+                .send()
+                .await
+                .map_err(|error| TableError::new(operation, error))?;
+            let mut read = answer.responses.unwrap_or_default();
+            rows.extend(read.remove(&self.name).unwrap_or_default());
+            let mut left = answer.unprocessed_keys.unwrap_or_default();
+            match left.remove(&self.name) {
+                None => return Ok(rows),
+                Some(rest) => wanted = rest,
+            }
+        }
+        Err(TableError::contended(operation))
+    }
+
+    /// Writes a row under a key that has none.
+    pub async fn insert(
+        &self,
+        operation: &'static str,
+        row: &impl Serialize,
+    ) -> Result<Written, TableError> {
+        let put = self.client.put_item().table_name(&self.name);
+        let put = put
+            .set_item(Some(to_row(operation, row)?))
+            .condition_expression("attribute_not_exists(pk)");
+        written(operation, put.send().await)
+    }
+
+    /// Carries out all writes or none.
+    pub async fn transact(
+        &self,
+        operation: &'static str,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<Written, TableError> {
+        let transaction = self.client.transact_write_items();
+        let Err(error) = transaction.set_transact_items(Some(writes)).send().await else {
+            return Ok(Written::Done);
+        };
+        match cancellation_reasons(&error) {
+            Some(reasons) if was_contended(reasons) => Ok(Written::Contended),
+            Some(reasons) if reasons.iter().any(condition_failed) => Ok(Written::Overtaken),
+            _ => Err(TableError::new(operation, error)),
+        }
+    }
+}
+
+/// What became of a conditional put.
+pub fn written<R: std::fmt::Debug + Send + Sync + 'static>(
+    operation: &'static str,
+    put: Result<PutItemOutput, SdkError<PutItemError, R>>,
+) -> Result<Written, TableError> {
+    let Err(error) = put else {
+        return Ok(Written::Done);
+    };
+    match error.as_service_error() {
+        Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Overtaken),
+        Some(PutItemError::TransactionConflictException(_)) => Ok(Written::Contended),
+        _ => Err(TableError::new(operation, error)),
+    }
+}
+
+pub fn key(pk: &str, sk: &str) -> Row {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+pub fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+pub fn number(number: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}
+
+/// A time as rows have it: milliseconds always, so that text sorts as time does.
+pub fn millis(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+pub fn to_row(operation: &'static str, row: &impl Serialize) -> Result<Row, TableError> {
+    parsed(operation, to_item(row))
+}
+
+/// What this code makes for the table, or finds there, unless it cannot be made.
+pub fn parsed<T>(
+    operation: &'static str,
+    value: Result<T, impl Into<Error>>,
+) -> Result<T, TableError> {
+    value.map_err(|error| TableError::corrupt(operation, error))
+}
+
+/// What a row says. The error of one that this code does not write names the row and the attribute.
+pub fn read_row<R: DeserializeOwned, T>(
+    operation: &'static str,
+    row: Row,
+    parse: impl FnOnce(R) -> Result<T, Error>,
+) -> Result<T, TableError> {
+    let name = |key: &str| match row.get(key) {
+        Some(AttributeValue::S(value)) => value.clone(),
+        _ => "?".to_owned(),
+    };
+    let (pk, sk) = (name("pk"), name("sk"));
+    let row = serde_dynamo::Deserializer::from_attribute_value(AttributeValue::M(row).into());
+    serde_path_to_error::deserialize(row)
+        .map_err(Error::from)
+        .and_then(parse)
+        .map_err(|error| TableError::corrupt(operation, format!("the row {pk}, {sk}: {error}")))
+}
 
 /// The rows of a list.
 #[derive(Debug)]
@@ -159,26 +246,6 @@ pub fn read_rows<T>(
         }
     }
     read
-}
-
-impl From<TableError> for Problem {
-    fn from(error: TableError) -> Self {
-        if error.is_transient() {
-            Problem::unavailable(error)
-        } else {
-            Problem::internal(error)
-        }
-    }
-}
-
-impl From<TableError> for Failure {
-    fn from(error: TableError) -> Self {
-        // A row that cannot be read stays so until somebody mends it, and sends the message back then.
-        if error.is_corrupt() {
-            return Failure::unprocessable("it meets a row that cannot be read").because(error);
-        }
-        Failure::retry("its table did not carry it out", error)
-    }
 }
 
 /// Why each part of a transaction was cancelled, in the order of its items; nothing where it

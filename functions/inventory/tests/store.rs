@@ -109,7 +109,7 @@ async fn a_change_of_an_item_that_does_not_exist_makes_none() {
 async fn an_adjustment_never_takes_more_than_is_available() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
-    reserve(&world, 9, vec![held("MUG", 2, price(100, "USD"))]).await;
+    let _ = reserve(&world, 9, vec![held("MUG", 2, price(100, "USD"))]).await;
     let before = world.dump();
     let adjusted = world
         .store
@@ -179,7 +179,7 @@ async fn a_second_reservation_of_an_order_takes_nothing() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     let lines = || vec![held("MUG", 2, price(100, "USD"))];
-    reserve(&world, 9, lines()).await;
+    let _ = reserve(&world, 9, lines()).await;
     let before = world.dump();
     assert_eq!(reserve(&world, 9, lines()).await, Written::Overtaken);
     assert_eq!(world.dump(), before);
@@ -215,7 +215,7 @@ async fn a_price_that_has_changed_reserves_nothing() {
 async fn a_refusal_never_replaces_a_reservation() {
     let world = World::new().await;
     world.stock("MUG", 100, 1).await;
-    reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
+    let _ = reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
     let before = world.dump();
     let now = world.context().now;
     let written = world.store.reserve(id(9), &out_of_stock(), now).await;
@@ -227,7 +227,7 @@ async fn a_refusal_never_replaces_a_reservation() {
 async fn a_tombstone_never_replaces_a_reservation() {
     let world = World::new().await;
     world.stock("MUG", 100, 1).await;
-    reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
+    let _ = reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
     let before = world.dump();
     let written = world.store.forestall(id(9), world.context().now).await;
     assert_eq!(written.unwrap(), Written::Overtaken);
@@ -241,7 +241,7 @@ async fn a_refusal_is_read_back_word_for_word() {
         unreachable!()
     };
     let now = world.context().now;
-    world
+    let _ = world
         .store
         .reserve(id(9), &out_of_stock(), now)
         .await
@@ -255,8 +255,8 @@ async fn units_are_given_back_once_though_another_order_holds_some_too() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     let lines = vec![held("MUG", 2, price(100, "USD"))];
-    reserve(&world, 8, lines.clone()).await;
-    reserve(&world, 9, lines.clone()).await;
+    let _ = reserve(&world, 8, lines.clone()).await;
+    let _ = reserve(&world, 9, lines.clone()).await;
     let now = world.context().now;
     let first = world.store.release(id(9), &lines, now).await.unwrap();
     let second = world.store.release(id(9), &lines, now).await.unwrap();
@@ -270,7 +270,7 @@ async fn nothing_is_given_back_that_is_not_held() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     let lines = vec![held("MUG", 2, price(100, "USD"))];
-    reserve(&world, 9, lines).await;
+    let _ = reserve(&world, 9, lines).await;
     let before = world.dump();
     let now = world.context().now;
     for wrong in [

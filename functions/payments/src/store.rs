@@ -4,14 +4,10 @@
 //! it follows. Nothing is ever deleted.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared_lambda::Error;
-use shared_lambda::table::TableError;
+use shared_lambda::table::{Table, TableError, millis, number, to_row, written};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -20,98 +16,45 @@ use crate::domain::{
 };
 use crate::migrations::CURRENT_SCHEMA;
 
+pub use shared_lambda::table::Written;
+
 const SORT_KEY: &str = "PAYMENT";
-const READ: &str = "read a payment";
 const WRITE: &str = "write a payment";
 
 #[derive(Clone, Debug)]
 pub struct PaymentStore {
-    client: Client,
-    table: String,
-}
-
-/// Whether a conditional write took place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Written {
-    Done,
-    /// Somebody else wrote first; nothing was changed.
-    Overtaken,
+    table: Table,
 }
 
 impl PaymentStore {
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self {
+            table: Table::new(client, table),
+        }
     }
 
     /// The payment as the last acknowledged write left it.
     pub async fn find(&self, order_id: OrderId) -> Result<Option<Payment>, TableError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", AttributeValue::S(partition_key(order_id)))
-            .key("sk", AttributeValue::S(SORT_KEY.to_owned()))
-            .consistent_read(true)
-            .send()
+        let parse = |row: Row| row.into_payment(order_id);
+        self.table
+            .get("read a payment", &partition_key(order_id), SORT_KEY, parse)
             .await
-            .map_err(|error| TableError::new(READ, error))?;
-        let corrupt = |error: Error| TableError::corrupt(READ, error);
-        answer
-            .item
-            .map(|item| {
-                let row: Row =
-                    serde_dynamo::from_item(item).map_err(|error| corrupt(error.into()))?;
-                row.into_payment(order_id).map_err(corrupt)
-            })
-            .transpose()
     }
 
     /// Writes an order's first record. Of several at once, one is [`Written::Done`].
     pub async fn insert(&self, payment: &Payment) -> Result<Written, TableError> {
-        let put = self.put(payment)?;
-        written(
-            put.condition_expression("attribute_not_exists(pk)")
-                .send()
-                .await,
-        )
+        self.table.insert(WRITE, &Row::from(payment)).await
     }
 
     /// Writes over the version this one follows, and over no other.
     pub async fn replace(&self, payment: &Payment) -> Result<Written, TableError> {
-        let followed = AttributeValue::N((payment.version - 1).to_string());
-        let put = self
-            .put(payment)?
+        let put = self.table.client.put_item().table_name(&self.table.name);
+        let put = put
+            .set_item(Some(to_row(WRITE, &Row::from(payment))?))
             .condition_expression("#version = :followed")
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":followed", followed);
-        written(put.send().await)
-    }
-
-    fn put(&self, payment: &Payment) -> Result<PutItemFluentBuilder, TableError> {
-        let item = serde_dynamo::to_item(Row::from(payment))
-            .map_err(|error| TableError::corrupt(WRITE, error))?;
-        let put = self.client.put_item().table_name(&self.table);
-        Ok(put.set_item(Some(item)))
-    }
-}
-
-fn written<R>(
-    outcome: Result<PutItemOutput, SdkError<PutItemError, R>>,
-) -> Result<Written, TableError>
-where
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    match outcome {
-        Ok(_) => Ok(Written::Done),
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-        {
-            Ok(Written::Overtaken)
-        }
-        Err(error) => Err(TableError::new(WRITE, error)),
+            .expression_attribute_values(":followed", number(payment.version - 1));
+        written(WRITE, put.send().await)
     }
 }
 
@@ -187,8 +130,8 @@ impl From<&Payment> for Row {
             version: payment.version,
             user_id: payment.user_id.0,
             state: StateRow::from(&payment.state),
-            created_at: format!("{:.3}", payment.created_at),
-            updated_at: format!("{:.3}", payment.updated_at),
+            created_at: millis(payment.created_at),
+            updated_at: millis(payment.updated_at),
         }
     }
 }

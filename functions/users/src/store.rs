@@ -13,19 +13,19 @@
 //! password reads the same one row whether or not somebody has the address, and so that no
 //! function but login ever reads a hash.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
-use shared_lambda::Error;
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared_lambda::contention::Tries;
-use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use shared_lambda::table::{
+    Row, TableError, cancellation_reasons, condition_failed, key, number, parsed, text, to_row,
+    was_contended,
+};
 use uuid::Uuid;
 
 use crate::domain::{Email, Role, Status, User, UserName};
@@ -104,11 +104,7 @@ impl UserStore {
         Err(TableError::contended(OPERATION))
     }
 
-    fn put_new(
-        &self,
-        operation: &'static str,
-        row: HashMap<String, AttributeValue>,
-    ) -> Result<TransactWriteItem, TableError> {
+    fn put_new(&self, operation: &'static str, row: Row) -> Result<TransactWriteItem, TableError> {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(row))
@@ -283,27 +279,4 @@ fn user_pk(id: Uuid) -> String {
 fn holder(email: &CancellationReason) -> Option<Uuid> {
     let user_id = email.item()?.get("user_id")?.as_s().ok()?;
     Uuid::try_parse(user_id).ok()
-}
-
-fn key(pk: &str, sk: &str) -> HashMap<String, AttributeValue> {
-    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: impl Into<i128>) -> AttributeValue {
-    AttributeValue::N(value.into().to_string())
-}
-
-fn to_row<T: Serialize>(
-    operation: &'static str,
-    row: &T,
-) -> Result<HashMap<String, AttributeValue>, TableError> {
-    parsed(operation, to_item(row))
-}
-
-fn parsed<T>(operation: &'static str, value: Result<T, impl Into<Error>>) -> Result<T, TableError> {
-    value.map_err(|error| TableError::corrupt(operation, error))
 }

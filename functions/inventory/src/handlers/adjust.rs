@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{Fields, Problem};
-use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, Setup};
 use uuid::Uuid;
 
@@ -74,7 +73,7 @@ pub async fn handle(
         return repeated(&adjustment, &before);
     }
     let adjusted = store.adjust(&adjustment, context.fresh_id).await;
-    match adjusted.map_err(|error| not_adjusted(error, &adjustment, key.is_some()))? {
+    match adjusted.map_err(|error| error.of_write(key.is_some(), how_to_tell(&adjustment.sku)))? {
         Adjusted::Done => Ok(answer(&adjustment)),
         Adjusted::Before(before) => repeated(&adjustment, &before),
         Adjusted::Insufficient { available } => Err(Problem::conflict(
@@ -100,20 +99,11 @@ fn repeated(adjustment: &Adjustment, before: &Adjustment) -> Result<Response, Pr
     ))
 }
 
-/// A write without an answer may have been made. With a key the same request again is the same
-/// adjustment; without one it would count a second time, so nobody is told to just try again.
-fn not_adjusted(error: TableError, adjustment: &Adjustment, has_key: bool) -> Problem {
-    if has_key || !error.is_unknown_outcome() {
-        return error.into();
-    }
-    Problem::outcome_unknown(
-        format!(
-            "the adjustment may have been made; compare what GET /api/v1/items/{} says is stocked, which \
-             orders do not change, before sending it again; with an Idempotency-Key it is safe to send \
-             again at any time",
-            adjustment.sku
-        ),
-        error,
+fn how_to_tell(sku: &Sku) -> String {
+    format!(
+        "the adjustment may have been made; compare what GET /api/v1/items/{sku} says is stocked, which \
+         orders do not change, before sending it again; with an Idempotency-Key it is safe to send \
+         again at any time"
     )
 }
 

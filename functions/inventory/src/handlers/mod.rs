@@ -8,9 +8,9 @@ pub mod get;
 pub mod list;
 pub mod update;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::http::Request;
+use shared_lambda::http::{Request, require_admin};
 use shared_lambda::problem::{Fields, Problem};
 
 use crate::domain::{Currency, Item, Price, PriceAmount, Sku};
@@ -95,14 +95,10 @@ impl Viewer {
 }
 
 fn admin_only(caller: &Caller) -> Result<(), Problem> {
-    if caller.is_admin() {
-        Ok(())
-    } else {
-        Err(Problem::forbidden(
-            "admin-only",
-            "the catalogue and its stock are managed by administrators",
-        ))
-    }
+    require_admin(
+        caller,
+        "the catalogue and its stock are managed by administrators",
+    )
 }
 
 fn sku_of(request: &Request) -> Result<Sku, Problem> {
@@ -112,11 +108,4 @@ fn sku_of(request: &Request) -> Result<Sku, Problem> {
 
 fn no_such_item(sku: &Sku) -> Problem {
     Problem::not_found(format!("there is no item {sku}"))
-}
-
-/// A field that may be left out but not be null: null would look like a change and make none.
-fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }

@@ -4,11 +4,11 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::http::{Object, Request, Response};
+use shared_lambda::http::{Object, Request, Response, not_null};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::{Context, Error, Setup};
 
-use super::{ItemBody, MoneyBody, Viewer, admin_only, no_such_item, not_null, sku_of};
+use super::{ItemBody, MoneyBody, Viewer, admin_only, no_such_item, sku_of};
 use crate::domain::{ItemChange, ItemName};
 use crate::store::InventoryStore;
 

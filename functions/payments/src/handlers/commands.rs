@@ -6,6 +6,7 @@
 //! a right answer.
 
 use jiff::Timestamp;
+use shared_lambda::contention::Tries;
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::table::TableError;
@@ -18,9 +19,6 @@ use crate::domain::{
 use crate::messages;
 use crate::provider::{Kind, Provider, ProviderError, Simulator, ask};
 use crate::store::{PaymentStore, Written};
-
-/// A command takes at most five steps when it is alone. Each other writer can add one.
-const MAX_STEPS: u32 = 16;
 
 pub struct Commands<P> {
     pub store: PaymentStore,
@@ -58,38 +56,44 @@ pub async fn handle(
     } = commands;
     let command = messages::command(&envelope)?;
     let order_id = OrderId(envelope.order_id);
-    let reply = carry_out(store, provider, order_id, &command, context.now).await?;
+    let records = Records {
+        store,
+        order_id,
+        tries: Tries::new(context.fresh_id),
+    };
+    let reply = carry_out(records, provider, &command, context.now).await?;
     let outgoing = messages::reply(replies_queue_url, order_id, &reply, &context);
     Ok(vec![outgoing])
 }
 
 async fn carry_out(
-    store: &PaymentStore,
+    mut records: Records<'_>,
     provider: &impl Provider,
-    order_id: OrderId,
     command: &Command,
     now: Timestamp,
 ) -> Result<Reply, Failure> {
+    let order_id = records.order_id;
     let mut payment = match command {
         // Nearly every charge is the first there is of its order: its own conditional write finds
         // out, and the read is saved.
         Command::Charge { .. } => None,
-        Command::Refund { .. } => store.find(order_id).await?,
+        Command::Refund { .. } => records.store.find(order_id).await?,
     };
-    for _ in 0..MAX_STEPS {
+    // It ends: a payment only moves forward, and other writers are counted.
+    loop {
         payment = match decide(order_id, payment.as_ref(), command, now) {
-            Decision::Begin(first) => match store.insert(&first).await? {
-                Written::Done => Some(first),
-                Written::Overtaken => store.find(order_id).await?,
-            },
-            Decision::Advance(next) => write(store, next).await?,
+            Decision::Begin(first) => {
+                let written = records.store.insert(&first).await?;
+                records.after(written, first).await?
+            }
+            Decision::Advance(next) => records.replace(next).await?,
             Decision::AskToCharge(charge) => {
                 let settlement = ask(|| provider.charge(&charge)).await?;
-                record(store, order_id, payment, &charge, &settlement, now).await?
+                record(&mut records, payment, &charge, &settlement, now).await?
             }
             Decision::AskToCancel(charge) => {
                 let settlement = ask(|| provider.cancel(&charge.key)).await?;
-                record(store, order_id, payment, &charge, &settlement, now).await?
+                record(&mut records, payment, &charge, &settlement, now).await?
             }
             Decision::AskToRefund {
                 charge,
@@ -98,40 +102,29 @@ async fn carry_out(
             } => {
                 let key = charge.key.refund();
                 ask(|| provider.refund(&key, &payment_id, charge.amount)).await?;
-                write(store, done).await?
+                records.replace(done).await?
             }
             Decision::Answer(reply) => return Ok(reply),
             Decision::Refuse(refusal) => return Err(Failure::unprocessable(refusal.to_string())),
         };
     }
-    Err(TableError::contended("carry out a payment command").into())
-}
-
-/// Writes the next version; gives the payment as it is then, ours or another's.
-async fn write(store: &PaymentStore, next: Payment) -> Result<Option<Payment>, TableError> {
-    match store.replace(&next).await? {
-        Written::Done => Ok(Some(next)),
-        Written::Overtaken => store.find(next.order_id).await,
-    }
 }
 
 /// Brings the provider's word onto the record, whatever has become of the record meanwhile.
 async fn record(
-    store: &PaymentStore,
-    order_id: OrderId,
+    records: &mut Records<'_>,
     mut payment: Option<Payment>,
     charge: &Charge,
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<Option<Payment>, Failure> {
-    for _ in 0..MAX_STEPS {
-        let Some(known) = &payment else { break };
+    while let Some(known) = &payment {
         let next = match settle(known, charge, settlement, now) {
-            Settling::Known => return Ok(payment),
+            Settling::Known => break,
             Settling::Advance(next) => next,
             Settling::GiveBack(next) => {
                 tracing::error!(
-                    order_id = %order_id.0,
+                    order_id = %records.order_id.0,
                     charge_key = charge.key.as_str(),
                     amount = %charge.amount,
                     "the provider charged what had been written off; it is given back"
@@ -145,12 +138,40 @@ async fn record(
                 ));
             }
         };
-        payment = match store.replace(&next).await? {
-            Written::Done => return Ok(Some(next)),
-            Written::Overtaken => store.find(order_id).await?,
-        };
+        payment = records.replace(next).await?;
     }
-    Err(TableError::contended("record what the provider said").into())
+    Ok(payment)
+}
+
+/// An order's record, and how often other writers may still get in first.
+struct Records<'a> {
+    store: &'a PaymentStore,
+    order_id: OrderId,
+    tries: Tries,
+}
+
+impl Records<'_> {
+    /// Writes the next version; gives the payment as it is then, ours or another's.
+    async fn replace(&mut self, next: Payment) -> Result<Option<Payment>, TableError> {
+        let written = self.store.replace(&next).await?;
+        self.after(written, next).await
+    }
+
+    async fn after(
+        &mut self,
+        written: Written,
+        ours: Payment,
+    ) -> Result<Option<Payment>, TableError> {
+        match written {
+            Written::Done => Ok(Some(ours)),
+            Written::Overtaken | Written::Contended if self.tries.next().await => {
+                self.store.find(self.order_id).await
+            }
+            Written::Overtaken | Written::Contended => {
+                Err(TableError::contended("carry out a payment command"))
+            }
+        }
+    }
 }
 
 impl From<ProviderError> for Failure {

@@ -21,11 +21,9 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shared_lambda::table::TableError;
+use shared_lambda::table::{Table, Written};
 use shared_lambda::{Error, Stage};
 
 use super::{Provider, ProviderError, TRY_TIMEOUT};
@@ -47,8 +45,7 @@ const FAULTS: &str = "pm_sim_";
 
 #[derive(Clone, Debug)]
 pub struct Simulator {
-    client: Client,
-    table: String,
+    table: Table,
     stage: Stage,
 }
 
@@ -176,8 +173,7 @@ impl Provider for Simulator {
 impl Simulator {
     pub fn new(client: Client, table: String, stage: Stage) -> Self {
         Self {
-            client,
-            table,
+            table: Table::new(client, table),
             stage,
         }
     }
@@ -192,33 +188,19 @@ impl Simulator {
     where
         R: Serialize + DeserializeOwned,
     {
-        let entry = serde_dynamo::to_item(Entry {
+        let entry = Entry {
             pk: partition_key(key),
-            sk: kind.to_owned(),
+            sk: kind,
             row,
-        })
-        .map_err(unknown)?;
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(entry))
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(None),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
+        };
+        match self.table.insert(WRITE, &entry).await.map_err(unknown)? {
+            Written::Done => Ok(None),
+            Written::Overtaken | Written::Contended => {
                 let known = self.find(key, kind).await?;
                 known
                     .map(Some)
                     .ok_or_else(|| unknown("a row of the ledger has vanished"))
             }
-            Err(error) => Err(unknown(TableError::new(WRITE, error))),
         }
     }
 
@@ -227,18 +209,8 @@ impl Simulator {
         key: &str,
         kind: &'static str,
     ) -> Result<Option<R>, ProviderError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", AttributeValue::S(partition_key(key)))
-            .key("sk", AttributeValue::S(kind.to_owned()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| unknown(TableError::new(READ, error)))?;
-        let row = answer.item.map(serde_dynamo::from_item).transpose();
-        row.map_err(|error| unknown(TableError::corrupt(READ, error)))
+        let found = self.table.get(READ, &partition_key(key), kind, Ok).await;
+        found.map_err(unknown)
     }
 }
 
@@ -253,7 +225,7 @@ fn partition_key(key: &str) -> String {
 #[derive(Serialize)]
 struct Entry<'a, R> {
     pk: String,
-    sk: String,
+    sk: &'a str,
     #[serde(flatten)]
     row: &'a R,
 }

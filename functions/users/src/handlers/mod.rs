@@ -15,10 +15,10 @@ pub mod update;
 pub mod update_me;
 pub mod verify;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use shared_auth::{Caller, Issuer};
 use shared_lambda::Context;
-use shared_lambda::http::Response;
+use shared_lambda::http::{Response, not_null, require_admin};
 use shared_lambda::problem::Problem;
 use shared_lambda::table::TableError;
 use uuid::Uuid;
@@ -84,21 +84,10 @@ impl TokenBody {
     }
 }
 
-/// For a field that may be left out: `null` is not a way of leaving it out.
-fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
+const ADMINS_ONLY: &str = "users are managed by administrators";
 
 fn admin_only(caller: &Caller) -> Result<(), Problem> {
-    if caller.is_admin() {
-        Ok(())
-    } else {
-        Err(not_an_admin())
-    }
+    require_admin(caller, ADMINS_ONLY)
 }
 
 /// Whether the caller is an administrator at this moment, whatever their token says.
@@ -108,7 +97,7 @@ async fn is_active_admin(store: &UserStore, caller: &Caller) -> Result<bool, Tab
 }
 
 fn not_an_admin() -> Problem {
-    Problem::forbidden("admin-only", "users are managed by administrators")
+    Problem::forbidden("admin-only", ADMINS_ONLY)
 }
 
 fn deactivated() -> Problem {

@@ -1,0 +1,212 @@
+//! Items: the catalogue and what an administrator changes about an item.
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::Timestamp;
+use serde_dynamo::aws_sdk_dynamodb_1::from_items;
+use shared_lambda::contention::Tries;
+use shared_lambda::table::{
+    TableError, key, millis, number, parsed, read_row, read_rows, text, to_row,
+};
+use uuid::Uuid;
+
+use super::rows::{IndexRow, ItemRow, item_pk};
+use super::{CATALOGUE, ITEM, InventoryStore};
+use crate::domain::{Item, ItemChange, Sku};
+
+/// The sparse index of items.
+const CATALOGUE_INDEX: &str = "catalogue";
+
+/// What became of a new item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    Done,
+    /// The SKU belongs to another item.
+    Taken,
+}
+
+/// How current an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Perhaps some moments old, at half the price.
+    Recent,
+    /// Everything acknowledged before is in it.
+    Current,
+}
+
+/// Some of the catalogue in the order of SKUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPage {
+    pub items: Vec<Item>,
+    /// The SKU the next page begins after, where there is a next page. It is as the index has it, so
+    /// that a row that cannot be read does not end the list.
+    pub next: Option<String>,
+}
+
+impl InventoryStore {
+    /// Adds an item whose SKU is free. `request` tells this call's own write, repeated by the
+    /// client after a lost answer, from somebody else's.
+    pub async fn create(&self, item: &Item, request: Uuid) -> Result<Created, TableError> {
+        const OPERATION: &str = "create an item";
+        let row = ItemRow::new(item, request);
+        let put = self
+            .table
+            .client
+            .put_item()
+            .table_name(&self.table.name)
+            .set_item(Some(to_row(OPERATION, &row)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let error = match put {
+            Ok(_) => return Ok(Created::Done),
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(taken)) => {
+                let by = taken.item().and_then(|row| row.get("created_by_request"));
+                let ours = by.and_then(|id| id.as_s().ok()) == Some(&row.created_by_request);
+                Ok(if ours { Created::Done } else { Created::Taken })
+            }
+            _ => Err(TableError::new(OPERATION, error)),
+        }
+    }
+
+    /// An item as it is now.
+    pub async fn item(&self, sku: &Sku) -> Result<Option<Item>, TableError> {
+        const OPERATION: &str = "read an item";
+        self.table
+            .get(OPERATION, &item_pk(sku), ITEM, ItemRow::parse)
+            .await
+    }
+
+    /// Items by SKU, in no order; those that do not exist are missing. At most 100, which is what
+    /// one `BatchGetItem` takes.
+    pub async fn items(
+        &self,
+        skus: &[Sku],
+        read: Read,
+        call: Uuid,
+    ) -> Result<Vec<Item>, TableError> {
+        const OPERATION: &str = "read several items";
+        let keys = skus.iter().map(|sku| key(&item_pk(sku), ITEM)).collect();
+        let is_current = read == Read::Current;
+        let rows = self
+            .table
+            .batch_get(OPERATION, keys, is_current, call)
+            .await?;
+        let read = |row| read_row(OPERATION, row, ItemRow::parse);
+        rows.into_iter().map(read).collect()
+    }
+
+    /// The part of the catalogue after a SKU, or its beginning. Stock is as it was moments ago. An item
+    /// that cannot be read is left out and logged.
+    pub async fn page(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        call: Uuid,
+    ) -> Result<ItemPage, TableError> {
+        const OPERATION: &str = "list the items";
+        // One more than asked for tells whether there is a next page.
+        let mut indexed = self.indexed(OPERATION, after, limit + 1).await?;
+        let more = indexed.len() > limit;
+        indexed.truncate(limit);
+        let Some(last) = indexed.last() else {
+            return Ok(ItemPage {
+                items: Vec::new(),
+                next: None,
+            });
+        };
+        let next = more.then(|| last.sku.clone());
+        let keys = indexed.iter().map(|row| key(&row.pk, ITEM)).collect();
+        let rows = self.table.batch_get(OPERATION, keys, false, call).await?;
+        let read = |row| read_row(OPERATION, row, ItemRow::parse);
+        let read = read_rows(&self.table.name, rows, read);
+        let mut items = read.readable;
+        items.sort_by(|a, b| a.sku.cmp(&b.sku));
+        Ok(ItemPage { items, next })
+    }
+
+    async fn indexed(
+        &self,
+        operation: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<IndexRow>, TableError> {
+        let mut query = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(CATALOGUE_INDEX)
+            .expression_attribute_values(":catalogue", text(CATALOGUE))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        query = match after {
+            None => query.key_condition_expression("catalogue = :catalogue"),
+            Some(sku) => query
+                .key_condition_expression("catalogue = :catalogue AND sku > :after")
+                .expression_attribute_values(":after", text(sku)),
+        };
+        let answer = query
+            .send()
+            .await
+            .map_err(|error| TableError::new(operation, error))?;
+        parsed(operation, from_items(answer.items.unwrap_or_default()))
+    }
+
+    /// Changes what an item is called or costs; the item after that, or nothing if there is none.
+    pub async fn change(
+        &self,
+        sku: &Sku,
+        change: &ItemChange,
+        now: Timestamp,
+        call: Uuid,
+    ) -> Result<Option<Item>, TableError> {
+        const OPERATION: &str = "change an item";
+        let mut tries = Tries::new(call);
+        while tries.next().await {
+            let mut set = vec!["updated_at = :now"];
+            let mut update = self
+                .table
+                .client
+                .update_item()
+                .table_name(&self.table.name)
+                .set_key(Some(key(&item_pk(sku), ITEM)))
+                .condition_expression("attribute_exists(pk)")
+                .expression_attribute_values(":now", text(&millis(now)))
+                .return_values(ReturnValue::AllNew);
+            if let Some(name) = change.name() {
+                set.push("#name = :name");
+                update = update
+                    .expression_attribute_names("#name", "name")
+                    .expression_attribute_values(":name", text(name.as_str()));
+            }
+            if let Some(price) = change.price() {
+                set.push("amount = :amount, currency = :currency");
+                update = update
+                    .expression_attribute_values(":amount", number(price.amount.get()))
+                    .expression_attribute_values(":currency", text(price.currency.as_str()));
+            }
+            let updated = update
+                .update_expression(format!("SET {}", set.join(", ")))
+                .send()
+                .await;
+            let error = match updated {
+                Ok(answer) => {
+                    let row = answer.attributes.unwrap_or_default();
+                    return read_row(OPERATION, row, ItemRow::parse).map(Some);
+                }
+                Err(error) => error,
+            };
+            match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => return Ok(None),
+                Some(UpdateItemError::TransactionConflictException(_)) => {}
+                _ => return Err(TableError::new(OPERATION, error)),
+            }
+        }
+        Err(TableError::contended(OPERATION))
+    }
+}
