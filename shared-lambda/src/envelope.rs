@@ -26,8 +26,9 @@ pub struct Envelope {
     #[serde(rename = "type")]
     pub kind: String,
     pub version: u32,
-    /// The order it is about: every message in this system is about one.
-    pub order_id: Uuid,
+    /// What it is about, here always an order.
+    #[serde(rename = "order_id")]
+    pub subject: Uuid,
     pub time: Timestamp,
     pub traceparent: Option<String>,
     /// How it is to go wrong on purpose, in a stage that allows it.
@@ -79,7 +80,8 @@ struct Outbound<'a, T> {
     #[serde(rename = "type")]
     kind: &'static str,
     version: u32,
-    order_id: Uuid,
+    #[serde(rename = "order_id")]
+    subject: Uuid,
     time: String,
     traceparent: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,19 +89,19 @@ struct Outbound<'a, T> {
     data: &'a T,
 }
 
-/// The body of a message about an order. Its id is derived from the order and the type, so that
-/// the same message sent again, by whoever, is recognisably the same.
+/// The body of a message. Its id is derived from the subject and the type, so that the same message
+/// sent again is recognisably the same, whichever function sends it.
 pub(crate) fn seal<T: Payload>(
-    order_id: Uuid,
+    subject: Uuid,
     payload: &T,
     fault: Option<Fault>,
     context: &Context,
 ) -> String {
     let outbound = Outbound {
-        id: Uuid::new_v5(&order_id, T::TYPE.as_bytes()),
+        id: Uuid::new_v5(&subject, T::TYPE.as_bytes()),
         kind: T::TYPE,
         version: T::VERSION,
-        order_id,
+        subject,
         time: format!("{:.3}", context.now),
         traceparent: &context.traceparent,
         fault: fault.map(Fault::as_str),

@@ -26,26 +26,21 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    pub fn new<T: Payload>(
-        queue_url: &str,
-        order_id: Uuid,
-        payload: &T,
-        context: &Context,
-    ) -> Self {
-        Self::with_fault(queue_url, order_id, payload, None, context)
+    pub fn new<T: Payload>(queue_url: &str, subject: Uuid, payload: &T, context: &Context) -> Self {
+        Self::with_fault(queue_url, subject, payload, None, context)
     }
 
     /// A command that is to go wrong on purpose, where there is a fault.
     pub fn with_fault<T: Payload>(
         queue_url: &str,
-        order_id: Uuid,
+        subject: Uuid,
         payload: &T,
         fault: Option<Fault>,
         context: &Context,
     ) -> Self {
         Self {
             queue_url: queue_url.to_owned(),
-            body: seal(order_id, payload, fault, context),
+            body: seal(subject, payload, fault, context),
         }
     }
 

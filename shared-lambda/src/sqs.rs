@@ -225,7 +225,7 @@ fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Option<Fault> 
     };
     tracing::warn!(
         event = "rehearsal",
-        order_id = %command.order_id,
+        order_id = %command.subject,
         message_type = command.kind,
         // One that is not known is whatever the message says, which is no business of the log's.
         fault = fault.map(Fault::as_str),

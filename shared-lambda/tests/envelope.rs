@@ -97,7 +97,7 @@ fn the_same_message_sent_again_has_the_same_id() {
 fn what_is_sent_is_what_arrives() {
     let sent = Outgoing::new("https://queue", ORDER, &command(), &context());
     let envelope = Envelope::parse(sent.body()).unwrap();
-    assert_eq!(envelope.order_id, ORDER);
+    assert_eq!(envelope.subject, ORDER);
     assert_eq!(envelope.time, now());
     assert_eq!(envelope.open::<ReserveStock>().unwrap(), command());
 }

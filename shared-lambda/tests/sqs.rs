@@ -99,7 +99,7 @@ fn reply(order_id: Uuid, note: &str, context: &Context) -> Outgoing {
 }
 
 async fn answer_once(context: Context, envelope: Envelope) -> Result<Vec<Outgoing>, Failure> {
-    Ok(vec![reply(envelope.order_id, "", &context)])
+    Ok(vec![reply(envelope.subject, "", &context)])
 }
 
 /// When a function of a queue is stopped.
@@ -244,8 +244,8 @@ async fn a_message_of_another_type_is_left_for_the_dead_letter_queue() {
 async fn a_panic_before_the_first_await_fails_one_message() {
     let aws = Aws::new();
     let handler = |context: Context, envelope: Envelope| -> Ready<Result<Vec<Outgoing>, Failure>> {
-        assert_ne!(envelope.order_id.as_u128(), 1, "a bug");
-        std::future::ready(Ok(vec![reply(envelope.order_id, "", &context)]))
+        assert_ne!(envelope.subject.as_u128(), 1, "a bug");
+        std::future::ready(Ok(vec![reply(envelope.subject, "", &context)]))
     };
     let response = failed(&aws, batch(&[("a", 1), ("b", 1), ("c", 1)]), handler).await;
     assert_eq!(response, failures(&["b"]));
@@ -260,7 +260,7 @@ async fn a_panic_after_an_await_fails_one_message() {
         batch(&[("a", 1), ("b", 1), ("c", 1)]),
         async |context, envelope: Envelope| {
             tokio::task::yield_now().await;
-            assert_ne!(envelope.order_id.as_u128(), 1, "a bug");
+            assert_ne!(envelope.subject.as_u128(), 1, "a bug");
             answer_once(context, envelope).await
         },
     )
@@ -350,7 +350,7 @@ async fn a_refused_answer_is_found_among_several_answers_and_queues() {
         &aws,
         batch(&[("a", 1), ("b", 1), ("c", 1)]),
         async |context, envelope: Envelope| {
-            let id = envelope.order_id;
+            let id = envelope.subject;
             let other = StockReserved {
                 note: String::new(),
             };
@@ -389,7 +389,7 @@ async fn more_than_ten_answers_go_in_several_batches() {
     let many = async |context: Context, envelope: Envelope| {
         let answers = 0..23;
         Ok(answers
-            .map(|n| reply(envelope.order_id, &n.to_string(), &context))
+            .map(|n| reply(envelope.subject, &n.to_string(), &context))
             .collect())
     };
     let response = failed(&aws, batch(&[("a", 1)]), many).await;
@@ -409,7 +409,7 @@ async fn long_answers_go_in_batches_of_no_more_than_256_kib() {
     let aws = Aws::new();
     let long = async |context: Context, envelope: Envelope| {
         Ok(vec![reply(
-            envelope.order_id,
+            envelope.subject,
             &"x".repeat(100 * 1024),
             &context,
         )])
@@ -424,9 +424,9 @@ async fn long_answers_go_in_batches_of_no_more_than_256_kib() {
 async fn an_answer_too_long_for_any_queue_fails_its_own_message_only() {
     let aws = Aws::new();
     let handler = async |context: Context, envelope: Envelope| {
-        let is_second = envelope.order_id.as_u128() == 1;
+        let is_second = envelope.subject.as_u128() == 1;
         let note = "x".repeat(if is_second { 1024 * 1024 } else { 1 });
-        Ok(vec![reply(envelope.order_id, &note, &context)])
+        Ok(vec![reply(envelope.subject, &note, &context)])
     };
     let response = failed(&aws, batch(&[("a", 1), ("b", 1), ("c", 1)]), handler).await;
     assert_eq!(response, failures(&["b"]));
@@ -476,7 +476,7 @@ async fn turns(one_at_a_time: bool) -> Vec<String> {
         event,
         in_15_seconds(),
         async |_, envelope| {
-            let name = envelope.order_id.as_u128();
+            let name = envelope.subject.as_u128();
             turns.borrow_mut().push(format!("{name} begins"));
             tokio::task::yield_now().await;
             turns.borrow_mut().push(format!("{name} ends"));
@@ -583,7 +583,7 @@ async fn a_handler_that_outlasts_the_function_fails_alone_and_the_others_are_ans
         &aws,
         batch(&messages),
         async |context, envelope: Envelope| {
-            match envelope.order_id.as_u128() {
+            match envelope.subject.as_u128() {
                 0 => {}
                 1 => sleep(Duration::from_secs(3600)).await,
                 _ => sleep(Duration::from_secs(9)).await,

@@ -118,7 +118,7 @@ impl Handled {
         Self {
             queue,
             id: envelope.id,
-            order: envelope.order_id,
+            order: envelope.subject,
             kind: envelope.kind.clone(),
             how: How::Done(Vec::new()),
         }

@@ -37,7 +37,7 @@ pub async fn handle(
         store,
         replies_queue_url,
     } = commands;
-    let order_id = command.order_id;
+    let order_id = command.subject;
     let reply = match command.kind.as_str() {
         ReserveStock::TYPE => {
             let wanted = command.open::<ReserveStock>()?.wanted()?;

@@ -22,7 +22,7 @@ pub async fn handle(
     envelope: Envelope,
 ) -> Result<Vec<Outgoing>, Failure> {
     let event = messages::event(&envelope)?;
-    let id = OrderId(envelope.order_id);
+    let id = OrderId(envelope.subject);
     match saga.advance(id, &event, &context).await? {
         Applied::Advanced(order) | Applied::Repeated(order) => {
             owed_message(&order, &saga.routes, &context)

@@ -55,7 +55,7 @@ pub async fn handle(
         replies_queue_url,
     } = commands;
     let command = messages::command(&envelope)?;
-    let order_id = OrderId(envelope.order_id);
+    let order_id = OrderId(envelope.subject);
     let records = Records {
         store,
         order_id,

@@ -29,7 +29,7 @@ pub async fn handle(
     context: Context,
     command: Envelope,
 ) -> Result<Vec<Outgoing>, Failure> {
-    let order_id = command.order_id;
+    let order_id = command.subject;
     let VerifyUser { user_id } = match command.kind.as_str() {
         VerifyUser::TYPE => command.open()?,
         _ => return Err(command.unknown()),
