@@ -6,7 +6,6 @@ mod contracts;
 mod domain;
 mod events;
 mod handlers;
-mod rehearsal;
 mod store;
 mod stored;
 mod world;

@@ -5,7 +5,6 @@ mod commands;
 mod contracts;
 mod domain;
 mod handlers;
-mod rehearsal;
 mod simulator;
 mod store;
 mod stored;

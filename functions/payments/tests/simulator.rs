@@ -180,3 +180,40 @@ fn production_takes_the_simulator_only_if_it_is_meant() {
         assert_eq!(refused, UnusableProvider::NotAFlag(odd.to_owned()));
     }
 }
+
+#[tokio::test]
+async fn production_declines_every_token_of_a_fault() {
+    for token in [
+        "pm_sim_lostReply",
+        "pm_sim_slow",
+        "pm_sim_unavailable",
+        "pm_sim_new",
+    ] {
+        let world = World::new().await;
+        let simulator =
+            Simulator::new(world.aws.dynamodb(), world.table.clone(), Stage::Production);
+        for _ in 0..2 {
+            let answer = simulator.charge(&charge_of(token)).await.unwrap();
+            let Settlement::Declined(Decline { code, detail }) = answer else {
+                panic!("{token} led to {answer:?}");
+            };
+            assert_eq!(code, "fault_switches_refused", "{token}");
+            assert!(detail.contains("production"), "{detail}");
+        }
+        assert_eq!(world.ledger(), Ledger::NOTHING, "{token}");
+    }
+    for (token, code) in [
+        ("pm_card_chargeDeclined", Some("card_declined")),
+        ("pm_card_nobody_knows", Some("invalid_payment_method")),
+        ("pm_card_visa", None),
+    ] {
+        let world = World::new().await;
+        let simulator =
+            Simulator::new(world.aws.dynamodb(), world.table.clone(), Stage::Production);
+        let declined = match simulator.charge(&charge_of(token)).await.unwrap() {
+            Settlement::Declined(decline) => Some(decline.code),
+            Settlement::Charged(_) | Settlement::Cancelled => None,
+        };
+        assert_eq!(declined.as_deref(), code, "{token}");
+    }
+}

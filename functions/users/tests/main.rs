@@ -7,7 +7,6 @@ mod described;
 mod domain;
 mod events;
 mod handlers;
-mod rehearsal;
 mod sessions;
 mod store;
 mod throttle;
