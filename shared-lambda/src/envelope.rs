@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::problem::FieldError;
-use crate::rehearsal::Fault;
 use crate::{Context, json};
 
 /// What a message says. The name and version are its contract; the fields are its service's own.
@@ -94,7 +93,7 @@ struct Outbound<'a, T> {
 pub(crate) fn seal<T: Payload>(
     subject: Uuid,
     payload: &T,
-    fault: Option<Fault>,
+    fault: Option<&'static str>,
     context: &Context,
 ) -> String {
     let outbound = Outbound {
@@ -104,7 +103,7 @@ pub(crate) fn seal<T: Payload>(
         subject,
         time: format!("{:.3}", context.now),
         traceparent: &context.traceparent,
-        fault: fault.map(Fault::as_str),
+        fault,
         data: payload,
     };
     serde_json::to_string(&outbound).expect("a payload is plain JSON")

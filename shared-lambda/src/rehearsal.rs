@@ -10,40 +10,25 @@ use jiff::SignedDuration;
 /// seconds, and whoever sends it back from there later is to see it carried out.
 pub const FAULT_LIFETIME: SignedDuration = SignedDuration::from_mins(2);
 
-macro_rules! faults {
-    ($($(#[$said:meta])* $variant:ident => $name:literal,)*) => {
-        /// How a command goes wrong. The names are part of the messages' contract.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Fault { $($(#[$said])* $variant,)* }
-
-        impl Fault {
-            pub const ALL: &[Fault] = &[$(Fault::$variant,)*];
-
-            pub fn as_str(self) -> &'static str {
-                match self { $(Fault::$variant => $name,)* }
-            }
-        }
-    };
-}
-
-faults! {
-    /// Every delivery fails, so it goes to the dead-letter queue.
-    Fail => "fail",
-    /// The first delivery fails and the queue brings it back.
-    FailOnce => "fail_once",
+/// How a command goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its delivery fails, so in the end it goes to the dead-letter queue.
+    Fail,
     /// It is taken, and nothing is done or answered.
-    Timeout => "timeout",
+    Timeout,
     /// It is carried out, and its answer is not sent.
-    LostReply => "lost_reply",
-    /// It is carried out once and answered twice.
-    AnswerTwice => "answer_twice",
+    LostReply,
 }
 
 impl Fault {
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|fault| fault.as_str() == name)
-    }
+    /// Each by its name in the messages' contract, and whether it befalls the first delivery alone.
+    pub const ALL: [(&str, Self, bool); 6] = [
+        ("fail", Self::Fail, false),
+        ("fail_once", Self::Fail, true),
+        ("timeout", Self::Timeout, false),
+        ("timeout_once", Self::Timeout, true),
+        ("lost_reply", Self::LostReply, false),
+        ("lost_reply_once", Self::LostReply, true),
+    ];
 }

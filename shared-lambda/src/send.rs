@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::envelope::{Payload, seal};
-use crate::rehearsal::Fault;
 use crate::{Context, Error, telemetry};
 
 /// `SendMessageBatch` and a visibility batch take at most this many entries (SQS API reference).
@@ -30,12 +29,12 @@ impl Outgoing {
         Self::with_fault(queue_url, subject, payload, None, context)
     }
 
-    /// A command that is to go wrong on purpose, where there is a fault.
+    /// A command that is to go wrong on purpose, where there is a [fault](crate::rehearsal::Fault::ALL).
     pub fn with_fault<T: Payload>(
         queue_url: &str,
         subject: Uuid,
         payload: &T,
-        fault: Option<Fault>,
+        fault: Option<&'static str>,
         context: &Context,
     ) -> Self {
         Self {

@@ -175,21 +175,15 @@ where
 {
     let envelope = Envelope::parse(message.body.as_deref().unwrap_or_default())?;
     let context = origin.context(envelope.traceparent.as_deref());
-    let fault = fault_now(stage, &envelope, context.now);
+    let fault = fault_now(stage, &envelope, receive_count(message), context.now);
     match fault {
         Some(Fault::Fail) => {
             return Err(Failure::unprocessable(
                 "the order's rehearsal has this step fail",
             ));
         }
-        Some(Fault::FailOnce) if receive_count(message) == 1 => {
-            return Err(Failure::retry(
-                "the order's rehearsal has this step fail once",
-                "its next delivery is carried out",
-            ));
-        }
         Some(Fault::Timeout) => return Ok(Vec::new()),
-        Some(Fault::FailOnce | Fault::LostReply | Fault::AnswerTwice) | None => {}
+        Some(Fault::LostReply) | None => {}
     }
     // Made inside the guarded future, so that a panic before the first await is caught as well.
     let answers = AssertUnwindSafe(async { handler(context, envelope).await })
@@ -203,8 +197,7 @@ where
         })?;
     Ok(match fault {
         Some(Fault::LostReply) => Vec::new(),
-        Some(Fault::AnswerTwice) => [answers.clone(), answers].concat(),
-        Some(Fault::Fail | Fault::FailOnce | Fault::Timeout) | None => answers,
+        Some(Fault::Fail | Fault::Timeout) | None => answers,
     })
 }
 
@@ -212,12 +205,15 @@ where
 ///
 /// Production carries such a command out as if it had none. It can only be there because its order
 /// was placed while the stage allowed it, and then the order's customer is served best by an end.
-fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Option<Fault> {
-    let fault = Fault::parse(command.fault.as_deref()?);
+fn fault_now(stage: Stage, command: &Envelope, receives: u32, now: Timestamp) -> Option<Fault> {
+    let said = command.fault.as_deref()?;
+    let known = Fault::ALL.into_iter().find(|(name, ..)| *name == said);
     let why_not = if !stage.allows_faults() {
         Some("production rehearses nothing")
-    } else if fault.is_none() {
+    } else if known.is_none() {
         Some("this function knows no such fault")
+    } else if known.is_some_and(|(.., once)| once) && receives > 1 {
+        Some("its first delivery has gone wrong")
     } else if now.duration_since(command.time) > FAULT_LIFETIME {
         Some("it was sent too long ago")
     } else {
@@ -228,11 +224,12 @@ fn fault_now(stage: Stage, command: &Envelope, now: Timestamp) -> Option<Fault> 
         order_id = %command.subject,
         message_type = command.kind,
         // One that is not known is whatever the message says, which is no business of the log's.
-        fault = fault.map(Fault::as_str),
+        fault = known.map(|(name, ..)| name),
         ignored_because = why_not,
         "a command that is to go wrong on purpose"
     );
-    fault.filter(|_| why_not.is_none())
+    let (_, fault, _) = known?;
+    why_not.is_none().then_some(fault)
 }
 
 /// Sends what the handled messages led to; a message whose answer was not accepted has failed.

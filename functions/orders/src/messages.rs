@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use shared_lambda::Context;
 use shared_lambda::envelope::{Envelope, Payload};
-use shared_lambda::rehearsal;
 use shared_lambda::sqs::{Failure, Outgoing};
 use uuid::Uuid;
 
@@ -186,7 +185,7 @@ pub fn owed_message(
         participant,
     })?;
     let (id, user_id) = (order.id.0, order.user_id.0);
-    let fault = owed_fault(order).map(told);
+    let fault = owed_fault(order).map(Fault::as_str);
     Ok(Some(match command {
         Command::VerifyUser => {
             Outgoing::with_fault(queue_url, id, &VerifyUser { user_id }, fault, context)
@@ -217,17 +216,6 @@ pub fn owed_message(
             Outgoing::with_fault(queue_url, id, &RefundPayment { user_id }, fault, context)
         }
     }))
-}
-
-/// The fault of one command, as its envelope says it. Which attempts have one is orders' to know.
-fn told(fault: Fault) -> rehearsal::Fault {
-    match fault {
-        Fault::Fail => rehearsal::Fault::Fail,
-        Fault::FailOnce => rehearsal::Fault::FailOnce,
-        Fault::Timeout | Fault::TimeoutOnce => rehearsal::Fault::Timeout,
-        Fault::LostReply => rehearsal::Fault::LostReply,
-        Fault::AnswerTwice => rehearsal::Fault::AnswerTwice,
-    }
 }
 
 /// What a participant's reply means to the saga.

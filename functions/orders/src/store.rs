@@ -653,8 +653,7 @@ impl TryFrom<OrderRow> for Order {
             fingerprint: row.fingerprint,
             rehearsal: row
                 .rehearsal
-                .map(|text| Rehearsal::parse(&text))
-                .transpose()
+                .map_or(Ok(None), |text| Rehearsal::from_record(&text))
                 .map_err(|_| InvalidRow("rehearsal"))?,
             total: row.total.map(money).transpose()?,
             state,
