@@ -35,24 +35,8 @@ pub struct Queue {
     pub consumer: &'static str,
 }
 
-pub const QUEUES: [Queue; 4] = [
-    Queue {
-        name: "users-commands",
-        consumer: "users-verify",
-    },
-    Queue {
-        name: "inventory-commands",
-        consumer: "inventory-commands",
-    },
-    Queue {
-        name: "payments-commands",
-        consumer: "payments-commands",
-    },
-    Queue {
-        name: "orders-replies",
-        consumer: "orders-replies",
-    },
-];
+/// As the templates declare them (`build.rs`).
+pub const QUEUES: &[Queue] = include!(concat!(env!("OUT_DIR"), "/queues.rs"));
 
 /// What an operator wants of the dead-letter queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +126,7 @@ pub fn tell(
             list_all(&sqs, &log, prefix, list, Timestamp::now(), tell)
         }
         Action::Show { id, raw } => {
-            let found = find(&sqs, prefix, &QUEUES, *id)?;
+            let found = find(&sqs, prefix, QUEUES, *id)?;
             found.give_back(&sqs);
             Ok(match raw {
                 true => found.letter.record().to_string(),
@@ -168,9 +152,10 @@ fn chosen(prefix: &str, name: Option<&str>) -> Result<Vec<Queue>> {
     let short = name.strip_suffix("-dlq").unwrap_or(name);
     let short = short.strip_prefix(&format!("{prefix}-")).unwrap_or(short);
     let found = QUEUES.iter().find(|queue| queue.name == short);
+    let names: Vec<&str> = QUEUES.iter().map(|queue| queue.name).collect();
     found.map(|queue| vec![*queue]).context(format!(
         "there is no queue `{name}`; there are {}",
-        QUEUES.map(|queue| queue.name).join(", ")
+        names.join(", ")
     ))
 }
 
@@ -211,7 +196,7 @@ fn list_all(
     };
     let mut is_empty = true;
     let mut unread = Vec::new();
-    for queue in QUEUES {
+    for queue in QUEUES.iter().copied() {
         let mut seen = match look(sqs, prefix, queue, reach) {
             Ok(seen) => seen,
             Err(error) => {

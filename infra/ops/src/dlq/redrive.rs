@@ -188,7 +188,7 @@ pub fn drop_one(
     shown: &dyn Fn(&Found) -> String,
     print: &dyn Fn(&str) -> bool,
 ) -> Result<String> {
-    let first = find(sqs, prefix, &QUEUES, id)?;
+    let first = find(sqs, prefix, QUEUES, id)?;
     first.give_back(sqs);
     let text = shown(&first);
     let found = find(sqs, prefix, &[first.queue], id).context(format!(
@@ -220,7 +220,7 @@ pub fn drop_order(
     let mut letters = Vec::new();
     let mut more = 0;
     for queue in QUEUES {
-        let seen = look(sqs, prefix, queue, Reach::Whole)?;
+        let seen = look(sqs, prefix, *queue, Reach::Whole)?;
         more += seen.more;
         letters.extend(seen.letters);
     }
