@@ -7,14 +7,21 @@
 //!
 //! Attributes that are not mentioned here are allowed, so that newer rows are read too.
 
+mod shape;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+
+use shape::{
+    AdjustmentShape, ChargeShape, ItemShape, OrderShape, PaymentShape, RefundShape,
+    ReservationShape, Shape,
+};
 
 #[derive(Debug, Default)]
 pub struct Books {
@@ -130,7 +137,7 @@ pub struct Order {
     pub version: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Verifying,
@@ -148,18 +155,7 @@ pub enum State {
 /// As the orders' rows have it.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Verifying => "verifying",
-            Self::Reserving => "reserving",
-            Self::Charging => "charging",
-            Self::Confirmed => "confirmed",
-            Self::RefundingToReject => "refunding_to_reject",
-            Self::RefundingToCancel => "refunding_to_cancel",
-            Self::ReleasingToReject => "releasing_to_reject",
-            Self::ReleasingToCancel => "releasing_to_cancel",
-            Self::Rejected => "rejected",
-            Self::Cancelled => "cancelled",
-        })
+        self.serialize(f)
     }
 }
 
@@ -224,8 +220,10 @@ pub struct ReservedLine {
     pub price: Money,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Payment {
+    /// As its key has it.
+    #[serde(skip)]
     pub order_id: Uuid,
     pub user_id: Uuid,
     pub status: PaymentStatus,
@@ -235,7 +233,7 @@ pub struct Payment {
     pub version: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PaymentStatus {
     Charging,
@@ -256,31 +254,50 @@ pub struct AskedCharge {
 /// As the payments' rows have it.
 impl fmt::Display for PaymentStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Charging => "CHARGING",
-            Self::Charged => "CHARGED",
-            Self::Declined => "DECLINED",
-            Self::Refunding => "REFUNDING",
-            Self::Refunded => "REFUNDED",
-            Self::Voided => "VOIDED",
-        })
+        self.serialize(f)
     }
 }
 
 /// A charge in the provider's ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Charge {
+    /// As its key has it.
+    #[serde(skip)]
     pub key: String,
+    asked: Option<Money>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Outcome {
+    Charged,
+    Declined,
+    Cancelled,
+}
+
+impl Charge {
     /// What was taken; nothing where it was declined or cancelled.
-    pub taken: Option<Money>,
+    pub fn taken(&self) -> Option<&Money> {
+        self.asked
+            .as_ref()
+            .filter(|_| self.outcome == Outcome::Charged)
+    }
 }
 
 /// A refund in the provider's ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Refund {
-    /// The charge it gives back.
-    pub charge_key: String,
+    payment_id: String,
+    #[serde(flatten)]
     pub given_back: Money,
+}
+
+impl Refund {
+    /// The charge it gives back.
+    pub fn charge_key(&self) -> Option<&str> {
+        self.payment_id.strip_prefix(SIMULATED)
+    }
 }
 
 /// A payment's id at the simulator is the charge's key behind this.
@@ -381,25 +398,26 @@ impl Books {
         let place = self.count("payments", row);
         let is_ledger = place.pk.starts_with(LEDGER);
         if place.pk.starts_with("ORDER#") && place.sk == "PAYMENT" {
-            let own = |_: &PaymentRow| is_of_an_order(&place);
+            let own = |_: &Payment| is_of_an_order(&place);
             let payment = self.parsed::<_, PaymentShape>(&place, row, own);
-            let payment = payment.and_then(|row| Some(row.of(place.order()?)));
-            self.payments.extend(payment);
+            let order_id = place.order().unwrap_or_default();
+            let keyed = payment.map(|row| Payment { order_id, ..row });
+            self.payments.extend(keyed);
         } else if is_ledger && place.sk == "CHARGE" {
-            let own = |charge: &ChargeRow| match (charge.outcome, &charge.asked) {
+            let own = |charge: &Charge| match (charge.outcome, &charge.asked) {
                 (Outcome::Charged, None) => Err("it is charged without an amount".to_owned()),
                 (Outcome::Charged | Outcome::Declined | Outcome::Cancelled, _) => Ok(()),
             };
             let charge = self.parsed::<_, ChargeShape>(&place, row, own);
-            let key = place.pk.strip_prefix(LEDGER).unwrap_or_default();
-            self.charges.extend(charge.map(|row| row.of(key)));
+            let key = place.pk.strip_prefix(LEDGER).unwrap_or_default().to_owned();
+            self.charges.extend(charge.map(|row| Charge { key, ..row }));
         } else if is_ledger && place.sk == "REFUND" {
-            let own = |refund: &RefundRow| match refund.charge_key() {
+            let own = |refund: &Refund| match refund.charge_key() {
                 Some(_) => Ok(()),
                 None => Err("its payment_id is not the simulator's".to_owned()),
             };
             let refund = self.parsed::<_, RefundShape>(&place, row, own);
-            self.refunds.extend(refund.and_then(RefundRow::of));
+            self.refunds.extend(refund);
         } else {
             self.unknown.push(place);
         }
@@ -418,7 +436,10 @@ impl Books {
     /// For whom the provider took money, and no payment was read.
     pub fn without_payment(&self) -> BTreeSet<Uuid> {
         let paid: BTreeSet<Uuid> = self.payments.iter().map(|p| p.order_id).collect();
-        let taken = self.charges.iter().filter(|charge| charge.taken.is_some());
+        let taken = self
+            .charges
+            .iter()
+            .filter(|charge| charge.taken().is_some());
         let mut ids: BTreeSet<Uuid> = taken.filter_map(|c| charged_for(&c.key)).collect();
         ids.retain(|id| !paid.contains(id) && !self.has_unreadable("payments", *id));
         ids
@@ -636,374 +657,4 @@ fn key<'r>(row: &'r Value, name: &str) -> &'r str {
 
 fn from<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
     T::deserialize(row).map_err(|error| error.to_string())
-}
-
-#[derive(Deserialize)]
-struct PaymentRow {
-    user_id: Uuid,
-    status: PaymentStatus,
-    charge: Option<AskedCharge>,
-    payment_id: Option<String>,
-    updated_at: Timestamp,
-    version: u64,
-}
-
-impl PaymentRow {
-    fn of(self, order_id: Uuid) -> Payment {
-        Payment {
-            order_id,
-            user_id: self.user_id,
-            status: self.status,
-            charge: self.charge,
-            payment_id: self.payment_id,
-            updated_at: self.updated_at,
-            version: self.version,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct ChargeRow {
-    asked: Option<Money>,
-    outcome: Outcome,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Outcome {
-    Charged,
-    Declined,
-    Cancelled,
-}
-
-impl ChargeRow {
-    fn of(self, key: &str) -> Charge {
-        Charge {
-            key: key.to_owned(),
-            taken: match self.outcome {
-                Outcome::Charged => self.asked,
-                Outcome::Declined | Outcome::Cancelled => None,
-            },
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct RefundRow {
-    payment_id: String,
-    #[serde(flatten)]
-    money: Money,
-}
-
-impl RefundRow {
-    fn charge_key(&self) -> Option<&str> {
-        self.payment_id.strip_prefix(SIMULATED)
-    }
-
-    fn of(self) -> Option<Refund> {
-        Some(Refund {
-            charge_key: self.charge_key()?.to_owned(),
-            given_back: self.money,
-        })
-    }
-}
-
-/// What a service needs to read a kind of row. What it writes and never reads may be missing.
-trait Shape: DeserializeOwned {
-    fn check(&self, place: &RowKey) -> Result<(), String>;
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct OrderShape {
-    lines: Vec<LineShape>,
-    payment_method: String,
-    expected_total: Option<MoneyShape>,
-    fingerprint: Uuid,
-    rehearsal: Option<String>,
-    total: Option<MoneyShape>,
-    failure: Option<ReasonShape>,
-    timeline: Vec<EntryShape>,
-    updated_at: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct LineShape {
-    sku: String,
-    quantity: i64,
-    #[serde(rename = "unit_price")]
-    _unit_price: Option<MoneyShape>,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "only asked to be there")]
-struct ReasonShape {
-    code: String,
-    detail: String,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct EntryShape {
-    what: String,
-    attempt: Option<u32>,
-}
-
-impl Shape for OrderShape {
-    fn check(&self, _: &RowKey) -> Result<(), String> {
-        for line in &self.lines {
-            is_line(&line.sku, line.quantity)?;
-        }
-        is_token(&self.payment_method)?;
-        // `<step>=<fault>`, several with commas between them.
-        let is_fault = |part: &str| {
-            let is_word = |word: &str| {
-                !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-            };
-            let pair = part.trim().split_once('=');
-            pair.is_some_and(|(step, fault)| is_word(step) && is_word(fault))
-        };
-        if let Some(text) = &self.rehearsal
-            && !text.split(',').all(is_fault)
-        {
-            return Err(format!("its rehearsal is {text:?}"));
-        }
-        let mut events = self.timeline.iter().map(|entry| &*entry.what);
-        match events.find(|what| !EVENTS.contains(what)) {
-            Some(what) => Err(format!("its timeline has {what:?}")),
-            None => Ok(()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct ItemShape {
-    name: String,
-    #[serde(flatten)]
-    price: MoneyShape,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-}
-
-impl Shape for ItemShape {
-    fn check(&self, place: &RowKey) -> Result<(), String> {
-        is_sku(place.sku().unwrap_or_default())?;
-        is_text("name", &self.name)?;
-        self.price.is_above_nothing()
-    }
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct AdjustmentShape {
-    id: Uuid,
-    reason: String,
-    made_by: Uuid,
-    created_at: Timestamp,
-}
-
-impl Shape for AdjustmentShape {
-    fn check(&self, place: &RowKey) -> Result<(), String> {
-        is_text("reason", &self.reason)?;
-        match place.sk == format!("ADJUSTMENT#{}", self.id) {
-            true => Ok(()),
-            false => Err(format!(
-                "its id is {} and its key is {:?}",
-                self.id, place.sk
-            )),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct ReservationShape {
-    status: ReservationStatus,
-    #[serde(default)]
-    lines: Vec<HeldShape>,
-    refusal: Option<RefusalShape>,
-}
-
-#[derive(Deserialize)]
-struct HeldShape {
-    sku: String,
-    quantity: i64,
-    #[serde(flatten)]
-    price: MoneyShape,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct RefusalShape {
-    code: String,
-    detail: String,
-    sku: Option<String>,
-}
-
-impl Shape for ReservationShape {
-    fn check(&self, _: &RowKey) -> Result<(), String> {
-        match (self.status, &self.refusal) {
-            (ReservationStatus::Reserved, _) => {
-                for line in &self.lines {
-                    is_line(&line.sku, line.quantity)?;
-                    line.price.is_above_nothing()?;
-                }
-                Ok(())
-            }
-            (ReservationStatus::Refused, None) => Err("it is refused without a reason".to_owned()),
-            (ReservationStatus::Refused, Some(refusal)) => {
-                refusal.sku.as_deref().map_or(Ok(()), is_sku)?;
-                match REFUSALS.contains(&&*refusal.code) {
-                    true => Ok(()),
-                    false => Err(format!("it is refused as {:?}", refusal.code)),
-                }
-            }
-            // What was released is not read again.
-            (ReservationStatus::Released, _) => Ok(()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
-struct PaymentShape {
-    status: PaymentStatus,
-    charge: Option<AskedShape>,
-    payment_id: Option<String>,
-    decline: Option<ReasonShape>,
-    created_at: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct AskedShape {
-    #[serde(flatten)]
-    money: MoneyShape,
-    method: String,
-}
-
-impl Shape for PaymentShape {
-    fn check(&self, _: &RowKey) -> Result<(), String> {
-        let status = self.status;
-        let (charge, payment_id, decline) = match status {
-            PaymentStatus::Charging => (true, false, false),
-            PaymentStatus::Charged | PaymentStatus::Refunding | PaymentStatus::Refunded => {
-                (true, true, false)
-            }
-            PaymentStatus::Declined => (true, false, true),
-            PaymentStatus::Voided => (false, false, false),
-        };
-        for (name, is_missing) in [
-            ("charge", charge && self.charge.is_none()),
-            ("payment_id", payment_id && self.payment_id.is_none()),
-            ("decline", decline && self.decline.is_none()),
-        ] {
-            if is_missing {
-                return Err(format!("it is {status} without a {name}"));
-            }
-        }
-        if let Some(charge) = &self.charge {
-            is_token(&charge.method)?;
-            charge.money.is_above_nothing()?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-struct ChargeShape {
-    #[serde(rename = "asked")]
-    _asked: Option<AskedShape>,
-    #[serde(flatten)]
-    _outcome: OutcomeShape,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(dead_code, reason = "only asked to be there")]
-enum OutcomeShape {
-    Charged { payment_id: String },
-    Declined { code: String, detail: String },
-    Cancelled,
-}
-
-impl Shape for ChargeShape {
-    fn check(&self, _: &RowKey) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-struct RefundShape {
-    #[serde(flatten)]
-    money: MoneyShape,
-}
-
-impl Shape for RefundShape {
-    fn check(&self, _: &RowKey) -> Result<(), String> {
-        self.money.is_above_nothing()
-    }
-}
-
-/// An amount in any three capitals: rows keep currencies that are no longer accepted.
-#[derive(Deserialize)]
-#[serde(try_from = "Money")]
-struct MoneyShape(Money);
-
-impl TryFrom<Money> for MoneyShape {
-    type Error = String;
-
-    fn try_from(money: Money) -> Result<Self, String> {
-        let Money { amount, currency } = &money;
-        let is_code = currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase());
-        match *amount >= 0 && is_code {
-            true => Ok(Self(money)),
-            false => Err(format!("{amount} {currency:?} is no amount of money")),
-        }
-    }
-}
-
-impl MoneyShape {
-    fn is_above_nothing(&self) -> Result<(), String> {
-        match self.0.amount >= 1 {
-            true => Ok(()),
-            false => Err("its amount is nothing".to_owned()),
-        }
-    }
-}
-
-fn is_line(sku: &str, quantity: i64) -> Result<(), String> {
-    is_sku(sku)?;
-    match quantity >= 1 {
-        true => Ok(()),
-        false => Err(format!("{quantity} units of {sku} are no line")),
-    }
-}
-
-fn is_sku(sku: &str) -> Result<(), String> {
-    let is_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let begins = sku.starts_with(|first: char| first.is_ascii_alphanumeric());
-    match begins && sku.len() <= 64 && sku.bytes().all(is_in_it) {
-        true => Ok(()),
-        false => Err(format!("{sku:?} is no sku")),
-    }
-}
-
-/// A payment method: what it may be is narrower today, and was never wider.
-fn is_token(text: &str) -> Result<(), String> {
-    let is_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    let is_card_number =
-        (12..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    match (1..=128).contains(&text.len()) && text.bytes().all(is_in_it) && !is_card_number {
-        true => Ok(()),
-        // It may be a card's number, which is not to be shown.
-        false => Err("its payment method is no token".to_owned()),
-    }
-}
-
-fn is_text(name: &str, text: &str) -> Result<(), String> {
-    match text.is_empty() {
-        true => Err(format!("its {name} is empty")),
-        false => Ok(()),
-    }
 }

@@ -16,7 +16,7 @@ pub(super) struct LedgerEntry<'b> {
 
 impl<'b> LedgerEntry<'b> {
     fn taken(&self) -> Option<&'b Money> {
-        self.charge.and_then(|charge| charge.taken.as_ref())
+        self.charge.and_then(Charge::taken)
     }
 
     fn given_back(&self) -> i128 {
@@ -46,8 +46,10 @@ pub(super) fn ledger(books: &Books) -> BTreeMap<&str, LedgerEntry<'_>> {
         ledger.entry(&charge.key).or_default().charge = Some(charge);
     }
     for refund in &books.refunds {
-        let entry = ledger.entry(&refund.charge_key).or_default();
-        entry.refunds.push(&refund.given_back);
+        if let Some(key) = refund.charge_key() {
+            let entry = ledger.entry(key).or_default();
+            entry.refunds.push(&refund.given_back);
+        }
     }
     ledger
 }
