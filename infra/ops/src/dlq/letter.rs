@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{QUEUES, Queue};
+use super::Queue;
 use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 use crate::ui::count;
@@ -311,13 +311,12 @@ pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: Uuid) -> Result<F
         .iter()
         .map(|queue| format!("{}-dlq", queue.name))
         .collect();
-    let rest = match (more, queues.len() == QUEUES.len()) {
-        (0, true) => ", and there are no more; it is not dead yet, or it was sent back or dropped",
-        (0, false) => {
-            ", and there are no more; if it is in no other queue, it is not dead yet, or it was sent \
-             back or dropped"
+    let rest = match more {
+        0 => {
+            ", and there are no more; if it is in no other queue, it is not dead yet, or it was sent back \
+              or dropped"
         }
-        _ => &out_of_sight(more),
+        more => &out_of_sight(more),
     };
     Err(Error::new(format!(
         "no message in sight is {id}: {} looked at in {}{rest}",
