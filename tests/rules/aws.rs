@@ -5,37 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use test_support::template::{Template, workspace_root};
 
-use crate::{Service, read, services};
-
-fn template(location: &str) -> Template {
-    Template::parse(location, &read(&workspace_root().join(location)))
-}
+use crate::templates::routes;
+use crate::{only_if, read, services, template};
 
 /// The nested stacks of the root template, by logical id.
 fn nested(root: &Template) -> BTreeMap<&String, &Value> {
     let resources = root.document()["Resources"].as_object().unwrap();
     resources.iter().collect()
-}
-
-/// What is there on a condition, and nothing otherwise.
-fn only_if(condition: &str, value: Value) -> Value {
-    json!({"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]})
-}
-
-/// A resource's properties as they are written.
-fn written<'s>(service: &'s Service, id: &str) -> &'s Value {
-    &service.template.document()["Resources"][id]["Properties"]
-}
-
-fn triggers(service: &Service) -> Vec<(String, &Value)> {
-    let triggers = service.resources("AWS::Lambda::EventSourceMapping");
-    triggers
-        .into_iter()
-        .map(|(id, trigger)| {
-            let function = trigger["FunctionName"].as_str().unwrap().to_owned();
-            (function, &written(service, &id)["ScalingConfig"])
-        })
-        .collect()
 }
 
 /// A creation that is rolled back must leave no table in the way of the next one.
@@ -115,9 +91,9 @@ fn the_root_passes_on_every_parameter_it_shares_with_a_stack() {
 fn a_queues_function_is_never_taken_for_a_loop() {
     for service in services() {
         let alarms = service.resources("AWS::CloudWatch::Alarm");
-        for (function, _) in triggers(&service) {
-            let properties = written(&service, &function);
-            assert_eq!(properties["RecursiveLoop"], "Allow", "{function}");
+        for (function, _, _) in service.triggers() {
+            let loops = &service.written(&function)["RecursiveLoop"];
+            assert_eq!(*loops, "Allow", "{function}");
             let rings = alarms.iter().any(|(_, alarm)| {
                 alarm["Namespace"] == "AWS/Lambda"
                     && alarm["MetricName"] == "RecursiveInvocationsDropped"
@@ -134,24 +110,17 @@ fn instances_can_be_reserved_for_all_that_no_route_reaches() {
     for service in services() {
         let parameters = &service.template.document()["Parameters"];
         assert_eq!(parameters["ReserveConcurrency"]["Default"], "false");
-        let routed: BTreeSet<String> = service
-            .resources("AWS::ApiGatewayV2::Integration")
-            .into_iter()
-            .map(|(_, integration)| {
-                let function = integration["IntegrationUri"].as_str().unwrap();
-                function.strip_suffix(".Arn").unwrap().to_owned()
-            })
-            .collect();
-        let triggers: BTreeMap<String, &Value> = triggers(&service).into_iter().collect();
+        let routed: BTreeSet<String> = routes(&service).into_values().collect();
+        let triggers = service.triggers();
         for (id, _, _) in service.functions() {
             if routed.contains(&id) {
                 continue;
             }
-            let reserved = &written(&service, &id)["ReservedConcurrentExecutions"];
+            let reserved = &service.written(&id)["ReservedConcurrentExecutions"];
             // More messages than instances would be taken in vain, and come to the dead letters.
-            let size = match triggers.get(&id) {
-                Some(scaling) => {
-                    let most = &scaling["MaximumConcurrency"];
+            let size = match triggers.iter().find(|(function, _, _)| *function == id) {
+                Some((_, _, mapping)) => {
+                    let most = &mapping["ScalingConfig"]["MaximumConcurrency"];
                     let parameter = &parameters[most["Ref"].as_str().expect(&id)];
                     assert_eq!(parameter["MinValue"], 2, "{id}");
                     most.clone()
@@ -172,7 +141,7 @@ fn the_functions_that_hash_passwords_can_be_limited() {
         let parameters = &service.template.document()["Parameters"];
         for (id, binary, properties) in service.functions() {
             if properties["MemorySize"].as_u64() >= Some(1769) {
-                let reserved = &written(&service, &id)["ReservedConcurrentExecutions"];
+                let reserved = &service.written(&id)["ReservedConcurrentExecutions"];
                 let limit = json!({"Ref": "PasswordConcurrency"});
                 assert_eq!(*reserved, only_if("PasswordsAreLimited", limit), "{id}");
                 assert_eq!(parameters["PasswordConcurrency"]["Default"], 0);
@@ -271,28 +240,6 @@ fn a_role_that_another_service_takes_is_for_this_account_alone() {
         }
     }
     assert!(seen > 0, "the sweeper's schedule has a role");
-}
-
-/// Nothing is measured before the first call, so missing data at a first deployment says nothing.
-#[test]
-fn no_alarm_rings_at_a_first_deployment() {
-    let topic = json!([{"Ref": "AlarmTopicArn"}]);
-    let mut told = Vec::new();
-    for service in services() {
-        for (id, alarm) in service.resources("AWS::CloudWatch::Alarm") {
-            let missing = alarm["TreatMissingData"].as_str().expect(&id);
-            assert_ne!(missing, "breaching", "{id}");
-            let action = &written(&service, &id)["InsufficientDataActions"];
-            if missing == "missing" {
-                assert_eq!(*action, only_if("AlarmsAreSent", topic.clone()), "{id}");
-                told.push(alarm["MetricName"].as_str().unwrap().to_owned());
-            } else {
-                assert!(action.is_null(), "{id}");
-            }
-        }
-    }
-    // The sweeper's silence is told.
-    assert_eq!(told, ["OldestDueOrderSeconds"]);
 }
 
 #[test]

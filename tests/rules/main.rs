@@ -2,6 +2,7 @@
 //! binaries, variables, permissions, routes and contracts agree.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod alarms;
 mod aws;
 mod contracts;
 mod dependencies;
@@ -49,6 +50,22 @@ impl Service {
         !self.resources("AWS::SQS::Queue").is_empty()
     }
 
+    /// A resource's properties as they are written.
+    pub fn written(&self, id: &str) -> &serde_json::Value {
+        &self.template.document()["Resources"][id]["Properties"]
+    }
+
+    /// What takes from its queues: the function's id, the queue's, and the mapping as it is written.
+    pub fn triggers(&self) -> Vec<(String, String, &serde_json::Value)> {
+        let triggers = self.resources("AWS::Lambda::EventSourceMapping");
+        let ids = |(id, trigger): (String, serde_json::Value)| {
+            let function = trigger["FunctionName"].as_str().unwrap().to_owned();
+            let queue = owner(&trigger["EventSourceArn"]).to_owned();
+            (function, queue, self.written(&id))
+        };
+        triggers.into_iter().map(ids).collect()
+    }
+
     /// The functions' names without the prefix: the binaries'.
     pub fn functions(&self) -> Vec<(String, String, serde_json::Value)> {
         self.resources("AWS::Serverless::Function")
@@ -81,6 +98,21 @@ impl Service {
             .map(|source| read(&self.folder.join(source)))
             .concat()
     }
+}
+
+pub fn template(location: &str) -> Template {
+    Template::parse(location, &read(&workspace_root().join(location)))
+}
+
+/// The logical id in `Id.Arn`.
+pub fn owner(arn: &serde_json::Value) -> &str {
+    let arn = arn.as_str().expect("an ARN");
+    arn.strip_suffix(".Arn").expect("an ARN of this template")
+}
+
+/// What is there on a condition, and nothing otherwise.
+pub fn only_if(condition: &str, value: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]})
 }
 
 /// Every file below a folder.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::{Service, read, services};
+use crate::{Service, owner, read, services};
 
 /// A function's statements: (action, resource) pairs.
 fn grants(service: &Service, role: &str) -> BTreeSet<(String, String)> {
@@ -55,10 +55,7 @@ fn list(value: &Value) -> Vec<String> {
 }
 
 fn role_of(properties: &Value) -> String {
-    let role = properties["Role"]
-        .as_str()
-        .expect("a function names its role");
-    role.strip_suffix(".Arn").unwrap().to_owned()
+    owner(&properties["Role"]).to_owned()
 }
 
 #[test]
@@ -119,10 +116,10 @@ fn every_function_may_write_its_own_log_and_no_other() {
 #[test]
 fn the_functions_of_queues_may_do_what_a_trigger_needs() {
     for service in services() {
-        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
-            let id = trigger["FunctionName"].as_str().unwrap();
-            let queue = trigger["EventSourceArn"].as_str().unwrap();
-            let function = service.template.properties(id, "AWS::Serverless::Function");
+        for (id, queue, _) in service.triggers() {
+            let function = service
+                .template
+                .properties(&id, "AWS::Serverless::Function");
             let grants = grants(&service, &role_of(&function));
             for action in [
                 "sqs:ReceiveMessage",
@@ -130,7 +127,7 @@ fn the_functions_of_queues_may_do_what_a_trigger_needs() {
                 "sqs:GetQueueAttributes",
                 "sqs:ChangeMessageVisibility",
             ] {
-                let grant = (action.to_owned(), queue.to_owned());
+                let grant = (action.to_owned(), format!("{queue}.Arn"));
                 assert!(grants.contains(&grant), "{id} lacks {action}");
             }
         }
@@ -294,10 +291,9 @@ fn an_operator_may_do_what_the_commands_need_and_no_more() {
                 needed.insert(((*action).to_owned(), resource.to_owned()));
             }
         };
-        for (_, trigger) in service.resources("AWS::Lambda::EventSourceMapping") {
-            let source = trigger["EventSourceArn"].as_str().unwrap();
-            let queue = source.strip_suffix(".Arn").unwrap();
-            let queue = service.template.properties(queue, "AWS::SQS::Queue");
+        for (consumer, queue, _) in service.triggers() {
+            let source = format!("{queue}.Arn");
+            let queue = service.template.properties(&queue, "AWS::SQS::Queue");
             let dead = queue["RedrivePolicy"]["deadLetterTargetArn"].as_str();
             let of_the_dead = [
                 "sqs:GetQueueUrl",
@@ -307,8 +303,7 @@ fn an_operator_may_do_what_the_commands_need_and_no_more() {
                 "sqs:DeleteMessage",
             ];
             need(&of_the_dead, dead.unwrap());
-            need(&["sqs:GetQueueUrl", "sqs:SendMessage"], source);
-            let consumer = trigger["FunctionName"].as_str().unwrap();
+            need(&["sqs:GetQueueUrl", "sqs:SendMessage"], &source);
             let log = consumer.strip_suffix("Function").unwrap();
             need(&["logs:FilterLogEvents"], &format!("{log}LogGroup.Arn"));
         }
