@@ -220,14 +220,20 @@ pub fn choose_port(asked: Option<u16>, last: Option<u16>) -> Result<u16> {
     {
         return Ok(port);
     }
-    free_port()
+    Ok(free_ports(1)?[0])
 }
 
-/// Any free port.
-pub fn free_port() -> Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
+/// Free ports, each another.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let bound = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    // All are held until the last is found, so that no port is found twice.
+    let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(bound).collect();
+    let listeners = listeners.context("no port is free")?;
+    let ports = listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()));
+    ports
+        .collect::<std::io::Result<_>>()
         .context("no port is free")
 }
 

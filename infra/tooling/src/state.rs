@@ -21,10 +21,10 @@ impl Home {
         }
     }
 
-    /// The throwaway stack of `cargo xtask test`.
-    pub fn test(project: &Project) -> Self {
+    /// One of the throwaway stacks of `cargo xtask test`.
+    pub fn test(project: &Project, number: usize) -> Self {
         Self {
-            folder: project.folder().join("test"),
+            folder: project.folder().join(format!("test/{number}")),
         }
     }
 

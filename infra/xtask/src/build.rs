@@ -60,7 +60,8 @@ pub fn build(project: &Project, services: &[Service]) -> Result<Built> {
     })
 }
 
-fn binaries(messages: &str) -> Vec<PathBuf> {
+/// The programs that cargo says it built.
+pub fn binaries(messages: &str) -> Vec<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())

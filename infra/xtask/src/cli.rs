@@ -53,7 +53,12 @@ pub enum Command {
     },
     /// Orders that end every way, their timelines, and the balance of stock and money
     Demo,
-    /// Format, lints, tests, templates, then the whole system on a stack of its own
+    /// Format, lints, rules, and the tests of one service or of what differs from the last commit
+    Check {
+        /// A folder below functions/
+        service: Option<String>,
+    },
+    /// Every check: format, lints, tests, templates, and the whole system on stacks of its own
     Test {
         /// Leave the system out
         #[arg(long)]

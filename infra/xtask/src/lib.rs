@@ -1,6 +1,7 @@
 //! The developer's command, as a library that the system tests use too.
 
 mod build;
+mod check;
 pub mod cli;
 mod demo;
 pub mod deploy;

@@ -6,7 +6,7 @@ use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
-use crate::{demo, emulator, functions, local, logs, mutants, plant, sim, status, test};
+use crate::{check, demo, emulator, functions, local, logs, mutants, plant, sim, status, test};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -45,6 +45,7 @@ pub fn run(command: Command) -> Result<()> {
         }
         Command::Bundle { x86_64 } => functions::bundle(&project, x86_64),
         Command::Demo => demo::run(&emulator::stack(&home)?),
+        Command::Check { service } => check::run(&project, service.as_deref()),
         Command::Test { fast } => test::run(&project, fast),
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::Plant(planting) => plant::run(&project, &planting),

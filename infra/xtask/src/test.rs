@@ -1,107 +1,213 @@
-//! Every check there is, in the order of their cost; the last one on a stack of its own.
+//! Every check there is. The system tests mostly wait, so they run on stacks of their own beside the
+//! checks that compute.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::aws::LOCAL_REGION;
+use crate::build;
 use crate::emulator;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::local;
 use crate::process;
 use crate::project::Project;
 use crate::state::Home;
 use crate::tools;
-use crate::ui::{say, seconds};
+use crate::ui::{put, say, seconds};
 
-/// Runs them until one fails, and says what each took.
+/// How many stacks the system tests share. They wait most of the time: three stacks keep two cores
+/// busy together with the other checks.
+const STACKS: usize = 3;
+
+/// Reads the logs that the tests before it left on the same stack.
+const LAST_MODULE: &str = "secrets";
+
+/// Runs all checks, or without `system` those that need no stack, and prints a table of times.
+///
+/// # Errors
+///
+/// That of the first check that failed. Checks that had begun by then run to their end.
 pub fn run(project: &Project, fast: bool) -> Result<()> {
-    let mut stages = Stages::default();
-    let outcome = all(project, fast, &mut stages);
+    let begun = Instant::now();
+    let logs = project.folder().join("checks");
+    fs::create_dir_all(&logs).context(logs.display())?;
+    let stages = Stages {
+        logs,
+        done: Mutex::default(),
+    };
+    let outcome = all(project, fast, &stages);
+    let done = std::mem::take(&mut *stages.done());
     say("");
-    for (name, time) in &stages.done {
-        say(format_args!("{name:>10}  passed ({})", seconds(*time)));
-    }
-    if let Err(error) = &outcome {
-        let (name, time) = stages
-            .begun
-            .map_or(("test", Duration::ZERO), |(name, at)| (name, at.elapsed()));
+    for Stage { name, time, error } in &done {
+        let verdict = error.as_ref().map_or("passed", |_| "FAILED");
         say(format_args!(
-            "{name:>10}  FAILED ({}): {}",
-            seconds(time),
-            process::last_lines(&error.to_string(), 1)
+            "{name:>24}  {verdict}  {:>10}",
+            seconds(*time)
         ));
     }
-    outcome
+    say(format_args!(
+        "{:>24}          {:>10}",
+        "in all",
+        seconds(begun.elapsed())
+    ));
+    // A check that was not begun because of this error has an error of its own.
+    done.into_iter()
+        .find_map(|stage| stage.error)
+        .map_or(outcome, Err)
 }
 
-#[derive(Default)]
+/// What was checked so far.
 struct Stages {
-    begun: Option<(&'static str, Instant)>,
-    done: Vec<(&'static str, Duration)>,
+    /// Each check's output is a file here.
+    logs: PathBuf,
+    done: Mutex<Vec<Stage>>,
+}
+
+struct Stage {
+    name: String,
+    time: Duration,
+    error: Option<Error>,
 }
 
 impl Stages {
-    fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
-        say(format_args!("\n== {name}"));
+    fn done(&self) -> MutexGuard<'_, Vec<Stage>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one check, unless another has failed. Its output is printed when it ends, so that the
+    /// outputs of checks that run side by side do not mix.
+    fn run(&self, name: &str, check: impl FnOnce(&Log) -> Result<()>) -> Result<()> {
+        if self.done().iter().any(|stage| stage.error.is_some()) {
+            return Err(Error::new(format!(
+                "{name} was not run: another check had failed"
+            )));
+        }
+        say(format_args!("== {name} ..."));
+        let log = Log(self.logs.join(format!("{}.log", name.replace(' ', "-"))));
+        File::create(&log.0).context(log.0.display())?;
         let begun = Instant::now();
-        self.begun = Some((name, begun));
-        stage()?;
-        self.done.push((name, begun.elapsed()));
-        Ok(())
+        let error = check(&log).context(name).err();
+        let time = begun.elapsed();
+        let verdict = error.as_ref().map_or("passed", |_| "FAILED");
+        let output = fs::read(&log.0).unwrap_or_default();
+        let output = String::from_utf8_lossy(&output);
+        put(format_args!(
+            "{}== {name} {verdict} ({})",
+            output.trim_start(),
+            seconds(time)
+        ));
+        let failed = error.as_ref().map(|_| Error::new(format!("{name} failed")));
+        self.done().push(Stage {
+            name: name.to_owned(),
+            time,
+            error,
+        });
+        failed.map_or(Ok(()), Err)
     }
 }
 
-fn all(project: &Project, fast: bool, stages: &mut Stages) -> Result<()> {
-    let cargo = |arguments: &[&str]| process::run(project.cargo().args(arguments));
-    stages.run("format", || cargo(&["fmt", "--all", "--check"]))?;
-    stages.run("lints", || {
-        cargo(&[
-            "clippy",
+/// Where a check's programs print to.
+struct Log(PathBuf);
+
+impl Log {
+    fn run(&self, command: &mut Command) -> Result<()> {
+        let open = || File::options().append(true).open(&self.0);
+        let (out, errors) = (
+            open().context(self.0.display())?,
+            open().context(self.0.display())?,
+        );
+        process::run(command.stdout(out).stderr(errors))
+    }
+}
+
+fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
+    stages.run("format", |log| {
+        log.run(project.cargo().args(["fmt", "--all", "--check"]))
+    })?;
+    if fast {
+        return checks(project, stages);
+    }
+    let tests = system_tests(project, stages)?;
+    thread::scope(|scope| {
+        let system = scope.spawn(|| system(project, &tests, stages));
+        let checked = checks(project, stages);
+        let system = system
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        checked.and(system)
+    })
+}
+
+/// What needs no stack.
+fn checks(project: &Project, stages: &Stages) -> Result<()> {
+    let lints = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    stages.run("lints", |log| log.run(project.cargo().args(lints)))?;
+    stages.run("documentation", |log| {
+        let documented = [
+            "doc",
             "--quiet",
             "--workspace",
-            "--all-targets",
-            "--all-features",
-            "--",
-            "-D",
-            "warnings",
-        ])
+            "--no-deps",
+            "--document-private-items",
+        ];
+        log.run(
+            project
+                .cargo()
+                .args(documented)
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
     })?;
-    stages.run("tests", || cargo(&["test", "--quiet", "--workspace"]))?;
-    stages.run("templates", || validate_templates(project))?;
-    if !fast {
-        stages.run("system", || system(project))?;
-    }
-    Ok(())
+    stages.run("tests", |log| {
+        log.run(project.cargo().args(["test", "--quiet", "--workspace"]))
+    })?;
+    stages.run("templates", |log| validate_templates(project, log))
 }
 
-fn validate_templates(project: &Project) -> Result<()> {
+/// `sam validate` looks at one template at a time and takes seconds to start: both cores share them.
+fn validate_templates(project: &Project, log: &Log) -> Result<()> {
     tools::SAM.install(project)?;
-    for template in templates(project)? {
-        let shown = template
-            .strip_prefix(project.root())
-            .unwrap_or(&template)
-            .display()
-            .to_string();
-        process::capture(
-            Command::new(tools::SAM.program(project, "sam"))
-                .current_dir(project.root())
-                .args([
-                    "validate",
-                    "--lint",
-                    "--region",
-                    LOCAL_REGION,
-                    "--template-file",
-                ])
-                .arg(&template)
-                .env("SAM_CLI_TELEMETRY", "0"),
-        )
-        .context(&shown)?;
-        say(format_args!("{shown} is valid"));
-    }
-    Ok(())
+    let queue = Mutex::new(VecDeque::from(templates(project)?));
+    let next = || {
+        queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    let lane = || -> Result<()> {
+        while let Some(template) = next() {
+            log.run(
+                Command::new(tools::SAM.program(project, "sam"))
+                    .current_dir(project.root())
+                    .args([
+                        "validate",
+                        "--lint",
+                        "--region",
+                        LOCAL_REGION,
+                        "--template-file",
+                    ])
+                    .arg(&template)
+                    .env("SAM_CLI_TELEMETRY", "0"),
+            )
+            .context(template.display())?;
+        }
+        Ok(())
+    };
+    in_parallel([lane, lane])
 }
 
 /// The root's, and those of every folder in `infra` and `functions`.
@@ -109,7 +215,7 @@ fn templates(project: &Project) -> Result<Vec<PathBuf>> {
     let mut templates = vec![project.root().join("template.yaml")];
     for folder in ["infra", "functions"] {
         let folder = project.root().join(folder);
-        for entry in std::fs::read_dir(&folder).context(folder.display())? {
+        for entry in fs::read_dir(&folder).context(folder.display())? {
             let template = entry
                 .context(folder.display())?
                 .path()
@@ -123,50 +229,136 @@ fn templates(project: &Project) -> Result<Vec<PathBuf>> {
     Ok(templates)
 }
 
-/// The whole system, deployed on an emulator of its own that no other stack
-/// notices and that is gone afterwards, however this ends.
-fn system(project: &Project) -> Result<()> {
-    let home = Home::test(project);
-    let _lock = home.lock()?;
-    // What a run that was killed may have left.
-    local::down(&home, true)?;
-    let guard = Guard::start(&home)?;
-    let outcome = local::up(project, &home, Some(emulator::free_port()?)).and_then(|_| {
-        process::run(
+/// The program that holds the system tests, and their modules.
+struct SystemTests {
+    program: PathBuf,
+    folder: PathBuf,
+    modules: BTreeSet<String>,
+}
+
+/// Builds everything first: what runs side by side afterwards does not wait for a compiler.
+fn system_tests(project: &Project, stages: &Stages) -> Result<SystemTests> {
+    let mut program = None;
+    stages.run("build", |log| {
+        log.run(
             project
                 .cargo()
-                // Of the whole workspace, so that what the tests before have
-                // built serves here too.
-                .args([
-                    "test",
-                    "--workspace",
-                    "--features",
-                    "system-tests/system",
-                    "--test",
-                    "system",
-                ])
-                .env("WAYBILL_STACK", home.stack()),
-        )
-    });
+                .args(["test", "--quiet", "--workspace", "--no-run"]),
+        )?;
+        let system = ["test", "--workspace", "--test", "system", "--no-run"];
+        let json = "--message-format=json-render-diagnostics";
+        let built = process::capture(project.cargo().args(system).arg(json))?;
+        program = build::binaries(&built).pop();
+        Ok(())
+    })?;
+    let program = program.context("cargo names no program of the system tests")?;
+    let folder = project.root().join("tests");
+    let listed = process::capture(
+        Command::new(&program)
+            .current_dir(&folder)
+            .args(["--list", "--format", "terse"]),
+    )?;
+    let modules = listed.lines().filter_map(|line| line.split_once("::"));
+    Ok(SystemTests {
+        modules: modules.map(|(module, _)| module.to_owned()).collect(),
+        program,
+        folder,
+    })
+}
+
+/// The whole system, deployed on stacks that exist for these tests only and are gone afterwards,
+/// however this ends. Each stack takes the next module of tests as soon as it is free.
+fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()> {
+    let homes: Vec<Home> = (1..=STACKS)
+        .map(|number| Home::test(project, number))
+        .collect();
+    let _locks = homes.iter().map(Home::lock).collect::<Result<Vec<_>>>()?;
+    let waiting = tests.modules.iter().filter(|module| *module != LAST_MODULE);
+    let queue: Mutex<VecDeque<&String>> = Mutex::new(waiting.collect());
+    let next = || {
+        queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    let guards = homes
+        .iter()
+        .map(|home| {
+            // What a run that was killed may have left.
+            local::down(home, true)?;
+            Guard::start(home)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let ports = emulator::free_ports(STACKS)?;
+    let lanes = homes
+        .iter()
+        .zip(ports)
+        .enumerate()
+        .map(|(number, (home, port))| {
+            let next = &next;
+            move || {
+                stages.run(&format!("system {}: up", number + 1), |_| {
+                    local::up(project, home, Some(port)).map(drop)
+                })?;
+                let module = |module: &str| {
+                    stages.run(&format!("system {}: {module}", number + 1), |log| {
+                        log.run(
+                            Command::new(&tests.program)
+                                .current_dir(&tests.folder)
+                                .arg(format!("{module}::"))
+                                .env("WAYBILL_STACK", home.stack()),
+                        )
+                    })
+                };
+                while let Some(next) = next() {
+                    module(next)?;
+                }
+                module(LAST_MODULE)
+            }
+        });
+    let outcome = in_parallel(lanes);
     if outcome.is_err() {
-        keep_log(project, &home);
+        for home in &homes {
+            keep_log(home, &stages.logs);
+        }
     }
-    drop(guard);
-    local::down(&home, true)?;
+    drop(guards);
+    for home in &homes {
+        local::down(home, true)?;
+    }
     outcome
 }
 
+/// Runs all to their ends and answers the first error.
+fn in_parallel<L>(lanes: impl IntoIterator<Item = L>) -> Result<()>
+where
+    L: FnOnce() -> Result<()> + Send,
+{
+    thread::scope(|scope| {
+        let running: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(lane)).collect();
+        let ended = running.into_iter().map(|lane| {
+            lane.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
 /// The emulator's log of a failed run outlives its stack.
-fn keep_log(project: &Project, home: &Home) {
-    let kept = project.folder().join("test-emulator.log");
-    if std::fs::rename(home.emulator_log(), &kept).is_ok() {
+fn keep_log(home: &Home, logs: &Path) {
+    let name = home
+        .folder()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let kept = logs.join(format!("emulator-{name}.log"));
+    if fs::rename(home.emulator_log(), &kept).is_ok() {
         say(format_args!(
-            "the emulator's log is kept in {}",
+            "an emulator's log is kept in {}",
             kept.display()
         ));
     }
 }
-
 /// Ends the stack's emulator should this program be ended before it can.
 struct Guard {
     shell: Child,
