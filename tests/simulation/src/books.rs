@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::clock::Millis;
 use crate::deployed;
 use crate::history::{History, Moment};
-use crate::network::Millis;
-use crate::system::Tables;
+use crate::tables::Tables;
 
 /// How often a step is asked for before it is given up, or parked.
 pub const ATTEMPTS: i64 = 5;

@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::network::Millis;
+use crate::clock::Millis;
 
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): enough
 /// chance for a simulation, in a dozen instructions, and the same on every machine.
@@ -281,4 +282,11 @@ impl Weather {
             .zip(&self.kinds)
             .map(|(trouble, kind)| (*trouble, kind.came))
     }
+}
+
+/// Shared with what sits beneath the handlers.
+pub type SharedWeather = Arc<Mutex<Weather>>;
+
+pub fn weather(weather: &SharedWeather) -> MutexGuard<'_, Weather> {
+    weather.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,49 +6,16 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::sqs::SqsMessage;
 
 use crate::chance::{Dice, Trouble, Weather};
-use crate::deployed;
-
-/// Milliseconds since the simulation began.
-pub type Millis = i64;
+use crate::clock::Millis;
+use crate::participants::Queue;
 
 /// A message is as a rule there within this time.
 const USUAL_DELAY: Millis = 60;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum QueueName {
-    Users,
-    Inventory,
-    Payments,
-    Replies,
-}
-
-impl QueueName {
-    pub const ALL: [Self; 4] = [Self::Users, Self::Inventory, Self::Payments, Self::Replies];
-
-    pub fn url(self) -> &'static str {
-        match self {
-            Self::Users => "https://sqs.us-east-1.amazonaws.com/0/users-commands",
-            Self::Inventory => "https://sqs.us-east-1.amazonaws.com/0/inventory-commands",
-            Self::Payments => "https://sqs.us-east-1.amazonaws.com/0/payments-commands",
-            Self::Replies => "https://sqs.us-east-1.amazonaws.com/0/orders-replies",
-        }
-    }
-
-    /// The function the queue triggers.
-    pub fn function(self) -> &'static str {
-        match self {
-            Self::Users => "users-verify",
-            Self::Inventory => "inventory-commands",
-            Self::Payments => "payments-commands",
-            Self::Replies => "orders-replies",
-        }
-    }
-}
-
 /// One copy of a message on a queue.
 #[derive(Clone, Debug)]
 pub struct Copy {
-    pub queue: QueueName,
+    pub queue: Queue,
     pub message_id: String,
     pub body: String,
     pub receives: u32,
@@ -68,14 +35,14 @@ pub struct Network {
     /// Dead letters nobody will look after.
     pub abandoned: Vec<Copy>,
     /// Everything that was ever sent, once each.
-    pub history: Vec<(QueueName, String)>,
+    pub history: Vec<(Queue, String)>,
     sent: u64,
     receipts: u64,
 }
 
 impl Network {
     /// Takes a message that a service sent, as often and as late as the weather has it.
-    pub fn send(&mut self, queue: QueueName, body: String, now: Millis, weather: &mut Weather) {
+    pub fn send(&mut self, queue: Queue, body: String, now: Millis, weather: &mut Weather) {
         self.history.push((queue, body.clone()));
         let message_id = format!("message-{}", self.history.len());
         let mut copies = 1;
@@ -103,7 +70,7 @@ impl Network {
     }
 
     /// Delivers a body again although it was sent long ago, exactly once and at once.
-    pub fn replay(&mut self, queue: QueueName, body: String, now: Millis) {
+    pub fn replay(&mut self, queue: Queue, body: String, now: Millis) {
         self.sent += 1;
         let message_id = format!("replay-{}", self.sent);
         self.put(Copy {
@@ -123,14 +90,14 @@ impl Network {
     }
 
     /// Whether a queue has something to receive.
-    pub fn has_visible(&self, queue: QueueName, now: Millis) -> bool {
+    pub fn has_visible(&self, queue: Queue, now: Millis) -> bool {
         self.copies
             .values()
             .any(|copy| copy.queue == queue && copy.visible_at <= now)
     }
 
     /// How many messages of a queue can be received, and how many are with whoever received them.
-    pub fn counts(&self, queue: QueueName, now: Millis) -> (usize, usize) {
+    pub fn counts(&self, queue: Queue, now: Millis) -> (usize, usize) {
         let of = |copy: &&Copy| copy.queue == queue;
         let waiting = |copy: &&Copy| copy.visible_at <= now;
         let in_flight = |copy: &&Copy| copy.receipt.is_some() && copy.visible_at > now;
@@ -158,7 +125,7 @@ impl Network {
     /// message that was received too often goes to the dead-letter queue instead.
     pub fn receive(
         &mut self,
-        queue: QueueName,
+        queue: Queue,
         now: Millis,
         dice: &mut Dice,
     ) -> (Vec<u64>, Vec<SqsMessage>) {
@@ -169,7 +136,7 @@ impl Network {
             .map(|(id, _)| *id)
             .collect();
         let (mut ids, mut messages) = (Vec::new(), Vec::new());
-        let limits = deployed::queue(queue);
+        let limits = queue.deployed();
         let wanted = dice.between(1, 10) as usize;
         while !visible.is_empty() && ids.len() < wanted {
             let id = visible.swap_remove(dice.below(visible.len() as u64) as usize);
@@ -180,7 +147,7 @@ impl Network {
                 continue;
             }
             copy.receives += 1;
-            copy.visible_at = now + limits.visibility;
+            copy.visible_at = now + Millis::from(limits.visibility_seconds) * 1000;
             self.receipts += 1;
             let receipt = format!("receipt-{}", self.receipts);
             copy.receipt = Some(receipt.clone());

@@ -10,9 +10,8 @@ use orders::users_client::PERMISSION_LIFETIME;
 use serde_json::Value;
 
 use crate::books::{Books, Order, Violation};
+use crate::clock::{Millis, millis};
 use crate::deployed;
-use crate::network::Millis;
-use crate::system::millis;
 
 /// Since when each user has had which standing, by their ids.
 #[derive(Default)]

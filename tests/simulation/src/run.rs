@@ -23,12 +23,15 @@ use uuid::Uuid;
 
 use crate::abandoning::{is_left_alone, news_after_abandoning};
 use crate::books::{Books, Order, Violation};
-use crate::chance::{Dice, Trouble, Weather};
+use crate::chance::{Dice, SharedWeather, Trouble, Weather, weather};
+use crate::clock::{Millis, millis};
 use crate::deployed;
 use crate::gate::{CallId, Gate, ProcessId};
-use crate::network::{Copy, Millis, Network, QueueName};
+use crate::handled::{How, said};
+use crate::network::{Copy, Network};
+use crate::participants::Queue;
 use crate::permissions::Standings;
-use crate::system::{How, SharedWeather, System, millis, said, weather};
+use crate::system::System;
 use faults::{Drawn, Outage, draw, is_of_people, outage, provider_gone};
 pub use outcome::Outcome;
 use people::{Chore, Client, What};
@@ -211,8 +214,8 @@ struct World {
 impl World {
     fn new(plan: &Plan) -> Self {
         let gate = Gate::default();
-        let weather = Arc::new(Mutex::new(Weather::new(plan.seed, &plan.without)));
-        let system = Rc::new(System::new(plan.seed, &gate, &weather));
+        let shared = Arc::new(Mutex::new(Weather::new(plan.seed, &plan.without)));
+        let system = Rc::new(System::new(plan.seed, &gate, &shared));
         let mut dice = Dice::new(plan.seed, 1);
         let id = |dice: &mut Dice| {
             let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
@@ -232,14 +235,14 @@ impl World {
             1 => dice.between(TROUBLED.0, 120_000),
             _ => dice.between(TROUBLED.0, TROUBLED.1),
         };
-        let outage = outage(&mut crate::system::weather(&weather), troubled_until);
+        let outage = outage(&mut weather(&shared), troubled_until);
         let over = outage.as_ref().map_or(0, |outage| outage.until);
-        let back = provider_gone(&mut crate::system::weather(&weather), troubled_until);
+        let back = provider_gone(&mut weather(&shared), troubled_until);
         let troubled_until = troubled_until.max(over).max(back);
         Self {
             plan: plan.clone(),
             gate,
-            weather,
+            weather: shared,
             system,
             network: Network::default(),
             books: Books::of_every_write(),
@@ -401,7 +404,7 @@ impl World {
         // Whoever is at work is at work; others begin more rarely, or nobody would ever end.
         let room = self.processes.len() < MAX_RUNNING;
         if room {
-            for queue in QueueName::ALL {
+            for queue in Queue::ALL {
                 if self.network.has_visible(queue, now) {
                     options.push(Choice::Receive(queue));
                 }
@@ -661,7 +664,7 @@ impl World {
             Choice::Poison(number) => {
                 self.poison_at.swap_remove(number);
                 self.poisoned += 1;
-                let queue = *self.dice.pick(&QueueName::ALL);
+                let queue = *self.dice.pick(&Queue::ALL);
                 let body = *self.dice.pick(&POISON);
                 self.note("poison", &format_args!("{queue:?}"));
                 self.network.replay(queue, body.to_owned(), now);
@@ -814,7 +817,7 @@ impl World {
             Some(Drawn::Fault(fault)) => self.gate.pass(id, Some(fault)),
             None => self.gate.pass(id, None),
         }
-        for queue in QueueName::ALL {
+        for queue in Queue::ALL {
             let (waiting, in_flight) = self.network.counts(queue, now);
             let aws = &self.system.aws;
             aws.keep_elsewhere(queue.url(), waiting, in_flight);
@@ -874,7 +877,7 @@ impl World {
     /// What the services sent since, onto the network.
     fn collect_messages(&mut self) {
         let now = self.now();
-        for queue in QueueName::ALL {
+        for queue in Queue::ALL {
             for message in self.system.aws.sent_messages(queue.url()) {
                 let mut weather = weather(&self.weather);
                 self.network.send(queue, message.body, now, &mut weather);
@@ -950,7 +953,7 @@ impl World {
 #[derive(Clone, Copy)]
 enum Choice {
     Pass(CallId, ProcessId),
-    Receive(QueueName),
+    Receive(Queue),
     Place(usize),
     Cancel(usize),
     Retry(usize),

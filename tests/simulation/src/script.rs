@@ -16,10 +16,11 @@ use uuid::Uuid;
 
 use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Trouble, Weather};
+use crate::clock::{Millis, millis};
 use crate::deployed;
 use crate::gate::Gate;
-use crate::network::{Millis, QueueName};
-use crate::system::{System, millis};
+use crate::participants::Queue;
+use crate::system::System;
 
 /// The one item of every script: its price and what there is of it.
 pub const PRICE: i64 = 1999;
@@ -50,9 +51,9 @@ pub struct Script {
     /// The writes between the first run of the sweeper and its last: attempts that are all alike.
     pub repeats: Range<usize>,
     calls: Arc<Mutex<Calls>>,
-    waiting: Vec<(QueueName, SqsMessage)>,
+    waiting: Vec<(Queue, SqsMessage)>,
     /// Everything that was sent.
-    history: Vec<(QueueName, String)>,
+    history: Vec<(Queue, String)>,
     received: u64,
     books: Books,
     pub violations: Vec<Violation>,
@@ -213,7 +214,7 @@ impl Script {
 
     /// A message that fails or whose function dies does not come back: the sweeper is what is
     /// proved here, and a redelivery would only help it.
-    async fn handle(&mut self, queue: QueueName, message: SqsMessage) {
+    async fn handle(&mut self, queue: Queue, message: SqsMessage) {
         let system = Rc::clone(&self.system);
         mortal(system.batch(queue, vec![message])).await;
         self.after();
@@ -326,7 +327,7 @@ impl Script {
     }
 
     fn after(&mut self) {
-        for queue in QueueName::ALL {
+        for queue in Queue::ALL {
             for message in self.system.aws.sent_messages(queue.url()) {
                 self.history.push((queue, message.body.clone()));
                 let message = self.message(&message.body);

@@ -5,141 +5,38 @@
 //! tokens (a caller is given as a value, and the REST question from orders to users arrives at the
 //! users handler with the caller its token names).
 
-use std::any::Any;
 use std::cell::RefCell;
-use std::fmt;
-use std::iter;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use aws_smithy_runtime_api::client::auth::{
-    AuthSchemeId, AuthSchemeOption, AuthSchemeOptionsFuture,
-};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::FutureExt;
-use jiff::Timestamp;
-use orders::advance::Saga;
-use orders::handlers::{cancel, operate, place, replies, sweep};
-use orders::users_client::{Users, patience};
-use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
-use payments::provider::{Provider, ProviderError, Simulator};
+use inventory::handlers::{adjust, create, update};
+use orders::handlers::{cancel, operate, place, sweep};
 use serde_json::{Value, json};
 use shared_auth::{Caller, Role};
-use shared_lambda::envelope::Envelope;
 use shared_lambda::http::{Request, Response, respond};
 use shared_lambda::sqs::{self, Failure, Outgoing};
-use shared_lambda::table::TableError;
-use shared_lambda::{Context, Origin, Setup, rest, telemetry};
-use test_support::{Aws, mortal};
+use shared_lambda::{Origin, telemetry};
+use test_support::Aws;
 use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
+use users::handlers::update as update_user;
 use users::passwords::HashedPassword;
-use users::store::UserStore;
 use uuid::Uuid;
 
-use crate::chance::{Dice, Trouble, Weather};
+use crate::chance::{SharedWeather, Trouble, weather};
+use crate::clock::Clock;
 use crate::deployed;
 use crate::gate::Gate;
-use crate::network::{Millis, QueueName};
-
-/// Where orders asks users.
-const USERS_URL: &str = "https://api.example/";
-
-/// When every simulation begins.
-const START: i64 = 1_790_000_000_000;
+use crate::handled::{Handled, How};
+use crate::participants::Queue;
+use crate::services::orders::place as new_place;
+use crate::tables::Tables;
+use crate::wiring::{Handler, WIRED, Wiring, customer};
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
-
-/// The simulated time. Clones are the same clock.
-#[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<AtomicI64>);
-
-impl Clock {
-    pub fn now(&self) -> Millis {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn timestamp(&self) -> Timestamp {
-        timestamp(self.now())
-    }
-
-    /// Time passes, for the handlers' clocks and for their timers alike.
-    pub async fn pass(&self, millis: Millis) {
-        self.0.fetch_add(millis, Ordering::Relaxed);
-        tokio::time::advance(Duration::from_millis(millis as u64)).await;
-    }
-}
-
-/// A moment of the simulation as the handlers see it.
-pub fn timestamp(at: Millis) -> Timestamp {
-    Timestamp::from_millisecond(START + at).expect("simulations do not last for millennia")
-}
-
-/// The other way round.
-pub fn millis(at: Timestamp) -> Millis {
-    at.as_millisecond() - START
-}
-
-/// What became of one message, seen from inside its function.
-#[derive(Clone, Debug)]
-pub struct Handled {
-    pub queue: QueueName,
-    /// Of the envelope: every copy of a message has the same.
-    pub id: Uuid,
-    pub order: Uuid,
-    pub kind: String,
-    pub how: How,
-}
-
-#[derive(Clone, Debug)]
-pub enum How {
-    /// The bodies of the messages that it led to.
-    Done(Vec<String>),
-    /// It may succeed later: why it did not now.
-    Retried(String),
-    /// What only correct services avoid.
-    Wrong(String),
-}
-
-impl Handled {
-    fn of(queue: QueueName, envelope: &Envelope) -> Self {
-        Self {
-            queue,
-            id: envelope.id,
-            order: envelope.subject,
-            kind: envelope.kind.clone(),
-            how: How::Done(Vec::new()),
-        }
-    }
-
-    /// What is wrong with it whatever went wrong elsewhere.
-    pub fn complaint(&self) -> Option<String> {
-        let Self { kind, order, .. } = self;
-        match &self.how {
-            How::Wrong(why) => Some(format!("{kind} of order {order} {why}")),
-            // A command is a question.
-            How::Done(answers) if answers.len() != 1 && self.queue != QueueName::Replies => {
-                let times = answers.len();
-                Some(format!(
-                    "{kind} of order {order} was answered {times} times"
-                ))
-            }
-            How::Done(_) | How::Retried(_) => None,
-        }
-    }
-}
 
 /// The four services.
 pub struct System {
@@ -147,124 +44,45 @@ pub struct System {
     pub tables: Tables,
     pub clock: Clock,
     pub origin: Origin,
+    wiring: Wiring,
+    place: RefCell<Rc<place::Place>>,
+    /// Of each queue, in the order of [`Queue::ALL`].
+    handlers: Vec<Handler>,
     handled: RefCell<Vec<Handled>>,
     /// What only correct services avoid, of functions without messages.
     mistakes: RefCell<Vec<String>>,
-    weather: SharedWeather,
-    sqs: aws_sdk_sqs::Client,
-    place: RefCell<Rc<place::Place>>,
-    cancel: Saga,
-    replies: Saga,
-    sweep: sweep::Sweep,
-    operate: Saga,
-    /// What the functions are wired from.
-    setup: Setup,
-    inventory: inventory::store::InventoryStore,
-    reservations: inventory::handlers::commands::Commands,
-    payments: payments::handlers::commands::Commands<Unreliable>,
-    users: UserStore,
-    verify: users::handlers::verify::Verify,
-}
-
-/// The names the templates give the tables.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    pub users: String,
-    pub orders: String,
-    pub inventory: String,
-    pub payments: String,
-}
-
-/// Shared with what sits beneath the handlers.
-pub type SharedWeather = Arc<Mutex<Weather>>;
-
-pub fn weather(weather: &SharedWeather) -> MutexGuard<'_, Weather> {
-    weather.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl System {
-    pub fn new(seed: u64, gate: &Gate, weather: &SharedWeather) -> Self {
+    pub fn new(seed: u64, gate: &Gate, shared: &SharedWeather) -> Self {
         let aws = Aws::new();
         aws.keep_no_calls();
-        if crate::system::weather(weather).knows(Trouble::StaleRead) {
+        if weather(shared).knows(Trouble::StaleRead) {
             aws.keep_history();
         }
         let turn = gate.clone();
         aws.on_call(move |call| turn.turn(call));
-        let [users, orders, inventory, payments] =
-            deployed::tables().map(|(template, id)| aws.create_table_from(template, id));
-        let tables = Tables {
-            users,
-            orders,
-            inventory,
-            payments,
-        };
-        let clock = Clock::default();
-        let (dynamodb, sqs) = clients(&aws);
-        let timeout = (deployed::step_timeout() / 1000).to_string();
-        let variables = [
-            ("ORDERS_TABLE", tables.orders.as_str()),
-            ("INVENTORY_TABLE", &tables.inventory),
-            ("PAYMENTS_TABLE", &tables.payments),
-            ("USERS_TABLE", &tables.users),
-            ("USERS_URL", USERS_URL),
-            ("USERS_COMMANDS_QUEUE_URL", QueueName::Users.url()),
-            ("INVENTORY_COMMANDS_QUEUE_URL", QueueName::Inventory.url()),
-            ("PAYMENTS_COMMANDS_QUEUE_URL", QueueName::Payments.url()),
-            ("ORDERS_REPLIES_QUEUE_URL", QueueName::Replies.url()),
-            ("ORDERS_STEP_TIMEOUT_SECONDS", &timeout),
-            ("PAYMENT_PROVIDER", "simulator"),
-            ("SIMULATOR_IN_PRODUCTION", "false"),
-            // The provider may be told to fail in it.
-            ("STAGE", "dev"),
-        ];
-        let setup =
-            Setup::for_tests(aws.clone(), &variables).with_clients(dynamodb.clone(), sqs.clone());
-        let wired = "every variable is given";
-        let payments = payments::handlers::commands::wire(&setup).expect(wired);
-        let user_store = users::handlers::update::wire(&setup).expect(wired);
-        let origin = origin(seed, &clock);
+        let tables = Tables::of(|service| {
+            let table = service.table.as_deref().expect("it has a table");
+            aws.create_table_from(&service.template, table)
+        });
+        let wiring = Wiring::new(seed, aws.clone(), shared);
         Self {
-            place: RefCell::new(Rc::new(place::Place {
-                users: users_over_rest(user_store.clone(), &origin, weather),
-                ..place::wire(&setup).expect(wired)
-            })),
-            cancel: cancel::wire(&setup).expect(wired),
-            replies: replies::wire(&setup).expect(wired),
-            sweep: sweep::wire(&setup).expect(wired),
-            operate: operate::wire(&setup).expect(wired),
-            inventory: inventory::handlers::update::wire(&setup).expect(wired),
-            reservations: inventory::handlers::commands::wire(&setup).expect(wired),
-            payments: payments::handlers::commands::Commands {
-                store: payments.store,
-                provider: Unreliable {
-                    simulator: payments.provider,
-                    weather: Arc::clone(weather),
-                    clock: clock.clone(),
-                },
-                replies_queue_url: payments.replies_queue_url,
-            },
-            users: user_store,
-            verify: users::handlers::verify::wire(&setup).expect(wired),
+            place: RefCell::new(Rc::new(new_place(&wiring))),
+            handlers: Queue::ALL.iter().map(|queue| queue.wire(&wiring)).collect(),
             handled: RefCell::default(),
             mistakes: RefCell::default(),
-            weather: Arc::clone(weather),
-            origin,
-            setup,
-            sqs,
+            clock: wiring.clock.clone(),
+            origin: wiring.origin.clone(),
+            wiring,
             aws,
             tables,
-            clock,
         }
     }
 
-    /// A function instance that starts anew has an empty cache and a closed breaker.
+    /// A function instance that starts anew.
     pub fn restart_place(&self) {
-        let new = place::Place {
-            users: users_over_rest(self.users.clone(), &self.origin, &self.weather),
-            ..place::wire(&self.setup).expect("every variable is given")
-        };
-        self.place.replace(Rc::new(new));
+        self.place.replace(Rc::new(new_place(&self.wiring)));
     }
 
     /// `POST /api/v1/orders`.
@@ -281,52 +99,57 @@ impl System {
 
     /// `POST /api/v1/orders/{id}/cancel`.
     pub async fn cancel(&self, user: Uuid, order: Uuid) -> Response {
+        let saga = cancel::wire(&self.wiring.setup("orders-cancel")).expect(WIRED);
         let request = Request::new().with_path_parameter("id", order.to_string());
         respond(&self.origin, request, |context, request| {
-            cancel::handle(&self.cancel, customer(user), context, request)
+            cancel::handle(&saga, customer(user), context, request)
         })
         .await
     }
 
     /// `PATCH /api/v1/items/{sku}`.
     pub async fn reprice(&self, sku: &str, amount: i64, currency: &str) -> Response {
+        let store = update::wire(&self.wiring.setup("inventory-update")).expect(WIRED);
         let body = json!({"price": {"amount": amount, "currency": currency}});
         let request = Request::new()
             .with_path_parameter("sku", sku)
             .with_body(body.to_string());
         respond(&self.origin, request, |context, request| {
-            inventory::handlers::update::handle(&self.inventory, admin(), context, request)
+            update::handle(&store, admin(), context, request)
         })
         .await
     }
 
     /// `POST /api/v1/items/{sku}/adjustments`.
     pub async fn adjust(&self, sku: &str, delta: i64, key: &str) -> Response {
+        let store = adjust::wire(&self.wiring.setup("inventory-adjust")).expect(WIRED);
         let body = json!({"delta": delta, "reason": "counted"});
         let request = Request::new()
             .with_path_parameter("sku", sku)
             .with_header("idempotency-key", key)
             .with_body(body.to_string());
         respond(&self.origin, request, |context, request| {
-            inventory::handlers::adjust::handle(&self.inventory, admin(), context, request)
+            adjust::handle(&store, admin(), context, request)
         })
         .await
     }
 
     /// `PATCH /api/v1/users/{id}`.
     pub async fn set_status(&self, user: Uuid, status: &str) -> Response {
+        let store = update_user::wire(&self.wiring.setup("users-update")).expect(WIRED);
         let request = Request::new()
             .with_path_parameter("id", user.to_string())
             .with_body(json!({"status": status}).to_string());
         respond(&self.origin, request, |context, request| {
-            users::handlers::update::handle(&self.users, admin(), context, request)
+            update_user::handle(&store, admin(), context, request)
         })
         .await
     }
 
     /// One run of the sweeper.
     pub async fn sweep(&self) -> Result<(), String> {
-        let swept = sweep::handle(&self.sweep, self.origin.context(None)).await;
+        let sweep = sweep::wire(&self.wiring.setup("orders-sweep")).expect(WIRED);
+        let swept = sweep::handle(&sweep, self.origin.context(None)).await;
         let swept = swept.map_err(|error| error.to_string())?;
         if swept["unreadable"] != 0 {
             self.mistake(format!("the sweeper cannot read everything: {swept}"));
@@ -350,7 +173,8 @@ impl System {
     }
 
     async fn operate(&self, request: Value) -> Result<(), String> {
-        let answered = operate::handle(&self.operate, self.origin.context(None), request).await;
+        let saga = operate::wire(&self.wiring.setup("orders-operate")).expect(WIRED);
+        let answered = operate::handle(&saga, self.origin.context(None), request).await;
         let answered = answered.map_err(|error| telemetry::chain(&*error))?;
         if answered["outcome"] == "invalid" {
             self.mistake(format!("an operator is not understood: {answered}"));
@@ -359,42 +183,22 @@ impl System {
     }
 
     /// One batch of a queue, through the runner that production uses.
-    pub async fn batch(&self, queue: QueueName, records: Vec<SqsMessage>) -> SqsBatchResponse {
+    pub async fn batch(&self, queue: Queue, records: Vec<SqsMessage>) -> SqsBatchResponse {
         let mut event = SqsEvent::default();
         event.records = records;
-        let trigger = sqs::Queue::new(self.sqs.clone(), queue.url().to_owned());
+        let trigger = sqs::Queue::new(self.wiring.sqs.clone(), queue.url().to_owned());
+        let trigger = match queue.is_one_at_a_time() {
+            true => trigger.one_at_a_time(),
+            false => trigger,
+        };
         let limit = deployed::timeout(queue.function()).unsigned_abs();
         let ends_at = Instant::now() + Duration::from_millis(limit);
-        let trigger = match queue {
-            QueueName::Inventory => trigger.one_at_a_time(),
-            QueueName::Users | QueueName::Payments | QueueName::Replies => trigger,
-        };
+        let handle = &self.handlers[queue.index()];
         let handler = |context, envelope| {
             let about = Handled::of(queue, &envelope);
-            self.noting(about, self.carry_out(queue, context, envelope))
+            self.noting(about, handle(context, envelope))
         };
         sqs::process(&self.origin, &trigger, event, ends_at, handler).await
-    }
-
-    /// One message by the handler of its queue.
-    async fn carry_out(
-        &self,
-        queue: QueueName,
-        context: Context,
-        envelope: Envelope,
-    ) -> Result<Vec<Outgoing>, Failure> {
-        match queue {
-            QueueName::Users => {
-                users::handlers::verify::handle(&self.verify, context, envelope).await
-            }
-            QueueName::Inventory => {
-                inventory::handlers::commands::handle(&self.reservations, context, envelope).await
-            }
-            QueueName::Payments => {
-                payments::handlers::commands::handle(&self.payments, context, envelope).await
-            }
-            QueueName::Replies => replies::handle(&self.replies, context, envelope).await,
-        }
     }
 
     /// A message between correct services can be carried out, if not now then later: that one
@@ -406,21 +210,7 @@ impl System {
         handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
     ) -> Result<Vec<Outgoing>, Failure> {
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
-        let how = match &handled {
-            Err(panic) => How::Wrong(format!("made its function panic: {}", said(&**panic))),
-            Ok(Ok(messages)) => How::Done(messages.iter().map(|m| m.body().to_owned()).collect()),
-            Ok(Err(failure)) if !failure.is_retried() => {
-                How::Wrong(format!("can never be carried out: {}", failure.detail()))
-            }
-            Ok(Err(failure)) => {
-                let cause = failure.cause().map(telemetry::chain).unwrap_or_default();
-                let why = format!("{}: {cause}", failure.detail());
-                match failure.cause().is_some_and(is_lasting) {
-                    true => How::Wrong(format!("is retried in vain: {why}")),
-                    false => How::Retried(why),
-                }
-            }
-        };
+        let how = How::of(&handled);
         self.handled.borrow_mut().push(Handled { how, ..about });
         handled.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -453,17 +243,14 @@ impl System {
             let name = UserName::parse(name).expect("it is a name");
             User::register(id, email, name, self.clock.timestamp())
         };
-        for (number, id) in customers.iter().enumerate() {
-            let user = user(*id, &format!("customer{number}"));
-            let registered = self.users.register(&user, &HashedPassword::nobodys()).await;
+        let store = update_user::wire(&self.wiring.setup("users-update")).expect(WIRED);
+        let names = (0..customers.len()).map(|number| format!("customer{number}"));
+        let customers = customers.iter().copied().zip(names);
+        for (id, name) in customers.chain([(ADMIN, "admin".to_owned())]) {
+            let (user, password) = (user(id, &name), HashedPassword::nobodys());
+            let registered = store.register(&user, &password).await;
             registered.expect("nothing goes wrong yet");
         }
-        let admin_user = user(ADMIN, "admin");
-        let registered = self
-            .users
-            .register(&admin_user, &HashedPassword::nobodys())
-            .await;
-        registered.expect("nothing goes wrong yet");
         // As an operator's command does it; there is no way over HTTP.
         let pk = format!("USER#{ADMIN}");
         let mut row = self
@@ -472,6 +259,7 @@ impl System {
             .expect("it was registered");
         row["role"] = json!("admin");
         self.aws.put_raw(&self.tables.users, row);
+        let catalogue = create::wire(&self.wiring.setup("inventory-create")).expect(WIRED);
         for (sku, amount, stock) in items {
             let body = json!({
                 "sku": sku, "name": sku, "stock": stock,
@@ -479,34 +267,11 @@ impl System {
             });
             let request = Request::new().with_body(body.to_string());
             let created = respond(&self.origin, request, |context, request| {
-                inventory::handlers::create::handle(&self.inventory, admin(), context, request)
+                create::handle(&catalogue, admin(), context, request)
             })
             .await;
             assert_eq!(created.status, 201, "{:?}", created.body);
         }
-    }
-}
-
-/// What a panic said.
-pub fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("nothing")
-}
-
-/// Whether a table failed, at the bottom of it, for a reason that does not go away by itself.
-fn is_lasting(error: &(dyn std::error::Error + 'static)) -> bool {
-    iter::successors(Some(error), |error| error.source()).any(|error| {
-        let of_table = error.downcast_ref::<TableError>();
-        of_table.is_some_and(|error| !error.is_transient())
-    })
-}
-
-pub fn customer(user_id: Uuid) -> Caller {
-    Caller {
-        user_id,
-        role: Role::Customer,
-        token: user_id.to_string(),
     }
 }
 
@@ -515,215 +280,5 @@ fn admin() -> Caller {
         user_id: ADMIN,
         role: Role::Admin,
         token: ADMIN.to_string(),
-    }
-}
-
-/// Times and ids that are the same in every run of a seed.
-fn origin(seed: u64, clock: &Clock) -> Origin {
-    let (clock, count) = (clock.clone(), AtomicU64::new(0));
-    Origin::new(
-        move || clock.timestamp(),
-        move || {
-            let mut dice = Dice::new(seed, 1 << 32 | count.fetch_add(1, Ordering::Relaxed));
-            let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
-            uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
-        },
-    )
-}
-
-/// The clients production has, with its timeouts and its retries, on the stand-in; but for a
-/// budget of retries of their own, which one process's worlds would otherwise share, and for the
-/// signatures, which nobody here reads.
-fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
-    static WORLDS: AtomicU64 = AtomicU64::new(0);
-    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
-    let settings = shared_lambda::aws::Settings::new(
-        "us-east-1".to_owned(),
-        None,
-        Credentials::new("simulation", "simulation", None, None, "simulation"),
-        SharedHttpConnector::new(aws.clone()),
-    );
-    let dynamodb = {
-        use aws_sdk_dynamodb::config::retry::RetryPartition;
-        let config = settings.dynamodb().config().to_builder();
-        let partition = RetryPartition::new(format!("dynamodb-{world}"));
-        let config = config.retry_partition(partition);
-        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
-        aws_sdk_dynamodb::Client::from_conf(config.build())
-    };
-    let sqs = {
-        use aws_sdk_sqs::config::retry::RetryPartition;
-        let config = settings.sqs().config().to_builder();
-        let partition = RetryPartition::new(format!("sqs-{world}"));
-        let config = config.retry_partition(partition);
-        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
-        aws_sdk_sqs::Client::from_conf(config.build())
-    };
-    (dynamodb, sqs)
-}
-
-/// Signing would be a tenth of a simulation's work.
-#[derive(Debug)]
-struct Unsigned;
-
-/// The SDK's name for it.
-const NO_AUTH: AuthSchemeId = AuthSchemeId::new("noAuth");
-
-impl Unsigned {
-    fn options<'a>() -> AuthSchemeOptionsFuture<'a> {
-        AuthSchemeOptionsFuture::ready(Ok(vec![AuthSchemeOption::from(NO_AUTH)]))
-    }
-}
-
-impl aws_sdk_dynamodb::config::auth::ResolveAuthScheme for Unsigned {
-    fn resolve_auth_scheme<'a>(
-        &'a self,
-        _: &'a aws_sdk_dynamodb::config::auth::Params,
-        _: &'a ConfigBag,
-        _: &'a RuntimeComponents,
-    ) -> AuthSchemeOptionsFuture<'a> {
-        Self::options()
-    }
-}
-
-impl aws_sdk_sqs::config::auth::ResolveAuthScheme for Unsigned {
-    fn resolve_auth_scheme<'a>(
-        &'a self,
-        _: &'a aws_sdk_sqs::config::auth::Params,
-        _: &'a ConfigBag,
-        _: &'a RuntimeComponents,
-    ) -> AuthSchemeOptionsFuture<'a> {
-        Self::options()
-    }
-}
-
-fn users_over_rest(store: UserStore, origin: &Origin, weather: &SharedWeather) -> Users {
-    let service = UsersService {
-        store,
-        origin: origin.clone(),
-        weather: Arc::clone(weather),
-    };
-    Users::new(rest::Client::new(
-        USERS_URL,
-        SharedHttpConnector::new(service),
-        patience(),
-    ))
-}
-
-/// `GET /api/v1/users/{id}` behind its gateway, as orders reaches it.
-#[derive(Clone)]
-struct UsersService {
-    store: UserStore,
-    origin: Origin,
-    weather: SharedWeather,
-}
-
-impl fmt::Debug for UsersService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UsersService")
-    }
-}
-
-impl HttpConnector for UsersService {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().answer(request))
-    }
-}
-
-impl UsersService {
-    async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let how = {
-            let mut weather = weather(&self.weather);
-            weather.brings(Trouble::UsersDown).then(|| {
-                *weather
-                    .dice(Trouble::UsersDown)
-                    .pick(&[Down::Refused, Down::Silent, Down::Broken])
-            })
-        };
-        match how {
-            None => {}
-            Some(Down::Refused) => {
-                return Err(ConnectorError::io("the connection was refused".into()));
-            }
-            Some(Down::Silent) => std::future::pending().await,
-            Some(Down::Broken) => return Ok(plain(503, "Service Unavailable".to_owned())),
-        }
-        let bearer = request.headers().get("authorization").unwrap_or_default();
-        let caller = Uuid::try_parse(bearer.trim_start_matches("Bearer ")).unwrap_or_default();
-        let id = request
-            .uri()
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let request = Request::new().with_path_parameter("id", id);
-        // A process of its own: dying, it takes nobody along.
-        let answer = mortal(respond(&self.origin, request, |context, request| {
-            users::handlers::get::handle(&self.store, customer(caller), context, request)
-        }))
-        .await;
-        Ok(match answer {
-            Some(response) => plain(response.status, response.body.unwrap_or_default()),
-            None => plain(502, "Bad Gateway".to_owned()),
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Down {
-    Refused,
-    Silent,
-    Broken,
-}
-
-fn plain(status: u16, body: String) -> HttpResponse {
-    let status = status.try_into().expect("it is a status");
-    HttpResponse::new(status, SdkBody::from(body))
-}
-
-/// The payment simulator at the other end of a bad line.
-struct Unreliable {
-    simulator: Simulator,
-    weather: SharedWeather,
-    clock: Clock,
-}
-
-impl Unreliable {
-    async fn over<T>(
-        &self,
-        question: impl Future<Output = Result<T, ProviderError>>,
-    ) -> Result<T, ProviderError> {
-        let unknown = |why: &'static str| Err(ProviderError::Unknown(why.into()));
-        {
-            let mut weather = weather(&self.weather);
-            if weather.provider_is_gone(self.clock.now()) || weather.brings(Trouble::ProviderDown) {
-                return unknown("the provider cannot be reached");
-            }
-        }
-        let answer = question.await;
-        if weather(&self.weather).brings(Trouble::ProviderLost) {
-            return unknown("the provider's answer was lost");
-        }
-        answer
-    }
-}
-
-impl Provider for Unreliable {
-    async fn charge(&self, charge: &Charge) -> Result<Settlement, ProviderError> {
-        self.over(self.simulator.charge(charge)).await
-    }
-
-    async fn cancel(&self, key: &ChargeKey) -> Result<Settlement, ProviderError> {
-        self.over(self.simulator.cancel(key)).await
-    }
-
-    async fn refund(
-        &self,
-        key: &RefundKey,
-        payment_id: &PaymentId,
-        amount: Money,
-    ) -> Result<(), ProviderError> {
-        self.over(self.simulator.refund(key, payment_id, amount))
-            .await
     }
 }

@@ -8,8 +8,9 @@ use futures_util::future::join_all;
 use orders::domain::{OrderId, UserId};
 use serde_json::{Value, json};
 use simulation::chance::{Trouble, Weather};
+use simulation::clock::Millis;
 use simulation::gate::Gate;
-use simulation::network::{Millis, QueueName};
+use simulation::participants::Queue;
 use simulation::run::on_a_clock_of_its_own;
 use simulation::system::System;
 use uuid::Uuid;
@@ -39,7 +40,7 @@ enum Way {
 
 struct Shop {
     system: System,
-    sent: Vec<(Millis, QueueName, String)>,
+    sent: Vec<(Millis, Queue, String)>,
 }
 
 impl Shop {
@@ -68,9 +69,8 @@ impl Shop {
     async fn pass(&mut self) {
         self.system.clock.pass(10).await;
         let now = self.now();
-        for queue in QueueName::ALL {
-            let arrived =
-                |(at, to, _): &mut (Millis, QueueName, String)| *to == queue && *at <= now;
+        for queue in Queue::ALL {
+            let arrived = |(at, to, _): &mut (Millis, Queue, String)| *to == queue && *at <= now;
             let bodies: Vec<_> = self.sent.extract_if(.., arrived).collect();
             for batch in bodies.chunks(10) {
                 let messages = batch.iter().enumerate().map(|(number, (_, _, body))| {
@@ -87,7 +87,7 @@ impl Shop {
 
     fn collect(&mut self) {
         let at = self.now() + LATENCY;
-        for queue in QueueName::ALL {
+        for queue in Queue::ALL {
             let messages = self.system.aws.sent_messages(queue.url());
             self.sent.extend(
                 messages

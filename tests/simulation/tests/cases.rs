@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use simulation::books::Step;
+use simulation::clock::Millis;
 use simulation::deployed;
-use simulation::network::Millis;
 use simulation::run::on_a_clock_of_its_own;
 use simulation::script::{CUSTOMER, PRICE, STOCK, Script, Strike};
 use test_support::Fault;

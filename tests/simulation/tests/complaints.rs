@@ -4,10 +4,10 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use serde_json::json;
-use simulation::network::QueueName;
+use simulation::handled::{Handled, How};
+use simulation::participants::Queue;
 use simulation::run::{fatal, on_a_clock_of_its_own};
 use simulation::script::Script;
-use simulation::system::{Handled, How};
 use uuid::Uuid;
 
 #[test]
@@ -15,7 +15,7 @@ fn a_handler_that_panics_is_complained_of_and_still_panics() {
     on_a_clock_of_its_own(async {
         let script = Script::new().await;
         let about = Handled {
-            queue: QueueName::Inventory,
+            queue: Queue::of("inventory-commands"),
             id: Uuid::nil(),
             order: Uuid::nil(),
             kind: "ReserveStock".to_owned(),
@@ -59,7 +59,7 @@ fn a_row_that_cannot_be_read_is_complained_of() {
 #[test]
 fn a_command_that_is_not_answered_is_complained_of() {
     let mut handled = Handled {
-        queue: QueueName::Payments,
+        queue: Queue::of("payments-commands"),
         id: Uuid::nil(),
         order: Uuid::nil(),
         kind: "ChargePayment".to_owned(),
@@ -68,7 +68,7 @@ fn a_command_that_is_not_answered_is_complained_of() {
     assert_eq!(handled.complaint(), None);
     handled.how = How::Done(Vec::new());
     assert!(handled.complaint().is_some());
-    handled.queue = QueueName::Replies;
+    handled.queue = Queue::of("orders-replies");
     assert_eq!(handled.complaint(), None);
 }
 

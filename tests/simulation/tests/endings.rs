@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use simulation::books::Books;
 use simulation::endings::{Day, Wish, check};
-use simulation::system::Tables;
+use simulation::tables::Tables;
 
 const ORDER: &str = "0190f8a0-0000-7000-8000-000000000001";
 const USER: &str = "0190f8a0-0000-7000-8000-0000000000c1";

@@ -2,9 +2,9 @@
 //! call is known, and the limits are those of the templates.
 
 use simulation::chance::{Trouble, Weather};
-use simulation::deployed::{self, Limits};
+use simulation::deployed;
 use simulation::gate::Gate;
-use simulation::network::QueueName;
+use simulation::participants::Queue;
 use simulation::run::{Outcome, Plan, run};
 use test_support::{Aws, Fault, template::Template};
 
@@ -172,13 +172,11 @@ fn limits_are_those_of_the_templates() {
     ] {
         assert_eq!(deployed::timeout(function), seconds * 1000, "{function}");
     }
-    for queue in QueueName::ALL {
-        let usual = Limits {
-            max_receives: shared_lambda::sqs::MAX_RECEIVES,
-            visibility: 90_000,
-        };
-        assert_eq!(deployed::queue(queue), usual, "{queue:?}");
-        assert!(deployed::timeout(queue.function()) * 6 <= deployed::queue(queue).visibility);
+    for queue in Queue::ALL {
+        let limits = queue.deployed();
+        assert_eq!(limits.max_receives, shared_lambda::sqs::MAX_RECEIVES);
+        assert_eq!(limits.visibility_seconds, 90, "{queue:?}");
+        assert!(deployed::timeout(queue.function()) <= 90_000 / 6);
     }
     let orders = Template::of_service("orders");
     let text = orders.document().to_string();

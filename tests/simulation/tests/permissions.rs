@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use simulation::books::Books;
+use simulation::clock::timestamp;
 use simulation::permissions::{Standings, check};
-use simulation::system::{Tables, timestamp};
+use simulation::tables::Tables;
 
 const ORDER: &str = "0190f8a0-0000-7000-8000-000000000001";
 const USER: &str = "0190f8a0-0000-7000-8000-0000000000c1";

@@ -1,9 +1,12 @@
 //! One test's AWS: clients, tables, queues, and what went over the wire.
 
-use crate::{
-    Fault, Hook, Message, dynamodb, dynamodb::History, fault::Plan, mortal::die, sqs, sqs::Queues,
-    ssm, template, template::Template, wire::Answer, wire::Call,
-};
+use crate::dynamodb::{self, History};
+use crate::fault::{Fault, Hook, Plan};
+use crate::mortal::die;
+use crate::sqs::{self, Message, Queues};
+use crate::ssm;
+use crate::template::{self, Template};
+use crate::wire::{Answer, Call};
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::{
     http::{

@@ -27,6 +27,7 @@
 
 mod aws;
 pub mod contracts;
+pub mod deployed;
 mod dynamodb;
 pub mod events;
 mod fault;
@@ -40,17 +41,5 @@ pub use aws::Aws;
 pub use fault::{Fault, Hook};
 pub use mortal::mortal;
 pub use sqs::Message;
+pub use template::services;
 pub use wire::Call;
-
-/// The services, by name: the folders of `functions/` that hold a template.
-pub fn services() -> Vec<String> {
-    let folder = template::workspace_root().join("functions");
-    let entries = std::fs::read_dir(&folder).expect("the workspace has functions");
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("a folder that opened can be listed").path())
-        .filter(|path| path.join("template.yaml").is_file())
-        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-        .collect();
-    names.sort();
-    names
-}

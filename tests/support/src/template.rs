@@ -15,6 +15,19 @@ pub fn workspace_root() -> PathBuf {
         .to_owned()
 }
 
+/// The services, by name: the folders of `functions/` that hold a template.
+pub fn services() -> Vec<String> {
+    let folder = workspace_root().join("functions");
+    let entries = std::fs::read_dir(&folder).expect("the workspace has functions");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("a folder that opened can be listed").path())
+        .filter(|path| path.join("template.yaml").is_file())
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
 /// A template with its short tags (`!Sub`) written out (`{"Fn::Sub": ...}`).
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -45,6 +58,16 @@ impl Template {
     /// The whole document.
     pub fn document(&self) -> &Value {
         &self.document
+    }
+
+    /// The resources of a type, by logical id.
+    pub fn logical_ids(&self, resource_type: &str) -> Vec<String> {
+        let resources = self.document["Resources"].as_object();
+        let resources = resources.into_iter().flatten();
+        resources
+            .filter(|(_, resource)| resource["Type"] == resource_type)
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// A resource's properties with references and substitutions resolved, as

@@ -10,10 +10,9 @@ use super::faults::is_of_people;
 use super::people::What;
 use crate::abandoning::about;
 use crate::books::{Order, Step, Violation};
-use crate::chance::Trouble;
+use crate::chance::{Trouble, weather};
 use crate::endings::{self, Day};
 use crate::permissions;
-use crate::system::weather;
 
 impl World {
     pub(super) fn check_rest(&mut self) {

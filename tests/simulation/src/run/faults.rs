@@ -4,13 +4,14 @@
 use test_support::{Call, Fault};
 
 use super::World;
-use crate::chance::{Trouble, Weather};
-use crate::network::{Millis, QueueName};
-use crate::system::{Tables, weather};
+use crate::chance::{Trouble, Weather, weather};
+use crate::clock::Millis;
+use crate::participants::Queue;
+use crate::tables::Tables;
 
 /// A function that is broken for a while.
 pub(super) struct Outage {
-    queue: QueueName,
+    queue: Queue,
     /// Whether it dies at every message; else every call it makes to its table fails.
     dies: bool,
     from: Millis,
@@ -163,7 +164,7 @@ pub(super) fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Ou
     let from = dice.between(0, troubled_until);
     let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
     Some(Outage {
-        queue: *dice.pick(&QueueName::ALL),
+        queue: *dice.pick(&Queue::ALL),
         from,
         until: from + dice.between(1_000, lasts),
         dies: dice.hits(500),

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{POISON_ID, World};
 use crate::abandoning::{about, is_of_abandoning};
-use crate::network::{Copy, QueueName};
-use crate::system::{Handled, How};
+use crate::handled::{Handled, How};
+use crate::network::Copy;
 
 /// How a handler says that others were always there first.
 const CONTENDED: &str = "other writers kept getting in first";
@@ -37,7 +37,7 @@ impl World {
                     "{kind} of order {order} failed, and nothing had befallen its function: {why}"
                 ));
             }
-            How::Done(_) if handled.queue == QueueName::Replies => {
+            How::Done(_) if !handled.queue.answers() => {
                 let state = self.books.get(&order.to_string()).map(|order| &order.state);
                 if let Some(state) = state.filter(|state| waits_for(state, kind)) {
                     self.wrong(format!("order {order} has its {kind} and is still {state}"));

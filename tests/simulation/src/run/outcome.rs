@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::World;
 use crate::books::{Step, Violation};
-use crate::network::Millis;
-use crate::system::{timestamp, weather};
+use crate::chance::weather;
+use crate::clock::{Millis, timestamp};
 
 /// What became of one world.
 #[derive(Debug)]

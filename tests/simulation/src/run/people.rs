@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::{Finished, Job, World};
 use crate::books::{Order, Step};
-use crate::chance::{Dice, Trouble};
+use crate::chance::{Dice, Trouble, weather};
+use crate::clock::Millis;
 use crate::endings::Wish;
-use crate::network::Millis;
-use crate::system::weather;
 
 /// A customer with one order in mind.
 pub(super) struct Client {

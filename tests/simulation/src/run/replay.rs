@@ -77,15 +77,9 @@ impl World {
     }
 
     fn tables(&self) -> Vec<Value> {
-        let tables = &self.system.tables;
-        [
-            &tables.users,
-            &tables.orders,
-            &tables.inventory,
-            &tables.payments,
-        ]
-        .into_iter()
-        .flat_map(|table| self.system.aws.dump(table))
-        .collect()
+        let tables = self.system.tables.all().into_iter();
+        tables
+            .flat_map(|table| self.system.aws.dump(table))
+            .collect()
     }
 }

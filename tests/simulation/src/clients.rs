@@ -1,0 +1,78 @@
+//! The SDK clients that production has, on an AWS in process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::auth::{
+    AuthSchemeId, AuthSchemeOption, AuthSchemeOptionsFuture,
+};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use test_support::Aws;
+
+/// The clients production has, with its timeouts and its retries, on the stand-in; but for a
+/// budget of retries of their own, which one process's worlds would otherwise share, and for the
+/// signatures, which nobody here reads.
+pub fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
+    static WORLDS: AtomicU64 = AtomicU64::new(0);
+    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
+    let settings = shared_lambda::aws::Settings::new(
+        "us-east-1".to_owned(),
+        None,
+        Credentials::new("simulation", "simulation", None, None, "simulation"),
+        SharedHttpConnector::new(aws.clone()),
+    );
+    let dynamodb = {
+        use aws_sdk_dynamodb::config::retry::RetryPartition;
+        let config = settings.dynamodb().config().to_builder();
+        let partition = RetryPartition::new(format!("dynamodb-{world}"));
+        let config = config.retry_partition(partition);
+        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    };
+    let sqs = {
+        use aws_sdk_sqs::config::retry::RetryPartition;
+        let config = settings.sqs().config().to_builder();
+        let partition = RetryPartition::new(format!("sqs-{world}"));
+        let config = config.retry_partition(partition);
+        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
+        aws_sdk_sqs::Client::from_conf(config.build())
+    };
+    (dynamodb, sqs)
+}
+
+/// Signing would be a tenth of a simulation's work.
+#[derive(Debug)]
+struct Unsigned;
+
+/// The SDK's name for it.
+const NO_AUTH: AuthSchemeId = AuthSchemeId::new("noAuth");
+
+impl Unsigned {
+    fn options<'a>() -> AuthSchemeOptionsFuture<'a> {
+        AuthSchemeOptionsFuture::ready(Ok(vec![AuthSchemeOption::from(NO_AUTH)]))
+    }
+}
+
+impl aws_sdk_dynamodb::config::auth::ResolveAuthScheme for Unsigned {
+    fn resolve_auth_scheme<'a>(
+        &'a self,
+        _: &'a aws_sdk_dynamodb::config::auth::Params,
+        _: &'a ConfigBag,
+        _: &'a RuntimeComponents,
+    ) -> AuthSchemeOptionsFuture<'a> {
+        Self::options()
+    }
+}
+
+impl aws_sdk_sqs::config::auth::ResolveAuthScheme for Unsigned {
+    fn resolve_auth_scheme<'a>(
+        &'a self,
+        _: &'a aws_sdk_sqs::config::auth::Params,
+        _: &'a ConfigBag,
+        _: &'a RuntimeComponents,
+    ) -> AuthSchemeOptionsFuture<'a> {
+        Self::options()
+    }
+}

@@ -1,0 +1,129 @@
+//! The services that take messages, and their queues.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use test_support::deployed;
+
+use crate::services::{inventory, orders, payments, users};
+use crate::wiring::{Handler, Wiring};
+
+/// What a service adds to the simulation, besides what its template says.
+struct Participant {
+    /// In traces.
+    name: &'static str,
+    /// The function that its queue triggers.
+    function: &'static str,
+    /// Whether its messages are commands, which are answered once each.
+    answers: bool,
+    one_at_a_time: bool,
+    wire: fn(&Wiring) -> Handler,
+}
+
+/// In the order in which chance picks one of their queues: new ones come last, so that a seed stays
+/// the same run.
+const PARTICIPANTS: [Participant; 4] = [
+    Participant {
+        name: "Users",
+        function: "users-verify",
+        answers: true,
+        one_at_a_time: false,
+        wire: users::wire,
+    },
+    Participant {
+        name: "Inventory",
+        function: "inventory-commands",
+        answers: true,
+        one_at_a_time: true,
+        wire: inventory::wire,
+    },
+    Participant {
+        name: "Payments",
+        function: "payments-commands",
+        answers: true,
+        one_at_a_time: false,
+        wire: payments::wire,
+    },
+    Participant {
+        name: "Replies",
+        function: "orders-replies",
+        answers: false,
+        one_at_a_time: false,
+        wire: orders::wire,
+    },
+];
+
+/// The queues of the templates, in the order of the participants.
+static DEPLOYED: LazyLock<Vec<&deployed::Queue>> = LazyLock::new(|| {
+    let participants = PARTICIPANTS.map(|participant| participant.function);
+    for queue in deployed::queues() {
+        let function = queue.function.as_str();
+        assert!(
+            participants.contains(&function),
+            "nothing simulates {function}"
+        );
+    }
+    let of = |function| deployed::queues().find(|queue| queue.function == function);
+    let queues = participants.map(|function| of(function).expect("it has a queue"));
+    queues.to_vec()
+});
+
+/// A queue between the services.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Queue(usize);
+
+impl Queue {
+    pub const ALL: [Self; PARTICIPANTS.len()] = {
+        let mut all = [Self(0); PARTICIPANTS.len()];
+        let mut number = 0;
+        while number < all.len() {
+            all[number] = Self(number);
+            number += 1;
+        }
+        all
+    };
+
+    /// The queue that triggers a function.
+    pub fn of(function: &str) -> Self {
+        let queue = Self::ALL
+            .into_iter()
+            .find(|queue| queue.function() == function);
+        queue.unwrap_or_else(|| panic!("no queue triggers {function}"))
+    }
+
+    /// Its handler, as the function's binary wires it.
+    pub fn wire(self, wiring: &Wiring) -> Handler {
+        (PARTICIPANTS[self.0].wire)(wiring)
+    }
+
+    pub fn function(self) -> &'static str {
+        PARTICIPANTS[self.0].function
+    }
+
+    pub fn answers(self) -> bool {
+        PARTICIPANTS[self.0].answers
+    }
+
+    pub fn is_one_at_a_time(self) -> bool {
+        PARTICIPANTS[self.0].one_at_a_time
+    }
+
+    pub fn url(self) -> &'static str {
+        &self.deployed().url
+    }
+
+    pub fn deployed(self) -> &'static deployed::Queue {
+        DEPLOYED[self.0]
+    }
+
+    /// Its place among the others.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(PARTICIPANTS[self.0].name)
+    }
+}

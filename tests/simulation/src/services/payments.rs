@@ -1,0 +1,76 @@
+//! Payments, with a provider that is not always there.
+
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
+use payments::handlers::commands::{self, Commands};
+use payments::provider::{Provider, ProviderError, Simulator};
+
+use crate::chance::{SharedWeather, Trouble, weather};
+use crate::clock::Clock;
+use crate::wiring::{Handler, WIRED, Wiring};
+
+pub fn wire(wiring: &Wiring) -> Handler {
+    let wired = commands::wire(&wiring.setup("payments-commands")).expect(WIRED);
+    let commands = Rc::new(Commands {
+        store: wired.store,
+        provider: Unreliable {
+            simulator: wired.provider,
+            weather: wiring.weather.clone(),
+            clock: wiring.clock.clone(),
+        },
+        replies_queue_url: wired.replies_queue_url,
+    });
+    Box::new(move |context, envelope| {
+        let commands = Rc::clone(&commands);
+        async move { commands::handle(&commands, context, envelope).await }.boxed_local()
+    })
+}
+
+/// The payment simulator at the other end of a bad line.
+struct Unreliable {
+    simulator: Simulator,
+    weather: SharedWeather,
+    clock: Clock,
+}
+
+impl Unreliable {
+    async fn over<T>(
+        &self,
+        question: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let unknown = |why: &'static str| Err(ProviderError::Unknown(why.into()));
+        {
+            let mut weather = weather(&self.weather);
+            if weather.provider_is_gone(self.clock.now()) || weather.brings(Trouble::ProviderDown) {
+                return unknown("the provider cannot be reached");
+            }
+        }
+        let answer = question.await;
+        if weather(&self.weather).brings(Trouble::ProviderLost) {
+            return unknown("the provider's answer was lost");
+        }
+        answer
+    }
+}
+
+impl Provider for Unreliable {
+    async fn charge(&self, charge: &Charge) -> Result<Settlement, ProviderError> {
+        self.over(self.simulator.charge(charge)).await
+    }
+
+    async fn cancel(&self, key: &ChargeKey) -> Result<Settlement, ProviderError> {
+        self.over(self.simulator.cancel(key)).await
+    }
+
+    async fn refund(
+        &self,
+        key: &RefundKey,
+        payment_id: &PaymentId,
+        amount: Money,
+    ) -> Result<(), ProviderError> {
+        self.over(self.simulator.refund(key, payment_id, amount))
+            .await
+    }
+}

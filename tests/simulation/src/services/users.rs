@@ -1,0 +1,106 @@
+//! Users: its queue, and its answer to orders over REST.
+
+use std::fmt;
+use std::rc::Rc;
+
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use futures_util::FutureExt;
+use shared_lambda::Origin;
+use shared_lambda::http::{Request, respond};
+use test_support::mortal;
+use users::handlers::{get, verify};
+use users::store::UserStore;
+use uuid::Uuid;
+
+use crate::chance::{SharedWeather, Trouble, weather};
+use crate::wiring::{Handler, WIRED, Wiring, customer};
+
+pub fn wire(wiring: &Wiring) -> Handler {
+    let verify = Rc::new(verify::wire(&wiring.setup("users-verify")).expect(WIRED));
+    Box::new(move |context, envelope| {
+        let verify = Rc::clone(&verify);
+        async move { verify::handle(&verify, context, envelope).await }.boxed_local()
+    })
+}
+
+/// `GET /api/v1/users/{id}` behind its gateway, as orders reaches it.
+#[derive(Clone)]
+pub struct UsersService {
+    store: UserStore,
+    origin: Origin,
+    weather: SharedWeather,
+}
+
+impl fmt::Debug for UsersService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UsersService")
+    }
+}
+
+impl HttpConnector for UsersService {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().answer(request))
+    }
+}
+
+impl UsersService {
+    pub fn new(wiring: &Wiring) -> Self {
+        Self {
+            store: get::wire(&wiring.setup("users-get")).expect(WIRED),
+            origin: wiring.origin.clone(),
+            weather: wiring.weather.clone(),
+        }
+    }
+
+    async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let how = {
+            let mut weather = weather(&self.weather);
+            weather.brings(Trouble::UsersDown).then(|| {
+                *weather
+                    .dice(Trouble::UsersDown)
+                    .pick(&[Down::Refused, Down::Silent, Down::Broken])
+            })
+        };
+        match how {
+            None => {}
+            Some(Down::Refused) => {
+                return Err(ConnectorError::io("the connection was refused".into()));
+            }
+            Some(Down::Silent) => std::future::pending().await,
+            Some(Down::Broken) => return Ok(plain(503, "Service Unavailable".to_owned())),
+        }
+        let bearer = request.headers().get("authorization").unwrap_or_default();
+        let caller = Uuid::try_parse(bearer.trim_start_matches("Bearer ")).unwrap_or_default();
+        let id = request
+            .uri()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let request = Request::new().with_path_parameter("id", id);
+        // A process of its own: dying, it takes nobody along.
+        let answer = mortal(respond(&self.origin, request, |context, request| {
+            get::handle(&self.store, customer(caller), context, request)
+        }))
+        .await;
+        Ok(match answer {
+            Some(response) => plain(response.status, response.body.unwrap_or_default()),
+            None => plain(502, "Bad Gateway".to_owned()),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Down {
+    Refused,
+    Silent,
+    Broken,
+}
+
+fn plain(status: u16, body: String) -> HttpResponse {
+    let status = status.try_into().expect("it is a status");
+    HttpResponse::new(status, SdkBody::from(body))
+}
