@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use orders::domain::State;
 
+use super::config::Config;
+use super::outcome::{Counterexample, Outcome};
 use super::share::{Label, Orders, Share, Step, Stock};
-use super::{Config, Counterexample, Outcome};
 use crate::services::Services;
 use crate::situation::{Seen, Situation};
 
