@@ -106,6 +106,13 @@ fn nothing_comes_in_that_is_banned_or_from_elsewhere_than_one_registry() {
     for package in &packages {
         let name = package["name"].as_str().unwrap();
         assert!(!banned.contains(name), "{name} is banned; see deny.toml");
+        let mut wanted = package["dependencies"].as_array().into_iter().flatten();
+        let chains_credentials =
+            wanted.any(|one| one["name"] == "aws-config" && one["kind"].is_null());
+        assert!(
+            !chains_credentials || name == "ops",
+            "{name}; see deny.toml"
+        );
     }
     // A package of this workspace has no source.
     let sources = packages.iter().filter_map(|one| one["source"].as_str());

@@ -398,7 +398,8 @@ fn rage(world: &World, tally: &Tally, mut dice: Dice) {
                     "its state is not saved"
                 );
                 let project = Project::find().unwrap();
-                emulator::start(&project, &home(), emulator.port).unwrap();
+                let python = xtask::tools::MINISTACK.program(&project, "python");
+                emulator::start(&python, &home(), emulator.port).unwrap();
                 add(&tally.restarts, 1);
             }
         }

@@ -186,7 +186,7 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
                 "MessageBody": "not JSON",
                 "MessageAttributes": {
                     "origin": {"DataType": "String", "StringValue": origin},
-                    "raw": {"DataType": "Binary", "BinaryValue": {"base64": "/wD+"}},
+                    "raw": {"DataType": "Binary", "BinaryValue": "/wD+"},
                 },
             }),
         )

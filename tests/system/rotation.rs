@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ops::rotate::{Extent, list, rotate};
 use ops::rotation::Waits;
 use serde_json::json;
 use shared_auth::SigningKey;
 use uuid::Uuid;
 use xtask::keys::{self, Content, DEFAULT_KMS_KEY, Names};
-use xtask::project::Project;
 
 use crate::world::{Customer, World, eventually, world};
 
@@ -30,6 +30,7 @@ fn while_the_signing_key_is_rotated_twice_nobody_with_a_good_token_is_refused() 
     assert!(
         list(&world.aws, &names)
             .unwrap()
+            .to_string()
             .ends_with("keys rotate begins one"),
         "a rotation is under way"
     );
@@ -65,8 +66,7 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
     let world = world();
     let _shared = world.shared();
     let names = names_of_nobody();
-    let project = Project::find().unwrap();
-    let operators = [(); 2].map(|()| world.stack.aws(&project).unwrap());
+    let operators = [(); 2].map(|()| world.stack.aws());
     std::thread::scope(|scope| {
         for aws in &operators {
             scope.spawn(|| keys::ensure(aws, &names, None).unwrap());
@@ -79,7 +79,7 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
                 scope.spawn(|| rotate(aws, &names, Extent::Whole, Waits::Skipped).unwrap());
             }
         });
-        let shown = list(&world.aws, &names).unwrap();
+        let shown = list(&world.aws, &names).unwrap().to_string();
         assert!(
             shown.ends_with("keys rotate begins one"),
             "round {round}: {shown}"
@@ -97,7 +97,7 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
     }
     // Whatever ever signed had been published by then, and was no older key come back.
     let published = versions(world, &names.set);
-    let signed: Vec<(String, String)> = versions(world, &names.signing)
+    let signed: Vec<(String, Timestamp)> = versions(world, &names.signing)
         .into_iter()
         .map(|(key, since)| (SigningKey::from_pkcs8_base64(&key).unwrap().kid(), since))
         .collect();
@@ -127,7 +127,7 @@ fn a_rotation_replaces_a_key_under_the_accounts_default_key() {
         keys::Pair::Made,
         "the key set, of the key that is there"
     );
-    let shown = list(&world.aws, &names).unwrap();
+    let shown = list(&world.aws, &names).unwrap().to_string();
     assert!(shown.contains("warning: the signing key"), "{shown}");
 
     rotate(&world.aws, &names, Extent::Whole, Waits::Skipped).unwrap();
@@ -138,7 +138,7 @@ fn a_rotation_replaces_a_key_under_the_accounts_default_key() {
     }
     let signing = keys::signing_key(&world.aws, &names.signing).unwrap();
     assert_ne!(signing.kid(), old.kid());
-    let shown = list(&world.aws, &names).unwrap();
+    let shown = list(&world.aws, &names).unwrap().to_string();
     assert!(!shown.contains("warning"), "{shown}");
 }
 
@@ -148,7 +148,7 @@ fn names_of_nobody() -> Names {
 }
 
 /// What a parameter has held, and since when, from its first version on.
-fn versions(world: &World, name: &str) -> Vec<(String, String)> {
+fn versions(world: &World, name: &str) -> Vec<(String, Timestamp)> {
     let params = json!({"Name": name, "WithDecryption": true});
     let history = world
         .aws
@@ -161,7 +161,7 @@ fn versions(world: &World, name: &str) -> Vec<(String, String)> {
             (
                 one["Version"].as_u64(),
                 text(&one["Value"]),
-                text(&one["LastModifiedDate"]),
+                xtask::aws::time(&one["LastModifiedDate"]).unwrap(),
             )
         })
         .collect();

@@ -36,7 +36,7 @@ pub fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let project = Project::find().unwrap();
         let stack = Stack::load(&project).unwrap();
-        let aws = stack.aws(&project).unwrap();
+        let aws = stack.aws();
         let http = stack.http();
         let admin = LoggedIn::new(http.clone(), stack.admin.clone());
         World {

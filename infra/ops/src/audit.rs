@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const REMARKS: usize = 100;
 
 /// The last look, and what both looks found.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct Audit {
     pub last: Reconciliation,
     /// Found twice in unchanged rows.

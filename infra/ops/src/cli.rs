@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use tooling::command::EXIT_CODES;
 use uuid::Uuid;
 
+use crate::logs::Wanted;
 use crate::saga;
 
 /// The operator's command: on the local stack, or with `--aws` in an AWS account
@@ -16,19 +17,46 @@ pub struct Cli {
     pub command: Command,
 }
 
+pub const DEFAULT_PREFIX: &str = "waybill";
+
 /// Where a command's AWS calls go.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
     /// In the AWS account of the environment, not on the local stack
     #[arg(long, global = true)]
     pub aws: bool,
+    /// The AWS profile, where it is not the one of AWS_PROFILE
+    #[arg(long, global = true)]
+    pub profile: Option<String>,
     /// What the names of the account's stack begin with
-    #[arg(long, global = true, default_value = "waybill")]
+    #[arg(long, global = true, default_value = DEFAULT_PREFIX)]
     pub prefix: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Stacks, functions, queue depths and parked orders; fails when something is wrong
+    Status {
+        /// As JSON: {stacks: [{name, status, functions}], queues: [{name, waiting, in_flight,
+        /// delayed}], parked, wrong}
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the functions printed
+    Logs {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// As JSON, one line each: {time_ms, function, message}
+        #[arg(long)]
+        json: bool,
+    },
+    /// A completion script for a shell, to standard output
+    Completions { shell: clap_complete::Shell },
+    /// Single orders
+    Order {
+        #[command(subcommand)]
+        action: OrderAction,
+    },
     /// Administrators
     Admin {
         #[command(subcommand)]
@@ -39,11 +67,14 @@ pub enum Command {
         #[command(subcommand)]
         action: KeysAction,
     },
-    /// Whether the account, its quotas and its keys fit the templates
+    /// Whether the account, its quotas and its keys fit the templates, which are read from a checkout
     Preflight {
         /// Values of the templates' parameters
         #[arg(value_name = "NAME=VALUE", value_parser = parameter)]
         given: Vec<(String, String)>,
+        /// As JSON: [{weight, about, said}]
+        #[arg(long)]
+        json: bool,
     },
     /// Run the deadline sweeper once, now
     Sweep,
@@ -57,20 +88,50 @@ pub enum Command {
         #[command(subcommand)]
         action: DlqAction,
     },
-    /// Reconcile stock and money over all four services
-    Audit,
+    /// Reconcile stock and money over all four services: ends with 0 if everything balances, 1 if something
+    /// does not, 2 if that cannot be told, 3 if it could not be carried out
+    Audit {
+        /// As JSON: {certain: [{subject, kind, what, next}], undecided: [...], last: {stock: {SKU: {stocked,
+        /// available, held, confirmed, in_flight, written_off, unexplained}}, money: {CURRENCY: {charged,
+        /// refunded, ...}}, orders, written_off, after_all, remarks, rows}}
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OrderAction {
+    /// An order and its timeline
+    Show {
+        order: Uuid,
+        /// As JSON, as orders-operate answers
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum AdminAction {
     /// Make a registered user an administrator
     Grant { email: String },
+    /// Make an administrator a customer
+    Revoke { email: String },
+    /// The administrators
+    List {
+        /// As JSON: [{id, email, status}]
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum KeysAction {
     /// The keys, and what their rotation waits for
-    List,
+    List {
+        /// As JSON: {keys: [{kid, role, since, remark}], kms_key, verifiers, issuers, next}
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a KMS key, a signing key encrypted under it and its public key set, each if there is none
     Create {
         /// A KMS key that is there
@@ -98,6 +159,9 @@ pub enum SagaAction {
         /// Those that the sweeper cannot find, by a scan of the whole table
         #[arg(long, conflicts_with = "stuck")]
         never_due: bool,
+        /// As JSON: {orders: [{order_id, status, state, waits_for, parked, due_at, ...}], unreadable}
+        #[arg(long)]
+        json: bool,
     },
     /// Ask for the step an order is at now, with all its attempts before it
     Retry { order: Uuid },
@@ -120,6 +184,9 @@ pub enum DlqAction {
         all: bool,
         #[arg(long)]
         order: Option<Uuid>,
+        /// As JSON: [{queue, id, type, error, order_id, sent_at}]
+        #[arg(long)]
+        json: bool,
     },
     /// A message, its error, its order and its timeline
     Show {

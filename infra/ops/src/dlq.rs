@@ -18,13 +18,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
-use crate::ui::{age, count, cut, foreign, say_whole, tame};
+use crate::ui::{age, count, cut, foreign, say_whole};
 use letter::{Found, Letter, Reach, Seen, Sqs, find, look, out_of_sight};
 use log::Log;
 
@@ -143,6 +144,40 @@ pub fn tell(
             redrive::drop_order(&sqs, prefix, *order, &shown_whole, &print)
         }
     }
+}
+
+/// A dead letter; the names of the fields are those of `--json`.
+#[derive(Debug, Serialize)]
+pub struct Record {
+    queue: &'static str,
+    id: String,
+    r#type: String,
+    error: String,
+    order_id: Option<Uuid>,
+    sent_at: Option<Timestamp>,
+}
+
+/// What can be seen of every queue, with all of an order's where one is named.
+pub fn records(aws: &Aws, prefix: &str, order: Option<Uuid>) -> Result<Vec<Record>> {
+    let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
+    let reach = order.map_or(Reach::Sample, |_| Reach::Whole);
+    let mut records = Vec::new();
+    for &queue in QUEUES {
+        let letters = look(&sqs, prefix, queue, reach)
+            .context(queue.name)?
+            .letters;
+        let log = log_of(aws, prefix, queue, &letters);
+        let wanted = |letter: &&Letter| order.is_none() || letter.order() == order;
+        records.extend(letters.iter().filter(wanted).map(|letter| Record {
+            queue: queue.name,
+            id: letter.id.clone(),
+            r#type: letter.kind().to_owned(),
+            error: log.error_of(letter),
+            order_id: letter.order(),
+            sent_at: letter.sent_at(),
+        }));
+    }
+    Ok(records)
 }
 
 fn chosen(prefix: &str, name: Option<&str>) -> Result<Vec<Queue>> {
@@ -350,36 +385,7 @@ fn whole(
             Purpose::Drop => Ok(()),
         };
     };
-    let answer = tame(answer);
-    let order = &answer["order"];
-    let Some(id) = order["order_id"].as_str() else {
-        let outcome = answer["outcome"].as_str().unwrap_or("?");
-        return write!(text, "order       {outcome}");
-    };
-    let shown = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    write!(
-        text,
-        "order       {id}: {} ({}), waits for {}{} (as orders-operate shows it)",
-        shown(&order["status"]),
-        shown(&order["state"]),
-        shown(&order["waits_for"]),
-        saga::total(order)
-    )?;
-    for entry in order["timeline"].as_array().into_iter().flatten() {
-        write!(
-            text,
-            "\n  {}  {}",
-            shown(&entry["at"]),
-            shown(&entry["event"])
-        )?;
-        if let Some(attempt) = entry["attempt"].as_u64() {
-            write!(text, " ({attempt})")?;
-        }
-        if let Some(detail) = entry["detail"].as_str() {
-            write!(text, ": {detail}")?;
-        }
-    }
-    Ok(())
+    write!(text, "{}", saga::shown(answer))
 }
 
 /// How many characters of a message's type are shown; those of this system are shorter.

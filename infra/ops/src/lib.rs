@@ -2,7 +2,10 @@
 
 pub mod audit;
 mod cli;
+#[cfg(feature = "aws")]
+mod credentials;
 pub mod dlq;
+mod logs;
 pub mod preflight;
 pub mod rotate;
 pub mod rotation;

@@ -56,7 +56,8 @@ pub struct Found {
     pub simulated: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Weight {
     Fits,
     /// It may be meant, and fails nothing.
@@ -64,7 +65,7 @@ pub enum Weight {
     Stops,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     pub weight: Weight,
     pub about: &'static str,

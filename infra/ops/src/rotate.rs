@@ -1,11 +1,12 @@
 //! Rotating the signing key: what `rotation` decides, done in the account, step by step.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 use shared_auth::{SigningKey, jwks};
 
@@ -208,22 +209,46 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
 }
 
 /// The keys, what they are for, since when, and who does not have them; then what is next.
-pub fn list(aws: &Aws, names: &Names) -> Result<String> {
+pub fn list(aws: &Aws, names: &Names) -> Result<Listing> {
     let found = look(aws, names)?;
     let kms_key = keys::encryption(aws, &names.signing)?;
-    Ok(table(&found, &kms_key, Timestamp::now()))
+    Ok(listing(&found, &kms_key, Timestamp::now()))
 }
 
-fn table(found: &Found, kms_key: &str, now: Timestamp) -> String {
+/// The names of the fields are those of `--json`.
+#[derive(Debug, Serialize)]
+pub struct Listing {
+    keys: Vec<Key>,
+    kms_key: String,
+    verifiers: usize,
+    issuers: usize,
+    next: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    kid: String,
+    role: &'static str,
+    since: Timestamp,
+    remark: String,
+}
+
+fn listing(found: &Found, kms_key: &str, now: Timestamp) -> Listing {
     let observed = &found.observed;
-    let mut text = format!("{:<45}{:<10}since\n", "key", "role");
-    let mut line = |kid: &str, role: &str, since: Timestamp, remark: String| {
-        let _ = writeln!(text, "{kid:<45}{role:<10}{}{remark}", shown(since));
+    let mut keys = Vec::new();
+    let mut line = |kid: &str, role, since, remark| {
+        let kid = kid.to_owned();
+        keys.push(Key {
+            kid,
+            role,
+            since,
+            remark,
+        });
     };
     let missing = |kid: &str| match observed.lacking(kid).as_slice() {
-        _ if !observed.set.contains(kid) => "  not published yet".to_owned(),
+        _ if !observed.set.contains(kid) => "not published yet".to_owned(),
         [] => String::new(),
-        names => format!("  not yet in {}", names.join(", ")),
+        names => format!("not yet in {}", names.join(", ")),
     };
     if let (Some(kid), Some(parameter)) = (observed.to_come(), &found.next) {
         line(kid, "next", parameter.since, missing(kid));
@@ -231,11 +256,9 @@ fn table(found: &Found, kms_key: &str, now: Timestamp) -> String {
     let rotating = observed.set.len() > 1 && observed.to_come().is_none();
     let mut remark = missing(&observed.signing);
     if rotating && !observed.issuing_otherwise().is_empty() {
-        let _ = write!(
-            remark,
-            "  not yet used by {}",
-            observed.issuing_otherwise().join(", ")
-        );
+        let gap = if remark.is_empty() { "" } else { "  " };
+        let unused = observed.issuing_otherwise().join(", ");
+        remark.push_str(&format!("{gap}not yet used by {unused}"));
     }
     line(&observed.signing, "signing", found.signing.since, remark);
     let mut retiring: BTreeSet<&String> = observed.set.iter().collect();
@@ -252,22 +275,45 @@ fn table(found: &Found, kms_key: &str, now: Timestamp) -> String {
         let remark = if observed.set.contains(kid) {
             ""
         } else {
-            "  out of the set, but functions still have it"
+            "out of the set, but functions still have it"
         };
         line(kid, "retiring", found.signing.since, remark.to_owned());
     }
-    let _ = write!(
-        text,
-        "\n{}\n{} check tokens, {} issue them\n{}",
-        keys::weakness(kms_key).map_or_else(
-            || format!("the signing key is encrypted under {kms_key}"),
-            |weakness| format!("warning: {weakness}")
-        ),
-        count(observed.verifiers.len(), "function"),
-        observed.issuers.len(),
-        outlook(&observed.next_step(now, Waits::Kept))
-    );
-    text
+    Listing {
+        keys,
+        kms_key: kms_key.to_owned(),
+        verifiers: observed.verifiers.len(),
+        issuers: observed.issuers.len(),
+        next: outlook(&observed.next_step(now, Waits::Kept)),
+    }
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<45}{:<10}since", "key", "role")?;
+        for key in &self.keys {
+            let (since, gap) = (
+                shown(key.since),
+                if key.remark.is_empty() { "" } else { "  " },
+            );
+            writeln!(
+                f,
+                "{:<45}{:<10}{since}{gap}{}",
+                key.kid, key.role, key.remark
+            )?;
+        }
+        match keys::weakness(&self.kms_key) {
+            None => writeln!(f, "\nthe signing key is encrypted under {}", self.kms_key)?,
+            Some(weakness) => writeln!(f, "\nwarning: {weakness}")?,
+        }
+        write!(
+            f,
+            "{} check tokens, {} issue them\n{}",
+            count(self.verifiers, "function"),
+            self.issuers,
+            self.next
+        )
+    }
 }
 
 fn outlook(step: &Step) -> String {

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use clap::CommandFactory;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 use serde_json::json;
-use tooling::tools;
+use tooling::status::{self, Status};
 
+use crate::admin::{self, Admin};
 use crate::audit::{self, Audit};
 use crate::aws::Aws;
-use crate::cli::{AdminAction, Cli, Command, DlqAction, KeysAction, Place, SagaAction};
+use crate::cli::{
+    AdminAction, Cli, Command, DEFAULT_PREFIX, DlqAction, KeysAction, OrderAction, Place,
+    SagaAction,
+};
 use crate::dlq::{self, List, Redrive};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names, Pair};
@@ -16,24 +23,61 @@ use crate::rotate::{self, Extent};
 use crate::rotation::Waits;
 use crate::state::Home;
 use crate::ui::{self, complain, say};
-use crate::{account, admin, emulator, preflight, saga};
+use crate::{account, emulator, logs, preflight, saga};
 
 /// Does what was asked.
 pub fn run(Cli { place, command }: Cli) -> Result<()> {
-    let reach = || reach(&place);
+    if !place.aws && (place.profile.is_some() || place.prefix != DEFAULT_PREFIX) {
+        let error = Error::new("`--profile` and `--prefix` go with `--aws`");
+        return Err(error.not_carried_out());
+    }
+    let reach = || reach(&place).map_err(Error::not_carried_out);
     match command {
-        Command::Admin {
-            action: AdminAction::Grant { email },
+        Command::Status { json } => {
+            let status = status::look(&reach()?, &place.prefix)?;
+            tell(json, &status, Status::report);
+            status.verdict()
+        }
+        Command::Logs { mut wanted, json } => {
+            let aws = reach()?;
+            let emulator_log = match place.aws {
+                true => {
+                    let hour_ago = || Timestamp::now() - SignedDuration::from_hours(1);
+                    wanted.since.get_or_insert_with(hour_ago);
+                    None
+                }
+                false => Some(Home::developer(&Project::find()?).emulator_log()),
+            };
+            logs::print(&aws, &place.prefix, emulator_log, &wanted, json)
+        }
+        Command::Order {
+            action: OrderAction::Show { order, json },
         } => {
-            let id = admin::grant(&reach()?, &place.prefix, &email)?;
-            say(format_args!(
-                "{} (user {id}) is an administrator from the next login or refresh on",
-                email.trim()
-            ));
+            let answer = saga::show(&reach()?, &place.prefix, order)?;
+            tell(json, &answer, saga::shown);
+            match answer["outcome"] == "found" {
+                true => Ok(()),
+                false => Err(Error::new(format!("order {order} cannot be shown"))),
+            }
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut script);
+            ui::put(String::from_utf8_lossy(&script));
             Ok(())
         }
+        Command::Admin { action } => administer(&reach()?, &place.prefix, &action),
         Command::Keys { action } => keys(&reach()?, &place.prefix, action),
         Command::Saga { action } => {
+            if let SagaAction::Ls {
+                stuck,
+                never_due,
+                json: true,
+            } = action
+            {
+                ui::say_json(&saga::list(&reach()?, &place.prefix, stuck, never_due)?);
+                return Ok(());
+            }
             let action = match action {
                 SagaAction::Ls {
                     never_due: true, ..
@@ -55,6 +99,13 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
             Ok(())
         }
         Command::Dlq { action } => {
+            if let DlqAction::Ls {
+                order, json: true, ..
+            } = action
+            {
+                ui::say_json(&dlq::records(&reach()?, &place.prefix, order)?);
+                return Ok(());
+            }
             let is_raw = matches!(action, DlqAction::Show { raw: true, .. });
             if is_raw {
                 ui::not_a_terminal("cargo xtask dlq show --raw")?;
@@ -70,13 +121,16 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
             }
             Ok(())
         }
-        Command::Audit => {
+        Command::Audit { json } => {
             let audit = audited(reach(), &place.prefix)?;
-            // The report names commands, and where they reach; the verdict after it names none.
-            say(named_as_here(&place, Ok(audit.report()))?);
+            match json {
+                true => ui::say_json(&audit),
+                // It names commands, and where they reach; the verdict after it names none.
+                false => say(named_as_here(&place, Ok(audit.report()))?),
+            };
             audit.verdict()
         }
-        Command::Preflight { given } => {
+        Command::Preflight { given, json } => {
             let mut names = BTreeSet::new();
             if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
                 let twice = format!("`{name}` is given twice; give it one value");
@@ -85,8 +139,10 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
             let project = Project::find().map_err(Error::not_carried_out)?;
             preflight::judge(&project, &given).map_err(Error::not_carried_out)?;
             let findings = preflight::look(&project, &reach()?, &place.prefix, &given)?;
-            let report = preflight::report(&findings);
-            say(named_as_here(&place, Ok(report))?);
+            match json {
+                true => ui::say_json(&findings),
+                false => say(named_as_here(&place, Ok(preflight::report(&findings)))?),
+            };
             preflight::verdict(&findings)
         }
         Command::Sweep => {
@@ -100,7 +156,7 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
 impl From<DlqAction> for dlq::Action {
     fn from(action: DlqAction) -> Self {
         match action {
-            DlqAction::Ls { all, order } => Self::List(List { all, order }),
+            DlqAction::Ls { all, order, .. } => Self::List(List { all, order }),
             DlqAction::Show { id, raw } => Self::Show { id, raw },
             DlqAction::Redrive {
                 queue,
@@ -123,6 +179,41 @@ impl From<DlqAction> for dlq::Action {
             },
         }
     }
+}
+
+/// For a program or for people.
+fn tell<T: Serialize>(as_json: bool, value: &T, shown: impl FnOnce(&T) -> String) {
+    match as_json {
+        true => ui::say_json(value),
+        false => say(shown(value)),
+    };
+}
+
+fn administer(aws: &Aws, prefix: &str, action: &AdminAction) -> Result<()> {
+    match action {
+        AdminAction::Grant { email } => {
+            let id = admin::grant(aws, prefix, email)?;
+            say(format_args!(
+                "{} (user {id}) is an administrator from the next login or refresh on",
+                email.trim()
+            ));
+        }
+        AdminAction::Revoke { email } => {
+            let id = admin::revoke(aws, prefix, email)?;
+            say(format_args!(
+                "{} (user {id}) is a customer from the next login or refresh on",
+                email.trim()
+            ));
+        }
+        AdminAction::List { json } => {
+            let admins = admin::list(aws, prefix)?;
+            tell(*json, &admins, |admins| {
+                let line = |one: &Admin| format!("{}  {:<12}{}", one.id, one.status, one.email);
+                admins.iter().map(line).collect::<Vec<_>>().join("\n")
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The books as they were found. Where nothing was reached or not everything was read, nothing is
@@ -155,14 +246,14 @@ fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
     let stacks = account::stacks(aws)?;
     let names = match action {
         KeysAction::Create { .. } => Names::to_create(&stacks, prefix),
-        KeysAction::List | KeysAction::Rotate { .. } => Names::of(&stacks, prefix),
+        KeysAction::List { .. } | KeysAction::Rotate { .. } => Names::of(&stacks, prefix),
     };
     if let Some(told) = keys::sharing(&stacks, prefix) {
         say(format_args!("warning: {told}"));
     }
     match action {
-        KeysAction::List => {
-            say(rotate::list(aws, &names)?);
+        KeysAction::List { json } => {
+            tell(json, &rotate::list(aws, &names)?, |list| list.to_string());
             Ok(())
         }
         KeysAction::Create { kms_key } => {
@@ -208,14 +299,23 @@ fn confirm(warning: &str, words: &str) -> Result<()> {
 
 /// Says first which account it is: a shell can stand in the wrong one for days.
 fn reach(place: &Place) -> Result<Aws> {
-    let project = Project::find().map_err(Error::not_carried_out)?;
     if !place.aws {
-        return emulator::stack(&Home::developer(&project))?.aws(&project);
+        let project = Project::find().map_err(|_| {
+            Error::new("there is no local stack outside its checkout; `--aws` reaches an account")
+        })?;
+        return Ok(emulator::stack(&Home::developer(&project))?.aws());
     }
-    tools::SAM.install(&project)?;
-    let aws = Aws::account(&project)?;
+    let aws = account_of(place.profile.as_deref())?;
     complain(aws.place()?.described(&place.prefix));
     Ok(aws)
+}
+
+#[cfg(feature = "aws")]
+use crate::credentials::account as account_of;
+
+#[cfg(not(feature = "aws"))]
+fn account_of(_profile: Option<&str>) -> Result<Aws> {
+    Err(Error::new("this was built without the feature `aws`"))
 }
 
 #[cfg(test)]
@@ -226,6 +326,7 @@ mod tests {
     fn commands_that_are_named_reach_the_same_account() {
         let place = |aws| Place {
             aws,
+            profile: None,
             prefix: "shop".to_owned(),
         };
         let told = |aws, text: &str| named_as_here(&place(aws), Ok(text.to_owned()));

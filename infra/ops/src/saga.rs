@@ -62,15 +62,26 @@ impl Step {
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     carry_out(
         &|request| ask(aws, prefix, request),
-        &|mut request| {
-            request["TableName"] = json!(format!("{prefix}-orders"));
-            aws.call("dynamodb", "Scan", request)
-                .context("reading the table of orders")
-        },
+        &|request| scan(aws, prefix, request),
         &|| operator(aws),
         action,
         Timestamp::now(),
     )
+}
+
+/// What a list holds, as `orders-operate` answers it.
+pub fn list(aws: &Aws, prefix: &str, stuck: bool, never_due: bool) -> Result<Value> {
+    let ask = |request| ask(aws, prefix, request);
+    match never_due {
+        true => self::never_due(&ask, &|request| scan(aws, prefix, request)),
+        false => pages(&ask, stuck),
+    }
+}
+
+fn scan(aws: &Aws, prefix: &str, mut request: Value) -> Result<Value> {
+    request["TableName"] = json!(format!("{prefix}-orders"));
+    aws.call("dynamodb", "Scan", request)
+        .context("reading the table of orders")
 }
 
 /// The orders in flight that the sweeper's index does not have: without `due_at` or `due_shard`, or
@@ -257,6 +268,37 @@ fn warning(order: Uuid, step: Step) -> String {
 /// An order as `orders-operate` shows it, with its timeline.
 pub fn show(aws: &Aws, prefix: &str, order: Uuid) -> Result<Value> {
     ask(aws, prefix, json!({"action": "show", "order_id": order}))
+}
+
+/// The same for people.
+pub fn shown(answer: &Value) -> String {
+    let answer = tame(answer);
+    let order = &answer["order"];
+    let Some(id) = order["order_id"].as_str() else {
+        return format!("order       {}", answer["outcome"].as_str().unwrap_or("?"));
+    };
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let mut told = format!(
+        "order       {id}: {} ({}), waits for {}{} (as orders-operate shows it)",
+        word(&order["status"]),
+        word(&order["state"]),
+        word(&order["waits_for"]),
+        total(order)
+    );
+    for entry in array(&order["timeline"]) {
+        told.push_str(&format!(
+            "\n  {}  {}",
+            word(&entry["at"]),
+            word(&entry["event"])
+        ));
+        if let Some(attempt) = entry["attempt"].as_u64() {
+            told.push_str(&format!(" ({attempt})"));
+        }
+        if let Some(detail) = entry["detail"].as_str() {
+            told.push_str(&format!(": {detail}"));
+        }
+    }
+    told
 }
 
 fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {

@@ -1,19 +1,21 @@
-//! AWS calls without an AWS SDK: boto3 in a child process, asked by name over its pipes.
+//! AWS calls by the names the API reference gives them, without an SDK crate for each service.
+//!
+//! Five of the services take JSON as it is, and the rest need a line each, so that one signed request
+//! (`aws/sign.rs`, `aws/wire.rs`) stands in for ten clients that would take minutes to compile.
+
+mod sign;
+mod wire;
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use serde::Deserialize;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Result};
-use crate::project::Project;
-use crate::tools;
-
-const BRIDGE: &str = include_str!("aws_bridge.py");
+use crate::http::Client;
+pub use sign::Credentials;
 
 /// The region the local stack pretends to be in.
 pub const LOCAL_REGION: &str = "us-east-1";
@@ -24,9 +26,26 @@ pub const LOCAL_CREDENTIALS: [(&str, &str); 2] = [
     ("AWS_SECRET_ACCESS_KEY", "test"),
 ];
 
-/// A connection to one account. Calls from several threads wait for one another.
+const ATTEMPTS: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// A function that is invoked may take its time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A code of this module's own: there are no credentials, or they cannot be refreshed.
+pub const NO_CREDENTIALS: &str = "NoCredentials";
+/// A code of this module's own: no connection, or no answer.
+const NO_ANSWER: &str = "NoAnswer";
+
+/// Gives the credentials for a call; those of a role change by the hour.
+pub type Provider = dyn Fn() -> std::result::Result<Credentials, AwsError> + Send + Sync;
+
+/// A way to one account.
 pub struct Aws {
-    bridge: Mutex<Bridge>,
+    client: Client,
+    region: String,
+    /// Where every service is, in place of AWS.
+    endpoint: Option<String>,
+    credentials: Box<Provider>,
 }
 
 /// An account and region.
@@ -55,14 +74,8 @@ impl Place {
     }
 }
 
-struct Bridge {
-    child: Child,
-    requests: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
 /// Why AWS, or the way to it, did not do what was asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct AwsError {
     /// As AWS spells it, e.g. `ResourceNotFoundException`.
     pub code: String,
@@ -78,44 +91,54 @@ impl fmt::Display for AwsError {
 impl std::error::Error for AwsError {}
 
 impl AwsError {
+    pub fn new(code: &str, message: impl fmt::Display) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.to_string(),
+        }
+    }
+
+    /// Whether asking again may help.
+    fn is_passing(&self) -> bool {
+        [
+            NO_ANSWER,
+            "Throttl",
+            "TooManyRequests",
+            "Internal",
+            "ServiceUnavailable",
+            "RequestLimitExceeded",
+        ]
+        .iter()
+        .any(|code| self.code.contains(code))
+    }
+
     /// Whether AWS says this; the emulator says some of it in the message alone.
     pub fn is(&self, code: &str) -> bool {
         self.code == code || self.message.contains(code)
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Answer {
-    Ok(Value),
-    Error(AwsError),
-}
-
 impl Aws {
     /// The emulator at `endpoint`.
-    pub fn local(project: &Project, endpoint: &str) -> Result<Self> {
-        let mut command = bridge(project);
-        command.envs(local_environment(endpoint));
-        for name in FOREIGN_VARIABLES {
-            command.env_remove(name);
+    pub fn local(endpoint: &str) -> Self {
+        let [(_, id), (_, secret)] = LOCAL_CREDENTIALS;
+        Self {
+            endpoint: Some(endpoint.to_owned()),
+            ..Self::account(
+                LOCAL_REGION,
+                Box::new(|| Ok(Credentials::new(id, secret, None))),
+            )
         }
-        Self::start(command)
     }
 
-    /// The account that the environment names (profile, role or variables). An environment that
-    /// would lead the calls elsewhere is refused.
-    pub fn account(project: &Project) -> Result<Self> {
-        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        leads_to_aws(names)?;
-        let mut command = bridge(project);
-        // Every SDK but this one reads AWS_REGION.
-        if let (None, Some(region)) = (
-            std::env::var_os("AWS_DEFAULT_REGION"),
-            std::env::var_os("AWS_REGION"),
-        ) {
-            command.env("AWS_DEFAULT_REGION", region);
+    /// An account's region.
+    pub fn account(region: &str, credentials: Box<Provider>) -> Self {
+        Self {
+            client: Client::with_timeout("", PATIENCE),
+            region: region.to_owned(),
+            endpoint: None,
+            credentials,
         }
-        Self::start(command)
     }
 
     /// Where the calls go, as AWS itself says it.
@@ -123,54 +146,56 @@ impl Aws {
         let identity = self
             .call("sts", "GetCallerIdentity", json!({}))
             .map_err(|error| unidentified(&error))?;
-        let region = self
-            .answer(&json!({"region": true}))
-            .context("finding the region")?;
-        located(&identity, &region)
-    }
-
-    fn start(mut command: Command) -> Result<Self> {
-        // A group of its own: Ctrl-C reaches this program, whose end the bridge
-        // sees as the end of its input.
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .context("cannot start the SAM CLI's Python")?;
-        let requests = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().context("the bridge has no output")?);
-        Ok(Self {
-            bridge: Mutex::new(Bridge {
-                child,
-                requests,
-                answers,
-            }),
-        })
+        located(&identity, &self.region)
     }
 
     /// One call, named as the API reference names it: `call("sqs", "SendMessage", ..)`.
     ///
-    /// Times in the answer are RFC 3339, bodies are text.
+    /// Times are as the service writes them (JSON services: seconds since 1970), binary values base64.
     pub fn call(
         &self,
         service: &str,
         operation: &str,
         params: Value,
     ) -> std::result::Result<Value, AwsError> {
-        self.answer(&json!({"service": service, "operation": operation, "params": params}))
+        let request = wire::request(service, operation, &params)?;
+        let mut wait = FIRST_WAIT;
+        let mut attempt = 1;
+        loop {
+            match self.send(&request) {
+                Err(error) if attempt < ATTEMPTS && error.is_passing() => {
+                    thread::sleep(wait);
+                    wait *= 2;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
-    fn answer(&self, request: &Value) -> std::result::Result<Value, AwsError> {
-        let mut bridge = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
-        match bridge.ask(request) {
-            Ok(Answer::Ok(value)) => Ok(value),
-            Ok(Answer::Error(error)) => Err(error),
-            Err(error) => Err(AwsError {
-                code: "Bridge".to_owned(),
-                message: error.to_string(),
-            }),
-        }
+    fn send(&self, request: &wire::Request) -> std::result::Result<Value, AwsError> {
+        let service = request.service;
+        let endpoint = self.endpoint.clone().unwrap_or_else(|| {
+            let region = &self.region;
+            format!("https://{service}.{region}.{}", wire::domain(region))
+        });
+        let credentials = (self.credentials)()?;
+        let headers = sign::headers(request, &endpoint, &self.region, &credentials);
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let answer = self
+            .client
+            .send(
+                request.method,
+                &format!("{endpoint}{}", request.target()),
+                None,
+                &headers,
+                Some(request.body.as_bytes()),
+            )
+            .map_err(|error| AwsError::new(NO_ANSWER, error))?;
+        wire::answer(request, &answer)
     }
 
     /// Everything that a listing holds under `items`, through all its pages.
@@ -179,16 +204,22 @@ impl Aws {
         service: &str,
         operation: &str,
         items: &str,
-        params: Value,
+        mut params: Value,
     ) -> std::result::Result<Vec<Value>, AwsError> {
-        let request = json!({
-            "service": service, "operation": operation, "params": params, "pages": true,
-        });
-        let mut answer = self.answer(&request)?;
-        // A listing of nothing may leave the name out.
-        match answer[items].take() {
-            Value::Array(items) => Ok(items),
-            _ => Ok(Vec::new()),
+        let (ask, next) = wire::page_tokens(service);
+        let mut all = Vec::new();
+        loop {
+            let mut answer = self.call(service, operation, params.clone())?;
+            match answer[items].take() {
+                Value::Array(items) => all.extend(items),
+                // A listing of nothing may leave the name out, or in XML hold no element.
+                Value::Null | Value::String(_) => {}
+                one => all.push(one),
+            }
+            match answer[next].take() {
+                Value::String(token) if !token.is_empty() => params[ask] = Value::String(token),
+                _ => return Ok(all),
+            }
         }
     }
 
@@ -208,59 +239,16 @@ impl Aws {
     }
 }
 
-impl Bridge {
-    fn ask(&mut self, request: &Value) -> Result<Answer> {
-        let requests = self.requests.as_mut().context("the bridge is closed")?;
-        writeln!(requests, "{request}")
-            .and_then(|()| requests.flush())
-            .context("the bridge does not listen")?;
-        let mut line = String::new();
-        self.answers
-            .read_line(&mut line)
-            .context("the bridge does not answer")?;
-        serde_json::from_str(&line).context("the bridge ended without an answer")
-    }
+/// A time as the JSON services write it.
+pub fn time(seconds: &Value) -> Option<Timestamp> {
+    Timestamp::from_millisecond((seconds.as_f64()? * 1_000.0).round() as i64).ok()
 }
 
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        // The end of its input ends it.
-        self.requests = None;
-        let _ = self.child.wait();
-    }
-}
-
-/// `cargo xtask env` exports such a variable: in that shell an audit of an account would read the
-/// emulator, and find that everything balances.
-fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
-    const ENDPOINT: &str = "AWS_ENDPOINT_URL";
-    let leads_elsewhere = |name: &String| {
-        name.strip_prefix(ENDPOINT)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
-    };
-    let mut elsewhere: Vec<String> = names.filter(leads_elsewhere).collect();
-    elsewhere.sort();
-    if elsewhere.is_empty() {
-        return Ok(());
-    }
-    let names = elsewhere.join(" ");
-    Err(Error::new(format!(
-        "--aws is for an AWS account, and this shell leads AWS calls elsewhere ({names} is set, \
-         perhaps by cargo xtask env): use another shell with the account's credentials, or leave \
-         --aws out for the local stack"
-    )))
-}
-
-/// Codes of botocore and of AWS for credentials that are missing, incomplete, expired or wrong.
-const UNUSABLE_CREDENTIALS: [&str; 11] = [
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "CredentialRetrievalError",
-    "ProfileNotFound",
-    "SSOTokenLoadError",
-    "TokenRetrievalError",
-    "UnauthorizedSSOTokenError",
+/// Codes of AWS for credentials that are missing, incomplete, expired or wrong.
+const UNUSABLE_CREDENTIALS: [&str; 6] = [
+    NO_CREDENTIALS,
     "ExpiredToken",
+    "ExpiredTokenException",
     "InvalidClientTokenId",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
@@ -277,13 +265,10 @@ fn unidentified(error: &AwsError) -> Error {
     Error::new(format!("asking AWS which account this is: {error}{next}"))
 }
 
-fn located(identity: &Value, region: &Value) -> Result<Place> {
+fn located(identity: &Value, region: &str) -> Result<Place> {
     let account = identity["Account"]
         .as_str()
         .context("AWS does not say which account this is")?;
-    let region = region
-        .as_str()
-        .context("no region is set: export AWS_REGION, or set the profile's")?;
     let partition = identity["Arn"]
         .as_str()
         .and_then(|arn| arn.split(':').nth(1))
@@ -293,12 +278,6 @@ fn located(identity: &Value, region: &Value) -> Result<Place> {
         account: account.to_owned(),
         region: region.to_owned(),
     })
-}
-
-fn bridge(project: &Project) -> Command {
-    let mut command = Command::new(tools::SAM.program(project, "python"));
-    command.args(["-u", "-c", BRIDGE]).env_remove("PYTHONPATH");
-    command
 }
 
 /// What would lead a local call to somebody's real account.
@@ -332,43 +311,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_that_leads_to_the_emulator_is_refused_for_an_account() {
-        let checked = |names: &[&str]| leads_to_aws(names.iter().map(|name| (*name).to_owned()));
-        assert!(checked(&["AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URLS"]).is_ok());
-        for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
-            let error = checked(&["AWS_REGION", name]).expect_err("it leads elsewhere");
-            let error = error.to_string();
-            assert!(error.contains(&format!("{name} is set")), "{error}");
-            assert!(error.contains("use another shell"), "{error}");
-        }
-        // What `cargo xtask env` exports is such a shell.
-        let exported = local_environment("http://127.0.0.1:4566");
-        assert!(leads_to_aws(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
-    }
-
-    #[test]
     fn who_has_no_credentials_is_told_how_to_give_them() {
         let told = |code: &str| {
             let (code, message) = (code.to_owned(), "no".to_owned());
             unidentified(&AwsError { code, message }).to_string()
         };
-        for code in ["NoCredentialsError", "ExpiredToken", "ProfileNotFound"] {
+        for code in [NO_CREDENTIALS, "ExpiredToken"] {
             let told = told(code);
             let begins = format!("asking AWS which account this is: {code}: no; next: ");
             assert!(told.starts_with(&begins), "{told}");
             assert!(told.contains("AWS_PROFILE"), "{told}");
         }
-        assert!(!told("EndpointConnectionError").contains("credentials"));
+        assert!(!told(NO_ANSWER).contains("credentials"));
     }
 
     #[test]
     fn an_account_is_told_with_its_region_and_prefix_or_not_used() {
         let identity = json!({"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
-        let place = located(&identity, &json!("eu-west-1")).expect("all is known");
+        let place = located(&identity, "eu-west-1").expect("all is known");
         let told = place.described("shop");
         assert_eq!(told, "account 123456789012, region eu-west-1, prefix shop");
-        assert!(located(&json!({}), &json!("eu-west-1")).is_err());
-        let error = located(&identity, &Value::Null).expect_err("no region");
-        assert!(error.to_string().contains("AWS_REGION"), "{error}");
+        assert!(located(&json!({}), "eu-west-1").is_err());
     }
 }

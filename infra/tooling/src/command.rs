@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::error::{NOT_CARRIED_OUT, Result};
-use crate::ui::complain;
+use crate::ui::fail;
 
 /// For the end of a program's `--help`.
 pub const EXIT_CODES: &str = "\
@@ -28,7 +28,7 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
     match run(asked) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(format_args!("{name}: {error}"));
+            fail(name, &error);
             ExitCode::from(error.exit_code())
         }
     }

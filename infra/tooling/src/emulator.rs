@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,8 @@ use crate::aws::{LOCAL_CREDENTIALS, LOCAL_REGION};
 use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::process;
-use crate::project::Project;
 use crate::stack::{Stack, endpoint};
 use crate::state::{Home, write_whole};
-use crate::tools;
 
 const LAUNCHER: &str = include_str!("emulator.py");
 const FIRST_CHOICE: u16 = 4566;
@@ -73,8 +72,8 @@ pub fn stack(home: &Home) -> Result<Stack> {
     }
 }
 
-/// Starts one that has been stopped or lost, with the state it saved last.
-pub fn start(project: &Project, home: &Home, port: u16) -> Result<Emulator> {
+/// Starts one that has been stopped or lost, with the state it saved last. `python` has MiniStack.
+pub fn start(python: &Path, home: &Home, port: u16) -> Result<Emulator> {
     let scratch = home.scratch();
     if scratch.exists() {
         fs::remove_dir_all(&scratch).context(scratch.display())?;
@@ -98,7 +97,7 @@ pub fn start(project: &Project, home: &Home, port: u16) -> Result<Emulator> {
     let mut child = Command::new("sh")
         .args(["-c", note])
         .arg(home.emulator())
-        .arg(tools::MINISTACK.program(project, "python"))
+        .arg(python)
         .arg(&launcher)
         // Functions inherit this environment: nothing of the developer's own may
         // stand in for a variable that a template forgot.

@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::ui::foreign;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Speaks to one base URL. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -34,6 +35,7 @@ impl Client {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(timeout))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
             .max_idle_connections_per_host(64)
             .build()
             .into();

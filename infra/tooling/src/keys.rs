@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared_auth::{SigningKey, jwks};
 
 use crate::account;
-use crate::aws::{Aws, Place};
+use crate::aws::{Aws, Place, time};
 use crate::error::{Context, Error, Result};
 
 /// The account's default key for the parameter store: it decrypts for every principal of the account.
@@ -459,12 +459,10 @@ pub fn read(aws: &Aws, name: &str) -> Result<Option<Parameter>> {
         .context(format!("reading the parameter {name}"))?;
     let Some(found) = found else { return Ok(None) };
     let found = &found["Parameter"];
-    let since = found["LastModifiedDate"].as_str().unwrap_or_default();
     Ok(Some(Parameter {
         value: found["Value"].as_str().unwrap_or_default().to_owned(),
         version: found["Version"].as_u64().unwrap_or_default(),
-        since: since
-            .parse()
+        since: time(&found["LastModifiedDate"])
             .context(format!("the date of the parameter {name}"))?,
     }))
 }

@@ -12,5 +12,5 @@ pub mod process;
 pub mod project;
 pub mod stack;
 pub mod state;
-pub mod tools;
+pub mod status;
 pub mod ui;

@@ -57,8 +57,8 @@ impl Stack {
     }
 
     /// AWS calls to the emulator, with the rights of its root user.
-    pub fn aws(&self, project: &Project) -> Result<Aws> {
-        Aws::local(project, &self.endpoint)
+    pub fn aws(&self) -> Aws {
+        Aws::local(&self.endpoint)
     }
 
     /// The API.

@@ -24,10 +24,27 @@ pub fn say_whole(text: impl Display) -> bool {
     writeln!(std::io::stdout(), "{}", each_line(text, visible)).is_ok()
 }
 
+/// Prints what a program reads: the listings of `--json`.
+pub fn say_json(value: &impl serde::Serialize) -> bool {
+    say_whole(serde_json::to_string_pretty(value).expect("values of text and numbers become JSON"))
+}
+
 /// Prints lines to stderr.
 pub fn complain(text: impl Display) {
     // Without a reader of stderr there is nothing left to report.
     let _ = writeln!(std::io::stderr(), "{}", each_line(text, foreign));
+}
+
+/// Prints how a program failed, its name in red where that is seen.
+pub fn fail(name: &str, error: impl Display) {
+    let stderr = std::io::stderr();
+    // <https://no-color.org>
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let (red, plain) = match stderr.is_terminal() && !is_plain {
+        true => ("\u{1b}[31m", "\u{1b}[0m"),
+        false => ("", ""),
+    };
+    let _ = writeln!(&stderr, "{red}{name}:{plain} {}", each_line(error, foreign));
 }
 
 /// Prints exactly this text, for a program that reads it.
@@ -159,9 +176,11 @@ impl Step {
         }
     }
 
-    /// Says what is going on meanwhile, when it may take long.
+    /// Says to a person what is going on meanwhile, when it may take long.
     pub fn note(&self, text: impl Display) {
-        say(format_args!("{:>10}  {text} ...", self.name));
+        if std::io::stdout().is_terminal() {
+            say(format_args!("{:>10}  {text} ...", self.name));
+        }
     }
 
     pub fn end(self, text: impl Display) {

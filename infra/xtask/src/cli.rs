@@ -28,15 +28,8 @@ pub enum Command {
         #[arg(long)]
         wipe: bool,
     },
-    /// Stacks, functions, queue depths and the emulator's health
+    /// Stacks, functions, queue depths and parked orders; fails when something is wrong
     Status,
-    /// What the functions printed
-    Logs {
-        service: Option<String>,
-        /// Go on printing
-        #[arg(short, long)]
-        follow: bool,
-    },
     /// Print the base URL and nothing else
     Url,
     /// Print `export X=...` lines: the tables, queues and keys of the stack
@@ -77,7 +70,7 @@ pub enum Command {
     /// The operator's commands, which have a program of their own
     #[command(
         hide = true, name = "saga", disable_help_flag = true,
-        aliases = ["dlq", "audit", "keys", "admin", "sweep", "preflight"],
+        aliases = ["dlq", "audit", "keys", "admin", "sweep", "preflight", "logs"],
     )]
     Moved {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -14,8 +14,8 @@ use crate::ui::complain;
 
 /// What the deployed functions are configured with, all together, and how to
 /// reach the emulator. One name has one meaning in every function.
-pub fn environment(project: &Project, stack: &Stack) -> Result<BTreeMap<String, String>> {
-    let aws = stack.aws(project)?;
+pub fn environment(stack: &Stack) -> Result<BTreeMap<String, String>> {
+    let aws = stack.aws();
     let mut variables: BTreeMap<String, String> = local_environment(&stack.endpoint)
         .into_iter()
         .filter(|(name, _)| !name.ends_with("_FILE"))
@@ -53,7 +53,7 @@ pub fn watch(project: &Project, stack: &Stack, arguments: &[String]) -> Result<(
     command
         .arg("watch")
         .args(arguments)
-        .envs(environment(project, stack)?);
+        .envs(environment(stack)?);
     process::run(&mut command)
 }
 

@@ -7,16 +7,15 @@ mod demo;
 pub mod deploy;
 pub mod functions;
 pub mod local;
-mod logs;
 mod mutants;
 mod plant;
 mod run;
 pub mod seed;
 pub mod sim;
-mod status;
 mod test;
+pub mod tools;
 
 pub use run::run;
 pub use tooling::{
-    account, admin, aws, emulator, error, http, keys, process, project, stack, state, tools, ui,
+    account, admin, aws, emulator, error, http, keys, process, project, stack, state, ui,
 };

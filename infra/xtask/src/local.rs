@@ -22,7 +22,7 @@ pub fn up(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Sta
     prepare(project, &services)?;
     let emulator = run_emulator(project, home, asked_port)?;
     let endpoint = endpoint(emulator.port);
-    let aws = Aws::local(project, &endpoint)?;
+    let aws = Aws::local(&endpoint);
     let key_set = ensure_keys(&aws)?;
     let stack = Stack {
         prefix: LOCAL_PREFIX.to_owned(),
@@ -154,7 +154,7 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
         emulator::move_state(home, last, port)?;
     }
     home.forget_log()?;
-    let started = emulator::start(project, home, port)?;
+    let started = emulator::start(&tools::MINISTACK.program(project, "python"), home, port)?;
     step.end(format!("on port {port}"));
     Ok(started)
 }

@@ -1,12 +1,14 @@
 //! Each command, as the calls it consists of.
 
+use tooling::status;
+
 use crate::cli::Command;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
-use crate::{check, demo, emulator, functions, local, logs, mutants, plant, sim, status, test};
+use crate::{check, demo, emulator, functions, local, mutants, plant, sim, test};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -23,20 +25,18 @@ pub fn run(command: Command) -> Result<()> {
             let _lock = home.lock()?;
             local::down(&home, wipe)
         }
-        Command::Status => status::print(&project, &home),
-        Command::Logs { service, follow } => logs::print(
-            &project,
-            &home,
-            &emulator::stack(&home)?,
-            service.as_deref(),
-            follow,
-        ),
+        Command::Status => {
+            let stack = emulator::stack(&home)?;
+            let status = status::look(&stack.aws(), &stack.prefix)?;
+            say(status.report());
+            status.verdict()
+        }
         Command::Url => {
             ui::put(emulator::stack(&home)?.base_url);
             Ok(())
         }
         Command::Env => {
-            let variables = functions::environment(&project, &emulator::stack(&home)?)?;
+            let variables = functions::environment(&emulator::stack(&home)?)?;
             ui::put(functions::exports(&variables).trim_end());
             Ok(())
         }
@@ -50,11 +50,11 @@ pub fn run(command: Command) -> Result<()> {
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::Plant(planting) => plant::run(&project, &planting),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
-        Command::Moved { arguments } => Err(Error::new(format!(
-            "this is the operator's command: cargo waybill {}",
-            arguments.join(" ")
-        ))
-        .not_carried_out()),
+        Command::Moved { .. } => {
+            let asked: Vec<String> = std::env::args().skip(1).collect();
+            let moved = format!("this is now: cargo waybill {}", asked.join(" "));
+            Err(Error::new(moved).not_carried_out())
+        }
     }
 }
 

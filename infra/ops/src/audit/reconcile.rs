@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::books::{
@@ -34,7 +35,7 @@ use ledger::{LedgerEntry, ledger};
 use money::refund_given_up;
 
 /// What the books say altogether, and what is wrong with them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Reconciliation {
     pub stock: BTreeMap<String, Stock>,
     pub money: BTreeMap<String, Cash>,
@@ -46,11 +47,12 @@ pub struct Reconciliation {
     pub remarks: Vec<String>,
     /// How many rows were read, by table.
     pub rows: BTreeMap<&'static str, usize>,
+    #[serde(skip)]
     pub findings: Vec<Finding>,
 }
 
 /// A sku's units. `held` is the sum of the four after it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stock {
     pub stocked: i128,
     pub available: i128,
@@ -62,7 +64,7 @@ pub struct Stock {
 }
 
 /// A currency's money, in minor units. `charged - refunded` is the sum of the four after them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cash {
     pub charged: i128,
     pub refunded: i128,
@@ -72,7 +74,7 @@ pub struct Cash {
     pub unexplained: i128,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub confirmed: usize,
     pub rejected: usize,
@@ -81,7 +83,7 @@ pub struct Counts {
 }
 
 /// What an operator declared settled by hand, and the books therefore still show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WrittenOff {
     pub order: Uuid,
     pub what: String,
@@ -92,7 +94,7 @@ pub struct WrittenOff {
 }
 
 /// Something that does not balance.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     pub subject: Subject,
     pub kind: Kind,
@@ -100,6 +102,7 @@ pub struct Finding {
     pub next: String,
     /// The rows it was concluded from, in their versions. Two looks that find the same in the same
     /// rows have seen it, and not the system moving.
+    #[serde(skip)]
     pub evidence: String,
 }
 
@@ -108,6 +111,12 @@ pub enum Subject {
     Order(Uuid),
     Item(String),
     Row(String),
+}
+
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Subject {
@@ -120,7 +129,8 @@ impl fmt::Display for Subject {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     Unreadable,
     Misshapen,

@@ -480,7 +480,7 @@ fn attributes_go_back_with_their_message() {
     let fake = Fake::default();
     let attributes = json!({
         "source": {"DataType": "String", "StringValue": "shop"},
-        "raw": {"DataType": "Binary", "BinaryValue": {"base64": "/w=="}},
+        "raw": {"DataType": "Binary", "BinaryValue": "/w=="},
     });
     let system = json!({"AWSTraceHeader": "Root=1-2-3", "SentTimestamp": "1"});
     fake.put(&body("StockReserved"), attributes.clone(), system);

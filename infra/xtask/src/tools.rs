@@ -17,7 +17,7 @@ pub struct Tool {
     pin: &'static str,
 }
 
-/// Deploys, and brings boto3 for the calls this tool makes to AWS.
+/// Deploys.
 pub const SAM: Tool = Tool {
     folder: "sam",
     pin: "aws-sam-cli==1.170.0",

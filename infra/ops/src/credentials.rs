@@ -1,0 +1,118 @@
+//! The account that the environment names: by profile, SSO, role or variables, as the SDKs find it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials as Found;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::aws::{Aws, AwsError, Credentials, NO_CREDENTIALS};
+use crate::error::{Context, Error, Result};
+
+/// Credentials are replaced so long before they expire.
+const MARGIN: Duration = Duration::from_secs(300);
+
+/// An environment that would lead the calls elsewhere is refused.
+pub fn account(profile: Option<&str>) -> Result<Aws> {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    leads_to_aws(names)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the search for credentials")?;
+    let client = Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client);
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    // Only boto3 and the AWS CLI read this one.
+    if let (Err(_), Ok(region)) = (
+        std::env::var("AWS_REGION"),
+        std::env::var("AWS_DEFAULT_REGION"),
+    ) {
+        loader = loader.region(Region::new(region));
+    }
+    let config = runtime.block_on(loader.load());
+    let region = config
+        .region()
+        .context("no region is set: export AWS_REGION, or set the profile's")?
+        .to_string();
+    let search = Mutex::new((runtime, None::<Found>));
+    Ok(Aws::account(
+        &region,
+        Box::new(move || {
+            let (runtime, found) = &mut *search.lock().unwrap_or_else(PoisonError::into_inner);
+            let lasts = |found: &Found| {
+                found
+                    .expiry()
+                    .is_none_or(|end| end > SystemTime::now() + MARGIN)
+            };
+            let known = found.take().filter(lasts);
+            let known = match (known, config.credentials_provider()) {
+                (Some(known), _) => known,
+                (None, Some(provider)) => runtime
+                    .block_on(provider.provide_credentials())
+                    .map_err(|error| AwsError::new(NO_CREDENTIALS, cause(&error)))?,
+                (None, None) => return Err(AwsError::new(NO_CREDENTIALS, "none are configured")),
+            };
+            let (id, secret) = (known.access_key_id(), known.secret_access_key());
+            let given = Credentials::new(id, secret, known.session_token());
+            *found = Some(known);
+            Ok(given)
+        }),
+    ))
+}
+
+/// The chain's own message says nothing; what it holds names each place that was looked in.
+fn cause(error: &dyn std::error::Error) -> String {
+    error
+        .source()
+        .map_or(error.to_string(), ToString::to_string)
+}
+
+/// `cargo xtask env` exports such a variable: in that shell an audit of an account would read the
+/// emulator, and find that everything balances.
+fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
+    const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+    let leads_elsewhere = |name: &String| {
+        name.strip_prefix(ENDPOINT)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let mut elsewhere: Vec<String> = names.filter(leads_elsewhere).collect();
+    elsewhere.sort();
+    if elsewhere.is_empty() {
+        return Ok(());
+    }
+    let names = elsewhere.join(" ");
+    Err(Error::new(format!(
+        "--aws is for an AWS account, and this shell leads AWS calls elsewhere ({names} is set, \
+         perhaps by cargo xtask env): use another shell with the account's credentials, or leave \
+         --aws out for the local stack"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::local_environment;
+
+    #[test]
+    fn a_shell_that_leads_to_the_emulator_is_refused_for_an_account() {
+        let checked = |names: &[&str]| leads_to_aws(names.iter().map(|name| (*name).to_owned()));
+        assert!(checked(&["AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URLS"]).is_ok());
+        for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+            let error = checked(&["AWS_REGION", name]).expect_err("it leads elsewhere");
+            let error = error.to_string();
+            assert!(error.contains(&format!("{name} is set")), "{error}");
+            assert!(error.contains("use another shell"), "{error}");
+        }
+        // What `cargo xtask env` exports is such a shell.
+        let exported = local_environment("http://127.0.0.1:4566");
+        assert!(leads_to_aws(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
+    }
+}

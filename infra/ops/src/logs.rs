@@ -1,0 +1,314 @@
+//! What the functions printed, and how they failed where they could not print, in the order of time.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::aws::Aws;
+use crate::error::{Context, Error, Result};
+use crate::ui::{foreign, say, say_whole};
+
+const SHOWN_AT_FIRST: usize = 200;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Lines of one moment may come in after one another.
+const OVERLAP_MS: i64 = 5_000;
+
+/// Which lines.
+#[derive(Debug, Default, clap::Args)]
+pub struct Wanted {
+    /// Only this service's functions
+    pub service: Option<String>,
+    /// Go on printing
+    #[arg(short, long)]
+    pub follow: bool,
+    /// From this long ago (`15m`, `2h`) or this time on; with --aws, `1h` where it is not given
+    #[arg(long, value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Only lines that name this order
+    #[arg(long)]
+    pub order: Option<Uuid>,
+    /// Only lines that name this trace or request
+    #[arg(long)]
+    pub trace: Option<String>,
+    /// Only lines of this level and worse
+    #[arg(long)]
+    pub level: Option<Level>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+fn moment(text: &str) -> std::result::Result<Timestamp, String> {
+    text.parse::<Timestamp>()
+        .or_else(|_| Timestamp::now().checked_sub(text.parse::<SignedDuration>()?))
+        .map_err(|_| {
+            "write how long ago, such as 15m, or a time such as 2026-01-31T12:00Z".to_owned()
+        })
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Clone, Serialize)]
+struct Line {
+    #[serde(rename = "time_ms")]
+    milliseconds: i64,
+    function: String,
+    #[serde(skip)]
+    id: String,
+    message: String,
+}
+
+impl Line {
+    fn is_wanted(&self, wanted: &Wanted) -> bool {
+        let names = |id: &str| self.message.contains(id);
+        wanted.order.is_none_or(|order| names(&order.to_string()))
+            && wanted.trace.as_deref().is_none_or(names)
+            && wanted.level.is_none_or(|level| self.level() <= level)
+    }
+
+    /// What is no JSON was not logged: a panic, or a function that did not start.
+    fn level(&self) -> Level {
+        let line: Value = serde_json::from_str(&self.message).unwrap_or_default();
+        match line["level"].as_str() {
+            Some("WARN") => Level::Warn,
+            Some("INFO") => Level::Info,
+            Some("DEBUG") => Level::Debug,
+            Some("TRACE") => Level::Trace,
+            _ => Level::Error,
+        }
+    }
+}
+
+/// Prints what there is and, with `follow`, what comes. `emulator_log` is what only the emulator knows.
+pub fn print(
+    aws: &Aws,
+    prefix: &str,
+    emulator_log: Option<PathBuf>,
+    wanted: &Wanted,
+    as_json: bool,
+) -> Result<()> {
+    let functions = match &wanted.service {
+        Some(service) => format!("{prefix}-{service}-"),
+        None => format!("{prefix}-"),
+    };
+    let mut seen = HashSet::new();
+    let mut since = wanted.since.map_or(0, Timestamp::as_millisecond);
+    let mut first = true;
+    loop {
+        let mut lines = printed(aws, &functions, since, wanted)?;
+        if let Some(log) = &emulator_log {
+            let text = std::fs::read(log).context(log.display())?;
+            lines.extend(failures(&String::from_utf8_lossy(&text), &functions, since));
+        }
+        lines.retain(|line| line.is_wanted(wanted) && seen.insert(line.clone()));
+        lines.sort();
+        let skipped = match first && wanted.since.is_none() {
+            true => lines.len().saturating_sub(SHOWN_AT_FIRST),
+            false => 0,
+        };
+        for line in &lines[skipped..] {
+            let is_read = match as_json {
+                true => say_whole(json!(line)),
+                false => say(render(line)),
+            };
+            if !is_read {
+                return Ok(());
+            }
+        }
+        if !wanted.follow {
+            return Ok(());
+        }
+        first = false;
+        if let Some(last) = lines.last() {
+            since = since.max(last.milliseconds - OVERLAP_MS);
+            seen.retain(|line: &Line| line.milliseconds >= since);
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn printed(aws: &Aws, functions: &str, since: i64, wanted: &Wanted) -> Result<Vec<Line>> {
+    let groups = format!("/aws/lambda/{functions}");
+    let prefix = json!({"logGroupNamePrefix": groups});
+    let known = aws
+        .list("logs", "DescribeLogGroups", "logGroups", prefix)
+        .context("listing the logs")?;
+    let names: Vec<&str> = known
+        .iter()
+        .filter_map(|group| group["logGroupName"].as_str())
+        .collect();
+    if let (Some(service), true) = (&wanted.service, names.is_empty()) {
+        return Err(Error::new(format!(
+            "there are no logs of a service `{service}`"
+        )));
+    }
+    let mut lines = Vec::new();
+    for group in names {
+        let function = group.trim_start_matches("/aws/lambda/");
+        let mut params = json!({"logGroupName": group, "startTime": since});
+        let order = wanted.order.map(|order| order.to_string());
+        if let Some(id) = order.as_ref().or(wanted.trace.as_ref()) {
+            params["filterPattern"] = json!(format!("\"{}\"", id.replace('"', "")));
+        }
+        let events = aws
+            .list("logs", "FilterLogEvents", "events", params)
+            .context(format!("reading {group}"))?;
+        let printed = events.iter();
+        lines.extend(printed.filter_map(|event| event_line(function, event)));
+    }
+    Ok(lines)
+}
+
+/// A line of the function's own; the platform's are left out.
+fn event_line(function: &str, event: &Value) -> Option<Line> {
+    let message = event["message"].as_str()?.trim_end();
+    let platform = ["START RequestId: ", "END RequestId: ", "REPORT RequestId: "];
+    if message.is_empty() || platform.iter().any(|start| message.starts_with(start)) {
+        return None;
+    }
+    let id = event["eventId"]
+        .as_str()
+        .or(event["logStreamName"].as_str());
+    Some(Line {
+        milliseconds: event["timestamp"].as_i64()?,
+        function: function.to_owned(),
+        id: id.unwrap_or_default().to_owned(),
+        message: message.to_owned(),
+    })
+}
+
+/// What only the emulator knows: a function that did not start or did not answer.
+fn failures(log: &str, functions: &str, since: i64) -> Vec<Line> {
+    log.lines()
+        .enumerate()
+        .filter_map(|(number, line)| failure_line(functions, number, line))
+        .filter(|line| line.milliseconds >= since)
+        .collect()
+}
+
+/// `2026-11-23 20:31:42 ERROR [lambda] ... for waybill-users-me: missing variable`
+fn failure_line(functions: &str, number: usize, line: &str) -> Option<Line> {
+    let (time, rest) = line.split_at_checked("2026-11-23 20:31:42".len())?;
+    let message = rest
+        .strip_prefix(" ERROR [lambda")
+        .or_else(|| rest.strip_prefix(" WARNING [lambda"))?
+        .split_once("] ")?
+        .1;
+    let time: Timestamp = format!("{}Z", time.replace(' ', "T")).parse().ok()?;
+    let function = message
+        .split([' ', ':'])
+        .find(|word| word.starts_with(functions))?;
+    Some(Line {
+        milliseconds: time.as_millisecond(),
+        function: function.to_owned(),
+        id: number.to_string(),
+        message: message.to_owned(),
+    })
+}
+
+fn render(line: &Line) -> String {
+    let time = Timestamp::from_millisecond(line.milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!(
+        "{time:.3}  {:<20}  {}",
+        line.function,
+        foreign(&line.message)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_functions_line_is_shown_with_its_time_and_its_name() {
+        let event = json!({"timestamp": 1_795_464_402_350_i64, "eventId": "1", "message": "{\"level\":\"INFO\"}\n"});
+        let line = event_line("orders-place", &event).expect("a line");
+        assert_eq!(
+            render(&line),
+            "2026-11-23T20:06:42.350Z  orders-place          {\"level\":\"INFO\"}"
+        );
+    }
+
+    #[test]
+    fn lines_are_chosen_by_order_trace_and_level() {
+        let line = |message: &str| Line {
+            milliseconds: 0,
+            function: String::new(),
+            id: String::new(),
+            message: message.to_owned(),
+        };
+        let order = Uuid::from_u128(7);
+        let info = line(&format!(r#"{{"level":"INFO","order_id":"{order}"}}"#));
+        let (order, level) = (Some(order), Some(Level::Warn));
+        assert!(info.is_wanted(&Wanted {
+            order,
+            ..Wanted::default()
+        }));
+        assert!(!info.is_wanted(&Wanted {
+            level,
+            ..Wanted::default()
+        }));
+        assert!(line("thread panicked").is_wanted(&Wanted {
+            level,
+            ..Wanted::default()
+        }));
+        assert!(!line("thread panicked").is_wanted(&Wanted {
+            order,
+            ..Wanted::default()
+        }));
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let time = moment("2026-01-31T12:00:00Z").expect("a time");
+        assert_eq!(time.to_string(), "2026-01-31T12:00:00Z");
+        assert!(moment("15m").expect("a while") < Timestamp::now());
+        assert!(moment("soon").is_err());
+    }
+
+    #[test]
+    fn a_line_is_shown_escaped_and_cut() {
+        let message = format!(
+            "thread panicked: \u{1b}]0;x\u{7}\r\n{}",
+            "x".repeat(200_000)
+        );
+        let event = json!({"timestamp": 1, "eventId": "1", "message": message});
+        let shown = render(&event_line("orders-place", &event).expect("a line"));
+        assert!(!shown.contains(char::is_control), "{shown:.500}");
+        assert!(
+            shown.contains("\\u001b]0;x\\u0007\\u000d\\u000a"),
+            "{shown:.500}"
+        );
+        assert!(shown.ends_with("more characters)"), "{}", shown.len());
+    }
+
+    #[test]
+    fn the_platforms_lines_are_left_out() {
+        let event = json!({"timestamp": 1, "eventId": "1", "message": "REPORT RequestId: 7\tDuration: 8 ms"});
+        assert_eq!(event_line("orders-place", &event), None);
+    }
+
+    #[test]
+    fn a_function_that_did_not_start_is_found_in_the_emulators_log() {
+        let log = "2026-11-23 20:31:42 ERROR [lambda] Warm execution error for waybill-users-me: no USERS_TABLE";
+        let line = failure_line("waybill-users-", 7, log).expect("a line");
+        assert_eq!(line.function, "waybill-users-me");
+        assert_eq!(
+            line.message,
+            "Warm execution error for waybill-users-me: no USERS_TABLE"
+        );
+        assert_eq!(failure_line("waybill-orders-", 7, log), None);
+        let harmless = "2026-11-23 20:31:42 INFO [lambda] ESM: Lambda waybill-users-me processed 1";
+        assert_eq!(failure_line("waybill-users-", 7, harmless), None);
+    }
+}

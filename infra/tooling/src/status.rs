@@ -1,0 +1,166 @@
+//! How a stack is: its emulator, its stacks, its functions, its queues, and the orders that are parked.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::account;
+use crate::aws::Aws;
+use crate::error::{Context, Error, Result};
+
+/// What was found; the names of its fields are those of `--json`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub stacks: Vec<Stack>,
+    pub queues: Vec<Queue>,
+    /// Orders that wait for an operator.
+    pub parked: usize,
+    /// Each with the next move.
+    pub wrong: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Stack {
+    pub name: String,
+    pub status: String,
+    pub functions: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Queue {
+    pub name: String,
+    pub waiting: u64,
+    pub in_flight: u64,
+    pub delayed: u64,
+}
+
+pub fn look(aws: &Aws, prefix: &str) -> Result<Status> {
+    let prefix = format!("{prefix}-");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let functions = account::functions(aws)?;
+    let functions: Vec<String> = functions
+        .iter()
+        .map(|one| text(&one["FunctionName"]))
+        .collect();
+    let mut stacks: Vec<Stack> = account::stacks(aws)?
+        .iter()
+        .map(|stack| (text(&stack["StackName"]), text(&stack["StackStatus"])))
+        .filter(|(name, _)| name.starts_with(&prefix))
+        .map(|(name, status)| Stack {
+            functions: functions
+                .iter()
+                .filter(|function| function.starts_with(&format!("{name}-")))
+                .count(),
+            name,
+            status,
+        })
+        .collect();
+    stacks.sort_by(|a, b| a.name.cmp(&b.name));
+    let queues = account::queues(aws, &prefix)?
+        .iter()
+        .map(|url| queue(aws, url))
+        .collect::<Result<Vec<_>>>()?;
+    let mut status = Status {
+        stacks,
+        queues,
+        parked: parked(aws, &prefix)?,
+        wrong: Vec::new(),
+    };
+    status.judge();
+    Ok(status)
+}
+
+fn queue(aws: &Aws, url: &str) -> Result<Queue> {
+    let ask = json!({"QueueUrl": url, "AttributeNames": ["All"]});
+    let depth = aws
+        .call("sqs", "GetQueueAttributes", ask)
+        .context(format!("looking at {url}"))?;
+    let number = |name: &str| {
+        let number = depth["Attributes"][format!("ApproximateNumberOfMessages{name}")].as_str();
+        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    Ok(Queue {
+        name: url.rsplit('/').next().unwrap_or(url).to_owned(),
+        waiting: number(""),
+        in_flight: number("NotVisible"),
+        delayed: number("Delayed"),
+    })
+}
+
+fn parked(aws: &Aws, prefix: &str) -> Result<usize> {
+    let mut parked = 0;
+    let mut ask = json!({"action": "list", "stuck": true});
+    loop {
+        let mut page = account::invoke(aws, &format!("{prefix}orders-operate"), &ask)?;
+        let orders = page["orders"].as_array().into_iter().flatten();
+        parked += orders.filter(|order| order["parked"] == true).count();
+        ask["cursor"] = page["next_cursor"].take();
+        if ask["cursor"].is_null() {
+            return Ok(parked);
+        }
+    }
+}
+
+impl Status {
+    fn judge(&mut self) {
+        if self.stacks.is_empty() {
+            self.wrong.push("nothing is deployed".to_owned());
+        }
+        for Stack { name, status, .. } in &self.stacks {
+            if status.contains("FAILED") || status.starts_with("ROLLBACK") {
+                self.wrong.push(format!("stack {name}: {status}"));
+            }
+        }
+        let dead = self
+            .queues
+            .iter()
+            .filter(|queue| queue.name.ends_with("-dlq"));
+        let dead: u64 = dead.map(|queue| queue.waiting + queue.in_flight).sum();
+        if dead > 0 {
+            let dead = format!("messages that failed for good: {dead}; next: waybill dlq ls");
+            self.wrong.push(dead);
+        }
+        if self.parked > 0 {
+            let parked = self.parked;
+            self.wrong.push(format!(
+                "parked orders: {parked}; next: waybill saga ls --stuck"
+            ));
+        }
+    }
+
+    pub fn report(&self) -> String {
+        let mut told = String::new();
+        for Stack {
+            name,
+            status,
+            functions,
+        } in &self.stacks
+        {
+            told.push_str(&format!("{name:<22}{status:<22}{functions:>3} functions\n"));
+        }
+        let (waiting, in_flight, delayed) = ("waiting", "in flight", "delayed");
+        told.push_str(&format!(
+            "\n{:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n",
+            "queue"
+        ));
+        for Queue {
+            name,
+            waiting,
+            in_flight,
+            delayed,
+        } in &self.queues
+        {
+            told.push_str(&format!(
+                "{name:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n"
+            ));
+        }
+        told.push_str(&format!("\nparked orders: {}", self.parked));
+        told
+    }
+
+    pub fn verdict(&self) -> Result<()> {
+        match self.wrong.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(self.wrong.join("\n"))),
+        }
+    }
+}
