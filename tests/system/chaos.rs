@@ -177,10 +177,7 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
     // One each: a customer who leaves orders unpaid is slowed down.
     let customers: Vec<Customer> = (0..CLIENTS).map(|_| Customer::new()).collect();
     let letters = dead_letters(world);
-    assert_eq!(
-        letters, 0,
-        "dead letters are there already: cargo xtask dlq ls"
-    );
+    assert_eq!(letters, 0, "dead letters are there already: waybill dlq ls");
     let tally = Tally::default();
     let placed = {
         let _hasty = QUEUES.map(|queue| Hasty::new(world, queue));

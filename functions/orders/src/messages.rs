@@ -157,7 +157,7 @@ impl Routes {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "order {order_id}: its step {state:?} owes a command to {participant}, and this function has no \
-     route there; give it the queue's URL, then send the command with cargo xtask saga retry {order_id}"
+     route there; give it the queue's URL, then send the command with waybill saga retry {order_id}"
 )]
 pub struct NoRoute {
     order_id: Uuid,

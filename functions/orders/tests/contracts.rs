@@ -105,7 +105,7 @@ fn a_command_without_a_route_is_an_error_with_the_next_move() {
             continue;
         }
         let error = sent.unwrap_err().to_string();
-        let next = format!("cargo xtask saga retry {}", order.id.0);
+        let next = format!("waybill saga retry {}", order.id.0);
         for part in [&format!("its step {state:?} owes"), "no route", &next] {
             assert!(error.contains(part), "{error}");
         }

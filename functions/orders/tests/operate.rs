@@ -144,7 +144,7 @@ async fn an_entry_of_the_index_that_says_no_time_is_counted() {
     );
 }
 
-/// Every page of a list, as `cargo xtask saga ls` asks for them.
+/// Every page of a list, as `waybill saga ls` asks for them.
 async fn pages(world: &World, stuck: bool) -> Vec<Value> {
     let mut pages = Vec::new();
     let mut request = json!({"action": "list", "stuck": stuck});

@@ -1,4 +1,4 @@
-//! `cargo xtask audit`: reconciles the books of all four services.
+//! `waybill audit`: reconciles the books of all four services.
 //!
 //! It scans the tables with an operator's own read rights, strongly consistently, and asks no
 //! service: a service that answers wrongly, or no longer finds a row, cannot hide that from an

@@ -1,4 +1,4 @@
-//! `cargo xtask dlq`: what failed for good, why, and sending it back.
+//! `waybill dlq`: what failed for good, why, and sending it back.
 //!
 //! Looking takes nothing away: messages are received with a short visibility timeout and given back
 //! at once. Sending back is receive, send, delete, in this order: whoever dies in between leaves a
@@ -262,8 +262,8 @@ fn list_all(
         (true, None) => "nothing has failed for good".to_owned(),
         (true, Some(order)) => format!("nothing of order {order} has failed for good"),
         (false, _) => {
-            "next: cargo xtask dlq show ID; when the cause is gone, cargo xtask dlq redrive; what must \
-             never go back, because an operator abandoned its step: cargo xtask dlq drop ID"
+            "next: waybill dlq show ID; when the cause is gone, waybill dlq redrive; what must \
+             never go back, because an operator abandoned its step: waybill dlq drop ID"
                 .to_owned()
         }
     })
@@ -315,10 +315,7 @@ fn describe(
             }
         }
         if let beyond @ 1.. = group.letters.len().saturating_sub(named) {
-            write!(
-                text,
-                "\n          and {beyond} more: cargo xtask dlq ls --all"
-            )?;
+            write!(text, "\n          and {beyond} more: waybill dlq ls --all")?;
         }
     }
     Ok(())
@@ -379,7 +376,7 @@ fn whole(
         return match purpose {
             Purpose::Show => write!(
                 text,
-                "; it goes back only with cargo xtask dlq redrive --id {}",
+                "; it goes back only with waybill dlq redrive --id {}",
                 letter.id
             ),
             Purpose::Drop => Ok(()),
@@ -416,7 +413,7 @@ fn body(letter: &Letter, purpose: Purpose) -> String {
         let id = foreign(&letter.id);
         lines.push(match purpose {
             Purpose::Show => {
-                format!("(escaped or cut; in full: cargo xtask dlq show {id} --raw > FILE)")
+                format!("(escaped or cut; in full: waybill dlq show {id} --raw > FILE)")
             }
             Purpose::Drop => "(escaped or cut; in full below)".to_owned(),
         });

@@ -224,9 +224,8 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
     );
     judge(
         "keys",
-        named(&found.missing_parameters).map(|names| {
-            format!("there is no parameter {names}. Next: cargo xtask keys create --aws")
-        }),
+        named(&found.missing_parameters)
+            .map(|names| format!("there is no parameter {names}. Next: waybill keys create --aws")),
         Weight::Stops,
         "the parameters of the keys are there",
     );
@@ -695,7 +694,7 @@ mod tests {
         found.missing_parameters = vec!["/shop/auth/jwks".to_owned()];
         let (about, said) = stop(&found);
         assert_eq!(about, "keys");
-        assert!(said.contains("cargo xtask keys create"), "{said}");
+        assert!(said.contains("waybill keys create"), "{said}");
 
         let mut found = good();
         found.key_weaknesses = vec!["the default key".to_owned()];

@@ -319,7 +319,7 @@ impl fmt::Display for Listing {
 fn outlook(step: &Step) -> String {
     let what = match step.phase() {
         _ if *step == Step::Create => {
-            return "no rotation is under way; cargo xtask keys rotate begins one".to_owned();
+            return "no rotation is under way; waybill keys rotate begins one".to_owned();
         }
         Phase::Publish => "publish the next key",
         Phase::Sign => "sign with the next key",
@@ -366,7 +366,7 @@ fn note(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool
 fn look(aws: &Aws, names: &Names) -> Result<Found> {
     let parameter = |name: &str| {
         keys::read(aws, name)?.context(format!(
-            "there is no parameter {name}; make a key with cargo xtask keys create"
+            "there is no parameter {name}; make a key with waybill keys create"
         ))
     };
     // In the order in which a rotation passes them on: whatever another operator does in between,

@@ -108,7 +108,7 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
             }
             let is_raw = matches!(action, DlqAction::Show { raw: true, .. });
             if is_raw {
-                ui::not_a_terminal("cargo xtask dlq show --raw")?;
+                ui::not_a_terminal("waybill dlq show --raw")?;
             }
             let aws = reach()?;
             let told = dlq::tell(&aws, &place.prefix, &action.into(), &mut |part| {
@@ -228,7 +228,7 @@ fn audited(reached: Result<Aws>, prefix: &str) -> Result<Audit> {
 /// What is told of an account names commands; they are to reach the same account.
 fn named_as_here(place: &Place, told: Result<String>) -> Result<String> {
     let reaching = |text: String| {
-        if !place.aws || !text.contains("cargo xtask ") {
+        if !place.aws || !text.contains("waybill ") {
             return text;
         }
         format!(
@@ -330,15 +330,15 @@ mod tests {
             prefix: "shop".to_owned(),
         };
         let told = |aws, text: &str| named_as_here(&place(aws), Ok(text.to_owned()));
-        let named = told(true, "next: cargo xtask dlq ls").expect("a text");
+        let named = told(true, "next: waybill dlq ls").expect("a text");
         assert!(named.contains("with --aws --prefix shop"), "{named}");
         for (target, text) in [
-            (false, "next: cargo xtask dlq ls"),
+            (false, "next: waybill dlq ls"),
             (true, "nothing has failed for good"),
         ] {
             assert_eq!(told(target, text).expect("a text"), text);
         }
-        let error = Err(Error::new("see cargo xtask dlq ls"));
+        let error = Err(Error::new("see waybill dlq ls"));
         let error = named_as_here(&place(true), error).expect_err("an error");
         assert!(error.to_string().contains("--prefix shop"), "{error}");
     }

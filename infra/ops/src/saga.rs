@@ -1,4 +1,4 @@
-//! `cargo xtask saga`: orders in flight, and what an operator may do about them.
+//! `waybill saga`: orders in flight, and what an operator may do about them.
 //!
 //! Nothing is written from here: the function `orders-operate` is asked, and its state machine
 //! stays the only writer of orders.
@@ -209,7 +209,7 @@ fn helped(
         .map_err(|error| {
             Error::new(format!(
                 "order {order}: {doing}: {error}; do this again, which does nothing twice \
-                 (cargo xtask saga ls shows whether it was done)"
+                 (waybill saga ls shows whether it was done)"
             ))
         })
 }
@@ -258,8 +258,8 @@ fn joined(mut before: Value, page: &Value) -> Value {
 /// Abandoning writes nothing at the participant, which carries out whatever still comes.
 fn warning(order: Uuid, step: Step) -> String {
     format!(
-        "\na {} of it in a dead-letter queue must not be sent back any more: cargo xtask dlq ls \
-         says whether there is one, and dlq drop ID takes it away; cargo xtask audit names order {order} if one is carried out all \
+        "\na {} of it in a dead-letter queue must not be sent back any more: waybill dlq ls \
+         says whether there is one, and dlq drop ID takes it away; waybill audit names order {order} if one is carried out all \
          the same",
         step.commands()
     )
@@ -388,12 +388,12 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
             text(&answer["detail"])
         ))),
         "no_such_order" => Err(Error::new(format!(
-            "order {order}: {doing}: there is no such order; cargo xtask saga ls has the ids of \
+            "order {order}: {doing}: there is no such order; waybill saga ls has the ids of \
              those in flight"
         ))),
         _ => Err(Error::new(format!(
             "order {order}: {doing}: orders-operate answered {answer}, which this version does not \
-             know; cargo xtask saga ls shows whether it was done"
+             know; waybill saga ls shows whether it was done"
         ))),
     }
 }
@@ -460,7 +460,7 @@ fn write(shown: &mut String, list: &Value, what: Listed, now: Timestamp) -> std:
         write!(
             shown,
             "\n\n{nameless} in the index of due orders without a readable id or time\n  next: \
-             cargo xtask audit names the orders' rows that cannot be read; mend them"
+             waybill audit names the orders' rows that cannot be read; mend them"
         )?;
     }
     Ok(())
@@ -505,25 +505,25 @@ fn next_move(order: &Value) -> String {
             _ => Step::Refund.as_str(),
         };
         format!(
-            "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}); \
-             then cargo xtask saga retry {id}, or settle it by hand and \
-             cargo xtask saga abandon {id} {step} --reason TEXT"
+            "see why {service} does not answer (waybill dlq ls, waybill logs {service}); \
+             then waybill saga retry {id}, or settle it by hand and \
+             waybill saga abandon {id} {step} --reason TEXT"
         )
     } else if order["due_at"].is_null() {
-        format!("cargo xtask saga retry {id}: the sweeper cannot find it")
+        format!("waybill saga retry {id}: the sweeper cannot find it")
     } else if order["overdue"] == true {
-        format!("cargo xtask saga retry {id}; the sweeper should have: cargo xtask logs orders")
+        format!("waybill saga retry {id}; the sweeper should have: waybill logs orders")
     } else {
         let due_at = order["due_at"].as_str().unwrap_or("no time");
         let is_last = order["attempt"].as_u64() >= order["max_attempts"].as_u64();
         match waits_for {
             "RefundPayment" | "ReleaseStock" if is_last => format!(
-                "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}): \
+                "see why {service} does not answer (waybill dlq ls, waybill logs {service}): \
                  at {due_at} it is parked, and then asked again every hour"
             ),
             _ if is_last => format!(
-                "see why {service} does not answer (cargo xtask dlq ls, cargo xtask logs {service}): \
-                 at {due_at} it is given up and undone, unless cargo xtask saga retry {id} gives it \
+                "see why {service} does not answer (waybill dlq ls, waybill logs {service}): \
+                 at {due_at} it is given up and undone, unless waybill saga retry {id} gives it \
                  all its attempts again before"
             ),
             _ => format!("nothing: {waits_for} is asked again at {due_at}"),
@@ -571,7 +571,7 @@ mod tests {
             "2 h old",
             "refunding_to_cancel, attempt 3 of 5, parked, waits for RefundPayment",
             "see why payments does not answer",
-            &format!("cargo xtask saga abandon {ID} refund --reason TEXT"),
+            &format!("waybill saga abandon {ID} refund --reason TEXT"),
             "2 in the index of due orders without a readable id",
             "attempt 3 of 5, overdue,",
             "nothing: RefundPayment is asked again at 2026-01-02T04:00:00Z",
@@ -643,7 +643,7 @@ mod tests {
         }
         for forward in ["VerifyUser", "ReserveStock", "ChargePayment"] {
             let next = last(forward);
-            let expected = format!("unless cargo xtask saga retry {ID}");
+            let expected = format!("unless waybill saga retry {ID}");
             assert!(
                 next.contains("it is given up and undone") && next.contains(&expected),
                 "{next}"
@@ -732,9 +732,9 @@ mod tests {
             assert!(kept.contains(expected), "{expected}: {kept}");
         }
         for (outcome, next) in [
-            ("no_such_order", "cargo xtask saga ls"),
+            ("no_such_order", "waybill saga ls"),
             ("unreadable", "mend the row"),
-            ("eaten", "cargo xtask saga ls"),
+            ("eaten", "waybill saga ls"),
         ] {
             let error = told(outcome, Value::Null).expect_err(outcome).to_string();
             assert!(
@@ -858,7 +858,7 @@ mod tests {
         assert!(told.starts_with(heading), "{told}");
         assert_eq!(told.matches("due never").count(), 2, "{told}");
         for number in [7, 8] {
-            let next = format!("next: cargo xtask saga retry {}", Uuid::from_u128(number));
+            let next = format!("next: waybill saga retry {}", Uuid::from_u128(number));
             assert!(told.contains(&next), "{told}");
         }
         for expected in [

@@ -148,7 +148,7 @@ pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
         let own = Names::own(other);
         if own != names {
             told.push_str(&format!(
-                ". For {other}: cargo xtask keys create --aws --prefix {other}, then deploy it with \
+                ". For {other}: waybill keys create --aws --prefix {other}, then deploy it with \
                  AuthJwksParameter={} AuthSigningKeyParameter={} AuthIssuer={}",
                 own.set,
                 own.signing,
@@ -366,7 +366,7 @@ pub fn weakness(encryption: &str) -> Option<String> {
         format!(
             "the signing key is encrypted under the account's default key ({DEFAULT_KMS_KEY}): \
              every principal of the account with ssm:GetParameter can read it. Run \
-             cargo xtask keys create, deploy the templates, then run cargo xtask keys rotate --wait"
+             waybill keys create, deploy the templates, then run waybill keys rotate --wait"
         )
     })
 }
@@ -483,7 +483,7 @@ pub fn is_there(aws: &Aws, name: &str) -> Result<bool> {
 /// The private key in the parameter `name`, which must be there.
 pub fn signing_key(aws: &Aws, name: &str) -> Result<SigningKey> {
     let parameter = read(aws, name)?.context(format!(
-        "there is no parameter {name}; make a key with cargo xtask keys create"
+        "there is no parameter {name}; make a key with waybill keys create"
     ))?;
     SigningKey::from_pkcs8_base64(&parameter.value).context(format!("the parameter {name}"))
 }
@@ -697,7 +697,7 @@ mod tests {
     #[test]
     fn the_accounts_default_key_is_a_weakness() {
         let told = weakness(DEFAULT_KMS_KEY).expect("a weakness");
-        assert!(told.contains("cargo xtask keys rotate"), "{told}");
+        assert!(told.contains("waybill keys rotate"), "{told}");
         assert_eq!(weakness("arn:key/a"), None);
     }
 

@@ -157,13 +157,13 @@ impl System {
         Ok(())
     }
 
-    /// `cargo xtask saga retry`.
+    /// `waybill saga retry`.
     pub async fn retry(&self, order: Uuid) -> Result<(), String> {
         self.operate(json!({"action": "retry", "order_id": order, "by": "an operator"}))
             .await
     }
 
-    /// `cargo xtask saga abandon`, of the step the order was seen parked in.
+    /// `waybill saga abandon`, of the step the order was seen parked in.
     pub async fn abandon(&self, order: Uuid, step: &str) -> Result<(), String> {
         self.operate(json!({
             "action": "abandon", "order_id": order, "step": step,

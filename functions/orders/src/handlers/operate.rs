@@ -1,5 +1,5 @@
 //! What operators do to orders in flight: list, show, retry, abandon. No route leads here: it is
-//! called by name (`cargo xtask saga`), with an operator's own AWS credentials.
+//! called by name (`waybill saga`), with an operator's own AWS credentials.
 //!
 //! The call says who asks (`by`), which goes into the timeline; AWS tells a function nothing about
 //! its caller. Whether the name is true is for CloudTrail, which records the call.

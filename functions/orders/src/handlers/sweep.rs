@@ -197,7 +197,7 @@ impl Tally {
             due_at = order.due_at.map(|at| at.to_string()),
             cause,
             "its command could not be sent; it is sent by the first run after due_at, or at once by \
-             cargo xtask saga retry"
+             waybill saga retry"
         );
     }
 

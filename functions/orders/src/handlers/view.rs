@@ -26,7 +26,7 @@ pub(super) async fn visible_order(
             event = "order_never_due",
             order_id = %id.0,
             state = ?order.state,
-            "its row has no due_at, so the sweeper cannot find it; cargo xtask saga retry {} mends that",
+            "its row has no due_at, so the sweeper cannot find it; waybill saga retry {} mends that",
             id.0
         );
     }

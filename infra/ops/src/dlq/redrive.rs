@@ -105,7 +105,7 @@ fn one(
         return Err(error);
     }
     text.push_str(
-        "\nnobody waited for what becomes of it: cargo xtask dlq ls has it again if it fails, at once \
+        "\nnobody waited for what becomes of it: waybill dlq ls has it again if it fails, at once \
          what no function can read, within four minutes what its table or provider fails",
     );
     Ok(text)
@@ -205,7 +205,7 @@ pub fn drop_one(
     sqs("DeleteMessage", request).context(format!("deleting {id}; do this again"))?;
     Ok(format!(
         "\n{id} is dropped: what is printed above is all that is left of it. An order it belongs to goes \
-         on as if it had never come: cargo xtask saga ls"
+         on as if it had never come: waybill saga ls"
     ))
 }
 
@@ -308,7 +308,7 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         }
         if !moved.abandoned.is_empty() {
             line.push_str(&format!(
-                ", {} left whose step an operator abandoned (cargo xtask dlq drop ID takes one \
+                ", {} left whose step an operator abandoned (waybill dlq drop ID takes one \
                  away; --id sends one all the same)",
                 moved.abandoned.len()
             ));
@@ -322,7 +322,7 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         }
         if moved.failing > 0 {
             line.push_str(&format!(
-                ", {} failed again while this went on: the cause is not gone (cargo xtask dlq ls)",
+                ", {} failed again while this went on: the cause is not gone (waybill dlq ls)",
                 moved.failing
             ));
         }

@@ -393,7 +393,7 @@ fn one_message_can_be_chosen_readable_or_not() {
         "{told}"
     );
     assert!(
-        told.contains("cargo xtask dlq ls has it again if it fails"),
+        told.contains("waybill dlq ls has it again if it fails"),
         "{told}"
     );
     assert_eq!(fake.source(), ["not JSON"]);
@@ -668,7 +668,7 @@ fn foreign_text_is_listed_and_shown_escaped_and_cut() {
             text.lines().count()
         );
         assert!(
-            text.contains("in full: cargo xtask dlq show a --raw > FILE"),
+            text.contains("in full: waybill dlq show a --raw > FILE"),
             "{text:.5000}"
         );
         assert!(
@@ -950,10 +950,7 @@ fn all_ids_are_listed_only_where_asked_for() {
         described(&seen, &no_log(), &list, Timestamp::UNIX_EPOCH)
     };
     let (some, all) = (listed(false), listed(true));
-    assert!(
-        some.ends_with("and 2 more: cargo xtask dlq ls --all"),
-        "{some}"
-    );
+    assert!(some.ends_with("and 2 more: waybill dlq ls --all"), "{some}");
     assert!(some.contains("a2") && !some.contains("a3"), "{some}");
     assert!(all.ends_with(&format!("a4  order {ORDER}")), "{all}");
 }

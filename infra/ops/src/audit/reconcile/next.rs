@@ -9,13 +9,13 @@ pub(super) const RELEASED_TWICE: &str = "if its units were put back by hand, or 
                                          as many; else nothing";
 
 const BY_HAND: &str =
-    "compare cargo xtask logs with the order's timeline; mend the row that is wrong by hand";
+    "compare waybill logs with the order's timeline; mend the row that is wrong by hand";
 const RELEASE_BY_HAND: &str = "set the status of its reservation's row to RELEASED and move its units from \
                                held to available in each item's row, in one transaction; if they were \
                                shipped, then adjust each item by as many less";
 const SETTLE_BY_HAND: &str = "refund at the provider what it took, then set the status of its payment's row \
                               to REFUNDED (with the provider's payment_id), or to VOIDED if it took nothing";
-const LOST: &str = "cargo xtask dlq ls shows whether its";
+const LOST: &str = "waybill dlq ls shows whether its";
 
 impl Kind {
     pub(super) fn next(self) -> String {
@@ -27,12 +27,10 @@ impl Kind {
             Self::Misshapen => "mend the row (point-in-time recovery has it as it was)",
             Self::Misfiled => "mend the attribute",
             Self::Overdue => {
-                "cargo xtask saga retry {id}; see cargo xtask logs orders if the sweeper fails"
+                "waybill saga retry {id}; see waybill logs orders if the sweeper fails"
             }
-            Self::Parked => {
-                "cargo xtask dlq ls, then cargo xtask saga retry {id}, or what saga ls names"
-            }
-            Self::NeverDue => "cargo xtask saga retry {id}",
+            Self::Parked => "waybill dlq ls, then waybill saga retry {id}, or what saga ls names",
+            Self::NeverDue => "waybill saga retry {id}",
             Self::NoSuchUser => "restore the users table's row",
             Self::TotalDiffers
             | Self::NotReserved
@@ -53,12 +51,12 @@ impl Kind {
                 "compare its orders and its adjustments, and mend its row by hand; {holders}"
             }
             Self::NotCharged => {
-                "cargo xtask logs payments, with the order's timeline; then cancel the order (POST \
+                "waybill logs payments, with the order's timeline; then cancel the order (POST \
                  /api/v1/orders/{id}/cancel), which gives back what is charged and releases its stock, or \
                  mend the row that is wrong by hand"
             }
             Self::ChargedOtherwise => {
-                "cargo xtask logs payments, with the order's timeline; if the order is confirmed, cancel the \
+                "waybill logs payments, with the order's timeline; if the order is confirmed, cancel the \
                  order (POST /api/v1/orders/{id}/cancel), and abandon its refund if that is parked; else \
                  mend the row that is wrong by hand"
             }
@@ -73,7 +71,7 @@ impl Kind {
                 return format!("restore the order's row; or {SETTLE_BY_HAND}");
             }
             Self::LedgerDiffers => {
-                "cargo xtask logs payments; mend what is wrong by hand: the payment's row, or what the \
+                "waybill logs payments; mend what is wrong by hand: the payment's row, or what the \
                  provider took or gave back"
             }
             Self::LedgerOfNobody => "restore the payment's row, or refund it at the provider",
