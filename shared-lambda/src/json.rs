@@ -199,8 +199,9 @@ fn wrong_data(text: &str, pointer: &str, message: &str) -> (FieldError, Option<R
             (format!("is not one of {}", listed(known)), None)
         }
         Some(wanted) if message.starts_with("invalid ") => {
-            let (wanted, stand_in) = in_json_terms(wanted, number_at(text, pointer));
-            let detail = match raw_at(text, pointer) {
+            let raw = raw_at(text, pointer);
+            let (wanted, stand_in) = in_json_terms(wanted, raw);
+            let detail = match raw {
                 Some(raw) => format!("is {}, not {wanted}", sent(raw, &stand_in)),
                 None => format!("is not {wanted}"),
             };
@@ -240,83 +241,34 @@ fn raw_at<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
     Some(raw.get())
 }
 
-fn number_at(text: &str, pointer: &str) -> Option<Decimal> {
-    Decimal::parse(raw_at(text, pointer)?)
+/// The value of a JSON number (RFC 8259 §6), as near as an `f64` comes.
+fn value_of(number: &str) -> Option<f64> {
+    serde_json::from_str::<IgnoredAny>(number).ok()?;
+    number.parse().ok()
 }
 
-/// A number as JSON writes it: its digits without zeros around them, times a power of ten.
-struct Decimal {
-    is_negative: bool,
-    digits: String,
-    power: i64,
-}
-
-impl Decimal {
-    /// RFC 8259 §6.
-    fn parse(text: &str) -> Option<Self> {
-        let (is_negative, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-            None => (rest, None),
-        };
-        let (whole, fraction) = match mantissa.split_once('.') {
-            Some((whole, fraction)) => (whole, Some(fraction)),
-            None => (mantissa, None),
-        };
-        let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let unsigned = exponent.map(|text| text.strip_prefix(['+', '-']).unwrap_or(text));
-        let is_number = are_digits(whole)
-            && (whole == "0" || !whole.starts_with('0'))
-            && fraction.is_none_or(are_digits)
-            && unsigned.is_none_or(are_digits);
-        if !is_number {
-            return None;
-        }
-        let fraction = fraction.unwrap_or_default();
-        let all = format!("{whole}{fraction}");
-        let significant = all.trim_end_matches('0');
-        let exponent = match exponent {
-            None => 0,
-            // Beyond any number that is read here, or next to nothing.
-            Some(text) => text.parse().unwrap_or(if text.starts_with('-') {
-                i64::MIN / 2
-            } else {
-                i64::MAX / 2
-            }),
-        };
-        let zeros = i64::try_from(all.len() - significant.len()).ok()?;
-        let power = exponent.saturating_add(zeros - i64::try_from(fraction.len()).ok()?);
-        Some(Self {
-            is_negative,
-            digits: significant.trim_start_matches('0').to_owned(),
-            power,
-        })
-    }
-
-    fn is_whole(&self) -> bool {
-        self.digits.is_empty() || self.power >= 0
-    }
+fn is_whole(number: &str, value: f64) -> bool {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    // Next to nothing is not nothing.
+    let is_tiny = value == 0.0 && mantissa.contains(|c| matches!(c, '1'..='9'));
+    value.is_infinite() || value.fract() == 0.0 && !is_tiny
 }
 
 /// A number that is whole by value, written without fraction and exponent; nothing where it is not,
 /// is longer than any whole number here, or is written so already.
 fn whole(number: &str) -> Option<String> {
-    const MOST_DIGITS: usize = "18446744073709551615".len();
+    /// Up to here an `f64` has every whole number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     if number != "-0" && !number.contains(['.', 'e', 'E']) {
         return None;
     }
-    let decimal = Decimal::parse(number).filter(Decimal::is_whole)?;
-    if decimal.digits.is_empty() {
-        return Some("0".to_owned());
+    let value = value_of(number).filter(|value| is_whole(number, *value))?;
+    match number.split_once('.') {
+        Some((digits, zeros)) if value.abs() >= EXACT && zeros.bytes().all(|b| b == b'0') => {
+            Some(digits.to_owned())
+        }
+        Some(_) | None => (value.abs() <= i64::MAX as f64).then(|| (value as i64).to_string()),
     }
-    let zeros = usize::try_from(decimal.power).ok()?;
-    (decimal.digits.len().saturating_add(zeros) <= MOST_DIGITS).then(|| {
-        let sign = if decimal.is_negative { "-" } else { "" };
-        format!("{sign}{}{}", decimal.digits, "0".repeat(zeros))
-    })
 }
 
 /// For a number that is out of range altogether, one that is not: the type that is wanted refuses it,
@@ -381,7 +333,7 @@ fn listed(names: &str) -> String {
 /// a whole number is said where the number sent is whole. For one beyond an `i64` the value is the
 /// nearest `i64`, so that [`Fields::take_number`](crate::problem::Fields::take_number) can say the
 /// range of the field.
-fn in_json_terms(expected: &str, sent: Option<Decimal>) -> (String, Option<Value>) {
+fn in_json_terms(expected: &str, sent: Option<&str>) -> (String, Option<Value>) {
     let range = match expected {
         "u8" => u8::MAX.to_string(),
         "u16" => u16::MAX.to_string(),
@@ -399,10 +351,11 @@ fn in_json_terms(expected: &str, sent: Option<Decimal>) -> (String, Option<Value
         } else {
             ""
         };
-        return match sent.filter(Decimal::is_whole) {
+        let is_whole = |raw: &&str| value_of(raw).is_some_and(|value| is_whole(raw, value));
+        return match sent.filter(is_whole) {
             Some(sent) => {
                 let nearest = match expected {
-                    "i64" if sent.is_negative => i64::MIN,
+                    "i64" if sent.starts_with('-') => i64::MIN,
                     "i64" => i64::MAX,
                     _ => 0,
                 };
