@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 /// Why key material was not accepted.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum KeyError {
     #[error("the signing key is not base64 of a PKCS #8 P-256 key")]
     NotASigningKey,

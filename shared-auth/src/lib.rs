@@ -4,6 +4,8 @@
 //! from its header but the `kid` that names one of the keys configured at start (RFC 8725 §3.1);
 //! no call to another service is made. This crate does no I/O.
 
+#![warn(missing_docs)]
+
 mod crypto;
 mod keys;
 mod token;

@@ -42,6 +42,7 @@ pub enum Role {
 pub struct UnknownRole;
 
 impl Role {
+    /// The name in tokens.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Customer => "customer",
@@ -49,6 +50,11 @@ impl Role {
         }
     }
 
+    /// Reads a name back.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither role's.
     pub fn parse(text: &str) -> Result<Self, UnknownRole> {
         match text {
             "customer" => Ok(Role::Customer),
@@ -69,13 +75,16 @@ impl Role {
 /// Who is calling, as their token proves.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
+    /// The token's `sub`.
     pub user_id: Uuid,
+    /// The role when the token was issued.
     pub role: Role,
     /// The token itself, for relaying to another service in the caller's name.
     pub token: String,
 }
 
 impl Caller {
+    /// Whether the token says so.
     pub fn is_admin(&self) -> bool {
         self.role == Role::Admin
     }
@@ -93,6 +102,7 @@ impl fmt::Debug for Caller {
 
 /// Why a token was refused. The text may be shown to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum TokenError {
     #[error("the request carries no bearer token in its Authorization header")]
     Missing,
@@ -120,6 +130,7 @@ pub enum TokenError {
 
 /// Why a function cannot check or issue tokens with the configuration it was given.
 #[derive(thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum ConfigError {
     #[error("the environment variable {0} is missing or empty; set it and start again")]
     MissingVariable(&'static str),
@@ -184,6 +195,11 @@ impl Verifier {
         Self::new(&variable("AUTH_JWKS")?, &issuer, &audience)
     }
 
+    /// With the public keys of a JWK Set.
+    ///
+    /// # Errors
+    ///
+    /// When the set holds anything but ES256 public keys under their thumbprints.
     pub fn new(jwks: &str, issuer: &str, audience: &str) -> Result<Self, ConfigError> {
         crypto::install();
         let mut validation = Validation::new(Algorithm::ES256);
@@ -268,6 +284,7 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
 /// A token as the client receives it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
+    /// The JWT.
     pub token: String,
     /// Seconds until it expires.
     pub expires_in: i64,

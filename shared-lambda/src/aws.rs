@@ -68,6 +68,7 @@ impl Settings {
         Ok(Self::new(region, endpoint, credentials, connector()))
     }
 
+    /// With values instead of the environment's.
     pub fn new(
         region: String,
         endpoint: Option<String>,
@@ -87,6 +88,7 @@ impl Settings {
         self.connector.clone()
     }
 
+    /// A client of DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -99,6 +101,7 @@ impl Settings {
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
+    /// A client of SQS.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         let mut config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())

@@ -20,6 +20,7 @@ pub struct Tries {
 }
 
 impl Tries {
+    /// `fresh_id` is the call's own.
     pub fn new(fresh_id: Uuid) -> Self {
         Self {
             // The random part of a UUIDv7 (RFC 9562 §5.7) without its variant bits.

@@ -31,10 +31,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The system's clock and random ids.
     pub fn system() -> Self {
         Self::new(Timestamp::now, Uuid::now_v7)
     }
 
+    /// A clock and ids of a test's own.
     pub fn new(
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
         ids: impl Fn() -> Uuid + Send + Sync + 'static,

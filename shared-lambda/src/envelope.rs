@@ -15,20 +15,26 @@ use crate::{Context, json};
 pub trait Payload: Serialize {
     /// Commands are imperative (`ReserveStock`), events past tense (`StockReserved`).
     const TYPE: &'static str;
+    /// Raised with a change that older receivers cannot read.
     const VERSION: u32 = 1;
 }
 
 /// A message as it arrives.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Envelope {
+    /// The same for every copy of a message.
     pub id: Uuid,
+    /// The payload's [`Payload::TYPE`].
     #[serde(rename = "type")]
     pub kind: String,
+    /// The payload's [`Payload::VERSION`].
     pub version: u32,
     /// What it is about, here always an order.
     #[serde(rename = "order_id")]
     pub subject: Uuid,
+    /// When it was sent.
     pub time: Timestamp,
+    /// The W3C trace context of the call that sent it.
     pub traceparent: Option<String>,
     /// How it is to go wrong on purpose, in a stage that allows it.
     pub fault: Option<String>,

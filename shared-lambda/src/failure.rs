@@ -36,10 +36,12 @@ impl Failure {
         self
     }
 
+    /// What the log says.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
+    /// Whether a later delivery can succeed.
     pub fn is_retried(&self) -> bool {
         self.retry
     }

@@ -29,6 +29,11 @@ impl TrustedFront {
         Self::parse(&setup.env_or_none(VARIABLE).unwrap_or_default())
     }
 
+    /// Reads a list of hashes.
+    ///
+    /// # Errors
+    ///
+    /// When one is not 64 hexadecimal digits.
     pub fn parse(hashes: &str) -> Result<Self, Error> {
         let hashes = hashes.split(',').filter(|hash| !hash.is_empty());
         let hashes: Option<Vec<_>> = hashes.map(bytes).collect();

@@ -25,6 +25,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// How many items a page has when the client does not say, and at most.
 pub const DEFAULT_PAGE: usize = 20;
+/// The most items a page has.
 pub const MAX_PAGE: usize = 100;
 
 /// Headers of which a request has one at most. API Gateway joins repeated ones with a comma (payload
@@ -53,13 +54,16 @@ pub struct Request {
 /// Which part of a list the client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
+    /// How many items at most.
     pub limit: usize,
+    /// Where it begins; nothing for the first page.
     pub cursor: Option<String>,
 }
 
 /// What an `Idempotency-Key` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
+    /// The key without quotes.
     pub value: String,
     /// The header as it was sent, where it once was a key of its own: with its quotes, or repeated.
     /// A record under that key must still be found.
@@ -67,6 +71,7 @@ pub struct IdempotencyKey {
 }
 
 impl Request {
+    /// An empty request, for tests.
     pub fn new() -> Self {
         Self::default()
     }
@@ -105,21 +110,25 @@ impl Request {
         })
     }
 
+    /// With a parameter of the route.
     pub fn with_path_parameter(mut self, name: &str, value: impl Into<String>) -> Self {
         self.path_parameters.insert(name.to_owned(), value.into());
         self
     }
 
+    /// With one more query parameter.
     pub fn with_query(mut self, name: &str, value: impl Into<String>) -> Self {
         self.query.push((name.to_owned(), value.into()));
         self
     }
 
+    /// With a header, in place of one of the same name.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.insert(name.to_ascii_lowercase(), value.into());
         self
     }
 
+    /// With the address the request came from.
     pub fn with_source_address(mut self, address: impl Into<String>) -> Self {
         self.source_address = Some(address.into());
         self
@@ -218,6 +227,7 @@ impl Request {
         })
     }
 
+    /// The body as it was sent.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -376,6 +386,7 @@ fn unquoted(text: &str) -> &str {
 pub struct Query(pub &'static [&'static str]);
 
 impl Query {
+    /// No parameters.
     pub const NONE: Self = Self(&[]);
 
     /// Runs an endpoint that anybody may call.

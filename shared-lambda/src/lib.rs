@@ -5,6 +5,8 @@
 //! and the trace come to the handler as values in a [`Context`], so that the same handler runs in
 //! Lambda, in a test and in a simulation.
 
+#![warn(missing_docs)]
+
 pub mod aws;
 pub mod contention;
 mod context;

@@ -24,6 +24,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
+    /// A mistake at a place.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
             pointer: pointer.into(),
@@ -102,6 +103,7 @@ impl Fields {
         self.take(pointer, parsed.map_err(|error| beside(&sent, &error)))
     }
 
+    /// The 400 that lists the mistakes.
     pub fn into_problem(self) -> Problem {
         let mut problem = Problem::invalid(self.errors);
         if self.may_be_more && problem.errors.len() > 1 {
@@ -332,6 +334,7 @@ impl Problem {
         self
     }
 
+    /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.status.code()
     }
@@ -341,6 +344,7 @@ impl Problem {
         self.slug
     }
 
+    /// The fields that are wrong.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors
     }

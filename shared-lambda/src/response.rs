@@ -10,8 +10,11 @@ use crate::Error;
 /// A response, before Lambda wraps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
+    /// The HTTP status.
     pub status: u16,
+    /// Each name once, in lower case.
     pub headers: Vec<(&'static str, String)>,
+    /// Nothing where there is no content.
     pub body: Option<String>,
 }
 
@@ -47,6 +50,7 @@ impl Response {
         self
     }
 
+    /// A header by its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()

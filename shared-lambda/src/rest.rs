@@ -48,12 +48,15 @@ impl Default for Policy {
 /// An answer, whatever its status below 500.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
+    /// The whole body.
     pub body: Bytes,
 }
 
 /// The service could not be asked. Whether it would have said yes or no is not known.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Unreachable {
     #[error("not asked: the last calls failed, so none is made for a moment")]
     BreakerOpen,
@@ -70,6 +73,7 @@ pub struct Client {
 }
 
 impl Client {
+    /// For the service at `base_url`.
     pub fn new(base_url: &str, connector: SharedHttpConnector, policy: Policy) -> Self {
         Self {
             base_url: base_url.trim_end_matches('/').to_owned(),
@@ -180,6 +184,7 @@ pub struct Cache<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
+    /// Keeps at most `capacity` answers, each for `lifetime`.
     pub fn new(lifetime: SignedDuration, capacity: usize) -> Self {
         Self {
             lifetime,
@@ -195,6 +200,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (now.duration_since(*kept_at) < self.lifetime).then(|| value.clone())
     }
 
+    /// Keeps an answer, if there is room.
     pub fn put(&self, key: K, value: V, now: Timestamp) {
         let mut entries = lock(&self.entries);
         if entries.len() >= self.capacity {

@@ -20,6 +20,7 @@ impl TimeLimit {
         Self(Instant::now() + time)
     }
 
+    /// Whether nothing more is to be taken on.
     pub fn is_over(self) -> bool {
         Instant::now() >= self.0
     }

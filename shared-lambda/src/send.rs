@@ -25,6 +25,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// A message for a queue.
     pub fn new<T: Payload>(queue_url: &str, subject: Uuid, payload: &T, context: &Context) -> Self {
         Self::with_fault(queue_url, subject, payload, None, context)
     }
@@ -43,6 +44,7 @@ impl Outgoing {
         }
     }
 
+    /// The queue it goes to.
     pub fn queue_url(&self) -> &str {
         &self.queue_url
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Where a function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Stage {
     Dev,
     Staging,
@@ -24,6 +25,11 @@ impl fmt::Debug for UnknownStage {
 }
 
 impl Stage {
+    /// Reads `STAGE`.
+    ///
+    /// # Errors
+    ///
+    /// When it is no known stage.
     pub fn parse(text: &str) -> Result<Self, UnknownStage> {
         match text {
             "dev" => Ok(Self::Dev),

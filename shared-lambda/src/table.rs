@@ -31,6 +31,7 @@ pub type Row = HashMap<String, AttributeValue>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
+    /// It was made.
     Done,
     /// A row was not what the decision was based on: read again, decide again.
     Overtaken,
@@ -41,11 +42,14 @@ pub enum Written {
 /// A table and the way to it.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// The client that calls it.
     pub client: Client,
+    /// The table's name.
     pub name: String,
 }
 
 impl Table {
+    /// The table of this name.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
@@ -154,14 +158,17 @@ pub fn written<R: std::fmt::Debug + Send + Sync + 'static>(
     }
 }
 
+/// A row's key.
 pub fn key(pk: &str, sk: &str) -> Row {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
+/// An attribute of text.
 pub fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
+/// An attribute of a number.
 pub fn number(number: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
@@ -171,6 +178,7 @@ pub fn millis(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
+/// A row as DynamoDB takes it.
 pub fn to_row(operation: &'static str, row: &impl Serialize) -> Result<Row, TableError> {
     parsed(operation, to_item(row))
 }
@@ -204,7 +212,9 @@ pub fn read_row<R: DeserializeOwned, T>(
 /// The rows of a list.
 #[derive(Debug)]
 pub struct Rows<T> {
+    /// In the order of the rows.
     pub readable: Vec<T>,
+    /// Those left out.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -213,6 +223,7 @@ pub struct Rows<T> {
 pub struct Unreadable {
     /// The row's partition key, or `?` where it has none.
     pub pk: String,
+    /// Why it cannot be read.
     pub error: TableError,
 }
 

@@ -1,5 +1,7 @@
 //! What inventory is about, as values and decisions: no I/O, no clock, no serde.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod catalogue;
 mod reservation;
 mod stock;

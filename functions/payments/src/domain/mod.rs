@@ -1,5 +1,7 @@
 //! What a payment is and what may happen to it. No I/O, no clock, no wire format.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod decide;
 mod payment;
 mod values;
