@@ -8,8 +8,8 @@ use shared_lambda::sqs::{Failure, Outgoing};
 use uuid::Uuid;
 
 use crate::domain::{
-    Command, Event, Fault, InvalidValue, Money, Order, Quantity, ReservedLine, Sku, State, UserId,
-    owed, owed_fault,
+    Command, Event, Fault, InvalidValue, Money, Order, Participant, Quantity, ReservedLine, Sku,
+    State, UserId, owed, owed_fault,
 };
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -146,6 +146,15 @@ impl Routes {
         self
     }
 
+    fn to(&self, participant: Participant) -> Option<&str> {
+        let queue_url = match participant {
+            Participant::Users => &self.users,
+            Participant::Inventory => &self.inventory,
+            Participant::Payments => &self.payments,
+        };
+        queue_url.as_deref()
+    }
+
     /// Every queue it leads to.
     pub fn queue_urls(&self) -> impl Iterator<Item = &str> {
         let queues = [&self.users, &self.inventory, &self.payments];
@@ -174,15 +183,11 @@ pub fn owed_message(
     let Some(command) = owed(order) else {
         return Ok(None);
     };
-    let (participant, queue_url) = match command {
-        Command::VerifyUser => ("users", &routes.users),
-        Command::ReserveStock | Command::ReleaseStock => ("inventory", &routes.inventory),
-        Command::ChargePayment { .. } | Command::RefundPayment => ("payments", &routes.payments),
-    };
-    let queue_url = queue_url.as_deref().ok_or(NoRoute {
+    let participant = command.step().participant;
+    let queue_url = routes.to(participant).ok_or(NoRoute {
         order_id: order.id.0,
         state: order.state,
-        participant,
+        participant: participant.as_str(),
     })?;
     let (id, user_id) = (order.id.0, order.user_id.0);
     let fault = owed_fault(order).map(Fault::as_str);
@@ -204,10 +209,11 @@ pub fn owed_message(
         Command::ReleaseStock => {
             Outgoing::with_fault(queue_url, id, &ReleaseStock {}, fault, context)
         }
-        Command::ChargePayment { amount } => {
+        Command::ChargePayment => {
+            let total = order.total.expect("without it nothing is owed");
             let charge = ChargePayment {
                 user_id,
-                amount: amount.into(),
+                amount: total.into(),
                 payment_method: order.payment_method.as_str().to_owned(),
             };
             Outgoing::with_fault(queue_url, id, &charge, fault, context)

@@ -25,8 +25,8 @@ use shared_lambda::table::{Row, TableError, read_rows};
 use uuid::Uuid;
 
 use crate::domain::{
-    Ending, Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku,
-    State, Status, UserId, What,
+    Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku, State,
+    Status, UserId, What,
 };
 use crate::migrations::CURRENT_SCHEMA;
 
@@ -105,9 +105,30 @@ pub struct Due {
     pub at: Timestamp,
 }
 
-/// Where a page of the sweeper's index ends.
-#[derive(Clone, Debug)]
-pub struct DuePlace(Row);
+/// Where a page of the sweeper's index ends: the key of its last entry, but for the partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DuePlace {
+    pk: String,
+    sk: String,
+    due_at: String,
+}
+
+impl DuePlace {
+    fn of(key: &Row) -> Self {
+        Self {
+            pk: text(key, "pk"),
+            sk: text(key, "sk"),
+            due_at: text(key, "due_at"),
+        }
+    }
+
+    fn key(self, partition: DuePartition) -> Row {
+        let names = ["pk", "sk", "due_at", "due_shard"].map(str::to_owned);
+        let values = [self.pk, self.sk, self.due_at, partition.key()].map(AttributeValue::S);
+        names.into_iter().zip(values).collect()
+    }
+}
 
 /// Which due orders to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,7 +329,7 @@ impl OrderStore {
             .index_name(BY_DUE)
             .expression_attribute_values(":shard", AttributeValue::S(partition.key()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(after.map(|place| place.0));
+            .set_exclusive_start_key(after.map(|place| place.key(partition)));
         query = match by {
             None => query.key_condition_expression("due_shard = :shard"),
             Some(by) => query
@@ -320,7 +341,7 @@ impl OrderStore {
             .await
             .map_err(|error| TableError::new(OPERATION, error))?;
         let mut page = DuePage {
-            next: answer.last_evaluated_key.map(DuePlace),
+            next: answer.last_evaluated_key.as_ref().map(DuePlace::of),
             ..DuePage::default()
         };
         for entry in answer.items.unwrap_or_default() {
@@ -580,7 +601,7 @@ impl From<&Order> for OrderRow {
             fingerprint: order.fingerprint,
             rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
             total: order.total.map(MoneyRow::from),
-            state: state_name(order.state).to_owned(),
+            state: order.state.as_str().to_owned(),
             failure: order.failure.clone().map(|failure| FailureRow {
                 code: failure.code,
                 detail: failure.detail,
@@ -638,7 +659,7 @@ impl TryFrom<OrderRow> for Order {
         if row.pk != pk(id) {
             return Err(InvalidRow("id that is not its key's"));
         }
-        let state = parse_state(&row.state).ok_or(InvalidRow("state"))?;
+        let state = State::parse(&row.state).ok_or(InvalidRow("state"))?;
         // Without its total there is nothing to charge, and the order would wait without an end.
         if state == State::Charging && row.total.is_none() {
             return Err(InvalidRow("total"));
@@ -695,37 +716,5 @@ fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {
         what: What::parse(&row.what).ok_or(InvalidRow("timeline entry"))?,
         attempt: row.attempt,
         detail: row.detail,
-    })
-}
-
-/// How a state is spelled, in the table and to operators.
-pub fn state_name(state: State) -> &'static str {
-    match state {
-        State::Verifying => "verifying",
-        State::Reserving => "reserving",
-        State::Charging => "charging",
-        State::Confirmed => "confirmed",
-        State::Refunding(Ending::Rejected) => "refunding_to_reject",
-        State::Refunding(Ending::Cancelled) => "refunding_to_cancel",
-        State::Releasing(Ending::Rejected) => "releasing_to_reject",
-        State::Releasing(Ending::Cancelled) => "releasing_to_cancel",
-        State::Rejected => "rejected",
-        State::Cancelled => "cancelled",
-    }
-}
-
-fn parse_state(name: &str) -> Option<State> {
-    Some(match name {
-        "verifying" => State::Verifying,
-        "reserving" => State::Reserving,
-        "charging" => State::Charging,
-        "confirmed" => State::Confirmed,
-        "refunding_to_reject" => State::Refunding(Ending::Rejected),
-        "refunding_to_cancel" => State::Refunding(Ending::Cancelled),
-        "releasing_to_reject" => State::Releasing(Ending::Rejected),
-        "releasing_to_cancel" => State::Releasing(Ending::Cancelled),
-        "rejected" => State::Rejected,
-        "cancelled" => State::Cancelled,
-        _ => return None,
     })
 }

@@ -1,14 +1,14 @@
 //! Orders whose steps go wrong on purpose: who may ask for it, what is stored and shown of it, and
 //! what each command carries.
 
-use orders::domain::{Ending, Fault, MAX_ATTEMPTS, OrderId, Rehearsal, State, Step};
+use orders::domain::{Command, Ending, Fault, MAX_ATTEMPTS, OrderId, Rehearsal, State};
 use orders::messages::{Routes, owed_message};
 use serde_json::{Value, json};
 use shared_lambda::Stage;
 use shared_lambda::http::{Request, Response};
 use test_support::contracts::{assert_enveloped, assert_valid};
 
-use crate::domain::rehearsal::{order_rehearsing, step_in};
+use crate::domain::rehearsal::order_rehearsing;
 use crate::samples::{ANN, STATES, order_in};
 use crate::world::{
     INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, body, customer, posting, reply,
@@ -40,17 +40,16 @@ fn routes() -> Routes {
 fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contract() {
     let context = World::new().context();
     for state in STATES {
-        let Some(step) = step_in(state) else { continue };
+        let Some(command) = state.command() else {
+            continue;
+        };
+        let step = command.action().name;
         let plain = owed_message(&order_in(state), &routes(), &context)
             .unwrap()
             .unwrap();
         let plain: Value = serde_json::from_str(plain.body()).unwrap();
         let kind = plain["type"].as_str().unwrap();
-        let participant = match step {
-            "verify_user" => "users",
-            "reserve_stock" | "release_stock" => "inventory",
-            _ => "payments",
-        };
+        let participant = command.step().participant.as_str();
         assert_enveloped(participant, &plain);
         assert_enveloped("orders", &plain);
         for fault in Fault::ALL.iter().map(|fault| fault.as_str()) {
@@ -313,11 +312,11 @@ fn the_api_description_allows_exactly_the_faults_there_are() {
     let validator = jsonschema::validator_for(&header["schema"]).unwrap();
     assert!(validator.is_valid(&header["example"]));
     let said = header["description"].as_str().unwrap();
-    for step in Step::ALL {
-        assert!(said.contains(&format!("`{}`", step.as_str())), "{step:?}");
+    for step in Command::all().map(|command| command.action().name) {
+        assert!(said.contains(&format!("`{step}`")), "{step}");
         for fault in Fault::ALL {
             assert!(said.contains(&format!("`{}`", fault.as_str())), "{fault:?}");
-            let one = format!("{}={}", step.as_str(), fault.as_str());
+            let one = format!("{step}={}", fault.as_str());
             let two = format!("{one}, release_stock=fail");
             assert!(validator.is_valid(&json!(one)), "{one}");
             assert!(validator.is_valid(&json!(two)), "{two}");

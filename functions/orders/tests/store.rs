@@ -821,7 +821,7 @@ fn any_row() -> impl Strategy<Value = Value> {
             "placed": format!("{created_at:.3}#{id}"), "lines": lines,
             "payment_method": payment_method, "expected_total": expected_total,
             "fingerprint": Uuid::from_u128(0xf), "total": total,
-            "state": orders::store::state_name(state), "failure": failure, "attempt": attempt,
+            "state": state.as_str(), "failure": failure, "attempt": attempt,
             "due_shard": due_at.as_ref().map(|_| "DUE#0"), "due_at": due_at, "timeline": timeline,
             "created_at": created_at, "updated_at": created_at, "version": 1,
         }))

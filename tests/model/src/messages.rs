@@ -67,13 +67,15 @@ impl Facts {
     }
 }
 
-/// The message an order's debt becomes.
-pub fn command(owed: saga::Command) -> Body {
+/// The message that what an order owes becomes.
+pub fn command(order: &saga::Order, owed: saga::Command) -> Body {
     match owed {
         saga::Command::VerifyUser => Body::VerifyUser,
         saga::Command::ReserveStock => Body::ReserveStock,
         saga::Command::ReleaseStock => Body::ReleaseStock,
-        saga::Command::ChargePayment { amount } => Body::ChargePayment { amount },
+        saga::Command::ChargePayment => Body::ChargePayment {
+            amount: order.total.expect("without it nothing is owed"),
+        },
         saga::Command::RefundPayment => Body::RefundPayment,
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::rehearsal::Rehearsal;
-use super::saga::{Ending, State};
+use super::state::{Ending, State};
 use super::timeline::Entry;
 use super::values::{Money, PaymentMethod, Quantity, Sku};
 

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::order::Order;
-use super::saga::{Command, owed};
-use super::timeline::What;
+use super::step::Command;
 
 macro_rules! named {
     ($(#[$said:meta])* $name:ident { $($(#[$variant_said:meta])* $variant:ident => $text:literal,)* }) => {
@@ -29,17 +27,6 @@ macro_rules! named {
 }
 
 named! {
-    /// A step that can be told to go wrong: each is one command to a participant.
-    Step {
-        VerifyUser => "verify_user",
-        ReserveStock => "reserve_stock",
-        ChargePayment => "charge_payment",
-        RefundPayment => "refund_payment",
-        ReleaseStock => "release_stock",
-    }
-}
-
-named! {
     /// How a step goes wrong. One with `Once` befalls the first delivery of its first attempt alone.
     Fault {
         /// The participant fails.
@@ -56,7 +43,7 @@ named! {
 
 /// The faults of an order's steps; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rehearsal(BTreeMap<Step, Fault>);
+pub struct Rehearsal(BTreeMap<Command, Fault>);
 
 /// A text that is no rehearsal; says what would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,10 +58,10 @@ impl Rehearsal {
             let (step, fault) = part
                 .trim()
                 .split_once('=')
-                .and_then(|(step, fault)| Some((Step::parse(step)?, Fault::parse(fault)?)))
+                .and_then(|(step, fault)| Some((Command::parse(step)?, Fault::parse(fault)?)))
                 .ok_or_else(InvalidRehearsal::grammar)?;
             if faults.insert(step, fault).is_some() {
-                let detail = format!("names {} twice; a step has one fault", step.as_str());
+                let detail = format!("names {} twice; a step has one fault", step.action().name);
                 return Err(InvalidRehearsal(detail));
             }
         }
@@ -92,11 +79,11 @@ impl Rehearsal {
     }
 
     /// The steps with their faults, in the order the saga takes them.
-    pub fn faults(&self) -> impl Iterator<Item = (Step, Fault)> {
+    pub fn faults(&self) -> impl Iterator<Item = (Command, Fault)> {
         self.0.iter().map(|(step, fault)| (*step, *fault))
     }
 
-    pub fn fault_of(&self, step: Step) -> Option<Fault> {
+    pub fn fault_of(&self, step: Command) -> Option<Fault> {
         self.0.get(&step).copied()
     }
 }
@@ -106,7 +93,7 @@ impl fmt::Display for Rehearsal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (step, fault)) in self.faults().enumerate() {
             let separator = if place == 0 { "" } else { ", " };
-            write!(f, "{separator}{}={}", step.as_str(), fault.as_str())?;
+            write!(f, "{separator}{}={}", step.action().name, fault.as_str())?;
         }
         Ok(())
     }
@@ -114,7 +101,7 @@ impl fmt::Display for Rehearsal {
 
 impl InvalidRehearsal {
     fn grammar() -> Self {
-        let steps: Vec<&str> = Step::ALL.iter().map(|step| step.as_str()).collect();
+        let steps: Vec<&str> = Command::all().map(|step| step.action().name).collect();
         let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
         Self(format!(
             "is not <step>=<fault>, several with commas between them, for example \
@@ -123,30 +110,4 @@ impl InvalidRehearsal {
             faults.join(", ")
         ))
     }
-}
-
-/// How the command that the order owes now is to go wrong. Like the command itself it follows from
-/// the order alone, so that whoever sends it again sends the same.
-pub fn owed_fault(order: &Order) -> Option<Fault> {
-    let rehearsal = order.rehearsal.as_ref()?;
-    let step = match owed(order)? {
-        Command::VerifyUser => Step::VerifyUser,
-        Command::ReserveStock => Step::ReserveStock,
-        Command::ChargePayment { .. } => Step::ChargePayment,
-        Command::RefundPayment => Step::RefundPayment,
-        Command::ReleaseStock => Step::ReleaseStock,
-    };
-    let fault = rehearsal.fault_of(step)?;
-    let lasts = match fault {
-        Fault::Fail | Fault::Timeout | Fault::LostReply => true,
-        Fault::FailOnce | Fault::TimeoutOnce | Fault::LostReplyOnce => order.attempt == 1,
-    };
-    (lasts && !is_mended(order)).then_some(fault)
-}
-
-/// An operator who has a step tried again has mended what was wrong, as far as the rehearsal goes:
-/// otherwise no order could be got past a fault that lasts.
-fn is_mended(order: &Order) -> bool {
-    let mut happened = order.timeline.iter().map(|entry| entry.what);
-    happened.any(|what| what == What::RetryRequested)
 }

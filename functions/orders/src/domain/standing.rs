@@ -6,8 +6,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::decide::{CancelledBy, TOTAL_TOO_LARGE};
 use super::order::{Line, Order};
-use super::saga::{CancelledBy, State, TOTAL_TOO_LARGE, owed};
+use super::progress::owed;
+use super::state::State;
 use super::timeline::{Entry, What};
 use super::values::Sku;
 

@@ -15,11 +15,10 @@ use uuid::Uuid;
 use super::view::{FailureBody, MoneyBody};
 use crate::advance::{Applied, Saga};
 use crate::domain::{
-    Command, Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, Rehearsal, What,
-    abandonment, owed,
+    Compensation, Entry, Event, MAX_ATTEMPTS, Order, OrderId, Rehearsal, What, abandonment, owed,
 };
 use crate::messages::{Routes, owed_message};
-use crate::store::{Due, DuePartition, state_name};
+use crate::store::{Due, DuePartition};
 
 /// The sweeper runs every minute: an order it has passed over twice is stuck.
 pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
@@ -187,8 +186,8 @@ impl Report {
             order_id: order.id.0,
             user_id: order.user_id.0,
             status: order.status().as_str(),
-            state: state_name(order.state),
-            waits_for: owed(order).as_ref().map(command_name),
+            state: order.state.as_str(),
+            waits_for: owed(order).map(|command| command.action().message),
             attempt: order.attempt,
             max_attempts: MAX_ATTEMPTS,
             due_at: order.due_at,
@@ -219,16 +218,6 @@ impl From<&Entry> for EntryReport {
             attempt: entry.attempt,
             detail: entry.detail.clone(),
         }
-    }
-}
-
-fn command_name(command: &Command) -> &'static str {
-    match command {
-        Command::VerifyUser => "VerifyUser",
-        Command::ReserveStock => "ReserveStock",
-        Command::ChargePayment { .. } => "ChargePayment",
-        Command::RefundPayment => "RefundPayment",
-        Command::ReleaseStock => "ReleaseStock",
     }
 }
 

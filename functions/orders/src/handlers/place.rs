@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::view::{OrderBody, polled};
 use crate::advance::Saga;
 use crate::domain::{
-    Command, Currency, Draft, Line, MAX_LINES, Money, Order, OrderId, PaymentMethod, Quantity,
-    RECENT_ORDERS, RECENT_WINDOW, Rehearsal, Sku, Step, UserId, Wait, may_place, owed, place,
+    Command, Currency, Draft, Line, MAX_LINES, Money, Order, OrderId, Participant, PaymentMethod,
+    Quantity, RECENT_ORDERS, RECENT_WINDOW, Rehearsal, Sku, UserId, Wait, may_place, owed, place,
 };
 use crate::messages::Routes;
 use crate::store::Inserted;
@@ -145,9 +145,9 @@ async fn again(
     same_request(fingerprint, existing)?;
     // The first try may have died before it sent this; every receiver knows a repeat. An order that has
     // come to payments was sent for by others, and this function may not.
-    match owed(existing) {
-        Some(Command::ChargePayment { .. } | Command::RefundPayment) | None => {}
-        Some(Command::VerifyUser | Command::ReserveStock | Command::ReleaseStock) => {
+    match owed(existing).map(|command| command.step().participant) {
+        Some(Participant::Payments) | None => {}
+        Some(Participant::Users | Participant::Inventory) => {
             service.saga.send_owed(existing, context).await;
         }
     }
@@ -192,7 +192,7 @@ async fn permission(
     let rehearsed = draft
         .rehearsal
         .as_ref()
-        .and_then(|rehearsal| rehearsal.fault_of(Step::VerifyUser));
+        .and_then(|rehearsal| rehearsal.fault_of(Command::VerifyUser));
     match rehearsed {
         Some(_) => Permission::Unknown,
         None => service.users.may_order(caller, context).await,

@@ -1,24 +1,12 @@
 //! Which fault a step of a rehearsed order has, and for how long.
 
 use orders::domain::{
-    Ending, Event, Fault, MAX_ATTEMPTS, Order, Rehearsal, State, Step, What, owed, owed_fault,
+    Command, Ending, Event, Fault, MAX_ATTEMPTS, Order, Rehearsal, State, What, owed, owed_fault,
     place,
 };
 
 use super::advanced;
 use crate::samples::{STATES, TIMEOUT, after, draft, order_in, start};
-
-/// The step at which an order in a state is, by name.
-pub fn step_in(state: State) -> Option<&'static str> {
-    Some(match state {
-        State::Verifying => "verify_user",
-        State::Reserving => "reserve_stock",
-        State::Charging => "charge_payment",
-        State::Refunding(_) => "refund_payment",
-        State::Releasing(_) => "release_stock",
-        State::Confirmed | State::Rejected | State::Cancelled => return None,
-    })
-}
 
 pub fn order_rehearsing(state: State, faults: &str) -> Order {
     let mut order = order_in(state);
@@ -40,13 +28,14 @@ fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
         );
         assert_eq!(Rehearsal::parse(&read.to_string()), Ok(read));
     }
-    for step in Step::ALL {
+    for step in Command::all() {
         for fault in Fault::ALL {
-            let read = Rehearsal::parse(&format!("{}={}", step.as_str(), fault.as_str())).unwrap();
-            assert_eq!(read.faults().collect::<Vec<_>>(), [(*step, *fault)]);
-            for other in Step::ALL {
+            let text = format!("{}={}", step.action().name, fault.as_str());
+            let read = Rehearsal::parse(&text).unwrap();
+            assert_eq!(read.faults().collect::<Vec<_>>(), [(step, *fault)]);
+            for other in Command::all() {
                 let expected = (other == step).then_some(*fault);
-                assert_eq!(read.fault_of(*other), expected);
+                assert_eq!(read.fault_of(other), expected);
             }
         }
     }
@@ -100,15 +89,15 @@ fn what_is_no_rehearsal_is_told_what_would_be() {
 #[test]
 fn a_fault_is_in_force_for_its_own_step_and_for_as_many_attempts_as_its_name_says() {
     for state in STATES {
-        for step in Step::ALL {
+        for step in Command::all() {
             for fault in Fault::ALL {
-                let faults = format!("{}={}", step.as_str(), fault.as_str());
+                let faults = format!("{}={}", step.action().name, fault.as_str());
                 let mut order = order_rehearsing(state, &faults);
                 for attempt in 1..=MAX_ATTEMPTS + 2 {
                     order.attempt = attempt;
                     order.parked = attempt > MAX_ATTEMPTS;
                     let always = !fault.as_str().ends_with("_once");
-                    let here = step_in(state) == Some(step.as_str());
+                    let here = state.command() == Some(step);
                     let expected = (here && (always || attempt == 1)).then_some(*fault);
                     assert_eq!(owed_fault(&order), expected, "{state:?} {faults} {attempt}");
                 }

@@ -369,7 +369,10 @@ impl<S: Services> Orders<'_, S> {
 
     fn owed(&self, order: &Order) -> Sends {
         Sends {
-            body: self.services.owed(order).map(messages::command),
+            body: self
+                .services
+                .owed(order)
+                .map(|owed| messages::command(order, owed)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The saga: reserve stock (compensatable), charge payment (pivot), confirm; and back again.
+//! What becomes of an order when something happens to it: reserve stock, charge payment, confirm; and
+//! back again.
 //!
 //! ```text
 //!   place ─┬─> Verifying ──> Reserving ──> Charging ──> Confirmed
@@ -14,59 +15,21 @@
 //!
 //! [`decide`] is total: every pair of state and event has an answer somebody thought about, and
 //! neither match below has a wildcard over them. The answers are listed in
-//! `tests/golden/transitions.txt`. What an order still owes its participants is a function of its
-//! state alone ([`owed`]), which is why there is no outbox: whoever comes upon an order can send
-//! what it owes again.
+//! `tests/golden/transitions.txt`.
 
 use std::fmt::Display;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::order::{Draft, Failure, Order, UserId};
-use super::timeline::{Entry, What};
-use super::values::{MAX_AMOUNT, MAX_CODE, MAX_DETAIL, MAX_NAME, Money, Quantity, Sku, bounded};
-
-/// How often a step is asked for before a forward step is given up and a compensation parked.
-pub const MAX_ATTEMPTS: u32 = 5;
+use super::order::{Order, UserId};
+use super::progress::{MAX_ATTEMPTS, PARKED_RETRY, StepTimeout};
+use super::state::{Ending, State};
+use super::step::{Command, Compensation};
+use super::timeline::What;
+use super::values::{MAX_AMOUNT, MAX_DETAIL, MAX_NAME, Money, Quantity, Sku, bounded};
 
 /// The code of an order whose lines cost more than any amount may be.
 pub(super) const TOTAL_TOO_LARGE: &str = "total_too_large";
-
-/// How often a parked compensation is asked for again.
-pub const PARKED_RETRY: SignedDuration = SignedDuration::from_hours(1);
-
-/// The timeline stops listing a step's attempts here; a parked order must not grow without bound.
-const MAX_LISTED_ATTEMPTS: u32 = 20;
-
-/// From this length on the timeline no longer lists what can happen again and again: attempts, further
-/// retries that an operator asks for, being parked once more. The order's item would otherwise grow,
-/// retry by retry, to the 400 KB at which nothing about it can be written any more.
-pub const MAX_TIMELINE: usize = 200;
-
-/// Where an order is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Users could not be asked when the order was placed; it is asked through its queue.
-    Verifying,
-    /// Compensatable: what it does, [`State::Releasing`] undoes.
-    Reserving,
-    /// The pivot: once charged, the order is confirmed.
-    Charging,
-    Confirmed,
-    /// Taking back a charge that was, or may have been, made.
-    Refunding(Ending),
-    /// Giving back stock that was, or may have been, reserved.
-    Releasing(Ending),
-    Rejected,
-    Cancelled,
-}
-
-/// What compensations lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ending {
-    Rejected,
-    Cancelled,
-}
 
 /// What can happen to an order after it was placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,13 +100,6 @@ impl CancelledBy {
     }
 }
 
-/// The steps that undo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compensation {
-    Refund,
-    Release,
-}
-
 /// A line with the price that counts: inventory's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedLine {
@@ -152,16 +108,6 @@ pub struct ReservedLine {
     pub name: Option<String>,
     pub quantity: Quantity,
     pub unit_price: Money,
-}
-
-/// What an order asks of a participant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    VerifyUser,
-    ReserveStock,
-    ChargePayment { amount: Money },
-    RefundPayment,
-    ReleaseStock,
 }
 
 /// The three answers to an event.
@@ -195,65 +141,6 @@ pub enum Refusal {
     /// Correct participants cannot send this. It must reach an operator, not be swallowed.
     #[error("{0}")]
     Contradiction(String),
-}
-
-/// How long a step may take before it is asked for again; each further wait is twice as long.
-#[derive(Clone, Copy, Debug)]
-pub struct StepTimeout(pub SignedDuration);
-
-impl StepTimeout {
-    fn after(self, attempt: u32) -> SignedDuration {
-        self.0
-            .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-    }
-}
-
-/// A new order. `verified` says whether users has already been asked and agreed.
-pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp) -> Order {
-    let mut order = Order {
-        id: draft.id,
-        user_id: draft.user_id,
-        lines: draft.lines,
-        payment_method: draft.payment_method,
-        expected_total: draft.expected_total,
-        fingerprint: draft.fingerprint,
-        rehearsal: draft.rehearsal,
-        total: None,
-        state: State::Verifying,
-        failure: None,
-        attempt: 0,
-        due_at: None,
-        parked: false,
-        timeline: Vec::new(),
-        created_at: now,
-        updated_at: now,
-        version: 1,
-    };
-    order.note(now, What::OrderPlaced, None);
-    if let Some(rehearsal) = &order.rehearsal {
-        let faults = rehearsal.to_string();
-        order.note(now, What::RehearsalBegun, Some(&faults));
-    }
-    if verified {
-        order.note(now, What::UserVerified, None);
-        order.forward(State::Reserving, timeout, now);
-    } else {
-        order.forward(State::Verifying, timeout, now);
-    }
-    order
-}
-
-/// What the order's state obliges it to ask for, over and over until the answer comes.
-pub fn owed(order: &Order) -> Option<Command> {
-    match order.state {
-        State::Verifying => Some(Command::VerifyUser),
-        State::Reserving => Some(Command::ReserveStock),
-        // An order reaches Charging only by way of its total.
-        State::Charging => order.total.map(|amount| Command::ChargePayment { amount }),
-        State::Refunding(_) => Some(Command::RefundPayment),
-        State::Releasing(_) => Some(Command::ReleaseStock),
-        State::Confirmed | State::Rejected | State::Cancelled => None,
-    }
 }
 
 /// What becomes of an order when something happens.
@@ -298,9 +185,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::StockReserved { lines } => match order.state {
             State::Reserving => stock_reserved(order, lines, timeout, now),
-            State::Rejected | State::Cancelled
-                if is_news(order, What::StockReserved, What::ReleaseAbandoned) =>
-            {
+            State::Rejected | State::Cancelled if is_news(order, Compensation::Release) => {
                 contradiction(order, RESERVED_AFTER_ALL)
             }
             State::Charging
@@ -362,7 +247,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             State::Confirmed if order.total == Some(*amount) => REPEAT,
             State::Confirmed => other_amount(order, OTHER_AMOUNT_CHARGED, Some(*amount)),
             State::Releasing(_) | State::Rejected | State::Cancelled
-                if is_news(order, What::PaymentCharged, What::RefundAbandoned) =>
+                if is_news(order, Compensation::Refund) =>
             {
                 contradiction(order, CHARGED_AFTER_ALL)
             }
@@ -526,9 +411,10 @@ pub fn abandonment(by: &str, reason: &str) -> String {
 
 /// Whether an operator gave up undoing a step of which nobody knew then that it had been done: no
 /// compensation takes it back, so somebody has to hear of it.
-fn is_news(order: &Order, done: What, abandoned: What) -> bool {
+fn is_news(order: &Order, given_up: Compensation) -> bool {
+    let (step, undo) = given_up.declared();
     let happened = |what| order.timeline.iter().any(|entry| entry.what == what);
-    happened(abandoned) && !happened(done)
+    happened(undo.abandoned) && !happened(step.action.done)
 }
 
 fn not_parked(why: &'static str) -> Decision {
@@ -680,15 +566,15 @@ fn due(order: &Order, timeout: StepTimeout, now: Timestamp) -> Decision {
             order.advance(now, |next| next.ask_again(timeout, now))
         }
         State::Verifying => order.advance(now, |next| {
-            next.give_up("whether the user may order", now);
+            next.give_up(Command::VerifyUser, now);
             next.end(Ending::Rejected, now);
         }),
         State::Reserving => order.advance(now, |next| {
-            next.give_up("the stock reservation", now);
+            next.give_up(Command::ReserveStock, now);
             next.compensate(State::Releasing(Ending::Rejected), timeout, now);
         }),
         State::Charging => order.advance(now, |next| {
-            next.give_up("the payment", now);
+            next.give_up(Command::ChargePayment, now);
             next.compensate(State::Refunding(Ending::Rejected), timeout, now);
         }),
         State::Refunding(_) | State::Releasing(_) => order.advance(now, |next| {
@@ -710,109 +596,5 @@ impl Order {
         next.updated_at = now;
         change(&mut next);
         Decision::Advance(Box::new(next))
-    }
-
-    fn note(&mut self, at: Timestamp, what: What, detail: Option<&str>) {
-        self.timeline.push(Entry {
-            at,
-            what,
-            attempt: None,
-            detail: detail.map(|detail| bounded(detail, MAX_DETAIL)),
-        });
-    }
-
-    /// For what can happen any number of times: the first is always told.
-    fn note_if_room(&mut self, at: Timestamp, what: What, detail: &str) {
-        let is_first = self.timeline.iter().all(|entry| entry.what != what);
-        if is_first || self.timeline.len() < MAX_TIMELINE {
-            self.note(at, what, Some(detail));
-        }
-    }
-
-    fn note_attempt(&mut self, at: Timestamp) {
-        let what = match self.state {
-            State::Verifying => What::VerifyUserRequested,
-            State::Reserving => What::ReserveStockRequested,
-            State::Charging => What::ChargePaymentRequested,
-            State::Refunding(_) => What::RefundPaymentRequested,
-            State::Releasing(_) => What::ReleaseStockRequested,
-            State::Confirmed | State::Rejected | State::Cancelled => return,
-        };
-        if self.attempt <= MAX_LISTED_ATTEMPTS && self.timeline.len() < MAX_TIMELINE {
-            self.timeline.push(Entry {
-                at,
-                what,
-                attempt: Some(self.attempt),
-                detail: None,
-            });
-        }
-    }
-
-    fn fail(&mut self, code: &str, detail: &str) {
-        self.failure = Some(Failure {
-            code: bounded(code, MAX_CODE),
-            detail: bounded(detail, MAX_DETAIL),
-        });
-    }
-
-    fn give_up(&mut self, waited_for: &str, now: Timestamp) {
-        let detail = format!(
-            "no answer about {waited_for} after {} attempts",
-            self.attempt
-        );
-        self.note(now, What::StepTimedOut, Some(&detail));
-        self.fail("timed_out", &detail);
-    }
-
-    /// To the next step on the way to Confirmed. `due_at` stays as it is unless that would be too
-    /// late: it counts from the placing, and the order that goes well then writes its index entry
-    /// once and removes it once.
-    fn forward(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
-        let latest = now + timeout.after(1);
-        self.state = state;
-        self.attempt = 1;
-        self.due_at = Some(self.due_at.map_or(latest, |due_at| due_at.min(latest)));
-        self.note_attempt(now);
-    }
-
-    /// To a step on the way back, with its full time.
-    fn compensate(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
-        self.state = state;
-        self.start_over(timeout, now);
-    }
-
-    /// The present step's first attempt.
-    fn start_over(&mut self, timeout: StepTimeout, now: Timestamp) {
-        self.attempt = 1;
-        self.parked = false;
-        self.due_at = Some(now + timeout.after(1));
-        self.note_attempt(now);
-    }
-
-    fn ask_again(&mut self, timeout: StepTimeout, now: Timestamp) {
-        self.attempt = self.attempt.saturating_add(1);
-        let pause = if self.parked {
-            PARKED_RETRY
-        } else {
-            timeout.after(self.attempt)
-        };
-        self.due_at = Some(now + pause);
-        self.note_attempt(now);
-    }
-
-    fn end(&mut self, ending: Ending, now: Timestamp) {
-        let (state, what) = match ending {
-            Ending::Rejected => (State::Rejected, What::OrderRejected),
-            Ending::Cancelled => (State::Cancelled, What::OrderCancelled),
-        };
-        self.state = state;
-        self.note(now, what, None);
-        self.rest();
-    }
-
-    fn rest(&mut self) {
-        self.attempt = 0;
-        self.parked = false;
-        self.due_at = None;
     }
 }

@@ -1,0 +1,204 @@
+//! The steps of the saga, declared once. Whatever names a step, a command or a compensation derives
+//! it from here.
+//!
+//! An order takes the steps from top to bottom. Compensations run back up from the step it was at.
+
+use super::timeline::What;
+
+pub const STEPS: [Step; 3] = [
+    Step {
+        kind: Kind::Check,
+        participant: Participant::Users,
+        action: Action {
+            command: Command::VerifyUser,
+            message: "VerifyUser",
+            name: "verify_user",
+            requested: What::VerifyUserRequested,
+            done: What::UserVerified,
+        },
+        awaits: "whether the user may order",
+        undo: None,
+    },
+    Step {
+        kind: Kind::Compensatable,
+        participant: Participant::Inventory,
+        action: Action {
+            command: Command::ReserveStock,
+            message: "ReserveStock",
+            name: "reserve_stock",
+            requested: What::ReserveStockRequested,
+            done: What::StockReserved,
+        },
+        awaits: "the stock reservation",
+        undo: Some(Undo {
+            compensation: Compensation::Release,
+            name: "release",
+            action: Action {
+                command: Command::ReleaseStock,
+                message: "ReleaseStock",
+                name: "release_stock",
+                requested: What::ReleaseStockRequested,
+                done: What::StockReleased,
+            },
+            abandoned: What::ReleaseAbandoned,
+        }),
+    },
+    Step {
+        kind: Kind::Pivot,
+        participant: Participant::Payments,
+        action: Action {
+            command: Command::ChargePayment,
+            message: "ChargePayment",
+            name: "charge_payment",
+            requested: What::ChargePaymentRequested,
+            done: What::PaymentCharged,
+        },
+        awaits: "the payment",
+        // A charge that was asked for may have been made without an answer.
+        undo: Some(Undo {
+            compensation: Compensation::Refund,
+            name: "refund",
+            action: Action {
+                command: Command::RefundPayment,
+                message: "RefundPayment",
+                name: "refund_payment",
+                requested: What::RefundPaymentRequested,
+                done: What::PaymentRefunded,
+            },
+            abandoned: What::RefundAbandoned,
+        }),
+    },
+];
+
+pub struct Step {
+    pub kind: Kind,
+    pub participant: Participant,
+    pub action: Action,
+    /// What an order that gives the step up has waited for.
+    pub awaits: &'static str,
+    pub undo: Option<Undo>,
+}
+
+/// In the order in which a saga can have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Changes nothing, so there is nothing to undo.
+    Check,
+    /// Can be undone.
+    Compensatable,
+    /// Once it is done, the order is confirmed.
+    Pivot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Participant {
+    Users,
+    Inventory,
+    Payments,
+}
+
+/// What a step, or its compensation, asks for.
+pub struct Action {
+    pub command: Command,
+    /// The type of its message.
+    pub message: &'static str,
+    /// As a step of a rehearsal.
+    pub name: &'static str,
+    pub requested: What,
+    pub done: What,
+}
+
+pub struct Undo {
+    pub compensation: Compensation,
+    /// To operators.
+    pub name: &'static str,
+    pub action: Action,
+    pub abandoned: What,
+}
+
+/// What an order asks of a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Command {
+    VerifyUser,
+    ReserveStock,
+    ChargePayment,
+    RefundPayment,
+    ReleaseStock,
+}
+
+/// The steps that undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compensation {
+    Refund,
+    Release,
+}
+
+impl Participant {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Participant::Users => "users",
+            Participant::Inventory => "inventory",
+            Participant::Payments => "payments",
+        }
+    }
+}
+
+impl Command {
+    /// In the order in which an order that is charged and refunded sends them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let forward = STEPS.iter().map(|step| step.action.command);
+        let undoing = STEPS.iter().rev().filter_map(|step| step.undo.as_ref());
+        forward.chain(undoing.map(|undo| undo.action.command))
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::all().find(|command| command.action().name == name)
+    }
+
+    /// The step that it does or undoes.
+    pub fn step(self) -> &'static Step {
+        let mut steps = STEPS.iter();
+        steps
+            .find(|step| step.actions().any(|action| action.command == self))
+            .expect("a test finds every command declared")
+    }
+
+    pub fn action(self) -> &'static Action {
+        let mut actions = self.step().actions();
+        actions
+            .find(|action| action.command == self)
+            .expect("the step was found by it")
+    }
+
+    /// The compensation that it asks for, if it is one.
+    pub fn undo(self) -> Option<&'static Undo> {
+        let undo = self.step().undo.as_ref();
+        undo.filter(|undo| undo.action.command == self)
+    }
+}
+
+impl Step {
+    fn actions(&self) -> impl Iterator<Item = &Action> {
+        [&self.action]
+            .into_iter()
+            .chain(self.undo.as_ref().map(|undo| &undo.action))
+    }
+}
+
+impl Compensation {
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut undoing = STEPS.iter().filter_map(|step| step.undo.as_ref());
+        let undo = undoing.find(|undo| undo.name == name)?;
+        Some(undo.compensation)
+    }
+
+    /// The step that it undoes, and how.
+    pub fn declared(self) -> (&'static Step, &'static Undo) {
+        let mut undoing = STEPS
+            .iter()
+            .filter_map(|step| Some((step, step.undo.as_ref()?)));
+        undoing
+            .find(|(_, undo)| undo.compensation == self)
+            .expect("a test finds every compensation declared")
+    }
+}

@@ -1,0 +1,28 @@
+//! The declaration of the steps is whole, and ordered as a saga's steps are.
+
+use std::collections::BTreeSet;
+
+use orders::domain::{Command, Compensation, STEPS};
+
+use crate::samples::STATES;
+
+#[test]
+fn every_command_and_compensation_is_declared_once() {
+    for state in STATES {
+        if let Some(command) = state.command() {
+            assert_eq!(command.action().command, command);
+            assert_eq!(Command::parse(command.action().name), Some(command));
+        }
+    }
+    for compensation in [Compensation::Refund, Compensation::Release] {
+        let (_, undo) = compensation.declared();
+        assert_eq!(Compensation::parse(undo.name), Some(compensation));
+    }
+    let commands: BTreeSet<Command> = Command::all().collect();
+    assert_eq!(commands.len(), Command::all().count());
+}
+
+#[test]
+fn what_cannot_be_undone_comes_after_what_can() {
+    assert!(STEPS.iter().map(|step| step.kind).is_sorted());
+}
