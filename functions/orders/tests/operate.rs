@@ -65,6 +65,9 @@ async fn the_list_has_every_order_in_flight_with_what_it_waits_for() {
             "status": "PENDING",
             "state": "charging",
             "waits_for": "ChargePayment",
+            "participant": "payments",
+            "compensation": null,
+            "next": "wait",
             "attempt": 1,
             "max_attempts": 5,
             "due_at": "2026-01-02T03:04:35.678Z",
@@ -460,6 +463,33 @@ async fn an_answer_that_came_before_the_decision_counts_and_one_after_it_changes
     let released = reply(order.id, "StockReleased", &json!({}));
     world.deliver(&released).await.unwrap();
     assert_eq!(world.order(order.id).await, before);
+}
+
+#[tokio::test]
+async fn the_answer_names_the_next_move_and_what_was_given_up() {
+    let world = World::new();
+    let parked = parked(State::Refunding(Ending::Cancelled));
+    world.put(&parked).await;
+    let show = json!({"action": "show", "order_id": parked.id.0});
+    let order = world.operate(show).await.unwrap()["order"].take();
+    let names = ["next", "participant", "compensation"].map(|name| order[name].as_str());
+    let expected = ["retry_or_abandon", "payments", "refund"];
+    assert_eq!(names, expected.map(Some));
+    assert_eq!(order["abandoned"], Value::Null);
+
+    let answer = world.operate(abandon(&parked, "refund")).await.unwrap();
+    let order = &answer["order"];
+    assert_eq!(
+        (&order["next"], &order["compensation"]),
+        (&json!("wait"), &json!("release"))
+    );
+    let given_up = &order["abandoned"][0];
+    assert_eq!(given_up["step"], "refund");
+    assert_eq!(
+        given_up["commands"],
+        json!(["ChargePayment", "RefundPayment"])
+    );
+    assert_eq!(given_up["detail"], "by olga: paid back by hand");
 }
 
 #[tokio::test]

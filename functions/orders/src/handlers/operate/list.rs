@@ -1,0 +1,122 @@
+//! The orders that have not ended, or those of them that are stuck.
+
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared_lambda::{Context, Error, telemetry};
+use uuid::Uuid;
+
+use super::report::Report;
+use crate::advance::Saga;
+use crate::domain::{Order, owed};
+use crate::store::{Due, DuePartition, DuePlace};
+
+/// The sweeper runs every minute: an order it has passed over twice is stuck.
+pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
+
+/// A list stops here, and says where it goes on. An answer may have 6 MB; an order takes about 1 KB.
+const LISTED: usize = 500;
+
+/// How many orders are read side by side.
+const CONCURRENCY: usize = 10;
+
+/// Where a list goes on.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// The partition, counted in the order they are listed in.
+    partition: usize,
+    after: Option<DuePlace>,
+}
+
+#[derive(Default, Serialize)]
+struct Listing {
+    orders: Vec<Report>,
+    unreadable: Vec<UnreadableReport>,
+    /// Entries of the index that do not even say which order they are about.
+    nameless: usize,
+    /// Where it goes on, if there is more.
+    next_cursor: Option<Cursor>,
+}
+
+/// An order whose row cannot be read.
+#[derive(Serialize)]
+struct UnreadableReport {
+    order_id: Uuid,
+    due_at: Timestamp,
+    cause: String,
+}
+
+pub async fn list(
+    saga: &Saga,
+    stuck: bool,
+    from: Cursor,
+    context: &Context,
+) -> Result<Value, Error> {
+    let mut list = Listing::default();
+    // The parked ones first: nothing takes care of them but an operator.
+    let shards = DuePartition::all().filter(|partition| *partition != DuePartition::Parked);
+    let partitions = [DuePartition::Parked].into_iter().chain(shards);
+    let mut after = from.after;
+    for (number, partition) in partitions.enumerate().skip(from.partition) {
+        loop {
+            let left = LISTED.saturating_sub(list.orders.len() + list.unreadable.len());
+            if left == 0 {
+                list.next_cursor = Some(Cursor {
+                    partition: number,
+                    after,
+                });
+                return Ok(json!(list));
+            }
+            let by = match partition {
+                DuePartition::Shard(_) if stuck => Some(context.now - OVERDUE),
+                DuePartition::Shard(_) | DuePartition::Parked => None,
+            };
+            let page = saga.orders.due(partition, by, left, after).await?;
+            list.nameless += page.unreadable;
+            list.read(saga, page.entries, stuck, context.now).await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(json!(list))
+}
+
+impl Listing {
+    /// The index runs behind; the orders themselves know whether they belong in the list.
+    async fn read(
+        &mut self,
+        saga: &Saga,
+        entries: Vec<Due>,
+        stuck: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut read = stream::iter(entries)
+            .map(|due| async move { (due, saga.orders.get(due.id).await) })
+            .buffered(CONCURRENCY);
+        while let Some((due, order)) = read.next().await {
+            match order {
+                Ok(Some(order)) if owed(&order).is_none() => {}
+                Ok(Some(order)) if stuck && !order.parked && !is_overdue(&order, now) => {}
+                Ok(Some(order)) => self.orders.push(Report::of(&order, now)),
+                Ok(None) => {}
+                Err(error) if error.is_corrupt() => self.unreadable.push(UnreadableReport {
+                    order_id: due.id.0,
+                    due_at: due.at,
+                    cause: telemetry::chain(&error),
+                }),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn is_overdue(order: &Order, now: Timestamp) -> bool {
+    // Without a due time the sweeper cannot find it.
+    let is_late = |due_at| now.duration_since(due_at) > OVERDUE;
+    owed(order).is_some() && order.due_at.is_none_or(is_late)
+}
