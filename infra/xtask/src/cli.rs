@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use tooling::command::EXIT_CODES;
 
+use crate::new::Scaffolded;
 use crate::plant::Planting;
 use crate::sim::Simulation;
 
@@ -56,6 +57,11 @@ pub enum Command {
         /// Leave the system out
         #[arg(long)]
         fast: bool,
+    },
+    /// Write everything mechanical of an endpoint or a service, and list what to fill in
+    New {
+        #[command(subcommand)]
+        what: Scaffolded,
     },
     /// The services under every fault: N worlds of the production handlers, and every order of a few
     /// events

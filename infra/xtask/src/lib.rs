@@ -8,6 +8,7 @@ pub mod deploy;
 pub mod functions;
 pub mod local;
 mod mutants;
+pub mod new;
 mod plant;
 mod run;
 pub mod seed;

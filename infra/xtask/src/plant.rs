@@ -142,7 +142,7 @@ fn chosen(bugs: Vec<Bug>, names: &[String]) -> Result<Vec<Bug>> {
 
 /// Makes a folder what the working tree is, without what git ignores. What is the same already is
 /// not touched, so that cargo builds only what was changed.
-fn copy_tree(project: &Project, to: &Path) -> Result<()> {
+pub(crate) fn copy_tree(project: &Project, to: &Path) -> Result<()> {
     let listed = process::capture(Command::new("git").current_dir(project.root()).args([
         "ls-files",
         "-z",

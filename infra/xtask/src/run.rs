@@ -8,7 +8,7 @@ use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
-use crate::{check, demo, emulator, functions, local, mutants, plant, sim, test};
+use crate::{check, demo, emulator, functions, local, mutants, new, plant, sim, test};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -47,6 +47,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(&emulator::stack(&home)?),
         Command::Check { service } => check::run(&project, service.as_deref()),
         Command::Test { fast } => test::run(&project, fast),
+        Command::New { what } => new::run(&project, &what),
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::Plant(planting) => plant::run(&project, &planting),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),

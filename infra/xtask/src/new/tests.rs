@@ -1,0 +1,198 @@
+//! What is written keeps the rules and answers; what cannot be written is refused with the next move.
+
+use std::fmt::Write;
+
+use expect_test::expect_file;
+
+use super::*;
+use crate::plant::copy_tree;
+use crate::process;
+
+fn here() -> Project {
+    Project::find().expect("tests run inside the project")
+}
+
+/// The new files whole, and of the others the lines that are new.
+fn difference(project: &Project, scaffold: &Scaffold) -> String {
+    let mut shown = String::new();
+    for (path, text) in &scaffold.files {
+        writeln!(shown, "== {path}").expect("a string takes all");
+        let before = fs::read_to_string(project.root().join(path)).unwrap_or_default();
+        let mut kept = before.lines().peekable();
+        for line in text.lines() {
+            match kept.peek() == Some(&line) {
+                true => drop(kept.next()),
+                false => writeln!(shown, "{line}").expect("a string takes all"),
+            }
+        }
+        assert_eq!(kept.next(), None, "{path} loses a line");
+    }
+    shown
+}
+
+#[test]
+fn an_endpoint_is_the_reviewed_one() {
+    let project = here();
+    let route = "GET /api/v1/payments/{order_id}/receipt";
+    let scaffold = endpoint(&project, "payments", "receipt", route).expect("it is new");
+    let shown = difference(&project, &scaffold) + &scaffold.report() + "\n";
+    expect_file!["golden.txt"].assert_eq(&shown);
+}
+
+#[test]
+fn a_sixth_endpoint_of_a_kind_gets_an_alarm_of_its_own() {
+    let text = fs::read_to_string(here().root().join("functions/payments/template.yaml"));
+    let mut text = text.expect("payments has a template");
+    let count = |text: &str, what: &str| text.matches(what).count();
+    for nth in 1..=6 {
+        let name = format!("new{nth}");
+        let words = words_of("payments", &name, "GET /api/v1/payments").expect("they are right");
+        text = in_template(&text, &words).expect("there is a place");
+    }
+    assert_eq!(count(&text, "ErrorsAlarm:\n"), 4, "{text}");
+    assert_eq!(count(&text, "  PaymentsNew5ErrorsAlarm:\n"), 1, "{text}");
+    assert_eq!(count(&text, "{ Id: calls_"), 7, "{text}");
+}
+
+#[test]
+fn bad_input_is_refused_with_what_is_wanted() {
+    let project = here();
+    let good = "GET /api/v1/payments/{order_id}/receipt";
+    for ((service, name, route), refusal) in [
+        (
+            ("paymnets", "receipt", good),
+            "there are: inventory, orders, payments, users",
+        ),
+        (
+            ("payments", "get", good),
+            "`get` is taken: functions/payments/src/handlers/get.rs",
+        ),
+        (("payments", "Receipt", good), "`Receipt` is no name"),
+        (("payments", "re--ceipt", good), "`re--ceipt` is no name"),
+        (
+            ("payments", "move", good),
+            "`move` names something else in Rust",
+        ),
+        (
+            ("payments", "a-very-long-name-of-a-receipt", good),
+            "has 38 letters, and Lambda leaves 31",
+        ),
+        (
+            ("payments", "receipt", "/api/v1/x"),
+            "`/api/v1/x` is no route",
+        ),
+        (
+            ("payments", "receipt", "get /api/v1/x"),
+            "one of GET, POST, PUT, PATCH, DELETE",
+        ),
+        (("payments", "receipt", "GET /v1/x"), "`/v1/x` is no path"),
+        (
+            ("payments", "receipt", "GET /api/v1/x/"),
+            "`/api/v1/x/` is no path",
+        ),
+        (
+            ("payments", "receipt", "GET /api/v1/{a}/{a}"),
+            "each named once",
+        ),
+        (
+            ("payments", "receipt", "GET /api/v1/payments/{id}"),
+            "payments answers GET",
+        ),
+        (
+            ("payments", "receipt", "POST /api/v1/payments/{id}"),
+            "is /api/v1/payments/{order_id} of payments",
+        ),
+    ] {
+        let error = endpoint(&project, service, name, route)
+            .err()
+            .expect(refusal);
+        assert!(error.to_string().contains(refusal), "{error}");
+        assert_eq!(error.exit_code(), 3, "{error}");
+    }
+    for (name, refusal) in [
+        ("payments", "is a crate of this workspace already"),
+        ("serde", "is a crate of this workspace already"),
+        ("ship-ments", "give one word of a-z and 0-9"),
+        ("2nd", "give one word of a-z and 0-9"),
+        ("core", "names something else in Rust"),
+        ("items", "`GET /api/v1/items` is taken: inventory answers"),
+    ] {
+        let error = service(&project, name).err().expect(refusal);
+        assert!(error.to_string().contains(refusal), "{error}");
+    }
+}
+
+#[test]
+fn a_write_that_fails_leaves_all_as_it_was() {
+    let folder = std::env::temp_dir().join(format!("waybill-new-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for this test");
+    fs::write(folder.join("a"), "before").expect("a file");
+    let files = [("a", "after"), ("a/below-a-file", "")];
+    let files = files
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .into();
+    let todo = Vec::new();
+    let project = Project::at(folder.clone());
+    let failed = Scaffold { files, todo }.write(&project);
+    let error = failed.expect_err("a file is no folder").to_string();
+    assert!(
+        error.contains("nothing was changed: a/below-a-file"),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("a")).expect("a file"),
+        "before"
+    );
+    fs::remove_dir_all(folder).expect("it is there");
+}
+
+/// The copy's dependencies are those of this workspace, built already.
+#[test]
+fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
+    let project = here();
+    let target = project.root().join("target");
+    let copy = Project::at(target.join("scaffolded"));
+    fs::create_dir_all(copy.root()).expect("below target");
+    copy_tree(&project, copy.root()).expect("copied");
+    // Empty folders of a run before stay behind.
+    let _ = fs::remove_dir_all(copy.root().join("functions/shipments"));
+    let route = "GET /api/v1/payments/{order_id}/receipt";
+    let added = service(&copy, "shipments").expect("it is new");
+    added.write(&copy).expect("written");
+    let added = endpoint(&copy, "payments", "receipt", route).expect("it is new");
+    added.write(&copy).expect("written");
+    let scaffolded = ["--package", "shipments", "--package", "payments"];
+    let offline = ["--quiet", "--locked", "--offline"];
+    let tests = ["rules", "shipments", "payments"]
+        .map(|name| ["--test", name])
+        .concat();
+    // The rules' modules, and of payments what is about the endpoint.
+    let wanted = "aws contracts dependencies licences permissions receipt templates list";
+    for arguments in [
+        vec!["fmt", "--all", "--check"],
+        [
+            &["clippy", "--all-targets"],
+            &offline[..],
+            &scaffolded,
+            &["--", "-D", "warnings"],
+        ]
+        .concat(),
+        [
+            &["test", "--package", "system-tests"],
+            &offline[..],
+            &scaffolded,
+            &tests,
+            &["--"],
+            &wanted.split(' ').collect::<Vec<_>>(),
+        ]
+        .concat(),
+    ] {
+        let mut cargo = copy.cargo();
+        cargo.args(&arguments).env("CARGO_TARGET_DIR", &target);
+        // The reviewed texts are the copy's, and stay as they were written.
+        cargo.env("CARGO_WORKSPACE_DIR", copy.root());
+        cargo.env_remove("UPDATE_EXPECT");
+        process::capture(&mut cargo)
+            .unwrap_or_else(|error| panic!("cargo {}: {error}", arguments.join(" ")));
+    }
+}
