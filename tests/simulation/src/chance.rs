@@ -140,6 +140,25 @@ impl Trouble {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
+
+    /// What people do or have done: nothing that a function may fail for. Messages that come too
+    /// often are not either, nor is a sweeper that does, nor poison to whoever is not given it.
+    pub fn is_of_people(self) -> bool {
+        matches!(
+            self,
+            Self::Duplicate
+                | Self::Redrive
+                | Self::Poison
+                | Self::SweeperTwice
+                | Self::Cancel
+                | Self::Again
+                | Self::Operator
+                | Self::Price
+                | Self::Adjustment
+                | Self::Deactivation
+                | Self::Abandon
+        )
+    }
 }
 
 impl fmt::Display for Trouble {

@@ -14,6 +14,7 @@ use shared_lambda::http::Response;
 use test_support::{Call, Fault, mortal};
 use uuid::Uuid;
 
+use crate::abandoning::about;
 use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Trouble, Weather};
 use crate::clock::{Millis, millis};
@@ -203,7 +204,8 @@ impl Script {
             return false;
         }
         let (queue, message) = self.waiting.remove(0);
-        if self.broken.is_some() && self.broken == kind(&message).as_deref() {
+        let about = message.body.as_deref().and_then(about);
+        if about.is_some_and(|(_, kind)| self.broken == Some(kind.as_str())) {
             return true;
         }
         for _ in 0..self.deliveries {
@@ -385,9 +387,4 @@ impl Script {
 
 fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn kind(message: &SqsMessage) -> Option<String> {
-    let body: Value = serde_json::from_str(message.body.as_deref()?).ok()?;
-    Some(body["type"].as_str()?.to_owned())
 }

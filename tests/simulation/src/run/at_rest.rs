@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use ops::audit::books::Books as AuditedBooks;
 use ops::audit::reconcile::{Finding, Kind, Subject, reconcile};
 
-use super::World;
-use super::faults::is_of_people;
-use super::people::What;
+use super::actors::What;
+use super::world::World;
 use crate::abandoning::about;
 use crate::books::{Order, Step, Violation};
 use crate::chance::{Trouble, weather};
@@ -17,13 +16,13 @@ use crate::permissions;
 impl World {
     pub(super) fn check_rest(&mut self) {
         let mut wrong = Vec::new();
-        if self.poison_found != self.poisoned {
+        if self.poison.found != self.poison.sent {
             wrong.push(format!(
                 "{} messages that nobody understands were sent, and {} came to a dead-letter queue",
-                self.poisoned, self.poison_found
+                self.poison.sent, self.poison.found
             ));
         }
-        for client in &self.clients {
+        for client in &self.people.clients {
             let id = client.order.to_string();
             let order = self.books.get(&id);
             if client.acknowledged && !order.is_some_and(|order| order.is_terminal()) {
@@ -77,7 +76,7 @@ impl World {
         wrong.extend(self.check_adjustments());
         wrong.extend(permissions::check(&self.books, &self.standings));
         let day = self.day();
-        for client in &self.clients {
+        for client in &self.people.clients {
             let id = client.order.to_string();
             wrong.extend(endings::check(&self.books, &id, &client.wish, day));
         }
@@ -90,7 +89,7 @@ impl World {
     /// However often an administrator had to ask, each adjustment is made once.
     fn check_adjustments(&self) -> Vec<Violation> {
         let mut asked: BTreeMap<(usize, i64), (usize, usize)> = BTreeMap::new();
-        for chore in &self.chores {
+        for chore in &self.people.chores {
             if let What::Adjust { sku, delta, .. } = chore.what {
                 let (answered, all) = asked.entry((sku, delta)).or_default();
                 *answered += usize::from(chore.is_done);
@@ -98,7 +97,7 @@ impl World {
             }
         }
         let made = asked.into_iter().filter_map(|((sku, delta), (answered, all))| {
-            let sku = &self.skus[sku];
+            let sku = &self.people.skus[sku];
             let made = self.books.adjustments_of(sku, delta);
             let is_right = (answered..=all).contains(&made);
             (!is_right).then(|| {
@@ -117,9 +116,9 @@ impl World {
         let came = |kinds: &dyn Fn(Trouble) -> bool| {
             weather.counts().any(|(kind, came)| came > 0 && kinds(kind))
         };
-        if came(&|kind| !is_of_people(kind)) {
+        if came(&|kind| !kind.is_of_people()) {
             Day::Troubled
-        } else if came(&is_of_people) {
+        } else if came(&Trouble::is_of_people) {
             Day::Busy
         } else {
             Day::Quiet

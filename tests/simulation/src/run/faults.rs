@@ -3,22 +3,11 @@
 
 use test_support::{Call, Fault};
 
-use super::World;
+use super::outage::Outage;
+use super::world::World;
 use crate::chance::{Trouble, Weather, weather};
 use crate::clock::Millis;
-use crate::participants::Queue;
 use crate::tables::Tables;
-
-/// A function that is broken for a while.
-pub(super) struct Outage {
-    queue: Queue,
-    /// Whether it dies at every message; else every call it makes to its table fails.
-    dies: bool,
-    from: Millis,
-    pub(super) until: Millis,
-    /// Whether it has met a message.
-    met: bool,
-}
 
 #[derive(Debug)]
 pub(super) enum Drawn {
@@ -155,57 +144,8 @@ fn asks_for_one(call: &Call) -> bool {
     tables.all(|asked| asked["Keys"].as_array().is_some_and(|keys| keys.len() < 2))
 }
 
-/// Which function is broken, and when, if any is.
-pub(super) fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Outage> {
-    if !weather.plans(Trouble::Outage) {
-        return None;
-    }
-    let dice = weather.dice(Trouble::Outage);
-    let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
-    Some(Outage {
-        queue: *dice.pick(&Queue::ALL),
-        from,
-        until: from + dice.between(1_000, lasts),
-        dies: dice.hits(500),
-        met: false,
-    })
-}
-
-/// Lets the payment provider go, where it does, and says when it is back.
-pub(super) fn provider_gone(weather: &mut Weather, troubled_until: Millis) -> Millis {
-    if !weather.plans(Trouble::ProviderGone) {
-        return 0;
-    }
-    let dice = weather.dice(Trouble::ProviderGone);
-    let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[300_000, 1_800_000, 1_800_000, 7_200_000]);
-    let until = from + dice.between(60_000, lasts);
-    weather.provider_will_be_gone(from..until);
-    until
-}
-
-/// What people do or have done: nothing that a function may fail for. Messages that come too
-/// often are not either, nor is a sweeper that does, nor poison to whoever is not given it.
-pub(super) fn is_of_people(kind: Trouble) -> bool {
-    matches!(
-        kind,
-        Trouble::Duplicate
-            | Trouble::Redrive
-            | Trouble::Poison
-            | Trouble::SweeperTwice
-            | Trouble::Cancel
-            | Trouble::Again
-            | Trouble::Operator
-            | Trouble::Price
-            | Trouble::Adjustment
-            | Trouble::Deactivation
-            | Trouble::Abandon
-    )
-}
-
 /// What a function may fail for. (Whatever is late, or left where it is, is somebody else's message.)
 fn befalls_functions(kind: Trouble) -> bool {
     let late = [Trouble::Delay, Trouble::SweeperLate, Trouble::LeftDead];
-    !is_of_people(kind) && !late.contains(&kind)
+    !kind.is_of_people() && !late.contains(&kind)
 }

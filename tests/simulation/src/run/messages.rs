@@ -4,7 +4,8 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{POISON_ID, World};
+use super::delivery::POISON_ID;
+use super::world::World;
 use crate::abandoning::{about, is_of_abandoning};
 use crate::handled::{Handled, How};
 use crate::network::Copy;
@@ -25,7 +26,7 @@ impl World {
         let Handled {
             id, order, kind, ..
         } = handled;
-        let is_poison = *id == POISON_ID && self.poisoned > 0;
+        let is_poison = *id == POISON_ID && self.poison.sent > 0;
         if let Some(complaint) = handled.complaint().filter(|_| !is_poison)
             && !is_of_abandoning(&self.books, &order.to_string(), &complaint)
         {
@@ -50,7 +51,7 @@ impl World {
     /// Whether a payment method, or so many others at the same row, or a provider that seemed too slow
     /// while its function waited for others' calls, are reason enough to fail.
     fn is_provoked(&self, order: Uuid, why: &str) -> bool {
-        let mut clients = self.clients.iter();
+        let mut clients = self.people.clients.iter();
         let client = clients.find(|client| client.order == order);
         let provoked = client.is_some_and(|client| client.wish.provokes());
         why.contains(CONTENDED) || why.contains(UNANSWERED) && (provoked || why.ends_with(TOO_LATE))

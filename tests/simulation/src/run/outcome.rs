@@ -1,12 +1,11 @@
 //! What happened, step by step and in sum.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use super::World;
+use super::world::World;
 use crate::books::{Step, Violation};
 use crate::chance::weather;
-use crate::clock::{Millis, timestamp};
+use crate::clock::Millis;
 
 /// What became of one world.
 #[derive(Debug)]
@@ -36,17 +35,6 @@ pub struct Outcome {
 }
 
 impl World {
-    /// Writes down what happens: into the hash always, as text where somebody wants to read it.
-    pub(super) fn note(&mut self, what: &str, details: &std::fmt::Arguments<'_>) {
-        let now = self.now();
-        let mut hasher = Fnv(self.hash);
-        let _ = write!(hasher, "{now} {what} {details}");
-        self.hash = hasher.0;
-        if self.plan.traced {
-            let _ = writeln!(self.trace, "{} {what:12} {details}", timestamp(now));
-        }
-    }
-
     pub(super) fn outcome(self) -> Outcome {
         let mut endings = BTreeMap::new();
         for (_, order) in self.books.orders() {
@@ -66,6 +54,7 @@ impl World {
         Outcome {
             seed: self.plan.seed,
             sagas: self
+                .people
                 .clients
                 .iter()
                 .filter(|client| client.acknowledged)
@@ -75,9 +64,9 @@ impl World {
                 .counts()
                 .map(|(kind, came)| (kind.name(), came))
                 .collect(),
-            calls: self.calls,
+            calls: self.diary.calls,
             messages: self.network.history.len() as u64,
-            replayed: self.replayed,
+            replayed: self.diary.replayed,
             parked: self
                 .books
                 .orders()
@@ -85,21 +74,9 @@ impl World {
                 .count(),
             abandoned,
             lasted: self.system.clock.now(),
-            hash: self.hash,
-            violations: self.violations,
-            trace: self.trace,
+            hash: self.diary.hash,
+            violations: self.diary.violations,
+            trace: self.diary.trace,
         }
-    }
-}
-
-/// Fowler-Noll-Vo 1a, 64 bits: enough to tell two traces apart.
-struct Fnv(u64);
-
-impl std::fmt::Write for Fnv {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Ok(())
     }
 }

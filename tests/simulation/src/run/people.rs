@@ -6,73 +6,13 @@ use std::rc::Rc;
 use orders::domain::{OrderId, UserId};
 use serde_json::{Value, json};
 use shared_lambda::http::Response;
-use uuid::Uuid;
 
-use super::{Finished, Job, World};
+use super::actors::{Chore, Client, What};
+use super::world::{Finished, Job, World};
 use crate::books::{Order, Step};
 use crate::chance::{Dice, Trouble, weather};
 use crate::clock::Millis;
 use crate::endings::Wish;
-
-/// A customer with one order in mind.
-pub(super) struct Client {
-    pub(super) user: Uuid,
-    pub(super) key: String,
-    pub(super) body: String,
-    /// The id the order will have.
-    pub(super) order: Uuid,
-    pub(super) wish: Wish,
-    pub(super) next_place: Option<Millis>,
-    pub(super) next_cancel: Option<Millis>,
-    /// When an operator asks for the order's step again.
-    pub(super) next_retry: Option<Millis>,
-    /// When an operator who saw it parked gives up what it waits for.
-    pub(super) next_abandon: Option<Millis>,
-    /// The steps its operator asked to give up.
-    pub(super) gave_up: Vec<Step>,
-    pub(super) cancels: bool,
-    pub(super) acknowledged: bool,
-    pub(super) refused: bool,
-    /// The last word about a cancellation.
-    pub(super) cancelled: Option<u16>,
-}
-
-impl Client {
-    pub(super) fn is_done(&self) -> bool {
-        let next = [
-            self.next_place,
-            self.next_cancel,
-            self.next_retry,
-            self.next_abandon,
-        ];
-        next.iter().all(Option::is_none)
-    }
-}
-
-/// Something an administrator does until it is answered.
-pub(super) struct Chore {
-    pub(super) at: Option<Millis>,
-    pub(super) what: What,
-    /// Whether it was answered that it is done.
-    pub(super) is_done: bool,
-}
-
-impl Chore {
-    fn at(at: Millis, what: What) -> Self {
-        Self {
-            at: Some(at),
-            what,
-            is_done: false,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum What {
-    Price { sku: usize, amount: i64 },
-    Adjust { sku: usize, delta: i64, key: String },
-    Status { user: usize, status: &'static str },
-}
 
 impl World {
     pub(super) fn client(
@@ -83,7 +23,7 @@ impl World {
     ) -> Client {
         // Dice of its own: with fewer orders the others stay what they were.
         let mut dice = Dice::new(self.plan.seed, 100 + number as u64);
-        let user = *dice.pick(&self.users);
+        let user = *dice.pick(&self.people.users);
         let mut lines = Vec::new();
         let mut expected = 0;
         let first = if dice.hits(300) {
@@ -123,7 +63,7 @@ impl World {
             } else {
                 expected
             };
-            wish.expected = Some((expected, self.currencies[first]));
+            wish.expected = Some((expected, self.people.currencies[first]));
         }
         let key = format!("order-{number}");
         let placed_at = dice.between(0, self.troubled_until / 2);
@@ -155,14 +95,16 @@ impl World {
     pub(super) fn plan_chores(&mut self) {
         let until = self.troubled_until;
         let mut weather = weather(&self.weather);
-        for sku in 0..self.skus.len() {
+        for sku in 0..self.people.skus.len() {
             if weather.brings(Trouble::Price) {
                 let dice = weather.dice(Trouble::Price);
                 let what = What::Price {
                     sku,
                     amount: dice.between(1, 50) * 100,
                 };
-                self.chores.push(Chore::at(dice.between(0, until), what));
+                self.people
+                    .chores
+                    .push(Chore::at(dice.between(0, until), what));
             }
             if weather.brings(Trouble::Adjustment) {
                 let dice = weather.dice(Trouble::Adjustment);
@@ -172,10 +114,12 @@ impl World {
                     delta,
                     key: format!("count-{sku}"),
                 };
-                self.chores.push(Chore::at(dice.between(0, until), what));
+                self.people
+                    .chores
+                    .push(Chore::at(dice.between(0, until), what));
             }
         }
-        for user in 0..self.users.len() {
+        for user in 0..self.people.users.len() {
             if weather.brings(Trouble::Deactivation) {
                 let dice = weather.dice(Trouble::Deactivation);
                 let at = dice.between(0, until);
@@ -184,12 +128,14 @@ impl World {
                     user,
                     status: "deactivated",
                 };
-                self.chores.push(Chore::at(at, what));
+                self.people.chores.push(Chore::at(at, what));
                 let what = What::Status {
                     user,
                     status: "active",
                 };
-                self.chores.extend(back.map(|back| Chore::at(back, what)));
+                self.people
+                    .chores
+                    .extend(back.map(|back| Chore::at(back, what)));
             }
         }
     }
@@ -202,6 +148,7 @@ impl World {
         }
         let now = self.now();
         let client = self
+            .people
             .clients
             .iter_mut()
             .find(|client| client.order.to_string() == id);
@@ -216,10 +163,82 @@ impl World {
         }
     }
 
+    pub(super) fn place(&mut self, number: usize) {
+        let client = &mut self.people.clients[number];
+        client.next_place = None;
+        let (user, key, body) = (client.user, client.key.clone(), client.body.clone());
+        if self.dice.hits(100) {
+            self.system.restart_place();
+        }
+        let system = Rc::clone(&self.system);
+        self.start("orders-place", Job::Place { client: number }, async move {
+            Finished::Answered(system.place(user, &key, &body).await)
+        });
+    }
+
+    pub(super) fn cancel(&mut self, number: usize) {
+        let client = &mut self.people.clients[number];
+        client.next_cancel = None;
+        if client.refused {
+            return;
+        }
+        let (user, order) = (client.user, client.order);
+        let is_open = |order: &Order| order.state == "confirmed" || !order.is_terminal();
+        if self.books.get(&order.to_string()).is_some_and(is_open) {
+            weather(&self.weather).came_about(Trouble::Cancel);
+        }
+        let system = Rc::clone(&self.system);
+        self.start(
+            "orders-cancel",
+            Job::Cancel { client: number },
+            async move { Finished::Answered(system.cancel(user, order).await) },
+        );
+    }
+
+    pub(super) fn retry(&mut self, number: usize) {
+        let client = &mut self.people.clients[number];
+        client.next_retry = None;
+        let order = client.order;
+        let at_work = self.books.get(&order.to_string());
+        if at_work.is_some_and(|order| !order.is_terminal()) {
+            weather(&self.weather).came_about(Trouble::Operator);
+        }
+        let system = Rc::clone(&self.system);
+        self.start("orders-operate", Job::Operate, async move {
+            Finished::Done(system.retry(order).await)
+        });
+    }
+
+    pub(super) fn do_chore(&mut self, number: usize) {
+        let chore = &mut self.people.chores[number];
+        chore.at = None;
+        let what = chore.what.clone();
+        let (system, skus, currencies, users) = (
+            Rc::clone(&self.system),
+            self.people.skus.clone(),
+            self.people.currencies.clone(),
+            self.people.users.clone(),
+        );
+        let function = match what {
+            What::Price { .. } => "inventory-update",
+            What::Adjust { .. } => "inventory-adjust",
+            What::Status { .. } => "users-update",
+        };
+        self.start(function, Job::Admin(number), async move {
+            Finished::Answered(match what {
+                What::Price { sku, amount } => {
+                    system.reprice(&skus[sku], amount, currencies[sku]).await
+                }
+                What::Adjust { sku, delta, key } => system.adjust(&skus[sku], delta, &key).await,
+                What::Status { user, status } => system.set_status(users[user], status).await,
+            })
+        });
+    }
+
     /// The step that is given up is the one the operator saw; the order may have moved on.
     pub(super) fn abandon(&mut self, number: usize) {
         let now = self.now();
-        let client = &mut self.clients[number];
+        let client = &mut self.people.clients[number];
         client.next_abandon = None;
         let order = client.order;
         let seen = self.books.get(&order.to_string());
@@ -243,12 +262,6 @@ impl World {
         });
     }
 
-    pub(super) fn again_later(&mut self, set: impl FnOnce(&mut Self, Millis)) {
-        let wait = *self.dice.pick(&[200, 1_000, 5_000, 30_000]);
-        let at = self.now() + wait;
-        set(self, at);
-    }
-
     pub(super) fn placed(&mut self, number: usize, response: &Response) {
         self.is_sane(response);
         match response.status {
@@ -258,7 +271,7 @@ impl World {
                     .as_deref()
                     .and_then(|body| serde_json::from_str(body).ok())
                     .unwrap_or_default();
-                let client = &mut self.clients[number];
+                let client = &mut self.people.clients[number];
                 client.acknowledged = true;
                 let order = client.order.to_string();
                 if body["id"] != json!(order) {
@@ -268,11 +281,13 @@ impl World {
                     self.wrong(format!("order {order} was acknowledged and is not there"));
                 }
                 if weather(&self.weather).brings(Trouble::Again) {
-                    self.again_later(|world, at| world.clients[number].next_place = Some(at));
+                    self.again_later(|world, at| {
+                        world.people.clients[number].next_place = Some(at)
+                    });
                 }
             }
             403 => {
-                let client = &mut self.clients[number];
+                let client = &mut self.people.clients[number];
                 let (user, order) = (client.user, client.order);
                 if client.acknowledged {
                     self.wrong(format!("order {order} was acknowledged and then refused"));
@@ -284,14 +299,14 @@ impl World {
                 }
             }
             429 => self.told_to_wait(number, response),
-            503 => self.again_later(|world, at| world.clients[number].next_place = Some(at)),
+            503 => self.again_later(|world, at| world.people.clients[number].next_place = Some(at)),
             status => self.wrong(format!("placing an order was answered {status}")),
         }
     }
 
     /// Too many of the customer's orders are not paid for: there are such, and none is refused for good.
     fn told_to_wait(&mut self, number: usize, response: &Response) {
-        let client = &self.clients[number];
+        let client = &self.people.clients[number];
         let (user, order) = (client.user.to_string(), client.order);
         if client.acknowledged {
             self.wrong(format!(
@@ -309,18 +324,20 @@ impl World {
             self.wrong(format!("order {order} is to wait for {seconds:?} seconds"));
             return;
         };
-        self.clients[number].next_place = Some(self.now() + seconds * 1000);
+        self.people.clients[number].next_place = Some(self.now() + seconds * 1000);
     }
 
     pub(super) fn cancelled(&mut self, number: usize, response: &Response) {
         self.is_sane(response);
-        let client = &mut self.clients[number];
+        let client = &mut self.people.clients[number];
         match response.status {
             202 | 409 => client.cancelled = Some(response.status),
             // Not placed yet, or never.
             404 if !client.acknowledged => {
                 if client.next_place.is_some() || !weather(&self.weather).is_over() {
-                    self.again_later(|world, at| world.clients[number].next_cancel = Some(at));
+                    self.again_later(|world, at| {
+                        world.people.clients[number].next_cancel = Some(at)
+                    });
                 }
             }
             404 => {
@@ -329,7 +346,9 @@ impl World {
                     "order {order} was acknowledged and cannot be cancelled"
                 ));
             }
-            503 => self.again_later(|world, at| world.clients[number].next_cancel = Some(at)),
+            503 => {
+                self.again_later(|world, at| world.people.clients[number].next_cancel = Some(at))
+            }
             status => self.wrong(format!("a cancellation was answered {status}")),
         }
     }
@@ -337,25 +356,26 @@ impl World {
     /// What an administrator was told was done has been done.
     pub(super) fn administered(&mut self, number: usize, response: &Response) {
         self.is_sane(response);
-        let what = self.chores[number].what.clone();
+        let what = self.people.chores[number].what.clone();
         let done = match (&what, response.status) {
             (_, 503) => {
-                self.again_later(|world, at| world.chores[number].at = Some(at));
+                self.again_later(|world, at| world.people.chores[number].at = Some(at));
                 return;
             }
             // No more can be taken away than there is.
             (What::Adjust { delta, .. }, 409) => *delta < 0,
             (What::Adjust { sku, delta, .. }, 201) => {
-                self.chores[number].is_done = true;
-                self.books.adjustments_of(&self.skus[*sku], *delta) > 0
+                self.people.chores[number].is_done = true;
+                self.books.adjustments_of(&self.people.skus[*sku], *delta) > 0
             }
             (What::Price { sku, amount }, 200) => {
-                let currency = self.currencies[*sku];
-                self.books.has_cost(&self.skus[*sku], *amount, currency)
+                let currency = self.people.currencies[*sku];
+                self.books
+                    .has_cost(&self.people.skus[*sku], *amount, currency)
             }
-            (What::Status { user, status }, 200) => {
-                self.books.has_stood(&self.users[*user].to_string(), status)
-            }
+            (What::Status { user, status }, 200) => self
+                .books
+                .has_stood(&self.people.users[*user].to_string(), status),
             (What::Price { .. } | What::Adjust { .. } | What::Status { .. }, _) => false,
         };
         if !done {
