@@ -250,7 +250,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
             None => saga::Action::Retry { order },
             Some(reason) => saga::Action::Abandon {
                 order,
-                step: saga::Step::Refund,
+                step: "refund".to_owned(),
                 reason: reason.to_owned(),
             },
         }

@@ -5,7 +5,6 @@ use tooling::command::EXIT_CODES;
 use uuid::Uuid;
 
 use crate::logs::Wanted;
-use crate::saga;
 
 /// The operator's command: on the local stack, or with `--aws` in an AWS account
 #[derive(Debug, Parser)]
@@ -168,7 +167,8 @@ pub enum SagaAction {
     /// Go on without a parked refund or release that is settled by hand
     Abandon {
         order: Uuid,
-        step: saga::Step,
+        /// As `saga ls` names it
+        step: String,
         /// Why; the order's timeline keeps it
         #[arg(long)]
         reason: String,
@@ -257,7 +257,6 @@ mod tests {
             format!("dlq drop {ORDER} --order {ORDER}"),
             format!("dlq redrive --id {ORDER} --order {ORDER}"),
             format!("saga abandon {ORDER} refund"),
-            format!("saga abandon {ORDER} charge --reason paid"),
             "preflight Most".to_owned(),
             "preflight =2".to_owned(),
         ] {

@@ -28,34 +28,11 @@ pub enum Action {
     },
     Abandon {
         order: Uuid,
-        step: Step,
+        /// The operator says which: a decision about the refund, given again, must not be taken for one
+        /// about the release.
+        step: String,
         reason: String,
     },
-}
-
-/// What can be abandoned. The operator says which: a decision about the refund, given again, must
-/// not be taken for one about the release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Step {
-    Refund,
-    Release,
-}
-
-impl Step {
-    fn as_str(self) -> &'static str {
-        match self {
-            Step::Refund => "refund",
-            Step::Release => "release",
-        }
-    }
-
-    /// The commands that must not be carried out any more.
-    fn commands(self) -> &'static str {
-        match self {
-            Step::Refund => "ChargePayment or RefundPayment",
-            Step::Release => "ReserveStock or ReleaseStock",
-        }
-    }
 }
 
 /// Does it and says what came of it.
@@ -182,14 +159,14 @@ fn carry_out(
             reason,
         } => {
             let request = |by: &str| {
-                json!({"action": "abandon", "order_id": order, "step": step.as_str(),
+                json!({"action": "abandon", "order_id": order, "step": step,
                        "reason": reason, "by": by})
             };
-            let doing = format!("abandon {}", step.as_str());
+            let doing = format!("abandon {step}");
             let answer = helped(ask, operator, *order, &doing, &request)?;
             let mut told = came_of(*order, &doing, &answer)?;
             if ["abandoned", "recorded_not_sent"].contains(&text(&answer["outcome"])) {
-                told.push_str(&warning(*order, *step));
+                told.push_str(&warning(*order, &abandoned(&answer["order"], step)));
             }
             Ok(told)
         }
@@ -256,13 +233,22 @@ fn joined(mut before: Value, page: &Value) -> Value {
 }
 
 /// Abandoning writes nothing at the participant, which carries out whatever still comes.
-fn warning(order: Uuid, step: Step) -> String {
+fn warning(order: Uuid, abandoned: &Value) -> String {
+    let commands = array(&abandoned["commands"]).iter().map(text);
     format!(
-        "\na {} of it in a dead-letter queue must not be sent back any more: waybill dlq ls \
-         says whether there is one, and dlq drop ID takes it away; waybill audit names order {order} if one is carried out all \
-         the same",
-        step.commands()
+        "\na {} of it in a dead-letter queue must not be sent back any more: waybill dlq ls says \
+         whether there is one, and dlq drop ID takes it away; waybill audit names order {order} if \
+         one is carried out all the same",
+        commands.collect::<Vec<_>>().join(" or ")
     )
+}
+
+/// What `orders-operate` says of a step that was abandoned.
+fn abandoned(order: &Value, step: &str) -> Value {
+    let mut steps = array(&order["abandoned"]).iter();
+    steps
+        .find(|given_up| given_up["step"] == step)
+        .map_or(Value::Null, tame)
 }
 
 /// An order as `orders-operate` shows it, with its timeline.
@@ -477,56 +463,46 @@ pub fn total(order: &Value) -> String {
 
 /// By whom, when and why a step was abandoned, as the timeline has it.
 fn abandoned_before(order: &Value, doing: &str) -> String {
-    let event = match doing {
-        "abandon release" => "release_abandoned",
-        _ => "refund_abandoned",
-    };
-    let entries = array(&order["timeline"]).iter();
-    let mut entries = entries.filter(|entry| entry["event"] == event);
-    entries.next().map_or("by somebody".to_owned(), |entry| {
-        format!("{} at {}", text(&entry["detail"]), text(&entry["at"]))
-    })
+    let step = doing.strip_prefix("abandon ").unwrap_or(doing);
+    let entry = abandoned(order, step);
+    format!("{} at {}", text(&entry["detail"]), text(&entry["at"]))
 }
 
 /// What an operator does next about an order.
 fn next_move(order: &Value) -> String {
-    let id = text(&order["order_id"]);
-    let Some(waits_for) = order["waits_for"].as_str() else {
-        return "nothing: it has ended".to_owned();
-    };
-    let service = match waits_for {
-        "VerifyUser" => "users",
-        "ReserveStock" | "ReleaseStock" => "inventory",
-        _ => "payments",
-    };
-    if order["parked"] == true {
-        let step = match waits_for {
-            "ReleaseStock" => Step::Release.as_str(),
-            _ => Step::Refund.as_str(),
-        };
-        format!(
-            "see why {service} does not answer (waybill dlq ls, waybill logs {service}); \
-             then waybill saga retry {id}, or settle it by hand and \
-             waybill saga abandon {id} {step} --reason TEXT"
-        )
-    } else if order["due_at"].is_null() {
-        format!("waybill saga retry {id}: the sweeper cannot find it")
-    } else if order["overdue"] == true {
-        format!("waybill saga retry {id}; the sweeper should have: waybill logs orders")
-    } else {
-        let due_at = order["due_at"].as_str().unwrap_or("no time");
-        let is_last = order["attempt"].as_u64() >= order["max_attempts"].as_u64();
-        match waits_for {
-            "RefundPayment" | "ReleaseStock" if is_last => format!(
-                "see why {service} does not answer (waybill dlq ls, waybill logs {service}): \
-                 at {due_at} it is parked, and then asked again every hour"
-            ),
-            _ if is_last => format!(
-                "see why {service} does not answer (waybill dlq ls, waybill logs {service}): \
-                 at {due_at} it is given up and undone, unless waybill saga retry {id} gives it \
-                 all its attempts again before"
-            ),
-            _ => format!("nothing: {waits_for} is asked again at {due_at}"),
+    let (id, service) = (text(&order["order_id"]), text(&order["participant"]));
+    let see = format!("see why {service} does not answer (waybill dlq ls, waybill logs {service})");
+    let compensation = order["compensation"].as_str();
+    match (text(&order["next"]), compensation) {
+        ("nothing", _) => "nothing: it has ended".to_owned(),
+        ("retry_or_abandon", Some(step)) => format!(
+            "{see}; then waybill saga retry {id}, or settle it by hand and waybill saga abandon {id} \
+             {step} --reason TEXT"
+        ),
+        _ if order["due_at"].is_null() => {
+            format!("waybill saga retry {id}: the sweeper cannot find it")
+        }
+        ("retry", _) => {
+            format!("waybill saga retry {id}; the sweeper should have: waybill logs orders")
+        }
+        (_, undoing) => {
+            let due_at = order["due_at"].as_str().unwrap_or("no time");
+            let is_last = order["attempt"].as_u64() >= order["max_attempts"].as_u64();
+            match (is_last, undoing) {
+                (true, Some(_)) => {
+                    format!("{see}: at {due_at} it is parked, and then asked again every hour")
+                }
+                (true, None) => format!(
+                    "{see}: at {due_at} it is given up and undone, unless waybill saga retry {id} gives \
+                     it all its attempts again before"
+                ),
+                (false, _) => {
+                    format!(
+                        "nothing: {} is asked again at {due_at}",
+                        text(&order["waits_for"])
+                    )
+                }
+            }
         }
     }
 }
@@ -546,7 +522,13 @@ mod tests {
     const ID: &str = "00000000-0000-0000-0000-000000000007";
 
     fn order(parked: bool, overdue: bool) -> Value {
+        let next = match (parked, overdue) {
+            (true, _) => "retry_or_abandon",
+            (false, true) => "retry",
+            (false, false) => "wait",
+        };
         json!({
+            "participant": "payments", "compensation": "refund", "next": next,
             "order_id": ID, "status": "CANCELLING", "state": "refunding_to_cancel",
             "waits_for": "RefundPayment", "attempt": 3, "max_attempts": 5, "parked": parked,
             "overdue": overdue, "due_at": "2026-01-02T04:00:00Z", "failure": null,
@@ -590,8 +572,8 @@ mod tests {
         for name in ["rehearsal", "state", "due_at"] {
             order[name] = json!(hostile);
         }
-        order["timeline"] =
-            json!([{"at": hostile, "event": "refund_abandoned", "detail": hostile}]);
+        order["abandoned"] =
+            json!([{"step": "refund", "at": hostile, "detail": hostile, "commands": [hostile]}]);
         let list = json!({"orders": [order], "nameless": 0,
                           "unreadable": [{"order_id": ID, "cause": hostile}]});
         let list = done(&Action::List { stuck: true }, |_| Ok(list.clone())).expect("a list");
@@ -628,34 +610,30 @@ mod tests {
 
     #[test]
     fn the_last_attempt_is_not_said_to_be_followed_by_another() {
-        let last = |waits_for: &str| {
+        let last = |compensation: Option<&str>| {
             let mut order = order(false, false);
             order["attempt"] = json!(5);
-            order["waits_for"] = json!(waits_for);
+            order["compensation"] = json!(compensation);
             next_move(&order)
         };
-        for undoing in ["RefundPayment", "ReleaseStock"] {
-            let next = last(undoing);
-            assert!(
-                next.contains("at 2026-01-02T04:00:00Z it is parked"),
-                "{next}"
-            );
-        }
-        for forward in ["VerifyUser", "ReserveStock", "ChargePayment"] {
-            let next = last(forward);
-            let expected = format!("unless waybill saga retry {ID}");
-            assert!(
-                next.contains("it is given up and undone") && next.contains(&expected),
-                "{next}"
-            );
-        }
+        let next = last(Some("release"));
+        assert!(
+            next.contains("at 2026-01-02T04:00:00Z it is parked"),
+            "{next}"
+        );
+        let next = last(None);
+        let expected = format!("unless waybill saga retry {ID}");
+        assert!(
+            next.contains("it is given up and undone") && next.contains(&expected),
+            "{next}"
+        );
     }
 
     #[test]
     fn what_somebody_else_abandoned_or_nobody_asked_for_is_an_error_with_the_next_move() {
         let mut now = order(true, false);
-        now["timeline"] = json!([{"at": "2026-01-02T03:00:00Z", "event": "refund_abandoned",
-                                  "detail": "by olga: paid by bank"}]);
+        now["abandoned"] = json!([{"at": "2026-01-02T03:00:00Z", "step": "refund",
+                                   "detail": "by olga: paid by bank"}]);
         let told = |outcome: &str| {
             let answer = json!({"outcome": outcome, "order": now});
             let told = came_of(Uuid::nil(), "abandon refund", &answer);
@@ -706,14 +684,18 @@ mod tests {
         };
         let sent = told("sent", order(false, false)).expect("it is sent");
         assert!(sent.contains("RefundPayment is sent"), "{sent}");
-        let ended = json!({"status": "CANCELLED", "state": "cancelled", "waits_for": null});
+        let ended = json!({"status": "CANCELLED", "state": "cancelled", "waits_for": null,
+                           "next": "nothing"});
         assert!(told("nothing_owed", ended.clone()).is_ok());
         let abandoned = told("abandoned", ended).expect("it is abandoned");
         assert!(abandoned.contains("has ended: CANCELLED"), "{abandoned}");
         let goes_on = told("abandoned", order(false, false)).expect("it is abandoned");
         assert!(goes_on.contains("it goes on"), "{goes_on}");
-        let warned = warning(id, Step::Release);
-        assert!(warned.contains("ReserveStock or ReleaseStock"), "{warned}");
+        let warned = warning(id, &json!({"commands": ["ReserveStock", "ReleaseStock"]}));
+        assert!(
+            warned.contains("a ReserveStock or ReleaseStock of it"),
+            "{warned}"
+        );
         assert!(told("answered", order(false, false)).is_ok());
         let refused = told("refused", order(false, false)).expect_err("it is refused");
         assert!(refused.to_string().contains("not parked"), "{refused}");
@@ -756,7 +738,7 @@ mod tests {
         let retry = Action::Retry { order };
         let abandon = Action::Abandon {
             order,
-            step: Step::Refund,
+            step: "refund".to_owned(),
             reason: "paid back by hand".to_owned(),
         };
         for (action, doing) in [(retry, "retry"), (abandon, "abandon refund")] {

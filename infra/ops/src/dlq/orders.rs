@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Queue;
 use super::letter::Letter;
 use crate::error::Result;
 
@@ -20,7 +21,7 @@ const UNANSWERED: usize = 3;
 pub enum Verdict {
     Send,
     /// An operator went on without this step.
-    Abandoned(&'static str),
+    Abandoned(String),
     /// Why nobody knows.
     Unknown(String),
 }
@@ -41,30 +42,33 @@ impl<'a> Orders<'a> {
         }
     }
 
-    /// Asks only for commands that do or undo what can be abandoned.
-    pub fn verdict(&mut self, letter: &Letter) -> Verdict {
-        let Some(envelope) = &letter.envelope else {
+    /// Asks only for commands: what orders itself takes is answers, and no answer is abandoned.
+    pub fn verdict(&mut self, queue: Queue, letter: &Letter) -> Verdict {
+        let Some(envelope) = letter
+            .envelope
+            .as_ref()
+            .filter(|_| !queue.consumer.starts_with("orders-"))
+        else {
             return Verdict::Send;
-        };
-        let (step, abandoned) = match envelope.kind.as_str() {
-            "ChargePayment" | "RefundPayment" => ("refund", "refund_abandoned"),
-            "ReserveStock" | "ReleaseStock" => ("release", "release_abandoned"),
-            _ => return Verdict::Send,
         };
         let answer = match self.order(envelope.order) {
             Ok(answer) => answer,
             Err(why) => return Verdict::Unknown(why.clone()),
         };
+        let order = &answer["order"];
         match answer["outcome"].as_str() {
-            Some("found") => {
-                let timeline = answer["order"]["timeline"].as_array().into_iter().flatten();
-                if timeline
-                    .into_iter()
-                    .any(|entry| entry["event"] == abandoned)
-                {
-                    Verdict::Abandoned(step)
-                } else {
-                    Verdict::Send
+            // An `orders-operate` of before names no next move, and nothing that was abandoned.
+            Some("found") if order["next"].is_string() => {
+                let forbids = |step: &&Value| {
+                    let mut commands = step["commands"].as_array().into_iter().flatten();
+                    commands.any(|command| *command == *envelope.kind)
+                };
+                let mut steps = order["abandoned"].as_array().into_iter().flatten();
+                match steps.find(forbids) {
+                    Some(step) => {
+                        Verdict::Abandoned(step["step"].as_str().unwrap_or("step").to_owned())
+                    }
+                    None => Verdict::Send,
                 }
             }
             // Nobody can have abandoned anything of it.

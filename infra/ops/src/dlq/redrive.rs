@@ -128,7 +128,7 @@ pub fn send_back(
             break;
         }
         for letter in batch {
-            if !goes(orders, redrive, &letter, moved) {
+            if !goes(orders, redrive, queue, &letter, moved) {
                 continue;
             }
             if !redrive.dry_run {
@@ -153,7 +153,13 @@ pub fn send_back(
 }
 
 /// Whether a message is to go back; why not is noted.
-fn goes(orders: &mut Orders<'_>, redrive: &Redrive, letter: &Letter, moved: &mut Moved) -> bool {
+fn goes(
+    orders: &mut Orders<'_>,
+    redrive: &Redrive,
+    queue: Queue,
+    letter: &Letter,
+    moved: &mut Moved,
+) -> bool {
     let order = letter.order();
     if redrive.order.is_some() && order != redrive.order {
         return false;
@@ -167,7 +173,7 @@ fn goes(orders: &mut Orders<'_>, redrive: &Redrive, letter: &Letter, moved: &mut
         order,
         why,
     };
-    match orders.verdict(letter) {
+    match orders.verdict(queue, letter) {
         Verdict::Send => return true,
         Verdict::Abandoned(step) => {
             let why = format!("its {step} was abandoned by an operator");

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::letter::{BATCH, LOOKED_AT, hidden_seconds};
 use super::log::{LAST_TRY, NOT_LOGGED, failure};
-use super::orders::Orders;
+use super::orders::{Orders, Verdict};
 use super::redrive::{Left, Moved, drop_one, drop_order, moves, send_back};
 use super::*;
 use crate::aws::AwsError;
@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 const ORDER: &str = "00000000-0000-0000-0000-000000000007";
 const QUEUE: Queue = Queue {
-    name: "orders-replies",
-    consumer: "orders-replies",
+    name: "payments-commands",
+    consumer: "payments-commands",
 };
 const OTHER: Queue = Queue {
     name: "users-commands",
@@ -136,8 +136,16 @@ impl Fake {
         Ok(match state.orders.get(&order) {
             None => json!({"outcome": "no_such_order"}),
             Some(&"unreadable") => json!({"outcome": "unreadable"}),
-            Some(event) => json!({"outcome": "found", "order": {"timeline": [
-                {"event": "order_placed"}, {"event": event}]}}),
+            Some(event) => {
+                let abandoned = match *event {
+                    "refund_abandoned" => json!([{"step": "refund",
+                        "commands": ["ChargePayment", "RefundPayment"]}]),
+                    "release_abandoned" => json!([{"step": "release",
+                        "commands": ["ReserveStock", "ReleaseStock"]}]),
+                    _ => Value::Null,
+                };
+                json!({"outcome": "found", "order": {"next": "wait", "abandoned": abandoned}})
+            }
         })
     }
 
@@ -211,7 +219,7 @@ impl Fake {
     /// As another one's look does it.
     fn take_all(&self) {
         self.show_all();
-        let request = json!({"QueueUrl": "w-orders-replies-dlq", "WaitTimeSeconds": 1});
+        let request = json!({"QueueUrl": "w-payments-commands-dlq", "WaitTimeSeconds": 1});
         for _ in 0..self.dead().len() {
             self.call("ReceiveMessage", &request).expect("it answers");
         }
@@ -254,7 +262,7 @@ impl State {
     fn answer(&mut self, operation: &str, params: &Value) -> Value {
         match operation {
             "GetQueueUrl" => json!({"QueueUrl": params["QueueName"]}),
-            "GetQueueAttributes" if params["QueueUrl"] != "w-orders-replies-dlq" => {
+            "GetQueueAttributes" if params["QueueUrl"] != "w-payments-commands-dlq" => {
                 json!({"Attributes": {"ApproximateNumberOfMessages": "0",
                                       "ApproximateNumberOfMessagesNotVisible": "0"}})
             }
@@ -264,7 +272,7 @@ impl State {
                 json!({"Attributes": {"ApproximateNumberOfMessages": waiting.to_string(),
                                       "ApproximateNumberOfMessagesNotVisible": hidden.to_string()}})
             }
-            "ReceiveMessage" if params["QueueUrl"] != "w-orders-replies-dlq" => json!({}),
+            "ReceiveMessage" if params["QueueUrl"] != "w-payments-commands-dlq" => json!({}),
             "ReceiveMessage" => {
                 let wait = params["WaitTimeSeconds"].as_u64();
                 assert!(wait >= Some(1), "a short poll may miss messages");
@@ -302,7 +310,7 @@ impl State {
                 json!({})
             }
             "SendMessage" => {
-                assert_eq!(params["QueueUrl"], "w-orders-replies");
+                assert_eq!(params["QueueUrl"], "w-payments-commands");
                 let id = self.fresh();
                 let message = Message {
                     id: id.clone(),
@@ -327,7 +335,7 @@ impl State {
                 json!({"MessageId": id})
             }
             "DeleteMessage" => {
-                assert_eq!(params["QueueUrl"], "w-orders-replies-dlq");
+                assert_eq!(params["QueueUrl"], "w-payments-commands-dlq");
                 if self.deaf > 0 {
                     self.deaf -= 1;
                     return json!({});
@@ -389,7 +397,7 @@ fn one_message_can_be_chosen_readable_or_not() {
     };
     let told = fake.run(&[QUEUE], &only).expect("it answers");
     assert!(
-        told.starts_with("orders-replies: 1 message went back\n"),
+        told.starts_with("payments-commands: 1 message went back\n"),
         "{told}"
     );
     assert!(
@@ -552,7 +560,7 @@ fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
     assert_eq!(
         described(&seen, &log, &List::default(), now),
         format!(
-            "orders-replies-dlq  3 messages\n\
+            "payments-commands-dlq  3 messages\n\
              \x20     1 x (not a message), the oldest 1 s old: {NOT_LOGGED}\n\
              \x20         c\n\
              \x20     2 x StockReserved, the oldest 2 h old: the order's table: no <id>\n\
@@ -721,7 +729,7 @@ fn what_was_sent_back_and_what_was_not_is_told() {
     let told = [(OTHER, moved(0, 0, 0, 0)), (QUEUE, last)];
     let text = moves(&told, &Redrive::default());
     for expected in [
-        "orders-replies: 2 messages went back, 1 left that no function can read",
+        "payments-commands: 2 messages went back, 1 left that no function can read",
         "1 failed again while this went on",
         "about 3 more are there",
         &format!("\n  m5 of order {ORDER} left: it is asleep"),
@@ -784,7 +792,7 @@ fn an_error_keeps_the_tally() {
         .expect_err("a call broke");
     let error = error.to_string();
     assert!(
-        error.starts_with("orders-replies: 3 messages went back"),
+        error.starts_with("payments-commands: 3 messages went back"),
         "{error}"
     );
     assert!(error.contains("do this again"), "{error}");
@@ -798,7 +806,7 @@ fn an_error_keeps_the_tally() {
     assert!(
         error
             .to_string()
-            .starts_with(&format!("orders-replies: sending {} back", message(1))),
+            .starts_with(&format!("payments-commands: sending {} back", message(1))),
         "{error}"
     );
 }
@@ -905,7 +913,7 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
     )
     .expect("it answers");
     let told = told.concat();
-    assert!(told.contains("orders-replies-dlq  1 message"), "{told}");
+    assert!(told.contains("payments-commands-dlq  1 message"), "{told}");
     assert!(
         told.contains(&format!("{}  order {}", message(2), order(8))),
         "{told}"
@@ -916,7 +924,7 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
         ..Redrive::default()
     };
     let told = fake.run(&[QUEUE], &redrive).expect("the others may stay");
-    assert_eq!(told, "orders-replies: 1 message went back");
+    assert_eq!(told, "payments-commands: 1 message went back");
     assert_eq!((fake.source(), fake.hidden()), (vec![eighth], 0));
 
     let shown = |found: &Found| found.letter.body.clone();
@@ -987,7 +995,7 @@ fn a_queue_that_cannot_be_read_keeps_no_other_from_being_listed() {
         "{told:?}"
     );
     assert!(
-        told[1].contains("orders-replies-dlq  1 message"),
+        told[1].contains("payments-commands-dlq  1 message"),
         "{told:?}"
     );
 }
@@ -1045,27 +1053,32 @@ fn what_an_operator_abandoned_is_left_unless_it_is_named() {
 }
 
 #[test]
-fn an_order_is_asked_for_once_and_only_for_what_can_be_abandoned() {
+fn an_order_is_asked_for_once_and_only_about_commands() {
     let (command, reply) = (body("RefundPayment"), body("StockReserved"));
     let fake = Fake::with(&[&command, &command, &reply, &command]);
     fake.run(&[QUEUE], &Redrive::default()).expect("it answers");
     assert_eq!((fake.source().len(), fake.state.borrow().asked), (4, 1));
+    let replies = Queue {
+        name: "orders-replies",
+        consumer: "orders-replies",
+    };
+    let nobody = |_| panic!("an answer cannot be abandoned");
+    let verdict = Orders::new(&nobody).verdict(replies, &letter("a", &reply, 1));
+    assert_eq!(verdict, Verdict::Send);
 }
 
 #[test]
-fn where_orders_cannot_be_asked_their_commands_are_left_and_told_and_the_rest_goes() {
+fn where_orders_cannot_be_asked_commands_are_left_and_told() {
     let commands: Vec<String> = (1..=9)
         .map(|number| body_of("RefundPayment", order(number)))
         .collect();
-    let mut bodies: Vec<&str> = commands.iter().map(String::as_str).collect();
-    let reply = body("StockReserved");
-    bodies.push(&reply);
+    let bodies: Vec<&str> = commands.iter().map(String::as_str).collect();
     let fake = Fake::with(&bodies);
     fake.state.borrow_mut().unreachable = true;
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("nine are left").to_string();
     for expected in [
-        "1 message went back, 9 left because orders-operate does not say",
+        "0 messages went back, 9 left because orders-operate does not say",
         &format!(
             "{} of order {} left: calling w-orders-operate: it is",
             message(1),
@@ -1079,14 +1092,14 @@ fn where_orders_cannot_be_asked_their_commands_are_left_and_told_and_the_rest_go
     ] {
         assert!(error.contains(expected), "{expected}: {error}");
     }
-    assert_eq!((fake.source(), fake.hidden()), (vec![reply], 0));
+    assert_eq!((fake.source().len(), fake.hidden()), (0, 0));
     assert_eq!(fake.state.borrow().asked, 3, "each may take long");
     let only = Redrive {
         id: Some(message(9)),
         ..Redrive::default()
     };
     fake.run(&[QUEUE], &only).expect("it is named");
-    assert_eq!(fake.source().len(), 2);
+    assert_eq!(fake.source().len(), 1);
 
     let fake = Fake::with(&[&commands[0]]);
     fake.state.borrow_mut().orders = [(order(1), "unreadable")].into();
@@ -1102,7 +1115,7 @@ fn a_message_that_was_sent_and_not_deleted_is_deleted_when_it_comes_again() {
         (state.deaf, state.hidden_for) = (1, Some(1));
     }
     let told = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
-    assert_eq!(told, "orders-replies: 1 message went back");
+    assert_eq!(told, "payments-commands: 1 message went back");
     assert_eq!((fake.dead().len(), fake.source().len()), (0, 1));
 }
 
@@ -1278,9 +1291,9 @@ fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
 #[test]
 fn a_queue_is_known_by_its_name_its_dead_letters_or_in_full() {
     for name in [
-        "orders-replies",
-        "orders-replies-dlq",
-        "w-orders-replies-dlq",
+        "payments-commands",
+        "payments-commands-dlq",
+        "w-payments-commands-dlq",
     ] {
         assert_eq!(
             chosen("w", Some(name)).expect("it is known"),
