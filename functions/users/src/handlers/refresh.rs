@@ -31,16 +31,16 @@ pub struct Refresh {
 }
 
 pub async fn wire(setup: &Setup) -> Result<Refresh, Error> {
+    let store = UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?);
+    let front = TrustedFront::wire(setup)?;
+    let (issuer, audience) = (setup.env("AUTH_ISSUER")?, setup.env("AUTH_AUDIENCE")?);
     let key = setup.env("AUTH_SIGNING_KEY_PARAMETER")?;
+    // The only call to AWS comes last, so that a missing variable is named first.
     let key = SigningKey::from_pkcs8_base64(&setup.secret_parameter(&key).await?)?;
     Ok(Refresh {
-        store: UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?),
-        front: TrustedFront::wire(setup)?,
-        issuer: Issuer::new(
-            &key,
-            &setup.env("AUTH_ISSUER")?,
-            &setup.env("AUTH_AUDIENCE")?,
-        ),
+        store,
+        front,
+        issuer: Issuer::new(&key, &issuer, &audience),
     })
 }
 
