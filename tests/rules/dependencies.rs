@@ -71,6 +71,17 @@ fn shared_crates_know_no_service_and_tokens_no_aws() {
     }
 }
 
+/// It is compiled before `up` on a fresh clone.
+#[test]
+fn the_developers_tool_is_compiled_without_aws_clients() {
+    for package in ["xtask", "tooling"] {
+        for dependency in dependencies_of(package) {
+            let is_heavy = dependency.starts_with("aws") || dependency == "shared-lambda";
+            assert!(!is_heavy && dependency != "ops", "{package}: {dependency}");
+        }
+    }
+}
+
 /// Checking a token needs no network, and nothing that could reach one is linked for it.
 #[test]
 fn whoever_checks_tokens_links_nothing_that_could_call_anybody() {

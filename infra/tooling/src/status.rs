@@ -164,3 +164,41 @@ impl Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(stack: &str, dead: u64, parked: usize) -> Status {
+        let mut status = Status {
+            stacks: vec![Stack {
+                name: "waybill-orders".to_owned(),
+                status: stack.to_owned(),
+                functions: 8,
+            }],
+            queues: vec![Queue {
+                name: "waybill-orders-replies-dlq".to_owned(),
+                waiting: dead,
+                in_flight: 0,
+                delayed: 0,
+            }],
+            parked,
+            wrong: Vec::new(),
+        };
+        status.judge();
+        status
+    }
+
+    #[test]
+    fn a_failed_stack_a_dead_letter_or_a_parked_order_fails() {
+        assert!(judged("UPDATE_COMPLETE", 0, 0).verdict().is_ok());
+        for (status, says) in [
+            (judged("ROLLBACK_COMPLETE", 0, 0), "stack waybill-orders"),
+            (judged("UPDATE_COMPLETE", 1, 0), "waybill dlq ls"),
+            (judged("UPDATE_COMPLETE", 0, 1), "waybill saga ls --stuck"),
+        ] {
+            let error = status.verdict().expect_err(says);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}
