@@ -1,8 +1,8 @@
 //! Faults that a command carries on purpose, so that somebody can rehearse what happens then.
 //!
 //! Whoever sends a command says in its envelope how it is to go wrong; the queue's runner makes it
-//! so, around the handler, which knows nothing of it. Each function asks its own [`Stage`](crate::Stage) whether
-//! it may: a message can come from anywhere.
+//! so, around the handler, which knows nothing of it. Each function asks its own
+//! [`Stage`](crate::Stage) whether it may: a message can come from anywhere.
 
 use jiff::SignedDuration;
 
