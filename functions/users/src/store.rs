@@ -21,11 +21,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use shared_lambda::contention::Tries;
-use shared_lambda::table::{
-    Row, TableError, cancellation_reasons, condition_failed, key, number, parsed, text, to_row,
-    was_contended,
-};
+use shared_lambda::table::{Row, TableError, condition_failed, key, number, parsed, text, to_row};
 use uuid::Uuid;
 
 use crate::domain::{Email, Role, Status, User, UserName};
@@ -62,13 +58,6 @@ pub struct Credential {
     pub generation: u64,
 }
 
-/// What became of one try.
-enum Attempt {
-    Ended(Registered),
-    /// Another transaction held the address just then.
-    Contended,
-}
-
 /// The service's table.
 #[derive(Clone, Debug)]
 pub struct UserStore {
@@ -90,18 +79,22 @@ impl UserStore {
         const OPERATION: &str = "register a user";
         let email_row = to_row(OPERATION, &EmailRow::new(user, password))?;
         let user_row = to_row(OPERATION, &UserRow::new(user))?;
-        let mut tries = Tries::new(user.id);
-        while tries.next().await {
-            let writes = [
-                self.put_new(OPERATION, email_row.clone())?,
-                self.put_new(OPERATION, user_row.clone())?,
-            ];
-            match self.insert(OPERATION, user.id, writes).await? {
-                Attempt::Ended(registered) => return Ok(registered),
-                Attempt::Contended => {}
-            }
+        let writes = vec![
+            self.put_new(OPERATION, email_row)?,
+            self.put_new(OPERATION, user_row)?,
+        ];
+        let Some(reasons) = self.transact(OPERATION, writes, user.id).await? else {
+            return Ok(Registered::Done);
+        };
+        match reasons.first().filter(|email| condition_failed(email)) {
+            // Ours if an earlier try took effect and its answer was lost.
+            Some(email) if holder(email) == Some(user.id) => Ok(Registered::Done),
+            Some(_) => Ok(Registered::EmailTaken),
+            None => Err(TableError::corrupt(
+                OPERATION,
+                format!("the fresh id {} is another user's", user.id),
+            )),
         }
-        Err(TableError::contended(OPERATION))
     }
 
     fn put_new(&self, operation: &'static str, row: Row) -> Result<TransactWriteItem, TableError> {
@@ -113,46 +106,6 @@ impl UserStore {
             .build();
         let put = parsed(operation, put)?;
         Ok(TransactWriteItem::builder().put(put).build())
-    }
-
-    /// One try. `writes` are the address's row and the user's, in this order.
-    async fn insert(
-        &self,
-        operation: &'static str,
-        id: Uuid,
-        writes: [TransactWriteItem; 2],
-    ) -> Result<Attempt, TableError> {
-        let written = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(writes.into()))
-            .send()
-            .await;
-        let error = match written {
-            Ok(_) => return Ok(Attempt::Ended(Registered::Done)),
-            Err(error) => error,
-        };
-        if let Some([email, user]) = cancellation_reasons(&error) {
-            if condition_failed(email) {
-                // Ours if an earlier try took effect and its answer was lost.
-                let registered = if holder(email) == Some(id) {
-                    Registered::Done
-                } else {
-                    Registered::EmailTaken
-                };
-                return Ok(Attempt::Ended(registered));
-            }
-            if condition_failed(user) {
-                return Err(TableError::corrupt(
-                    operation,
-                    format!("the fresh id {id} is another user's"),
-                ));
-            }
-            if was_contended(&[email.clone(), user.clone()]) {
-                return Ok(Attempt::Contended);
-            }
-        }
-        Err(TableError::new(operation, error))
     }
 
     /// What logs in under an address, if anybody has it.

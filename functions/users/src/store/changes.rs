@@ -245,7 +245,7 @@ impl UserStore {
     }
 
     /// Nothing where it was carried out, or the reasons where a condition did not hold.
-    async fn transact(
+    pub(super) async fn transact(
         &self,
         operation: &'static str,
         writes: Vec<TransactWriteItem>,
