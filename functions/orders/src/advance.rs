@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use shared_lambda::contention::Tries;
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, Setup, sqs, telemetry};
 
 use crate::domain::{Decision, Event, Ignored, Order, OrderId, Refusal, StepTimeout, decide};
 use crate::messages::{Routes, owed_message};
 use crate::store::{OrderStore, Updated};
-
-/// How often an event is decided anew because another writer wrote the order first.
-const WRITE_TRIES: usize = 8;
 
 /// How long a customer waits for what their order owes to be sent: the order is written by then, and
 /// the sweeper sends what is not.
@@ -55,7 +53,8 @@ impl Saga {
         event: &Event,
         context: &Context,
     ) -> Result<Applied, TableError> {
-        for _ in 0..WRITE_TRIES {
+        let mut tries = Tries::new(context.fresh_id);
+        while tries.next().await {
             let Some(order) = self.orders.get(id).await?.map(Box::new) else {
                 return Ok(Applied::NotFound);
             };
