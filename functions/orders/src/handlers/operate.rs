@@ -20,7 +20,7 @@ use crate::domain::{Compensation, Event, OrderId};
 use crate::messages::Routes;
 use report::Report;
 
-pub use list::OVERDUE;
+pub use report::OVERDUE;
 
 const MAX_REASON_CHARACTERS: usize = 500;
 const MAX_NAME_CHARACTERS: usize = 100;

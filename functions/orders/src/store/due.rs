@@ -7,7 +7,6 @@ use shared_lambda::table::{Row, TableError, millis};
 use uuid::Uuid;
 
 use super::OrderStore;
-use super::rows::text;
 use crate::domain::{Order, OrderId};
 
 /// How many partitions the orders in flight are spread over. One partition takes 1,000 writes a
@@ -167,4 +166,10 @@ fn due_entry(entry: &Row) -> Option<Due> {
         id: OrderId(Uuid::try_parse(id).ok()?),
         at: text("due_at")?.parse().ok()?,
     })
+}
+
+/// A key attribute, which DynamoDB only takes as a text.
+pub(super) fn text(row: &Row, name: &str) -> String {
+    let value = row.get(name).and_then(|value| value.as_s().ok());
+    value.cloned().unwrap_or_default()
 }

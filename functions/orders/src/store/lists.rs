@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use shared_lambda::table::{TableError, key, millis, read_rows};
 
 use super::OrderStore;
-use super::rows::{SK, order_of, text};
+use super::due::text;
+use super::rows::{SK, order_of};
 use crate::domain::{Order, Status, UserId};
 
 const BY_USER: &str = "by_user";

@@ -94,12 +94,6 @@ pub(super) fn pk(id: OrderId) -> String {
     format!("ORDER#{}", id.0)
 }
 
-/// A key attribute, which DynamoDB only takes as a text.
-pub(super) fn text(row: &Row, name: &str) -> String {
-    let value = row.get(name).and_then(|value| value.as_s().ok());
-    value.cloned().unwrap_or_default()
-}
-
 pub(super) fn item(order: &Order, operation: &'static str) -> Result<Row, TableError> {
     to_row(operation, &OrderRow::from(order))
 }

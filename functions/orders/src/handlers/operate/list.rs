@@ -1,19 +1,16 @@
 //! The orders that have not ended, or those of them that are stuck.
 
 use futures_util::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared_lambda::{Context, Error, telemetry};
 use uuid::Uuid;
 
-use super::report::Report;
+use super::report::{OVERDUE, Report, is_overdue};
 use crate::advance::Saga;
-use crate::domain::{Order, owed};
+use crate::domain::owed;
 use crate::store::{Due, DuePartition, DuePlace};
-
-/// The sweeper runs every minute: an order it has passed over twice is stuck.
-pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
 
 /// A list stops here, and says where it goes on. An answer may have 6 MB; an order takes about 1 KB.
 const LISTED: usize = 500;
@@ -113,10 +110,4 @@ impl Listing {
         }
         Ok(())
     }
-}
-
-pub fn is_overdue(order: &Order, now: Timestamp) -> bool {
-    // Without a due time the sweeper cannot find it.
-    let is_late = |due_at| now.duration_since(due_at) > OVERDUE;
-    owed(order).is_some() && order.due_at.is_none_or(is_late)
 }

@@ -1,12 +1,14 @@
 //! What an operator is shown of an order.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::list::is_overdue;
 use crate::domain::{Entry, MAX_ATTEMPTS, Order, Rehearsal, STEPS, owed};
 use crate::handlers::view::{FailureBody, MoneyBody};
+
+/// The sweeper runs every minute: an order it has passed over twice is stuck.
+pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
 
 #[derive(Serialize)]
 pub struct Report {
@@ -132,4 +134,10 @@ impl From<&Entry> for EntryReport {
             detail: entry.detail.clone(),
         }
     }
+}
+
+pub fn is_overdue(order: &Order, now: Timestamp) -> bool {
+    // Without a due time the sweeper cannot find it.
+    let is_late = |due_at| now.duration_since(due_at) > OVERDUE;
+    owed(order).is_some() && order.due_at.is_none_or(is_late)
 }
