@@ -35,24 +35,16 @@ impl Setup {
         })
     }
 
-    /// For tests: these variables and no others.
-    pub fn given(aws: Settings, variables: BTreeMap<String, String>) -> Self {
-        Self {
-            aws,
-            variables: Some(variables),
-            clients: None,
-        }
-    }
-
     /// For tests: these variables and no others, and an AWS that answers whatever the clients ask.
     pub fn for_tests(aws: impl HttpConnector + 'static, variables: &[(&str, &str)]) -> Self {
         let credentials = Credentials::new("test", "test", None, None, "test");
         let connector = SharedHttpConnector::new(aws);
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self::given(
-            Settings::new("us-east-1".to_owned(), None, credentials, connector),
-            variables.iter().map(owned).collect(),
-        )
+        Self {
+            aws: Settings::new("us-east-1".to_owned(), None, credentials, connector),
+            variables: Some(variables.iter().map(owned).collect()),
+            clients: None,
+        }
     }
 
     /// For tests: with clients of their own configuration.
