@@ -3,11 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials as Found;
-use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use tokio::runtime::Runtime;
 
 use crate::aws::{Aws, AwsError, Credentials, NO_CREDENTIALS};
 use crate::error::{Context, Error, Result};
@@ -19,6 +22,33 @@ const MARGIN: Duration = Duration::from_secs(300);
 pub fn account(profile: Option<&str>) -> Result<Aws> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     leads_to_aws(names)?;
+    let (runtime, region, provider) = search(profile)?;
+    let search = Mutex::new((runtime, None::<Found>));
+    Ok(Aws::account(
+        &region,
+        Box::new(move || {
+            let (runtime, found) = &mut *search.lock().unwrap_or_else(PoisonError::into_inner);
+            let lasts = |found: &Found| {
+                found
+                    .expiry()
+                    .is_none_or(|end| end > SystemTime::now() + MARGIN)
+            };
+            let known = match found.take().filter(lasts) {
+                Some(known) => known,
+                None => runtime
+                    .block_on(provider.provide_credentials())
+                    .map_err(|error| AwsError::new(NO_CREDENTIALS, cause(&error)))?,
+            };
+            let (id, secret) = (known.access_key_id(), known.secret_access_key());
+            let given = Credentials::new(id, secret, known.session_token());
+            *found = Some(known);
+            Ok(given)
+        }),
+    ))
+}
+
+/// The region, and what finds the credentials: of a named profile that profile alone.
+fn search(profile: Option<&str>) -> Result<(Runtime, String, SharedCredentialsProvider)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -26,7 +56,8 @@ pub fn account(profile: Option<&str>) -> Result<Aws> {
     let client = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client);
+    let mut loader =
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client.clone());
     if let Some(profile) = profile {
         loader = loader.profile_name(profile);
     }
@@ -40,32 +71,24 @@ pub fn account(profile: Option<&str>) -> Result<Aws> {
     let config = runtime.block_on(loader.load());
     let region = config
         .region()
-        .context("no region is set: export AWS_REGION, or set the profile's")?
-        .to_string();
-    let search = Mutex::new((runtime, None::<Found>));
-    Ok(Aws::account(
-        &region,
-        Box::new(move || {
-            let (runtime, found) = &mut *search.lock().unwrap_or_else(PoisonError::into_inner);
-            let lasts = |found: &Found| {
-                found
-                    .expiry()
-                    .is_none_or(|end| end > SystemTime::now() + MARGIN)
-            };
-            let known = found.take().filter(lasts);
-            let known = match (known, config.credentials_provider()) {
-                (Some(known), _) => known,
-                (None, Some(provider)) => runtime
-                    .block_on(provider.provide_credentials())
-                    .map_err(|error| AwsError::new(NO_CREDENTIALS, cause(&error)))?,
-                (None, None) => return Err(AwsError::new(NO_CREDENTIALS, "none are configured")),
-            };
-            let (id, secret) = (known.access_key_id(), known.secret_access_key());
-            let given = Credentials::new(id, secret, known.session_token());
-            *found = Some(known);
-            Ok(given)
-        }),
-    ))
+        .context("no region is set: export AWS_REGION, or set the profile's")?;
+    let provider = match profile {
+        // The default chain would take AWS_ACCESS_KEY_ID first, which may be of another account.
+        Some(profile) => {
+            let settings = ProviderConfig::without_region()
+                .with_region(Some(region.clone()))
+                .with_http_client(client);
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&settings)
+                .profile_name(profile)
+                .build();
+            SharedCredentialsProvider::new(provider)
+        }
+        None => config
+            .credentials_provider()
+            .context("no credentials are configured")?,
+    };
+    Ok((runtime, region.to_string(), provider))
 }
 
 /// The chain's own message says nothing; what it holds names each place that was looked in.
@@ -98,8 +121,58 @@ fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
     use crate::aws::local_environment;
+
+    /// An environment is a process's own, so the search is in another one.
+    #[test]
+    fn a_named_profile_wins_over_keys_in_the_environment() {
+        const NAME: &str = "a_named_profile_wins_over_keys_in_the_environment";
+        const SEARCHING: &str = "WAYBILL_TEST_SEARCHES";
+        if std::env::var_os(SEARCHING).is_some() {
+            for (profile, key, place) in [(None, "ENV", "eu-1"), (Some("shop"), "SHOP", "eu-2")] {
+                let (runtime, region, provider) = search(profile).expect("a provider");
+                let found = runtime.block_on(provider.provide_credentials());
+                assert_eq!(found.expect("credentials").access_key_id(), key);
+                assert_eq!(region, place);
+            }
+            let (runtime, _, provider) = search(Some("keyless")).expect("a provider");
+            let found = runtime.block_on(provider.provide_credentials());
+            found.expect_err("the environment's keys are not taken in place of the profile's");
+            return;
+        }
+        let file = std::env::temp_dir().join(format!("waybill-profiles-{}", std::process::id()));
+        let profiles = "[default]\nregion = eu-1\n[profile shop]\nregion = eu-2\n\
+                        aws_access_key_id = SHOP\naws_secret_access_key = s\n\
+                        [profile keyless]\nregion = eu-3\n";
+        std::fs::write(&file, profiles).expect("a file");
+        let this = std::env::current_exe().expect("a path");
+        let searched = Command::new(this)
+            .args([
+                "--exact",
+                &format!("credentials::tests::{NAME}"),
+                "--nocapture",
+            ])
+            .env_remove("AWS_REGION")
+            .env_remove("AWS_DEFAULT_REGION")
+            .env_remove("AWS_PROFILE")
+            .env(SEARCHING, "yes")
+            .env("AWS_ACCESS_KEY_ID", "ENV")
+            .env("AWS_SECRET_ACCESS_KEY", "s")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", &file)
+            .env("AWS_SHARED_CREDENTIALS_FILE", &file)
+            .output();
+        std::fs::remove_file(&file).expect("it can be removed");
+        let searched = searched.expect("it runs");
+        let told = String::from_utf8_lossy(&searched.stdout);
+        assert!(
+            searched.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn a_shell_that_leads_to_the_emulator_is_refused_for_an_account() {
