@@ -231,8 +231,10 @@ fn named_as_here(place: &Place, told: Result<String>) -> Result<String> {
         if !place.aws || !text.contains("waybill ") {
             return text;
         }
+        let profile = place.profile.as_ref();
+        let profile = profile.map_or(String::new(), |name| format!(" --profile {name}"));
         format!(
-            "{text}\n(each command named here: with --aws --prefix {}, as this one)",
+            "{text}\n(each command named here: with --aws{profile} --prefix {}, as this one)",
             place.prefix
         )
     };
@@ -338,9 +340,17 @@ mod tests {
         ] {
             assert_eq!(told(target, text).expect("a text"), text);
         }
-        let error = Err(Error::new("see waybill dlq ls"));
-        let error = named_as_here(&place(true), error).expect_err("an error");
-        assert!(error.to_string().contains("--prefix shop"), "{error}");
+        let error = || Err(Error::new("see waybill dlq ls"));
+        let told = named_as_here(&place(true), error()).expect_err("an error");
+        assert!(told.to_string().contains("--prefix shop"), "{told}");
+        let profile = Some("admin".to_owned());
+        let place = Place {
+            profile,
+            ..place(true)
+        };
+        let told = named_as_here(&place, error()).expect_err("an error");
+        let hint = "with --aws --profile admin --prefix shop, as this one";
+        assert!(told.to_string().contains(hint), "{told}");
     }
 
     #[test]
