@@ -169,11 +169,19 @@ fn printed(aws: &Aws, functions: &str, since: i64, wanted: &Wanted) -> Result<Ve
     Ok(lines)
 }
 
+/// What the platform's own lines begin with.
+const PLATFORM: [&str; 5] = [
+    "INIT_START Runtime Version: ",
+    "EXTENSION\tName: ",
+    "START RequestId: ",
+    "END RequestId: ",
+    "REPORT RequestId: ",
+];
+
 /// A line of the function's own; the platform's are left out.
 fn event_line(function: &str, event: &Value) -> Option<Line> {
     let message = event["message"].as_str()?.trim_end();
-    let platform = ["START RequestId: ", "END RequestId: ", "REPORT RequestId: "];
-    if message.is_empty() || platform.iter().any(|start| message.starts_with(start)) {
+    if message.is_empty() || PLATFORM.iter().any(|start| message.starts_with(start)) {
         return None;
     }
     let id = event["eventId"]
@@ -294,8 +302,14 @@ mod tests {
 
     #[test]
     fn the_platforms_lines_are_left_out() {
-        let event = json!({"timestamp": 1, "eventId": "1", "message": "REPORT RequestId: 7\tDuration: 8 ms"});
-        assert_eq!(event_line("orders-place", &event), None);
+        for message in [
+            "INIT_START Runtime Version: provided:al2023.v100\tRuntime Version ARN: arn:aws:a",
+            "EXTENSION\tName: insights\tState: Ready\tEvents: [INVOKE, SHUTDOWN]",
+            "REPORT RequestId: 7\tDuration: 8 ms",
+        ] {
+            let event = json!({"timestamp": 1, "eventId": "1", "message": message});
+            assert_eq!(event_line("orders-place", &event), None, "{message}");
+        }
     }
 
     #[test]
