@@ -107,6 +107,9 @@ impl AwsError {
             "Internal",
             "ServiceUnavailable",
             "RequestLimitExceeded",
+            "RequestTimeout",
+            "ProvisionedThroughputExceeded",
+            "SlowDown",
         ]
         .iter()
         .any(|code| self.code.contains(code))

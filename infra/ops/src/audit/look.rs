@@ -58,9 +58,11 @@ impl Tables<'_> {
         loop {
             let mut page =
                 (self.call)("Scan", request.clone()).context(format!("reading {table}"))?;
-            for item in page["Items"].as_array().into_iter().flatten() {
-                rows.push(plain(&json!({"M": item})));
-            }
+            // Without any it holds an empty list.
+            let items = page["Items"].as_array().context(format!(
+                "reading {table}: DynamoDB's answer has no list of rows"
+            ))?;
+            rows.extend(items.iter().map(|item| plain(&json!({"M": item}))));
             match page["LastEvaluatedKey"].take() {
                 Value::Object(key) if !key.is_empty() => {
                     request["ExclusiveStartKey"] = Value::Object(key);
@@ -191,6 +193,22 @@ mod tests {
             error.to_string().contains("run this again later"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_answer_without_rows_is_not_an_empty_table() {
+        let scanned = |answer: Value| {
+            let tables = Tables {
+                call: &|_, _| Ok(answer.clone()),
+                prefix: "w",
+                backoff: Duration::ZERO,
+            };
+            tables.scan("orders")
+        };
+        let none: [Value; 0] = [];
+        assert_eq!(scanned(json!({"Items": []})).expect("a table"), none);
+        let error = scanned(json!({})).expect_err("no rows").to_string();
+        assert!(error.starts_with("reading w-orders: "), "{error}");
     }
 
     #[test]

@@ -249,11 +249,12 @@ pub(super) fn encoded(text: &str, kept: &str) -> String {
 
 pub(super) fn answer(request: &Request, answer: &Response) -> Result<Value, AwsError> {
     let is_xml = matches!(request.protocol, Protocol::Query { .. } | Protocol::S3);
-    let body = match is_xml {
-        true => xml(&answer.body)?,
-        false => answer.value(),
-    };
     if answer.status >= 300 {
+        // What stands in between, such as a proxy, refuses in a language of its own.
+        let body = match is_xml {
+            true => xml(&answer.body).unwrap_or_default(),
+            false => answer.value(),
+        };
         return Err(refusal(answer, &body));
     }
     if request.operation == "Invoke" {
@@ -262,7 +263,13 @@ pub(super) fn answer(request: &Request, answer: &Response) -> Result<Value, AwsE
             Some(kind) => json!({"Payload": answer.body, "FunctionError": kind}),
         });
     }
-    Ok(match body {
+    let body = match is_xml {
+        true => xml(&answer.body),
+        false => json(&answer.body),
+    };
+    // Taken for an empty answer it would say that there is nothing.
+    let invalid = |why| AwsError::new("InvalidAnswer", format!("{} with {why}", answer.status));
+    Ok(match body.map_err(invalid)? {
         Value::Null => json!({}),
         mut body => match body.get_mut(format!("{}Result", request.operation)) {
             Some(result) => result.take(),
@@ -297,13 +304,20 @@ fn refusal(answer: &Response, body: &Value) -> AwsError {
     AwsError::new(code, message)
 }
 
-/// What the root holds: a list where its elements are called as AWS calls those of lists.
-fn xml(text: &str) -> Result<Value, AwsError> {
+fn json(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    let document =
-        roxmltree::Document::parse(text).map_err(|error| AwsError::new("InvalidAnswer", error))?;
+    serde_json::from_str(text).map_err(|error| format!("a body that is no JSON: {error}"))
+}
+
+/// What the root holds: a list where its elements are called as AWS calls those of lists.
+fn xml(text: &str) -> Result<Value, String> {
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    let document = roxmltree::Document::parse(text)
+        .map_err(|error| format!("a body that is no XML: {error}"))?;
     Ok(element(document.root_element()))
 }
 
@@ -350,6 +364,58 @@ mod tests {
             told,
             json!({"Op": {"Stacks": [{"StackName": "a&b", "Outputs": ""}]}})
         );
+    }
+
+    fn answered(
+        service: &str,
+        operation: &str,
+        status: u16,
+        body: &str,
+    ) -> Result<Value, AwsError> {
+        let request = request(service, operation, &json!({})).expect("a request");
+        let response = Response {
+            status,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        };
+        answer(&request, &response)
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_an_empty_one() {
+        const PAGE: &str = "<html><p>Sign in to this network";
+        for (service, operation) in [
+            ("dynamodb", "Scan"),
+            ("lambda", "ListFunctions"),
+            ("sts", "GetCallerIdentity"),
+            ("s3", "ListBuckets"),
+        ] {
+            let error = answered(service, operation, 200, PAGE).expect_err("it is no answer");
+            assert_eq!(error.code, "InvalidAnswer");
+            assert!(error.message.starts_with("200 with a body"), "{error}");
+            let empty = answered(service, operation, 200, "").expect("an empty answer");
+            assert_eq!(empty, json!({}), "{service}");
+        }
+        let payload = answered("lambda", "Invoke", 200, "not JSON").expect("a payload");
+        assert_eq!(payload, json!({"Payload": "not JSON"}));
+    }
+
+    #[test]
+    fn a_refusal_in_another_language_is_told_by_its_status() {
+        for body in [
+            "<html><p>Bad Gateway",
+            "<html><p>Bad Gateway</p></html>",
+            "Bad Gateway",
+            "",
+        ] {
+            for (service, operation) in [("dynamodb", "Scan"), ("s3", "ListBuckets")] {
+                let error = answered(service, operation, 502, body).expect_err("a refusal");
+                assert_eq!(error.code, "Internal502", "{service}: {body}");
+                assert!(error.is_passing());
+            }
+            let error = answered("sts", "GetCallerIdentity", 403, body).expect_err("a refusal");
+            assert_eq!(error.code, "403", "{body}");
+        }
     }
 
     #[test]
