@@ -28,6 +28,8 @@ pub const LOCAL_CREDENTIALS: [(&str, &str); 2] = [
 
 const ATTEMPTS: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// What makes one more of its kind each time: a lost answer is no reason to ask again.
+const ASKED_ONCE: &str = "CreateKey";
 /// A function that is invoked may take its time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -99,7 +101,7 @@ impl AwsError {
     }
 
     /// Whether asking again may help.
-    fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         [
             NO_ANSWER,
             "Throttl",
@@ -162,11 +164,15 @@ impl Aws {
         params: Value,
     ) -> std::result::Result<Value, AwsError> {
         let request = wire::request(service, operation, &params)?;
+        let attempts = match operation {
+            ASKED_ONCE => 1,
+            _ => ATTEMPTS,
+        };
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
             match self.send(&request) {
-                Err(error) if attempt < ATTEMPTS && error.is_passing() => {
+                Err(error) if attempt < attempts && error.is_passing() => {
                     thread::sleep(wait);
                     wait *= 2;
                     attempt += 1;
@@ -311,7 +317,66 @@ pub fn local_environment(endpoint: &str) -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// How often it is asked where each answer is this one, or none, and what it says then.
+    fn asked(service: &str, operation: &str, answer: &'static str) -> (usize, AwsError) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut request = BufReader::new(connection.expect("a connection"));
+                let (mut line, mut length) = (String::new(), 0);
+                while request.read_line(&mut line).expect("a line") > 2 {
+                    let header = line.to_ascii_lowercase();
+                    if let Some(text) = header.strip_prefix("content-length:") {
+                        length = text.trim().parse().expect("a number");
+                    }
+                    line.clear();
+                }
+                request.read_exact(&mut vec![0; length]).expect("a body");
+                counted.fetch_add(1, Ordering::SeqCst);
+                let answered = request.get_mut().write_all(answer.as_bytes());
+                answered.expect("it is sent");
+            }
+        });
+        let error = Aws::local(&endpoint)
+            .call(service, operation, json!({}))
+            .expect_err("it is never answered");
+        (count.load(Ordering::SeqCst), error)
+    }
+
+    #[test]
+    fn what_may_pass_is_asked_again_but_no_second_key_is_made() {
+        const PROXY: &str = "HTTP/1.1 503 Busy\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\
+                             Connection: close\r\n\r\n<html><p>Busy";
+        for (operation, attempts) in [("DescribeKey", 3), ("CreateKey", 1)] {
+            let (count, error) = asked("kms", operation, "");
+            assert_eq!((count, &*error.code), (attempts, NO_ANSWER), "{error}");
+        }
+        let (count, error) = asked("sts", "GetCallerIdentity", PROXY);
+        assert_eq!((count, &*error.code), (3, "Internal503"), "{error}");
+    }
+
+    #[test]
+    fn a_busy_service_is_asked_again() {
+        for code in [
+            "ProvisionedThroughputExceededException",
+            "RequestTimeout",
+            "SlowDown",
+            "ThrottlingException",
+        ] {
+            assert!(AwsError::new(code, "later").is_passing(), "{code}");
+        }
+        assert!(!AwsError::new("AccessDenied", "no").is_passing());
+    }
 
     #[test]
     fn who_has_no_credentials_is_told_how_to_give_them() {

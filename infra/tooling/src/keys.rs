@@ -268,16 +268,24 @@ fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
     if let Some(found) = described(aws, &alias)? {
         return usable(&found);
     }
+    let description = format!("Encrypts {} and {}", names.signing, names.next);
+    let policy = key_policy(&aws.place()?, names).to_string();
     let made = aws
         .call(
             "kms",
             "CreateKey",
-            json!({
-                "Description": format!("Encrypts {} and {}", names.signing, names.next),
-                "Policy": key_policy(&aws.place()?, names).to_string(),
-            }),
+            json!({"Description": description, "Policy": policy}),
         )
-        .context("making the KMS key")?;
+        .map_err(|error| {
+            let next = match error.is_passing() {
+                true => format!(
+                    ". It may be there all the same: where KMS lists a new one that is described as \
+                     `{description}`, give it with --kms-key"
+                ),
+                false => String::new(),
+            };
+            Error::new(format!("making the KMS key: {error}{next}"))
+        })?;
     let arn = usable(&made)?;
     match aws.call(
         "kms",
