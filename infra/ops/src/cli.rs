@@ -184,7 +184,9 @@ pub enum DlqAction {
         all: bool,
         #[arg(long)]
         order: Option<Uuid>,
-        /// As JSON: [{queue, id, type, error, order_id, sent_at}]
+        /// As JSON: {letters: [{queue, id, type, error, order_id, sent_at}], queues: [{queue, more,
+        /// unreadable}]}; `more` is about how many messages of a queue SQS counts beyond those seen,
+        /// `unreadable` why it could not be read
         #[arg(long)]
         json: bool,
     },

@@ -146,9 +146,16 @@ pub fn tell(
     }
 }
 
-/// A dead letter; the names of the fields are those of `--json`.
+/// What can be seen of every queue; the names of the fields are those of `--json`.
 #[derive(Debug, Serialize)]
-pub struct Record {
+pub struct Records {
+    letters: Vec<Record>,
+    queues: Vec<Extent>,
+}
+
+/// A dead letter.
+#[derive(Debug, Serialize)]
+struct Record {
     queue: &'static str,
     id: String,
     r#type: String,
@@ -157,18 +164,45 @@ pub struct Record {
     sent_at: Option<Timestamp>,
 }
 
+/// How much of a queue is listed.
+#[derive(Debug, Serialize)]
+struct Extent {
+    queue: &'static str,
+    /// About how many messages SQS counts beyond those that were seen, of whatever order.
+    more: Option<usize>,
+    /// Why nothing is known of it.
+    unreadable: Option<String>,
+}
+
+impl Records {
+    /// An error where a queue could not be read.
+    pub fn verdict(&self) -> Result<()> {
+        let unread = self.queues.iter().filter(|one| one.unreadable.is_some());
+        all_read(&unread.map(|one| one.queue).collect::<Vec<_>>())
+    }
+}
+
 /// What can be seen of every queue, with all of an order's where one is named.
-pub fn records(aws: &Aws, prefix: &str, order: Option<Uuid>) -> Result<Vec<Record>> {
+pub fn records(aws: &Aws, prefix: &str, order: Option<Uuid>) -> Records {
     let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
+    let log = |queue, letters: &[Letter]| log_of(aws, prefix, queue, letters);
+    recorded(&sqs, &log, prefix, order)
+}
+
+fn recorded(sqs: &Sqs<'_>, log: &ReadLog<'_>, prefix: &str, order: Option<Uuid>) -> Records {
     let reach = order.map_or(Reach::Sample, |_| Reach::Whole);
-    let mut records = Vec::new();
+    let (mut letters, mut queues) = (Vec::new(), Vec::new());
     for &queue in QUEUES {
-        let letters = look(&sqs, prefix, queue, reach)
-            .context(queue.name)?
-            .letters;
-        let log = log_of(aws, prefix, queue, &letters);
+        let seen = look(sqs, prefix, queue, reach);
+        queues.push(Extent {
+            queue: queue.name,
+            more: seen.as_ref().ok().map(|seen| seen.more),
+            unreadable: seen.as_ref().err().map(ToString::to_string),
+        });
+        let Ok(seen) = seen else { continue };
+        let log = log(queue, &seen.letters);
         let wanted = |letter: &&Letter| order.is_none() || letter.order() == order;
-        records.extend(letters.iter().filter(wanted).map(|letter| Record {
+        letters.extend(seen.letters.iter().filter(wanted).map(|letter| Record {
             queue: queue.name,
             id: letter.id.clone(),
             r#type: letter.kind().to_owned(),
@@ -177,7 +211,17 @@ pub fn records(aws: &Aws, prefix: &str, order: Option<Uuid>) -> Result<Vec<Recor
             sent_at: letter.sent_at(),
         }));
     }
-    Ok(records)
+    Records { letters, queues }
+}
+
+fn all_read(unread: &[&str]) -> Result<()> {
+    match unread {
+        [] => Ok(()),
+        names => Err(Error::new(format!(
+            "not every dead-letter queue could be read: {}",
+            names.join(", ")
+        ))),
+    }
 }
 
 fn chosen(prefix: &str, name: Option<&str>) -> Result<Vec<Queue>> {
@@ -252,12 +296,7 @@ fn list_all(
         describe(&mut text, queue, &seen, &log, list, now).expect("text can always be added to");
         tell(format!("{text}\n"));
     }
-    if !unread.is_empty() {
-        return Err(Error::new(format!(
-            "not every dead-letter queue could be read: {}",
-            unread.join(", ")
-        )));
-    }
+    all_read(&unread)?;
     Ok(match (is_empty, list.order) {
         (true, None) => "nothing has failed for good".to_owned(),
         (true, Some(order)) => format!("nothing of order {order} has failed for good"),

@@ -103,8 +103,9 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
                 order, json: true, ..
             } = action
             {
-                ui::say_json(&dlq::records(&reach()?, &place.prefix, order)?);
-                return Ok(());
+                let records = dlq::records(&reach()?, &place.prefix, order);
+                ui::say_json(&records);
+                return records.verdict();
             }
             let is_raw = matches!(action, DlqAction::Show { raw: true, .. });
             if is_raw {

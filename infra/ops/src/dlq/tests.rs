@@ -1001,6 +1001,45 @@ fn a_queue_that_cannot_be_read_keeps_no_other_from_being_listed() {
 }
 
 #[test]
+fn records_say_what_was_not_seen_and_what_cannot_be_read() {
+    let fake = Fake::with(&["not JSON", &body("StockReserved")]);
+    let call = |operation: &str, params: Value| {
+        if params["QueueName"] == "w-inventory-commands-dlq" {
+            return Err(broken("AccessDenied", "not yours"));
+        }
+        let counts = params["QueueUrl"]
+            .as_str()
+            .is_some_and(|url| operation == "GetQueueAttributes" && url.contains(QUEUE.name));
+        let mut answer = fake.call(operation, &params)?;
+        if counts {
+            answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"] = json!("3");
+        }
+        Ok(answer)
+    };
+    let records = recorded(&call, &|_, _| no_log(), "w", Some(order(7)));
+    let error = records.verdict().expect_err("one is not read").to_string();
+    assert!(error.ends_with("be read: inventory-commands"), "{error}");
+    let told = json!(records);
+    let letters = told["letters"].as_array().expect("letters");
+    assert_eq!(letters.len(), 1, "{told}");
+    assert_eq!(letters[0]["order_id"], json!(order(7)));
+    let queues = told["queues"].as_array().expect("queues");
+    assert_eq!(queues.len(), QUEUES.len());
+    for queue in queues {
+        let (more, why) = match queue["queue"].as_str() {
+            Some("payments-commands") => (json!(3), None),
+            Some("inventory-commands") => (Value::Null, Some("AccessDenied: not yours")),
+            _ => (json!(0), None),
+        };
+        assert_eq!(queue["more"], more, "{queue}");
+        match (queue["unreadable"].as_str(), why) {
+            (Some(told), Some(why)) => assert!(told.ends_with(why), "{told}"),
+            (told, why) => assert_eq!(told, why),
+        }
+    }
+}
+
+#[test]
 fn what_an_operator_abandoned_is_left_unless_it_is_named() {
     for (kind, event, step) in [
         ("RefundPayment", "refund_abandoned", Some("refund")),
