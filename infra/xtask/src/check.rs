@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::error::{Context, Error, Result};
 use crate::process;
 use crate::project::Project;
+use crate::test;
 use crate::ui::say;
 
 /// Format, lints of everything that depends on the change, tests of the changed packages, and the
@@ -25,15 +26,7 @@ pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     };
     let cargo = |arguments: &[&str]| process::run(project.cargo().args(arguments));
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&[
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ])?;
+    test::lint(project, process::run)?;
     let rules = [
         "test",
         "--quiet",
@@ -49,7 +42,8 @@ pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     }
     let names: Vec<&str> = packages.iter().map(String::as_str).collect();
     say(match names.join(", ").as_str() {
-        "" => "no package differs from the last commit; format, lints and rules hold".to_owned(),
+        "" => "no file of a package differs from the last commit; format, lints and rules hold"
+            .to_owned(),
         names => format!("{names}: checked; cargo xtask test checks everything"),
     });
     Ok(())

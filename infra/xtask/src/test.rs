@@ -26,6 +26,18 @@ use crate::ui::{put, say, seconds};
 /// busy together with the other checks.
 const STACKS: usize = 3;
 
+/// Lints everything. `--all-targets` leaves out what `cargo test` leaves out: the system tests.
+pub fn lint(project: &Project, run: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
+    for targets in [&["--all-targets"][..], &["--test", "system"]] {
+        let mut clippy = project.cargo();
+        clippy
+            .args(["clippy", "--quiet", "--workspace"])
+            .args(targets);
+        run(clippy.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
 /// Reads the logs that the tests before it left on the same stack.
 const LAST_MODULE: &str = "secrets";
 
@@ -147,16 +159,7 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
 
 /// What needs no stack.
 fn checks(project: &Project, stages: &Stages) -> Result<()> {
-    let lints = [
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    stages.run("lints", |log| log.run(project.cargo().args(lints)))?;
+    stages.run("lints", |log| lint(project, |clippy| log.run(clippy)))?;
     stages.run("documentation", |log| {
         let documented = [
             "doc",
@@ -258,9 +261,23 @@ fn system_tests(project: &Project, stages: &Stages) -> Result<SystemTests> {
             .current_dir(&folder)
             .args(["--list", "--format", "terse"]),
     )?;
-    let modules = listed.lines().filter_map(|line| line.split_once("::"));
+    let module = |line: &str| {
+        let (module, _) = line
+            .split_once("::")
+            .context(format!("{line} is in no module"))?;
+        Ok(module.to_owned())
+    };
+    let modules = listed
+        .lines()
+        .map(module)
+        .collect::<Result<BTreeSet<_>>>()?;
+    if !modules.contains(LAST_MODULE) {
+        return Err(Error::new(format!(
+            "no module of the system tests is called {LAST_MODULE}"
+        )));
+    }
     Ok(SystemTests {
-        modules: modules.map(|(module, _)| module.to_owned()).collect(),
+        modules,
         program,
         folder,
     })
@@ -322,11 +339,12 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
             keep_log(home, &stages.logs);
         }
     }
-    drop(guards);
-    for home in &homes {
-        local::down(home, true)?;
+    // Each is tried, also where another cannot be removed.
+    let removed: Vec<_> = homes.iter().map(|home| local::down(home, true)).collect();
+    for (guard, removed) in guards.into_iter().zip(&removed) {
+        guard.end(removed.is_ok());
     }
-    outcome
+    outcome.and(removed.into_iter().collect())
 }
 
 /// Runs all to their ends and answers the first error.
@@ -385,11 +403,19 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(mut alive) = self.alive.take() {
+impl Guard {
+    /// The stack is gone, or the guard is to end it.
+    fn end(mut self, is_gone: bool) {
+        if let (Some(mut alive), true) = (self.alive.take(), is_gone) {
             let _ = writeln!(alive, "done");
         }
+    }
+}
+
+/// Also where a panic skipped [`Guard::end`]: the guard then ends the stack.
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.alive.take());
         let _ = self.shell.wait();
     }
 }

@@ -1,5 +1,5 @@
 //! `POST /api/v1/auth/refresh`: new tokens for a refresh token. What it is worth is decided by
-//! [`Session::judge`]; here the decision is carried out.
+//! [`crate::domain::Session::judge`]; here the decision is carried out.
 //!
 //! Every refusal is the same answer. A token cannot be guessed, so one that is good never waits;
 //! refusals are counted for the source.

@@ -11,7 +11,7 @@
 //! inventory and the provider from that moment on, that no message changes it any more, and that no
 //! participant says what its partner must take for a contradiction. From each state there must be a
 //! way on which every order ends. And everything worth seeing must have been seen
-//! ([`Situation`]): a search that cannot get into trouble proves nothing.
+//! ([`Situation`](crate::situation::Situation)): a search that cannot get into trouble proves nothing.
 //!
 //! The search is our own. stateright 0.31 would do the walking, but it always brings its web
 //! explorer, tells states apart by a 64-bit hash alone, has no "from every state a way leads to",
