@@ -24,7 +24,7 @@ pub struct Place {
     /// In the AWS account of the environment, not on the local stack
     #[arg(long, global = true)]
     pub aws: bool,
-    /// The AWS profile, where it is not the one of AWS_PROFILE
+    /// The AWS profile, in place of AWS_PROFILE and of keys in the environment
     #[arg(long, global = true)]
     pub profile: Option<String>,
     /// What the names of the account's stack begin with
@@ -185,8 +185,8 @@ pub enum DlqAction {
         #[arg(long)]
         order: Option<Uuid>,
         /// As JSON: {letters: [{queue, id, type, error, order_id, sent_at}], queues: [{queue, more,
-        /// unreadable}]}; `more` is about how many messages of a queue SQS counts beyond those seen,
-        /// `unreadable` why it could not be read
+        /// unreadable}]}; `more` is about how many messages SQS counts beyond those seen,
+        /// `unreadable` why a queue could not be read
         #[arg(long)]
         json: bool,
     },

@@ -279,8 +279,8 @@ fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
         .map_err(|error| {
             let next = match error.is_passing() {
                 true => format!(
-                    ". It may be there all the same: where KMS lists a new one that is described as \
-                     `{description}`, give it with --kms-key"
+                    ". It may be there all the same: where KMS lists a new one with the \
+                     description `{description}`, give its ARN with --kms-key"
                 ),
                 false => String::new(),
             };
