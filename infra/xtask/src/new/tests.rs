@@ -146,7 +146,8 @@ fn a_write_that_fails_leaves_all_as_it_was() {
     fs::remove_dir_all(folder).expect("it is there");
 }
 
-/// The copy's dependencies are those of this workspace, built already.
+/// The copy's dependencies are those of this workspace, built already. Its own crates have another
+/// version: cargo takes crates of one version for the same, wherever their workspace lies.
 #[test]
 fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
     let project = here();
@@ -154,6 +155,11 @@ fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
     let copy = Project::at(target.join("scaffolded"));
     fs::create_dir_all(copy.root()).expect("below target");
     copy_tree(&project, copy.root()).expect("copied");
+    let manifest = copy.root().join("Cargo.toml");
+    let own = fs::read_to_string(&manifest).expect("copied");
+    let other = own.replacen("\nversion = \"0.1.0\"", "\nversion = \"0.1.0-copy\"", 1);
+    assert_ne!(own, other, "the workspace has another version");
+    fs::write(&manifest, other).expect("written");
     // Empty folders of a run before stay behind.
     let _ = fs::remove_dir_all(copy.root().join("functions/shipments"));
     let route = "GET /api/v1/payments/{order_id}/receipt";
@@ -162,7 +168,7 @@ fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
     let added = endpoint(&copy, "payments", "receipt", route).expect("it is new");
     added.write(&copy).expect("written");
     let scaffolded = ["--package", "shipments", "--package", "payments"];
-    let offline = ["--quiet", "--locked", "--offline"];
+    let offline = ["--quiet", "--offline"];
     let tests = ["rules", "shipments", "payments"]
         .map(|name| ["--test", name])
         .concat();
@@ -188,7 +194,8 @@ fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
         .concat(),
     ] {
         let mut cargo = copy.cargo();
-        cargo.args(&arguments).env("CARGO_TARGET_DIR", &target);
+        cargo.args(&arguments).env("CARGO_BUILD_BUILD_DIR", &target);
+        cargo.env("CARGO_TARGET_DIR", copy.root().join("target"));
         // The reviewed texts are the copy's, and stay as they were written.
         cargo.env("CARGO_WORKSPACE_DIR", copy.root());
         cargo.env_remove("UPDATE_EXPECT");
