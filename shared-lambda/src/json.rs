@@ -262,7 +262,7 @@ fn whole(number: &str) -> Option<String> {
     if number != "-0" && !number.contains(['.', 'e', 'E']) {
         return None;
     }
-    let value = value_of(number).filter(|value| is_whole(number, *value))?;
+    let value = value_of(number).filter(|value| value.is_finite() && is_whole(number, *value))?;
     match number.split_once('.') {
         Some((digits, zeros)) if value.abs() >= EXACT && zeros.bytes().all(|b| b == b'0') => {
             Some(digits.to_owned())

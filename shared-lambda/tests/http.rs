@@ -635,6 +635,7 @@ fn a_number_too_large_to_read_is_told_beside_the_fields_range() {
         ("-1e400", "-1e400"),
         ("1e99999999999999999999", "1e99999999999999999999"),
         (&many, "a number of many digits"),
+        (&format!("{many}.0"), "a number of many digits"),
     ] {
         let request = Request::new().with_body(format!(r#"{{"count": {sent}}}"#));
         let read = request.parse(|body: Counted, fields| {

@@ -102,7 +102,9 @@ impl Stages {
             )));
         }
         say(format_args!("== {name} ..."));
-        let log = Log(self.logs.join(format!("{}.log", name.replace(' ', "-"))));
+        let log = Log(self
+            .logs
+            .join(format!("{}.log", name.replace([' ', ':'], "-"))));
         File::create(&log.0).context(log.0.display())?;
         let begun = Instant::now();
         let error = check(&log).context(name).err();
