@@ -321,12 +321,15 @@ impl Customer {
     /// The same by a customer who has many orders open, and waits as long as they are told.
     pub fn place_patiently(&self, sku: &str, quantity: i64, payment_method: &str) -> String {
         let body = order_body(sku, quantity, payment_method);
+        let key = Uuid::new_v4().to_string();
         loop {
-            let answer = self.try_place(None, &body);
-            if answer.status != 429 {
-                return self.placed(&answer);
+            // With a key a request can be sent again, also where its outcome is not known (503).
+            let answer = self.try_place(Some(&key), &body);
+            match answer.status {
+                429 => std::thread::sleep(retry_after(&answer)),
+                503 => std::thread::sleep(PAUSE),
+                _ => return self.placed(&answer),
             }
-            std::thread::sleep(retry_after(&answer));
         }
     }
 
