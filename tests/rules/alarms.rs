@@ -144,7 +144,7 @@ fn means(pattern: &str, alarm: &str) -> bool {
 }
 
 #[test]
-fn every_alarm_has_a_name_that_the_runbook_knows_and_says_which_command_to_run() {
+fn every_alarm_is_in_the_runbook_and_names_a_command() {
     let runbook = runbook();
     let mut known = BTreeSet::new();
     for (location, template) in templates_with_alarms() {
@@ -271,7 +271,7 @@ fn every_queue_rings_an_alarm() {
 }
 
 #[test]
-fn every_metric_taken_from_a_log_is_in_the_line_it_is_taken_from_and_rings_an_alarm() {
+fn every_metric_of_a_log_is_in_its_line_and_rings_an_alarm() {
     let mut seen = 0;
     for service in services() {
         let alarms = service.resources("AWS::CloudWatch::Alarm");

@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_that_cannot_be_carried_out_says_nothing_of_the_books() {
+    fn an_audit_not_carried_out_says_nothing_of_the_books() {
         let nowhere = Err(Error::new("asking AWS which account this is: ExpiredToken"));
         let error = audited(nowhere, "shop").expect_err("nothing is reached");
         let told = "the audit could not be carried out: asking AWS which account this is: \

@@ -42,7 +42,7 @@ fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
 }
 
 #[test]
-fn a_row_of_an_earlier_release_is_read_without_its_retired_fault() {
+fn an_earlier_row_is_read_without_its_retired_fault() {
     let read = |text| Rehearsal::from_record(text).map(|read| read.map(|read| read.to_string()));
     let kept = "reserve_stock=fail, release_stock=timeout".to_owned();
     let row = "reserve_stock=fail, charge_payment=answer_twice, release_stock=timeout";
