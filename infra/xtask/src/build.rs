@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
@@ -16,63 +16,87 @@ pub struct Built {
     pub changed: usize,
 }
 
-/// The lines of `cargo build --message-format=json` that matter.
+/// The lines of cargo's `--message-format=json` that matter.
 #[derive(Deserialize)]
-struct Message {
-    reason: String,
-    executable: Option<PathBuf>,
+struct Artifact {
+    executable: PathBuf,
+    manifest_path: PathBuf,
+    profile: Profile,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// A program that cargo built.
+pub struct Binary {
+    pub path: PathBuf,
+    manifest: PathBuf,
+    is_test: bool,
 }
 
 /// Builds every function and lays out what changed.
 pub fn build(project: &Project, services: &[Service]) -> Result<Built> {
-    let mut command = project.cargo();
-    command
-        .args([
-            "build",
-            "--bins",
-            "--message-format=json-render-diagnostics",
-        ])
-        .args(
-            services
-                .iter()
-                .flat_map(|service| ["--package", &service.name]),
-        );
-    let output = command
+    let packages = services
+        .iter()
+        .flat_map(|service| ["--package", &service.name]);
+    let built = compile(project.cargo().args(["build", "--bins"]).args(packages))?;
+    lay_out(project, services, &built)
+}
+
+/// Runs a build and answers the programs that it made.
+pub fn compile(cargo: &mut Command) -> Result<Vec<Binary>> {
+    let output = cargo
+        .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
-    if !output.status.success() {
-        return Err(Error::new("the functions do not build"));
+    match output.status.success() {
+        true => Ok(binaries(&String::from_utf8_lossy(&output.stdout))),
+        false => Err(Error::new("it does not build")),
     }
-    let binaries = binaries(&String::from_utf8_lossy(&output.stdout));
+}
+
+/// The programs that cargo says it built.
+fn binaries(messages: &str) -> Vec<Binary> {
+    let artifacts = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    let binary = |artifact: Artifact| Binary {
+        path: artifact.executable,
+        manifest: artifact.manifest_path,
+        is_test: artifact.profile.test,
+    };
+    artifacts.map(binary).collect()
+}
+
+/// Lays the functions out where the templates look for them.
+pub fn lay_out(project: &Project, services: &[Service], built: &[Binary]) -> Result<Built> {
     // One layout at a time: the developer's stack and the tests share the folder.
     fs::create_dir_all(project.bootstraps()).context("target/lambda")?;
     let turn = File::create(project.bootstraps().join(".lock")).context("target/lambda/.lock")?;
     turn.lock().context("target/lambda/.lock")?;
-    let mut changed = 0;
-    for binary in &binaries {
-        changed += usize::from(lay_out(project, binary)?);
+    let is_function = |binary: &&Binary| {
+        let folder = binary.manifest.parent();
+        let mut folders = services.iter().map(|service| service.template.parent());
+        !binary.is_test && folders.any(|service| service == folder)
+    };
+    let mut laid_out = Built {
+        functions: 0,
+        changed: 0,
+    };
+    for binary in built.iter().filter(is_function) {
+        laid_out.functions += 1;
+        laid_out.changed += usize::from(place(project, &binary.path)?);
     }
-    Ok(Built {
-        functions: binaries.len(),
-        changed,
-    })
-}
-
-/// The programs that cargo says it built.
-pub fn binaries(messages: &str) -> Vec<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| message.reason == "compiler-artifact")
-        .filter_map(|message| message.executable)
-        .collect()
+    Ok(laid_out)
 }
 
 /// Copies one binary unless the same is there. What a release build for AWS
 /// left in its place has another size or time, and is replaced.
-fn lay_out(project: &Project, binary: &Path) -> Result<bool> {
+fn place(project: &Project, binary: &Path) -> Result<bool> {
     let name = binary.file_name().context("a binary without a name")?;
     let folder = project.bootstraps().join(name);
     let bootstrap = folder.join("bootstrap");
@@ -84,7 +108,7 @@ fn lay_out(project: &Project, binary: &Path) -> Result<bool> {
     {
         return Ok(false);
     }
-    let place = || -> std::io::Result<()> {
+    let copy = || -> std::io::Result<()> {
         fs::create_dir_all(&folder)?;
         // Beside its folder, not in it: a deployment running meanwhile packs the folder.
         let unfinished = folder.with_extension("new");
@@ -95,7 +119,7 @@ fn lay_out(project: &Project, binary: &Path) -> Result<bool> {
             .set_modified(built)?;
         fs::rename(&unfinished, &bootstrap)
     };
-    place().context(bootstrap.display())?;
+    copy().context(bootstrap.display())?;
     Ok(true)
 }
 
@@ -106,13 +130,19 @@ mod tests {
     #[test]
     fn only_artifacts_that_can_be_run_count() {
         let messages = concat!(
-            r#"{"reason":"compiler-artifact","executable":null}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/f/orders/Cargo.toml","#,
+            r#""profile":{"test":false},"executable":null}"#,
             "\n",
-            r#"{"reason":"compiler-artifact","executable":"/t/debug/orders-place","fresh":true}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/f/orders/Cargo.toml","#,
+            r#""profile":{"test":false},"executable":"/t/debug/orders-place","fresh":true}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
             "\n",
         );
-        assert_eq!(binaries(messages), [PathBuf::from("/t/debug/orders-place")]);
+        let paths: Vec<_> = binaries(messages)
+            .into_iter()
+            .map(|binary| binary.path)
+            .collect();
+        assert_eq!(paths, [PathBuf::from("/t/debug/orders-place")]);
     }
 }

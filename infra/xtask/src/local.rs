@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 
 use crate::aws::{Aws, LOCAL_REGION};
-use crate::build;
+use crate::build::{self, Built};
 use crate::deploy::{Deployer, Plan, Template};
 use crate::emulator::{self, Condition, Emulator};
 use crate::error::{Context, Error, Result};
@@ -19,7 +19,17 @@ use crate::ui::{Step, count, say};
 /// Brings the stack in `home` up to date with the sources. The caller holds the lock.
 pub fn up(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Stack> {
     let services = project.services()?;
-    prepare(project, &services)?;
+    prepare(project, || build::build(project, &services))?;
+    start(project, home, asked_port, &services)
+}
+
+/// Brings up a stack of functions that are built already.
+pub fn start(
+    project: &Project,
+    home: &Home,
+    asked_port: Option<u16>,
+    services: &[Service],
+) -> Result<Stack> {
     let emulator = run_emulator(project, home, asked_port)?;
     let endpoint = endpoint(emulator.port);
     let aws = Aws::local(&endpoint);
@@ -36,7 +46,7 @@ pub fn up(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Sta
     };
     // Before deploying, so that a deployment that fails can be looked into.
     stack.write(&home.stack())?;
-    deploy(project, &aws, &stack, &services, &key_set)?;
+    deploy(project, &aws, &stack, services, &key_set)?;
     let step = Step::begin("seed");
     let seeded = seed::seed(&aws, &stack)?;
     step.end(if seeded {
@@ -74,8 +84,8 @@ pub fn down(home: &Home, wipe: bool) -> Result<()> {
     Ok(())
 }
 
-/// Tools and functions, at the same time where both are missing.
-fn prepare(project: &Project, services: &[Service]) -> Result<()> {
+/// Installs the tools that are missing while `functions` builds.
+pub fn prepare(project: &Project, functions: impl FnOnce() -> Result<Built>) -> Result<()> {
     let needed = [tools::SAM, tools::MINISTACK];
     let missing: Vec<Tool> = needed
         .into_iter()
@@ -108,11 +118,8 @@ fn prepare(project: &Project, services: &[Service]) -> Result<()> {
             })
             .collect();
         let step = Step::begin("build");
-        step.note(format!(
-            "the functions of {}",
-            count(services.len(), "service")
-        ));
-        let built = build::build(project, services);
+        step.note("the functions");
+        let built = functions();
         if let Ok(built) = &built {
             step.end(format!(
                 "{}, {} changed",

@@ -16,7 +16,7 @@ use crate::emulator;
 use crate::error::{Context, Error, Result};
 use crate::local;
 use crate::process;
-use crate::project::Project;
+use crate::project::{Project, Service};
 use crate::state::Home;
 use crate::tools;
 use crate::ui::{put, say, seconds};
@@ -232,24 +232,28 @@ struct SystemTests {
     program: PathBuf,
     folder: PathBuf,
     modules: BTreeSet<String>,
+    services: Vec<Service>,
 }
 
-/// Builds everything first: what runs side by side afterwards does not wait for a compiler.
+/// Builds everything first, also the functions: built together with the tests, they share all
+/// dependencies.
 fn system_tests(project: &Project, stages: &Stages) -> Result<SystemTests> {
     let mut program = None;
-    stages.run("build", |log| {
-        log.run(
-            project
-                .cargo()
-                .args(["test", "--quiet", "--workspace", "--no-run"]),
-        )?;
-        let system = ["test", "--workspace", "--test", "system", "--no-run"];
-        let json = "--message-format=json-render-diagnostics";
-        let built = process::capture(project.cargo().args(system).arg(json))?;
-        program = build::binaries(&built).pop();
-        Ok(())
+    let services = project.services()?;
+    stages.run("build", |_| {
+        local::prepare(project, || {
+            let mut all = project.cargo();
+            all.args(["test", "--quiet", "--workspace", "--no-run"]);
+            let built = build::compile(&mut all)?;
+            let mut system = project.cargo();
+            system.args(["test", "--workspace", "--test", "system", "--no-run"]);
+            program = build::compile(&mut system)?.pop();
+            build::lay_out(project, &services, &built)
+        })
     })?;
-    let program = program.context("cargo names no program of the system tests")?;
+    let program = program
+        .context("cargo names no program of the system tests")?
+        .path;
     let folder = project.root().join("tests");
     let listed = process::capture(
         Command::new(&program)
@@ -275,6 +279,7 @@ fn system_tests(project: &Project, stages: &Stages) -> Result<SystemTests> {
         modules,
         program,
         folder,
+        services,
     })
 }
 
@@ -310,7 +315,7 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
             let next = &next;
             move || {
                 stages.run(&format!("system {}: up", number + 1), |_| {
-                    local::up(project, home, Some(port)).map(drop)
+                    local::start(project, home, Some(port), &tests.services).map(drop)
                 })?;
                 let module = |module: &str| {
                     stages.run(&format!("system {}: {module}", number + 1), |log| {
