@@ -96,7 +96,7 @@ struct Outbound<'a, T> {
 
 /// The body of a message. Its id is derived from the subject and the type, so that the same message
 /// sent again is recognisably the same, whichever function sends it.
-pub(crate) fn seal<T: Payload>(
+pub(crate) fn encode<T: Payload>(
     subject: Uuid,
     payload: &T,
     fault: Option<&'static str>,

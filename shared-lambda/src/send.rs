@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use crate::envelope::{Payload, seal};
+use crate::envelope::{Payload, encode};
 use crate::{Context, Error, telemetry};
 
 /// `SendMessageBatch` and a visibility batch take at most this many entries (SQS API reference).
@@ -30,7 +30,7 @@ impl Outgoing {
         Self::with_fault(queue_url, subject, payload, None, context)
     }
 
-    /// A command that is to go wrong on purpose, where there is a [fault](crate::rehearsal::Fault::ALL).
+    /// A command that is to go wrong on purpose, where there is a [fault](crate::fault::Fault::ALL).
     pub fn with_fault<T: Payload>(
         queue_url: &str,
         subject: Uuid,
@@ -40,7 +40,7 @@ impl Outgoing {
     ) -> Self {
         Self {
             queue_url: queue_url.to_owned(),
-            body: seal(subject, payload, fault, context),
+            body: encode(subject, payload, fault, context),
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::envelope::Envelope;
 pub use crate::failure::Failure;
-use crate::rehearsal::{FAULT_LIFETIME, Fault};
+use crate::fault::{FAULT_LIFETIME, Fault};
 use crate::send::{BATCH_ENTRIES, send_each};
 pub use crate::send::{Outgoing, SendError, send, send_within};
 use crate::{Context, Error, Origin, Stage, telemetry};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shared_lambda::rehearsal::Fault;
+use shared_lambda::fault::Fault;
 use test_support::contracts;
 
 use crate::{Service, files, read, services, yaml};

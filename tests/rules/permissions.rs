@@ -319,7 +319,7 @@ fn an_operator_may_do_what_the_commands_need_and_no_more() {
             }
         }
         if service.name == "orders" {
-            need(&["lambda:InvokeFunction"], "OrdersOperateFunction.Arn");
+            need(&["lambda:InvokeFunction"], "OrdersAdminFunction.Arn");
             need(&["lambda:InvokeFunction"], "OrdersSweepFunction.Arn");
         }
         let allowed: BTreeSet<_> = statements(&operators_policy(&service))

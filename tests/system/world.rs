@@ -293,7 +293,7 @@ impl Customer {
     }
 
     /// Places an order some of whose steps are to go wrong.
-    pub fn try_rehearse(&self, faults: &str, body: &Value) -> Response {
+    pub fn try_with_faults(&self, faults: &str, body: &Value) -> Response {
         let headers = [("waybill-fault", faults)];
         world()
             .http

@@ -8,7 +8,7 @@ use inventory::messages::ReleaseStock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared_lambda::envelope::{Envelope, Payload};
-use test_support::{Fault, mortal};
+use test_support::{Fault, crashable};
 
 use crate::world::{COMMANDS, REPLIES, World, id, refusal, reserve, reserved};
 
@@ -105,7 +105,7 @@ async fn a_fault_at_any_write_is_made_good_by_the_redelivery() {
                 let world = prepare(prepared).await;
                 let body = command(&world);
                 world.aws.fault_at(nth, fault.clone());
-                let acknowledged = mortal(world.deliver(&body)).await;
+                let acknowledged = crashable(world.deliver(&body)).await;
                 assert_eq!(world.aws.fired(), 1, "{name}: {fault:?} at write {nth}");
                 assert_ne!(acknowledged, Some(true), "{name}: {fault:?} at write {nth}");
                 assert!(

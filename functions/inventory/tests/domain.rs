@@ -78,7 +78,7 @@ fn every_state_has_a_deliberate_answer_to_every_command() {
             OnRelease::GiveBack(lines) => {
                 format!("give back the {} line, RELEASED", lines.len())
             }
-            OnRelease::Forestall => "record RELEASED".to_owned(),
+            OnRelease::Tombstone => "record RELEASED".to_owned(),
             OnRelease::Nothing => "nothing".to_owned(),
         };
         table.push_str(&format!("{name:8} ReserveStock  {on_reserve}\n"));

@@ -229,7 +229,7 @@ async fn a_tombstone_never_replaces_a_reservation() {
     world.stock("MUG", 100, 1).await;
     let _ = reserve(&world, 9, vec![held("MUG", 1, price(100, "USD"))]).await;
     let before = world.dump();
-    let written = world.store.forestall(id(9), world.context().now).await;
+    let written = world.store.put_tombstone(id(9), world.context().now).await;
     assert_eq!(written.unwrap(), Written::Overtaken);
     assert_eq!(world.dump(), before);
 }

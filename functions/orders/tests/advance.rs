@@ -32,7 +32,7 @@ fn every_function_has_a_route_for_what_it_leads_to() {
                 | Event::PaymentRefunded { .. } => &world.replies,
                 Event::CancelRequested { .. } => &world.cancel,
                 Event::Due => &world.sweep.saga,
-                Event::RetryRequested { .. } | Event::Abandoned { .. } => &world.operate,
+                Event::RetryRequested { .. } | Event::Abandoned { .. } => &world.admin,
             };
             let order = match decide(&order, &case.event, TIMEOUT, case.now) {
                 Decision::Advance(next) => *next,

@@ -1,6 +1,6 @@
 //! What an order takes, what it keeps of other services' texts, and that older orders stay readable.
 
-use orders::domain::{OrderId, State, What};
+use orders::domain::{OrderId, State, TimelineEvent};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -260,7 +260,7 @@ async fn the_largest_order_can_be_written() {
         })
         .collect();
     let mut entry = order.timeline[0].clone();
-    entry.what = What::RetryRequested;
+    entry.what = TimelineEvent::RetryRequested;
     entry.detail = Some(format!("by {}", &wide[..400]));
     order.timeline = vec![entry; orders::domain::MAX_TIMELINE + 20];
     let world = World::new();

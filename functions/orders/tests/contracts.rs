@@ -437,17 +437,17 @@ async fn what_is_answered_is_what_is_described() {
         assert_described(timeline, &world.timeline(&ann, about(&id)).await);
         assert_described(cancel, &world.cancel(&ann, about(&id)).await);
     }
-    let rehearsal = || posting(&order, None).with_header("waybill-fault", "charge_payment=fail");
+    let faults = || posting(&order, None).with_header("waybill-fault", "charge_payment=fail");
     // The orders above are not paid for.
-    assert_eq!(world.place(&ann, rehearsal()).await.status, 429);
-    assert_described(place, &world.place(&ann, rehearsal()).await);
+    assert_eq!(world.place(&ann, faults()).await.status, 429);
+    assert_described(place, &world.place(&ann, faults()).await);
     let ann = customer(BOB);
-    let rehearsed = world.place(&ann, rehearsal()).await;
-    assert_described(place, &rehearsed);
-    let id = body(&rehearsed)["id"].as_str().unwrap().to_owned();
+    let fault = world.place(&ann, faults()).await;
+    assert_described(place, &fault);
+    let id = body(&fault)["id"].as_str().unwrap().to_owned();
     assert_described(timeline, &world.timeline(&ann, about(id)).await);
     let production = World::in_stage(Stage::Production);
-    assert_described(place, &production.place(&ann, rehearsal()).await);
+    assert_described(place, &production.place(&ann, faults()).await);
     let refused = World::new();
     refused.users.always(user(ANN, "deactivated"));
     assert_described(place, &refused.place(&ann, posting(&order, None)).await);

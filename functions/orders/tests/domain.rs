@@ -1,6 +1,6 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
-pub mod rehearsal;
+pub mod faults;
 mod standing;
 mod step;
 mod timeline;
@@ -10,8 +10,8 @@ use expect_test::expect_file;
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
     CancelledBy, Command, Compensation, Decision, Ending, Entry, Event, Ignored, MAX_ATTEMPTS,
-    MAX_TIMELINE, Money, Order, PARKED_RETRY, Refusal, Sku, State, Status, UserId, What, decide,
-    owed, place,
+    MAX_TIMELINE, Money, Order, PARKED_RETRY, Refusal, Sku, State, Status, TimelineEvent, UserId,
+    decide, owed, place,
 };
 use proptest::prelude::*;
 
@@ -218,7 +218,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn note(order: &mut Order, what: What) {
+fn note(order: &mut Order, what: TimelineEvent) {
     order.timeline.push(Entry {
         at: after(0),
         what,
@@ -270,7 +270,7 @@ fn the_diary_says_when_it_was_not_the_customer_who_cancelled() {
                 panic!("an order that is {state:?} can be cancelled");
             };
             let mut entries = next.timeline.iter();
-            let entry = entries.find(|entry| entry.what == What::CancelRequested);
+            let entry = entries.find(|entry| entry.what == TimelineEvent::CancelRequested);
             assert_eq!(entry.unwrap().detail.as_deref(), detail, "{state:?}");
         }
     }
@@ -374,7 +374,7 @@ fn a_new_order_owes_its_first_step_and_says_so() {
         assert_eq!((order.version, order.attempt), (1, 1));
         assert_eq!(order.due_at, Some(after(30)));
         assert_eq!(order.status(), Status::Pending);
-        assert_eq!(order.timeline[0].what, What::OrderPlaced);
+        assert_eq!(order.timeline[0].what, TimelineEvent::OrderPlaced);
     }
 }
 
@@ -406,7 +406,7 @@ fn each_attempt_waits_twice_as_long_and_a_parked_one_an_hour() {
     let parkings = order
         .timeline
         .iter()
-        .filter(|e| e.what == What::OrderParked);
+        .filter(|e| e.what == TimelineEvent::OrderParked);
     assert_eq!(parkings.count(), 1);
 }
 
@@ -769,7 +769,7 @@ fn a_retry_gives_the_step_its_attempts_again_and_says_who_asked() {
         let entry = &next.timeline[order.timeline.len()];
         assert_eq!(
             (entry.what, entry.detail.as_deref()),
-            (What::RetryRequested, Some("by olga"))
+            (TimelineEvent::RetryRequested, Some("by olga"))
         );
     }
 }
@@ -781,25 +781,25 @@ fn abandoning_goes_on_to_where_the_answer_would_have_led_and_says_who_and_why() 
             State::Refunding(Ending::Rejected),
             Compensation::Refund,
             State::Releasing(Ending::Rejected),
-            What::RefundAbandoned,
+            TimelineEvent::RefundAbandoned,
         ),
         (
             State::Refunding(Ending::Cancelled),
             Compensation::Refund,
             State::Releasing(Ending::Cancelled),
-            What::RefundAbandoned,
+            TimelineEvent::RefundAbandoned,
         ),
         (
             State::Releasing(Ending::Rejected),
             Compensation::Release,
             State::Rejected,
-            What::ReleaseAbandoned,
+            TimelineEvent::ReleaseAbandoned,
         ),
         (
             State::Releasing(Ending::Cancelled),
             Compensation::Release,
             State::Cancelled,
-            What::ReleaseAbandoned,
+            TimelineEvent::ReleaseAbandoned,
         ),
     ] {
         let mut order = order_in(from);
@@ -828,14 +828,14 @@ fn what_is_done_after_its_undoing_was_abandoned_is_refused_aloud_once_it_is_news
     let cases = [
         (
             &charged,
-            What::RefundAbandoned,
-            What::PaymentCharged,
+            TimelineEvent::RefundAbandoned,
+            TimelineEvent::PaymentCharged,
             [ended, releasing].concat(),
         ),
         (
             &reserved,
-            What::ReleaseAbandoned,
-            What::StockReserved,
+            TimelineEvent::ReleaseAbandoned,
+            TimelineEvent::StockReserved,
             ended.to_vec(),
         ),
     ];
@@ -864,11 +864,11 @@ fn every_status_and_every_diary_name_is_read_back_as_itself() {
     for status in Status::ALL {
         assert_eq!(Status::parse(status.as_str()), Some(status));
     }
-    for what in What::ALL {
-        assert_eq!(What::parse(what.as_str()), Some(*what));
+    for what in TimelineEvent::ALL {
+        assert_eq!(TimelineEvent::parse(what.as_str()), Some(*what));
     }
     assert_eq!(Status::parse("pending"), None);
-    assert_eq!(What::parse("order_eaten"), None);
+    assert_eq!(TimelineEvent::parse("order_eaten"), None);
 }
 
 #[test]
@@ -935,14 +935,14 @@ fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended(
         order.timeline.len()
     );
     let told = |order: &Order, what| order.timeline.iter().any(|entry| entry.what == what);
-    assert!(told(&order, What::OrderParked));
+    assert!(told(&order, TimelineEvent::OrderParked));
     // As long as there is room, each time they asked.
     let asked = order.timeline.iter();
-    let asked = asked.filter(|entry| entry.what == What::RetryRequested);
+    let asked = asked.filter(|entry| entry.what == TimelineEvent::RetryRequested);
     assert!(asked.count() > 10);
     order = go_on(&order, &Event::PaymentRefunded { refunded: None }, now);
     order = go_on(&order, &Event::StockReleased, now);
-    let last: Vec<What> = order
+    let last: Vec<TimelineEvent> = order
         .timeline
         .iter()
         .rev()
@@ -952,9 +952,9 @@ fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended(
     assert_eq!(
         last,
         [
-            What::OrderCancelled,
-            What::StockReleased,
-            What::PaymentRefunded
+            TimelineEvent::OrderCancelled,
+            TimelineEvent::StockReleased,
+            TimelineEvent::PaymentRefunded
         ]
     );
 }
@@ -963,15 +963,15 @@ fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended(
 fn being_parked_for_the_first_time_is_told_however_long_the_timeline_is() {
     let mut order = order_in(State::Releasing(Ending::Rejected));
     for _ in 0..MAX_TIMELINE {
-        note(&mut order, What::RetryRequested);
+        note(&mut order, TimelineEvent::RetryRequested);
     }
     order.attempt = MAX_ATTEMPTS;
     let Decision::Advance(parked) = decide(&order, &Event::Due, TIMEOUT, after(30)) else {
         panic!("it is due");
     };
-    let told: Vec<What> = parked.timeline[order.timeline.len()..]
+    let told: Vec<TimelineEvent> = parked.timeline[order.timeline.len()..]
         .iter()
         .map(|entry| entry.what)
         .collect();
-    assert_eq!(told, [What::OrderParked]);
+    assert_eq!(told, [TimelineEvent::OrderParked]);
 }

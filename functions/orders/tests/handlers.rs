@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use orders::domain::{Ending, MAX_AMOUNT, Order, OrderId, State, UserId, What};
+use orders::domain::{Ending, MAX_AMOUNT, Order, OrderId, State, TimelineEvent, UserId};
 use orders::store::DuePartition;
 use orders::users_client::patience;
 use serde_json::{Value, json};
@@ -1496,7 +1496,7 @@ async fn what_an_operator_did_is_on_the_timeline_and_their_words_are_not_the_cus
     let id = order.id.0;
     let abandon = json!({"action": "abandon", "order_id": id, "step": "refund",
                          "reason": "paid back by bank transfer", "by": "olga"});
-    world.operate(abandon).await.unwrap();
+    world.admin(abandon).await.unwrap();
     let entry = async |caller| {
         let timeline = body(&world.timeline(&caller, about(id)).await);
         let items = timeline["items"].as_array().unwrap().clone();
@@ -1621,9 +1621,9 @@ async fn a_cancel_is_carried_out_or_too_late_depending_on_the_state() {
                 assert_eq!(world.aws.dump(&world.table), before);
                 continue;
             }
-            // Whoever reads the diary sees when it was not the customer.
+            // Whoever reads the timeline sees when it was not the customer.
             let mut noted = now.timeline.iter().rev();
-            let noted = noted.find(|entry| entry.what == What::CancelRequested);
+            let noted = noted.find(|entry| entry.what == TimelineEvent::CancelRequested);
             let by_another = caller.is_admin().then_some("by an administrator");
             assert_eq!(noted.unwrap().detail.as_deref(), by_another);
         }

@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod admin;
 mod advance;
 mod backlog;
 mod bounds;
 mod contracts;
 mod domain;
 mod events;
+mod fault_injection;
 mod handlers;
 #[path = "../../../shared-lambda/tests/logs.rs"]
 mod logs;
-mod operate;
-mod rehearsal;
 mod replies;
 mod saga;
 mod samples;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use orders::domain::{Ending, MAX_ATTEMPTS, OrderId, PARKED_RETRY, State, What};
+use orders::domain::{Ending, MAX_ATTEMPTS, OrderId, PARKED_RETRY, State, TimelineEvent};
 use orders::store::{DuePartition, OrderStore};
 use serde_json::{Value, json};
 use shared_lambda::sqs::Failure;
-use test_support::{Fault, mortal};
+use test_support::{Fault, crashable};
 use tokio::time::Instant;
 
 use crate::samples::{STATES, after, ends, order_in, placed};
@@ -248,7 +248,7 @@ async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hou
     assert!(
         now.timeline
             .iter()
-            .any(|entry| entry.what == What::OrderParked)
+            .any(|entry| entry.what == TimelineEvent::OrderParked)
     );
 
     world.clock.pass(PARKED_RETRY.as_secs() - 1);
@@ -344,7 +344,7 @@ async fn every_run_counts_what_is_parked_even_if_whoever_parked_it_died_at_once(
     world.put(&order).await;
     world.clock.set(after(30));
     world.aws.fault_at(0, Fault::KillAfter);
-    assert!(mortal(world.sweep()).await.is_none());
+    assert!(crashable(world.sweep()).await.is_none());
     assert!(world.order(order.id).await.parked);
     // Not due for an hour, and counted all the same.
     let next = world.sweep().await.unwrap();
@@ -496,7 +496,7 @@ async fn a_sweeper_that_dies_has_counted_no_more_attempts_than_one_batch_of_mess
     world.clock.set(after(30));
     // Ten writes and a message batch, over and over: it dies at the third batch.
     world.aws.fault_at(32, Fault::KillBefore);
-    assert!(mortal(world.sweep()).await.is_none());
+    assert!(crashable(world.sweep()).await.is_none());
     let mut counted = 0;
     for number in 0..60 {
         counted += world.order(placed(number << 8).id).await.attempt - 1;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
     Decision, Draft, Ending, Entry, Event, Failure, Line, Money, Order, OrderId, PaymentMethod,
-    Quantity, ReservedLine, Sku, State, StepTimeout, UserId, What, decide, place,
+    Quantity, ReservedLine, Sku, State, StepTimeout, TimelineEvent, UserId, decide, place,
 };
 use uuid::Uuid;
 
@@ -75,7 +75,7 @@ pub fn draft(id: u128) -> Draft {
         payment_method: PaymentMethod::parse("pm_card_visa").unwrap(),
         expected_total: None,
         fingerprint: Uuid::from_u128(0xf),
-        rehearsal: None,
+        faults: None,
     }
 }
 
@@ -146,7 +146,7 @@ pub fn order_in(state: State) -> Order {
     }
     order.timeline.push(Entry {
         at: after(3),
-        what: What::PriceChanged,
+        what: TimelineEvent::PriceChanged,
         attempt: None,
         detail: Some("a line with words".to_owned()),
     });

@@ -1,7 +1,7 @@
 //! The orders table: what is written is read back, conditions hold, lists and indexes are exact.
 
 use jiff::{SignedDuration, Timestamp};
-use orders::domain::{Ending, Failure, Order, OrderId, State, Status, UserId, What};
+use orders::domain::{Ending, Failure, Order, OrderId, State, Status, TimelineEvent, UserId};
 use orders::store::{
     DUE_SHARDS, DuePage, DuePartition, Inserted, MAX_READ_PER_PAGE, OrderStore, Updated,
 };
@@ -769,7 +769,7 @@ fn any_line() -> impl Strategy<Value = Value> {
 }
 
 fn any_entry() -> impl Strategy<Value = Value> {
-    let what = select(What::ALL).prop_map(What::as_str);
+    let what = select(TimelineEvent::ALL).prop_map(TimelineEvent::as_str);
     (
         any_time(),
         what,

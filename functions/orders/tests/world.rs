@@ -15,7 +15,7 @@ use aws_smithy_types::body::SdkBody;
 use jiff::{SignedDuration, Timestamp};
 use orders::advance::Saga;
 use orders::domain::{Order, OrderId};
-use orders::handlers::{cancel, get, list, operate, place, replies, sweep, timeline};
+use orders::handlers::{admin, cancel, get, list, place, replies, sweep, timeline};
 use orders::store::OrderStore;
 use orders::users_client::Users;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ pub struct World {
     pub cancel: Saga,
     pub replies: Saga,
     pub sweep: sweep::Sweep,
-    pub operate: Saga,
+    pub admin: Saga,
 }
 
 impl World {
@@ -73,7 +73,7 @@ impl World {
             cancel: cancel::wire(&setup).unwrap(),
             replies: replies::wire(&setup).unwrap(),
             sweep: sweep::wire(&setup).unwrap(),
-            operate: operate::wire(&setup).unwrap(),
+            admin: admin::wire(&setup).unwrap(),
             origin: clock.origin(),
             aws,
             table,
@@ -161,8 +161,8 @@ impl World {
     }
 
     /// One call of the operators' function.
-    pub async fn operate(&self, request: Value) -> Result<Value, shared_lambda::Error> {
-        operate::handle(&self.operate, self.context(), request).await
+    pub async fn admin(&self, request: Value) -> Result<Value, shared_lambda::Error> {
+        admin::handle(&self.admin, self.context(), request).await
     }
 
     /// The order as it is stored.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use payments::domain::{PaymentId, RefundKey, Settlement};
 use payments::provider::ProviderError;
 use proptest::prelude::*;
-use test_support::{Fault, mortal};
+use test_support::{Fault, crashable};
 use tokio::time::Instant;
 
 use super::*;
@@ -123,7 +123,7 @@ async fn whatever_befalls_any_write_the_next_delivery_ends_as_if_nothing_had() {
                 let case = format!("{}: {fault:?} at write {nth}", kinds(&messages));
                 let (world, last) = before_the_last(&messages).await;
                 world.aws.fault_at(nth, fault);
-                if let Some(Ok(early)) = mortal(world.deliver(last)).await {
+                if let Some(Ok(early)) = crashable(world.deliver(last)).await {
                     assert_eq!(early, answer, "{case}");
                 }
                 assert_eq!(world.aws.fired(), 1, "{case}");
@@ -148,7 +148,7 @@ async fn wherever_a_charge_dies_a_refund_leaves_nothing_charged_and_the_charge_s
                 let case = format!("{method}: {fault:?} at write {nth}");
                 let world = World::new().await;
                 world.aws.fault_at(nth, fault);
-                let _ = mortal(world.deliver(&charge(method))).await;
+                let _ = crashable(world.deliver(&charge(method))).await;
                 assert_eq!(world.aws.fired(), 1, "{case}");
                 let answer = world.deliver(&refund()).await.unwrap();
                 let ledger = world.ledger();
@@ -370,7 +370,7 @@ async fn money_that_a_provider_took_in_spite_of_a_cancellation_goes_back() {
         if let Some((nth, fault)) = fault.clone() {
             world.aws.fault_at(nth, fault);
         }
-        let _ = mortal(world.deliver_with(forgetful, &charge("pm_card_visa"))).await;
+        let _ = crashable(world.deliver_with(forgetful, &charge("pm_card_visa"))).await;
         assert_eq!(world.aws.fired(), usize::from(fault.is_some()), "{fault:?}");
         if fault.is_some() {
             world.deliver(&charge("pm_card_visa")).await.unwrap();
@@ -542,7 +542,7 @@ async fn play(method: &str, rounds: &[Round]) {
         }
         let deliveries = round.is_refund.iter().map(|&is_refund| {
             let world = &world;
-            async move { mortal(world.deliver(&message(is_refund))).await }
+            async move { crashable(world.deliver(&message(is_refund))).await }
         });
         for (is_refund, outcome) in round.is_refund.iter().zip(join_all(deliveries).await) {
             match outcome {

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::json;
 use shared_lambda::problem::Problem;
-use test_support::{Aws, Fault, mortal};
+use test_support::{Aws, Fault, crashable};
 use users::domain::{Email, Status};
 use users::store::{Credential, Registered, UserStore};
 
@@ -195,7 +195,7 @@ async fn dying_leaves_both_rows_or_none() {
         aws.fault_at(0, fault);
         let ada = user(id(1), "ada@example.com");
         let kept = hashed(PASSWORD);
-        assert!(mortal(store.register(&ada, &kept)).await.is_none());
+        assert!(crashable(store.register(&ada, &kept)).await.is_none());
         assert_eq!(aws.dump(&table).len(), rows);
     }
 }

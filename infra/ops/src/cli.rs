@@ -103,7 +103,7 @@ pub enum OrderAction {
     /// An order and its timeline
     Show {
         order: Uuid,
-        /// As JSON, as orders-operate answers
+        /// As JSON, as orders-admin answers
         #[arg(long)]
         json: bool,
     },

@@ -1,6 +1,6 @@
 //! `waybill saga`: orders in flight, and what an operator may do about them.
 //!
-//! Nothing is written from here: the function `orders-operate` is asked, and its state machine
+//! Nothing is written from here: the function `orders-admin` is asked, and its state machine
 //! stays the only writer of orders.
 
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::account::invoke;
 use crate::audit::books::swept_shards;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
-use crate::ui::{age, money, tame};
+use crate::ui::{age, money, sanitize};
 
 /// What an operator wants of the orders in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     )
 }
 
-/// What a list holds, as `orders-operate` answers it.
+/// What a list holds, as `orders-admin` answers it.
 pub fn list(aws: &Aws, prefix: &str, stuck: bool, never_due: bool) -> Result<Value> {
     let ask = |request| ask(aws, prefix, request);
     match never_due {
@@ -116,7 +116,7 @@ fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
     }
 }
 
-/// Asks `orders-operate`, or a scan of the orders table.
+/// Asks `orders-admin`, or a scan of the orders table.
 type Ask<'a> = &'a dyn Fn(Value) -> Result<Value>;
 
 fn carry_out(
@@ -134,7 +134,7 @@ fn carry_out(
                      changes nothing"
                 ))
             })?;
-            Ok(listed(&tame(&list), NEVER_DUE, now))
+            Ok(listed(&sanitize(&list), NEVER_DUE, now))
         }
         Action::List { stuck } => {
             let list = pages(ask, *stuck).map_err(|error| {
@@ -143,7 +143,7 @@ fn carry_out(
                 ))
             })?;
             Ok(listed(
-                &tame(&list),
+                &sanitize(&list),
                 if *stuck { STUCK } else { IN_FLIGHT },
                 now,
             ))
@@ -199,12 +199,12 @@ fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
         let mut page = ask(request.clone())?;
         if !page["orders"].is_array() {
             return Err(Error::new(format!(
-                "orders-operate answered {page}, which is no list"
+                "orders-admin answered {page}, which is no list"
             )));
         }
         let cursor = page["next_cursor"].take();
         if cursor == request["cursor"] && !cursor.is_null() {
-            return Err(Error::new("orders-operate gives the same page again"));
+            return Err(Error::new("orders-admin gives the same page again"));
         }
         request["cursor"] = cursor;
         whole = Some(match whole {
@@ -243,29 +243,29 @@ fn warning(order: Uuid, abandoned: &Value) -> String {
     )
 }
 
-/// What `orders-operate` says of a step that was abandoned.
+/// What `orders-admin` says of a step that was abandoned.
 fn abandoned(order: &Value, step: &str) -> Value {
     let mut steps = array(&order["abandoned"]).iter();
     steps
         .find(|given_up| given_up["step"] == step)
-        .map_or(Value::Null, tame)
+        .map_or(Value::Null, sanitize)
 }
 
-/// An order as `orders-operate` shows it, with its timeline.
+/// An order as `orders-admin` shows it, with its timeline.
 pub fn show(aws: &Aws, prefix: &str, order: Uuid) -> Result<Value> {
     ask(aws, prefix, json!({"action": "show", "order_id": order}))
 }
 
 /// The same for people.
 pub fn shown(answer: &Value) -> String {
-    let answer = tame(answer);
+    let answer = sanitize(answer);
     let order = &answer["order"];
     let Some(id) = order["order_id"].as_str() else {
         return format!("order       {}", answer["outcome"].as_str().unwrap_or("?"));
     };
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let mut told = format!(
-        "order       {id}: {} ({}), waits for {}{} (as orders-operate shows it)",
+        "order       {id}: {} ({}), waits for {}{} (as orders-admin shows it)",
         word(&order["status"]),
         word(&order["state"]),
         word(&order["waits_for"]),
@@ -288,7 +288,7 @@ pub fn shown(answer: &Value) -> String {
 }
 
 fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
-    invoke(aws, &format!("{prefix}-orders-operate"), &request)
+    invoke(aws, &format!("{prefix}-orders-admin"), &request)
 }
 
 /// Who AWS says is asking, without the account: the user's or the role session's name.
@@ -307,7 +307,7 @@ fn name_in(arn: &str) -> String {
 }
 
 fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
-    let answer = &tame(answer);
+    let answer = &sanitize(answer);
     let outcome = text(&answer["outcome"]);
     let now = &answer["order"];
     let state = text(&now["state"]);
@@ -378,7 +378,7 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
              those in flight"
         ))),
         _ => Err(Error::new(format!(
-            "order {order}: {doing}: orders-operate answered {answer}, which this version does not \
+            "order {order}: {doing}: orders-admin answered {answer}, which this version does not \
              know; waybill saga ls shows whether it was done"
         ))),
     }

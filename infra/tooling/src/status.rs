@@ -90,7 +90,7 @@ fn parked(aws: &Aws, prefix: &str) -> Result<usize> {
     let mut parked = 0;
     let mut ask = json!({"action": "list", "stuck": true});
     loop {
-        let mut page = account::invoke(aws, &format!("{prefix}orders-operate"), &ask)?;
+        let mut page = account::invoke(aws, &format!("{prefix}orders-admin"), &ask)?;
         let orders = page["orders"].as_array().into_iter().flatten();
         parked += orders.filter(|order| order["parked"] == true).count();
         ask["cursor"] = page["next_cursor"].take();

@@ -79,13 +79,13 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 /// Every string of a JSON document as [`foreign`] shows it.
-pub fn tame(value: &Value) -> Value {
+pub fn sanitize(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(foreign(text)),
-        Value::Array(values) => values.iter().map(tame).collect(),
+        Value::Array(values) => values.iter().map(sanitize).collect(),
         Value::Object(members) => members
             .iter()
-            .map(|(name, value)| (foreign(name), tame(value)))
+            .map(|(name, value)| (foreign(name), sanitize(value)))
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
@@ -284,7 +284,7 @@ mod tests {
         let read: Value = serde_json::from_str(&shown).expect("it is JSON still");
         assert_eq!(read, document);
         assert_eq!(
-            tame(&document),
+            sanitize(&document),
             serde_json::json!({"a\\u009b": foreign("\u{1b}\u{202e}\u{e0041}\"\\")})
         );
     }

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use tooling::command::EXIT_CODES;
 
 use crate::new::Scaffolded;
-use crate::plant::Planting;
+use crate::seed_bugs::SeedBugs;
 use crate::sim::Simulation;
 
 /// The developer's command; the operator's is `cargo waybill`
@@ -67,7 +67,7 @@ pub enum Command {
     /// events
     Sim(Simulation),
     /// Bugs on purpose, one at a time, in a copy below target/: whether the simulation finds them
-    Plant(Planting),
+    SeedBugs(SeedBugs),
     /// `cargo mutants`: changes what decides, one place at a time; a test has to notice
     Mutants {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -115,7 +115,7 @@ mod tests {
         for line in [
             "sim --seeds 0",
             "sim --trace",
-            "plant --seeds 0",
+            "seed-bugs --seeds 0",
             "up --port 80",
         ] {
             assert!(parsed(line).is_err(), "{line}");

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::seed::LoggedIn;
 use crate::stack::{Account, Stack};
-use crate::ui::{money, say, tame};
+use crate::ui::{money, sanitize, say};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(150);
@@ -285,7 +285,7 @@ impl Tour {
             )?
             .expect(200, "reading the timeline")?;
         for entry in timeline["items"].as_array().into_iter().flatten() {
-            say(timeline_line(&tame(entry)));
+            say(timeline_line(&sanitize(entry)));
         }
         Ok(())
     }

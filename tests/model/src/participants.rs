@@ -54,8 +54,8 @@ pub fn give_back<S: Services>(
     true
 }
 
-/// `InventoryStore::forestall`.
-pub fn forestall<S: Services>(services: &S, record: &mut Option<Reservation>) -> bool {
+/// `InventoryStore::put_tombstone`.
+pub fn put_tombstone<S: Services>(services: &S, record: &mut Option<Reservation>) -> bool {
     let writes = services.nothing_is_there(record.is_some());
     if writes {
         *record = Some(Reservation::Released);

@@ -1,6 +1,6 @@
 //! What must be seen at least once: a run that never got there has shown nothing about it.
 
-use orders::domain::{Ending, Order, State, What};
+use orders::domain::{Ending, Order, State, TimelineEvent};
 use payments::domain::{Payment, PaymentState};
 
 macro_rules! situations {
@@ -93,7 +93,7 @@ impl Seen {
         self.0 >> situation as u64 & 1 == 1
     }
 
-    /// An order's write: where it is now, and what its diary says about the way.
+    /// An order's write: where it is now, and what its timeline says about the way.
     pub fn of_order(before: Option<&Order>, after: &Order) -> Self {
         let state = Self::of(match after.state {
             State::Verifying => Situation::Verifying,
@@ -121,29 +121,31 @@ impl Seen {
         let from = before.map(|before| before.state);
         entries.fold(state.and_all(why), |seen, entry| {
             seen.and_all(match (entry.what, from) {
-                (What::CancelRequested, Some(State::Verifying)) => {
+                (TimelineEvent::CancelRequested, Some(State::Verifying)) => {
                     Self::of(Situation::CancelledWhileVerifying)
                 }
-                (What::CancelRequested, Some(State::Reserving)) => {
+                (TimelineEvent::CancelRequested, Some(State::Reserving)) => {
                     Self::of(Situation::CancelledWhileReserving)
                 }
-                (What::CancelRequested, Some(State::Charging)) => {
+                (TimelineEvent::CancelRequested, Some(State::Charging)) => {
                     Self::of(Situation::CancelledWhileCharging)
                 }
-                (What::CancelRequested, Some(State::Confirmed)) => {
+                (TimelineEvent::CancelRequested, Some(State::Confirmed)) => {
                     Self::of(Situation::CancelledAfterConfirmation)
                 }
-                (What::StepTimedOut, Some(State::Verifying)) => {
+                (TimelineEvent::StepTimedOut, Some(State::Verifying)) => {
                     Self::of(Situation::GaveUpVerifying)
                 }
-                (What::StepTimedOut, Some(State::Reserving)) => {
+                (TimelineEvent::StepTimedOut, Some(State::Reserving)) => {
                     Self::of(Situation::GaveUpReserving)
                 }
-                (What::StepTimedOut, Some(State::Charging)) => Self::of(Situation::GaveUpCharging),
-                (What::OrderParked, Some(State::Refunding(_))) => {
+                (TimelineEvent::StepTimedOut, Some(State::Charging)) => {
+                    Self::of(Situation::GaveUpCharging)
+                }
+                (TimelineEvent::OrderParked, Some(State::Refunding(_))) => {
                     Self::of(Situation::ParkedRefunding)
                 }
-                (What::OrderParked, Some(State::Releasing(_))) => {
+                (TimelineEvent::OrderParked, Some(State::Releasing(_))) => {
                     Self::of(Situation::ParkedReleasing)
                 }
                 _ => Self::NOTHING,

@@ -1,9 +1,9 @@
-//! Planted faults are found: a proof that cannot fail proves nothing.
+//! SeededBug faults are found: a proof that cannot fail proves nothing.
 
 use saga_model::exhaustive::{self, Config};
 use saga_model::services::Services;
 
-use crate::saboteurs::*;
+use crate::faulty_services::*;
 
 /// What the first counterexample says.
 fn found(services: &impl Services) -> String {

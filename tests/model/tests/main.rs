@@ -3,5 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod faults;
+mod faulty_services;
 mod production;
-mod saboteurs;

@@ -60,10 +60,10 @@ pub fn news_after_abandoning(books: &Books, body: &str) -> Option<(String, Strin
         "StockReserved" => Step::Release,
         _ => return None,
     };
-    let is_news = books
+    let contradicts_abandonment = books
         .get(&order)
         .is_some_and(|order| order.is_abandoned(step));
-    is_news.then_some((order, kind))
+    contradicts_abandonment.then_some((order, kind))
 }
 
 /// Whether an operator leaves a command where it is that would do or undo what was settled otherwise.

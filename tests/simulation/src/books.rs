@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::clock::Millis;
-use crate::deployed;
 use crate::history::{History, Moment};
 use crate::tables::Tables;
+use crate::template_config;
 
 /// How often a step is asked for before it is given up, or parked.
 pub const ATTEMPTS: i64 = 5;
@@ -642,7 +642,7 @@ fn due_in_time(row: &Value) -> Option<bool> {
     let attempt = number(&row["attempt"]).clamp(1, ATTEMPTS);
     let longest = match row["parked"] == true {
         true => PARKED_RETRY,
-        false => deployed::step_timeout() << (attempt - 1),
+        false => template_config::step_timeout() << (attempt - 1),
     };
     Some(waits <= i128::from(longest))
 }

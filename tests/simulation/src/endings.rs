@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::books::{ATTEMPTS, Books, Order, Violation};
-use crate::deployed;
+use crate::template_config;
 
 /// What a customer wants.
 #[derive(Clone, Debug)]
@@ -214,7 +214,7 @@ fn given_up(order: &Order) -> Option<(&str, bool)> {
     let at = |entry: &Value| entry["at"].as_str()?.parse::<Timestamp>().ok();
     let waited = at(&order.timeline[position])?.duration_since(at(asked)?);
     let last = asked["attempt"] == ATTEMPTS;
-    let longest = deployed::step_timeout() << (ATTEMPTS - 1);
+    let longest = template_config::step_timeout() << (ATTEMPTS - 1);
     let patient = last && waited.as_millis() >= i128::from(longest);
     Some((asked["what"].as_str()?, patient))
 }

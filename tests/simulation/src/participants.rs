@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use test_support::deployed;
+use test_support::template_config;
 
 use crate::services::{inventory, orders, payments, users};
 use crate::wiring::{Handler, Wiring};
@@ -54,16 +54,16 @@ const PARTICIPANTS: [Participant; 4] = [
 ];
 
 /// The queues of the templates, in the order of the participants.
-static DEPLOYED: LazyLock<Vec<&deployed::Queue>> = LazyLock::new(|| {
+static DEPLOYED: LazyLock<Vec<&template_config::Queue>> = LazyLock::new(|| {
     let participants = PARTICIPANTS.map(|participant| participant.function);
-    for queue in deployed::queues() {
+    for queue in template_config::queues() {
         let function = queue.function.as_str();
         assert!(
             participants.contains(&function),
             "nothing simulates {function}"
         );
     }
-    let of = |function| deployed::queues().find(|queue| queue.function == function);
+    let of = |function| template_config::queues().find(|queue| queue.function == function);
     let queues = participants.map(|function| of(function).expect("it has a queue"));
     queues.to_vec()
 });
@@ -112,7 +112,7 @@ impl Queue {
         &self.deployed().url
     }
 
-    pub fn deployed(self) -> &'static deployed::Queue {
+    pub fn deployed(self) -> &'static template_config::Queue {
         DEPLOYED[self.0]
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::books::{Books, Order, Violation};
 use crate::clock::{Millis, millis};
-use crate::deployed;
+use crate::template_config;
 
 /// Since when each user has had which standing, by their ids.
 #[derive(Default)]
@@ -61,7 +61,7 @@ fn verified(order: &Order) -> Option<(Millis, Millis)> {
         let lifetime = PERMISSION_LIFETIME.as_millis() as Millis;
         (
             placed - lifetime,
-            placed + deployed::timeout("orders-place"),
+            placed + template_config::timeout("orders-place"),
         )
     } else {
         (placed, verified)

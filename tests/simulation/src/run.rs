@@ -60,18 +60,18 @@ pub async fn fatal(life: impl Future<Output = ()>) -> Option<Violation> {
 impl World {
     async fn live(&mut self) {
         self.begin().await;
-        while self.diary.violations.is_empty() && !self.is_at_rest() {
-            self.diary.steps += 1;
-            if self.diary.steps > MAX_STEPS {
+        while self.record.violations.is_empty() && !self.is_at_rest() {
+            self.record.steps += 1;
+            if self.record.steps > MAX_STEPS {
                 self.wrong("the world does not come to rest".to_owned());
                 break;
             }
             self.step().await;
         }
-        if self.diary.violations.is_empty() {
+        if self.record.violations.is_empty() {
             self.check_rest();
         }
-        if self.diary.violations.is_empty() && is_replayed(self.plan.seed) {
+        if self.record.violations.is_empty() && is_replayed(self.plan.seed) {
             self.replay_everything().await;
         }
     }

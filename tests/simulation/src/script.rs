@@ -11,17 +11,17 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use orders::domain::{OrderId, UserId};
 use serde_json::Value;
 use shared_lambda::http::Response;
-use test_support::{Call, Fault, mortal};
+use test_support::{Call, Fault, crashable};
 use uuid::Uuid;
 
 use crate::abandoning::about;
 use crate::books::{Books, Order, Step, Violation};
 use crate::chance::{Trouble, Weather};
 use crate::clock::{Millis, millis};
-use crate::deployed;
 use crate::gate::Gate;
 use crate::participants::Queue;
 use crate::system::System;
+use crate::template_config;
 
 /// The one item of every script: its price and what there is of it.
 pub const PRICE: i64 = 1999;
@@ -136,7 +136,7 @@ impl Script {
             system,
             order: OrderId::of_key(UserId(CUSTOMER), KEY).0,
             deliveries: 1,
-            first_sweep: deployed::sweep_every(),
+            first_sweep: template_config::sweep_every(),
             by_queue: false,
             broken: None,
             struck: None,
@@ -160,7 +160,7 @@ impl Script {
     pub async fn place(&mut self, body: &Value) -> Option<Response> {
         let system = Rc::clone(&self.system);
         lock(&self.calls).users_is_down = self.by_queue;
-        let placed = mortal(system.place(CUSTOMER, KEY, &body.to_string())).await;
+        let placed = crashable(system.place(CUSTOMER, KEY, &body.to_string())).await;
         lock(&self.calls).users_is_down = false;
         self.after();
         placed
@@ -168,7 +168,7 @@ impl Script {
 
     pub async fn cancel(&mut self) -> Option<Response> {
         let system = Rc::clone(&self.system);
-        let cancelled = mortal(system.cancel(CUSTOMER, self.order)).await;
+        let cancelled = crashable(system.cancel(CUSTOMER, self.order)).await;
         self.after();
         cancelled
     }
@@ -176,7 +176,7 @@ impl Script {
     /// Whether an operator who asks for the order's step again hears that it was done.
     pub async fn retry(&mut self) -> bool {
         let system = Rc::clone(&self.system);
-        let done = mortal(system.retry(self.order)).await;
+        let done = crashable(system.retry(self.order)).await;
         self.after();
         matches!(done, Some(Ok(())))
     }
@@ -184,7 +184,7 @@ impl Script {
     /// Whether an operator who gives a step up hears that it was done.
     pub async fn abandon(&mut self, step: Step) -> bool {
         let system = Rc::clone(&self.system);
-        let done = mortal(system.abandon(self.order, step.name())).await;
+        let done = crashable(system.abandon(self.order, step.name())).await;
         self.after();
         matches!(done, Some(Ok(())))
     }
@@ -218,7 +218,7 @@ impl Script {
     /// proved here, and a redelivery would only help it.
     async fn handle(&mut self, queue: Queue, message: SqsMessage) {
         let system = Rc::clone(&self.system);
-        mortal(system.batch(queue, vec![message])).await;
+        crashable(system.batch(queue, vec![message])).await;
         self.after();
     }
 
@@ -260,7 +260,7 @@ impl Script {
                 _ => self.repeats.start..writes,
             };
             // A run that failed is made up for by the next.
-            swept = matches!(mortal(system.sweep()).await, Some(Ok(())));
+            swept = matches!(crashable(system.sweep()).await, Some(Ok(())));
             self.after();
         }
     }
@@ -269,8 +269,8 @@ impl Script {
     fn next_sweep(&self, from: Millis) -> Millis {
         let since_first = (from - self.first_sweep).max(0);
         self.first_sweep
-            + (since_first + deployed::sweep_every() - 1) / deployed::sweep_every()
-                * deployed::sweep_every()
+            + (since_first + template_config::sweep_every() - 1) / template_config::sweep_every()
+                * template_config::sweep_every()
     }
 
     /// Delivers everything that was ever sent once more, and what comes of it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::FutureExt;
 use inventory::handlers::{adjust, create, update};
-use orders::handlers::{cancel, operate, place, sweep};
+use orders::handlers::{admin, cancel, place, sweep};
 use serde_json::{Value, json};
 use shared_auth::{Caller, Role};
 use shared_lambda::http::{Request, Response, respond};
@@ -28,12 +28,12 @@ use uuid::Uuid;
 
 use crate::chance::{SharedWeather, Trouble, weather};
 use crate::clock::Clock;
-use crate::deployed;
 use crate::gate::Gate;
 use crate::handled::{Handled, How};
 use crate::participants::Queue;
 use crate::services::orders::place as new_place;
 use crate::tables::Tables;
+use crate::template_config;
 use crate::wiring::{Handler, WIRED, Wiring, customer};
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
@@ -159,22 +159,22 @@ impl System {
 
     /// `waybill saga retry`.
     pub async fn retry(&self, order: Uuid) -> Result<(), String> {
-        self.operate(json!({"action": "retry", "order_id": order, "by": "an operator"}))
+        self.admin(json!({"action": "retry", "order_id": order, "by": "an operator"}))
             .await
     }
 
     /// `waybill saga abandon`, of the step the order was seen parked in.
     pub async fn abandon(&self, order: Uuid, step: &str) -> Result<(), String> {
-        self.operate(json!({
+        self.admin(json!({
             "action": "abandon", "order_id": order, "step": step,
             "reason": "settled by hand", "by": "an operator",
         }))
         .await
     }
 
-    async fn operate(&self, request: Value) -> Result<(), String> {
-        let saga = operate::wire(&self.wiring.setup("orders-operate")).expect(WIRED);
-        let answered = operate::handle(&saga, self.origin.context(None), request).await;
+    async fn admin(&self, request: Value) -> Result<(), String> {
+        let saga = admin::wire(&self.wiring.setup("orders-admin")).expect(WIRED);
+        let answered = admin::handle(&saga, self.origin.context(None), request).await;
         let answered = answered.map_err(|error| telemetry::chain(&*error))?;
         if answered["outcome"] == "invalid" {
             self.mistake(format!("an operator is not understood: {answered}"));
@@ -191,7 +191,7 @@ impl System {
             true => trigger.one_at_a_time(),
             false => trigger,
         };
-        let limit = deployed::timeout(queue.function()).unsigned_abs();
+        let limit = template_config::timeout(queue.function()).unsigned_abs();
         let ends_at = Instant::now() + Duration::from_millis(limit);
         let handle = &self.handlers[queue.index()];
         let handler = |context, envelope| {

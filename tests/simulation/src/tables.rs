@@ -1,6 +1,6 @@
 //! The services' tables.
 
-use test_support::deployed::{Service, services};
+use test_support::template_config::{Service, services};
 
 /// The names the templates give the tables.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use shared_auth::{Caller, Role};
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::{Context, Origin, Setup};
-use test_support::{Aws, deployed};
+use test_support::{Aws, template_config};
 use uuid::Uuid;
 
 use crate::chance::{Dice, SharedWeather};
@@ -55,7 +55,7 @@ impl Wiring {
 
     /// With something else at the other end of the function's own HTTP requests.
     pub fn setup_over(&self, function: &str, connector: impl HttpConnector + 'static) -> Setup {
-        let variables = &deployed::function(function).variables;
+        let variables = &template_config::function(function).variables;
         let of_template = variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use simulation::books::Step;
 use simulation::clock::Millis;
-use simulation::deployed;
 use simulation::run::on_a_clock_of_its_own;
 use simulation::script::{CUSTOMER, PRICE, STOCK, Script, Strike};
+use simulation::template_config;
 use test_support::Fault;
 
 /// When the sweeper runs first. An order that is placed now is due after 30 s: just missed, just
@@ -225,7 +225,7 @@ impl Setup {
     fn calm(deliveries: usize) -> Self {
         Self {
             deliveries,
-            first_sweep: deployed::sweep_every(),
+            first_sweep: template_config::sweep_every(),
             insists: true,
             strike: None,
         }
@@ -393,8 +393,8 @@ fn ends_in_time(clean: &Run, run: &Run, what: &str) {
     let taken_up_by = match run.asked_again_at {
         Some(asked_again_at) if needed == 0 => asked_again_at,
         // A wait that begins so much later may just miss a run.
-        Some(asked_again_at) => asked_again_at + deployed::sweep_every(),
-        None => struck.due_at.unwrap_or(struck.at).max(struck.at) + deployed::sweep_every(),
+        Some(asked_again_at) => asked_again_at + template_config::sweep_every(),
+        None => struck.due_at.unwrap_or(struck.at).max(struck.at) + template_config::sweep_every(),
     };
     assert!(
         run.ended_at <= taken_up_by + needed,

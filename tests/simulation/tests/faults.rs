@@ -2,10 +2,10 @@
 //! call is known, and the limits are those of the templates.
 
 use simulation::chance::{Trouble, Weather};
-use simulation::deployed;
 use simulation::gate::Gate;
 use simulation::participants::Queue;
 use simulation::run::{Outcome, Plan, run};
+use simulation::template_config;
 use test_support::{Aws, Fault, template::Template};
 
 /// The first seeds whose worlds have this in store from their beginning.
@@ -161,22 +161,26 @@ fn what_is_planned_counts_when_it_is_met() {
 #[test]
 fn limits_are_those_of_the_templates() {
     // As the templates say today: what is read must have been found.
-    assert_eq!(deployed::step_timeout(), 30_000);
-    assert_eq!(deployed::sweep_every(), 60_000);
+    assert_eq!(template_config::step_timeout(), 30_000);
+    assert_eq!(template_config::sweep_every(), 60_000);
     for (function, seconds) in [
         ("orders-place", 25),
         ("orders-sweep", 60),
-        ("orders-operate", 30),
+        ("orders-admin", 30),
         ("payments-commands", 15),
         ("users-update", 10),
     ] {
-        assert_eq!(deployed::timeout(function), seconds * 1000, "{function}");
+        assert_eq!(
+            template_config::timeout(function),
+            seconds * 1000,
+            "{function}"
+        );
     }
     for queue in Queue::ALL {
         let limits = queue.deployed();
         assert_eq!(limits.max_receives, shared_lambda::sqs::MAX_RECEIVES);
         assert_eq!(limits.visibility_seconds, 90, "{queue:?}");
-        assert!(deployed::timeout(queue.function()) <= 90_000 / 6);
+        assert!(template_config::timeout(queue.function()) <= 90_000 / 6);
     }
     let orders = Template::of_service("orders");
     let text = orders.document().to_string();

@@ -4,7 +4,7 @@ use inventory::domain::{RefusalCode, Sku};
 use inventory::store::InventoryStore;
 use ops::audit::books::{self, Books};
 use ops::audit::reconcile::{Finding, reconcile};
-use orders::domain::{OrderId, UserId, What};
+use orders::domain::{OrderId, TimelineEvent, UserId};
 use orders::store::{DUE_SHARDS, DuePartition, OrderStore};
 use payments::store::PaymentStore;
 use serde_json::{Value, json};
@@ -317,7 +317,10 @@ async fn a_row_that_no_service_sees_is_named_by_the_audit() {
 
 #[test]
 fn the_audit_knows_the_names_that_services_write() {
-    let events: Vec<&str> = What::ALL.iter().map(|what| what.as_str()).collect();
+    let events: Vec<&str> = TimelineEvent::ALL
+        .iter()
+        .map(|what| what.as_str())
+        .collect();
     assert_eq!(events, books::EVENTS);
     let refusals = RefusalCode::ALL.map(RefusalCode::as_str);
     assert_eq!(refusals, books::REFUSALS);

@@ -1,8 +1,8 @@
 //! One test's AWS: clients, tables, queues, and what went over the wire.
 
+use crate::crashable::crash;
 use crate::dynamodb::{self, History};
 use crate::fault::{Fault, Hook, Plan};
-use crate::mortal::die;
 use crate::sqs::{self, Message, Queues};
 use crate::ssm;
 use crate::template::{self, Template};
@@ -298,10 +298,10 @@ impl Aws {
                 self.answer(&call, &[]);
                 Err("the connection broke before the answer came")
             }
-            Some(Fault::KillBefore) => die().await,
+            Some(Fault::KillBefore) => crash().await,
             Some(Fault::KillAfter) => {
                 self.answer(&call, &[]);
-                die().await
+                crash().await
             }
         };
         self.pause().await;

@@ -24,9 +24,9 @@ pub enum Fault {
     /// A read that need not be current sees its table as it was before the last so many of its
     /// rows were written. Needs [`Aws::keep_history`](crate::Aws::keep_history).
     Stale(usize),
-    /// The caller's process ends before the request arrives. Needs [`mortal`](fn@crate::mortal).
+    /// The caller's process ends before the request arrives. Needs [`crashable`](fn@crate::crashable).
     KillBefore,
-    /// The caller's process ends once the request took effect. Needs [`mortal`](fn@crate::mortal).
+    /// The caller's process ends once the request took effect. Needs [`crashable`](fn@crate::crashable).
     KillAfter,
 }
 

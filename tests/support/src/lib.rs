@@ -19,7 +19,7 @@
 //! for nth in 0..writes_of_a_clean_run {
 //!     let aws = Aws::new();
 //!     aws.fault_at(nth, Fault::KillAfter);
-//!     assert!(mortal(handle(&aws, message)).await.is_none());
+//!     assert!(crashable(handle(&aws, message)).await.is_none());
 //!     handle(&aws, message).await.unwrap(); // the redelivery
 //!     assert_eq!(aws.dump(&table), clean_table);
 //! }
@@ -27,19 +27,19 @@
 
 mod aws;
 pub mod contracts;
-pub mod deployed;
+mod crashable;
 mod dynamodb;
 pub mod events;
 mod fault;
-mod mortal;
 mod sqs;
 mod ssm;
 pub mod template;
+pub mod template_config;
 mod wire;
 
 pub use aws::Aws;
+pub use crashable::crashable;
 pub use fault::{Fault, Hook};
-pub use mortal::mortal;
 pub use sqs::Message;
 pub use template::services;
 pub use wire::Call;

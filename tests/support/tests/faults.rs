@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use std::sync::{Arc, Mutex};
-use test_support::{Call, Fault, mortal};
+use test_support::{Call, Fault, crashable};
 
 async fn put(client: &Client, table: &str, pk: &str) -> Result<(), SdkError<PutItemError>> {
     client
@@ -391,15 +391,15 @@ async fn a_killed_process_runs_no_further_and_leaves_what_it_had_done() {
         put(&client, &table, "b").await.unwrap();
     };
     aws.fault_at(1, Fault::KillBefore);
-    assert!(mortal(handler()).await.is_none());
+    assert!(crashable(handler()).await.is_none());
     assert_eq!(keys(&aws, &table), ["a"]);
 
     aws.fault_at(1, Fault::KillAfter);
-    assert!(mortal(handler()).await.is_none());
+    assert!(crashable(handler()).await.is_none());
     assert_eq!(keys(&aws, &table), ["a", "b"]);
     assert_eq!(aws.writes(), 4, "nothing was tried again");
 
-    assert!(mortal(handler()).await.is_some());
+    assert!(crashable(handler()).await.is_some());
 }
 
 #[tokio::test]

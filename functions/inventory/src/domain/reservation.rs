@@ -222,14 +222,14 @@ pub enum OnRelease {
     /// Give these units back.
     GiveBack(Vec<ReservedLine>),
     /// The reserve may still come: see to it that it is refused.
-    Forestall,
+    Tombstone,
     /// Nothing is held, and nothing will be.
     Nothing,
 }
 
 pub fn on_release(record: Option<Reservation>) -> OnRelease {
     match record {
-        None => OnRelease::Forestall,
+        None => OnRelease::Tombstone,
         Some(Reservation::Reserved(lines)) => OnRelease::GiveBack(lines),
         Some(Reservation::Refused(_)) | Some(Reservation::Released) => OnRelease::Nothing,
     }

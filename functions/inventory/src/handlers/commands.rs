@@ -109,7 +109,7 @@ async fn release(
     while tries.next().await {
         let written = match on_release(store.reservation(order_id).await?) {
             OnRelease::GiveBack(lines) => store.release(order_id, &lines, context.now).await?,
-            OnRelease::Forestall => store.forestall(order_id, context.now).await?,
+            OnRelease::Tombstone => store.put_tombstone(order_id, context.now).await?,
             OnRelease::Nothing => Written::Done,
         };
         match written {

@@ -105,8 +105,12 @@ impl InventoryStore {
 
     /// Records that an order without a record is released, so that a reserve that comes late is
     /// refused.
-    pub async fn forestall(&self, order_id: Uuid, now: Timestamp) -> Result<Written, TableError> {
+    pub async fn put_tombstone(
+        &self,
+        order_id: Uuid,
+        now: Timestamp,
+    ) -> Result<Written, TableError> {
         let row = ReservationRow::tombstone(order_id, now);
-        self.table.insert("forestall a reservation", &row).await
+        self.table.insert("put a tombstone", &row).await
     }
 }

@@ -25,7 +25,7 @@ use super::order::{Order, UserId};
 use super::progress::{MAX_ATTEMPTS, PARKED_RETRY, StepTimeout};
 use super::state::{Ending, State};
 use super::step::{Command, Compensation};
-use super::timeline::What;
+use super::timeline::TimelineEvent;
 use super::values::{MAX_AMOUNT, MAX_DETAIL, MAX_NAME, Money, Quantity, Sku, bounded};
 
 /// The code of an order whose lines cost more than any amount may be.
@@ -91,7 +91,7 @@ pub enum CancelledBy {
 }
 
 impl CancelledBy {
-    /// What the diary says beside the cancellation: nothing of whoever placed the order.
+    /// What the timeline says beside the cancellation: nothing of whoever placed the order.
     pub(super) fn detail(self) -> Option<&'static str> {
         match self {
             CancelledBy::Customer => None,
@@ -157,7 +157,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         ),
         Event::UserVerified { .. } => match order.state {
             State::Verifying => order.advance(now, |next| {
-                next.note(now, What::UserVerified, None);
+                next.note(now, TimelineEvent::UserVerified, None);
                 next.forward(State::Reserving, timeout, now);
             }),
             State::Reserving => REPEAT,
@@ -170,7 +170,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::UserRefused { code, detail, .. } => match order.state {
             State::Verifying => order.advance(now, |next| {
-                next.note(now, What::UserRefused, Some(detail));
+                next.note(now, TimelineEvent::UserRefused, Some(detail));
                 next.fail(code, detail);
                 next.end(Ending::Rejected, now);
             }),
@@ -185,7 +185,9 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::StockReserved { lines } => match order.state {
             State::Reserving => stock_reserved(order, lines, timeout, now),
-            State::Rejected | State::Cancelled if is_news(order, Compensation::Release) => {
+            State::Rejected | State::Cancelled
+                if contradicts_abandonment(order, Compensation::Release) =>
+            {
                 contradiction(order, RESERVED_AFTER_ALL)
             }
             State::Charging
@@ -216,7 +218,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         }
         Event::StockRefused { code, detail, .. } => match order.state {
             State::Reserving => order.advance(now, |next| {
-                next.note(now, What::StockRefused, Some(detail));
+                next.note(now, TimelineEvent::StockRefused, Some(detail));
                 next.fail(code, detail);
                 next.end(Ending::Rejected, now);
             }),
@@ -230,7 +232,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         },
         Event::StockReleased => match order.state {
             State::Releasing(ending) => order.advance(now, |next| {
-                next.note(now, What::StockReleased, None);
+                next.note(now, TimelineEvent::StockReleased, None);
                 next.end(ending, now);
             }),
             State::Rejected | State::Cancelled => REPEAT,
@@ -247,7 +249,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             State::Confirmed if order.total == Some(*amount) => REPEAT,
             State::Confirmed => other_amount(order, OTHER_AMOUNT_CHARGED, Some(*amount)),
             State::Releasing(_) | State::Rejected | State::Cancelled
-                if is_news(order, Compensation::Refund) =>
+                if contradicts_abandonment(order, Compensation::Refund) =>
             {
                 contradiction(order, CHARGED_AFTER_ALL)
             }
@@ -268,7 +270,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             State::Charging => order.advance(now, |next| {
                 next.note(
                     now,
-                    What::PaymentDeclined,
+                    TimelineEvent::PaymentDeclined,
                     Some(&format!("{code}: {detail}")),
                 );
                 next.fail("payment_declined", detail);
@@ -296,7 +298,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                     Some(amount) => format!("{amount} given back"),
                     None => "nothing had been charged".to_owned(),
                 };
-                next.note(now, What::PaymentRefunded, Some(&detail));
+                next.note(now, TimelineEvent::PaymentRefunded, Some(&detail));
                 next.compensate(State::Releasing(ending), timeout, now);
             }),
             State::Releasing(_) => REPEAT,
@@ -308,15 +310,15 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         Event::CancelRequested { by } => match order.state {
             // Nothing has been asked of anybody but whether the user may order.
             State::Verifying => order.advance(now, |next| {
-                next.note(now, What::CancelRequested, by.detail());
+                next.note(now, TimelineEvent::CancelRequested, by.detail());
                 next.end(Ending::Cancelled, now);
             }),
             State::Reserving => order.advance(now, |next| {
-                next.note(now, What::CancelRequested, by.detail());
+                next.note(now, TimelineEvent::CancelRequested, by.detail());
                 next.compensate(State::Releasing(Ending::Cancelled), timeout, now);
             }),
             State::Charging | State::Confirmed => order.advance(now, |next| {
-                next.note(now, What::CancelRequested, by.detail());
+                next.note(now, TimelineEvent::CancelRequested, by.detail());
                 next.compensate(State::Refunding(Ending::Cancelled), timeout, now);
             }),
             State::Refunding(Ending::Cancelled)
@@ -345,7 +347,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                     REPEAT
                 } else {
                     order.advance(now, |next| {
-                        next.note_if_room(now, What::RetryRequested, &format!("by {by}"));
+                        next.note_if_room(now, TimelineEvent::RetryRequested, &format!("by {by}"));
                         next.start_over(timeout, now);
                     })
                 }
@@ -359,7 +361,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         } => match order.state {
             State::Refunding(ending) if order.parked => order.advance(now, |next| {
                 let detail = abandonment(by, reason);
-                next.note(now, What::RefundAbandoned, Some(&detail));
+                next.note(now, TimelineEvent::RefundAbandoned, Some(&detail));
                 next.compensate(State::Releasing(ending), timeout, now);
             }),
             State::Refunding(_) => not_parked(STILL_ASKED_FOR),
@@ -378,7 +380,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
         } => match order.state {
             State::Releasing(ending) if order.parked => order.advance(now, |next| {
                 let detail = abandonment(by, reason);
-                next.note(now, What::ReleaseAbandoned, Some(&detail));
+                next.note(now, TimelineEvent::ReleaseAbandoned, Some(&detail));
                 next.end(ending, now);
             }),
             State::Releasing(_) => not_parked(STILL_ASKED_FOR),
@@ -411,7 +413,7 @@ pub fn abandonment(by: &str, reason: &str) -> String {
 
 /// Whether an operator gave up undoing a step of which nobody knew then that it had been done: no
 /// compensation takes it back, so somebody has to hear of it.
-fn is_news(order: &Order, given_up: Compensation) -> bool {
+fn contradicts_abandonment(order: &Order, given_up: Compensation) -> bool {
     let (step, undo) = given_up.declared();
     let happened = |what| order.timeline.iter().any(|entry| entry.what == what);
     happened(undo.abandoned) && !happened(step.action.done)
@@ -482,7 +484,7 @@ fn stock_reserved(
                 ..total
             };
             let detail = format!("the total is above {most}, the most an order may come to");
-            next.note(now, What::StockReserved, Some(&detail));
+            next.note(now, TimelineEvent::StockReserved, Some(&detail));
             next.fail(TOTAL_TOO_LARGE, &detail);
             next.compensate(State::Releasing(Ending::Rejected), timeout, now);
         });
@@ -493,12 +495,16 @@ fn stock_reserved(
             line.name = reserved.name.as_deref().map(|name| bounded(name, MAX_NAME));
         }
         next.total = Some(total);
-        next.note(now, What::StockReserved, Some(&format!("for {total}")));
+        next.note(
+            now,
+            TimelineEvent::StockReserved,
+            Some(&format!("for {total}")),
+        );
         match order.expected_total.filter(|expected| *expected != total) {
             None => next.forward(State::Charging, timeout, now),
             Some(expected) => {
                 let detail = format!("the total is {total}, not the expected {expected}");
-                next.note(now, What::PriceChanged, Some(&detail));
+                next.note(now, TimelineEvent::PriceChanged, Some(&detail));
                 next.fail("price_changed", &detail);
                 next.compensate(State::Releasing(Ending::Rejected), timeout, now);
             }
@@ -546,8 +552,12 @@ fn payment_charged(order: &Order, amount: Money, now: Timestamp) -> Decision {
         return other_amount(order, OTHER_AMOUNT_CHARGED, Some(amount));
     }
     order.advance(now, |next| {
-        next.note(now, What::PaymentCharged, Some(&amount.to_string()));
-        next.note(now, What::OrderConfirmed, None);
+        next.note(
+            now,
+            TimelineEvent::PaymentCharged,
+            Some(&amount.to_string()),
+        );
+        next.note(now, TimelineEvent::OrderConfirmed, None);
         next.state = State::Confirmed;
         next.rest();
     })
@@ -581,7 +591,7 @@ fn due(order: &Order, timeout: StepTimeout, now: Timestamp) -> Decision {
             if !tries_left && !next.parked {
                 next.parked = true;
                 let detail = format!("no answer after {} attempts", next.attempt);
-                next.note_if_room(now, What::OrderParked, &detail);
+                next.note_if_room(now, TimelineEvent::OrderParked, &detail);
             }
             next.ask_again(timeout, now);
         }),

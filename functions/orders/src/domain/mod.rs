@@ -3,9 +3,9 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod decide;
+mod faults;
 mod order;
 mod progress;
-mod rehearsal;
 mod standing;
 mod state;
 mod step;
@@ -15,18 +15,18 @@ mod values;
 pub use decide::{
     CancelledBy, Decision, Event, Ignored, Refusal, ReservedLine, abandonment, decide,
 };
+pub use faults::{Fault, InjectedFaults, InvalidFaults};
 pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
 pub use progress::{
     MAX_ATTEMPTS, MAX_TIMELINE, PARKED_RETRY, StepTimeout, owed, owed_fault, place,
 };
-pub use rehearsal::{Fault, InvalidRehearsal, Rehearsal};
 pub use standing::{
     FIRST_DELAY, FREE_UNPAID, Limit, MAX_DELAY, MAX_OPEN_ORDERS, MAX_OPEN_UNITS, RECENT_ORDERS,
     RECENT_WINDOW, Wait, may_place,
 };
 pub use state::{Ending, State};
 pub use step::{Command, Compensation, Kind, Participant, STEPS, Step};
-pub use timeline::{Entry, What};
+pub use timeline::{Entry, TimelineEvent};
 pub use values::{
     Currency, InvalidValue, MAX_AMOUNT, MAX_CODE, MAX_DETAIL, MAX_LINES, MAX_NAME, MAX_QUANTITY,
     Money, PaymentMethod, Quantity, Sku, bounded,

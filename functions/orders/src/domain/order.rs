@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::rehearsal::Rehearsal;
+use super::faults::InjectedFaults;
 use super::state::{Ending, State};
 use super::timeline::Entry;
 use super::values::{Money, PaymentMethod, Quantity, Sku};
@@ -39,7 +39,7 @@ pub struct Draft {
     /// Tells the same request from another one that reuses its key.
     pub fingerprint: Uuid,
     /// What is to go wrong on purpose.
-    pub rehearsal: Option<Rehearsal>,
+    pub faults: Option<InjectedFaults>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Order {
     pub payment_method: PaymentMethod,
     pub expected_total: Option<Money>,
     pub fingerprint: Uuid,
-    pub rehearsal: Option<Rehearsal>,
+    pub faults: Option<InjectedFaults>,
     /// Known once the stock is reserved.
     pub total: Option<Money>,
     pub state: State,

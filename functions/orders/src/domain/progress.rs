@@ -5,11 +5,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::faults::Fault;
 use super::order::{Draft, Failure, Order};
-use super::rehearsal::Fault;
 use super::state::{Ending, State};
 use super::step::Command;
-use super::timeline::{Entry, What};
+use super::timeline::{Entry, TimelineEvent};
 use super::values::{MAX_CODE, MAX_DETAIL, bounded};
 
 /// How often a step is asked for before a forward step is given up and a compensation parked.
@@ -46,7 +46,7 @@ pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp)
         payment_method: draft.payment_method,
         expected_total: draft.expected_total,
         fingerprint: draft.fingerprint,
-        rehearsal: draft.rehearsal,
+        faults: draft.faults,
         total: None,
         state: State::Verifying,
         failure: None,
@@ -58,13 +58,13 @@ pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp)
         updated_at: now,
         version: 1,
     };
-    order.note(now, What::OrderPlaced, None);
-    if let Some(rehearsal) = &order.rehearsal {
-        let faults = rehearsal.to_string();
-        order.note(now, What::RehearsalBegun, Some(&faults));
+    order.note(now, TimelineEvent::OrderPlaced, None);
+    if let Some(faults) = &order.faults {
+        let faults = faults.to_string();
+        order.note(now, TimelineEvent::FaultsInjected, Some(&faults));
     }
     if verified {
-        order.note(now, What::UserVerified, None);
+        order.note(now, TimelineEvent::UserVerified, None);
         order.forward(State::Reserving, timeout, now);
     } else {
         order.forward(State::Verifying, timeout, now);
@@ -83,8 +83,8 @@ pub fn owed(order: &Order) -> Option<Command> {
 /// How the command that the order owes now is to go wrong. Like the command itself it follows from
 /// the order alone, so that whoever sends it again sends the same.
 pub fn owed_fault(order: &Order) -> Option<Fault> {
-    let rehearsal = order.rehearsal.as_ref()?;
-    let fault = rehearsal.fault_of(owed(order)?)?;
+    let faults = order.faults.as_ref()?;
+    let fault = faults.fault_of(owed(order)?)?;
     let lasts = match fault {
         Fault::Fail | Fault::Timeout | Fault::LostReply => true,
         Fault::FailOnce | Fault::TimeoutOnce | Fault::LostReplyOnce => order.attempt == 1,
@@ -96,11 +96,11 @@ pub fn owed_fault(order: &Order) -> Option<Fault> {
 /// otherwise no order could be got past a fault that lasts.
 fn is_mended(order: &Order) -> bool {
     let mut happened = order.timeline.iter().map(|entry| entry.what);
-    happened.any(|what| what == What::RetryRequested)
+    happened.any(|what| what == TimelineEvent::RetryRequested)
 }
 
 impl Order {
-    pub(super) fn note(&mut self, at: Timestamp, what: What, detail: Option<&str>) {
+    pub(super) fn note(&mut self, at: Timestamp, what: TimelineEvent, detail: Option<&str>) {
         self.timeline.push(Entry {
             at,
             what,
@@ -110,7 +110,7 @@ impl Order {
     }
 
     /// For what can happen any number of times: the first is always told.
-    pub(super) fn note_if_room(&mut self, at: Timestamp, what: What, detail: &str) {
+    pub(super) fn note_if_room(&mut self, at: Timestamp, what: TimelineEvent, detail: &str) {
         let is_first = self.timeline.iter().all(|entry| entry.what != what);
         if is_first || self.timeline.len() < MAX_TIMELINE {
             self.note(at, what, Some(detail));
@@ -144,7 +144,7 @@ impl Order {
             command.step().awaits,
             self.attempt
         );
-        self.note(now, What::StepTimedOut, Some(&detail));
+        self.note(now, TimelineEvent::StepTimedOut, Some(&detail));
         self.fail("timed_out", &detail);
     }
 
@@ -186,8 +186,8 @@ impl Order {
 
     pub(super) fn end(&mut self, ending: Ending, now: Timestamp) {
         let (state, what) = match ending {
-            Ending::Rejected => (State::Rejected, What::OrderRejected),
-            Ending::Cancelled => (State::Cancelled, What::OrderCancelled),
+            Ending::Rejected => (State::Rejected, TimelineEvent::OrderRejected),
+            Ending::Cancelled => (State::Cancelled, TimelineEvent::OrderCancelled),
         };
         self.state = state;
         self.note(now, what, None);

@@ -10,7 +10,7 @@ use super::decide::{CancelledBy, TOTAL_TOO_LARGE};
 use super::order::{Line, Order};
 use super::progress::owed;
 use super::state::State;
-use super::timeline::{Entry, What};
+use super::timeline::{Entry, TimelineEvent};
 use super::values::Sku;
 
 /// How far back a customer's orders are looked at, and how many of the newest.
@@ -152,22 +152,24 @@ fn is_open(order: &Order) -> bool {
 /// was declined, the price was not the expected one, the total is too large, or it was cancelled, even
 /// after it was paid. A step that had no answer is no fault of theirs.
 fn unpaid_since(order: &Order) -> Option<Timestamp> {
-    if !happened(order, What::ReserveStockRequested) {
+    if !happened(order, TimelineEvent::ReserveStockRequested) {
         return None;
     }
     let code = order.failure.as_ref().map(|failure| failure.code.as_str());
     let is_too_large = code == Some(TOTAL_TOO_LARGE);
     let is_by_customer = |entry: &&Entry| {
-        let was_cancelled = entry.what == What::CancelRequested
+        let was_cancelled = entry.what == TimelineEvent::CancelRequested
             && entry.detail.as_deref() == CancelledBy::Customer.detail();
-        matches!(entry.what, What::PaymentDeclined | What::PriceChanged)
-            || was_cancelled
-            || (is_too_large && entry.what == What::StockReserved)
+        matches!(
+            entry.what,
+            TimelineEvent::PaymentDeclined | TimelineEvent::PriceChanged
+        ) || was_cancelled
+            || (is_too_large && entry.what == TimelineEvent::StockReserved)
     };
     let by_customer = order.timeline.iter().filter(is_by_customer);
     by_customer.map(|entry| entry.at).max()
 }
 
-fn happened(order: &Order, what: What) -> bool {
+fn happened(order: &Order, what: TimelineEvent) -> bool {
     order.timeline.iter().any(|entry| entry.what == what)
 }

@@ -3,7 +3,7 @@
 //!
 //! An order takes the steps from top to bottom. Compensations run back up from the step it was at.
 
-use super::timeline::What;
+use super::timeline::TimelineEvent;
 
 pub const STEPS: [Step; 3] = [
     Step {
@@ -13,8 +13,8 @@ pub const STEPS: [Step; 3] = [
             command: Command::VerifyUser,
             message: "VerifyUser",
             name: "verify_user",
-            requested: What::VerifyUserRequested,
-            done: What::UserVerified,
+            requested: TimelineEvent::VerifyUserRequested,
+            done: TimelineEvent::UserVerified,
         },
         awaits: "whether the user may order",
         undo: None,
@@ -26,8 +26,8 @@ pub const STEPS: [Step; 3] = [
             command: Command::ReserveStock,
             message: "ReserveStock",
             name: "reserve_stock",
-            requested: What::ReserveStockRequested,
-            done: What::StockReserved,
+            requested: TimelineEvent::ReserveStockRequested,
+            done: TimelineEvent::StockReserved,
         },
         awaits: "the stock reservation",
         undo: Some(Undo {
@@ -37,10 +37,10 @@ pub const STEPS: [Step; 3] = [
                 command: Command::ReleaseStock,
                 message: "ReleaseStock",
                 name: "release_stock",
-                requested: What::ReleaseStockRequested,
-                done: What::StockReleased,
+                requested: TimelineEvent::ReleaseStockRequested,
+                done: TimelineEvent::StockReleased,
             },
-            abandoned: What::ReleaseAbandoned,
+            abandoned: TimelineEvent::ReleaseAbandoned,
         }),
     },
     Step {
@@ -50,8 +50,8 @@ pub const STEPS: [Step; 3] = [
             command: Command::ChargePayment,
             message: "ChargePayment",
             name: "charge_payment",
-            requested: What::ChargePaymentRequested,
-            done: What::PaymentCharged,
+            requested: TimelineEvent::ChargePaymentRequested,
+            done: TimelineEvent::PaymentCharged,
         },
         awaits: "the payment",
         // A charge that was asked for may have been made without an answer.
@@ -62,10 +62,10 @@ pub const STEPS: [Step; 3] = [
                 command: Command::RefundPayment,
                 message: "RefundPayment",
                 name: "refund_payment",
-                requested: What::RefundPaymentRequested,
-                done: What::PaymentRefunded,
+                requested: TimelineEvent::RefundPaymentRequested,
+                done: TimelineEvent::PaymentRefunded,
             },
-            abandoned: What::RefundAbandoned,
+            abandoned: TimelineEvent::RefundAbandoned,
         }),
     },
 ];
@@ -104,8 +104,8 @@ pub struct Action {
     pub message: &'static str,
     /// As a step of a rehearsal.
     pub name: &'static str,
-    pub requested: What,
-    pub done: What,
+    pub requested: TimelineEvent,
+    pub done: TimelineEvent,
 }
 
 pub struct Undo {
@@ -113,7 +113,7 @@ pub struct Undo {
     /// To operators.
     pub name: &'static str,
     pub action: Action,
-    pub abandoned: What,
+    pub abandoned: TimelineEvent,
 }
 
 /// What an order asks of a participant.

@@ -1,12 +1,12 @@
-//! The order's diary: every step asked for, every answer, every compensation.
+//! The order's timeline: every step asked for, every answer, every compensation.
 
 use jiff::Timestamp;
 
-/// One line of the diary.
+/// One line of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub at: Timestamp,
-    pub what: What,
+    pub what: TimelineEvent,
     /// Which try of the step this was, for steps asked for.
     pub attempt: Option<u32>,
     /// In words, where the event alone does not say it all.
@@ -17,13 +17,13 @@ macro_rules! whats {
     ($($variant:ident => $name:literal,)*) => {
         /// What happened. The names are part of the API and do not change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum What { $($variant,)* }
+        pub enum TimelineEvent { $($variant,)* }
 
-        impl What {
-            pub const ALL: &[What] = &[$(What::$variant,)*];
+        impl TimelineEvent {
+            pub const ALL: &[TimelineEvent] = &[$(TimelineEvent::$variant,)*];
 
             pub fn as_str(self) -> &'static str {
-                match self { $(What::$variant => $name,)* }
+                match self { $(TimelineEvent::$variant => $name,)* }
             }
         }
     };
@@ -31,7 +31,7 @@ macro_rules! whats {
 
 whats! {
     OrderPlaced => "order_placed",
-    RehearsalBegun => "rehearsal_begun",
+    FaultsInjected => "rehearsal_begun",
     VerifyUserRequested => "verify_user_requested",
     UserVerified => "user_verified",
     UserRefused => "user_refused",
@@ -57,13 +57,15 @@ whats! {
     OrderCancelled => "order_cancelled",
 }
 
-impl What {
+impl TimelineEvent {
     /// Whether its detail names an operator and gives their reasons, which are not the customer's
     /// to read.
     pub fn is_by_operator(self) -> bool {
         matches!(
             self,
-            What::RetryRequested | What::RefundAbandoned | What::ReleaseAbandoned
+            TimelineEvent::RetryRequested
+                | TimelineEvent::RefundAbandoned
+                | TimelineEvent::ReleaseAbandoned
         )
     }
 

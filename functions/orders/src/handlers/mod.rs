@@ -1,10 +1,10 @@
 //! The functions of this service, one module each.
 
+pub mod admin;
 pub mod backlog;
 pub mod cancel;
 pub mod get;
 pub mod list;
-pub mod operate;
 pub mod place;
 pub mod replies;
 pub mod sweep;

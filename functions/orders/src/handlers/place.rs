@@ -18,8 +18,9 @@ use uuid::Uuid;
 use super::view::{OrderBody, polled};
 use crate::advance::Saga;
 use crate::domain::{
-    Command, Currency, Draft, Line, MAX_LINES, Money, Order, OrderId, Participant, PaymentMethod,
-    Quantity, RECENT_ORDERS, RECENT_WINDOW, Rehearsal, Sku, UserId, Wait, may_place, owed, place,
+    Command, Currency, Draft, InjectedFaults, Line, MAX_LINES, Money, Order, OrderId, Participant,
+    PaymentMethod, Quantity, RECENT_ORDERS, RECENT_WINDOW, Sku, UserId, Wait, may_place, owed,
+    place,
 };
 use crate::messages::Routes;
 use crate::store::Inserted;
@@ -99,7 +100,7 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    may_rehearse(service.stage, &request)?;
+    may_inject_faults(service.stage, &request)?;
     let (draft, formerly) =
         request.parse(|body, fields| draft(&caller, &context, &request, &body, fields))?;
     if let Some(id) = formerly
@@ -172,7 +173,7 @@ fn not_inserted(error: TableError, id: OrderId, has_key: bool) -> Problem {
 
 /// Refused before anything else of the request is looked at: whatever it asks for, production does
 /// not do half of it.
-fn may_rehearse(stage: Stage, request: &Request) -> Result<(), Problem> {
+fn may_inject_faults(stage: Stage, request: &Request) -> Result<(), Problem> {
     if request.header(FAULT_HEADER).is_some() && !stage.allows_faults() {
         return Err(Problem::forbidden(
             "fault-switches-refused",
@@ -189,11 +190,11 @@ async fn permission(
     caller: &Caller,
     context: &Context,
 ) -> Permission {
-    let rehearsed = draft
-        .rehearsal
+    let fault = draft
+        .faults
         .as_ref()
-        .and_then(|rehearsal| rehearsal.fault_of(Command::VerifyUser));
-    match rehearsed {
+        .and_then(|faults| faults.fault_of(Command::VerifyUser));
+    match fault {
         Some(_) => Permission::Unknown,
         None => service.users.may_order(caller, context).await,
     }
@@ -296,8 +297,8 @@ fn draft(
     let key = errors
         .take("Idempotency-Key", request.idempotency_key())
         .flatten();
-    let rehearsal = request.header(FAULT_HEADER).map(Rehearsal::parse);
-    let rehearsal = errors.take("Waybill-Fault", rehearsal.transpose());
+    let faults = request.header(FAULT_HEADER).map(InjectedFaults::parse);
+    let faults = errors.take("Waybill-Fault", faults.transpose());
     let lines = lines(&body.lines, errors);
     let payment_method = PaymentMethod::parse(&body.payment_method);
     let payment_method = errors.take("/payment_method", payment_method);
@@ -305,11 +306,10 @@ fn draft(
         Some(money) => money.parse(errors).map(Some),
         None => Some(None),
     };
-    let (payment_method, expected_total, rehearsal) =
-        (payment_method?, expected_total?, rehearsal?);
+    let (payment_method, expected_total, faults) = (payment_method?, expected_total?, faults?);
     let mut canonical = serde_json::to_vec(body).expect("a body that was read is plain JSON");
-    if let Some(rehearsal) = &rehearsal {
-        canonical.extend_from_slice(rehearsal.to_string().as_bytes());
+    if let Some(faults) = &faults {
+        canonical.extend_from_slice(faults.to_string().as_bytes());
     }
     let formerly = key.as_ref().and_then(|key| key.formerly.as_deref());
     let formerly = formerly.map(|key| OrderId::of_key(user_id, key));
@@ -322,7 +322,7 @@ fn draft(
         payment_method,
         expected_total,
         fingerprint: Uuid::new_v5(&FINGERPRINTS, &canonical),
-        rehearsal,
+        faults,
     };
     Some((draft, formerly))
 }

@@ -15,7 +15,7 @@ use shared_lambda::{Context, Error, Setup, telemetry};
 
 use super::backlog::Backlogs;
 use crate::advance::{Applied, Saga};
-use crate::domain::{Event, Order, OrderId, Rehearsal, What};
+use crate::domain::{Event, InjectedFaults, Order, OrderId, TimelineEvent};
 use crate::messages::{Routes, owed_message};
 use crate::store::{Due, DuePartition, DuePlace};
 
@@ -306,7 +306,7 @@ async fn is_held_back(sweep: &Sweep, backlogs: &Backlogs, id: OrderId, context: 
 
 /// What somebody may have to do something about.
 fn tell(order: &Order, context: &Context, tally: &mut Tally) {
-    let rehearsal = order.rehearsal.as_ref().map(Rehearsal::to_string);
+    let faults = order.faults.as_ref().map(InjectedFaults::to_string);
     if order.parked {
         tally.parked += 1;
         tracing::error!(
@@ -314,7 +314,7 @@ fn tell(order: &Order, context: &Context, tally: &mut Tally) {
             order_id = %order.id.0,
             state = ?order.state,
             attempt = order.attempt,
-            rehearsal,
+            faults,
             trace_id = context.trace_id(),
             "a compensation has no answer: see the participant's dead-letter queue"
         );
@@ -325,14 +325,14 @@ fn tell(order: &Order, context: &Context, tally: &mut Tally) {
         .iter()
         .rev()
         .take_while(|entry| entry.at == context.now)
-        .find(|entry| entry.what == What::StepTimedOut);
+        .find(|entry| entry.what == TimelineEvent::StepTimedOut);
     if let Some(entry) = given_up {
         tally.given_up += 1;
         tracing::warn!(
             event = "step_given_up",
             order_id = %order.id.0,
             state = ?order.state,
-            rehearsal,
+            faults,
             trace_id = context.trace_id(),
             "{}; what it may have done is undone: see the participant's queue and its log",
             entry.detail.as_deref().unwrap_or("no answer")

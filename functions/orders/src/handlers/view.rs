@@ -6,7 +6,7 @@ use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use uuid::Uuid;
 
-use crate::domain::{Failure, Money, Order, OrderId, Rehearsal, owed};
+use crate::domain::{Failure, InjectedFaults, Money, Order, OrderId, owed};
 use crate::store::OrderStore;
 
 /// The order the path names, if the caller may see it. Somebody else's is not there at all.
@@ -57,7 +57,8 @@ pub(super) struct OrderBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rehearsal: Option<String>,
+    #[serde(rename = "rehearsal")]
+    faults: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -101,7 +102,7 @@ impl From<&Order> for OrderBody {
             total: order.total.map(MoneyBody::from),
             expected_total: order.expected_total.map(MoneyBody::from),
             failure: order.failure.as_ref().map(FailureBody::from),
-            rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
+            faults: order.faults.as_ref().map(InjectedFaults::to_string),
             created_at: format!("{:.3}", order.created_at),
             updated_at: format!("{:.3}", order.updated_at),
         }

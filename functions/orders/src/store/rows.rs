@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::due::DuePartition;
 use crate::domain::{
-    Entry, Failure, Line, Money, Order, OrderId, PaymentMethod, Quantity, Rehearsal, Sku, State,
-    UserId, What,
+    Entry, Failure, InjectedFaults, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku,
+    State, TimelineEvent, UserId,
 };
 use crate::migrations::CURRENT_SCHEMA;
 
@@ -34,7 +34,8 @@ pub(super) struct OrderRow {
     expected_total: Option<MoneyRow>,
     fingerprint: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rehearsal: Option<String>,
+    #[serde(rename = "rehearsal")]
+    faults: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<MoneyRow>,
     state: String,
@@ -119,7 +120,7 @@ impl From<&Order> for OrderRow {
             payment_method: order.payment_method.as_str().to_owned(),
             expected_total: order.expected_total.map(MoneyRow::from),
             fingerprint: order.fingerprint,
-            rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
+            faults: order.faults.as_ref().map(InjectedFaults::to_string),
             total: order.total.map(MoneyRow::from),
             state: order.state.as_str().to_owned(),
             failure: order.failure.clone().map(|failure| FailureRow {
@@ -192,9 +193,9 @@ impl TryFrom<OrderRow> for Order {
                 .map_err(|_| InvalidRow("payment_method"))?,
             expected_total: row.expected_total.map(money).transpose()?,
             fingerprint: row.fingerprint,
-            rehearsal: row
-                .rehearsal
-                .map_or(Ok(None), |text| Rehearsal::from_record(&text))
+            faults: row
+                .faults
+                .map_or(Ok(None), |text| InjectedFaults::from_record(&text))
                 .map_err(|_| InvalidRow("rehearsal"))?,
             total: row.total.map(money).transpose()?,
             state,
@@ -233,7 +234,7 @@ fn money(row: MoneyRow) -> Result<Money, InvalidRow> {
 fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {
     Ok(Entry {
         at: row.at,
-        what: What::parse(&row.what).ok_or(InvalidRow("timeline entry"))?,
+        what: TimelineEvent::parse(&row.what).ok_or(InvalidRow("timeline entry"))?,
         attempt: row.attempt,
         detail: row.detail,
     })

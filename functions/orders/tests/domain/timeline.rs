@@ -1,10 +1,10 @@
 //! What of an order's timeline is everybody's to read.
 
-use orders::domain::What;
+use orders::domain::TimelineEvent;
 
 #[test]
 fn what_an_operator_did_is_told_apart_from_what_the_saga_did() {
-    let by_operators: Vec<&str> = What::ALL
+    let by_operators: Vec<&str> = TimelineEvent::ALL
         .iter()
         .filter(|what| what.is_by_operator())
         .map(|what| what.as_str())

@@ -10,7 +10,7 @@ use super::Queue;
 use super::letter::Letter;
 use crate::error::Result;
 
-/// An order as `orders-operate` shows it.
+/// An order as `orders-admin` shows it.
 pub type Ask<'a> = dyn Fn(Uuid) -> Result<Value> + 'a;
 
 /// So many questions in a row without an answer, and no more are asked: each may take long.
@@ -57,7 +57,7 @@ impl<'a> Orders<'a> {
         };
         let order = &answer["order"];
         match answer["outcome"].as_str() {
-            // An `orders-operate` of before names no next move, and nothing that was abandoned.
+            // An `orders-admin` of before names no next move, and nothing that was abandoned.
             Some("found") if order["next"].is_string() => {
                 let forbids = |step: &&Value| {
                     let mut commands = step["commands"].as_array().into_iter().flatten();
@@ -73,7 +73,7 @@ impl<'a> Orders<'a> {
             }
             // Nobody can have abandoned anything of it.
             Some("no_such_order") => Verdict::Send,
-            _ => Verdict::Unknown(format!("orders-operate answers {answer}")),
+            _ => Verdict::Unknown(format!("orders-admin answers {answer}")),
         }
     }
 
@@ -81,9 +81,7 @@ impl<'a> Orders<'a> {
         let (ask, unanswered) = (self.ask, &mut self.unanswered);
         self.known.entry(id).or_insert_with(|| {
             if *unanswered >= UNANSWERED {
-                return Err(
-                    "orders-operate is not asked any more, as it does not answer".to_owned(),
-                );
+                return Err("orders-admin is not asked any more, as it does not answer".to_owned());
             }
             let answer = ask(id).map_err(|error| error.to_string());
             *unanswered = if answer.is_ok() { 0 } else { *unanswered + 1 };

@@ -19,7 +19,7 @@ pub struct Moved {
     pub unreadable: usize,
     /// Not sent, because an operator abandoned what they ask for.
     pub abandoned: Vec<Left>,
-    /// Not sent, because `orders-operate` does not say whether that is so, and why it does not.
+    /// Not sent, because `orders-admin` does not say whether that is so, and why it does not.
     pub unasked: Vec<Left>,
     /// Sent here and failed again already; left.
     pub failing: usize,
@@ -321,7 +321,7 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         }
         if !moved.unasked.is_empty() {
             line.push_str(&format!(
-                ", {} left because orders-operate does not say whether an operator abandoned their \
+                ", {} left because orders-admin does not say whether an operator abandoned their \
                  step (do this again when it does; --id sends one all the same)",
                 moved.unasked.len()
             ));

@@ -74,7 +74,7 @@ struct State {
     deaf: usize,
     /// What happened to the orders that are known.
     orders: BTreeMap<Uuid, &'static str>,
-    /// Whether `orders-operate` does not answer.
+    /// Whether `orders-admin` does not answer.
     unreachable: bool,
     asked: usize,
 }
@@ -131,7 +131,7 @@ impl Fake {
         let mut state = self.state.borrow_mut();
         state.asked += 1;
         if state.unreachable {
-            return Err(Error::new("calling w-orders-operate: it is throttled"));
+            return Err(Error::new("calling w-orders-admin: it is throttled"));
         }
         Ok(match state.orders.get(&order) {
             None => json!({"outcome": "no_such_order"}),
@@ -594,7 +594,7 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
         "received    6 times",
         "error       no table",
         "\"type\": \"PaymentCharged\"",
-        "PENDING (charging), waits for ChargePayment (as orders-operate shows it)",
+        "PENDING (charging), waits for ChargePayment (as orders-admin shows it)",
         "charge_payment_requested (1): again",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
@@ -1117,14 +1117,14 @@ fn where_orders_cannot_be_asked_commands_are_left_and_told() {
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("nine are left").to_string();
     for expected in [
-        "0 messages went back, 9 left because orders-operate does not say",
+        "0 messages went back, 9 left because orders-admin does not say",
         &format!(
-            "{} of order {} left: calling w-orders-operate: it is",
+            "{} of order {} left: calling w-orders-admin: it is",
             message(1),
             order(1)
         ),
         &format!(
-            "{} of order {} left: orders-operate is not asked any more",
+            "{} of order {} left: orders-admin is not asked any more",
             message(9),
             order(9)
         ),

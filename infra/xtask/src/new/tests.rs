@@ -5,8 +5,8 @@ use std::fmt::Write;
 use expect_test::expect_file;
 
 use super::*;
-use crate::plant::copy_tree;
 use crate::process;
+use crate::seed_bugs::copy_tree;
 
 fn here() -> Project {
     Project::find().expect("tests run inside the project")

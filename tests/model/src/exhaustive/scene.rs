@@ -15,7 +15,7 @@ pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// When whatever is in flight is due.
 pub(super) const DUE: Timestamp = Timestamp::constant(3600, 0);
 
-/// An order as far as its behaviour depends on it: without its diary and its clock.
+/// An order as far as its behaviour depends on it: without its timeline and its clock.
 ///
 /// Nothing depends on which attempt it is but on whether it is the last, so the first stands for
 /// all before the last. Every field is named: a new one has to be thought about.
@@ -27,7 +27,7 @@ pub(super) fn normal(order: Order) -> Order {
         payment_method,
         expected_total,
         fingerprint,
-        rehearsal,
+        faults,
         total,
         state,
         failure,
@@ -46,7 +46,7 @@ pub(super) fn normal(order: Order) -> Order {
         payment_method,
         expected_total,
         fingerprint,
-        rehearsal,
+        faults,
         total,
         state,
         failure: failure.map(|failure| Failure {
@@ -82,7 +82,7 @@ pub(super) fn draft() -> Draft {
         payment_method: PaymentMethod::parse("pm_card_visa").expect("it is a token"),
         expected_total: Some(Money::new(PRICES[0], "USD").expect("it is an amount")),
         fingerprint: Uuid::nil(),
-        rehearsal: None,
+        faults: None,
     }
 }
 

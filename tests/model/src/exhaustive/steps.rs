@@ -237,8 +237,8 @@ impl<S: Services> Orders<'_, S> {
                     participants::give_back(self.services, &mut record, &mut items, &lines);
                 (written, Seen::of(Situation::UnitsGivenBack))
             }
-            OnRelease::Forestall => (
-                participants::forestall(self.services, &mut record),
+            OnRelease::Tombstone => (
+                participants::put_tombstone(self.services, &mut record),
                 Seen::of(Situation::ReleaseLeftTombstone),
             ),
             OnRelease::Nothing => (true, Seen::NOTHING),

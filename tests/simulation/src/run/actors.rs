@@ -44,13 +44,13 @@ impl Client {
 /// Something an administrator does until it is answered.
 pub(super) struct Chore {
     pub(super) at: Option<Millis>,
-    pub(super) what: What,
+    pub(super) what: TimelineEvent,
     /// Whether it was answered that it is done.
     pub(super) is_done: bool,
 }
 
 impl Chore {
-    pub(super) fn at(at: Millis, what: What) -> Self {
+    pub(super) fn at(at: Millis, what: TimelineEvent) -> Self {
         Self {
             at: Some(at),
             what,
@@ -60,7 +60,7 @@ impl Chore {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(super) enum TimelineEvent {
     Price { sku: usize, amount: i64 },
     Adjust { sku: usize, delta: i64, key: String },
     Status { user: usize, status: &'static str },

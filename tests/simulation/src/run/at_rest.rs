@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ops::audit::books::Books as AuditedBooks;
 use ops::audit::reconcile::{Finding, Kind, Subject, reconcile};
 
-use super::actors::What;
+use super::actors::TimelineEvent;
 use super::world::World;
 use crate::abandoning::about;
 use crate::books::{Order, Step, Violation};
@@ -90,7 +90,7 @@ impl World {
     fn check_adjustments(&self) -> Vec<Violation> {
         let mut asked: BTreeMap<(usize, i64), (usize, usize)> = BTreeMap::new();
         for chore in &self.people.chores {
-            if let What::Adjust { sku, delta, .. } = chore.what {
+            if let TimelineEvent::Adjust { sku, delta, .. } = chore.what {
                 let (answered, all) = asked.entry((sku, delta)).or_default();
                 *answered += usize::from(chore.is_done);
                 *all += 1;

@@ -32,7 +32,7 @@ impl World {
     pub(super) fn let_pass(&mut self, id: CallId, process: ProcessId) {
         let call = self.gate.call(id);
         let name = call.name();
-        self.diary.calls += 1;
+        self.record.calls += 1;
         let now = self.now();
         let name_of = self
             .processes

@@ -64,9 +64,9 @@ impl World {
                 .counts()
                 .map(|(kind, came)| (kind.name(), came))
                 .collect(),
-            calls: self.diary.calls,
+            calls: self.record.calls,
             messages: self.network.history.len() as u64,
-            replayed: self.diary.replayed,
+            replayed: self.record.replayed,
             parked: self
                 .books
                 .orders()
@@ -74,9 +74,9 @@ impl World {
                 .count(),
             abandoned,
             lasted: self.system.clock.now(),
-            hash: self.diary.hash,
-            violations: self.diary.violations,
-            trace: self.diary.trace,
+            hash: self.record.hash,
+            violations: self.record.violations,
+            trace: self.record.trace,
         }
     }
 }

@@ -7,7 +7,7 @@ use orders::domain::{OrderId, UserId};
 use serde_json::{Value, json};
 use shared_lambda::http::Response;
 
-use super::actors::{Chore, Client, What};
+use super::actors::{Chore, Client, TimelineEvent};
 use super::world::{Finished, Job, World};
 use crate::books::{Order, Step};
 use crate::chance::{Dice, Trouble, weather};
@@ -98,7 +98,7 @@ impl World {
         for sku in 0..self.people.skus.len() {
             if weather.brings(Trouble::Price) {
                 let dice = weather.dice(Trouble::Price);
-                let what = What::Price {
+                let what = TimelineEvent::Price {
                     sku,
                     amount: dice.between(1, 50) * 100,
                 };
@@ -109,7 +109,7 @@ impl World {
             if weather.brings(Trouble::Adjustment) {
                 let dice = weather.dice(Trouble::Adjustment);
                 let delta = *dice.pick(&[-3, -1, 1, 5]);
-                let what = What::Adjust {
+                let what = TimelineEvent::Adjust {
                     sku,
                     delta,
                     key: format!("count-{sku}"),
@@ -124,12 +124,12 @@ impl World {
                 let dice = weather.dice(Trouble::Deactivation);
                 let at = dice.between(0, until);
                 let back = dice.hits(700).then(|| at + dice.between(1_000, 100_000));
-                let what = What::Status {
+                let what = TimelineEvent::Status {
                     user,
                     status: "deactivated",
                 };
                 self.people.chores.push(Chore::at(at, what));
-                let what = What::Status {
+                let what = TimelineEvent::Status {
                     user,
                     status: "active",
                 };
@@ -204,7 +204,7 @@ impl World {
             weather(&self.weather).came_about(Trouble::Operator);
         }
         let system = Rc::clone(&self.system);
-        self.start("orders-operate", Job::Operate, async move {
+        self.start("orders-admin", Job::Operate, async move {
             Finished::Done(system.retry(order).await)
         });
     }
@@ -220,17 +220,21 @@ impl World {
             self.people.users.clone(),
         );
         let function = match what {
-            What::Price { .. } => "inventory-update",
-            What::Adjust { .. } => "inventory-adjust",
-            What::Status { .. } => "users-update",
+            TimelineEvent::Price { .. } => "inventory-update",
+            TimelineEvent::Adjust { .. } => "inventory-adjust",
+            TimelineEvent::Status { .. } => "users-update",
         };
         self.start(function, Job::Admin(number), async move {
             Finished::Answered(match what {
-                What::Price { sku, amount } => {
+                TimelineEvent::Price { sku, amount } => {
                     system.reprice(&skus[sku], amount, currencies[sku]).await
                 }
-                What::Adjust { sku, delta, key } => system.adjust(&skus[sku], delta, &key).await,
-                What::Status { user, status } => system.set_status(users[user], status).await,
+                TimelineEvent::Adjust { sku, delta, key } => {
+                    system.adjust(&skus[sku], delta, &key).await
+                }
+                TimelineEvent::Status { user, status } => {
+                    system.set_status(users[user], status).await
+                }
             })
         });
     }
@@ -257,7 +261,7 @@ impl World {
         }
         drop(weather);
         let system = Rc::clone(&self.system);
-        self.start("orders-operate", Job::Operate, async move {
+        self.start("orders-admin", Job::Operate, async move {
             Finished::Done(system.abandon(order, step.name()).await)
         });
     }
@@ -363,20 +367,25 @@ impl World {
                 return;
             }
             // No more can be taken away than there is.
-            (What::Adjust { delta, .. }, 409) => *delta < 0,
-            (What::Adjust { sku, delta, .. }, 201) => {
+            (TimelineEvent::Adjust { delta, .. }, 409) => *delta < 0,
+            (TimelineEvent::Adjust { sku, delta, .. }, 201) => {
                 self.people.chores[number].is_done = true;
                 self.books.adjustments_of(&self.people.skus[*sku], *delta) > 0
             }
-            (What::Price { sku, amount }, 200) => {
+            (TimelineEvent::Price { sku, amount }, 200) => {
                 let currency = self.people.currencies[*sku];
                 self.books
                     .has_cost(&self.people.skus[*sku], *amount, currency)
             }
-            (What::Status { user, status }, 200) => self
+            (TimelineEvent::Status { user, status }, 200) => self
                 .books
                 .has_stood(&self.people.users[*user].to_string(), status),
-            (What::Price { .. } | What::Adjust { .. } | What::Status { .. }, _) => false,
+            (
+                TimelineEvent::Price { .. }
+                | TimelineEvent::Adjust { .. }
+                | TimelineEvent::Status { .. },
+                _,
+            ) => false,
         };
         if !done {
             let status = response.status;

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
-use test_support::mortal;
+use test_support::crashable;
 
 use super::world::{Finished, Job, Process, World};
-use crate::deployed;
 use crate::gate::ProcessId;
 use crate::handled::How;
+use crate::template_config;
 
 impl World {
     pub(super) fn start(
@@ -20,8 +20,8 @@ impl World {
         self.started += 1;
         let id = self.started;
         self.note("start", &format_args!("{id} {name} {job:?}"));
-        let future = Box::pin(tokio::task::unconstrained(mortal(future)));
-        let ends_at = self.now() + deployed::timeout(name);
+        let future = Box::pin(tokio::task::unconstrained(crashable(future)));
+        let ends_at = self.now() + template_config::timeout(name);
         let failures_before = self.failures();
         self.processes.insert(
             id,

@@ -22,7 +22,7 @@ impl World {
     pub(super) async fn replay_everything(&mut self) {
         let abandoned = Abandoned::of(&self.books);
         self.replay_unchanged(&abandoned).await;
-        if abandoned.is_any() && self.diary.violations.is_empty() {
+        if abandoned.is_any() && self.record.violations.is_empty() {
             self.replay_unchanged(&Abandoned::default()).await;
         }
     }
@@ -36,7 +36,7 @@ impl World {
         let before = rows(self);
         self.replay_twice().await;
         let after = rows(self);
-        if self.diary.violations.is_empty() && after != before {
+        if self.record.violations.is_empty() && after != before {
             let changed = before
                 .iter()
                 .zip(&after)
@@ -55,12 +55,12 @@ impl World {
                 self.network.replay(*queue, body.clone(), now);
             }
         }
-        self.diary.replayed += 2 * history.len() as u64;
+        self.record.replayed += 2 * history.len() as u64;
         self.note("replay", &format_args!("{} messages", history.len()));
-        let limit = self.diary.steps + MAX_STEPS;
-        while !self.is_at_rest() && self.diary.violations.is_empty() {
-            self.diary.steps += 1;
-            if self.diary.steps > limit {
+        let limit = self.record.steps + MAX_STEPS;
+        while !self.is_at_rest() && self.record.violations.is_empty() {
+            self.record.steps += 1;
+            if self.record.steps > limit {
                 self.wrong("the replay does not come to rest".to_owned());
             }
             let now = self.now();

@@ -6,9 +6,9 @@ use super::actors::Client;
 use super::world::{Finished, Job, PATIENCE, World};
 use crate::chance::{Trouble, weather};
 use crate::clock::{Millis, millis};
-use crate::deployed;
 use crate::gate::{CallId, ProcessId};
 use crate::participants::Queue;
+use crate::template_config;
 
 /// More processes than this do not begin.
 const MAX_RUNNING: usize = 8;
@@ -141,7 +141,7 @@ impl World {
         .flatten()
         .filter(|at| *at > now)
         .min()
-        .unwrap_or(now + deployed::sweep_every());
+        .unwrap_or(now + template_config::sweep_every());
         // Somebody waits for a timer of their own.
         if let Some(ends_at) = self.processes.values().map(|process| process.ends_at).min() {
             next = next.min(ends_at).min(now + 100);
@@ -159,8 +159,9 @@ impl World {
             .map(millis)
             .min()?;
         let first = self.next_sweep.max(now);
-        let runs = ((due - first).max(0) + deployed::sweep_every() - 1) / deployed::sweep_every();
-        Some(first + runs * deployed::sweep_every())
+        let runs = ((due - first).max(0) + template_config::sweep_every() - 1)
+            / template_config::sweep_every();
+        Some(first + runs * template_config::sweep_every())
     }
 
     /// Time passes. What ran into its end dies where it stands.
@@ -185,8 +186,8 @@ impl World {
         }
         self.collect_messages();
         // Sweeps that would have found nothing are not made up for.
-        while self.next_sweep + deployed::sweep_every() <= now {
-            self.next_sweep += deployed::sweep_every();
+        while self.next_sweep + template_config::sweep_every() <= now {
+            self.next_sweep += template_config::sweep_every();
         }
     }
 
@@ -218,7 +219,7 @@ impl World {
         } else if twice {
             self.dice.between(1, 5_000)
         } else {
-            deployed::sweep_every()
+            template_config::sweep_every()
         };
         if late {
             return;

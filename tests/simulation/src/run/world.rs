@@ -18,11 +18,11 @@ use super::plan::Plan;
 use crate::books::{Books, Violation};
 use crate::chance::{Dice, SharedWeather, Weather, weather};
 use crate::clock::{Millis, timestamp};
-use crate::deployed;
 use crate::gate::{Gate, ProcessId};
 use crate::network::Network;
 use crate::permissions::Standings;
 use crate::system::System;
+use crate::template_config;
 
 /// A world comes to rest or something is wrong with it. The longest of thousands took 11,269.
 pub(super) const MAX_STEPS: u64 = 60_000;
@@ -98,7 +98,7 @@ pub(super) struct World {
     pub(super) standings: Standings,
     pub(super) troubled_until: Millis,
     pub(super) outage: Option<Outage>,
-    pub(super) diary: Diary,
+    pub(super) record: Record,
 }
 
 /// Who and what there is.
@@ -122,7 +122,7 @@ pub(super) struct Poison {
 
 /// What happened.
 #[derive(Default)]
-pub(super) struct Diary {
+pub(super) struct Record {
     pub(super) calls: u64,
     pub(super) replayed: u64,
     pub(super) steps: u64,
@@ -177,16 +177,16 @@ impl World {
                 chores: Vec::new(),
             },
             late: Vec::new(),
-            next_sweep: deployed::sweep_every(),
+            next_sweep: template_config::sweep_every(),
             next_redrive: 0,
             poison: Poison::default(),
             news: BTreeSet::new(),
             standings: Standings::default(),
             troubled_until,
             outage,
-            diary: Diary {
+            record: Record {
                 hash: 0xcbf2_9ce4_8422_2325,
-                ..Diary::default()
+                ..Record::default()
             },
         }
     }
@@ -215,17 +215,17 @@ impl World {
     /// Writes down what happens: into the hash always, as text where somebody wants to read it.
     pub(super) fn note(&mut self, what: &str, details: &std::fmt::Arguments<'_>) {
         let now = self.now();
-        let mut hasher = Fnv(self.diary.hash);
+        let mut hasher = Fnv(self.record.hash);
         let _ = write!(hasher, "{now} {what} {details}");
-        self.diary.hash = hasher.0;
+        self.record.hash = hasher.0;
         if self.plan.traced {
-            let _ = writeln!(self.diary.trace, "{} {what:12} {details}", timestamp(now));
+            let _ = writeln!(self.record.trace, "{} {what:12} {details}", timestamp(now));
         }
     }
 
     pub(super) fn wrong(&mut self, violation: Violation) {
         self.note("WRONG", &format_args!("{violation}"));
-        self.diary.violations.push(violation);
+        self.record.violations.push(violation);
     }
 }
 

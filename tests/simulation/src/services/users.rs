@@ -10,7 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use futures_util::FutureExt;
 use shared_lambda::Origin;
 use shared_lambda::http::{Request, respond};
-use test_support::mortal;
+use test_support::crashable;
 use users::handlers::{get, verify};
 use users::store::UserStore;
 use uuid::Uuid;
@@ -82,7 +82,7 @@ impl UsersService {
             .to_owned();
         let request = Request::new().with_path_parameter("id", id);
         // A process of its own: dying, it takes nobody along.
-        let answer = mortal(respond(&self.origin, request, |context, request| {
+        let answer = crashable(respond(&self.origin, request, |context, request| {
             get::handle(&self.store, customer(caller), context, request)
         }))
         .await;

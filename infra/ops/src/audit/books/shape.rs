@@ -19,7 +19,8 @@ pub(super) struct OrderShape {
     payment_method: String,
     expected_total: Option<MoneyShape>,
     fingerprint: Uuid,
-    rehearsal: Option<String>,
+    #[serde(rename = "rehearsal")]
+    faults: Option<String>,
     total: Option<MoneyShape>,
     failure: Option<ReasonShape>,
     timeline: Vec<EntryShape>,
@@ -62,7 +63,7 @@ impl Shape for OrderShape {
             let pair = part.trim().split_once('=');
             pair.is_some_and(|(step, fault)| is_word(step) && is_word(fault))
         };
-        if let Some(text) = &self.rehearsal
+        if let Some(text) = &self.faults
             && !text.split(',').all(is_fault)
         {
             return Err(format!("its rehearsal is {text:?}"));

@@ -1,6 +1,6 @@
-//! `cargo xtask plant`: bugs on purpose, one at a time, and whether the simulation finds them.
+//! `cargo xtask seed-bugs`: bugs on purpose, one at a time, and whether the simulation finds them.
 //!
-//! What is planted is data: `tests/simulation/planted/NAME.yaml` names a file, a piece of its text
+//! What is planted is data: `tests/simulation/seeded-bugs/NAME.yaml` names a file, a piece of its text
 //! and what to put there instead. It is planted in a copy below `target/`, never in the tree itself.
 
 use std::collections::BTreeSet;
@@ -16,17 +16,17 @@ use crate::project::Project;
 use crate::sim;
 use crate::ui::say;
 
-const FOLDER: &str = "tests/simulation/planted";
+const FOLDER: &str = "tests/simulation/seeded-bugs";
 
 /// The cargo profile of what is built for every bug.
-const PROFILE: &str = "planted";
+const PROFILE: &str = "seeded-bugs";
 
 /// Most bugs are found within as many.
 const CONTROL_SEEDS: u64 = 100;
 
 /// What to plant, and how long to look for it.
 #[derive(Debug, PartialEq, Eq, clap::Args)]
-pub struct Planting {
+pub struct SeedBugs {
     /// All of them where none is named
     pub names: Vec<String>,
     /// Only say what there is
@@ -64,20 +64,20 @@ impl Bug {
 }
 
 /// Plants them one after another and prints a row for each; an error where one is not found.
-pub fn run(project: &Project, planting: &Planting) -> Result<()> {
-    let bugs = chosen(bugs(project)?, &planting.names)?;
-    if planting.list {
+pub fn run(project: &Project, asked: &SeedBugs) -> Result<()> {
+    let bugs = chosen(bugs(project)?, &asked.names)?;
+    if asked.list {
         for bug in bugs {
             say(format_args!("{:24} {}", bug.name, bug.planted));
         }
         return Ok(());
     }
-    let folder = project.root().join("target/planted");
+    let folder = project.root().join("target/seeded-bugs");
     fs::create_dir_all(&folder).context(folder.display())?;
     let lock = folder.join("lock");
     let lock = File::create(&lock).context(lock.display())?;
     lock.try_lock()
-        .context("another cargo xtask plant is at work")?;
+        .context("another cargo xtask seed-bugs is at work")?;
 
     let copy = Project::at(folder.join("tree"));
     let target = folder.join("target");
@@ -85,7 +85,7 @@ pub fn run(project: &Project, planting: &Planting) -> Result<()> {
     let simulation = target.join(PROFILE).join("simulation");
     copy_tree(project, copy.root())?;
     built("nothing planted")?;
-    is_sound(&simulation, planting)?;
+    is_sound(&simulation, asked)?;
     say("| planted | found after | what it said first |\n| --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
@@ -95,7 +95,7 @@ pub fn run(project: &Project, planting: &Planting) -> Result<()> {
         let text = fs::read_to_string(&path).context(path.display())?;
         fs::write(&path, bug.plant(&text)?).context(path.display())?;
         built(&bug.name)?;
-        let found = look(&simulation, planting.seeds)?;
+        let found = look(&simulation, asked.seeds)?;
         say(row(bug, found.as_ref()));
         if found.is_none() {
             missed.push(bug.name.as_str());
@@ -133,7 +133,7 @@ fn chosen(bugs: Vec<Bug>, names: &[String]) -> Result<Vec<Bug>> {
     let is_known = |name: &&String| bugs.iter().any(|bug| bug.name == **name);
     if let Some(name) = names.iter().find(|name| !is_known(name)) {
         return Err(Error::new(format!(
-            "there is no planted bug `{name}`; cargo xtask plant --list has their names"
+            "there is no planted bug `{name}`; cargo xtask seed-bugs --list has their names"
         )));
     }
     let is_wanted = |bug: &Bug| names.is_empty() || names.contains(&bug.name);
@@ -190,8 +190,8 @@ fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
 }
 
 /// What is found where nothing is planted would be found with every bug, and say nothing of it.
-fn is_sound(simulation: &Path, planting: &Planting) -> Result<()> {
-    match look(simulation, planting.seeds.min(CONTROL_SEEDS))? {
+fn is_sound(simulation: &Path, asked: &SeedBugs) -> Result<()> {
+    match look(simulation, asked.seeds.min(CONTROL_SEEDS))? {
         None => Ok(()),
         Some(Found { said, .. }) => Err(Error::new(format!(
             "the simulation finds something where nothing is planted: {said}; see cargo xtask sim"
@@ -345,7 +345,7 @@ mod tests {
         let written = |name: &str| fs::metadata(to.join(name)).and_then(|file| file.modified());
         let before = written("src/a.rs").expect("a time");
 
-        // Planted by one who was killed, and something that is no longer in the tree.
+        // SeededBug by one who was killed, and something that is no longer in the tree.
         fs::write(to.join("b.rs"), "planted").expect("a file");
         fs::write(to.join("src/old.rs"), "old").expect("a file");
         copy_files(&from, &to, &all).expect("copied");

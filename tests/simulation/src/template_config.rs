@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use test_support::deployed::{self, Service};
 use test_support::template::Template;
+use test_support::template_config::{self, Service};
 
 use crate::clock::Millis;
 
@@ -27,14 +27,14 @@ static SWEEP_EVERY: LazyLock<Millis> = LazyLock::new(|| {
 });
 
 fn orders() -> &'static Template {
-    let mut services = deployed::services().iter();
+    let mut services = template_config::services().iter();
     let orders = services.find(|service: &&Service| service.name == "orders");
     &orders.expect("there is a service of orders").template
 }
 
 /// After how long a function is ended, by its binary's name.
 pub fn timeout(function: &str) -> Millis {
-    Millis::from(deployed::function(function).timeout_seconds) * 1000
+    Millis::from(template_config::function(function).timeout_seconds) * 1000
 }
 
 /// How long a step may take: `StepTimeoutSeconds` unless somebody says otherwise.

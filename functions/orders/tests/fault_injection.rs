@@ -1,14 +1,14 @@
 //! Orders whose steps go wrong on purpose: who may ask for it, what is stored and shown of it, and
 //! what each command carries.
 
-use orders::domain::{Command, Ending, Fault, MAX_ATTEMPTS, OrderId, Rehearsal, State};
+use orders::domain::{Command, Ending, Fault, InjectedFaults, MAX_ATTEMPTS, OrderId, State};
 use orders::messages::{Routes, owed_message};
 use serde_json::{Value, json};
 use shared_lambda::Stage;
 use shared_lambda::http::{Request, Response};
 use test_support::contracts::{assert_enveloped, assert_valid};
 
-use crate::domain::rehearsal::order_rehearsing;
+use crate::domain::faults::order_with_faults;
 use crate::samples::{ANN, STATES, order_in};
 use crate::world::{
     INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, body, customer, posting, reply,
@@ -53,7 +53,7 @@ fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contr
         assert_enveloped(participant, &plain);
         assert_enveloped("orders", &plain);
         for fault in Fault::ALL.iter().map(|fault| fault.as_str()) {
-            let mut order = order_rehearsing(state, &format!("{step}={fault}"));
+            let mut order = order_with_faults(state, &format!("{step}={fault}"));
             order.attempt = 1;
             let sent = owed_message(&order, &routes(), &context).unwrap().unwrap();
             let mut sent: Value = serde_json::from_str(sent.body()).unwrap();
@@ -144,7 +144,7 @@ async fn a_rehearsal_is_taken_stored_and_shown_as_one() {
         assert_eq!(body(&placed)["rehearsal"], told);
         let id = id_of(&placed);
         assert_eq!(world.aws.dump(&world.table)[0]["rehearsal"], told);
-        assert_eq!(world.order(id).await.rehearsal.unwrap().to_string(), told);
+        assert_eq!(world.order(id).await.faults.unwrap().to_string(), told);
         let shown = world.get(&ann, about(id.0)).await;
         assert_eq!(body(&shown)["rehearsal"], told);
         let timeline = body(&world.timeline(&ann, about(id.0)).await);
@@ -285,12 +285,12 @@ async fn a_rehearsed_question_to_users_is_asked_by_queue_and_lets_nobody_in() {
 #[tokio::test]
 async fn a_stored_rehearsal_that_is_none_is_an_error_that_names_it() {
     let world = World::new();
-    let order = order_rehearsing(State::Charging, "charge_payment=fail");
+    let order = order_with_faults(State::Charging, "charge_payment=fail");
     world.put(&order).await;
     let mut row = world.aws.dump(&world.table).remove(0);
     row["rehearsal"] = json!("charge_payment=answer_twice");
     world.aws.put_raw(&world.table, row.clone());
-    assert_eq!(world.order(order.id).await.rehearsal, None);
+    assert_eq!(world.order(order.id).await.faults, None);
     row["rehearsal"] = json!("charge_payment=explode");
     world.aws.put_raw(&world.table, row);
     let error = world.store().get(order.id).await.unwrap_err();
@@ -324,6 +324,6 @@ fn the_api_description_allows_exactly_the_faults_there_are() {
     }
     for text in ["", "charge_payment=explode", "charge_payment=fail,", "fail"] {
         assert!(!validator.is_valid(&json!(text)), "{text}");
-        assert!(Rehearsal::parse(text).is_err(), "{text}");
+        assert!(InjectedFaults::parse(text).is_err(), "{text}");
     }
 }

@@ -1,8 +1,8 @@
 //! What operators do to orders in flight, and that it may be done again and again, whatever dies.
 
-use orders::domain::{Ending, Entry, MAX_ATTEMPTS, Order, State, What, owed};
+use orders::domain::{Ending, Entry, MAX_ATTEMPTS, Order, State, TimelineEvent, owed};
 use serde_json::{Value, json};
-use test_support::{Fault, mortal};
+use test_support::{Fault, crashable};
 use uuid::Uuid;
 
 use crate::samples::{ANN, STATES, after, ends, order_in, placed};
@@ -40,7 +40,7 @@ async fn the_list_has_every_order_in_flight_with_what_it_waits_for() {
     for state in STATES {
         world.put(&order_in(state)).await;
     }
-    let answer = world.operate(json!({"action": "list"})).await.unwrap();
+    let answer = world.admin(json!({"action": "list"})).await.unwrap();
     let mut found = listed(&answer);
     let mut expected: Vec<Uuid> = STATES
         .into_iter()
@@ -92,7 +92,7 @@ async fn stuck_is_what_is_parked_or_was_passed_over_twice_by_the_sweeper() {
         world.put(order).await;
     }
     let stuck = async || {
-        let answer = world.operate(json!({"action": "list", "stuck": true}));
+        let answer = world.admin(json!({"action": "list", "stuck": true}));
         listed(&answer.await.unwrap())
     };
     // Due since 120 seconds, which two runs of the sweeper may take.
@@ -110,7 +110,7 @@ async fn a_row_that_cannot_be_read_is_listed_as_such() {
     let mut row = world.aws.dump(&world.table).remove(0);
     row["state"] = json!("dreaming");
     world.aws.put_raw(&world.table, row);
-    let answer = world.operate(json!({"action": "list"})).await.unwrap();
+    let answer = world.admin(json!({"action": "list"})).await.unwrap();
     assert_eq!(answer["orders"], json!([]));
     assert_eq!(
         answer["unreadable"][0]["order_id"],
@@ -119,10 +119,10 @@ async fn a_row_that_cannot_be_read_is_listed_as_such() {
     let cause = answer["unreadable"][0]["cause"].as_str().unwrap();
     assert!(cause.contains("invalid state"), "{cause}");
     let show = json!({"action": "show", "order_id": order.id.0});
-    assert_eq!(world.operate(show).await.unwrap()["outcome"], "unreadable");
+    assert_eq!(world.admin(show).await.unwrap()["outcome"], "unreadable");
     let before = world.aws.dump(&world.table);
     for request in [retry(&order), abandon(&order, "refund")] {
-        let answer = world.operate(request).await.unwrap();
+        let answer = world.admin(request).await.unwrap();
         assert_eq!(answer["outcome"], "unreadable");
         let detail = answer["detail"].as_str().unwrap();
         assert!(detail.contains("invalid state"), "{detail}");
@@ -135,7 +135,7 @@ async fn a_row_that_cannot_be_read_is_listed_as_such() {
 async fn an_entry_of_the_index_that_says_no_time_is_counted() {
     let world = World::new();
     world.put(&placed(1)).await;
-    let list = || world.operate(json!({"action": "list"}));
+    let list = || world.admin(json!({"action": "list"}));
     assert_eq!(list().await.unwrap()["nameless"], 0);
     let mut row = world.aws.dump(&world.table).remove(0);
     row["due_at"] = json!("soon");
@@ -152,7 +152,7 @@ async fn pages(world: &World, stuck: bool) -> Vec<Value> {
     let mut pages = Vec::new();
     let mut request = json!({"action": "list", "stuck": stuck});
     loop {
-        let page = world.operate(request.clone()).await.unwrap();
+        let page = world.admin(request.clone()).await.unwrap();
         request["cursor"] = page["next_cursor"].clone();
         pages.push(page);
         if request["cursor"].is_null() {
@@ -230,13 +230,13 @@ async fn what_is_recorded_and_not_sent_is_an_answer_and_sent_when_asked_again() 
         world.put(order).await;
         // The order's write, then the send.
         world.aws.fault_at(1, Fault::BeforeEffect);
-        let answer = world.operate(request.clone()).await.unwrap();
+        let answer = world.admin(request.clone()).await.unwrap();
         assert_eq!(answer["outcome"], "recorded_not_sent", "{request}");
         assert_eq!(answer["order"]["order_id"], order.id.0.to_string().as_str());
         assert!(answer["detail"].is_string(), "{answer}");
         assert!(world.commands().is_empty());
         assert!(!world.order(order.id).await.parked);
-        let again = world.operate(request.clone()).await.unwrap();
+        let again = world.admin(request.clone()).await.unwrap();
         assert_ne!(again["outcome"], "recorded_not_sent", "{request}");
         assert_eq!(world.command_types().len(), 1);
     }
@@ -251,22 +251,22 @@ async fn what_was_asked_for_just_now_and_cannot_be_sent_again_is_not_said_to_be_
     world
         .aws
         .fault_on("sqs:SendMessageBatch", Fault::BeforeEffect);
-    let answer = world.operate(retry(&order)).await.unwrap();
+    let answer = world.admin(retry(&order)).await.unwrap();
     assert_eq!(answer["outcome"], "not_sent", "{answer}");
     assert!(answer["detail"].is_string(), "{answer}");
     assert_eq!(world.order(order.id).await, order);
-    let again = world.operate(retry(&order)).await.unwrap();
+    let again = world.admin(retry(&order)).await.unwrap();
     assert_eq!(again["outcome"], "sent", "{again}");
 }
 
 #[tokio::test]
 async fn a_command_without_a_route_is_not_said_to_be_sent() {
     let mut world = World::new();
-    world.operate.routes = Default::default();
+    world.admin.routes = Default::default();
     let order = parked(State::Refunding(Ending::Cancelled));
     world.put(&order).await;
     for outcome in ["recorded_not_sent", "not_sent"] {
-        let answer = world.operate(retry(&order)).await.unwrap();
+        let answer = world.admin(retry(&order)).await.unwrap();
         assert_eq!(answer["outcome"], outcome);
         let detail = answer["detail"].as_str().unwrap();
         assert!(detail.contains("no route"), "{detail}");
@@ -281,19 +281,16 @@ async fn an_order_that_is_never_due_is_overdue_and_a_retry_mends_it() {
     world.put(&order).await;
     let list = json!({"action": "list", "stuck": true});
     // No index has it: only a look at the order, or at the whole table, finds it.
-    assert!(listed(&world.operate(list.clone()).await.unwrap()).is_empty());
+    assert!(listed(&world.admin(list.clone()).await.unwrap()).is_empty());
     let show = json!({"action": "show", "order_id": order.id.0});
-    let shown = world.operate(show).await.unwrap();
+    let shown = world.admin(show).await.unwrap();
     assert_eq!(
         (&shown["order"]["overdue"], &shown["order"]["due_at"]),
         (&json!(true), &Value::Null)
     );
-    assert_eq!(
-        world.operate(retry(&order)).await.unwrap()["outcome"],
-        "sent"
-    );
+    assert_eq!(world.admin(retry(&order)).await.unwrap()["outcome"], "sent");
     world.clock.pass(200);
-    assert_eq!(listed(&world.operate(list).await.unwrap()), [order.id.0]);
+    assert_eq!(listed(&world.admin(list).await.unwrap()), [order.id.0]);
 }
 
 #[tokio::test]
@@ -305,14 +302,11 @@ async fn of_two_who_abandon_a_step_the_second_is_told_whose_decision_stands() {
         json!({"action": "abandon", "order_id": order.id.0, "step": "refund",
                "reason": reason, "by": by})
     };
-    let olga = world
-        .operate(request("paid by bank", "olga"))
-        .await
-        .unwrap();
+    let olga = world.admin(request("paid by bank", "olga")).await.unwrap();
     assert_eq!(olga["outcome"], "abandoned");
     let before = world.order(order.id).await;
     for (reason, by) in [("paid by bank", "otto"), ("a voucher", "olga")] {
-        let late = world.operate(request(reason, by)).await.unwrap();
+        let late = world.admin(request(reason, by)).await.unwrap();
         assert_eq!(late["outcome"], "abandoned_before", "{reason} {by}");
         let timeline = late["order"]["timeline"].as_array().unwrap();
         let stands = json!("by olga: paid by bank");
@@ -322,10 +316,7 @@ async fn of_two_who_abandon_a_step_the_second_is_told_whose_decision_stands() {
         );
     }
     // Whoever repeats themselves, for the answer was lost, is told that it is done.
-    let again = world
-        .operate(request("paid by bank", "olga"))
-        .await
-        .unwrap();
+    let again = world.admin(request("paid by bank", "olga")).await.unwrap();
     assert_eq!(again["outcome"], "abandoned");
     assert_eq!(world.order(order.id).await, before);
 }
@@ -334,14 +325,19 @@ async fn of_two_who_abandon_a_step_the_second_is_told_whose_decision_stands() {
 async fn a_step_that_was_never_asked_for_cannot_be_abandoned() {
     // Its payment was declined, so nothing is to be refunded.
     let mut declined = parked(State::Releasing(Ending::Rejected));
-    let is_refund = |what| matches!(what, What::RefundPaymentRequested | What::PaymentRefunded);
+    let is_refund = |what| {
+        matches!(
+            what,
+            TimelineEvent::RefundPaymentRequested | TimelineEvent::PaymentRefunded
+        )
+    };
     declined.timeline.retain(|entry| !is_refund(entry.what));
     let mut rejected = order_in(State::Rejected);
     rejected.timeline.retain(|entry| !is_refund(entry.what));
     for order in [declined, rejected] {
         let world = World::new();
         world.put(&order).await;
-        let answer = world.operate(abandon(&order, "refund")).await.unwrap();
+        let answer = world.admin(abandon(&order, "refund")).await.unwrap();
         assert_eq!(answer["outcome"], "never_asked", "{answer}");
         assert_eq!(world.order(order.id).await, order);
     }
@@ -353,7 +349,7 @@ async fn a_decision_that_an_answer_came_before_is_not_said_to_be_recorded_whatev
     let mut releasing = parked(State::Releasing(Ending::Cancelled));
     releasing.timeline.push(Entry {
         at: after(0),
-        what: What::PaymentRefunded,
+        what: TimelineEvent::PaymentRefunded,
         attempt: None,
         detail: None,
     });
@@ -362,7 +358,7 @@ async fn a_decision_that_an_answer_came_before_is_not_said_to_be_recorded_whatev
     world
         .aws
         .fault_on("sqs:SendMessageBatch", Fault::BeforeEffect);
-    let answer = world.operate(abandon(&releasing, "refund")).await.unwrap();
+    let answer = world.admin(abandon(&releasing, "refund")).await.unwrap();
     assert_eq!(
         (&answer["outcome"], world.aws.fired()),
         (&json!("answered"), 1)
@@ -377,7 +373,7 @@ async fn a_retry_sends_what_the_order_owes_and_parks_it_no_longer() {
         let order = parked(state);
         world.put(&order).await;
         world.clock.set(after(100));
-        let answer = world.operate(retry(&order)).await.unwrap();
+        let answer = world.admin(retry(&order)).await.unwrap();
         assert_eq!(answer["outcome"], "sent", "{state:?}");
         let now = world.order(order.id).await;
         assert_eq!(
@@ -387,7 +383,7 @@ async fn a_retry_sends_what_the_order_owes_and_parks_it_no_longer() {
         assert_eq!(world.command_types().len(), 1);
 
         // Again: the same is sent again, and the order is not written.
-        let again = world.operate(retry(&order)).await.unwrap();
+        let again = world.admin(retry(&order)).await.unwrap();
         assert_eq!(again["outcome"], "sent");
         assert_eq!(world.command_types().len(), 1);
         assert_eq!(world.order(order.id).await, now);
@@ -400,7 +396,7 @@ async fn a_retry_of_an_order_that_has_ended_does_nothing() {
         let world = World::new();
         let order = order_in(state);
         world.put(&order).await;
-        let answer = world.operate(retry(&order)).await.unwrap();
+        let answer = world.admin(retry(&order)).await.unwrap();
         assert_eq!(answer["outcome"], "nothing_owed", "{state:?}");
         assert!(world.commands().is_empty());
         assert_eq!(world.order(order.id).await, order);
@@ -412,7 +408,7 @@ async fn an_abandoned_refund_goes_on_to_the_release_and_an_abandoned_release_end
     let world = World::new();
     let order = parked(State::Refunding(Ending::Cancelled));
     world.put(&order).await;
-    let answer = world.operate(abandon(&order, "refund")).await.unwrap();
+    let answer = world.admin(abandon(&order, "refund")).await.unwrap();
     assert_eq!(answer["outcome"], "abandoned");
     assert_eq!(world.command_types(), ["ReleaseStock"]);
     let events = answer["order"]["timeline"].as_array().unwrap();
@@ -420,13 +416,13 @@ async fn an_abandoned_refund_goes_on_to_the_release_and_an_abandoned_release_end
     assert_eq!(entry.unwrap()["detail"], "by olga: paid back by hand");
 
     // Decided about the refund once, the same decision is not taken about the release.
-    let again = world.operate(abandon(&order, "refund")).await.unwrap();
+    let again = world.admin(abandon(&order, "refund")).await.unwrap();
     assert_eq!(again["outcome"], "abandoned");
     assert_eq!(world.command_types(), ["ReleaseStock"]);
     let now = world.order(order.id).await;
     assert_eq!(now.state, State::Releasing(Ending::Cancelled));
 
-    let refused = world.operate(abandon(&order, "release")).await.unwrap();
+    let refused = world.admin(abandon(&order, "release")).await.unwrap();
     assert_eq!(refused["outcome"], "refused");
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("still being asked for"), "{detail}");
@@ -435,7 +431,7 @@ async fn an_abandoned_refund_goes_on_to_the_release_and_an_abandoned_release_end
     (now.version, now.attempt, now.parked) = (now.version + 1, MAX_ATTEMPTS + 1, true);
     world.store().update(&now).await.unwrap();
     for _ in 0..2 {
-        let answer = world.operate(abandon(&order, "release")).await.unwrap();
+        let answer = world.admin(abandon(&order, "release")).await.unwrap();
         assert_eq!(answer["outcome"], "abandoned");
         assert!(world.commands().is_empty());
         let ended = world.order(order.id).await;
@@ -450,15 +446,19 @@ async fn an_answer_that_came_before_the_decision_counts_and_one_after_it_changes
     world.put(&order).await;
     let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
     world.deliver(&refunded).await.unwrap();
-    let answer = world.operate(abandon(&order, "refund")).await.unwrap();
+    let answer = world.admin(abandon(&order, "refund")).await.unwrap();
     assert_eq!(answer["outcome"], "answered");
     let now = world.order(order.id).await;
-    assert!(now.timeline.iter().all(|e| e.what != What::RefundAbandoned));
+    assert!(
+        now.timeline
+            .iter()
+            .all(|e| e.what != TimelineEvent::RefundAbandoned)
+    );
 
     let world = World::new();
     let order = parked(State::Releasing(Ending::Rejected));
     world.put(&order).await;
-    world.operate(abandon(&order, "release")).await.unwrap();
+    world.admin(abandon(&order, "release")).await.unwrap();
     let before = world.order(order.id).await;
     let released = reply(order.id, "StockReleased", &json!({}));
     world.deliver(&released).await.unwrap();
@@ -471,13 +471,13 @@ async fn the_answer_names_the_next_move_and_what_was_given_up() {
     let parked = parked(State::Refunding(Ending::Cancelled));
     world.put(&parked).await;
     let show = json!({"action": "show", "order_id": parked.id.0});
-    let order = world.operate(show).await.unwrap()["order"].take();
+    let order = world.admin(show).await.unwrap()["order"].take();
     let names = ["next", "participant", "compensation"].map(|name| order[name].as_str());
     let expected = ["retry_or_abandon", "payments", "refund"];
     assert_eq!(names, expected.map(Some));
     assert_eq!(order["abandoned"], Value::Null);
 
-    let answer = world.operate(abandon(&parked, "refund")).await.unwrap();
+    let answer = world.admin(abandon(&parked, "refund")).await.unwrap();
     let order = &answer["order"];
     assert_eq!(
         (&order["next"], &order["compensation"]),
@@ -499,7 +499,7 @@ async fn nothing_but_a_parked_compensation_can_be_abandoned() {
             let world = World::new();
             let order = order_in(state);
             world.put(&order).await;
-            let answer = world.operate(abandon(&order, step)).await.unwrap();
+            let answer = world.admin(abandon(&order, step)).await.unwrap();
             assert_ne!(answer["outcome"], "abandoned", "{state:?}, {step}");
             assert_eq!(world.order(order.id).await, order);
         }
@@ -520,7 +520,7 @@ async fn dying_or_failing_at_any_write_or_send_and_asking_again_ends_as_not_dyin
         let clean = World::new();
         clean.put(order).await;
         let begun = clean.aws.writes();
-        clean.operate(request.clone()).await.unwrap();
+        clean.admin(request.clone()).await.unwrap();
         let expected = clean.order(order.id).await;
         let owed = clean.command_types();
         let writes = clean.aws.writes() - begun;
@@ -537,7 +537,7 @@ async fn dying_or_failing_at_any_write_or_send_and_asking_again_ends_as_not_dyin
                 world.put(order).await;
                 world.aws.fault_at(nth, fault.clone());
                 let how = format!("{request}, {fault:?} at write {nth}");
-                let first = mortal(world.operate(request.clone())).await;
+                let first = crashable(world.admin(request.clone())).await;
                 assert_eq!(world.aws.fired(), 1, "{how}");
                 // The order's write comes first; what fails after it has been decided all the same.
                 match first {
@@ -550,7 +550,7 @@ async fn dying_or_failing_at_any_write_or_send_and_asking_again_ends_as_not_dyin
                         );
                     }
                 }
-                world.operate(request.clone()).await.expect(&how);
+                world.admin(request.clone()).await.expect(&how);
                 assert_eq!(world.order(order.id).await, expected, "{how}");
                 let mut sent = world.command_types();
                 sent.dedup();
@@ -569,8 +569,8 @@ async fn two_operators_and_a_reply_at_once_leave_one_next_step() {
         world.aws.interleave(seed);
         let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
         let (one, other, replied) = futures_util::future::join3(
-            world.operate(abandon(&order, "refund")),
-            world.operate(abandon(&order, "refund")),
+            world.admin(abandon(&order, "refund")),
+            world.admin(abandon(&order, "refund")),
             world.deliver(&refunded),
         )
         .await;
@@ -583,10 +583,12 @@ async fn two_operators_and_a_reply_at_once_leave_one_next_step() {
             State::Releasing(Ending::Cancelled),
             "seed {seed}"
         );
-        let ways = now
-            .timeline
-            .iter()
-            .filter(|entry| matches!(entry.what, What::RefundAbandoned | What::PaymentRefunded));
+        let ways = now.timeline.iter().filter(|entry| {
+            matches!(
+                entry.what,
+                TimelineEvent::RefundAbandoned | TimelineEvent::PaymentRefunded
+            )
+        });
         assert_eq!(ways.count(), 1, "seed {seed}");
     }
 }
@@ -597,7 +599,7 @@ async fn an_order_is_shown_whole_and_none_is_said_to_be_none() {
     let order = order_in(State::Confirmed);
     world.put(&order).await;
     let show = |id: Uuid| json!({"action": "show", "order_id": id});
-    let shown = world.operate(show(order.id.0)).await.unwrap();
+    let shown = world.admin(show(order.id.0)).await.unwrap();
     assert_eq!(shown["outcome"], "found");
     assert_eq!(shown["order"]["status"], "CONFIRMED");
     assert_eq!(shown["order"]["waits_for"], Value::Null);
@@ -606,9 +608,9 @@ async fn an_order_is_shown_whole_and_none_is_said_to_be_none() {
 
     let nobody = Uuid::from_u128(9);
     let unknown = json!({"outcome": "no_such_order"});
-    assert_eq!(world.operate(show(nobody)).await.unwrap(), unknown);
+    assert_eq!(world.admin(show(nobody)).await.unwrap(), unknown);
     let retry = json!({"action": "retry", "order_id": nobody, "by": "olga"});
-    assert_eq!(world.operate(retry).await.unwrap(), unknown);
+    assert_eq!(world.admin(retry).await.unwrap(), unknown);
 }
 
 #[tokio::test]
@@ -644,7 +646,7 @@ async fn a_wrong_request_is_told_what_is_wrong_and_changes_nothing() {
         ),
         (json!({"action": "list", "order": id}), "order"),
     ] {
-        let answer = world.operate(request.clone()).await.unwrap();
+        let answer = world.admin(request.clone()).await.unwrap();
         assert_eq!(answer["outcome"], "invalid", "{request}");
         let error = answer["detail"].as_str().unwrap();
         assert!(
@@ -663,7 +665,7 @@ async fn a_retry_mends_a_due_time_that_never_comes() {
     order.due_at = Some("9999-01-01T00:00:00Z".parse().unwrap());
     world.put(&order).await;
     world.clock.set(after(100));
-    let answer = world.operate(retry(&order)).await.unwrap();
+    let answer = world.admin(retry(&order)).await.unwrap();
     assert_eq!(answer["outcome"], "sent");
     assert_eq!(world.order(order.id).await.due_at, Some(after(130)));
 }
@@ -684,7 +686,7 @@ async fn a_retry_of_a_row_that_contradicts_itself_sends_nothing() {
                 .insert(field.to_owned(), wrong.clone()),
         };
         world.aws.put_raw(&world.table, row);
-        let answer = world.operate(retry(&order)).await.unwrap();
+        let answer = world.admin(retry(&order)).await.unwrap();
         assert_eq!(answer["outcome"], "unreadable", "{field}");
         assert!(world.commands().is_empty(), "{field}");
     }

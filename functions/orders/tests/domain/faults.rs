@@ -1,16 +1,16 @@
 //! Which fault a step of a rehearsed order has, and for how long.
 
 use orders::domain::{
-    Command, Ending, Event, Fault, MAX_ATTEMPTS, Order, Rehearsal, State, What, owed, owed_fault,
-    place,
+    Command, Ending, Event, Fault, InjectedFaults, MAX_ATTEMPTS, Order, State, TimelineEvent, owed,
+    owed_fault, place,
 };
 
 use super::advanced;
 use crate::samples::{STATES, TIMEOUT, after, draft, order_in, start};
 
-pub fn order_rehearsing(state: State, faults: &str) -> Order {
+pub fn order_with_faults(state: State, faults: &str) -> Order {
     let mut order = order_in(state);
-    order.rehearsal = Some(Rehearsal::parse(faults).unwrap());
+    order.faults = Some(InjectedFaults::parse(faults).unwrap());
     order
 }
 
@@ -21,17 +21,17 @@ fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
         "charge_payment=lost_reply_once,reserve_stock=fail",
         "  charge_payment=lost_reply_once ,\treserve_stock=fail ",
     ] {
-        let read = Rehearsal::parse(text).unwrap();
+        let read = InjectedFaults::parse(text).unwrap();
         assert_eq!(
             read.to_string(),
             "reserve_stock=fail, charge_payment=lost_reply_once"
         );
-        assert_eq!(Rehearsal::parse(&read.to_string()), Ok(read));
+        assert_eq!(InjectedFaults::parse(&read.to_string()), Ok(read));
     }
     for step in Command::all() {
         for fault in Fault::ALL {
             let text = format!("{}={}", step.action().name, fault.as_str());
-            let read = Rehearsal::parse(&text).unwrap();
+            let read = InjectedFaults::parse(&text).unwrap();
             assert_eq!(read.faults().collect::<Vec<_>>(), [(step, *fault)]);
             for other in Command::all() {
                 let expected = (other == step).then_some(*fault);
@@ -43,13 +43,14 @@ fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
 
 #[test]
 fn an_earlier_row_is_read_without_its_retired_fault() {
-    let read = |text| Rehearsal::from_record(text).map(|read| read.map(|read| read.to_string()));
+    let read =
+        |text| InjectedFaults::from_record(text).map(|read| read.map(|read| read.to_string()));
     let kept = "reserve_stock=fail, release_stock=timeout".to_owned();
     let row = "reserve_stock=fail, charge_payment=answer_twice, release_stock=timeout";
     assert_eq!(read(row), Ok(Some(kept)));
     assert_eq!(read("charge_payment=answer_twice"), Ok(None));
     assert!(read("charge_payment=explode").is_err());
-    assert!(Rehearsal::parse("charge_payment=answer_twice").is_err());
+    assert!(InjectedFaults::parse("charge_payment=answer_twice").is_err());
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn what_is_no_rehearsal_is_told_what_would_be() {
         "charge_payment=fail;reserve_stock=fail",
         "charge_payment=fail=fail",
     ] {
-        let told = Rehearsal::parse(text).unwrap_err().to_string();
+        let told = InjectedFaults::parse(text).unwrap_err().to_string();
         for known in [
             "charge_payment=lost_reply_once",
             "release_stock",
@@ -79,7 +80,7 @@ fn what_is_no_rehearsal_is_told_what_would_be() {
             assert!(told.contains(known), "{text:?}: {told}");
         }
     }
-    let twice = Rehearsal::parse("charge_payment=fail, charge_payment=fail").unwrap_err();
+    let twice = InjectedFaults::parse("charge_payment=fail, charge_payment=fail").unwrap_err();
     assert_eq!(
         twice.to_string(),
         "names charge_payment twice; a step has one fault"
@@ -92,7 +93,7 @@ fn a_fault_is_in_force_for_its_own_step_and_for_as_many_attempts_as_its_name_say
         for step in Command::all() {
             for fault in Fault::ALL {
                 let faults = format!("{}={}", step.action().name, fault.as_str());
-                let mut order = order_rehearsing(state, &faults);
+                let mut order = order_with_faults(state, &faults);
                 for attempt in 1..=MAX_ATTEMPTS + 2 {
                     order.attempt = attempt;
                     order.parked = attempt > MAX_ATTEMPTS;
@@ -113,21 +114,21 @@ fn an_operator_who_has_a_parked_step_tried_again_has_mended_it() {
         State::Refunding(Ending::Cancelled),
         State::Releasing(Ending::Rejected),
     ] {
-        let mut order = order_rehearsing(state, "refund_payment=fail, release_stock=timeout");
+        let mut order = order_with_faults(state, "refund_payment=fail, release_stock=timeout");
         (order.attempt, order.parked) = (MAX_ATTEMPTS + 1, true);
         assert!(owed_fault(&order).is_some());
         let by = "olga".to_owned();
         let retried = advanced(&order, &Event::RetryRequested { by }, after(9)).unwrap();
         assert_eq!(owed(&retried), owed(&order));
         assert_eq!(owed_fault(&retried), None);
-        assert_eq!(retried.rehearsal, order.rehearsal);
+        assert_eq!(retried.faults, order.faults);
     }
 }
 
 #[test]
 fn the_timeline_begins_with_what_is_rehearsed() {
     let mut draft = draft(1);
-    draft.rehearsal = Some(Rehearsal::parse("release_stock=fail,charge_payment=fail").unwrap());
+    draft.faults = Some(InjectedFaults::parse("release_stock=fail,charge_payment=fail").unwrap());
     let order = place(draft, true, TIMEOUT, start());
     let entries: Vec<_> = order
         .timeline
@@ -137,12 +138,12 @@ fn the_timeline_begins_with_what_is_rehearsed() {
     assert_eq!(
         entries[..3],
         [
-            (What::OrderPlaced, None),
+            (TimelineEvent::OrderPlaced, None),
             (
-                What::RehearsalBegun,
+                TimelineEvent::FaultsInjected,
                 Some("charge_payment=fail, release_stock=fail")
             ),
-            (What::UserVerified, None),
+            (TimelineEvent::UserVerified, None),
         ]
     );
 }

@@ -25,7 +25,7 @@ impl<'w> Rehearsed<'w> {
         payment_method: &str,
     ) -> Self {
         let sku = world.item(5, PRICE);
-        let answer = customer.try_rehearse(faults, &order_body(&sku, 2, payment_method));
+        let answer = customer.try_with_faults(faults, &order_body(&sku, 2, payment_method));
         let order = answer.expect(202, "placing a rehearsal").unwrap();
         assert_eq!(order["rehearsal"], faults);
         let id = order["id"].as_str().unwrap().to_owned();
@@ -246,7 +246,7 @@ fn production_takes_no_rehearsal_and_acts_on_none() {
     {
         let _production = Configured::new(world, &["orders-place"], "STAGE", "production");
         let body = order_body(&sku, 1, "pm_card_visa");
-        let refused = customer.try_rehearse("charge_payment=fail", &body);
+        let refused = customer.try_with_faults("charge_payment=fail", &body);
         assert_eq!(refused.status, 403, "{}", refused.body);
         assert_eq!(
             refused.value()["type"],

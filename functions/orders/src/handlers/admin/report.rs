@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{Entry, MAX_ATTEMPTS, Order, Rehearsal, STEPS, owed};
+use crate::domain::{Entry, InjectedFaults, MAX_ATTEMPTS, Order, STEPS, owed};
 use crate::handlers::view::{FailureBody, MoneyBody};
 
 /// The sweeper runs every minute: an order it has passed over twice is stuck.
@@ -32,7 +32,8 @@ pub struct Report {
     total: Option<MoneyBody>,
     failure: Option<FailureBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rehearsal: Option<String>,
+    #[serde(rename = "rehearsal")]
+    faults: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -98,7 +99,7 @@ impl Report {
             overdue,
             total: order.total.map(MoneyBody::from),
             failure: order.failure.as_ref().map(FailureBody::from),
-            rehearsal: order.rehearsal.as_ref().map(Rehearsal::to_string),
+            faults: order.faults.as_ref().map(InjectedFaults::to_string),
             created_at: order.created_at,
             updated_at: order.updated_at,
             timeline: Vec::new(),

@@ -11,7 +11,7 @@ use std::{
 };
 
 thread_local! {
-    /// The innermost mortal future that is being polled on this thread.
+    /// The innermost crashable future that is being polled on this thread.
     static LIVING: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
@@ -19,7 +19,7 @@ thread_local! {
 ///
 /// A killed future is dropped where it stands: no error reaches its code, so
 /// none of its error handling runs, which is how a process dies.
-pub async fn mortal<T>(future: impl Future<Output = T>) -> Option<T> {
+pub async fn crashable<T>(future: impl Future<Output = T>) -> Option<T> {
     let life = Arc::new(AtomicBool::new(true));
     let mut future = pin!(future);
     std::future::poll_fn(|context| poll_living(future.as_mut(), &life, context)).await
@@ -48,12 +48,12 @@ impl Drop for Outer {
     }
 }
 
-/// Ends the mortal future that is being polled; nothing after this runs.
-pub(crate) async fn die() -> ! {
+/// Ends the crashable future that is being polled; nothing after this runs.
+pub(crate) async fn crash() -> ! {
     LIVING.with_borrow(|living| {
         living
             .as_ref()
-            .expect("a call was to be killed outside of `mortal`")
+            .expect("a call was to be killed outside of `crashable`")
             .store(false, Ordering::Relaxed);
     });
     std::future::pending::<()>().await;

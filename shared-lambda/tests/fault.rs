@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shared_lambda::Stage;
 use shared_lambda::envelope::{Envelope, Payload};
-use shared_lambda::rehearsal::{FAULT_LIFETIME, Fault};
+use shared_lambda::fault::{FAULT_LIFETIME, Fault};
 use shared_lambda::sqs::{Failure, Outgoing, Queue, process};
 use test_support::Aws;
 use tokio::time::Instant;

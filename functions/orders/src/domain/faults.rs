@@ -43,33 +43,33 @@ named! {
 
 /// The faults of an order's steps; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rehearsal(BTreeMap<Command, Fault>);
+pub struct InjectedFaults(BTreeMap<Command, Fault>);
 
 /// A text that is no rehearsal; says what would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidRehearsal(String);
+pub struct InvalidFaults(String);
 
-impl Rehearsal {
+impl InjectedFaults {
     /// Reads `<step>=<fault>`, several with commas between them.
-    pub fn parse(text: &str) -> Result<Self, InvalidRehearsal> {
+    pub fn parse(text: &str) -> Result<Self, InvalidFaults> {
         let mut faults = BTreeMap::new();
         for part in text.split(',') {
             let (step, fault) = part
                 .trim()
                 .split_once('=')
                 .and_then(|(step, fault)| Some((Command::parse(step)?, Fault::parse(fault)?)))
-                .ok_or_else(InvalidRehearsal::grammar)?;
+                .ok_or_else(InvalidFaults::grammar)?;
             if faults.insert(step, fault).is_some() {
                 let detail = format!("names {} twice; a step has one fault", step.action().name);
-                return Err(InvalidRehearsal(detail));
+                return Err(InvalidFaults(detail));
             }
         }
         Ok(Self(faults))
     }
 
     /// As a row has it. One of an earlier release may say `answer_twice`, which is no fault any more.
-    pub fn from_record(text: &str) -> Result<Option<Self>, InvalidRehearsal> {
+    pub fn from_record(text: &str) -> Result<Option<Self>, InvalidFaults> {
         let is_kept = |part: &&str| !part.trim().ends_with("=answer_twice");
         let kept: Vec<&str> = text.split(',').filter(is_kept).collect();
         if kept.is_empty() {
@@ -88,8 +88,8 @@ impl Rehearsal {
     }
 }
 
-/// As [`Rehearsal::parse`] reads it; two texts that mean the same are displayed the same.
-impl fmt::Display for Rehearsal {
+/// As [`InjectedFaults::parse`] reads it; two texts that mean the same are displayed the same.
+impl fmt::Display for InjectedFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (step, fault)) in self.faults().enumerate() {
             let separator = if place == 0 { "" } else { ", " };
@@ -99,7 +99,7 @@ impl fmt::Display for Rehearsal {
     }
 }
 
-impl InvalidRehearsal {
+impl InvalidFaults {
     fn grammar() -> Self {
         let steps: Vec<&str> = Command::all().map(|step| step.action().name).collect();
         let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
