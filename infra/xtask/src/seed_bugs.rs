@@ -86,7 +86,7 @@ pub fn run(project: &Project, asked: &SeedBugs) -> Result<()> {
     copy_tree(project, copy.root())?;
     built("nothing planted")?;
     is_sound(&simulation, asked)?;
-    say("| planted | found after | what it said first |\n| --- | --- | --- |");
+    say("| seeded bug | found after | first report |\n| --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
         // Whatever was planted before goes with this, and so does what a kill has left.
@@ -252,7 +252,7 @@ fn sagas(report: &str) -> Option<u64> {
     })
 }
 
-/// A row of the README's table.
+/// A row of the table in docs/proof.md.
 fn row(bug: &Bug, found: Option<&Found>) -> String {
     match found {
         Some(found) => format!("| {} | {} | {} |", bug.planted, found.sagas, found.said),
@@ -292,13 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_tells_of_every_bug_that_can_be_planted_and_of_no_other() {
+    fn the_proof_page_lists_every_seeded_bug_and_no_other() {
         let project = project();
-        let readme = fs::read_to_string(project.root().join("README.md")).expect("it is there");
-        let table = readme
-            .split("| planted | found after |")
+        let page = fs::read_to_string(project.root().join("docs/proof.md")).expect("it is there");
+        let table = page
+            .split("| seeded bug | found after |")
             .nth(1)
-            .expect("the table of planted bugs");
+            .expect("the table of seeded bugs");
         let mut told: Vec<&str> = table
             .lines()
             .skip(2)
