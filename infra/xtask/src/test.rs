@@ -144,17 +144,38 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
         log.run(project.cargo().args(["fmt", "--all", "--check"]))
     })?;
     if fast {
-        return checks(project, stages);
+        lints(project, stages)?;
+        tests(project, stages)?;
+        return templates_and_documentation(project, stages);
     }
-    let tests = system_tests(project, stages)?;
-    // Not beside each other: on two busy cores the functions' calls run into their timeouts.
-    checks(project, stages)?;
-    system(project, &tests, stages)
+    let system_tests = system_tests(project, stages)?;
+    tests(project, stages)?;
+    // The system tests wait most of their time. The checks beside them take what the stacks leave.
+    let checks = || {
+        lints(project, stages)?;
+        templates_and_documentation(project, stages)
+    };
+    let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] = [
+        Box::new(|| system(project, &system_tests, stages)),
+        Box::new(checks),
+    ];
+    in_parallel(lanes)
 }
 
-/// What needs no stack.
-fn checks(project: &Project, stages: &Stages) -> Result<()> {
-    stages.run("lints", |log| lint(project, |clippy| log.run(clippy)))?;
+fn lints(project: &Project, stages: &Stages) -> Result<()> {
+    stages.run("lints", |log| {
+        lint(project, |clippy| log.run(&mut nice(clippy)))
+    })
+}
+
+fn tests(project: &Project, stages: &Stages) -> Result<()> {
+    stages.run("tests", |log| {
+        log.run(project.cargo().args(["test", "--quiet", "--workspace"]))
+    })
+}
+
+fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()> {
+    stages.run("templates", |log| validate_templates(project, log))?;
     stages.run("documentation", |log| {
         let documented = [
             "doc",
@@ -163,17 +184,28 @@ fn checks(project: &Project, stages: &Stages) -> Result<()> {
             "--no-deps",
             "--document-private-items",
         ];
-        log.run(
-            project
-                .cargo()
-                .args(documented)
-                .env("RUSTDOCFLAGS", "-D warnings"),
-        )
-    })?;
-    stages.run("tests", |log| {
-        log.run(project.cargo().args(["test", "--quiet", "--workspace"]))
-    })?;
-    stages.run("templates", |log| validate_templates(project, log))
+        let mut rustdoc = project.cargo();
+        rustdoc.args(documented).env("RUSTDOCFLAGS", "-D warnings");
+        log.run(&mut nice(&rustdoc))
+    })
+}
+
+/// The same program at the lowest priority.
+fn nice(command: &Command) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        nice.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    nice
 }
 
 /// `sam validate` looks at one template at a time and takes seconds to start: both cores share them.
@@ -188,20 +220,13 @@ fn validate_templates(project: &Project, log: &Log) -> Result<()> {
     };
     let lane = || -> Result<()> {
         while let Some(template) = next() {
-            log.run(
-                Command::new(tools::SAM.program(project, "sam"))
-                    .current_dir(project.root())
-                    .args([
-                        "validate",
-                        "--lint",
-                        "--region",
-                        LOCAL_REGION,
-                        "--template-file",
-                    ])
-                    .arg(&template)
-                    .env("SAM_CLI_TELEMETRY", "0"),
-            )
-            .context(template.display())?;
+            let mut sam = Command::new(tools::SAM.program(project, "sam"));
+            sam.current_dir(project.root())
+                .args(["validate", "--lint", "--region", LOCAL_REGION])
+                .arg("--template-file")
+                .arg(&template)
+                .env("SAM_CLI_TELEMETRY", "0");
+            log.run(&mut nice(&sam)).context(template.display())?;
         }
         Ok(())
     };
