@@ -1,7 +1,7 @@
-//! The users service: who may call, how they prove it, and whether they may order.
+//! The users service: registration, login, sessions, profiles, and whether a user may order.
 //!
-//! `domain` says what a user is, `store` keeps them, `passwords` keeps their passwords unreadable,
-//! `tokens` keeps their sessions theirs, `handlers` answer; each binary wires one handler and runs it.
+//! `domain` has the rules, `store` the table, `passwords` the hashes, `tokens` the refresh tokens,
+//! and `handlers` the functions. Each binary wires one handler and runs it.
 
 pub mod domain;
 pub mod handlers;

@@ -1,7 +1,5 @@
-//! What the users queue takes and what goes back to orders, as it is on the wire.
-//!
-//! The contracts are in `contracts/`. Fields that are not known here are left alone: a sender may
-//! be newer.
+//! The messages of the users queue and the replies to orders, as on the wire (see `contracts/`).
+//! Unknown fields are ignored, because a sender may be newer.
 
 use serde::{Deserialize, Serialize};
 use shared_lambda::envelope::Payload;
@@ -9,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::NotAllowed;
 
-/// Command: say whether this user may order.
+/// Command: check whether this user may order.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct VerifyUser {
     pub user_id: Uuid,
@@ -19,7 +17,7 @@ impl Payload for VerifyUser {
     const TYPE: &'static str = "VerifyUser";
 }
 
-/// Reply: the user may.
+/// Reply: the user may order.
 #[derive(Debug, Serialize)]
 pub struct UserVerified {
     pub user_id: Uuid,
@@ -29,7 +27,7 @@ impl Payload for UserVerified {
     const TYPE: &'static str = "UserVerified";
 }
 
-/// Reply: the user may not, and why.
+/// Reply: the user may not order, with the reason.
 #[derive(Debug, Serialize)]
 pub struct UserRefused {
     user_id: Uuid,

@@ -1,4 +1,4 @@
-//! Passwords at rest: Argon2id, as a PHC string that carries its own parameters and salt.
+//! Password hashes: Argon2id, as PHC strings that contain their parameters and salt.
 
 use std::fmt;
 
@@ -6,23 +6,22 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::domain::{Password, normalized, normalized_before};
+use crate::domain::{Password, normalized, normalized_legacy};
 
-/// The floor of the OWASP Password Storage Cheat Sheet for Argon2id: 19 MiB, two passes, one lane.
+/// The minimum of the OWASP Password Storage Cheat Sheet for Argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// A hash of the same parameters that no password has: its salt and output are random bytes. An
-/// address nobody registered costs as much to try as one somebody did.
-const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$98bwfed+UJdHSHIdq8yTVw$z5/LSSVEZIq+j5wY5y9jCMs/28firSuwqkR5H7+fL3Q";
+/// A hash with the same parameters and random output, which no password matches. A login with an
+/// unknown address checks it, so it takes as long as a login with a known one.
+const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$98bwfed+UJdHSHIdq8yTVw$z5/LSSVEZIq+j5wY5y9jCMs/28firSuwqkR5H7+fL3Q";
 
-/// Sixteen bytes nobody can foresee (RFC 9106 §3.1).
+/// Sixteen random bytes (RFC 9106 §3.1).
 #[derive(Clone, Copy)]
 pub struct Salt([u8; 16]);
 
 impl Salt {
-    /// From the operating system's randomness.
     pub fn random() -> Self {
         let mut bytes = [0; 16];
         SystemRandom::new()
@@ -31,30 +30,30 @@ impl Salt {
         Self(bytes)
     }
 
-    /// The same salt each time, for tests and simulations.
+    /// For tests and simulations.
     pub fn fixed(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 }
 
-/// A password as it is kept.
+/// A stored password hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashedPassword(String);
 
-/// A kept hash that is not a PHC string of Argon2.
+/// A stored hash that is not a PHC string of Argon2.
 #[derive(Debug, thiserror::Error)]
-#[error("the password's hash on record cannot be used: {0}")]
+#[error("the stored password hash is not an Argon2 hash: {0}")]
 pub struct UnusableHash(argon2::password_hash::Error);
 
 impl HashedPassword {
-    /// Takes some 30 ms of CPU time and 19 MiB, on purpose.
+    /// Takes about 30 ms of CPU time and 19 MiB, on purpose.
     pub fn new(password: &Password, salt: Salt) -> Self {
         Self::of(password.as_str(), salt)
     }
 
-    /// The same password's hash with today's parameters, or nothing where it has those already.
-    /// `attempt` is known to [fit](Self::fits).
-    pub fn renewed(&self, attempt: &str, salt: Salt) -> Option<Self> {
+    /// A hash of the same password with today's parameters; `None` where it has them already.
+    /// Requires that `attempt` [verifies](Self::verify).
+    pub fn rehash(&self, attempt: &str, salt: Salt) -> Option<Self> {
         let hash = phc::PasswordHash::new(&self.0).ok()?;
         let current = Params::try_from(&hash).is_ok_and(|params| {
             (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES)
@@ -72,30 +71,28 @@ impl HashedPassword {
         Self(hash.to_string())
     }
 
-    /// As it was kept.
     pub fn from_record(text: String) -> Self {
         Self(text)
     }
 
-    /// What an attempt is checked against when nobody has the address.
-    pub fn nobodys() -> Self {
-        Self(NOBODYS.to_owned())
+    /// The hash to verify against when the address is unknown.
+    pub fn dummy() -> Self {
+        Self(DUMMY.to_owned())
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the hash of `attempt`, whatever parameters it was made with. Costs what
-    /// making it did; twice that for an attempt with other blanks than the ordinary one, whose
-    /// hash may be older than their mapping. The cost of a wrong attempt depends on the attempt
-    /// alone, so it tells no account from another.
-    pub fn fits(&self, attempt: &str) -> Result<bool, UnusableHash> {
-        let (today, before) = (normalized(attempt), normalized_before(attempt));
-        Ok(self.is_of(&today)? || (before != today && self.is_of(&before)?))
+    /// Whether this is the hash of `attempt`, with any parameters. Costs one hash, or two for an
+    /// attempt with unusual spaces, because old hashes were made before spaces were mapped. The cost
+    /// of a wrong attempt depends only on the attempt, so it does not show whether an account exists.
+    pub fn verify(&self, attempt: &str) -> Result<bool, UnusableHash> {
+        let (today, legacy) = (normalized(attempt), normalized_legacy(attempt));
+        Ok(self.matches(&today)? || (legacy != today && self.matches(&legacy)?))
     }
 
-    fn is_of(&self, text: &str) -> Result<bool, UnusableHash> {
+    fn matches(&self, text: &str) -> Result<bool, UnusableHash> {
         let hash = phc::PasswordHash::new(&self.0).map_err(|error| UnusableHash(error.into()))?;
         match argon2id().verify_password(text.as_bytes(), &hash) {
             Ok(()) => Ok(true),

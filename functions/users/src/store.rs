@@ -1,17 +1,16 @@
-//! The users table and every way it is read and written.
+//! The users table: its rows, reads and writes.
 //!
 //! | pk | sk | |
 //! | --- | --- | --- |
-//! | `EMAIL#<address>` | `EMAIL` | what logs in: the user's id and the password's hash |
-//! | `USER#<id>` | `USER` | who it is: the profile, role and status |
+//! | `EMAIL#<address>` | `EMAIL` | the credential: the user's id and the password's hash |
+//! | `USER#<id>` | `USER` | the profile, role and status |
 //! | `SESSION#<id>` | `SESSION` | a login on a device: the hash of its refresh token |
-//! | `ATTEMPTS#<whose>` | `ATTEMPTS` | tries that are counted, and where an owner has been |
+//! | `ATTEMPTS#<subject>` | `ATTEMPTS` | counted attempts and known sources |
 //!
-//! Rows of the last two kinds carry `expires_at`, after which DynamoDB removes them.
+//! DynamoDB removes rows of the last two kinds after their `expires_at`.
 //!
-//! The first row is what makes an address unique. It holds the hash as well, so that trying a
-//! password reads the same one row whether or not somebody has the address, and so that no
-//! function but login ever reads a hash.
+//! The first row makes an address unique. It also holds the hash, so a login reads exactly one row
+//! for known and unknown addresses alike, and only login and password change read hashes.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -40,21 +39,18 @@ pub use directory::UserPage;
 const EMAIL: &str = "EMAIL";
 const USER: &str = "USER";
 
-/// What became of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
     Done,
-    /// The address is somebody else's.
     EmailTaken,
 }
 
-/// What somebody proves themselves with.
+/// The row that a login checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     pub user_id: Uuid,
     pub password: HashedPassword,
-    /// The user's generation at the moment the password was read: a session that begins with this
-    /// password belongs to it.
+    /// The user's generation when the hash was read. A session from this login belongs to it.
     pub generation: u64,
 }
 
@@ -70,7 +66,7 @@ impl UserStore {
         Self { client, table }
     }
 
-    /// Adds a user whose address is free: both rows or neither, and over nothing that is there.
+    /// Adds a user whose address is free. Writes both rows or neither, and overwrites no row.
     pub async fn register(
         &self,
         user: &User,
@@ -87,12 +83,12 @@ impl UserStore {
             return Ok(Registered::Done);
         };
         match reasons.first().filter(|email| condition_failed(email)) {
-            // Ours if an earlier try took effect and its answer was lost.
+            // An earlier try may have taken effect without an answer.
             Some(email) if holder(email) == Some(user.id) => Ok(Registered::Done),
             Some(_) => Ok(Registered::EmailTaken),
             None => Err(TableError::corrupt(
                 OPERATION,
-                format!("the fresh id {} is another user's", user.id),
+                format!("the new id {} already belongs to a user", user.id),
             )),
         }
     }
@@ -108,7 +104,6 @@ impl UserStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// What logs in under an address, if anybody has it.
     pub async fn credential(&self, email: &Email) -> Result<Option<Credential>, TableError> {
         const OPERATION: &str = "read a credential";
         let row: Option<EmailRow> = self.row(OPERATION, &email_pk(email), EMAIL).await?;
@@ -119,15 +114,13 @@ impl UserStore {
         }))
     }
 
-    /// A user as they are now.
     pub async fn user(&self, id: Uuid) -> Result<Option<User>, TableError> {
         const OPERATION: &str = "read a user";
         let row: Option<UserRow> = self.row(OPERATION, &user_pk(id), USER).await?;
         row.map(|row| row.parse(OPERATION)).transpose()
     }
 
-    /// Always consistent: a user who has just registered logs in and orders, and one who has just
-    /// been deactivated does not.
+    /// Strongly consistent: a new user can log in at once, and a deactivated one cannot.
     async fn row<T: DeserializeOwned>(
         &self,
         operation: &'static str,
@@ -154,7 +147,7 @@ impl UserStore {
 struct EmailRow {
     pk: String,
     sk: String,
-    /// Nothing reads it yet, so a row without it is read as well.
+    /// Not read yet, so rows without it are valid.
     #[serde(default)]
     schema: u32,
     user_id: Uuid,
@@ -228,7 +221,7 @@ fn user_pk(id: Uuid) -> String {
     format!("USER#{id}")
 }
 
-/// Whose an address is, by the row that kept it from being taken.
+/// The owner of an address, from the row that failed the condition.
 fn holder(email: &CancellationReason) -> Option<Uuid> {
     let user_id = email.item()?.get("user_id")?.as_s().ok()?;
     Uuid::try_parse(user_id).ok()

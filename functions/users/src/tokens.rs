@@ -1,9 +1,8 @@
-//! Refresh tokens: 256 bits nobody can guess, behind the id of the session they are of.
+//! Refresh tokens: the id of the session and a secret of 256 random bits.
 //!
-//! A successor is computed from the token it replaces and a fresh seed that is kept with the
-//! session: HMAC-SHA-256 keyed with the old token's secret. Whoever presents the old token within
-//! its grace can be given the very same successor, although nothing from which a token could be
-//! had is kept: what is on record is of no use without the old token.
+//! A successor is the HMAC-SHA-256 of a random seed, keyed with the secret of the token it replaces.
+//! The session's row stores the seed. So the old token gets the same successor again within its
+//! grace, and the row alone is useless to a thief.
 
 use std::fmt;
 
@@ -21,7 +20,6 @@ const SECRET_BYTES: usize = 32;
 const TOKEN_BYTES: usize = ID_BYTES + SECRET_BYTES;
 
 impl Seed {
-    /// From the operating system's randomness.
     pub fn random() -> Self {
         let mut bytes = [0; 32];
         SystemRandom::new()
@@ -31,7 +29,6 @@ impl Seed {
     }
 }
 
-/// A refresh token, to be given to its client alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken {
     id: SessionId,
@@ -39,7 +36,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The first of a new session.
+    /// The first token of a new session.
     pub fn first(seed: Seed) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &seed.0);
         let mut id = [0; ID_BYTES];
@@ -50,7 +47,7 @@ impl RefreshToken {
         }
     }
 
-    /// The one that replaces it. The same seed gives the same successor.
+    /// The token that replaces this one. The same seed gives the same successor.
     pub fn successor(&self, seed: Seed) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
         Self {
@@ -59,7 +56,7 @@ impl RefreshToken {
         }
     }
 
-    /// As a client sends it; nothing where it is not of our form, or not in its only spelling.
+    /// Reads a token from a request. `None` unless it is in the form of [`reveal`](Self::reveal).
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; TOKEN_BYTES];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
@@ -70,7 +67,7 @@ impl RefreshToken {
         })
     }
 
-    /// As a client receives it: 64 characters of base64url.
+    /// The token for the client: 64 characters of base64url.
     pub fn reveal(&self) -> String {
         let mut bytes = [0; TOKEN_BYTES];
         bytes[..ID_BYTES].copy_from_slice(self.id.0.as_bytes());
@@ -82,7 +79,7 @@ impl RefreshToken {
         self.id
     }
 
-    /// What is kept of it. A plain hash will do: 256 bits of chance cannot be searched.
+    /// The stored form. A plain hash is enough, because 256 random bits cannot be searched.
     pub fn hash(&self) -> TokenHash {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &self.secret).as_ref());

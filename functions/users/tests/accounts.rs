@@ -22,7 +22,7 @@ fn admin_only() -> Value {
         403,
         "admin-only",
         "The caller may not do this",
-        "users are managed by administrators",
+        "only an administrator may manage users",
     )
 }
 
@@ -40,7 +40,7 @@ fn own_rights() -> Value {
         409,
         "own-rights",
         "The resource does not allow this now",
-        "administrators do not change their own role or status, so that one always remains; ask \
+        "you cannot change your own role or status, so that one administrator always remains; ask \
          another administrator",
     )
 }
@@ -79,10 +79,14 @@ async fn a_name_that_cannot_be_is_refused_and_so_is_every_other_field() {
     let world = World::new().await;
     let unknown = "is not a known field; known here: name";
     for (body, pointer, detail) in [
-        (json!({}), "", "there is nothing to change; send a name"),
+        (json!({}), "", "changes nothing; send a name"),
         (json!({"name": null}), "/name", "is null, not a string"),
         (json!({"name": 7}), "/name", "is a number, not a string"),
-        (json!({"name": " "}), "/name", "is empty or only blanks"),
+        (
+            json!({"name": " "}),
+            "/name",
+            "is empty or has only spaces; send a name",
+        ),
         (
             json!({"name": "x".repeat(101)}),
             "/name",
@@ -175,9 +179,9 @@ async fn a_wrong_or_unsuitable_password_changes_nothing() {
     let row = world.aws.dump(&world.table);
     let users: Vec<Value> = row.into_iter().filter(|r| r["sk"] != "ATTEMPTS").collect();
     const TOO_OBVIOUS: &str =
-        "is little more than your name, your e-mail address or waybill; choose another";
+        "is mostly your name, your e-mail address or the word waybill; choose another";
     const NOT_YOURS: &str =
-        "is not the current refresh token of a session of yours; leave it out to end all";
+        "is not the current refresh token of one of your sessions; omit it to end all";
     let cases: Vec<(Value, Vec<(&str, &str)>)> = vec![
         (
             json!({}),
@@ -197,7 +201,7 @@ async fn a_wrong_or_unsuitable_password_changes_nothing() {
             json!({"current_password": PASSWORD, "new_password": "short"}),
             vec![(
                 "/new_password",
-                "is shorter than 12 characters; a few words in a row do well",
+                "is shorter than 12 characters; use a few words in a row",
             )],
         ),
         (
@@ -212,7 +216,7 @@ async fn a_wrong_or_unsuitable_password_changes_nothing() {
             json!({"current_password": PASSWORD, "new_password": "password1234"}),
             vec![(
                 "/new_password",
-                "is one of the passwords that are tried first; choose another",
+                "is one of the most common passwords; choose another",
             )],
         ),
         (
@@ -660,7 +664,7 @@ async fn what_is_not_understood_or_not_allowed_changes_nobody() {
     let cases: Vec<(Value, Vec<(&str, &str)>)> = vec![
         (
             json!({}),
-            vec![("", "there is nothing to change; send a status or a role")],
+            vec![("", "changes nothing; send a status or a role")],
         ),
         (
             json!({"status": "asleep", "role": "owner"}),
@@ -681,7 +685,7 @@ async fn what_is_not_understood_or_not_allowed_changes_nobody() {
             json!({"name": "Eve"}),
             vec![
                 ("/name", unknown),
-                ("", "there is nothing to change; send a status or a role"),
+                ("", "changes nothing; send a status or a role"),
             ],
         ),
         (

@@ -331,14 +331,14 @@ fn a_kept_password_fits_itself_alone_and_says_its_parameters() {
     let password = Password::choose("plum tractor voyage", None, None).unwrap();
     let kept = HashedPassword::new(&password, Salt::random());
     assert!(kept.as_str().starts_with(PARAMETERS));
-    assert!(kept.fits("plum tractor voyage").unwrap());
+    assert!(kept.verify("plum tractor voyage").unwrap());
     for attempt in [
         "",
         "plum tractor voyag",
         "plum tractor voyage ",
         "Plum tractor voyage",
     ] {
-        assert!(!kept.fits(attempt).unwrap(), "{attempt:?}");
+        assert!(!kept.verify(attempt).unwrap(), "{attempt:?}");
     }
     let again = HashedPassword::new(&password, Salt::random());
     assert_ne!(kept, again, "each password has a salt of its own");
@@ -346,14 +346,14 @@ fn a_kept_password_fits_itself_alone_and_says_its_parameters() {
 
 #[test]
 fn trying_nobodys_password_costs_what_trying_somebodys_does() {
-    let nobodys = HashedPassword::nobodys();
+    let nobodys = HashedPassword::dummy();
     assert!(nobodys.as_str().starts_with(PARAMETERS));
     let somebodys = HashedPassword::new(
         &Password::choose("plum tractor voyage", None, None).unwrap(),
         salt(),
     );
     assert_eq!(nobodys.as_str().len(), somebodys.as_str().len());
-    assert!(!nobodys.fits("plum tractor voyage").unwrap());
+    assert!(!nobodys.verify("plum tractor voyage").unwrap());
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn a_hash_that_is_none_is_an_error_and_not_a_wrong_password() {
         "$argon2id$v=19$m=1$x$y",
     ] {
         let kept = HashedPassword::from_record(text.to_owned());
-        assert!(kept.fits("plum tractor voyage").is_err(), "{text:?}");
+        assert!(kept.verify("plum tractor voyage").is_err(), "{text:?}");
     }
 }
 
@@ -378,14 +378,14 @@ fn a_password_is_the_same_whichever_way_its_accents_are_typed() {
     assert_ne!(composed, combining);
     for (chosen, tried) in [(composed, combining), (combining, composed)] {
         let kept = HashedPassword::new(&Password::choose(chosen, None, None).unwrap(), salt());
-        assert!(kept.fits(tried).unwrap());
+        assert!(kept.verify(tried).unwrap());
     }
     // What only looks alike is another one: compatibility forms are left alone.
     let kept = HashedPassword::new(
         &Password::choose("\u{fb01}fteen words", None, None).unwrap(),
         salt(),
     );
-    assert!(!kept.fits("fifteen words").unwrap());
+    assert!(!kept.verify("fifteen words").unwrap());
 }
 
 /// Every space separator there is (Unicode, general category Zs).
@@ -409,8 +409,8 @@ fn a_password_is_the_same_whichever_blank_is_typed() {
             "plum tractor voyage"
         );
     }
-    assert!(kept.fits("plum\u{A0}tractor\u{3000}voyage").unwrap());
-    assert!(!kept.fits("plum\ttractor voyage").unwrap());
+    assert!(kept.verify("plum\u{A0}tractor\u{3000}voyage").unwrap());
+    assert!(!kept.verify("plum\ttractor voyage").unwrap());
 }
 
 /// Before blanks were mapped, a password was kept as it was typed, in its composed form.
@@ -422,16 +422,16 @@ fn a_hash_from_before_blanks_were_mapped_still_fits() {
         .hash_password_with_salt(typed.as_bytes(), &[7; 16])
         .unwrap();
     let kept = HashedPassword::from_record(kept.to_string());
-    assert!(kept.fits(typed).unwrap());
-    assert!(kept.fits("cafe\u{301}\u{A0}au\u{3000}lait").unwrap());
-    assert!(!kept.fits("caf\u{e9}\u{A0}au\u{3000}lai").unwrap());
+    assert!(kept.verify(typed).unwrap());
+    assert!(kept.verify("cafe\u{301}\u{A0}au\u{3000}lait").unwrap());
+    assert!(!kept.verify("caf\u{e9}\u{A0}au\u{3000}lai").unwrap());
 }
 
 #[test]
 fn a_hash_of_other_parameters_is_renewed_and_one_of_todays_is_not() {
     let text = "plum tractor voyage";
     let kept = HashedPassword::new(&Password::choose(text, None, None).unwrap(), salt());
-    assert_eq!(kept.renewed(text, Salt::fixed([8; 16])), None);
+    assert_eq!(kept.rehash(text, Salt::fixed([8; 16])), None);
     for (algorithm, memory, passes) in [
         (Algorithm::Argon2id, 8192, 2),
         (Algorithm::Argon2id, 19_456, 1),
@@ -442,11 +442,11 @@ fn a_hash_of_other_parameters_is_renewed_and_one_of_todays_is_not() {
             .hash_password_with_salt(text.as_bytes(), &[7; 16])
             .unwrap();
         let old = HashedPassword::from_record(old.to_string());
-        assert!(old.fits(text).unwrap());
-        assert!(!old.fits("plum tractor").unwrap());
-        let renewed = old.renewed(text, Salt::fixed([8; 16])).unwrap();
+        assert!(old.verify(text).unwrap());
+        assert!(!old.verify("plum tractor").unwrap());
+        let renewed = old.rehash(text, Salt::fixed([8; 16])).unwrap();
         assert!(renewed.as_str().starts_with(PARAMETERS));
-        assert!(renewed.fits(text).unwrap());
+        assert!(renewed.verify(text).unwrap());
     }
 }
 

@@ -57,7 +57,7 @@ pub fn no_such_user() -> Value {
         404,
         "not-found",
         "There is no such resource",
-        "there is no such user, or it is not for you to see",
+        "there is no such user, or you may not see it",
     )
 }
 
@@ -150,7 +150,7 @@ async fn a_taken_address_is_a_conflict_however_it_is_written() {
                 409,
                 "email-taken",
                 "The resource does not allow this now",
-                "somebody is registered with this e-mail address; log in instead",
+                "this e-mail address is already registered; log in instead",
             ),
         );
     }
@@ -218,10 +218,10 @@ async fn registration_takes_no_role_no_status_and_no_id() {
 #[tokio::test]
 async fn every_wrong_field_of_a_registration_is_named_at_once() {
     const NOT_AN_ADDRESS: &str = "is not an e-mail address, for example ada@example.com";
-    const TOO_SHORT: &str = "is shorter than 12 characters; a few words in a row do well";
+    const TOO_SHORT: &str = "is shorter than 12 characters; use a few words in a row";
     const TOO_OBVIOUS: &str =
-        "is little more than your name, your e-mail address or waybill; choose another";
-    const TOO_COMMON: &str = "is one of the passwords that are tried first; choose another";
+        "is mostly your name, your e-mail address or the word waybill; choose another";
+    const TOO_COMMON: &str = "is one of the most common passwords; choose another";
     let world = World::new().await;
     let good = json!({"email": "ada@example.com", "password": PASSWORD, "name": "Ada"});
     let cases: Vec<(Value, Vec<(&str, &str)>)> = vec![
@@ -246,7 +246,7 @@ async fn every_wrong_field_of_a_registration_is_named_at_once() {
             vec![
                 ("/email", NOT_AN_ADDRESS),
                 ("/password", TOO_SHORT),
-                ("/name", "is empty or only blanks"),
+                ("/name", "is empty or has only spaces; send a name"),
             ],
         ),
         (
@@ -285,8 +285,8 @@ async fn every_wrong_field_of_a_registration_is_named_at_once() {
             json!({"name": "Ada\u{202E}ecalevoL"}),
             vec![(
                 "/name",
-                "contains a character that cannot be seen, such as a zero width space or one that \
-                 turns the direction of writing; leave it out",
+                "contains an invisible character, such as a zero-width space or a change of the \
+                 writing direction; remove it",
             )],
         ),
         (

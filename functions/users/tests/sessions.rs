@@ -21,7 +21,7 @@ fn refused() -> Value {
         401,
         "invalid-refresh-token",
         "The caller is not known",
-        "the refresh token is not good, or not any more; log in again",
+        "the refresh token is not valid or no longer valid; log in again",
     )
 }
 

@@ -42,7 +42,7 @@ async fn fail(world: &World, source: &str, email: &str, times: usize) {
     for n in 1..times {
         let (now, call) = (world.now(), Uuid::new_v4());
         for counter in [account.at(&from), Counter::source(&from)] {
-            let counted = world.store.count_try(&counter, now, call).await;
+            let counted = world.store.count_attempt(&counter, now, call).await;
             assert!(matches!(counted, Ok(Ok(_))), "{n}");
         }
         let counted = world.store.use_rate(&account, now, call).await;
@@ -368,7 +368,9 @@ async fn a_try_is_taken_back_from_its_own_window_alone() {
     let world = World::new().await;
     let counter = Counter::source(&Source::of(Some(HOME)));
     let count = async || {
-        let counted = world.store.count_try(&counter, world.now(), Uuid::new_v4());
+        let counted = world
+            .store
+            .count_attempt(&counter, world.now(), Uuid::new_v4());
         counted.await.unwrap().unwrap()
     };
     let early = count().await;
@@ -377,7 +379,7 @@ async fn a_try_is_taken_back_from_its_own_window_alone() {
     for _ in 0..2 {
         late = count().await;
     }
-    let take_back = |receipt| world.store.take_back_try(&counter, receipt, world.now());
+    let take_back = |receipt| world.store.undo_attempt(&counter, receipt, world.now());
     take_back(early).await.unwrap();
     assert_eq!(failures(&world, "SOURCE"), [3]);
     take_back(late).await.unwrap();
@@ -505,7 +507,10 @@ async fn registrations_of_a_source_are_slowed_down_whatever_becomes_of_them() {
     // What is wrong in form costs nothing and tells nothing.
     let wrong = with_body(&json!({"email": EMAIL, "password": PASSWORD, "name": " "}));
     let response = world.register(wrong.with_source_address(HOME)).await;
-    assert_problem(&response, &invalid(&[("/name", "is empty or only blanks")]));
+    assert_problem(
+        &response,
+        &invalid(&[("/name", "is empty or has only spaces; send a name")]),
+    );
     // Nor does it keep anybody there from logging in.
     assert_eq!(log_in(&world, HOME, EMAIL, PASSWORD).await.status, 200);
     world.pass(HOUR);

@@ -1,4 +1,4 @@
-//! E-mail addresses, in the one form that tells two of them apart.
+//! E-mail addresses in the form in which they are compared.
 
 use std::fmt;
 
@@ -11,13 +11,11 @@ const MAX_LOCAL_PART_BYTES: usize = 64;
 /// RFC 1035 §2.3.4.
 const MAX_LABEL_BYTES: usize = 63;
 
-/// An address, trimmed and in lower case. Lower case of the part before the `@` is more than the
-/// standards promise, and what every mailbox that matters does; without it one person could hold
-/// two accounts by accident.
+/// An address, trimmed and in lower case. The standards allow a case-sensitive part before the `@`,
+/// but common mail providers ignore case. Without this one person could own two accounts by accident.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
-/// Why a text is not taken as an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEmail {
     #[error("is longer than {MAX_BYTES} characters")]
@@ -28,8 +26,7 @@ pub enum InvalidEmail {
 
 impl Email {
     /// The form browsers accept for `<input type=email>` (HTML Living Standard, "valid e-mail
-    /// address"), with a dot in the domain: who receives mail is known only by sending some.
-    /// Addresses are ASCII, so that no two look alike and lower case means one thing.
+    /// address"), with a dot in the domain. ASCII only, so that no two addresses look alike.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
         let text = text.trim();
         if text.chars().count() > MAX_BYTES {
@@ -43,13 +40,13 @@ impl Email {
         }
     }
 
-    /// An address as it was stored. Whatever an earlier rule accepted stays readable.
+    /// A stored address, without checks: a stricter rule must not make old rows unreadable.
     pub fn from_record(text: String) -> Self {
         Self(text)
     }
 
-    /// The address to look an account up by, whether or not today's rule would accept it; nothing
-    /// where it is longer than any rule ever allowed.
+    /// The address for a login. Today's rule does not apply, so that a stricter rule locks no owner
+    /// out. `None` where it is longer than any rule has allowed.
     pub fn to_look_up(text: &str) -> Option<Self> {
         let text = text.trim();
         (text.len() <= MAX_BYTES).then(|| Self(text.to_ascii_lowercase()))

@@ -1,4 +1,4 @@
-//! What a user is: values that cannot be wrong, and who may order. No I/O, no clock, no wire format.
+//! Users, passwords, sessions and login limits. No I/O, no clock, no wire format.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -11,7 +11,7 @@ mod user;
 
 pub use email::{Email, InvalidEmail};
 pub use name::{InvalidName, UserName};
-pub use password::{Password, UnsuitablePassword, normalized, normalized_before};
+pub use password::{Password, UnsuitablePassword, normalized, normalized_legacy};
 pub use session::{
     ABSOLUTE_LIFETIME, GRACE, IDLE_LIFETIME, Retired, Seed, Session, SessionId, TokenHash, Verdict,
 };

@@ -1,25 +1,24 @@
-//! What a user is called.
+//! Names of users.
 
 use shared_lambda::invisible;
 
 const MAX_CHARACTERS: usize = 100;
 
-/// A name. A new one is trimmed and has 1 to 100 characters, every one of which can be seen.
+/// A name. A new one is trimmed and has 1 to 100 visible characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserName(String);
 
-/// Why a text is not taken as a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    #[error("is empty or only blanks")]
+    #[error("is empty or has only spaces; send a name")]
     Empty,
     #[error("is longer than {MAX_CHARACTERS} characters")]
     TooLong,
     #[error("contains a control character, such as a line break")]
     ControlCharacter,
     #[error(
-        "contains a character that cannot be seen, such as a zero width space or one that turns \
-         the direction of writing; leave it out"
+        "contains an invisible character, such as a zero-width space or a change of the writing \
+         direction; remove it"
     )]
     Invisible,
 }
@@ -42,7 +41,7 @@ impl UserName {
         Ok(Self(text.to_owned()))
     }
 
-    /// A name as it was stored. Whatever an earlier rule accepted stays readable.
+    /// A stored name, without checks: a stricter rule must not make old rows unreadable.
     pub fn from_record(text: String) -> Self {
         Self(text)
     }

@@ -1,5 +1,5 @@
-//! Which passwords may be chosen (NIST SP 800-63B §5.1.1.2): long ones that nobody tries first. No
-//! rule asks for digits or symbols; such rules make passwords no harder to guess.
+//! The rules for new passwords (NIST SP 800-63B §5.1.1.2): long, not common, not about the owner.
+//! No rule asks for digits or symbols, because such rules do not make passwords harder to guess.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,43 +10,41 @@ use super::{Email, UserName};
 
 const MIN_CHARACTERS: usize = 12;
 
-/// Far beyond what anybody types, and short enough that a password is never a burden to hash.
+/// Longer than any typed password, and short enough to hash quickly.
 const MAX_CHARACTERS: usize = 128;
 
-/// The commonest passwords of at least the least length, after a header that says where they are
-/// from: in the form in which they are looked up, and sorted, so that nothing is read at the start.
+/// The most common passwords of the minimum length or more, after a header that names the source.
+/// They are normalized and sorted, so a lookup needs no preparation at cold start.
 const COMMONEST: &str = include_str!("../../data/commonest_passwords.txt");
 
-/// What everybody thinks of here.
 const SERVICE: &str = "waybill";
 
-/// What is left of a password without the words that go with its owner and this service has at
-/// least so many letters and digits.
-const MIN_OF_ITS_OWN: usize = 8;
+/// The letters and digits that must remain without the owner's words and the service's name.
+const MIN_OWN_CHARACTERS: usize = 8;
 
-/// Shorter words of the owner's are in too many others.
+/// Shorter words of the owner occur in too many other words.
 const MIN_WORD: usize = 3;
 
-/// A password its owner may have. It is never shown, and kept only as a hash.
+/// A password that meets the rules. It is never logged, and stored only as a hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
-/// Why a password may not be chosen. It never says the password.
+/// Its texts never contain the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsuitablePassword {
-    #[error("is shorter than {MIN_CHARACTERS} characters; a few words in a row do well")]
+    #[error("is shorter than {MIN_CHARACTERS} characters; use a few words in a row")]
     TooShort,
     #[error("is longer than {MAX_CHARACTERS} characters")]
     TooLong,
-    #[error("is one of the passwords that are tried first; choose another")]
+    #[error("is one of the most common passwords; choose another")]
     TooCommon,
-    #[error("is little more than your name, your e-mail address or waybill; choose another")]
+    #[error("is mostly your name, your e-mail address or the word waybill; choose another")]
     TooObvious,
 }
 
 impl Password {
-    /// Every Unicode character counts as one, and none is forbidden or trimmed. It is chosen for
-    /// this address and name, unless they are not valid themselves.
+    /// Every Unicode character counts as one; none is forbidden or trimmed. An invalid `email` or
+    /// `name` is `None`.
     pub fn choose(
         text: &str,
         email: Option<&Email>,
@@ -82,22 +80,21 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A password as it is measured, kept and compared: any blank is the ordinary one, and the rest is
-/// in Unicode's composed form (NFC). So a blank or an é is the same whichever keyboard it comes from
-/// (OpaqueString, RFC 8265 §4.2.2; NIST SP 800-63B §5.1.1.2). Nothing is forbidden: OpaqueString
-/// would also refuse emoji that are joined, and they make good passwords.
+/// The form in which a password is measured, hashed and compared: every space becomes U+0020, and
+/// the rest is composed (NFC). So all keyboards give the same space and the same é (OpaqueString,
+/// RFC 8265 §4.2.2; NIST SP 800-63B §5.1.1.2). Unlike OpaqueString it allows joined emoji.
 pub fn normalized(text: &str) -> String {
-    let blank = |c| if is_blank(c) { ' ' } else { c };
-    text.chars().map(blank).nfc().collect()
+    let space = |c| if is_space(c) { ' ' } else { c };
+    text.chars().map(space).nfc().collect()
 }
 
-/// The form in which passwords were kept before blanks were mapped.
-pub fn normalized_before(text: &str) -> String {
+/// The form that old hashes were made of, before spaces were mapped.
+pub fn normalized_legacy(text: &str) -> String {
     text.nfc().collect()
 }
 
 /// Unicode's space separators (general category Zs).
-fn is_blank(c: char) -> bool {
+fn is_space(c: char) -> bool {
     matches!(
         c,
         ' ' | '\u{A0}' | '\u{1680}' | '\u{2000}'
@@ -112,13 +109,13 @@ fn is_common(text: &str) -> bool {
     one_repeated || is_listed(&normalized(&text.to_lowercase()))
 }
 
-/// A binary search over the lines as they stand.
+/// A binary search over the lines of the file.
 fn is_listed(wanted: &str) -> bool {
     let (_, mut lines) = COMMONEST
         .split_once("\n\n")
         .expect("the list follows its header after an empty line");
     while !lines.is_empty() {
-        // The line that has the middle in it.
+        // The bounds of the line in the middle.
         let middle = lines.len() / 2;
         let bytes = lines.as_bytes();
         let from = bytes[..middle].iter().rposition(|b| *b == b'\n');
@@ -134,7 +131,7 @@ fn is_listed(wanted: &str) -> bool {
     false
 }
 
-/// Whether hardly anything is left without the service's name and the owner's (NIST SP 800-63B
+/// Whether too little remains without the service's name and the owner's words (NIST SP 800-63B
 /// §5.1.1.2: "context-specific words").
 fn is_obvious(text: &str, email: Option<&Email>, name: Option<&UserName>) -> bool {
     let text = text.to_lowercase();
@@ -146,11 +143,11 @@ fn is_obvious(text: &str, email: Option<&Email>, name: Option<&UserName>) -> boo
         .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
     let mut words: Vec<&str> = owners.into_iter().chain(parts).chain([SERVICE]).collect();
     words.retain(|word| word.chars().count() >= MIN_WORD);
-    // The longest first, or a part would spoil the whole.
+    // The longest first: otherwise a part is removed and the whole no longer matches.
     words.sort_by_key(|word| std::cmp::Reverse(word.len()));
     let rest = words
         .iter()
         .fold(text.clone(), |rest, word| rest.replace(word, " "));
     let left = rest.chars().filter(|c| c.is_alphanumeric()).count();
-    rest != text && left < MIN_OF_ITS_OWN
+    rest != text && left < MIN_OWN_CHARACTERS
 }

@@ -1,44 +1,41 @@
-//! Sessions: what a presented refresh token is worth, and how long (RFC 9700 §4.14).
+//! Sessions: the rules for a presented refresh token (RFC 9700 §4.14).
 //!
-//! A session is one login on one device: a family of refresh tokens of which one is current. Using
-//! it retires it and makes its successor current. The rules, in the order they are applied:
+//! A session is one login on one device: a family of refresh tokens of which one is current. The
+//! rules, in order:
 //!
-//! 1. Past its idle or absolute lifetime a session gives nothing, whatever is presented.
-//! 2. The current token is exchanged: it is retired, and its successor is current.
-//! 3. The token before it, within [`GRACE`] of its retirement and as long as its successor has not
-//!    been used, gets that *same* successor again. So a lost answer is asked for again, and two
-//!    tabs that refresh at once end up with one and the same token, in whichever order their
-//!    answers arrive.
-//! 4. Any other token of the family was retired longer ago, or was never ours: whoever presents it
-//!    is not the one who was given its successor. The session ends, for both of them.
+//! 1. After its idle or absolute lifetime a session refuses every token.
+//! 2. The current token is exchanged: it is retired, and its successor becomes current.
+//! 3. The token before it gets the *same* successor again, within [`GRACE`] of its retirement and
+//!    until its successor is used. So a client can repeat a request whose answer was lost, and two
+//!    tabs that refresh at the same time get the same token.
+//! 4. Any other token was retired earlier or is forged, so two parties hold tokens of this family.
+//!    The session ends for both.
 //!
-//! At every moment one value at most is current, and the grace never makes a second.
+//! At most one token is current at any time, and the grace never creates a second one.
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{Status, User};
 
-/// How long the answer to a refresh may be asked for again.
+/// How long after a refresh the old token gets the same answer again.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// A session that is not refreshed ends after this time.
+/// A session ends this long after its last refresh.
 pub const IDLE_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// A session ends after this time, however much it is used: then the password is due again.
+/// A session ends this long after its login.
 pub const ABSOLUTE_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Which family a refresh token is of. It is shown nowhere but in the tokens themselves, and nobody
-/// can guess one.
+/// The random id of a family of refresh tokens. It appears only in the tokens themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(pub Uuid);
 
-/// What is kept of a refresh token: the SHA-256 of its secret.
+/// The SHA-256 of a refresh token's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
-/// Chance from which, together with the token it replaces, a successor is made. Alone it is of no
-/// use to anybody.
+/// Random bytes. A successor is computed from the seed and the token that it replaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Seed(pub [u8; 32]);
 
@@ -47,7 +44,7 @@ pub struct Seed(pub [u8; 32]);
 pub struct Session {
     pub id: SessionId,
     pub user_id: Uuid,
-    /// The user's generation when the session began; it is over once theirs has moved on.
+    /// The user's generation at login. The session ends when the user's generation grows.
     pub generation: u64,
     pub current: TokenHash,
     pub retired: Option<Retired>,
@@ -60,25 +57,25 @@ pub struct Session {
 pub struct Retired {
     pub hash: TokenHash,
     pub at: Timestamp,
-    /// What its successor was made from.
+    /// The seed of its successor.
     pub seed: Seed,
 }
 
-/// What a presented token is worth.
+/// The decision about a presented token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is current: retire it for a successor.
+    /// The current token: replace it by a successor.
     Rotate,
-    /// Its successor was made from this, and is given again.
+    /// A token in its grace: answer with the successor of this seed again.
     Repeat(Seed),
-    /// Somebody else has had it: end the session.
+    /// A token that was used before: end the session.
     Reused,
-    /// The session has ended by itself.
+    /// The session's lifetime is over.
     Expired,
 }
 
 impl Session {
-    /// Begins with a login.
+    /// A session of a new login.
     pub fn start(
         id: SessionId,
         user_id: Uuid,
@@ -97,7 +94,6 @@ impl Session {
         }
     }
 
-    /// What a token of this family is worth now.
     pub fn judge(&self, presented: &TokenHash, now: Timestamp) -> Verdict {
         if now >= self.expires_at() {
             return Verdict::Expired;
@@ -113,13 +109,13 @@ impl Session {
         }
     }
 
-    /// Whether a token is the current one or the one before; of older ones nothing is kept.
+    /// Whether a token is the current one or the one before. Older hashes are not stored.
     pub fn knows(&self, presented: &TokenHash) -> bool {
         let retired = self.retired.as_ref().map(|retired| &retired.hash);
         *presented == self.current || Some(presented) == retired
     }
 
-    /// The session once its current token has been exchanged for `successor`, made from `seed`.
+    /// The session after its current token is exchanged for `successor`, made from `seed`.
     pub fn rotate(&self, successor: TokenHash, seed: Seed, now: Timestamp) -> Self {
         Self {
             current: successor,
@@ -133,14 +129,12 @@ impl Session {
         }
     }
 
-    /// When it ends by itself.
     pub fn expires_at(&self) -> Timestamp {
         (self.started_at + ABSOLUTE_LIFETIME).min(self.refreshed_at + IDLE_LIFETIME)
     }
 
-    /// Whether its user may go on with it: still there and active, and neither deactivated nor
-    /// given another password since it began.
-    pub fn is_upheld_by(&self, user: Option<&User>) -> bool {
+    /// Whether its user is active and has not been deactivated or changed the password since.
+    pub fn is_valid_for(&self, user: Option<&User>) -> bool {
         user.is_some_and(|user| match user.status {
             Status::Active => user.generation == self.generation,
             Status::Deactivated => false,
@@ -148,7 +142,7 @@ impl Session {
     }
 }
 
-/// Never shows the chance.
+/// Never shows the seed.
 impl std::fmt::Debug for Seed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Seed")

@@ -1,100 +1,97 @@
-//! Login throttling: how many tries are free, and how long each further one waits.
+//! Login throttling: the number of free attempts, and the delay before each further one.
 //!
-//! Three limits stand before a password:
+//! Three limits apply before a password is accepted:
 //!
-//! - [`ACCOUNT`]: one account tried from one source. Its delays grow with that source's own
-//!   failures, so nobody waits for what others do elsewhere. Where the owner has been before, this
-//!   is the only limit that can keep the right password out.
-//! - [`SOURCE`]: one source, whichever accounts it tries.
-//! - [`STRANGERS`]: one account tried from all sources together.
+//! - [`ACCOUNT`]: one account from one source. Its delays grow with the failures of that source
+//!   alone. At a known source, where the owner has logged in before, no other limit applies.
+//! - [`SOURCE`]: one source, for all accounts together.
+//! - [`UNKNOWN_SOURCES`]: one account, from all unknown sources together.
 //!
-//! A try is counted before it is known whether it fails, so that a thousand tries at once are not a
-//! thousand guesses; one that succeeds is taken back. The free tries therefore have room for the
-//! failures and for the logins that are under way: an owner who mistyped four times still logs in
-//! from eight devices at once.
+//! An attempt is counted before the password is checked, so a thousand parallel attempts are not a
+//! thousand guesses. A successful one is taken back. The free attempts therefore leave room for
+//! parallel logins: after four mistakes an owner can still log in from eight devices at once.
 
 use jiff::{SignedDuration, Timestamp};
 
 const FIRST_DELAY: SignedDuration = SignedDuration::from_secs(1);
 
-/// How long an account remembers where its owner logged in: three times as long as a session can
-/// last, so that whoever goes on using it is still known when the password is due again.
+/// How long a source stays known: three times the longest session, so a device in use is still
+/// known at its next login.
 pub const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// What is allowed before anybody has to wait.
+/// A limit with growing delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Tries that cost no time.
+    /// Attempts without a delay.
     pub free: u32,
-    /// Tries are counted for this long from the first; then the count begins anew.
+    /// The count restarts this long after its first attempt.
     pub window: SignedDuration,
-    /// However many the tries, nobody waits longer than this for the next.
-    pub longest: SignedDuration,
+    pub max_delay: SignedDuration,
 }
 
-/// For one account, known or not, from one source: twenty tries, then 1 s,
-/// 2 s, 4 s, ... up to 15 minutes.
+/// One account from one source: 20 attempts a day, then delays of 1 s, 2 s, 4 s, ... up to
+/// 15 minutes.
 pub const ACCOUNT: Policy = Policy {
     free: 20,
     window: SignedDuration::from_hours(24),
-    longest: SignedDuration::from_mins(15),
+    max_delay: SignedDuration::from_mins(15),
 };
 
-/// For one source, whichever accounts it tries: 100 failures in 5 minutes, then growing delays.
-/// Many people may share an address.
+/// One source, for all accounts together. The limit is high because many people may share an
+/// address.
 pub const SOURCE: Policy = Policy {
     free: 100,
     window: SignedDuration::from_mins(5),
-    longest: SignedDuration::from_mins(15),
+    max_delay: SignedDuration::from_mins(15),
 };
 
-/// For registrations from one source, whatever becomes of them: each costs a hash, and its answer
-/// tells whether an address is taken. `free` in an hour, then growing delays.
+/// Registrations from one source, successful or not: each costs a hash, and its answer shows whether
+/// an address is taken.
 pub const fn registrations(free: u32) -> Policy {
     Policy {
         free,
         window: SignedDuration::from_hours(1),
-        longest: SignedDuration::from_mins(15),
+        max_delay: SignedDuration::from_mins(15),
     }
 }
 
-/// A rate with a burst: the generic cell rate algorithm (ITU-T I.371). Its state is one time, until
-/// which the rate is used up.
+/// A rate with a burst: the generic cell rate algorithm (ITU-T I.371). Its whole state is the time
+/// until which the rate is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Tries that may follow one another at once, where there were none for a while.
+    /// Attempts in a burst after an idle time.
     pub free: i32,
-    /// What one try takes up. There is one try in this time, on the whole.
+    /// The mean time between attempts.
     pub interval: SignedDuration,
 }
 
-/// For one account, from all the sources it is not known at.
+/// One account, from all sources where it is not known.
 ///
-/// NIST SP 800-63B §5.2.2 would have an account refuse its owner after 100 failures in a row, and
-/// then anybody could lock anybody out. What is bounded here is the rate of guesses.
-pub const STRANGERS: Rate = Rate {
+/// NIST SP 800-63B §5.2.2 would lock an account after 100 failures in a row, so anybody could lock
+/// out any owner. This rate bounds the guesses instead.
+pub const UNKNOWN_SOURCES: Rate = Rate {
     free: 20,
     interval: SignedDuration::from_mins(1),
 };
 
-/// The tries counted so far.
+/// The attempts counted so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub struct FailureCount {
     pub failures: u32,
-    /// The first of them.
+    /// The time of the first attempt.
     pub since: Timestamp,
-    /// The last of them.
+    /// The time of the last attempt.
     pub last: Timestamp,
 }
 
-/// A try that came too early.
+/// A refused attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TooEarly {
     pub wait_seconds: u32,
 }
 
 impl TooEarly {
-    /// What is refused `now` and may be tried `then`.
+    /// Rounds up to whole seconds, and to at least one.
     pub fn until(then: Timestamp, now: Timestamp) -> Self {
         let remaining = then.duration_since(now);
         let whole = remaining.as_secs() + i64::from(remaining.subsec_nanos() > 0);
@@ -105,42 +102,46 @@ impl TooEarly {
 }
 
 impl Policy {
-    /// The tally with one try more, or how long that one has to wait.
-    pub fn admit(&self, tally: Option<&Tally>, now: Timestamp) -> Result<Tally, TooEarly> {
-        let first = Tally {
+    /// The count with one more attempt, or the time to wait.
+    pub fn admit(
+        &self,
+        count: Option<&FailureCount>,
+        now: Timestamp,
+    ) -> Result<FailureCount, TooEarly> {
+        let first = FailureCount {
             failures: 1,
             since: now,
             last: now,
         };
-        let Some(tally) = tally else {
+        let Some(count) = count else {
             return Ok(first);
         };
-        let end = tally.last + self.delay(tally.failures);
+        let end = count.last + self.delay(count.failures);
         if now < end {
             return Err(TooEarly::until(end, now));
         }
-        if now >= tally.since + self.window {
+        if now >= count.since + self.window {
             return Ok(first);
         }
-        Ok(Tally {
-            failures: tally.failures.saturating_add(1),
-            since: tally.since,
+        Ok(FailureCount {
+            failures: count.failures.saturating_add(1),
             last: now,
+            ..*count
         })
     }
 
-    /// How long after this many tries the next has to wait.
+    /// The delay after this many attempts.
     pub fn delay(&self, failures: u32) -> SignedDuration {
         let Some(beyond) = failures.checked_sub(self.free) else {
             return SignedDuration::ZERO;
         };
-        // 2^20 s is longer than any policy's longest, and far from overflowing.
-        (FIRST_DELAY * (1 << beyond.min(20))).min(self.longest)
+        // 2^20 s exceeds every policy's longest delay and cannot overflow.
+        (FIRST_DELAY * (1 << beyond.min(20))).min(self.max_delay)
     }
 }
 
 impl Rate {
-    /// Until when the rate is used up with one try more, or how long that one has to wait.
+    /// The time until which one more attempt uses up the rate, or the time to wait.
     pub fn admit(&self, used: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, TooEarly> {
         let after = used.map_or(now, |used| used.max(now)) + self.interval;
         let earliest = after - self.interval * self.free;
@@ -150,8 +151,8 @@ impl Rate {
         Ok(after)
     }
 
-    /// The most tries there can be in a time, from however many sources.
-    pub fn most_tries(&self, time: SignedDuration) -> i64 {
+    /// The largest number of attempts in a time, from any number of sources.
+    pub fn max_attempts(&self, time: SignedDuration) -> i64 {
         i64::from(self.free) + time.as_secs() / self.interval.as_secs()
     }
 }

@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::{Email, UserName};
 
-/// Somebody registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: Uuid,
@@ -14,30 +13,27 @@ pub struct User {
     pub role: Role,
     pub status: Status,
     pub created_at: Timestamp,
-    /// Goes up by one whenever all sessions of the user are to end; those of an earlier generation
-    /// are refreshed no more.
+    /// Grows by one to end all sessions: a session of an earlier generation cannot be refreshed.
     pub generation: u64,
 }
 
-/// What an administrator may change about a user.
+/// A change by an administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserChange {
     pub status: Option<Status>,
     pub role: Option<Role>,
 }
 
-/// What a user may do. Registration gives the first; the second is an operator's to grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Customer,
     Admin,
 }
 
-/// Whether a user may do anything at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Active,
-    /// Neither logs in nor orders; what they did remains.
+    /// Cannot log in or order; their data remains.
     Deactivated,
 }
 
@@ -58,10 +54,9 @@ pub enum NotAllowed {
     Deactivated,
 }
 
-/// An administrator's try to change their own standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "administrators do not change their own role or status, so that one always remains; ask \
+    "you cannot change your own role or status, so that one administrator always remains; ask \
      another administrator"
 )]
 pub struct OwnRights;
@@ -80,11 +75,11 @@ impl User {
         }
     }
 
-    /// The user after a change by the administrator `by`; the same where there is nothing to do.
+    /// The user after a change by the administrator `by`; equal to `self` where nothing changes.
     ///
-    /// Nobody changes their own standing. Together with the store's rule that whoever changes
-    /// another's is an active administrator at that very moment, this leaves at least one, however
-    /// many of them turn on each other at once: the one who did it last.
+    /// Administrators cannot change themselves, and the store checks that `by` is an active
+    /// administrator in the same transaction. So at least one administrator always remains: the one
+    /// who made the last change.
     pub fn change(&self, change: UserChange, by: Uuid) -> Result<Self, OwnRights> {
         let status = change.status.unwrap_or(self.status);
         let role = change.role.unwrap_or(self.role);
@@ -96,13 +91,12 @@ impl User {
         Ok(Self {
             status,
             role,
-            // Or its sessions would come back with a later reactivation.
+            // Otherwise a later reactivation would revive old sessions.
             generation: self.generation + u64::from(deactivated),
             ..self.clone()
         })
     }
 
-    /// Whether they manage others now, whatever was granted to them before.
     pub fn is_active_admin(&self) -> bool {
         match (self.status, self.role) {
             (Status::Active, Role::Admin) => true,
@@ -110,7 +104,7 @@ impl User {
         }
     }
 
-    /// Whether whoever was found under an id, if anybody, may order.
+    /// Whether the user with an id, or `None` where there is no such user, may order.
     pub fn may_order(found: Option<&Self>) -> Result<(), NotAllowed> {
         match found.map(|user| user.status) {
             Some(Status::Active) => Ok(()),

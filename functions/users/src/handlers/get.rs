@@ -1,8 +1,8 @@
-//! `GET /api/v1/users/{id}`: a profile, for its owner and for administrators; for anybody else
-//! there is no such user. Orders asks here, with the caller's own token, whether they may order.
+//! `GET /api/v1/users/{id}`: a profile, for its owner and for administrators; 404 for other callers.
+//! Orders calls this with the customer's token to check whether they may order.
 //!
-//! Whether somebody else who asks is an administrator is asked of the table as well: the role in an
-//! access token may be out of date.
+//! The table confirms that the caller is an administrator, because the role in the token may be out
+//! of date.
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};

@@ -1,5 +1,5 @@
-//! What stands before every secret that can be guessed, and before registration: the counts of
-//! tries, for whatever is tried and for where the try comes from (see `domain::throttle`).
+//! The limits on login attempts and registrations: they are counted before a secret is checked
+//! (see `domain::throttle`).
 
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;
@@ -9,15 +9,13 @@ use shared_lambda::{Context, telemetry};
 use crate::domain::throttle::TooEarly;
 use crate::store::{Account, Counted, Counter, Receipt, Source, UserStore};
 
-/// A try whose secret is now to be checked. It counts as failed unless it is said to have
-/// succeeded.
+/// A counted attempt. It counts as failed until [`succeeded`](Self::succeeded) takes it back.
 ///
-/// A try that its source or the account's rate refuses is checked all the same. Where the account
-/// is known a right password is then let in; otherwise the refusal stands. Any other try is
-/// answered by the refusal. So neither the answer nor its time tells where an account is known, or
-/// whether there is one.
+/// The password is checked even where the source or the account's rate refuses the attempt. A right
+/// password then passes at a known source; everywhere else the refusal is the answer. So neither the
+/// answer nor its time shows whether an account exists or where it is known.
 #[derive(Debug)]
-pub(super) struct Try {
+pub(super) struct LoginAttempt {
     account: Account,
     source: Source,
     is_known: bool,
@@ -25,38 +23,38 @@ pub(super) struct Try {
     by_rate: Counted,
 }
 
-/// Counts a try, or says how long to wait with it.
+/// Counts an attempt, or refuses it where the account's limit at this source is reached.
 pub(super) async fn count(
     store: &UserStore,
     account: Account,
     context: &Context,
     request: &Request,
-) -> Result<Try, Problem> {
+) -> Result<LoginAttempt, Problem> {
     let source = Source::of(request.source_address());
     let (now, call) = (context.now, context.fresh_id);
     let here = admit(store, &account.at(&source), context).await?;
     let counter = Counter::source(&source);
     let (by_source, by_rate) = tokio::join!(
-        store.count_try(&counter, now, call),
+        store.count_attempt(&counter, now, call),
         store.use_rate(&account, now, call),
     );
-    Ok(Try {
-        is_known: source.is_told() && here.is_known(now),
+    Ok(LoginAttempt {
+        is_known: source.has_address() && here.is_known(now),
         account,
         source,
-        by_source: shared(by_source)?,
-        by_rate: shared(by_rate)?,
+        by_source: refused_if_busy(by_source)?,
+        by_rate: refused_if_busy(by_rate)?,
     })
 }
 
-impl Try {
-    /// Whether a right password is let in.
+impl LoginAttempt {
+    /// Whether a right password is accepted.
     pub(super) fn may_pass(&self) -> bool {
         self.is_known || self.refusal().is_none()
     }
 
-    /// How a try is answered that is not let in: `failed`, or how long to wait with the next.
-    pub(super) fn answer(&self, failed: Problem) -> Problem {
+    /// The answer to a failed attempt: the time to wait where there is one, or else `failed`.
+    pub(super) fn rejection(&self, failed: Problem) -> Problem {
         self.refusal().map_or(failed, too_early)
     }
 
@@ -64,8 +62,8 @@ impl Try {
         self.by_source.err().max(self.by_rate.err())
     }
 
-    /// It was the owner: their own failures here are forgotten, they are known here from now on,
-    /// and the other counts are as if they had never come.
+    /// Clears the owner's failures at this source, makes the source known, and takes the attempt
+    /// back from the other two counts.
     pub(super) async fn succeeded(
         self,
         store: &UserStore,
@@ -76,7 +74,7 @@ impl Try {
             match self.by_source {
                 Ok(receipt) => {
                     let counter = Counter::source(&self.source);
-                    store.take_back_try(&counter, receipt, now).await
+                    store.undo_attempt(&counter, receipt, now).await
                 }
                 Err(_) => Ok(()),
             }
@@ -93,26 +91,26 @@ impl Try {
             tracing::warn!(
                 trace_id = context.trace_id(),
                 cause = telemetry::chain(&error),
-                "a login succeeded and still counts as a try; it is forgotten with the others"
+                "a successful login still counts as a failed attempt until its window ends"
             );
         }
         remembered
     }
 }
 
-/// Counts a try that one limit alone can refuse, or says how long it has to wait.
+/// Counts an attempt under one limit, or answers how long to wait.
 pub(super) async fn admit(
     store: &UserStore,
     counter: &Counter,
     context: &Context,
 ) -> Result<Receipt, Problem> {
-    let counted = store.count_try(counter, context.now, context.fresh_id);
+    let counted = store.count_attempt(counter, context.now, context.fresh_id);
     counted.await?.map_err(too_early)
 }
 
-/// The count of a row that many share. Strangers may ask so often that the table throttles it: they
-/// are refused then, and a known owner is not held up.
-fn shared(counted: Result<Counted, TableError>) -> Result<Counted, TableError> {
+/// Many sources share these rows, so a flood can make DynamoDB throttle them. That refuses unknown
+/// sources and leaves known ones alone.
+fn refused_if_busy(counted: Result<Counted, TableError>) -> Result<Counted, TableError> {
     match counted {
         Err(error) if error.is_transient() => Ok(Err(TooEarly { wait_seconds: 1 })),
         counted => counted,

@@ -1,4 +1,4 @@
-//! `GET /.well-known/jwks.json`: the public keys of access tokens, for anybody.
+//! `GET /.well-known/jwks.json`: the public keys of access tokens.
 
 use serde_json::value::RawValue;
 use shared_auth::{KeyError, KeySet};
@@ -6,14 +6,14 @@ use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
 use shared_lambda::{Context, Error, Setup};
 
-/// How long anybody may keep the answer; a new key is to be published that long before it signs.
+/// Clients may cache the answer for 300 s, so a new key is published that long before it signs.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
-/// The key set as it is configured, known to be one.
+/// The configured key set, checked.
 pub struct PublishedKeys(Box<RawValue>);
 
 impl PublishedKeys {
-    /// Refuses a set that no verifier would take.
+    /// Refuses a set that a verifier would refuse.
     pub fn parse(text: String) -> Result<Self, KeyError> {
         KeySet::parse(&text)?;
         RawValue::from_string(text)

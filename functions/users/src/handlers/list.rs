@@ -1,7 +1,7 @@
-//! `GET /api/v1/users`: everybody, the newest first, for administrators.
+//! `GET /api/v1/users`: all users, the newest first, for administrators.
 //!
-//! Whether the caller is one is asked of the table as well: the role in an access token may be out
-//! of date, and here it would show everybody's address.
+//! The table confirms that the caller is an administrator, because the role in the token may be out
+//! of date.
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
@@ -15,7 +15,7 @@ use crate::store::UserStore;
 
 pub const QUERY: Query = Query(&["status", "limit", "cursor"]);
 
-/// Where a page begins.
+/// The cursor of a page.
 #[derive(Serialize, Deserialize)]
 struct Position {
     #[serde(deserialize_with = "cursor::sort_key")]

@@ -1,8 +1,7 @@
-//! `POST /api/v1/auth/login`: tokens for an address and its password.
+//! `POST /api/v1/auth/login`: tokens for an e-mail address and its password.
 //!
-//! Nobody's address, a wrong password and a deactivated user get one and the same answer, after the
-//! same work: the same counted tries, one read and one Argon2id. That holds where a limit is reached
-//! as well, and wherever the request comes from.
+//! An unknown address, a wrong password and a deactivated user get the same answer after the same
+//! work: the same counts, one read and one Argon2id. This holds at every limit and for every source.
 
 use serde::Deserialize;
 use shared_auth::{Issuer, SigningKey};
@@ -35,7 +34,7 @@ pub async fn wire(setup: &Setup) -> Result<Login, Error> {
     let front = TrustedFront::wire(setup)?;
     let (issuer, audience) = (setup.env("AUTH_ISSUER")?, setup.env("AUTH_AUDIENCE")?);
     let key = setup.env("AUTH_SIGNING_KEY_PARAMETER")?;
-    // The only call to AWS comes last, so that a missing variable is named first.
+    // The only call to AWS comes last, so that a missing variable is reported first.
     let key = SigningKey::from_pkcs8_base64(&setup.secret_parameter(&key).await?)?;
     Ok(Login {
         store,
@@ -56,44 +55,43 @@ pub async fn handle(
     } = login;
     let request = front.locate(request);
     let LoginBody { email, password } = request.json()?;
-    let guarded = guard::count(store, Account::of(&email), &context, &request).await?;
-    // Not checked as a new address is: a rule that was tightened since must lock nobody out.
+    let attempt = guard::count(store, Account::of(&email), &context, &request).await?;
     let credential = match Email::to_look_up(&email) {
         Some(email) => store.credential(&email).await?,
         None => None,
     };
-    let kept = match &credential {
+    let hash = match &credential {
         Some(credential) => credential.password.clone(),
-        None => HashedPassword::nobodys(),
+        None => HashedPassword::dummy(),
     };
-    let fits = kept.fits(&password).map_err(Problem::internal)?;
-    let Some(credential) = credential.filter(|_| fits && guarded.may_pass()) else {
-        return Err(guarded.answer(invalid_credentials()));
+    let is_right = hash.verify(&password).map_err(Problem::internal)?;
+    let Some(credential) = credential.filter(|_| is_right && attempt.may_pass()) else {
+        return Err(attempt.rejection(invalid_credentials()));
     };
     let user_id = credential.user_id;
     let user = store.user(user_id).await?.ok_or_else(|| {
         Problem::internal(format!(
-            "an address leads to user {user_id}, who is not there"
+            "an EMAIL row names user {user_id}, who has no USER row"
         ))
     })?;
     match user.status {
         Status::Active => {}
-        Status::Deactivated => return Err(guarded.answer(invalid_credentials())),
+        Status::Deactivated => return Err(attempt.rejection(invalid_credentials())),
     }
-    if let Some(renewed) = kept.renewed(&password, Salt::random()) {
-        store.renew_hash(&user, &kept, &renewed).await?;
+    if let Some(rehashed) = hash.rehash(&password, Salt::random()) {
+        store.replace_hash(&user, &hash, &rehashed).await?;
     }
     let token = RefreshToken::first(Seed::random());
     let session = Session::start(
         token.session(),
         user.id,
-        // Read along with the password: if that was changed a moment ago, the session has ended.
+        // Read with the hash: if the password has changed since, the session is already over.
         credential.generation,
         token.hash(),
         context.now,
     );
     store.start_session(&session).await?;
-    guarded.succeeded(store, &context).await?;
+    attempt.succeeded(store, &context).await?;
     Ok(TokenBody::respond(issuer, &user, &token, &context))
 }
 

@@ -1,5 +1,5 @@
-//! `POST /api/v1/auth/logout`: the end of a session, by its current refresh token or the one before.
-//! Any other token ends nothing and is answered alike (RFC 7009 §2.2). Access tokens run out by
+//! `POST /api/v1/auth/logout`: ends a session, by its current refresh token or the one before. Any
+//! other token gets the same answer and ends no session (RFC 7009 §2.2). Access tokens expire by
 //! themselves within 15 minutes, an administrator's within 2.
 
 use serde::Deserialize;

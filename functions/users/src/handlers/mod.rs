@@ -1,5 +1,4 @@
-//! The service's functions, one module each, and what they share: users and tokens as clients see
-//! them, who counts as an administrator, and which status an outcome has.
+//! The service's functions, one module each, and their shared bodies, checks and problems.
 
 pub mod get;
 mod guard;
@@ -27,7 +26,7 @@ use crate::domain::{Role, User};
 use crate::store::UserStore;
 use crate::tokens::RefreshToken;
 
-/// A user as clients see them.
+/// A user in an answer.
 #[derive(Serialize)]
 struct UserBody<'a> {
     id: Uuid,
@@ -61,8 +60,7 @@ struct TokenBody {
 }
 
 impl TokenBody {
-    /// An access token in the user's role of this moment, and the refresh token to follow it up
-    /// with.
+    /// A new access token with the user's current role, and the refresh token.
     fn respond(
         issuer: &Issuer,
         user: &User,
@@ -84,13 +82,13 @@ impl TokenBody {
     }
 }
 
-const ADMINS_ONLY: &str = "users are managed by administrators";
+const ADMINS_ONLY: &str = "only an administrator may manage users";
 
 fn admin_only(caller: &Caller) -> Result<(), Problem> {
     require_admin(caller, ADMINS_ONLY)
 }
 
-/// Whether the caller is an administrator at this moment, whatever their token says.
+/// Reads the caller's role from the table, because the role in the token may be out of date.
 async fn is_active_admin(store: &UserStore, caller: &Caller) -> Result<bool, TableError> {
     let user = store.user(caller.user_id).await?;
     Ok(user.as_ref().is_some_and(User::is_active_admin))
@@ -105,5 +103,5 @@ fn deactivated() -> Problem {
 }
 
 fn no_such_user() -> Problem {
-    Problem::not_found("there is no such user, or it is not for you to see")
+    Problem::not_found("there is no such user, or you may not see it")
 }

@@ -1,8 +1,8 @@
-//! `POST /api/v1/users/me/password`: another password for the caller, and the end of all sessions
-//! but the one whose refresh token is sent along.
+//! `POST /api/v1/users/me/password`: changes the caller's password and ends all sessions except the
+//! one whose refresh token is in the request.
 //!
-//! The current password is asked for because an access token may be stolen, and it can be guessed
-//! here as at a login: the same counts stand before it.
+//! The caller must send the current password, because the access token may be stolen. Guesses count
+//! as failed logins.
 
 use serde::Deserialize;
 use shared_auth::Caller;
@@ -61,15 +61,15 @@ pub async fn handle(
         None => None,
     };
     let account = Account::of(user.email.as_str());
-    let guarded = guard::count(store, account, &context, &request).await?;
+    let attempt = guard::count(store, account, &context, &request).await?;
     let credential = store
         .credential(&user.email)
         .await?
         .ok_or_else(|| Problem::internal(format!("user {} has no credential", user.id)))?;
-    let fits = credential.password.fits(&current);
-    if !(fits.map_err(Problem::internal)? && guarded.may_pass()) {
+    let is_right = credential.password.verify(&current);
+    if !(is_right.map_err(Problem::internal)? && attempt.may_pass()) {
         let wrong = Problem::invalid_field("/current_password", "is not your password");
-        return Err(guarded.answer(wrong));
+        return Err(attempt.rejection(wrong));
     }
     let changed = store
         .change_password(
@@ -80,18 +80,19 @@ pub async fn handle(
             context.fresh_id,
         )
         .await?;
-    guarded.succeeded(store, &context).await?;
+    attempt.succeeded(store, &context).await?;
     match changed {
         Changed::Done => Ok(Response::empty(204)),
         Changed::Overtaken => Err(Problem::conflict(
             "changed-meanwhile",
-            "your password or your session was changed at the same moment; look and try again",
+            "another request changed your password or session first, so nothing was changed; try \
+             again",
         )),
     }
 }
 
-/// The session a token is current of, if it is the user's own and goes on. A mistake here would
-/// end the very session that was to be kept, so it is said before anything is done.
+/// The session to keep, which must belong to the user and be valid. A wrong token is refused before
+/// the change: otherwise the change would end the session that the caller wants to keep.
 async fn own_session(
     store: &UserStore,
     user: &User,
@@ -106,11 +107,11 @@ async fn own_session(
         None => None,
     };
     session
-        .filter(|session| session.user_id == user.id && session.is_upheld_by(Some(user)))
+        .filter(|session| session.user_id == user.id && session.is_valid_for(Some(user)))
         .ok_or_else(|| {
             Problem::invalid_field(
                 "/refresh_token",
-                "is not the current refresh token of a session of yours; leave it out to end all",
+                "is not the current refresh token of one of your sessions; omit it to end all",
             )
         })
 }

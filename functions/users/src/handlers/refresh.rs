@@ -1,8 +1,8 @@
-//! `POST /api/v1/auth/refresh`: new tokens for a refresh token. What it is worth is decided by
-//! [`crate::domain::Session::judge`]; here the decision is carried out.
+//! `POST /api/v1/auth/refresh`: new tokens for a refresh token, as
+//! [`crate::domain::Session::judge`] decides.
 //!
-//! Every refusal is the same answer. A token cannot be guessed, so one that is good never waits;
-//! refusals are counted for the source.
+//! Every refusal has the same answer and is counted for its source. Valid tokens are never delayed,
+//! because a token cannot be guessed.
 
 use serde::Deserialize;
 use shared_auth::{Issuer, SigningKey};
@@ -35,7 +35,7 @@ pub async fn wire(setup: &Setup) -> Result<Refresh, Error> {
     let front = TrustedFront::wire(setup)?;
     let (issuer, audience) = (setup.env("AUTH_ISSUER")?, setup.env("AUTH_AUDIENCE")?);
     let key = setup.env("AUTH_SIGNING_KEY_PARAMETER")?;
-    // The only call to AWS comes last, so that a missing variable is named first.
+    // The only call to AWS comes last, so that a missing variable is reported first.
     let key = SigningKey::from_pkcs8_base64(&setup.secret_parameter(&key).await?)?;
     Ok(Refresh {
         store,
@@ -66,11 +66,11 @@ pub async fn handle(
     guard::admit(store, &Counter::source(&source), &context).await?;
     Err(Problem::not_authenticated(
         "invalid-refresh-token",
-        "the refresh token is not good, or not any more; log in again",
+        "the refresh token is not valid or no longer valid; log in again",
     ))
 }
 
-/// Whose token it was, and the one to go on with; nothing where it is worth nothing.
+/// The token's user and successor; `None` for a refused token.
 async fn exchange(
     store: &UserStore,
     token: &RefreshToken,
@@ -95,7 +95,7 @@ async fn exchange(
                     tracing::warn!(
                         user_id = %session.user_id,
                         trace_id = context.trace_id(),
-                        "a retired refresh token was presented; its session is ended"
+                        "a retired refresh token was used again; its session has ended"
                     );
                     return Ok(None);
                 }
@@ -104,10 +104,10 @@ async fn exchange(
             Verdict::Expired => return Ok(None),
         };
         let user = store.user(session.user_id).await?;
-        let Some(user) = user.filter(|user| session.is_upheld_by(Some(user))) else {
+        let Some(user) = user.filter(|user| session.is_valid_for(Some(user))) else {
             match store.end_session(&session).await? {
                 Changed::Done => return Ok(None),
-                // A password change may have kept it since it was read.
+                // A password change may have kept the session since it was read.
                 Changed::Overtaken => continue,
             }
         };

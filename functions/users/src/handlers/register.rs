@@ -1,10 +1,10 @@
-//! `POST /api/v1/users`: a new customer, for anybody.
+//! `POST /api/v1/users`: registers a customer.
 //!
-//! A client that lost the answer and asks again gets 409 `email-taken`: the account is there, and
-//! logging in shows whose it is. Answering 201 again would tell a stranger that a password fits.
+//! A client that repeats a registration gets 409 `email-taken` and can log in. A second 201 would
+//! confirm a guessed password.
 //!
-//! Each registration that is right in form counts for its source: it costs a hash, and its answer
-//! tells whether somebody has the address. So many are free as a shop behind one address needs.
+//! Each valid registration counts for its source: it costs a hash, and its answer shows whether an
+//! address is taken. The limit leaves room for a shop whose customers share one address.
 
 use serde::Deserialize;
 use shared_lambda::front::TrustedFront;
@@ -18,7 +18,6 @@ use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
 use crate::store::{Account, Counter, Registered, Source, UserStore};
 
-/// Neither role nor status nor id: who sends one hears that there is no such field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RegisterBody {
@@ -75,13 +74,12 @@ pub async fn handle(
         }
         Registered::EmailTaken => Err(Problem::conflict(
             "email-taken",
-            "somebody is registered with this e-mail address; log in instead",
+            "this e-mail address is already registered; log in instead",
         )),
     }
 }
 
-/// The owner is known where they registered. They are registered all the same if that cannot be
-/// written down: then the first login does it.
+/// Makes the source of the registration known. A failure only means that the first login does it.
 async fn remember_owner(store: &UserStore, user: &User, source: &Source, context: &Context) {
     let account = Account::of(user.email.as_str());
     if let Err(error) = store.remember_owner(&account, source, context.now).await {
@@ -89,13 +87,13 @@ async fn remember_owner(store: &UserStore, user: &User, source: &Source, context
             user_id = %user.id,
             trace_id = context.trace_id(),
             cause = shared_lambda::telemetry::chain(&error),
-            "a user is registered, and where from is not remembered"
+            "a user is registered, but the source could not be stored as known"
         );
     }
 }
 
 impl RegisterBody {
-    /// Says everything that is wrong at once.
+    /// Collects all errors.
     fn parse(self, fields: &mut Fields) -> Option<Registration> {
         let email = fields.take("/email", Email::parse(&self.email));
         let name = UserName::parse(&self.name);

@@ -1,7 +1,7 @@
-//! `PATCH /api/v1/users/{id}`: another status or role for somebody, by an administrator.
+//! `PATCH /api/v1/users/{id}`: changes a user's status or role, for administrators.
 //!
-//! Whether the caller is one is asked of the table as well, at the moment of the change: the role
-//! in an access token may be out of date.
+//! The transaction confirms that the caller is an administrator, because the role in the token may
+//! be out of date.
 
 use serde::Deserialize;
 use shared_auth::Caller;
@@ -56,11 +56,10 @@ pub async fn handle(
             Administered::Overtaken => {}
         }
     }
-    Err(TableError::contended("change a user's standing").into())
+    Err(TableError::contended("change a user's status or role").into())
 }
 
 impl UpdateBody {
-    /// Says everything that is wrong at once.
     fn parse(self, fields: &mut Fields) -> Option<UserChange> {
         let status = self.status.as_deref().and_then(|text| {
             let status = Status::parse(text).map_err(|_| "is neither active nor deactivated");
@@ -71,7 +70,7 @@ impl UpdateBody {
             fields.take("/role", role)
         });
         if self.status.is_none() && self.role.is_none() {
-            let detail = "there is nothing to change; send a status or a role";
+            let detail = "changes nothing; send a status or a role";
             fields.push(FieldError::new("", detail));
         }
         Some(UserChange { status, role })

@@ -1,4 +1,4 @@
-//! `PATCH /api/v1/users/me`: another name for the caller.
+//! `PATCH /api/v1/users/me`: changes the caller's name.
 
 use serde::Deserialize;
 use shared_auth::Caller;
@@ -10,7 +10,6 @@ use super::{UserBody, deactivated, no_such_user, not_null};
 use crate::domain::UserName;
 use crate::store::{Renamed, UserStore};
 
-/// Neither role nor status nor address: who sends one hears that there is no such field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UpdateMeBody {
@@ -31,7 +30,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let name = request.parse(|body: UpdateMeBody, fields| {
         let Some(name) = body.name else {
-            let detail = "there is nothing to change; send a name";
+            let detail = "changes nothing; send a name";
             fields.push(FieldError::new("", detail));
             return None;
         };

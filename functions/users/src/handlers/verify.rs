@@ -1,7 +1,7 @@
-//! The queue: `VerifyUser`, which orders sends when it could not ask over REST.
+//! The queue: `VerifyUser`, which orders sends when the REST call fails.
 //!
-//! It is a question and changes nothing, so there is nothing to record: asked twice it is answered
-//! twice, each time as things are, and the saga goes by the first answer it gets.
+//! The check changes nothing, so nothing is recorded. A repeated command is checked again, and the
+//! saga uses the first reply.
 
 use shared_lambda::envelope::{Envelope, Payload};
 use shared_lambda::sqs::{Failure, Outgoing};
@@ -23,7 +23,7 @@ pub fn wire(setup: &Setup) -> Result<Verify, Error> {
     })
 }
 
-/// Answers one question and gives the reply it owes to orders.
+/// Checks one user and returns the reply to orders.
 pub async fn handle(
     verify: &Verify,
     context: Context,

@@ -1,7 +1,5 @@
-//! Numbered migrations of this service's table, each safe to run again.
-//!
-//! Rows carry the `schema` they were written with, so a migration finds what it has left to do.
-//! Schema 1 is the first; nothing has had to be migrated yet.
+//! Migrations of this service's table. Each row has a `schema`, so a migration finds the rows that
+//! it has to change and can run again. There is no migration yet.
 
-/// The schema that rows are written with today.
+/// The schema of new rows.
 pub const CURRENT_SCHEMA: u32 = 1;

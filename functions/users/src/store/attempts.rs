@@ -1,9 +1,9 @@
-//! Tries, counted for an account at a source or for a source alone. Nothing tells whether the
-//! account exists: what is counted for is a fingerprint of what the client wrote.
+//! Counts of attempts, by account and source, by source, and by account. Rows are keyed by a
+//! fingerprint of the address that the client sent, so they do not show whether the account exists.
 //!
-//! A count is asked for once and the SDK never repeats it, because an update whose answer is late may
-//! have been made. An owner who logs in from several devices in a slow moment would be counted twice,
-//! and wait. Where an answer is lost, the try goes on as counted.
+//! The SDK must not retry a count: an update with a late answer may have taken effect, and an owner
+//! with several devices would be counted twice and delayed. An attempt whose answer is lost proceeds
+//! as counted.
 
 use std::net::IpAddr;
 
@@ -22,17 +22,18 @@ use shared_lambda::table::TableError;
 use uuid::Uuid;
 
 use super::{UserStore, key, number, parsed};
-use crate::domain::throttle::{ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Tally, TooEarly};
+use crate::domain::throttle::{
+    ACCOUNT, FailureCount, KNOWN_FOR, Policy, SOURCE, TooEarly, UNKNOWN_SOURCES,
+};
 use shared_lambda::contention::Tries;
 
 const ATTEMPTS: &str = "ATTEMPTS";
 
-/// How long a source's row is kept after it was last written: longer than anything in it matters.
+/// How long a source's row is kept after its last update: longer than any window or delay in it.
 const KEEP_SOURCE: SignedDuration = SignedDuration::from_hours(2);
 
-/// Where a request came from, as far as it is told apart: an IPv4 address, or an IPv6 network of 48
-/// bits. That much is anybody's for the asking (RFC 6177 §2), and in a smaller one a single machine
-/// would be thousands of sources.
+/// The origin of a request: an IPv4 address or an IPv6 /48 network. Any site can get a /48
+/// (RFC 6177 §2), and with a longer prefix one machine could pose as thousands of sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source(Option<String>);
 
@@ -48,25 +49,24 @@ impl Source {
         }))
     }
 
-    /// Whether it was told. Nobody is known where it was not.
-    pub fn is_told(&self) -> bool {
+    /// No account is known at a source without an address.
+    pub fn has_address(&self) -> bool {
         self.0.is_some()
     }
 
-    /// All that do not say where they are share one.
+    /// Requests without an address share one source.
     fn id(&self) -> &str {
         self.0.as_deref().unwrap_or("unknown")
     }
 }
 
-/// An account, by the address somebody wrote.
+/// An account, by the e-mail address in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     pk: String,
 }
 
 impl Account {
-    /// In the form in which addresses are compared.
     pub fn of(email: &str) -> Self {
         let email = email.trim().to_ascii_lowercase();
         Self {
@@ -74,7 +74,7 @@ impl Account {
         }
     }
 
-    /// The account as it is tried from one source.
+    /// The counter of one account at one source.
     pub fn at(&self, source: &Source) -> Counter {
         Counter {
             pk: format!("{}#{}", self.pk, source.id()),
@@ -84,7 +84,7 @@ impl Account {
     }
 }
 
-/// What tries are counted for, and how many are allowed.
+/// A row that counts attempts, and its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counter {
     pk: String,
@@ -101,7 +101,6 @@ impl Counter {
         }
     }
 
-    /// Registrations from one source.
     pub fn registrations(source: &Source, policy: Policy) -> Self {
         Self {
             pk: format!("ATTEMPTS#REGISTRATIONS#{}", source.id()),
@@ -111,15 +110,15 @@ impl Counter {
     }
 }
 
-/// A try that may be made, and counts as failed until it is taken back; or how long it has to wait.
+/// An admitted attempt, which counts as failed until it is taken back, or the time to wait.
 pub type Counted = Result<Receipt, TooEarly>;
 
-/// The row in which a try was counted; an empty one where the answer was lost.
+/// The row after the attempt was counted; an empty one where the answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt(AttemptsRow);
 
 impl Receipt {
-    /// Whether the owner has been here.
+    /// Whether the owner has logged in from this source.
     pub fn is_known(&self, now: Timestamp) -> bool {
         let until = self.0.known_until;
         until.is_some_and(|until| now.as_millisecond() < until)
@@ -127,17 +126,17 @@ impl Receipt {
 }
 
 impl UserStore {
-    /// Counts a try, one after another however many come at once.
-    pub async fn count_try(
+    /// Counts an attempt. Parallel attempts are counted one after another.
+    pub async fn count_attempt(
         &self,
         counter: &Counter,
         now: Timestamp,
         call: Uuid,
     ) -> Result<Counted, TableError> {
-        const OPERATION: &str = "count a try";
+        const OPERATION: &str = "count an attempt";
         let mut tries = Tries::new(call);
         while tries.next().await {
-            // Without contention, and without a read, as long as nobody has to wait.
+            // One update, without contention, while attempts are free.
             let update = self
                 .update_attempts(&counter.pk, now + counter.keep)
                 .update_expression(
@@ -155,7 +154,7 @@ impl UserStore {
                 Ok(row) => return Ok(Ok(Receipt(row))),
                 Err(row) => row,
             };
-            let Some(before) = row.tally(OPERATION)? else {
+            let Some(before) = row.failure_count(OPERATION)? else {
                 continue;
             };
             let after = match counter.policy.admit(Some(&before), now) {
@@ -177,7 +176,7 @@ impl UserStore {
                 .expression_attribute_values(":was_failures", number(before.failures))
                 .expression_attribute_values(":was_first", millis(before.since))
                 .expression_attribute_values(":was_last", millis(before.last));
-            // Otherwise others got in first.
+            // On failure another attempt was counted first.
             if let Ok(row) = once(OPERATION, update).await? {
                 return Ok(Ok(Receipt(row)));
             }
@@ -185,9 +184,8 @@ impl UserStore {
         Err(TableError::contended(OPERATION))
     }
 
-    /// Takes back a try that did not fail, from the window it was counted in. The others' failures
-    /// stay.
-    pub async fn take_back_try(
+    /// Takes back a successful attempt from the window that counted it. Other failures stay.
+    pub async fn undo_attempt(
         &self,
         counter: &Counter,
         receipt: Receipt,
@@ -203,10 +201,10 @@ impl UserStore {
             .expression_attribute_values(":less", number(-1))
             .expression_attribute_values(":none", number(0))
             .expression_attribute_values(":since", number(since));
-        once("take back a try", update).await.map(|_| ())
+        once("undo an attempt", update).await.map(|_| ())
     }
 
-    /// Forgets an account's failures at a source, and remembers that its owner has been here.
+    /// Clears an account's failures at a source and makes the source known.
     pub async fn remember_owner(
         &self,
         account: &Account,
@@ -222,22 +220,21 @@ impl UserStore {
             .expression_attribute_values(":until", millis(now + KNOWN_FOR))
             .send()
             .await
-            .map_err(|error| TableError::new("remember where an owner has been", error))?;
+            .map_err(|error| TableError::new("remember an owner's source", error))?;
         Ok(())
     }
 
-    /// Counts a try for an account's rate, or says how long it has to wait. Each of the two updates
-    /// stands for itself: one where the rate is idle, one where it is in use. So no
-    /// request waits for another.
+    /// Counts an attempt against an account's rate. One update is for an idle rate and one for a
+    /// rate in use; neither depends on an earlier read, so requests do not contend.
     pub async fn use_rate(
         &self,
         account: &Account,
         now: Timestamp,
         call: Uuid,
     ) -> Result<Counted, TableError> {
-        const OPERATION: &str = "count a try for an account's rate";
-        let interval = STRANGERS.interval;
-        let full = now + interval * (STRANGERS.free - 1);
+        const OPERATION: &str = "count an attempt against an account's rate";
+        let interval = UNKNOWN_SOURCES.interval;
+        let full = now + interval * (UNKNOWN_SOURCES.free - 1);
         let expires = full + interval;
         let mut tries = Tries::new(call);
         while tries.next().await {
@@ -263,15 +260,15 @@ impl UserStore {
                 Ok(row) => return Ok(Ok(Receipt(row))),
                 Err(row) => row,
             };
-            // Otherwise what was in use is idle now: others took their tries back.
-            if let Err(wait) = STRANGERS.admit(time(OPERATION, row.spent_until)?, now) {
+            // Otherwise other requests have taken their attempts back, and the rate is idle now.
+            if let Err(wait) = UNKNOWN_SOURCES.admit(time(OPERATION, row.spent_until)?, now) {
                 return Ok(Err(wait));
             }
         }
         Err(TableError::contended(OPERATION))
     }
 
-    /// Takes a try that did not fail back from an account's rate.
+    /// Takes a successful attempt back from an account's rate.
     pub async fn restore_rate(
         &self,
         account: &Account,
@@ -282,15 +279,17 @@ impl UserStore {
             return Ok(());
         }
         let update = self
-            .update_attempts(&account.pk, now + STRANGERS.interval * STRANGERS.free)
+            .update_attempts(
+                &account.pk,
+                now + UNKNOWN_SOURCES.interval * UNKNOWN_SOURCES.free,
+            )
             .update_expression(
                 "SET spent_until = spent_until - :interval, expires_at = :expires_at",
             )
             .condition_expression("spent_until > :now")
-            .expression_attribute_values(":interval", number(STRANGERS.interval.as_millis()))
+            .expression_attribute_values(":interval", number(UNKNOWN_SOURCES.interval.as_millis()))
             .expression_attribute_values(":now", millis(now));
-        let operation = "take a try back from an account's rate";
-        once(operation, update).await.map(|_| ())
+        once("restore an account's rate", update).await.map(|_| ())
     }
 
     fn update_attempts(&self, pk: &str, expires_at: Timestamp) -> UpdateItemFluentBuilder {
@@ -304,8 +303,8 @@ impl UserStore {
     }
 }
 
-/// Sends an update that must not be made twice: the row after it, or the row that kept it from being
-/// made. An update without an answer counts as made, and its row is empty.
+/// Sends an update without retries: `Ok` is the row after it, `Err` the row that failed its
+/// condition. An update without an answer counts as done and gives an empty row.
 async fn once(
     operation: &'static str,
     update: UpdateItemFluentBuilder,
@@ -332,7 +331,7 @@ async fn once(
     }
 }
 
-/// What a row of counts may have. Times are milliseconds since 1970.
+/// The attributes of a row of counts. Times are milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 struct AttemptsRow {
     failures: Option<u32>,
@@ -343,13 +342,13 @@ struct AttemptsRow {
 }
 
 impl AttemptsRow {
-    fn tally(&self, operation: &'static str) -> Result<Option<Tally>, TableError> {
+    fn failure_count(&self, operation: &'static str) -> Result<Option<FailureCount>, TableError> {
         let first = time(operation, self.first_at)?;
         let last = time(operation, self.last_at)?;
         let (Some(failures), Some(since), Some(last)) = (self.failures, first, last) else {
             return Ok(None);
         };
-        Ok(Some(Tally {
+        Ok(Some(FailureCount {
             failures,
             since,
             last,
@@ -366,7 +365,7 @@ fn millis(time: Timestamp) -> AttributeValue {
     number(time.as_millisecond())
 }
 
-/// Enough to tell two apart; neither address stands in the table twice.
+/// A key that does not show the address itself.
 fn fingerprint(subject: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, subject.as_bytes()))
 }

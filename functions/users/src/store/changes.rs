@@ -1,4 +1,4 @@
-//! What is changed about a user, each with everything that has to change along with it.
+//! Changes of a user, each with all rows that must change in one transaction.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
@@ -15,7 +15,6 @@ use crate::domain::{Role, Session, Status, User, UserName};
 use crate::passwords::HashedPassword;
 use shared_lambda::contention::Tries;
 
-/// What became of a new name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renamed {
     Done(User),
@@ -23,26 +22,26 @@ pub enum Renamed {
     NoSuchUser,
 }
 
-/// What became of a change that depended on what had been read.
+/// The outcome of a conditional change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     Done,
-    /// Something was not what the decision was based on, or is gone: read again, decide again.
+    /// A row has changed since it was read: read again and decide again.
     Overtaken,
 }
 
-/// What became of an administrator's change.
+/// The outcome of an administrator's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Administered {
     Done,
-    /// The user was not what the decision was based on: read again, decide again.
+    /// The user has changed since it was read: read again and decide again.
     Overtaken,
-    /// Whoever asked is an active administrator no more, whatever their token says.
+    /// The caller is no longer an active administrator, although their token says so.
     NotAnAdministrator,
 }
 
 impl UserStore {
-    /// Gives an active user another name.
+    /// Renames an active user.
     pub async fn rename(
         &self,
         id: Uuid,
@@ -91,8 +90,7 @@ impl UserStore {
         Err(TableError::contended(OPERATION))
     }
 
-    /// Gives an active user another password and ends all their sessions but `kept`, all or
-    /// nothing.
+    /// Changes an active user's password and ends all sessions except `kept`, in one transaction.
     pub async fn change_password(
         &self,
         user: &User,
@@ -117,7 +115,7 @@ impl UserStore {
             .table_name(&self.table)
             .set_key(Some(key(&user_pk(user.id), USER)))
             .update_expression("SET generation = :generation")
-            // Nothing has ended the user's sessions since they were read.
+            // The user's sessions have not been ended since the user was read.
             .condition_expression("#status = :active AND generation = :was")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":active", text(Status::Active.as_str()))
@@ -140,20 +138,19 @@ impl UserStore {
         let Some(reasons) = self.transact(OPERATION, writes, call).await? else {
             return Ok(Changed::Done);
         };
-        // Ours if an earlier try took effect and its answer was lost: no two hashes are alike.
-        let kept_now = reasons.first().and_then(|reason| {
+        // An earlier try may have taken effect without an answer: every hash is unique.
+        let is_done = reasons.first().and_then(|reason| {
             let hash = reason.item()?.get("password_hash")?.as_s().ok()?;
             Some(hash == after.as_str())
         });
-        Ok(match kept_now {
+        Ok(match is_done {
             Some(true) => Changed::Done,
             Some(false) | None => Changed::Overtaken,
         })
     }
 
-    /// Replaces a hash by a better one of the same password. Where it has been replaced already,
-    /// nothing is to be done.
-    pub async fn renew_hash(
+    /// Replaces a password's hash by one with today's parameters, unless it has changed meanwhile.
+    pub async fn replace_hash(
         &self,
         user: &User,
         before: &HashedPassword,
@@ -174,18 +171,17 @@ impl UserStore {
             return Ok(());
         };
         match error.as_service_error() {
-            // In a password change's hands just now: that brings the better hash as well.
+            // A password change is under way, and it writes a new hash too.
             Some(
                 UpdateItemError::ConditionalCheckFailedException(_)
                 | UpdateItemError::TransactionConflictException(_),
             ) => Ok(()),
-            _ => Err(TableError::new("renew a password's hash", error)),
+            _ => Err(TableError::new("replace a password's hash", error)),
         }
     }
 
-    /// Changes somebody's status or role in the name of `by`, who is another user and must be an
-    /// active administrator at that very moment: the transaction checks it, and so no two can take
-    /// each other's rights away.
+    /// Changes a user's status or role on behalf of `by`, another user. The transaction checks that
+    /// `by` is an active administrator, so two administrators cannot demote each other.
     pub async fn administer(
         &self,
         before: &User,
@@ -193,7 +189,7 @@ impl UserStore {
         by: Uuid,
         call: Uuid,
     ) -> Result<Administered, TableError> {
-        const OPERATION: &str = "change a user's standing";
+        const OPERATION: &str = "change a user's status or role";
         let profile = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(&user_pk(before.id), USER)))
@@ -210,7 +206,7 @@ impl UserStore {
             .expression_attribute_values(":role", text(after.role.as_str()))
             .expression_attribute_values(":generation", number(after.generation))
             .build();
-        let witness = ConditionCheck::builder()
+        let admin_check = ConditionCheck::builder()
             .table_name(&self.table)
             .set_key(Some(key(&user_pk(by), USER)))
             .condition_expression("#status = :active AND #role = :admin")
@@ -219,12 +215,12 @@ impl UserStore {
             .expression_attribute_values(":active", text(Status::Active.as_str()))
             .expression_attribute_values(":admin", text(Role::Admin.as_str()))
             .build();
-        let witness = TransactWriteItem::builder()
-            .condition_check(parsed(OPERATION, witness)?)
+        let admin_check = TransactWriteItem::builder()
+            .condition_check(parsed(OPERATION, admin_check)?)
             .build();
-        let mut writes = vec![witness, update(OPERATION, profile)?];
+        let mut writes = vec![admin_check, update(OPERATION, profile)?];
         if before.generation != after.generation {
-            // A login that is under way begins its session in the generation it read here.
+            // A login under way starts its session with the generation that it read here.
             let credential = Update::builder()
                 .table_name(&self.table)
                 .set_key(Some(key(&email_pk(&before.email), EMAIL)))
@@ -244,7 +240,7 @@ impl UserStore {
         })
     }
 
-    /// Nothing where it was carried out, or the reasons where a condition did not hold.
+    /// `None` after success, or the cancellation reasons where a condition failed.
     pub(super) async fn transact(
         &self,
         operation: &'static str,

@@ -1,5 +1,5 @@
-//! Users as administrators browse them: the index `by_status`, whose keys every user's row has
-//! anyway. What is read there may be some moments old. A row that cannot be read is left out.
+//! The list of users for administrators, from the index `by_status`. The index is eventually
+//! consistent. The list skips rows that cannot be read.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
@@ -12,16 +12,16 @@ const OPERATION: &str = "list users";
 
 const BY_STATUS_INDEX: &str = "by_status";
 
-/// Some users, the newest first.
+/// A page of users, the newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPage {
     pub users: Vec<User>,
-    /// The id before which the next page begins, where there is a next page.
+    /// The next page begins before this id; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl UserStore {
-    /// Users of one status or of all, those registered before `before`.
+    /// Users with one status or with any, registered before `before`.
     pub async fn page(
         &self,
         status: Option<Status>,
@@ -29,18 +29,18 @@ impl UserStore {
         limit: usize,
     ) -> Result<UserPage, TableError> {
         let mut rows = match status {
-            Some(status) => self.of_status(status, before, limit).await?,
+            Some(status) => self.with_status(status, before, limit).await?,
             None => {
                 let (active, deactivated) = tokio::try_join!(
-                    self.of_status(Status::Active, before, limit),
-                    self.of_status(Status::Deactivated, before, limit),
+                    self.with_status(Status::Active, before, limit),
+                    self.with_status(Status::Deactivated, before, limit),
                 )?;
                 [active, deactivated].concat()
             }
         };
-        // An id is a UUIDv7: the order of ids is that of registration. Somebody whose status is
-        // changing just now may be found under both. Pages are cut by rows, not by users, or a row
-        // that cannot be read would end the list early.
+        // Ids are UUIDv7, so they sort by time of registration. A user may appear under both
+        // statuses while the status changes. Pages count rows, not users: otherwise an unreadable
+        // row would end the list early.
         rows.sort_by_key(|row| std::cmp::Reverse(id(row)));
         rows.dedup_by_key(|row| id(row));
         let more = rows.len() > limit;
@@ -56,8 +56,8 @@ impl UserStore {
         })
     }
 
-    /// One more than asked for, which tells whether there are more.
-    async fn of_status(
+    /// Reads one row more than the page has, to see whether there is a next page.
+    async fn with_status(
         &self,
         status: Status,
         before: Option<&str>,
@@ -90,7 +90,7 @@ impl UserStore {
     }
 }
 
-/// The row's place in the index, whose keys are always text.
+/// The row's sort key in the index.
 fn id(row: &Row) -> String {
     let id = row.get("id").and_then(|id| id.as_s().ok());
     id.cloned().unwrap_or_default()

@@ -1,5 +1,4 @@
-//! Sessions: one row for each family of refresh tokens. A session that has ended has no row, so
-//! nothing can bring it back.
+//! Sessions: one row for each family of refresh tokens. Ending a session deletes its row.
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -18,10 +17,9 @@ use crate::migrations::CURRENT_SCHEMA;
 pub(super) const SESSION: &str = "SESSION";
 
 impl UserStore {
-    /// Begins a session.
     pub async fn start_session(&self, session: &Session) -> Result<(), TableError> {
-        const OPERATION: &str = "begin a session";
-        // Without a condition: the id is fresh chance, and the SDK's own retry must not fail.
+        const OPERATION: &str = "start a session";
+        // No condition: the id is random, and a retry by the SDK must succeed.
         self.client
             .put_item()
             .table_name(&self.table)
@@ -32,14 +30,14 @@ impl UserStore {
         Ok(())
     }
 
-    /// A session as it is now, if it has not ended.
+    /// `None` where the session has ended.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, TableError> {
         const OPERATION: &str = "read a session";
         let row: Option<SessionRow> = self.row(OPERATION, &session_pk(id), SESSION).await?;
         row.map(|row| row.parse(OPERATION)).transpose()
     }
 
-    /// Exchanges the current token, of which one of several who try at once succeeds.
+    /// Exchanges the current token. Of parallel exchanges one succeeds.
     pub async fn rotate_session(
         &self,
         before: &Session,
@@ -70,8 +68,8 @@ impl UserStore {
         }
     }
 
-    /// Ends a session that is still as it was read, or has ended already: a password change may
-    /// have kept it meanwhile.
+    /// Ends a session unless it has changed since it was read, for example by a password change
+    /// that keeps it. Succeeds where it has ended already.
     pub async fn end_session(&self, read: &Session) -> Result<Changed, TableError> {
         let deleted = self
             .client
@@ -120,7 +118,7 @@ struct SessionRow {
     retired: Option<RetiredRow>,
     started_at: String,
     refreshed_at: String,
-    /// Seconds since 1970: DynamoDB removes the row some time after. Nothing relies on it.
+    /// Seconds since 1970. DynamoDB removes the row some time later; no code relies on that.
     #[serde(default)]
     expires_at: i64,
 }

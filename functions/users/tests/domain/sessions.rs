@@ -97,21 +97,21 @@ fn what_was_never_ours_ends_the_session_whose_name_it_knows() {
 fn a_session_goes_on_for_an_active_user_of_its_own_generation_alone() {
     let (session, ..) = rotated();
     let ada = user(id(1), "ada@example.com");
-    assert!(session.is_upheld_by(Some(&ada)));
-    assert!(!session.is_upheld_by(None));
+    assert!(session.is_valid_for(Some(&ada)));
+    assert!(!session.is_valid_for(None));
     let admin = User {
         role: Role::Admin,
         ..ada.clone()
     };
-    assert!(session.is_upheld_by(Some(&admin)));
+    assert!(session.is_valid_for(Some(&admin)));
     let gone = User {
         status: Status::Deactivated,
         ..ada.clone()
     };
-    assert!(!session.is_upheld_by(Some(&gone)));
+    assert!(!session.is_valid_for(Some(&gone)));
     let changed = User {
         generation: 1,
         ..ada
     };
-    assert!(!session.is_upheld_by(Some(&changed)));
+    assert!(!session.is_valid_for(Some(&changed)));
 }

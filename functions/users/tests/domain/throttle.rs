@@ -1,15 +1,15 @@
-//! How long whoever guesses has to wait.
+//! The delays of the login limits.
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use users::domain::throttle::{
-    ACCOUNT, KNOWN_FOR, Policy, SOURCE, STRANGERS, Tally, TooEarly, registrations,
+    ACCOUNT, FailureCount, KNOWN_FOR, Policy, SOURCE, TooEarly, UNKNOWN_SOURCES, registrations,
 };
 
 use crate::world::now;
 
 #[test]
-fn delays_double_from_a_second_and_end_at_the_longest() {
+fn delays_double_from_a_second_up_to_the_maximum() {
     let waits: Vec<i64> = (0..34).map(|n| ACCOUNT.delay(n).as_secs()).collect();
     let mut expected = vec![0; 20];
     expected.extend([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]);
@@ -20,8 +20,8 @@ fn delays_double_from_a_second_and_end_at_the_longest() {
     assert_eq!(SOURCE.delay(u32::MAX), SignedDuration::from_mins(15));
 }
 
-fn tally(failures: u32, since: Timestamp, last: Timestamp) -> Tally {
-    Tally {
+fn counted(failures: u32, since: Timestamp, last: Timestamp) -> FailureCount {
+    FailureCount {
         failures,
         since,
         last,
@@ -29,24 +29,24 @@ fn tally(failures: u32, since: Timestamp, last: Timestamp) -> Tally {
 }
 
 #[test]
-fn a_try_too_early_is_told_how_long_to_wait_in_whole_seconds() {
-    let before = tally(22, now(), now());
+fn an_early_attempt_gets_the_wait_in_whole_seconds() {
+    let before = counted(22, now(), now());
     let at = |millis| now() + SignedDuration::from_millis(millis);
     let early = |wait_seconds| Err(TooEarly { wait_seconds });
     assert_eq!(ACCOUNT.admit(Some(&before), at(0)), early(4));
     assert_eq!(ACCOUNT.admit(Some(&before), at(1)), early(4));
     assert_eq!(ACCOUNT.admit(Some(&before), at(3000)), early(1));
     assert_eq!(ACCOUNT.admit(Some(&before), at(3999)), early(1));
-    let after = tally(23, now(), at(4000));
+    let after = counted(23, now(), at(4000));
     assert_eq!(ACCOUNT.admit(Some(&before), at(4000)), Ok(after));
 }
 
 #[test]
-fn the_count_begins_anew_when_its_window_is_over() {
+fn the_count_restarts_after_its_window() {
     let since = now();
     let end = since + SOURCE.window;
     let moment = SignedDuration::from_millis(1);
-    let before = tally(50, since, since);
+    let before = counted(50, since, since);
     let within = SOURCE.admit(Some(&before), end - moment).unwrap();
     assert_eq!((within.failures, within.since), (51, since));
     let anew = SOURCE.admit(Some(&before), end).unwrap();
@@ -56,14 +56,14 @@ fn the_count_begins_anew_when_its_window_is_over() {
 
 proptest! {
     #[test]
-    fn nobody_waits_longer_than_the_longest_delay_and_the_free_tries_wait_never(
+    fn free_attempts_never_wait_and_no_wait_exceeds_the_maximum(
         failures in any::<u32>(),
         since in 0..100_000_i64,
         ago in 0..100_000_i64,
     ) {
         for policy in [ACCOUNT, SOURCE] {
             let last = now() - SignedDuration::from_secs(ago);
-            let before = tally(failures, last - SignedDuration::from_secs(since), last);
+            let before = counted(failures, last - SignedDuration::from_secs(since), last);
             match policy.admit(Some(&before), now()) {
                 Ok(after) => {
                     prop_assert!(after.failures == 1 || after.failures == failures.saturating_add(1));
@@ -72,7 +72,7 @@ proptest! {
                 Err(TooEarly { wait_seconds }) => {
                     prop_assert!(failures >= policy.free);
                     prop_assert!(1 <= wait_seconds);
-                    prop_assert!(i64::from(wait_seconds) <= policy.longest.as_secs());
+                    prop_assert!(i64::from(wait_seconds) <= policy.max_delay.as_secs());
                 }
             }
         }
@@ -80,23 +80,23 @@ proptest! {
 }
 
 #[test]
-fn a_rate_lets_twenty_through_at_once_and_then_one_a_minute() {
+fn a_rate_admits_twenty_at_once_and_then_one_a_minute() {
     let at = |seconds| now() + SignedDuration::from_secs(seconds);
     let mut used = None;
     for n in 1..=20 {
-        used = Some(STRANGERS.admit(used, now()).unwrap());
+        used = Some(UNKNOWN_SOURCES.admit(used, now()).unwrap());
         assert_eq!(used, Some(at(60 * n)));
     }
     let early = |wait_seconds| Err(TooEarly { wait_seconds });
-    assert_eq!(STRANGERS.admit(used, now()), early(60));
-    assert_eq!(STRANGERS.admit(used, at(59)), early(1));
-    used = Some(STRANGERS.admit(used, at(60)).unwrap());
-    assert_eq!(STRANGERS.admit(used, at(60)), early(60));
-    // A rate that was idle is as if it had never been used.
-    assert_eq!(STRANGERS.admit(used, at(100_000)), Ok(at(100_060)));
+    assert_eq!(UNKNOWN_SOURCES.admit(used, now()), early(60));
+    assert_eq!(UNKNOWN_SOURCES.admit(used, at(59)), early(1));
+    used = Some(UNKNOWN_SOURCES.admit(used, at(60)).unwrap());
+    assert_eq!(UNKNOWN_SOURCES.admit(used, at(60)), early(60));
+    // An idle rate recovers completely.
+    assert_eq!(UNKNOWN_SOURCES.admit(used, at(100_000)), Ok(at(100_060)));
 }
 
-/// However many sources ask as early as they may, the rate holds, and its bound is reached.
+/// All sources retry as early as possible. The rate holds, and its bound is reached.
 #[test]
 fn no_number_of_sources_exceeds_the_rate() {
     for sources in [1, 10, 1000] {
@@ -104,7 +104,7 @@ fn no_number_of_sources_exceeds_the_rate() {
         let day = SignedDuration::from_hours(24);
         while at < now() + day {
             let waits: Vec<u32> = (0..sources)
-                .filter_map(|_| match STRANGERS.admit(used, at) {
+                .filter_map(|_| match UNKNOWN_SOURCES.admit(used, at) {
                     Ok(after) => {
                         (used, count) = (Some(after), count + 1);
                         None
@@ -115,23 +115,23 @@ fn no_number_of_sources_exceeds_the_rate() {
             let wait = waits.into_iter().min().unwrap_or(0);
             at += SignedDuration::from_secs(wait.into());
         }
-        let most = STRANGERS.most_tries(day);
+        let max = UNKNOWN_SOURCES.max_attempts(day);
         assert!(
-            (most - 1..=most).contains(&count),
-            "{sources}: {count} of {most}"
+            (max - 1..=max).contains(&count),
+            "{sources}: {count} of {max}"
         );
     }
 }
 
-/// How many tries a policy admits in a time, each made as early as it may be.
-fn most_tries(policy: Policy, time: SignedDuration) -> u32 {
-    let (mut tally, mut at, mut count) = (None, now(), 0);
+/// The number of attempts a policy admits in a time, each as early as possible.
+fn max_attempts(policy: Policy, time: SignedDuration) -> u32 {
+    let (mut counted, mut at, mut count) = (None, now(), 0);
     while at < now() + time {
-        match policy.admit(tally.as_ref(), at) {
+        match policy.admit(counted.as_ref(), at) {
             Ok(after) => {
-                tally = Some(after);
+                counted = Some(after);
                 count += 1;
-                assert!(count < 100_000, "nobody ever waits");
+                assert!(count < 100_000, "no attempt is delayed");
             }
             Err(TooEarly { wait_seconds }) => at += SignedDuration::from_secs(wait_seconds.into()),
         }
@@ -139,34 +139,40 @@ fn most_tries(policy: Policy, time: SignedDuration) -> u32 {
     count
 }
 
-/// What the documents say about guesses follows from the constants.
+/// The documents' numbers of guesses follow from the constants.
 #[test]
-fn the_documents_say_how_many_guesses_the_limits_allow() {
+fn the_documents_state_how_many_guesses_the_limits_allow() {
     let (hour, day) = (
         SignedDuration::from_hours(1),
         SignedDuration::from_hours(24),
     );
     let thousands = |n: i64| format!("{},{:03}", n / 1000, n % 1000);
-    let sentences = [
+    let root = test_support::template::workspace_root();
+    let documents = [root.clone(), root.join("docs")]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect::<String>();
+    let documents = documents.split_whitespace().collect::<Vec<_>>().join(" ");
+    for sentence in [
+        format!("{} guesses a day", max_attempts(ACCOUNT, day)),
         format!(
-            "{} guesses a day from one network",
-            most_tries(ACCOUNT, day)
+            "{} guesses in the first hour",
+            UNKNOWN_SOURCES.max_attempts(hour)
         ),
-        format!("{} guesses in the first hour", STRANGERS.most_tries(hour)),
-        format!("{} in a day", thousands(STRANGERS.most_tries(day))),
+        format!("{} in a day", thousands(UNKNOWN_SOURCES.max_attempts(day))),
         format!(
             "{} registrations an hour",
-            most_tries(registrations(60), hour)
+            max_attempts(registrations(60), hour)
         ),
         format!("{} days", KNOWN_FOR.as_hours() / 24),
-    ];
-    let readme = include_str!("../../../../README.md");
-    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
-    for sentence in &sentences {
-        // From a number's first digit on.
+    ] {
+        let stated = documents.contains(&format!(" {sentence}"));
         assert!(
-            readme.contains(&format!(" {sentence}")),
-            "README.md lacks: {sentence}"
+            stated,
+            "no document in the root or docs/ states: {sentence}"
         );
     }
 }
