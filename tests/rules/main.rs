@@ -6,6 +6,7 @@ mod alarms;
 mod aws;
 mod contracts;
 mod dependencies;
+mod documents;
 mod licences;
 mod lines;
 mod permissions;

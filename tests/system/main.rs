@@ -8,6 +8,7 @@ mod catalogue;
 mod chaos;
 mod contention;
 mod deployment;
+mod documents;
 mod fault_injection;
 mod journeys;
 mod listings;

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xtask::aws::Aws;
+use xtask::emulator;
 use xtask::http::{Client, Response};
 use xtask::project::Project;
 use xtask::seed::LoggedIn;
 use xtask::stack::Stack;
+use xtask::state::Home;
 
 /// How long anything the stack was asked to do may take before a test gives up on it. The machine
 /// under a test run is small and shared; nothing is concluded from how long it takes.
@@ -35,7 +37,7 @@ pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let project = Project::find().unwrap();
-        let stack = Stack::load(&project).unwrap();
+        let stack = emulator::stack(&Home::developer(&project)).unwrap();
         let aws = stack.aws();
         let http = stack.http();
         let admin = LoggedIn::new(http.clone(), stack.admin.clone());

@@ -1,7 +1,7 @@
 //! The operator's command, as a library that the system tests and the simulation use too.
 
 pub mod audit;
-mod cli;
+pub mod cli;
 #[cfg(feature = "aws")]
 mod credentials;
 pub mod dlq;

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::Aws;
 use crate::error::{Context, Result};
 use crate::http::Client;
-use crate::project::Project;
-use crate::state::{Home, write_whole};
+use crate::state::write_whole;
 
 /// What every name of a local stack begins with.
 pub const LOCAL_PREFIX: &str = "waybill";
@@ -35,13 +34,6 @@ pub struct Account {
 }
 
 impl Stack {
-    /// The stack that `WAYBILL_STACK` names or else the developer's own.
-    pub fn load(project: &Project) -> Result<Self> {
-        let path = std::env::var_os("WAYBILL_STACK")
-            .map_or_else(|| Home::developer(project).stack(), Into::into);
-        Self::read(&path)
-    }
-
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .context("there is no stack here yet; start one with cargo xtask up")?;
