@@ -204,7 +204,10 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
     let told = "a rehearsal, told to go wrong: release_stock=fail";
     eventually("the release is parked", || {
         world.sweep();
-        let listed = saga(saga::Action::List { stuck: true });
+        let listed = saga(saga::Action::List(saga::List {
+            stuck: true,
+            ..saga::List::default()
+        }));
         listed
             .split("\n\n")
             .any(|order| {

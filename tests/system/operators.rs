@@ -17,12 +17,19 @@ fn redrive(world: &World, redrive: dlq::Redrive) -> String {
     dlq(world, &dlq::Action::Redrive(redrive))
 }
 
+fn listing(stuck: bool) -> saga::Action {
+    saga::Action::List(saga::List {
+        stuck,
+        ..saga::List::default()
+    })
+}
+
 fn saga(world: &World, action: &saga::Action) -> xtask::error::Result<String> {
     saga::run(&world.aws, &world.stack.prefix, action)
 }
 
 fn stuck(world: &World) -> String {
-    saga(world, &saga::Action::List { stuck: true }).unwrap()
+    saga(world, &listing(true)).unwrap()
 }
 
 fn audit(world: &World) -> Audit {
@@ -133,7 +140,7 @@ fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() 
     }
     // Looking has taken nothing away.
     assert_eq!(world.queue_depth("orders-replies-dlq"), 1);
-    let in_flight = saga(world, &saga::Action::List { stuck: false }).unwrap();
+    let in_flight = saga(world, &listing(false)).unwrap();
     assert!(
         in_flight.contains(&format!("{id}  cannot be read")),
         "{in_flight}"
@@ -224,7 +231,13 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
 
-    let dropped = dlq(world, &dlq::Action::Drop { id });
+    let dropped = dlq(
+        world,
+        &dlq::Action::Drop {
+            id: Some(id),
+            order: None,
+        },
+    );
     assert!(dropped.contains(&second), "{dropped}");
     assert_eq!(world.queue_depth(dead), 0);
     let gone = dlq::Action::Show { id, raw: false };

@@ -15,9 +15,9 @@
 //! It ends with 0 where everything balances, with 1 where something certainly does not, and with 2
 //! where that cannot be told. With 3 it could not be carried out, and says nothing of the books.
 
-pub mod books;
-mod look;
 pub mod reconcile;
+pub mod rows;
+mod snapshot;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -30,8 +30,8 @@ use serde_json::Value;
 use crate::aws::Aws;
 use crate::error::{Error, Result};
 use crate::ui::{count, decimal, foreign, unit};
-use look::look;
 use reconcile::{Finding, Reconciliation, Subject, WrittenOff, reconcile};
+use snapshot::snapshot;
 
 /// Between the two looks.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
     // Rows that come during a look are not judged, so it is judged as of when it began.
     let look = || {
         let now = Timestamp::now();
-        Ok(reconcile(&look(&call, prefix)?, now))
+        Ok(reconcile(&snapshot(&call, prefix)?, now))
     };
     both(look, || thread::sleep(PAUSE))
 }

@@ -1,17 +1,18 @@
-//! The command line: what can be asked for. The comments on commands and options are their `--help`.
+//! The command line. The comments on commands and options are their `--help`.
 
 use clap::{Args, Parser, Subcommand};
 use tooling::command::EXIT_CODES;
 use uuid::Uuid;
 
-use crate::logs::Wanted;
+use crate::logs::Filter;
+use crate::{dlq, saga};
 
-/// The operator's command: on the local stack, or with `--aws` in an AWS account
+/// Operate Waybill: the local stack or, with `--aws`, an AWS account
 #[derive(Debug, Parser)]
 #[command(name = "waybill", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
-    pub place: Place,
+    pub target: Target,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -20,77 +21,77 @@ pub const DEFAULT_PREFIX: &str = "waybill";
 
 /// Where a command's AWS calls go.
 #[derive(Debug, Clone, Args)]
-pub struct Place {
-    /// In the AWS account of the environment, not on the local stack
+pub struct Target {
+    /// Use the AWS account of the environment instead of the local stack
     #[arg(long, global = true)]
     pub aws: bool,
-    /// The AWS profile, in place of AWS_PROFILE and of keys in the environment
+    /// Use this AWS profile instead of AWS_PROFILE and the keys in the environment
     #[arg(long, global = true)]
     pub profile: Option<String>,
-    /// What the names of the account's stack begin with
+    /// The prefix of the installation's names
     #[arg(long, global = true, default_value = DEFAULT_PREFIX)]
     pub prefix: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Stacks, functions, queue depths and parked orders; fails when something is wrong
+    /// Print stacks, functions, queue depths and parked orders; fail if one of them has a problem
     Status {
-        /// As JSON: {stacks: [{name, status, functions}], queues: [{name, waiting, in_flight,
+        /// Print JSON: {stacks: [{name, status, functions}], queues: [{name, waiting, in_flight,
         /// delayed}], parked, wrong}
         #[arg(long)]
         json: bool,
     },
-    /// What the functions printed
+    /// Print the functions' logs
     Logs {
         #[command(flatten)]
-        wanted: Wanted,
-        /// As JSON, one line each: {time_ms, function, message}
+        filter: Filter,
+        /// Print one JSON object a line: {time_ms, function, message}
         #[arg(long)]
         json: bool,
     },
-    /// A completion script for a shell, to standard output
+    /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
-    /// Single orders
+    /// Inspect one order
     Order {
         #[command(subcommand)]
         action: OrderAction,
     },
-    /// Administrators
+    /// Manage administrators
     Admin {
         #[command(subcommand)]
         action: AdminAction,
     },
-    /// The keys that access tokens are signed with
+    /// Manage the keys that sign access tokens
     Keys {
         #[command(subcommand)]
         action: KeysAction,
     },
-    /// Whether the account, its quotas and its keys fit the templates, which are read from a checkout
+    /// Check an account's quotas, names and keys before a deployment; reads the templates of a checkout
     Preflight {
-        /// Values of the templates' parameters
+        /// A value for a parameter of the templates
         #[arg(value_name = "NAME=VALUE", value_parser = parameter)]
         given: Vec<(String, String)>,
-        /// As JSON: [{weight, about, said}]
+        /// Print JSON: [{weight, about, said}]
         #[arg(long)]
         json: bool,
     },
-    /// Run the deadline sweeper once, now
+    /// Run the deadline sweeper once
     Sweep,
-    /// Orders that have not ended
+    /// List and repair orders in flight
     Saga {
         #[command(subcommand)]
-        action: SagaAction,
+        action: saga::Action,
     },
-    /// What failed for good
+    /// Inspect, send back and drop dead letters
     Dlq {
         #[command(subcommand)]
-        action: DlqAction,
+        action: dlq::Action,
     },
-    /// Reconcile stock and money over all four services: ends with 0 if everything balances, 1 if something
-    /// does not, 2 if that cannot be told, 3 if it could not be carried out
+    /// Reconcile stock and money across all services. Exit code 0: everything balances; 1: something does
+    /// not; 2: undecided; 3: the audit did not run
     Audit {
-        /// As JSON: {certain: [{subject, kind, what, next}], undecided: [...], last: {stock: {SKU: {stocked,
+        /// Print JSON: {certain: [{subject, kind, what, next}], undecided: [...], last: {stock: {SKU: {stocked,
         /// available, held, confirmed, in_flight, written_off, unexplained}}, money: {CURRENCY: {charged,
         /// refunded, ...}}, orders, written_off, after_all, remarks, rows}}
         #[arg(long)]
@@ -100,10 +101,10 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum OrderAction {
-    /// An order and its timeline
+    /// Print an order and its timeline
     Show {
         order: Uuid,
-        /// As JSON, as orders-admin answers
+        /// Print the answer of orders-admin as JSON
         #[arg(long)]
         json: bool,
     },
@@ -115,9 +116,9 @@ pub enum AdminAction {
     Grant { email: String },
     /// Make an administrator a customer
     Revoke { email: String },
-    /// The administrators
+    /// List the administrators
     List {
-        /// As JSON: [{id, email, status}]
+        /// Print JSON: [{id, email, status}]
         #[arg(long)]
         json: bool,
     },
@@ -125,107 +126,33 @@ pub enum AdminAction {
 
 #[derive(Debug, Subcommand)]
 pub enum KeysAction {
-    /// The keys, and what their rotation waits for
+    /// List the keys and the next step of a rotation
     List {
-        /// As JSON: {keys: [{kid, role, since, remark}], kms_key, verifiers, issuers, next}
+        /// Print JSON: {keys: [{kid, role, since, remark}], kms_key, verifiers, issuers, next}
         #[arg(long)]
         json: bool,
     },
-    /// Make a KMS key, a signing key encrypted under it and its public key set, each if there is none
+    /// Create a KMS key, a signing key encrypted under it and the public key set, unless they exist
     Create {
-        /// A KMS key that is there
+        /// Use this existing KMS key
         #[arg(long, value_name = "ARN")]
         kms_key: Option<String>,
     },
-    /// Do what is due of a rotation: publish the next key, sign with it, retire the old
+    /// Do the next step of a rotation: publish a new key, sign with it, retire the old one
     Rotate {
-        /// Go on to the end, through the waits
+        /// Continue to the end and sit out the waiting times
         #[arg(long)]
         wait: bool,
-        /// Ask, then keep no wait, which ends tokens: for a leaked key
+        /// Skip the waiting times, which invalidates tokens; asks first. For a leaked key
         #[arg(long)]
         retire_now: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum SagaAction {
-    /// The orders that have not ended, and each one's next move
-    Ls {
-        /// Only the parked and the overdue
-        #[arg(long)]
-        stuck: bool,
-        /// Those that the sweeper cannot find, by a scan of the whole table
-        #[arg(long, conflicts_with = "stuck")]
-        never_due: bool,
-        /// As JSON: {orders: [{order_id, status, state, waits_for, parked, due_at, ...}], unreadable}
-        #[arg(long)]
-        json: bool,
-    },
-    /// Ask for the step an order is at now, with all its attempts before it
-    Retry { order: Uuid },
-    /// Go on without a parked refund or release that is settled by hand
-    Abandon {
-        order: Uuid,
-        /// As `saga ls` names it
-        step: String,
-        /// Why; the order's timeline keeps it
-        #[arg(long)]
-        reason: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DlqAction {
-    /// What failed for good, by queue, type and error
-    Ls {
-        /// Every id, with its order
-        #[arg(long)]
-        all: bool,
-        #[arg(long)]
-        order: Option<Uuid>,
-        /// As JSON: {letters: [{queue, id, type, error, order_id, sent_at}], queues: [{queue, more,
-        /// unreadable}]}; `more` is about how many messages SQS counts beyond those seen,
-        /// `unreadable` why a queue could not be read
-        #[arg(long)]
-        json: bool,
-    },
-    /// A message, its error, its order and its timeline
-    Show {
-        id: Uuid,
-        /// All of the message as JSON, to a file or pipe
-        #[arg(long)]
-        raw: bool,
-    },
-    /// Send messages back to where they failed
-    Redrive {
-        #[arg(long)]
-        queue: Option<String>,
-        #[arg(long)]
-        order: Option<Uuid>,
-        /// Only this message, whatever it is
-        #[arg(long, conflicts_with = "order")]
-        id: Option<Uuid>,
-        /// Also those that no function can read
-        #[arg(long)]
-        unparseable: bool,
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Print a message whole and delete it, where it must never be sent back
-    Drop {
-        #[arg(required_unless_present = "order", conflicts_with = "order")]
-        id: Option<Uuid>,
-        /// Every message of this order
-        #[arg(long)]
-        order: Option<Uuid>,
     },
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it names no parameter; write NAME=VALUE".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 

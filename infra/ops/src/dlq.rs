@@ -9,7 +9,7 @@
 //!
 //! A dead-letter queue does not say what went wrong. The function logged it, with the message's id.
 
-mod letter;
+mod dead_letter;
 mod log;
 mod orders;
 mod redrive;
@@ -17,6 +17,7 @@ mod redrive;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
 use crate::ui::{age, count, cut, foreign, say_whole};
-use letter::{Found, Letter, Reach, Seen, Sqs, find, look, out_of_sight};
+use dead_letter::{DeadLetter, Found, Reach, Seen, Sqs, find, look, out_of_sight};
 use log::Log;
 
 /// A queue whose failed messages are kept in `<name>-dlq`, and the function that takes from it.
@@ -39,46 +40,63 @@ pub struct Queue {
 /// As the templates declare them (`build.rs`).
 pub const QUEUES: &[Queue] = include!(concat!(env!("OUT_DIR"), "/queues.rs"));
 
-/// What an operator wants of the dead-letter queues.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The commands of `waybill dlq`. The comments here are their `--help`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Action {
+    /// List failed messages by queue, type and error
+    #[command(name = "ls")]
     List(List),
+    /// Show one message with its error, its order and the order's timeline
     Show {
         id: Uuid,
-        /// All of it as SQS gave it, for a program to read.
+        /// Print the whole message as JSON, to a file or a pipe
+        #[arg(long)]
         raw: bool,
     },
+    /// Send messages back to the queue they failed in
     Redrive(Redrive),
-    /// Shows a message whole and deletes it.
+    /// Print a message in full, then delete it
     Drop {
-        id: Uuid,
-    },
-    /// The same with every message of an order.
-    DropOrder {
-        order: Uuid,
+        #[arg(required_unless_present = "order", conflicts_with = "order")]
+        id: Option<Uuid>,
+        /// Drop every message of this order
+        #[arg(long)]
+        order: Option<Uuid>,
     },
 }
 
-/// Which messages are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct List {
-    /// Each with its id, not only the first of a kind.
+    /// Print every id, each with its order
+    #[arg(long)]
     pub all: bool,
-    /// Only those of this order.
+    /// List only the messages of this order
+    #[arg(long)]
     pub order: Option<Uuid>,
+    /// Print JSON: {letters: [{queue, id, type, error, order_id, sent_at}], queues: [{queue, more,
+    /// unreadable}]}; `more` counts the messages that were not read, `unreadable` is the error of a
+    /// queue that could not be read
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Which messages go back.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Redrive {
+    /// Send back only the messages of this queue
+    #[arg(long)]
     pub queue: Option<String>,
-    pub dry_run: bool,
-    /// Only this message, whatever it is.
-    pub id: Option<Uuid>,
-    /// Only those of this order.
+    /// Send back only the messages of this order
+    #[arg(long)]
     pub order: Option<Uuid>,
-    /// Also those that no function can read. Without it they stay, unless named by `id`.
+    /// Send back this message, even one that is otherwise skipped
+    #[arg(long, conflicts_with = "order")]
+    pub id: Option<Uuid>,
+    /// Include messages that no function can parse
+    #[arg(long)]
     pub unparseable: bool,
+    /// Print the result without sending anything
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What a message is shown for.
@@ -94,7 +112,7 @@ const NAMED: usize = 3;
 /// Does it and gives what there is to tell, whole.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     let mut told: Vec<String> = Vec::new();
-    match tell(aws, prefix, action, &mut |part| told.push(part)) {
+    match run_with(aws, prefix, action, &mut |part| told.push(part)) {
         Ok(last) => {
             told.push(last);
             Ok(told.join("\n"))
@@ -107,11 +125,11 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
 }
 
 /// Does it and tells each part as soon as it is known; the last is what came of it.
-pub fn tell(
+pub fn run_with(
     aws: &Aws,
     prefix: &str,
     action: &Action,
-    tell: &mut dyn FnMut(String),
+    print_part: &mut dyn FnMut(String),
 ) -> Result<String> {
     let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
     let shown = |found: &Found, purpose| shown(aws, prefix, found, purpose);
@@ -123,8 +141,8 @@ pub fn tell(
     };
     match action {
         Action::List(list) => {
-            let log = |queue, letters: &[Letter]| log_of(aws, prefix, queue, letters);
-            list_all(&sqs, &log, prefix, list, Timestamp::now(), tell)
+            let log = |queue, letters: &[DeadLetter]| log_of(aws, prefix, queue, letters);
+            list_all(&sqs, &log, prefix, list, Timestamp::now(), print_part)
         }
         Action::Show { id, raw } => {
             let found = find(&sqs, prefix, QUEUES, *id)?;
@@ -139,9 +157,12 @@ pub fn tell(
             let queues = chosen(prefix, redrive.queue.as_deref())?;
             redrive::run(&sqs, &ask, prefix, &queues, redrive)
         }
-        Action::Drop { id } => redrive::drop_one(&sqs, prefix, *id, &shown_whole, &print),
-        Action::DropOrder { order } => {
-            redrive::drop_order(&sqs, prefix, *order, &shown_whole, &print)
+        Action::Drop { id: Some(id), .. } => {
+            redrive::drop_one(&sqs, prefix, *id, &shown_whole, &print)
+        }
+        Action::Drop { order, .. } => {
+            let order = order.context("name a message or, with --order, an order")?;
+            redrive::drop_order(&sqs, prefix, order, &shown_whole, &print)
         }
     }
 }
@@ -185,7 +206,7 @@ impl Records {
 /// What can be seen of every queue, with all of an order's where one is named.
 pub fn records(aws: &Aws, prefix: &str, order: Option<Uuid>) -> Records {
     let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
-    let log = |queue, letters: &[Letter]| log_of(aws, prefix, queue, letters);
+    let log = |queue, letters: &[DeadLetter]| log_of(aws, prefix, queue, letters);
     recorded(&sqs, &log, prefix, order)
 }
 
@@ -201,7 +222,7 @@ fn recorded(sqs: &Sqs<'_>, log: &ReadLog<'_>, prefix: &str, order: Option<Uuid>)
         });
         let Ok(seen) = seen else { continue };
         let log = log(queue, &seen.letters);
-        let wanted = |letter: &&Letter| order.is_none() || letter.order() == order;
+        let wanted = |letter: &&DeadLetter| order.is_none() || letter.order() == order;
         letters.extend(seen.letters.iter().filter(wanted).map(|letter| Record {
             queue: queue.name,
             id: letter.id.clone(),
@@ -240,10 +261,10 @@ fn chosen(prefix: &str, name: Option<&str>) -> Result<Vec<Queue>> {
 
 struct Group<'l> {
     oldest: Option<Timestamp>,
-    letters: Vec<&'l Letter>,
+    letters: Vec<&'l DeadLetter>,
 }
 
-fn grouped<'l>(letters: &'l [Letter], log: &Log) -> BTreeMap<(String, String), Group<'l>> {
+fn grouped<'l>(letters: &'l [DeadLetter], log: &Log) -> BTreeMap<(String, String), Group<'l>> {
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     for letter in letters {
         let group = groups
@@ -258,7 +279,7 @@ fn grouped<'l>(letters: &'l [Letter], log: &Log) -> BTreeMap<(String, String), G
     groups
 }
 
-type ReadLog<'a> = dyn Fn(Queue, &[Letter]) -> Log + 'a;
+type ReadLog<'a> = dyn Fn(Queue, &[DeadLetter]) -> Log + 'a;
 
 /// One queue after the other; one that cannot be read keeps no other from being listed.
 fn list_all(
@@ -267,7 +288,7 @@ fn list_all(
     prefix: &str,
     list: &List,
     now: Timestamp,
-    tell: &mut dyn FnMut(String),
+    print_part: &mut dyn FnMut(String),
 ) -> Result<String> {
     let reach = match list.order {
         None => Reach::Sample,
@@ -279,7 +300,7 @@ fn list_all(
         let mut seen = match look(sqs, prefix, queue, reach) {
             Ok(seen) => seen,
             Err(error) => {
-                tell(format!("{}-dlq  cannot be read: {error}\n", queue.name));
+                print_part(format!("{}-dlq  cannot be read: {error}\n", queue.name));
                 unread.push(queue.name);
                 continue;
             }
@@ -294,7 +315,7 @@ fn list_all(
         let log = log(queue, &seen.letters);
         let mut text = String::new();
         describe(&mut text, queue, &seen, &log, list, now).expect("text can always be added to");
-        tell(format!("{text}\n"));
+        print_part(format!("{text}\n"));
     }
     all_read(&unread)?;
     Ok(match (is_empty, list.order) {
@@ -308,7 +329,7 @@ fn list_all(
     })
 }
 
-fn log_of(aws: &Aws, prefix: &str, queue: Queue, letters: &[Letter]) -> Log {
+fn log_of(aws: &Aws, prefix: &str, queue: Queue, letters: &[DeadLetter]) -> Log {
     let call = |operation: &str, params: Value| aws.call("logs", operation, params);
     let group = format!("/aws/lambda/{prefix}-{}", queue.consumer);
     Log::read(&call, &group, letters)
@@ -378,7 +399,7 @@ fn shown(aws: &Aws, prefix: &str, found: &Found, purpose: Purpose) -> String {
 fn whole(
     text: &mut String,
     queue: Queue,
-    letter: &Letter,
+    letter: &DeadLetter,
     log: &Log,
     order: Option<&Value>,
     purpose: Purpose,
@@ -427,7 +448,7 @@ fn whole(
 /// How many characters of a message's type are shown; those of this system are shorter.
 const KIND: usize = 64;
 
-fn kind_of(letter: &Letter) -> String {
+fn kind_of(letter: &DeadLetter) -> String {
     cut(letter.kind(), KIND)
 }
 
@@ -435,7 +456,7 @@ fn kind_of(letter: &Letter) -> String {
 const LINES: usize = 200;
 
 /// The body as a person reads it: no line of it can pass for one of this tool's.
-fn body(letter: &Letter, purpose: Purpose) -> String {
+fn body(letter: &DeadLetter, purpose: Purpose) -> String {
     let pretty = serde_json::from_str::<Value>(&letter.body)
         .and_then(|body| serde_json::to_string_pretty(&body))
         .unwrap_or_else(|_| letter.body.clone());

@@ -21,7 +21,7 @@ const OVERLAP_MS: i64 = 5_000;
 
 /// Which lines.
 #[derive(Debug, Default, clap::Args)]
-pub struct Wanted {
+pub struct Filter {
     /// Only this service's functions
     pub service: Option<String>,
     /// Go on printing
@@ -69,11 +69,11 @@ struct Line {
 }
 
 impl Line {
-    fn is_wanted(&self, wanted: &Wanted) -> bool {
+    fn matches(&self, filter: &Filter) -> bool {
         let names = |id: &str| self.message.contains(id);
-        wanted.order.is_none_or(|order| names(&order.to_string()))
-            && wanted.trace.as_deref().is_none_or(names)
-            && wanted.level.is_none_or(|level| self.level() <= level)
+        filter.order.is_none_or(|order| names(&order.to_string()))
+            && filter.trace.as_deref().is_none_or(names)
+            && filter.level.is_none_or(|level| self.level() <= level)
     }
 
     /// What is no JSON was not logged: a panic, or a function that did not start.
@@ -94,25 +94,25 @@ pub fn print(
     aws: &Aws,
     prefix: &str,
     emulator_log: Option<PathBuf>,
-    wanted: &Wanted,
+    filter: &Filter,
     as_json: bool,
 ) -> Result<()> {
-    let functions = match &wanted.service {
+    let functions = match &filter.service {
         Some(service) => format!("{prefix}-{service}-"),
         None => format!("{prefix}-"),
     };
     let mut seen = HashSet::new();
-    let mut since = wanted.since.map_or(0, Timestamp::as_millisecond);
+    let mut since = filter.since.map_or(0, Timestamp::as_millisecond);
     let mut first = true;
     loop {
-        let mut lines = printed(aws, &functions, since, wanted)?;
+        let mut lines = printed(aws, &functions, since, filter)?;
         if let Some(log) = &emulator_log {
             let text = std::fs::read(log).context(log.display())?;
             lines.extend(failures(&String::from_utf8_lossy(&text), &functions, since));
         }
-        lines.retain(|line| line.is_wanted(wanted) && seen.insert(line.clone()));
+        lines.retain(|line| line.matches(filter) && seen.insert(line.clone()));
         lines.sort();
-        let skipped = match first && wanted.since.is_none() {
+        let skipped = match first && filter.since.is_none() {
             true => lines.len().saturating_sub(SHOWN_AT_FIRST),
             false => 0,
         };
@@ -125,7 +125,7 @@ pub fn print(
                 return Ok(());
             }
         }
-        if !wanted.follow {
+        if !filter.follow {
             return Ok(());
         }
         first = false;
@@ -137,7 +137,7 @@ pub fn print(
     }
 }
 
-fn printed(aws: &Aws, functions: &str, since: i64, wanted: &Wanted) -> Result<Vec<Line>> {
+fn printed(aws: &Aws, functions: &str, since: i64, filter: &Filter) -> Result<Vec<Line>> {
     let groups = format!("/aws/lambda/{functions}");
     let prefix = json!({"logGroupNamePrefix": groups});
     let known = aws
@@ -147,7 +147,7 @@ fn printed(aws: &Aws, functions: &str, since: i64, wanted: &Wanted) -> Result<Ve
         .iter()
         .filter_map(|group| group["logGroupName"].as_str())
         .collect();
-    if let (Some(service), true) = (&wanted.service, names.is_empty()) {
+    if let (Some(service), true) = (&filter.service, names.is_empty()) {
         return Err(Error::new(format!(
             "there are no logs of a service `{service}`"
         )));
@@ -156,8 +156,8 @@ fn printed(aws: &Aws, functions: &str, since: i64, wanted: &Wanted) -> Result<Ve
     for group in names {
         let function = group.trim_start_matches("/aws/lambda/");
         let mut params = json!({"logGroupName": group, "startTime": since});
-        let order = wanted.order.map(|order| order.to_string());
-        if let Some(id) = order.as_ref().or(wanted.trace.as_ref()) {
+        let order = filter.order.map(|order| order.to_string());
+        if let Some(id) = order.as_ref().or(filter.trace.as_ref()) {
             params["filterPattern"] = json!(format!("\"{}\"", id.replace('"', "")));
         }
         let events = aws
@@ -258,21 +258,21 @@ mod tests {
         let order = Uuid::from_u128(7);
         let info = line(&format!(r#"{{"level":"INFO","order_id":"{order}"}}"#));
         let (order, level) = (Some(order), Some(Level::Warn));
-        assert!(info.is_wanted(&Wanted {
+        assert!(info.matches(&Filter {
             order,
-            ..Wanted::default()
+            ..Filter::default()
         }));
-        assert!(!info.is_wanted(&Wanted {
+        assert!(!info.matches(&Filter {
             level,
-            ..Wanted::default()
+            ..Filter::default()
         }));
-        assert!(line("thread panicked").is_wanted(&Wanted {
+        assert!(line("thread panicked").matches(&Filter {
             level,
-            ..Wanted::default()
+            ..Filter::default()
         }));
-        assert!(!line("thread panicked").is_wanted(&Wanted {
+        assert!(!line("thread panicked").matches(&Filter {
             order,
-            ..Wanted::default()
+            ..Filter::default()
         }));
     }
 

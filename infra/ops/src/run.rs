@@ -1,4 +1,4 @@
-//! Each command, as the calls it consists of.
+//! Runs a parsed command.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,7 @@ use tooling::status::{self, Status};
 use crate::admin::{self, Admin};
 use crate::audit::{self, Audit};
 use crate::aws::Aws;
-use crate::cli::{
-    AdminAction, Cli, Command, DEFAULT_PREFIX, DlqAction, KeysAction, OrderAction, Place,
-    SagaAction,
-};
-use crate::dlq::{self, List, Redrive};
+use crate::cli::{AdminAction, Cli, Command, DEFAULT_PREFIX, KeysAction, OrderAction, Target};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names, Pair};
 use crate::project::Project;
@@ -23,38 +19,37 @@ use crate::rotate::{self, Extent};
 use crate::rotation::Waits;
 use crate::state::Home;
 use crate::ui::{self, complain, say};
-use crate::{account, emulator, logs, preflight, saga};
+use crate::{account, dlq, emulator, logs, preflight, saga};
 
-/// Does what was asked.
-pub fn run(Cli { place, command }: Cli) -> Result<()> {
-    if !place.aws && (place.profile.is_some() || place.prefix != DEFAULT_PREFIX) {
-        let error = Error::new("`--profile` and `--prefix` go with `--aws`");
+pub fn run(Cli { target, command }: Cli) -> Result<()> {
+    if !target.aws && (target.profile.is_some() || target.prefix != DEFAULT_PREFIX) {
+        let error = Error::new("`--profile` and `--prefix` need `--aws`");
         return Err(error.not_carried_out());
     }
-    let reach = || reach(&place).map_err(Error::not_carried_out);
+    let connect = || connect(&target).map_err(Error::not_carried_out);
     match command {
         Command::Status { json } => {
-            let status = status::look(&reach()?, &place.prefix)?;
-            tell(json, &status, Status::report);
+            let status = status::look(&connect()?, &target.prefix)?;
+            print(json, &status, Status::report);
             status.verdict()
         }
-        Command::Logs { mut wanted, json } => {
-            let aws = reach()?;
-            let emulator_log = match place.aws {
+        Command::Logs { mut filter, json } => {
+            let aws = connect()?;
+            let emulator_log = match target.aws {
                 true => {
                     let hour_ago = || Timestamp::now() - SignedDuration::from_hours(1);
-                    wanted.since.get_or_insert_with(hour_ago);
+                    filter.since.get_or_insert_with(hour_ago);
                     None
                 }
                 false => Some(Home::developer(&Project::find()?).emulator_log()),
             };
-            logs::print(&aws, &place.prefix, emulator_log, &wanted, json)
+            logs::print(&aws, &target.prefix, emulator_log, &filter, json)
         }
         Command::Order {
             action: OrderAction::Show { order, json },
         } => {
-            let answer = saga::show(&reach()?, &place.prefix, order)?;
-            tell(json, &answer, saga::shown);
+            let answer = saga::show(&connect()?, &target.prefix, order)?;
+            print(json, &answer, saga::shown);
             match answer["outcome"] == "found" {
                 true => Ok(()),
                 false => Err(Error::new(format!("order {order} cannot be shown"))),
@@ -66,124 +61,79 @@ pub fn run(Cli { place, command }: Cli) -> Result<()> {
             ui::put(String::from_utf8_lossy(&script));
             Ok(())
         }
-        Command::Admin { action } => administer(&reach()?, &place.prefix, &action),
-        Command::Keys { action } => keys(&reach()?, &place.prefix, action),
-        Command::Saga { action } => {
-            if let SagaAction::Ls {
-                stuck,
-                never_due,
-                json: true,
-            } = action
-            {
-                ui::say_json(&saga::list(&reach()?, &place.prefix, stuck, never_due)?);
-                return Ok(());
-            }
-            let action = match action {
-                SagaAction::Ls {
-                    never_due: true, ..
-                } => saga::Action::NeverDue,
-                SagaAction::Ls { stuck, .. } => saga::Action::List { stuck },
-                SagaAction::Retry { order } => saga::Action::Retry { order },
-                SagaAction::Abandon {
-                    order,
-                    step,
-                    reason,
-                } => saga::Action::Abandon {
-                    order,
-                    step,
-                    reason,
-                },
-            };
-            let told = saga::run(&reach()?, &place.prefix, &action);
-            say(named_as_here(&place, told)?);
+        Command::Admin { action } => administer(&connect()?, &target.prefix, &action),
+        Command::Keys { action } => keys(&connect()?, &target.prefix, action),
+        Command::Saga {
+            action: saga::Action::List(list @ saga::List { json: true, .. }),
+        } => {
+            ui::say_json(&saga::list(&connect()?, &target.prefix, &list)?);
             Ok(())
         }
+        Command::Saga { action } => {
+            let text = saga::run(&connect()?, &target.prefix, &action);
+            say(with_options(&target, text)?);
+            Ok(())
+        }
+        Command::Dlq {
+            action:
+                dlq::Action::List(dlq::List {
+                    order, json: true, ..
+                }),
+        } => {
+            let records = dlq::records(&connect()?, &target.prefix, order);
+            ui::say_json(&records);
+            records.verdict()
+        }
         Command::Dlq { action } => {
-            if let DlqAction::Ls {
-                order, json: true, ..
-            } = action
-            {
-                let records = dlq::records(&reach()?, &place.prefix, order);
-                ui::say_json(&records);
-                return records.verdict();
-            }
-            let is_raw = matches!(action, DlqAction::Show { raw: true, .. });
+            let is_raw = matches!(action, dlq::Action::Show { raw: true, .. });
             if is_raw {
                 ui::not_a_terminal("waybill dlq show --raw")?;
             }
-            let aws = reach()?;
-            let told = dlq::tell(&aws, &place.prefix, &action.into(), &mut |part| {
+            let aws = connect()?;
+            let text = dlq::run_with(&aws, &target.prefix, &action, &mut |part| {
                 say(part);
             });
             if is_raw {
-                ui::put(told?);
+                ui::put(text?);
             } else {
-                say(named_as_here(&place, told)?);
+                say(with_options(&target, text)?);
             }
             Ok(())
         }
         Command::Audit { json } => {
-            let audit = audited(reach(), &place.prefix)?;
+            let audit = audited(connect(), &target.prefix)?;
             match json {
                 true => ui::say_json(&audit),
-                // It names commands, and where they reach; the verdict after it names none.
-                false => say(named_as_here(&place, Ok(audit.report()))?),
+                // The report names commands; the verdict after it names none.
+                false => say(with_options(&target, Ok(audit.report()))?),
             };
             audit.verdict()
         }
         Command::Preflight { given, json } => {
             let mut names = BTreeSet::new();
             if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
-                let twice = format!("`{name}` is given twice; give it one value");
+                let twice = format!("`{name}` is given twice; give one value");
                 return Err(Error::new(twice).not_carried_out());
             }
             let project = Project::find().map_err(Error::not_carried_out)?;
             preflight::judge(&project, &given).map_err(Error::not_carried_out)?;
-            let findings = preflight::look(&project, &reach()?, &place.prefix, &given)?;
+            let findings = preflight::look(&project, &connect()?, &target.prefix, &given)?;
             match json {
                 true => ui::say_json(&findings),
-                false => say(named_as_here(&place, Ok(preflight::report(&findings)))?),
+                false => say(with_options(&target, Ok(preflight::report(&findings)))?),
             };
             preflight::verdict(&findings)
         }
         Command::Sweep => {
-            let sweeper = format!("{}-orders-sweep", place.prefix);
-            say(account::invoke(&reach()?, &sweeper, &json!({}))?);
+            let sweeper = format!("{}-orders-sweep", target.prefix);
+            say(account::invoke(&connect()?, &sweeper, &json!({}))?);
             Ok(())
         }
     }
 }
 
-impl From<DlqAction> for dlq::Action {
-    fn from(action: DlqAction) -> Self {
-        match action {
-            DlqAction::Ls { all, order, .. } => Self::List(List { all, order }),
-            DlqAction::Show { id, raw } => Self::Show { id, raw },
-            DlqAction::Redrive {
-                queue,
-                order,
-                id,
-                unparseable,
-                dry_run,
-            } => Self::Redrive(Redrive {
-                queue,
-                dry_run,
-                id,
-                order,
-                unparseable,
-            }),
-            DlqAction::Drop {
-                order: Some(order), ..
-            } => Self::DropOrder { order },
-            DlqAction::Drop { id, .. } => Self::Drop {
-                id: id.expect("clap requires one of the two"),
-            },
-        }
-    }
-}
-
-/// For a program or for people.
-fn tell<T: Serialize>(as_json: bool, value: &T, shown: impl FnOnce(&T) -> String) {
+/// Prints JSON or text.
+fn print<T: Serialize>(as_json: bool, value: &T, shown: impl FnOnce(&T) -> String) {
     match as_json {
         true => ui::say_json(value),
         false => say(shown(value)),
@@ -208,7 +158,7 @@ fn administer(aws: &Aws, prefix: &str, action: &AdminAction) -> Result<()> {
         }
         AdminAction::List { json } => {
             let admins = admin::list(aws, prefix)?;
-            tell(*json, &admins, |admins| {
+            print(*json, &admins, |admins| {
                 let line = |one: &Admin| format!("{}  {:<12}{}", one.id, one.status, one.email);
                 admins.iter().map(line).collect::<Vec<_>>().join("\n")
             });
@@ -217,31 +167,29 @@ fn administer(aws: &Aws, prefix: &str, action: &AdminAction) -> Result<()> {
     Ok(())
 }
 
-/// The books as they were found. Where nothing was reached or not everything was read, nothing is
-/// known of them, and the exit code is not that of books that do not balance.
-fn audited(reached: Result<Aws>, prefix: &str) -> Result<Audit> {
-    reached
-        .and_then(|aws| audit::take(&aws, prefix))
-        .context("the audit could not be carried out")
+/// An error while connecting or reading says nothing about the books, so its exit code is not 1.
+fn audited(aws: Result<Aws>, prefix: &str) -> Result<Audit> {
+    aws.and_then(|aws| audit::take(&aws, prefix))
+        .context("the audit did not run")
         .map_err(Error::not_carried_out)
 }
 
-/// What is told of an account names commands; they are to reach the same account.
-fn named_as_here(place: &Place, told: Result<String>) -> Result<String> {
-    let reaching = |text: String| {
-        if !place.aws || !text.contains("waybill ") {
+/// Adds this call's options to a text that names commands, so that they reach the same account.
+fn with_options(target: &Target, text: Result<String>) -> Result<String> {
+    let with_options = |text: String| {
+        if !target.aws || !text.contains("waybill ") {
             return text;
         }
-        let profile = place.profile.as_ref();
+        let profile = target.profile.as_ref();
         let profile = profile.map_or(String::new(), |name| format!(" --profile {name}"));
         format!(
-            "{text}\n(each command named here: with --aws{profile} --prefix {}, as this one)",
-            place.prefix
+            "{text}\n(add --aws{profile} --prefix {} to each command named here)",
+            target.prefix
         )
     };
-    match told {
-        Ok(text) => Ok(reaching(text)),
-        Err(error) => Err(Error::new(reaching(error.to_string()))),
+    match text {
+        Ok(text) => Ok(with_options(text)),
+        Err(error) => Err(Error::new(with_options(error.to_string()))),
     }
 }
 
@@ -251,20 +199,20 @@ fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
         KeysAction::Create { .. } => Names::to_create(&stacks, prefix),
         KeysAction::List { .. } | KeysAction::Rotate { .. } => Names::of(&stacks, prefix),
     };
-    if let Some(told) = keys::sharing(&stacks, prefix) {
-        say(format_args!("warning: {told}"));
+    if let Some(sharing) = keys::sharing(&stacks, prefix) {
+        say(format_args!("warning: {sharing}"));
     }
     match action {
         KeysAction::List { json } => {
-            tell(json, &rotate::list(aws, &names)?, |list| list.to_string());
+            print(json, &rotate::list(aws, &names)?, |list| list.to_string());
             Ok(())
         }
         KeysAction::Create { kms_key } => {
             let pair = keys::ensure(aws, &names, kms_key.as_deref())?;
             say(match pair {
-                Pair::Made => format!("a new signing key is in {}", names.signing),
+                Pair::Made => format!("created a signing key in {}", names.signing),
                 Pair::Kept => format!(
-                    "there is a signing key in {} already; it stays",
+                    "{} has a signing key already; it was not changed",
                     names.signing
                 ),
             });
@@ -286,9 +234,9 @@ fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
     }
 }
 
-/// Has a person say in so many words that they want it.
+/// Asks the operator to type `words`.
 fn confirm(warning: &str, words: &str) -> Result<()> {
-    say(format_args!("{warning}\nType `{words}` to go on:"));
+    say(format_args!("{warning}\nType `{words}` to continue:"));
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)
@@ -300,16 +248,16 @@ fn confirm(warning: &str, words: &str) -> Result<()> {
     }
 }
 
-/// Says first which account it is: a shell can stand in the wrong one for days.
-fn reach(place: &Place) -> Result<Aws> {
-    if !place.aws {
+/// Connects, and prints the account first, because a shell may still have another one's credentials.
+fn connect(target: &Target) -> Result<Aws> {
+    if !target.aws {
         let project = Project::find().map_err(|_| {
-            Error::new("there is no local stack outside its checkout; `--aws` reaches an account")
+            Error::new("no checkout here, so no local stack; use --aws for an AWS account")
         })?;
         return Ok(emulator::stack(&Home::developer(&project))?.aws());
     }
-    let aws = account_of(place.profile.as_deref())?;
-    complain(aws.place()?.described(&place.prefix));
+    let aws = account_of(target.profile.as_deref())?;
+    complain(aws.place()?.described(&target.prefix));
     Ok(aws)
 }
 
@@ -318,7 +266,9 @@ use crate::credentials::account as account_of;
 
 #[cfg(not(feature = "aws"))]
 fn account_of(_profile: Option<&str>) -> Result<Aws> {
-    Err(Error::new("this was built without the feature `aws`"))
+    Err(Error::new(
+        "this program was built without the feature `aws`",
+    ))
 }
 
 #[cfg(test)]
@@ -326,15 +276,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_that_are_named_reach_the_same_account() {
-        let place = |aws| Place {
+    fn named_commands_get_the_options_of_this_call() {
+        let target = |aws| Target {
             aws,
             profile: None,
             prefix: "shop".to_owned(),
         };
-        let told = |aws, text: &str| named_as_here(&place(aws), Ok(text.to_owned()));
+        let told = |aws, text: &str| with_options(&target(aws), Ok(text.to_owned()));
         let named = told(true, "next: waybill dlq ls").expect("a text");
-        assert!(named.contains("with --aws --prefix shop"), "{named}");
+        assert!(
+            named.contains("(add --aws --prefix shop to each"),
+            "{named}"
+        );
         for (target, text) in [
             (false, "next: waybill dlq ls"),
             (true, "nothing has failed for good"),
@@ -342,24 +295,23 @@ mod tests {
             assert_eq!(told(target, text).expect("a text"), text);
         }
         let error = || Err(Error::new("see waybill dlq ls"));
-        let told = named_as_here(&place(true), error()).expect_err("an error");
+        let told = with_options(&target(true), error()).expect_err("an error");
         assert!(told.to_string().contains("--prefix shop"), "{told}");
         let profile = Some("admin".to_owned());
-        let place = Place {
+        let target = Target {
             profile,
-            ..place(true)
+            ..target(true)
         };
-        let told = named_as_here(&place, error()).expect_err("an error");
-        let hint = "with --aws --profile admin --prefix shop, as this one";
+        let told = with_options(&target, error()).expect_err("an error");
+        let hint = "(add --aws --profile admin --prefix shop to each command named here)";
         assert!(told.to_string().contains(hint), "{told}");
     }
 
     #[test]
-    fn an_audit_not_carried_out_says_nothing_of_the_books() {
+    fn an_audit_that_did_not_run_exits_with_3() {
         let nowhere = Err(Error::new("asking AWS which account this is: ExpiredToken"));
         let error = audited(nowhere, "shop").expect_err("nothing is reached");
-        let told = "the audit could not be carried out: asking AWS which account this is: \
-                    ExpiredToken";
+        let told = "the audit did not run: asking AWS which account this is: ExpiredToken";
         assert_eq!((error.exit_code(), error.to_string()), (3, told.to_owned()));
     }
 }

@@ -5,34 +5,48 @@
 
 use std::fmt::Write;
 
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::account::invoke;
-use crate::audit::books::swept_shards;
+use crate::audit::rows::swept_shards;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::ui::{age, money, sanitize};
 
-/// What an operator wants of the orders in flight.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The commands of `waybill saga`. The comments here are their `--help`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Action {
-    List {
-        stuck: bool,
-    },
-    /// The orders in flight that the sweeper cannot find, by a scan of the whole table.
-    NeverDue,
-    Retry {
-        order: Uuid,
-    },
+    /// List the orders in flight, each with its next step for the operator
+    #[command(name = "ls")]
+    List(List),
+    /// Send an order's current command again and give it all its attempts back
+    Retry { order: Uuid },
+    /// Continue without a parked refund or release that was settled by hand
     Abandon {
         order: Uuid,
-        /// The operator says which: a decision about the refund, given again, must not be taken for one
-        /// about the release.
+        /// The step as `saga ls` prints it
+        // Required, so that a repeated decision about the refund cannot abandon the release.
         step: String,
+        /// The reason, which the order's timeline keeps
+        #[arg(long)]
         reason: String,
     },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct List {
+    /// List only parked and overdue orders
+    #[arg(long)]
+    pub stuck: bool,
+    /// List orders that the sweeper cannot find, by a scan of the whole table
+    #[arg(long, conflicts_with = "stuck")]
+    pub never_due: bool,
+    /// Print JSON: {orders: [{order_id, status, state, waits_for, parked, due_at, ...}], unreadable}
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Does it and says what came of it.
@@ -47,11 +61,11 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
 }
 
 /// What a list holds, as `orders-admin` answers it.
-pub fn list(aws: &Aws, prefix: &str, stuck: bool, never_due: bool) -> Result<Value> {
+pub fn list(aws: &Aws, prefix: &str, list: &List) -> Result<Value> {
     let ask = |request| ask(aws, prefix, request);
-    match never_due {
+    match list.never_due {
         true => self::never_due(&ask, &|request| scan(aws, prefix, request)),
-        false => pages(&ask, stuck),
+        false => pages(&ask, list.stuck),
     }
 }
 
@@ -127,7 +141,9 @@ fn carry_out(
     now: Timestamp,
 ) -> Result<String> {
     match action {
-        Action::NeverDue => {
+        Action::List(List {
+            never_due: true, ..
+        }) => {
             let list = never_due(ask, scan).map_err(|error| {
                 Error::new(format!(
                     "looking for orders that the sweeper cannot find: {error}; do this again, it \
@@ -136,7 +152,7 @@ fn carry_out(
             })?;
             Ok(listed(&sanitize(&list), NEVER_DUE, now))
         }
-        Action::List { stuck } => {
+        Action::List(List { stuck, .. }) => {
             let list = pages(ask, *stuck).map_err(|error| {
                 Error::new(format!(
                     "listing the orders in flight: {error}; do this again, it changes nothing"
@@ -536,6 +552,20 @@ mod tests {
         })
     }
 
+    fn stuck() -> Action {
+        Action::List(List {
+            stuck: true,
+            ..List::default()
+        })
+    }
+
+    fn never_due_list() -> Action {
+        Action::List(List {
+            never_due: true,
+            ..List::default()
+        })
+    }
+
     fn now() -> Timestamp {
         "2026-01-02T03:04:05Z".parse().expect("a time")
     }
@@ -576,7 +606,7 @@ mod tests {
             json!([{"step": "refund", "at": hostile, "detail": hostile, "commands": [hostile]}]);
         let list = json!({"orders": [order], "nameless": 0,
                           "unreadable": [{"order_id": ID, "cause": hostile}]});
-        let list = done(&Action::List { stuck: true }, |_| Ok(list.clone())).expect("a list");
+        let list = done(&stuck(), |_| Ok(list.clone())).expect("a list");
         assert!(list.contains("2 h old, 14.00 USD\n"), "{list:.500}");
         let mut told = vec![list];
         for outcome in [
@@ -770,7 +800,7 @@ mod tests {
 
     #[test]
     fn a_list_is_read_to_its_end_and_an_order_that_moved_is_listed_once() {
-        let list = Action::List { stuck: true };
+        let list = stuck();
         let mut moved = order(false, true);
         let told = done(&list, |request| {
             assert_eq!(request["stuck"], true);
@@ -809,7 +839,7 @@ mod tests {
             Ok(answer)
         };
         let operator = || Ok("olga".to_owned());
-        carry_out(&ask, &scan, &operator, &Action::NeverDue, now()).expect("a list")
+        carry_out(&ask, &scan, &operator, &never_due_list(), now()).expect("a list")
     }
 
     #[test]
@@ -850,7 +880,7 @@ mod tests {
             assert!(told.contains(expected), "{expected}: {told}");
         }
 
-        let error = done(&Action::NeverDue, |_| Ok(Value::Null)).expect_err("it needs a scan");
+        let error = done(&never_due_list(), |_| Ok(Value::Null)).expect_err("it needs a scan");
         assert!(error.to_string().contains("do this again"), "{error}");
     }
 
@@ -866,7 +896,7 @@ mod tests {
             &|_| Ok(Value::Null),
             &scan,
             &nobody,
-            &Action::NeverDue,
+            &never_due_list(),
             now(),
         );
         let none = none.expect("a list");
@@ -884,7 +914,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_an_error_and_not_an_empty_one() {
-        let list = Action::List { stuck: true };
+        let list = stuck();
         for answer in [
             Value::Null,
             json!({}),

@@ -2,8 +2,8 @@
 
 use inventory::domain::{RefusalCode, Sku};
 use inventory::store::InventoryStore;
-use ops::audit::books::{self, Books};
 use ops::audit::reconcile::{Finding, reconcile};
+use ops::audit::rows::{self, Rows};
 use orders::domain::{OrderId, TimelineEvent, UserId};
 use orders::store::{DUE_SHARDS, DuePartition, OrderStore};
 use payments::store::PaymentStore;
@@ -143,8 +143,8 @@ impl World {
     fn audit(&self) -> Vec<Finding> {
         let [users, orders, inventory, payments] =
             [0, 1, 2, 3].map(|table: usize| self.aws.dump(&self.tables[table]));
-        let books = Books::read(&users, &orders, &inventory, &payments);
-        reconcile(&books, "2026-01-02T03:04:05Z".parse().unwrap()).findings
+        let rows = Rows::read(&users, &orders, &inventory, &payments);
+        reconcile(&rows, "2026-01-02T03:04:05Z".parse().unwrap()).findings
     }
 
     /// Whether services read the row, and lists and the sweeper have it where it belongs.
@@ -321,8 +321,8 @@ fn the_audit_knows_the_names_that_services_write() {
         .iter()
         .map(|what| what.as_str())
         .collect();
-    assert_eq!(events, books::EVENTS);
+    assert_eq!(events, rows::EVENTS);
     let refusals = RefusalCode::ALL.map(RefusalCode::as_str);
-    assert_eq!(refusals, books::REFUSALS);
-    assert_eq!(DUE_SHARDS, books::DUE_SHARDS);
+    assert_eq!(refusals, rows::REFUSALS);
+    assert_eq!(DUE_SHARDS, rows::DUE_SHARDS);
 }

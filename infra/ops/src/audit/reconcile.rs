@@ -28,9 +28,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::books::{
-    Books, Misfiled, Order, Payment, Reservation, ReservationStatus, RowKey, State,
-};
+use super::rows::{Misfiled, Order, Payment, Reservation, ReservationStatus, RowKey, Rows, State};
 use ledger::{LedgerEntry, ledger};
 use money::refund_given_up;
 
@@ -164,11 +162,11 @@ pub enum Kind {
 }
 
 /// Compares the books with one another.
-pub fn reconcile(books: &Books, now: Timestamp) -> Reconciliation {
+pub fn reconcile(rows: &Rows, now: Timestamp) -> Reconciliation {
     let mut audit = Audit {
-        reservations: books.reservations.iter().map(|r| (r.order_id, r)).collect(),
-        payments: books.payments.iter().map(|p| (p.order_id, p)).collect(),
-        adjusted: books
+        reservations: rows.reservations.iter().map(|r| (r.order_id, r)).collect(),
+        payments: rows.payments.iter().map(|p| (p.order_id, p)).collect(),
+        adjusted: rows
             .adjustments
             .iter()
             .fold(BTreeMap::new(), |mut all, one| {
@@ -176,22 +174,22 @@ pub fn reconcile(books: &Books, now: Timestamp) -> Reconciliation {
                 *sum = add(*sum, one.delta.into());
                 all
             }),
-        ledger: ledger(books),
-        orders: books.orders.iter().map(|order| (order.id, order)).collect(),
-        unreadable: books
+        ledger: ledger(rows),
+        orders: rows.orders.iter().map(|order| (order.id, order)).collect(),
+        unreadable: rows
             .unreadable
             .iter()
             .filter_map(|unreadable| unreadable.row.order())
             .collect(),
-        books,
+        rows,
         now,
         done: Reconciliation {
-            rows: books.rows.clone(),
+            rows: rows.rows.clone(),
             ..Reconciliation::default()
         },
     };
-    audit.rows();
-    for order in &books.orders {
+    audit.judge_rows();
+    for order in &rows.orders {
         audit.order(order);
     }
     audit.reservations_of_nobody();
@@ -203,7 +201,7 @@ pub fn reconcile(books: &Books, now: Timestamp) -> Reconciliation {
 }
 
 struct Audit<'b> {
-    books: &'b Books,
+    rows: &'b Rows,
     now: Timestamp,
     orders: BTreeMap<Uuid, &'b Order>,
     reservations: BTreeMap<Uuid, &'b Reservation>,
@@ -270,8 +268,8 @@ impl<'b> Audit<'b> {
         )
     }
 
-    fn rows(&mut self) {
-        for unreadable in &self.books.unreadable {
+    fn judge_rows(&mut self) {
+        for unreadable in &self.rows.unreadable {
             let (row, cause) = (&unreadable.row, &unreadable.cause);
             let subject = match subject_of(row) {
                 // Its stock is not judged by what cannot be read.
@@ -282,17 +280,17 @@ impl<'b> Audit<'b> {
             let what = format!("{its_row} cannot be read: {cause}");
             self.find(subject, Kind::Unreadable, what, cause.clone());
         }
-        for misshapen in &self.books.misshapen {
+        for misshapen in &self.rows.misshapen {
             let (row, cause) = (&misshapen.row, &misshapen.cause);
             let subject = subject_of(row);
             let its_row = its_row(&subject, row);
             let what = format!("its service may not read {its_row}: {cause}");
             self.find(subject, Kind::Misshapen, what, cause.clone());
         }
-        for misfiled in &self.books.misfiled {
+        for misfiled in &self.rows.misfiled {
             self.misfiled(misfiled);
         }
-        for row in &self.books.unknown {
+        for row in &self.rows.unknown {
             let remark = format!("row {row}: of no kind that this version knows");
             self.done.remarks.push(remark);
         }
@@ -333,7 +331,7 @@ impl<'b> Audit<'b> {
             self.book_unjudged(order);
             return;
         }
-        if !self.books.users.contains(&order.user_id) {
+        if !self.rows.users.contains(&order.user_id) {
             let what = format!("its user {} does not exist", order.user_id);
             self.find_in(order, Kind::NoSuchUser, what);
         }

@@ -24,7 +24,7 @@ use shape::{
 };
 
 #[derive(Debug, Default)]
-pub struct Books {
+pub struct Rows {
     pub users: BTreeSet<Uuid>,
     pub orders: Vec<Order>,
     pub items: Vec<Item>,
@@ -303,7 +303,7 @@ impl Refund {
 /// A payment's id at the simulator is the charge's key behind this.
 pub const SIMULATED: &str = "sim_";
 
-impl Books {
+impl Rows {
     /// Reads the rows of the four tables. Of users' rows, only what they need to be listed is read.
     pub fn read(
         users: &[Value],
@@ -311,18 +311,18 @@ impl Books {
         inventory: &[Value],
         payments: &[Value],
     ) -> Self {
-        let mut books = Self::default();
-        books.add_users(users);
+        let mut rows = Self::default();
+        rows.add_users(users);
         for row in orders {
-            books.add_order(row);
+            rows.add_order(row);
         }
         for row in inventory {
-            books.add_stock(row);
+            rows.add_stock(row);
         }
         for row in payments {
-            books.add_payment(row);
+            rows.add_payment(row);
         }
-        books
+        rows
     }
 
     fn add_order(&mut self, row: &Value) {

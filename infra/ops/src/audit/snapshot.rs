@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::books::Books;
+use super::rows::Rows;
 use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 
@@ -26,30 +26,30 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 /// Orders come before their participants, and their users last: nobody orders before they are
 /// registered, and no user is ever deleted.
-pub fn look(call: Call<'_>, prefix: &str) -> Result<Books> {
-    let tables = Tables {
+pub fn snapshot(call: Call<'_>, prefix: &str) -> Result<Rows> {
+    let reader = Reader {
         call,
         prefix,
         backoff: BACKOFF,
     };
-    let orders = tables.scan("orders")?;
-    let payments = tables.scan("payments")?;
-    let inventory = tables.scan("inventory")?;
-    let mut books = Books::read(&[], &orders, &inventory, &payments);
-    let orders = tables.of_orders("orders", "ORDER", &books.without_order())?;
-    let payments = tables.of_orders("payments", "PAYMENT", &books.without_payment())?;
-    books.found_meanwhile(&orders, &payments);
-    books.add_users(&tables.users(&books.who_ordered())?);
-    Ok(books)
+    let orders = reader.scan("orders")?;
+    let payments = reader.scan("payments")?;
+    let inventory = reader.scan("inventory")?;
+    let mut rows = Rows::read(&[], &orders, &inventory, &payments);
+    let orders = reader.of_orders("orders", "ORDER", &rows.without_order())?;
+    let payments = reader.of_orders("payments", "PAYMENT", &rows.without_payment())?;
+    rows.found_meanwhile(&orders, &payments);
+    rows.add_users(&reader.users(&rows.who_ordered())?);
+    Ok(rows)
 }
 
-struct Tables<'c> {
+struct Reader<'c> {
     call: Call<'c>,
     prefix: &'c str,
     backoff: Duration,
 }
 
-impl Tables<'_> {
+impl Reader<'_> {
     /// Every row of a table, as plain JSON.
     fn scan(&self, table: &str) -> Result<Vec<Value>> {
         let table = format!("{}-{table}", self.prefix);
@@ -173,12 +173,12 @@ mod tests {
                 json!({"Responses": {"w-orders": [{"pk": {"S": "ORDER"}}]}, "UnprocessedKeys": {}})
             })
         };
-        let tables = Tables {
+        let reader = Reader {
             call: &call,
             prefix: "w",
             backoff: Duration::ZERO,
         };
-        let rows = tables.of_orders("orders", "ORDER", &BTreeSet::from([Uuid::nil()]))?;
+        let rows = reader.of_orders("orders", "ORDER", &BTreeSet::from([Uuid::nil()]))?;
         Ok(rows.len())
     }
 
@@ -198,12 +198,12 @@ mod tests {
     #[test]
     fn an_answer_without_rows_is_not_an_empty_table() {
         let scanned = |answer: Value| {
-            let tables = Tables {
+            let reader = Reader {
                 call: &|_, _| Ok(answer.clone()),
                 prefix: "w",
                 backoff: Duration::ZERO,
             };
-            tables.scan("orders")
+            reader.scan("orders")
         };
         let none: [Value; 0] = [];
         assert_eq!(scanned(json!({"Items": []})).expect("a table"), none);

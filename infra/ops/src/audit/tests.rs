@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use serde_json::json;
 
 use super::reconcile::Kind;
-use super::reconcile::tests::{PRICE, Rows, balanced, id, key, now};
+use super::reconcile::tests::{PRICE, Tables, balanced, id, key, now};
 use super::*;
 use crate::aws::AwsError;
 
@@ -180,7 +180,7 @@ fn a_row_that_cannot_be_read_is_named_once() {
 
 /// A shop that sells cups: at every call of an audit, orders are placed and others go on.
 struct Shop {
-    rows: RefCell<Rows>,
+    rows: RefCell<Tables>,
     /// Orders on their way: the number, and how many of its writes are done.
     active: RefCell<Vec<(u128, usize)>>,
     next: Cell<u128>,
@@ -195,7 +195,7 @@ const WRITES_OF_A_CANCELLED_ONE: usize = 14;
 const PAGE: usize = 48;
 
 impl Shop {
-    fn new(mut rows: Rows, rate: usize, seed: u64) -> Self {
+    fn new(mut rows: Tables, rate: usize, seed: u64) -> Self {
         for level in ["stocked", "available"] {
             let units = rows.inventory[0][level].as_i64().expect("a level");
             rows.inventory[0][level] = json!(units + 100_000);
@@ -297,13 +297,13 @@ impl Shop {
 
     fn audit(&self) -> Audit {
         let call = |operation: &str, params: Value| self.call(operation, &params);
-        let look = || Ok(reconcile(&look(&call, "w")?, now()));
+        let look = || Ok(reconcile(&snapshot(&call, "w")?, now()));
         let audit = both(look, || (0..10).for_each(|_| self.goes_on()));
         audit.expect("it answers")
     }
 }
 
-fn table_of<'r>(rows: &'r Rows, name: &str) -> &'r [Value] {
+fn table_of<'r>(rows: &'r Tables, name: &str) -> &'r [Value] {
     match name {
         "w-users" => &rows.users,
         "w-orders" => &rows.orders,
@@ -313,7 +313,7 @@ fn table_of<'r>(rows: &'r Rows, name: &str) -> &'r [Value] {
     }
 }
 
-/// Rows come in no order that anybody knows.
+/// Tables come in no order that anybody knows.
 fn place(pk: &Value, sk: &Value) -> (u64, String, String) {
     let text = |value: &Value| value.as_str().expect("a key").to_owned();
     let hash = text(pk)
@@ -346,7 +346,7 @@ fn typed(value: &Value) -> Value {
 }
 
 /// The writes of an order's saga, one after another: confirmed by the seventh, and cancelled then.
-fn write(rows: &mut Rows, number: u128, nth: usize) {
+fn write(rows: &mut Tables, number: u128, nth: usize) {
     match nth {
         0 => rows.order(number, "reserving"),
         1 => rows.reservation(number, "RESERVED"),
@@ -375,7 +375,7 @@ fn write(rows: &mut Rows, number: u128, nth: usize) {
     }
 }
 
-fn order_is(rows: &mut Rows, number: u128, state: &str) {
+fn order_is(rows: &mut Tables, number: u128, state: &str) {
     let version = rows.order_row(number)["version"]
         .as_u64()
         .expect("a version");
@@ -384,7 +384,7 @@ fn order_is(rows: &mut Rows, number: u128, state: &str) {
     rows.order_row(number)["version"] = json!(version + 1);
 }
 
-fn payment_is(rows: &mut Rows, number: u128, status: &str) {
+fn payment_is(rows: &mut Tables, number: u128, status: &str) {
     let payment = rows.payment_row(number);
     payment["status"] = json!(status);
     payment["version"] = json!(payment["version"].as_u64().expect("a version") + 1);
@@ -405,14 +405,14 @@ fn orders_that_came_after_the_orders_were_read_are_looked_for() {
     for seed in 0..10 {
         let shop = Shop::new(balanced(), 2, seed);
         let call = |operation: &str, params: Value| shop.call(operation, &params);
-        let books = look(&call, "w").expect("it answers");
-        assert!(!books.meanwhile.is_empty(), "seed {seed}");
+        let parsed = snapshot(&call, "w").expect("it answers");
+        assert!(!parsed.meanwhile.is_empty(), "seed {seed}");
         let nobody = [
             Kind::ReservationOfNobody,
             Kind::PaymentOfNobody,
             Kind::LedgerOfNobody,
         ];
-        for finding in reconcile(&books, now()).findings {
+        for finding in reconcile(&parsed, now()).findings {
             assert!(!nobody.contains(&finding.kind), "seed {seed}: {finding:?}");
         }
     }
@@ -420,7 +420,7 @@ fn orders_that_came_after_the_orders_were_read_are_looked_for() {
 
 #[test]
 fn only_what_does_not_balance_is_named_in_a_busy_shop() {
-    type Spoil = fn(&mut Rows);
+    type Spoil = fn(&mut Tables);
     let order = |number| (1, format!("does not balance: order {}", id(number)));
     let item = (2, "cannot tell whether these balance: item cup".to_owned());
     let cases: [(Spoil, (u8, String)); 5] = [

@@ -31,7 +31,7 @@ pub type Sqs<'a> = dyn Fn(&str, Value) -> std::result::Result<Value, AwsError> +
 
 /// A message that failed for good.
 #[derive(Debug, Clone)]
-pub struct Letter {
+pub struct DeadLetter {
     pub id: String,
     pub receipt: String,
     pub body: String,
@@ -47,7 +47,7 @@ pub struct Envelope {
     pub order: Uuid,
 }
 
-impl Letter {
+impl DeadLetter {
     pub fn read(message: &Value) -> Option<Self> {
         let text = |name: &str| message[name].as_str().map(str::to_owned);
         let object = |name: &str| message[name].as_object().cloned().unwrap_or_default();
@@ -177,7 +177,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The next messages that have not come before; none at the end.
-    pub fn next(&mut self) -> Result<Vec<Letter>> {
+    pub fn next(&mut self) -> Result<Vec<DeadLetter>> {
         for _ in 0..IDLE_POLLS {
             if self.seen == self.most {
                 break;
@@ -204,7 +204,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A short poll asks some of a queue's servers and may find nothing, so every poll is a long one.
-    fn poll(&self) -> Result<Vec<Letter>> {
+    fn poll(&self) -> Result<Vec<DeadLetter>> {
         let request = json!({
             "QueueUrl": self.url,
             "MaxNumberOfMessages": BATCH,
@@ -216,7 +216,7 @@ impl<'a> Pass<'a> {
         let answer =
             (self.sqs)("ReceiveMessage", request).context(format!("reading {}", self.url))?;
         let messages = answer["Messages"].as_array().into_iter().flatten();
-        Ok(messages.filter_map(Letter::read).collect())
+        Ok(messages.filter_map(DeadLetter::read).collect())
     }
 
     /// About how many more there are: hidden by somebody else, or beyond what was looked at.
@@ -253,7 +253,7 @@ pub fn hidden_seconds(messages: usize) -> u32 {
 /// What was seen of a dead-letter queue.
 #[derive(Debug)]
 pub struct Seen {
-    pub letters: Vec<Letter>,
+    pub letters: Vec<DeadLetter>,
     pub more: usize,
 }
 
@@ -276,7 +276,7 @@ pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<S
 pub struct Found {
     pub queue: Queue,
     pub url: String,
-    pub letter: Letter,
+    pub letter: DeadLetter,
 }
 
 impl Found {
@@ -294,7 +294,7 @@ pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: Uuid) -> Result<F
             if batch.is_empty() {
                 break;
             }
-            let is_it = |letter: &Letter| Uuid::try_parse(&letter.id) == Ok(id);
+            let is_it = |letter: &DeadLetter| Uuid::try_parse(&letter.id) == Ok(id);
             if let Some(letter) = batch.into_iter().find(is_it) {
                 pass.receipts.remove(&letter.id);
                 return Ok(Found {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::letter::{Letter, Sqs};
+use super::dead_letter::{DeadLetter, Sqs};
 use crate::error::{Context, Error, Result};
 
 /// How a message failed the last time.
@@ -46,7 +46,7 @@ const PAGES: usize = 200;
 impl Log {
     /// Letters are worth showing without their errors, too: why the log, or a part of it, cannot be
     /// read takes the place of those that were not found.
-    pub fn read(logs: &Logs<'_>, group: &str, letters: &[Letter]) -> Self {
+    pub fn read(logs: &Logs<'_>, group: &str, letters: &[DeadLetter]) -> Self {
         let mut failures = BTreeMap::new();
         let unread = read(logs, group, letters, &mut failures).err();
         Self {
@@ -68,12 +68,12 @@ impl Log {
         self.unread.as_deref().filter(|_| !self.failures.is_empty())
     }
 
-    pub fn failure_of(&self, letter: &Letter) -> Option<&Failure> {
+    pub fn failure_of(&self, letter: &DeadLetter) -> Option<&Failure> {
         self.failures.get(&letter.id)
     }
 
     /// The error of a letter, without what differs from one message to the next.
-    pub fn error_of(&self, letter: &Letter) -> String {
+    pub fn error_of(&self, letter: &DeadLetter) -> String {
         match (self.failure_of(letter), &self.unread) {
             (Some(failure), _) => normalised(&failure.error),
             (None, None) => NOT_LOGGED.to_owned(),
@@ -93,7 +93,7 @@ type Logs<'a> = Sqs<'a>;
 fn read(
     logs: &Logs<'_>,
     group: &str,
-    letters: &[Letter],
+    letters: &[DeadLetter],
     found: &mut BTreeMap<String, Failure>,
 ) -> Result<()> {
     let mut pages = 0;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Queue;
-use super::letter::Letter;
+use super::dead_letter::DeadLetter;
 use crate::error::Result;
 
 /// An order as `orders-admin` shows it.
@@ -43,7 +43,7 @@ impl<'a> Orders<'a> {
     }
 
     /// Asks only for commands: what orders itself takes is answers, and no answer is abandoned.
-    pub fn verdict(&mut self, queue: Queue, letter: &Letter) -> Verdict {
+    pub fn verdict(&mut self, queue: Queue, letter: &DeadLetter) -> Verdict {
         let Some(envelope) = letter
             .envelope
             .as_ref()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::letter::{Found, Letter, Pass, Reach, Sqs, find, look, out_of_sight, url};
+use super::dead_letter::{DeadLetter, Found, Pass, Reach, Sqs, find, look, out_of_sight, url};
 use super::orders::{Ask, Orders, Verdict};
 use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
@@ -157,7 +157,7 @@ fn goes(
     orders: &mut Orders<'_>,
     redrive: &Redrive,
     queue: Queue,
-    letter: &Letter,
+    letter: &DeadLetter,
     moved: &mut Moved,
 ) -> bool {
     let order = letter.order();
@@ -232,7 +232,7 @@ pub fn drop_order(
     }
     letters.retain(|letter| letter.order() == Some(order));
     let mut told = Vec::new();
-    for Letter { id, .. } in &letters {
+    for DeadLetter { id, .. } in &letters {
         let id = Uuid::try_parse(id).context(format!("{id} is no message's id"))?;
         match drop_one(sqs, prefix, id, shown, print) {
             Ok(dropped) => told.push(dropped),
@@ -253,7 +253,7 @@ pub fn drop_order(
 }
 
 /// Sends a message where it came from, then deletes it: the other way round it could be lost.
-fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &Letter) -> Result<String> {
+fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &DeadLetter) -> Result<String> {
     let mut message = json!({"QueueUrl": to, "MessageBody": letter.body});
     let attributes: Map<String, Value> = letter
         .message_attributes

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::letter::{BATCH, LOOKED_AT, hidden_seconds};
+use super::dead_letter::{BATCH, LOOKED_AT, hidden_seconds};
 use super::log::{LAST_TRY, NOT_LOGGED, failure};
 use super::orders::{Orders, Verdict};
 use super::redrive::{Left, Moved, drop_one, drop_order, moves, send_back};
@@ -191,7 +191,7 @@ impl Fake {
         redrive::run(&call, &|order| self.ask(order), "w", queues, redrive)
     }
 
-    fn find(&self, id: Uuid) -> Result<letter::Found> {
+    fn find(&self, id: Uuid) -> Result<dead_letter::Found> {
         let call = self.calls();
         find(&call, "w", &[QUEUE], id)
     }
@@ -501,8 +501,8 @@ fn attributes_go_back_with_their_message() {
     );
 }
 
-fn letter(id: &str, body: &str, sent: i64) -> Letter {
-    Letter::read(&json!({
+fn letter(id: &str, body: &str, sent: i64) -> DeadLetter {
+    DeadLetter::read(&json!({
         "MessageId": id, "ReceiptHandle": id, "Body": body,
         "Attributes": {"SentTimestamp": sent.to_string(), "ApproximateReceiveCount": "6"},
     }))
@@ -515,7 +515,7 @@ fn described(seen: &Seen, log: &Log, list: &List, now: Timestamp) -> String {
     text
 }
 
-fn shown(letter: &Letter, log: &Log, order: Option<&Value>, purpose: Purpose) -> String {
+fn shown(letter: &DeadLetter, log: &Log, order: Option<&Value>, purpose: Purpose) -> String {
     let mut text = String::new();
     whole(&mut text, QUEUE, letter, log, order, purpose).expect("text");
     text
@@ -899,8 +899,8 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
     let fake = Fake::with(&[&seventh, &eighth, "not JSON", &seventh]);
     let call = fake.calls();
     let list = List {
-        all: false,
         order: Some(order(8)),
+        ..List::default()
     };
     let mut told = Vec::new();
     list_all(
@@ -949,12 +949,15 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
 
 #[test]
 fn all_ids_are_listed_only_where_asked_for() {
-    let letters: Vec<Letter> = (0..5)
+    let letters: Vec<DeadLetter> = (0..5)
         .map(|number| letter(&format!("a{number}"), &body("StockReserved"), 1))
         .collect();
     let seen = Seen { letters, more: 0 };
     let listed = |all| {
-        let list = List { all, order: None };
+        let list = List {
+            all,
+            ..List::default()
+        };
         described(&seen, &no_log(), &list, Timestamp::UNIX_EPOCH)
     };
     let (some, all) = (listed(false), listed(true));
@@ -1187,7 +1190,7 @@ impl Lines {
         }
     }
 
-    fn read(&self, letters: &[Letter]) -> Log {
+    fn read(&self, letters: &[DeadLetter]) -> Log {
         Log::read(
             &|operation, params| self.page(operation, &params),
             "/f",

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ops::audit::books::Books as AuditedBooks;
 use ops::audit::reconcile::{Finding, Kind, Subject, reconcile};
+use ops::audit::rows::Rows as AuditedRows;
 
 use super::actors::TimelineEvent;
 use super::world::World;
@@ -129,13 +129,13 @@ impl World {
     fn audit(&self) -> Vec<Violation> {
         let tables = &self.system.tables;
         let rows = |table| self.system.aws.dump(table);
-        let books = AuditedBooks::read(
+        let rows = AuditedRows::read(
             &rows(&tables.users),
             &rows(&tables.orders),
             &rows(&tables.inventory),
             &rows(&tables.payments),
         );
-        let audited = reconcile(&books, self.system.clock.timestamp());
+        let audited = reconcile(&rows, self.system.clock.timestamp());
         let findings = audited.findings.into_iter();
         findings
             .filter(|finding| !self.is_settled_by_hand(finding))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::money::{Net, shown};
 use super::{Audit, Kind, Subject, add, sum};
-use crate::audit::books::{Books, Charge, Money, Payment, PaymentStatus, SIMULATED, charged_for};
+use crate::audit::rows::{Charge, Money, Payment, PaymentStatus, Rows, SIMULATED, charged_for};
 use crate::ui::money;
 
 /// What the provider has about one charge.
@@ -40,12 +40,12 @@ impl<'b> LedgerEntry<'b> {
     }
 }
 
-pub(super) fn ledger(books: &Books) -> BTreeMap<&str, LedgerEntry<'_>> {
+pub(super) fn ledger(rows: &Rows) -> BTreeMap<&str, LedgerEntry<'_>> {
     let mut ledger: BTreeMap<&str, LedgerEntry<'_>> = BTreeMap::new();
-    for charge in &books.charges {
+    for charge in &rows.charges {
         ledger.entry(&charge.key).or_default().charge = Some(charge);
     }
-    for refund in &books.refunds {
+    for refund in &rows.refunds {
         if let Some(key) = refund.charge_key() {
             let entry = ledger.entry(key).or_default();
             entry.refunds.push(&refund.given_back);
@@ -116,7 +116,7 @@ impl Audit<'_> {
 
     pub(super) fn ledger_entries(&mut self) {
         let known: BTreeSet<&str> = self
-            .books
+            .rows
             .payments
             .iter()
             .filter_map(|payment| Some(payment.charge.as_ref()?.key.as_str()))
@@ -125,7 +125,7 @@ impl Audit<'_> {
         for (key, entry) in &entries {
             let order = charged_for(key);
             let subject = order.map_or_else(|| Subject::Row((*key).to_owned()), Subject::Order);
-            let came_meanwhile = order.is_some_and(|id| self.books.meanwhile.contains(&id));
+            let came_meanwhile = order.is_some_and(|id| self.rows.meanwhile.contains(&id));
             let is_unreadable = order.is_some_and(|id| self.unreadable.contains(&id));
             let is_judged = !came_meanwhile && !is_unreadable;
             let taken = entry.taken().map_or(0, |money| i128::from(money.amount));

@@ -2,7 +2,7 @@
 
 use super::next::REFUNDED_TWICE;
 use super::{Audit, Kind, Subject, WrittenOff, add};
-use crate::audit::books::{Entry, Money, Order, Payment, PaymentStatus, State};
+use crate::audit::rows::{Entry, Money, Order, Payment, PaymentStatus, State};
 use crate::ui::money;
 
 /// What is charged for an order and not given back.
@@ -175,7 +175,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// Books an order's money to its account.
+    /// Rows an order's money to its account.
     pub(super) fn book(&mut self, order: &Order, net: &Net, given_up: bool) {
         let cash = self.done.money.entry(net.currency.clone()).or_default();
         cash.charged = add(cash.charged, net.charged);
@@ -198,14 +198,14 @@ impl<'b> Audit<'b> {
 
     /// A settled payment without an order is no fault: nothing is charged any more.
     pub(super) fn payments_of_nobody(&mut self) {
-        for payment in &self.books.payments {
+        for payment in &self.rows.payments {
             let id = payment.order_id;
             if self.orders.contains_key(&id) {
                 continue;
             }
             let net = self.net(payment);
             let outstanding = net.as_ref().map_or(0, Net::amount);
-            let came_meanwhile = self.books.meanwhile.contains(&id);
+            let came_meanwhile = self.rows.meanwhile.contains(&id);
             let is_judged = !came_meanwhile && !self.unreadable.contains(&id);
             let evidence = format!("{} {outstanding}", payment.version);
             let subject = Subject::Order(id);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Audit, Kind, Subject};
-use crate::audit::books::Order;
+use crate::audit::rows::Order;
 
 /// The sweeper comes every minute: an order it has passed over twice is stuck.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(120);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::next::RELEASED_TWICE;
 use super::{Audit, Kind, Subject, WrittenOff, add, sum};
-use crate::audit::books::{Entry, Item, Order, Reservation, ReservationStatus, State};
+use crate::audit::rows::{Entry, Item, Order, Reservation, ReservationStatus, State};
 
 impl<'b> Audit<'b> {
     pub(super) fn reservation(&mut self, order: &'b Order) {
@@ -73,7 +73,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// Books what a reservation holds to the order's account.
+    /// Rows what a reservation holds to the order's account.
     pub(super) fn hold(&mut self, order: &Order, reservation: &Reservation) {
         for line in &reservation.lines {
             let stock = self.done.stock.entry(line.sku.clone()).or_default();
@@ -98,13 +98,13 @@ impl<'b> Audit<'b> {
     }
 
     pub(super) fn reservations_of_nobody(&mut self) {
-        for reservation in &self.books.reservations {
+        for reservation in &self.rows.reservations {
             let id = reservation.order_id;
             let is_held = reservation.status == ReservationStatus::Reserved;
             if !is_held || self.orders.contains_key(&id) || self.unreadable.contains(&id) {
                 continue;
             }
-            if self.books.meanwhile.contains(&id) {
+            if self.rows.meanwhile.contains(&id) {
                 for line in &reservation.lines {
                     let stock = self.done.stock.entry(line.sku.clone()).or_default();
                     stock.in_flight = add(stock.in_flight, i128::from(line.quantity));
@@ -124,9 +124,9 @@ impl<'b> Audit<'b> {
 
     /// Each item against what is held of it.
     pub(super) fn stock(&mut self) {
-        let books = self.books;
+        let rows = self.rows;
         let mut held: BTreeMap<&str, (i128, BTreeSet<Uuid>)> = BTreeMap::new();
-        let reservations = books.reservations.iter();
+        let reservations = rows.reservations.iter();
         for reservation in reservations.filter(|r| r.status == ReservationStatus::Reserved) {
             for line in &reservation.lines {
                 let (units, orders) = held.entry(&line.sku).or_default();
@@ -135,12 +135,12 @@ impl<'b> Audit<'b> {
             }
         }
         // What is missing may be in the rows that cannot be read.
-        let unreadable = books.unreadable.iter();
+        let unreadable = rows.unreadable.iter();
         let unreadable = unreadable.map(|unreadable| &unreadable.row);
         let unreadable = unreadable.filter(|row| row.table == "inventory");
         let orders: BTreeSet<Uuid> = unreadable.clone().filter_map(|r| r.order()).collect();
         let items: BTreeSet<&str> = unreadable.filter_map(|row| row.sku()).collect();
-        for item in &books.items {
+        for item in &rows.items {
             let (reserved, holders) = held.remove(item.sku.as_str()).unwrap_or_default();
             self.levels(item, reserved, &holders, &orders);
             if !items.contains(item.sku.as_str()) {

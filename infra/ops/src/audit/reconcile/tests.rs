@@ -1,4 +1,4 @@
-//! Books that balance, and each way of not balancing, one broken at a time and named.
+//! Rows that balance, and each way of not balancing, one broken at a time and named.
 
 use serde_json::{Value, json};
 
@@ -6,9 +6,9 @@ use super::*;
 
 pub(in crate::audit) const PRICE: i64 = 700;
 
-/// Rows as the four services write them, for orders of one cup each.
+/// Tables as the four services write them, for orders of one cup each.
 #[derive(Clone, Default)]
-pub(in crate::audit) struct Rows {
+pub(in crate::audit) struct Tables {
     pub users: Vec<Value>,
     pub orders: Vec<Value>,
     pub inventory: Vec<Value>,
@@ -41,10 +41,10 @@ fn usd(amount: i64) -> Value {
     json!({"amount": amount, "currency": "USD"})
 }
 
-impl Rows {
+impl Tables {
     fn read(&self) -> Reconciliation {
-        let books = Books::read(&self.users, &self.orders, &self.inventory, &self.payments);
-        reconcile(&books, now())
+        let parsed = Rows::read(&self.users, &self.orders, &self.inventory, &self.payments);
+        reconcile(&parsed, now())
     }
 
     pub fn order(&mut self, number: u128, state: &str) {
@@ -272,8 +272,8 @@ impl Rows {
 /// 1 confirmed, 2 declined, 3 cancelled after its charge, 4 out of stock, 5 voided;
 /// 10 to 15 in flight: verifying, reserving, charging (the provider has, payments does not know
 /// yet), refunding, releasing twice.
-pub(in crate::audit) fn balanced() -> Rows {
-    let mut rows = Rows {
+pub(in crate::audit) fn balanced() -> Tables {
+    let mut rows = Tables {
         users: vec![
             json!({"pk": format!("USER#{}", user()), "sk": "USER", "id": user(), "status": "active"}),
             json!({"pk": "EMAIL#a@b.example", "sk": "EMAIL"}),
@@ -285,7 +285,7 @@ pub(in crate::audit) fn balanced() -> Rows {
                    "updated_at": "2026-01-02T03:00:00.000Z", "created_by_request": id(0xbe9)}),
             adjustment(json!(4), 1),
         ],
-        ..Rows::default()
+        ..Tables::default()
     };
     rows.order(1, "confirmed");
     rows.reservation(1, "RESERVED");
@@ -375,10 +375,10 @@ fn books_that_agree_balance_to_the_unit_and_to_the_cent() {
 
 #[test]
 fn empty_books_balance() {
-    assert_eq!(Rows::default().read().findings, []);
+    assert_eq!(Tables::default().read().findings, []);
 }
 
-/// Name, edits, subject and kinds of each way of not balancing. An edit is a verb of `Rows::edit`.
+/// Name, edits, subject and kinds of each way of not balancing. An edit is a verb of `Tables::edit`.
 const BREAKS: &str = r#"
 a state nobody writes | order 1 state "dreaming" | order 1 | Unreadable
 a reservation nobody can read | reservation 1 status "DREAMT" | order 1 | Unreadable
@@ -459,13 +459,13 @@ a refund of a charge that was declined | +refund 2 700 | order 2 | RefundBeyondC
 
 struct Break {
     name: &'static str,
-    rows: Rows,
+    rows: Tables,
     subject: Subject,
     kinds: Vec<&'static str>,
 }
 
 /// The balanced books after these edits.
-fn edited(edits: &str) -> Rows {
+fn edited(edits: &str) -> Tables {
     let mut rows = balanced();
     edits.split("; ").for_each(|edit| rows.edit(edit));
     rows
@@ -523,7 +523,7 @@ fn each_broken_invariant_is_named_with_its_next_move() {
 }
 
 /// What an advice says, and what becomes of the rows when it is followed.
-type Way = (&'static str, fn(&mut Rows, &Finding));
+type Way = (&'static str, fn(&mut Tables, &Finding));
 
 const WAYS: [Way; 14] = [
     ("saga retry", |rows, finding| {
@@ -590,7 +590,7 @@ fn number(finding: &Finding) -> u128 {
 }
 
 /// `set its ATTRIBUTE to VALUE in its row PK SK of the TABLE table`, or `remove its ATTRIBUTE from ...`.
-fn as_told(rows: &mut Rows, finding: &Finding) {
+fn as_told(rows: &mut Tables, finding: &Finding) {
     let next = &*finding.next;
     let (attribute, value, place) = match next.strip_prefix("set its ") {
         Some(rest) => {
@@ -678,7 +678,7 @@ fn another_amount_is_a_remark_once_given_back() {
 #[test]
 fn every_row_is_read_or_named() {
     let mut rows = balanced();
-    let all = |rows: &Rows| {
+    let all = |rows: &Tables| {
         let orders = rows.orders.len();
         BTreeMap::from([
             ("users", rows.users.len()),
@@ -695,16 +695,16 @@ fn every_row_is_read_or_named() {
     rows.payments
         .push(json!({"pk": "ORDER#x", "sk": "PAYMENT"}));
     rows.payments.push(json!({}));
-    let books = Books::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
-    assert_eq!(books.rows, all(&rows));
-    let read = books.orders.len() + books.items.len() + books.adjustments.len();
-    let read = read + books.reservations.len() + books.payments.len();
-    let read = read + books.charges.len() + books.refunds.len();
-    let named = books.unreadable.len() + books.unknown.len();
+    let parsed = Rows::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
+    assert_eq!(parsed.rows, all(&rows));
+    let read = parsed.orders.len() + parsed.items.len() + parsed.adjustments.len();
+    let read = read + parsed.reservations.len() + parsed.payments.len();
+    let read = read + parsed.charges.len() + parsed.refunds.len();
+    let named = parsed.unreadable.len() + parsed.unknown.len();
     let scanned: usize = all(&rows).values().sum::<usize>() - rows.users.len();
-    assert_eq!((books.unreadable.len(), books.unknown.len()), (3, 3));
+    assert_eq!((parsed.unreadable.len(), parsed.unknown.len()), (3, 3));
     assert_eq!(read + named, scanned);
-    let done = reconcile(&books, now());
+    let done = reconcile(&parsed, now());
     assert_eq!(done.remarks.len(), 3);
     assert!(
         done.remarks[0].contains("NOTE of the orders table"),
@@ -929,22 +929,22 @@ fn what_came_while_the_tables_were_read_is_in_flight_and_no_fault() {
     rows.charge(99, "CHARGED");
     // Payments' row of this one came after its table was read.
     rows.charge(98, "CHARGED");
-    let mut books = Books::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
-    assert_eq!(books.without_order(), BTreeSet::from([id(99)]));
-    assert_eq!(books.without_payment(), BTreeSet::from([id(98)]));
-    let mut later = Rows::default();
+    let mut parsed = Rows::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
+    assert_eq!(parsed.without_order(), BTreeSet::from([id(99)]));
+    assert_eq!(parsed.without_payment(), BTreeSet::from([id(98)]));
+    let mut later = Tables::default();
     later.order(99, "confirmed");
     later.payment(98, "CHARGED");
-    books.found_meanwhile(&later.orders, &later.payments);
-    let done = reconcile(&books, now());
+    parsed.found_meanwhile(&later.orders, &later.payments);
+    let done = reconcile(&parsed, now());
     assert_eq!(done.findings, []);
     assert_eq!(done.stock["cup"].unexplained, 0);
     assert_eq!(done.money["USD"].unexplained, 0);
 
-    let mut books = Books::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
+    let mut parsed = Rows::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
     later.order_row(99)["state"] = json!("dreaming");
-    books.found_meanwhile(&later.orders, &[]);
-    let found = kinds(&reconcile(&books, now()));
+    parsed.found_meanwhile(&later.orders, &[]);
+    let found = kinds(&reconcile(&parsed, now()));
     assert_eq!(found, [Kind::LedgerOfNobody, Kind::Unreadable]);
 }
 
@@ -971,9 +971,9 @@ fn a_provider_whose_books_are_elsewhere_is_taken_at_payments_word() {
 
 #[test]
 fn the_largest_amounts_are_added_without_overflow() {
-    let mut rows = Rows {
+    let mut rows = Tables {
         users: balanced().users,
-        ..Rows::default()
+        ..Tables::default()
     };
     for number in 1..=3 {
         rows.order(number, "confirmed");
