@@ -1,7 +1,7 @@
-//! `cargo xtask seed-bugs`: bugs on purpose, one at a time, and whether the simulation finds them.
+//! `cargo xtask seed-bugs`: seeds one bug at a time and checks that the simulation finds it.
 //!
-//! What is planted is data: `tests/simulation/seeded-bugs/NAME.yaml` names a file, a piece of its text
-//! and what to put there instead. It is planted in a copy below `target/`, never in the tree itself.
+//! Each bug is a file, `tests/simulation/seeded-bugs/NAME.yaml`: a source file, a piece of its text and
+//! the replacement. The bug is seeded in a copy below `target/`, never in the working tree.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,21 +18,20 @@ use crate::ui::say;
 
 const FOLDER: &str = "tests/simulation/seeded-bugs";
 
-/// The cargo profile of what is built for every bug.
+/// The cargo profile of the simulation that is built for each bug.
 const PROFILE: &str = "seeded-bugs";
 
-/// Most bugs are found within as many.
+/// Seeds to try without a bug. Most bugs are found within this many.
 const CONTROL_SEEDS: u64 = 100;
 
-/// What to plant, and how long to look for it.
 #[derive(Debug, PartialEq, Eq, clap::Args)]
 pub struct SeedBugs {
-    /// All of them where none is named
+    /// The bugs to seed (default: all)
     pub names: Vec<String>,
-    /// Only say what there is
+    /// List the bugs and exit
     #[arg(long)]
     pub list: bool,
-    /// In how many worlds to look for each
+    /// Worlds to run for each bug
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
 }
@@ -43,19 +42,20 @@ pub struct SeedBugs {
 struct Bug {
     #[serde(skip)]
     name: String,
-    planted: String,
+    bug: String,
     file: PathBuf,
     find: String,
     put: String,
 }
 
 impl Bug {
-    /// The text of its file with the bug in it.
-    fn plant(&self, text: &str) -> Result<String> {
+    /// The text of the source file with the bug in it.
+    fn seed(&self, text: &str) -> Result<String> {
         match text.matches(&self.find).count() {
             1 => Ok(text.replacen(&self.find, &self.put, 1)),
             count => Err(Error::new(format!(
-                "{FOLDER}/{}.yaml: its text is {count} times in {}, which has to be once",
+                "{FOLDER}/{}.yaml: its `find` text occurs {count} times in {}; it must occur once. \
+                 Update `find` to match the code",
                 self.name,
                 self.file.display()
             ))),
@@ -63,12 +63,12 @@ impl Bug {
     }
 }
 
-/// Plants them one after another and prints a row for each; an error where one is not found.
+/// Seeds the bugs one after another and prints a row for each. Fails if one is not found.
 pub fn run(project: &Project, asked: &SeedBugs) -> Result<()> {
     let bugs = chosen(bugs(project)?, &asked.names)?;
     if asked.list {
         for bug in bugs {
-            say(format_args!("{:24} {}", bug.name, bug.planted));
+            say(format_args!("{:24} {}", bug.name, bug.bug));
         }
         return Ok(());
     }
@@ -77,23 +77,23 @@ pub fn run(project: &Project, asked: &SeedBugs) -> Result<()> {
     let lock = folder.join("lock");
     let lock = File::create(&lock).context(lock.display())?;
     lock.try_lock()
-        .context("another cargo xtask seed-bugs is at work")?;
+        .context("another `cargo xtask seed-bugs` is running; wait until it ends")?;
 
     let copy = Project::at(folder.join("tree"));
     let target = folder.join("target");
     let built = |what: &str| sim::build(&copy, &target, PROFILE, &["simulation"]).context(what);
     let simulation = target.join(PROFILE).join("simulation");
     copy_tree(project, copy.root())?;
-    built("nothing planted")?;
+    built("no bug seeded")?;
     is_sound(&simulation, asked)?;
     say("| seeded bug | found after | first report |\n| --- | --- | --- |");
     let mut missed = Vec::new();
     for bug in &bugs {
-        // Whatever was planted before goes with this, and so does what a kill has left.
+        // Removes the previous bug, even one that a killed run left behind.
         copy_tree(project, copy.root())?;
         let path = copy.root().join(&bug.file);
         let text = fs::read_to_string(&path).context(path.display())?;
-        fs::write(&path, bug.plant(&text)?).context(path.display())?;
+        fs::write(&path, bug.seed(&text)?).context(path.display())?;
         built(&bug.name)?;
         let found = look(&simulation, asked.seeds)?;
         say(row(bug, found.as_ref()));
@@ -105,13 +105,13 @@ pub fn run(project: &Project, asked: &SeedBugs) -> Result<()> {
     match missed.as_slice() {
         [] => Ok(()),
         names => Err(Error::new(format!(
-            "planted and not found: {}",
+            "seeded but not found: {}",
             names.join(", ")
         ))),
     }
 }
 
-/// Every bug there is, by name.
+/// All bugs, sorted by name.
 fn bugs(project: &Project) -> Result<Vec<Bug>> {
     let folder = project.root().join(FOLDER);
     let mut bugs = Vec::new();
@@ -133,15 +133,15 @@ fn chosen(bugs: Vec<Bug>, names: &[String]) -> Result<Vec<Bug>> {
     let is_known = |name: &&String| bugs.iter().any(|bug| bug.name == **name);
     if let Some(name) = names.iter().find(|name| !is_known(name)) {
         return Err(Error::new(format!(
-            "there is no planted bug `{name}`; cargo xtask seed-bugs --list has their names"
+            "there is no bug `{name}`; `cargo xtask seed-bugs --list` lists the names"
         )));
     }
     let is_wanted = |bug: &Bug| names.is_empty() || names.contains(&bug.name);
     Ok(bugs.into_iter().filter(is_wanted).collect())
 }
 
-/// Makes a folder what the working tree is, without what git ignores. What is the same already is
-/// not touched, so that cargo builds only what was changed.
+/// Copies the working tree to a folder, without the files that git ignores. Equal files keep their
+/// modification time, so that cargo rebuilds only the changed ones.
 pub(crate) fn copy_tree(project: &Project, to: &Path) -> Result<()> {
     let listed = process::capture(Command::new("git").current_dir(project.root()).args([
         "ls-files",
@@ -162,7 +162,7 @@ fn copy_files(from: &Path, to: &Path, files: &[&Path]) -> Result<()> {
     let mut copied = BTreeSet::new();
     for file in files {
         let (from, to) = (from.join(file), to.join(file));
-        // Git still lists what was deleted and not committed.
+        // Git still lists files whose deletion is not committed.
         if !from.is_file() {
             continue;
         }
@@ -189,40 +189,39 @@ fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// What is found where nothing is planted would be found with every bug, and say nothing of it.
+/// A finding without a seeded bug would hide every bug.
 fn is_sound(simulation: &Path, asked: &SeedBugs) -> Result<()> {
     match look(simulation, asked.seeds.min(CONTROL_SEEDS))? {
         None => Ok(()),
-        Some(Found { said, .. }) => Err(Error::new(format!(
-            "the simulation finds something where nothing is planted: {said}; see cargo xtask sim"
+        Some(Found { finding, .. }) => Err(Error::new(format!(
+            "the simulation fails without a seeded bug: {finding}; run `cargo xtask sim`"
         ))),
     }
 }
 
-/// What the simulation found.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
-    /// After so many sagas.
+    /// Sagas until the finding.
     sagas: u64,
-    said: String,
+    finding: String,
 }
 
-/// Runs the simulation until it finds something; nothing where it does not. It runs on one thread,
-/// so that the same bug is always found after as many sagas.
+/// Runs the simulation until its first finding. One thread, so that the count of sagas is the same
+/// in every run.
 fn look(simulation: &Path, seeds: u64) -> Result<Option<Found>> {
     let output = Command::new(simulation)
         .args(["--unshrunk", "--threads", "1"])
         .args(["--from", "0", "--seeds", &seeds.to_string()])
         .output()
         .context(simulation.display())?;
-    let told = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     match output.status.code() {
         Some(0) => Ok(None),
-        Some(1) => match read_report(&told) {
+        Some(1) => match read_report(&report) {
             Some(found) => Ok(Some(found)),
             None => Err(Error::new(format!(
-                "the simulation found something and did not say what:\n{}",
-                process::last_lines(&told, 40)
+                "the simulation failed and its report names no violation:\n{}",
+                process::last_lines(&report, 40)
             ))),
         },
         _ => Err(Error::new(format!(
@@ -233,14 +232,14 @@ fn look(simulation: &Path, seeds: u64) -> Result<Option<Found>> {
     }
 }
 
-/// The report ends with the violations of the world that went wrong.
+/// The report ends with the violations of the first failed world.
 fn read_report(report: &str) -> Option<Found> {
     let mut lines = report.lines();
     let sagas = sagas(report)?;
-    lines.find(|line| line.ends_with("something is wrong:"))?;
+    lines.find(|line| line.starts_with("Violations with seed"))?;
     Some(Found {
         sagas,
-        said: lines.next()?.trim().to_owned(),
+        finding: lines.next()?.trim().to_owned(),
     })
 }
 
@@ -255,8 +254,8 @@ fn sagas(report: &str) -> Option<u64> {
 /// A row of the table in docs/proof.md.
 fn row(bug: &Bug, found: Option<&Found>) -> String {
     match found {
-        Some(found) => format!("| {} | {} | {} |", bug.planted, found.sagas, found.said),
-        None => format!("| {} |  | nothing |", bug.planted),
+        Some(found) => format!("| {} | {} | {} |", bug.bug, found.sagas, found.finding),
+        None => format!("| {} |  | nothing |", bug.bug),
     }
 }
 
@@ -271,7 +270,7 @@ mod tests {
     fn bug(find: &str, put: &str) -> Bug {
         Bug {
             name: "a-bug".to_owned(),
-            planted: "a bug".to_owned(),
+            bug: "a bug".to_owned(),
             file: PathBuf::from("a.rs"),
             find: find.to_owned(),
             put: put.to_owned(),
@@ -279,44 +278,44 @@ mod tests {
     }
 
     #[test]
-    fn every_planted_bug_finds_its_text_exactly_once_in_the_code_of_today() {
+    fn every_find_text_occurs_exactly_once_in_its_file() {
         let project = project();
         let bugs = bugs(&project).expect("each can be read");
         assert!(bugs.len() >= 16, "{}", bugs.len());
         for bug in bugs {
             let path = project.root().join(&bug.file);
             let text = fs::read_to_string(&path).expect("its file is there");
-            let planted = bug.plant(&text).unwrap_or_else(|error| panic!("{error}"));
-            assert_ne!(planted, text, "{}", bug.name);
+            let seeded = bug.seed(&text).unwrap_or_else(|error| panic!("{error}"));
+            assert_ne!(seeded, text, "{}", bug.name);
         }
     }
 
     #[test]
-    fn the_proof_page_lists_every_seeded_bug_and_no_other() {
+    fn the_proof_page_lists_exactly_the_seeded_bugs() {
         let project = project();
         let page = fs::read_to_string(project.root().join("docs/proof.md")).expect("it is there");
         let table = page
             .split("| seeded bug | found after |")
             .nth(1)
             .expect("the table of seeded bugs");
-        let mut told: Vec<&str> = table
+        let mut listed: Vec<&str> = table
             .lines()
             .skip(2)
             .map_while(|line| line.strip_prefix("| ")?.split(" | ").next())
             .collect();
         let bugs = bugs(&project).expect("each can be read");
-        let mut planted: Vec<&str> = bugs.iter().map(|bug| bug.planted.as_str()).collect();
-        told.sort_unstable();
-        planted.sort_unstable();
-        assert_eq!(told, planted);
+        let mut expected: Vec<&str> = bugs.iter().map(|bug| bug.bug.as_str()).collect();
+        listed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(listed, expected);
     }
 
     #[test]
-    fn a_text_that_is_missing_or_there_twice_is_not_planted() {
+    fn a_missing_or_repeated_find_text_is_refused() {
         let bug = bug("if x", "if !x");
-        assert_eq!(bug.plant("a; if x {}").expect("once"), "a; if !x {}");
+        assert_eq!(bug.seed("a; if x {}").expect("once"), "a; if !x {}");
         for text in ["a; if y {}", "if x {} if x {}"] {
-            let refused = bug.plant(text).expect_err("not once").to_string();
+            let refused = bug.seed(text).expect_err("not once").to_string();
             assert!(
                 refused.contains("a-bug.yaml") && refused.contains("a.rs"),
                 "{refused}"
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn only_bugs_that_there_are_can_be_chosen() {
+    fn an_unknown_bug_cannot_be_chosen() {
         let some = || vec![bug("a", "b")];
         let named = |name: &str| chosen(some(), &[name.to_owned()]).map(|bugs| bugs.len());
         assert_eq!(named("a-bug").expect("it is there"), 1);
@@ -334,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_is_what_the_tree_is_and_what_is_the_same_stays_untouched() {
-        let folder = std::env::temp_dir().join(format!("waybill-plant-{}", std::process::id()));
+    fn the_copy_equals_the_tree_and_keeps_equal_files_untouched() {
+        let folder = std::env::temp_dir().join(format!("waybill-seed-bugs-{}", std::process::id()));
         let (from, to) = (folder.join("from"), folder.join("to"));
         fs::create_dir_all(from.join("src")).expect("a folder");
         fs::write(from.join("src/a.rs"), "a").expect("a file");
@@ -345,8 +344,8 @@ mod tests {
         let written = |name: &str| fs::metadata(to.join(name)).and_then(|file| file.modified());
         let before = written("src/a.rs").expect("a time");
 
-        // SeededBug by one who was killed, and something that is no longer in the tree.
-        fs::write(to.join("b.rs"), "planted").expect("a file");
+        // A bug that a killed run left behind, and a file that is no longer in the tree.
+        fs::write(to.join("b.rs"), "seeded").expect("a file");
         fs::write(to.join("src/old.rs"), "old").expect("a file");
         copy_files(&from, &to, &all).expect("copied");
         let text = |name: &str| fs::read_to_string(to.join(name)).ok();
@@ -358,20 +357,20 @@ mod tests {
     }
 
     #[test]
-    fn a_report_says_after_how_many_sagas_it_found_what() {
+    fn a_report_gives_the_first_finding_and_its_sagas() {
         let report = "           6  worlds, one for each seed
           38  sagas, every one acknowledged and ended
           12    confirmed
            1  violations
 
-With seed 5 something is wrong:
+Violations with seed 5:
   order x: from version 2 to 1
   order y is lost
 Shrinking ...
 ";
         let found = Found {
             sagas: 38,
-            said: "order x: from version 2 to 1".to_owned(),
+            finding: "order x: from version 2 to 1".to_owned(),
         };
         assert_eq!(read_report(report), Some(found));
         assert_eq!(read_report("panicked"), None);
@@ -381,7 +380,7 @@ Shrinking ...
     fn a_bug_is_a_row_of_the_table() {
         let found = Found {
             sagas: 7,
-            said: "oversold".to_owned(),
+            finding: "oversold".to_owned(),
         };
         let bug = bug("a", "b");
         assert_eq!(row(&bug, Some(&found)), "| a bug | 7 | oversold |");

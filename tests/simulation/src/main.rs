@@ -111,7 +111,7 @@ fn simulate(arguments: &Arguments) -> ExitCode {
     let Some((seed, violations)) = report.failures.first_key_value() else {
         return ExitCode::SUCCESS;
     };
-    println!("\nWith seed {seed} something is wrong:");
+    println!("\nViolations with seed {seed}:");
     for violation in violations {
         println!("  {violation}");
     }
