@@ -1,4 +1,4 @@
-//! What checking a token costs: `cargo bench -p shared-auth`. Fails over the budget.
+//! The time to verify a token: `cargo bench -p shared-auth`. It fails over the budget.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use shared_auth::{Issuer, Role, SigningKey, Verifier, jwks};
 use uuid::Uuid;
 
-/// The most that a check may take, as the median of the best round.
+/// The budget for the median of the best round.
 const BUDGET_MICROSECONDS: f64 = 100.0;
 const ROUNDS: usize = 20;
 const CHECKS: usize = 500;
@@ -16,16 +16,16 @@ const CHECKS: usize = 500;
 fn main() -> ExitCode {
     let (next, key) = (SigningKey::generate(), SigningKey::generate());
     let issuer = Issuer::new(&key, "https://auth.waybill.example", "waybill-api");
-    // Two keys, as during a rotation, and the token's comes second.
+    // Two keys, as during a rotation. The second one signed the token.
     let set = jwks(&[next.public_jwk(), key.public_jwk()]);
     let verifier = Verifier::new(&set, "https://auth.waybill.example", "waybill-api")
-        .expect("a set of keys just made is good");
+        .expect("a set of new keys is valid");
     let now = Timestamp::from_second(1_795_464_402).expect("a time of this century");
     let token = issuer
         .issue(Uuid::from_u128(7), Role::Customer, now, Uuid::from_u128(8))
         .token;
 
-    // Other programs only ever add to a round's time, so the best one says most about the code.
+    // Other programs only lengthen a round, so the best round describes the code.
     let best = (0..ROUNDS)
         .map(|_| {
             median_of_a_round(|| {
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// In microseconds.
+/// The median in microseconds.
 fn median_of_a_round(check: impl Fn()) -> f64 {
     let mut times: Vec<f64> = (0..CHECKS)
         .map(|_| {

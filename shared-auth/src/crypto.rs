@@ -1,4 +1,4 @@
-//! ES256 for `jsonwebtoken`, done by ring: the crypto library the TLS client already brings.
+//! ES256 for `jsonwebtoken` with ring, which the TLS client also uses.
 
 use std::sync::Once;
 
@@ -14,15 +14,15 @@ use signature::{Signer, Verifier};
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: signer,
     verifier_factory: verifier,
-    // Only needed to derive JWKs from private keys, which `keys` does itself.
+    // Only derives JWKs from private keys, which `keys` does itself.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring the provider of this process; safe to call as often as wanted.
+/// Makes ring the provider of this process. A repeated call changes nothing.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // Refused only where the program installed a provider of its own before: theirs counts.
+        // Fails only if the program has installed its own provider, which then stays.
         let _ = PROVIDER.install_default();
     });
 }
@@ -44,11 +44,11 @@ impl JwtSigner for Es256Signer {
     }
 }
 
-/// Whether `signature` (`r || s`, RFC 7518 §3.4) is the key's over the message. The key is a point
-/// `0x04 || x || y` (SEC 1 §2.3.3); one that is not on the curve has no signatures.
+/// Whether `signature` (`r || s`, RFC 7518 §3.4) is the key's signature of the message. The key is a
+/// point `0x04 || x || y` (SEC 1 §2.3.3). A point off the curve has no signatures.
 ///
-/// This is what every token's signature is checked with. It is public so that the published test
-/// vectors, whose messages are not tokens, try the same code.
+/// Every token's signature is checked here. The function is public for published test vectors,
+/// whose messages are not tokens.
 pub fn verify_es256(public_point: &[u8], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public_point)
         .verify(message, signature)

@@ -1,4 +1,4 @@
-//! Keys: the private one that signs, and the public set that every function is configured with.
+//! Keys: the private key that signs, and the public set in every function's configuration.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Why key material was not accepted.
+/// The reason why a key or key set is refused.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum KeyError {
@@ -18,13 +18,13 @@ pub enum KeyError {
     NotASigningKey,
     #[error("the key set is not a JSON Web Key Set (RFC 7517)")]
     NotAKeySet(#[source] serde_json::Error),
-    #[error("the key set holds no key")]
+    #[error("the key set is empty")]
     Empty,
     #[error("key {0} of the set is not an ES256 signature key with kid, x and y")]
     Unsuitable(usize),
     #[error("key {0} of the set has a kid that is not its RFC 7638 thumbprint")]
     WrongThumbprint(usize),
-    #[error("key {0} of the set is a private key, and the set is published; replace that key")]
+    #[error("key {0} of the set is a private key, but the set is public; replace that key")]
     Private(usize),
 }
 
@@ -35,7 +35,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key from the operating system's randomness.
+    /// Generates a key from the operating system's randomness.
     pub fn generate() -> Self {
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
@@ -43,12 +43,12 @@ impl SigningKey {
         Self::from_pkcs8(pkcs8.as_ref().to_vec()).expect("a key just generated is well formed")
     }
 
-    /// The key as it is kept in the parameter store.
+    /// The key in the parameter store's form.
     pub fn to_pkcs8_base64(&self) -> String {
         STANDARD.encode(&self.pkcs8)
     }
 
-    /// Reads a key back from its kept form.
+    /// Reads a key from the parameter store's form.
     pub fn from_pkcs8_base64(text: &str) -> Result<Self, KeyError> {
         let pkcs8 = STANDARD
             .decode(text.trim())
@@ -115,14 +115,14 @@ pub fn jwks(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
-/// The public keys a verifier accepts.
+/// The public keys that a verifier accepts.
 pub struct KeySet {
     keys: Vec<(String, DecodingKey)>,
 }
 
 impl KeySet {
-    /// Reads a key set and refuses it whole when any entry is not an ES256 key named by its own
-    /// thumbprint: a set that is half understood would reject good tokens later, one by one.
+    /// Reads a key set. It refuses the whole set if an entry is not an ES256 key named by its
+    /// thumbprint: an incomplete set would reject valid tokens later.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let document: Document = serde_json::from_str(text).map_err(KeyError::NotAKeySet)?;
         if document.keys.is_empty() {
@@ -131,7 +131,7 @@ impl KeySet {
         let mut keys = Vec::with_capacity(document.keys.len());
         for (index, value) in document.keys.into_iter().enumerate() {
             let unsuitable = || KeyError::Unsuitable(index);
-            // RFC 7518 §6.2.2 and §6.4: what only the owner of a key has.
+            // RFC 7518 §6.2.2 and §6.4: private parts of a key.
             if value.get("d").is_some() || value.get("k").is_some() {
                 return Err(KeyError::Private(index));
             }

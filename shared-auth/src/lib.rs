@@ -1,8 +1,8 @@
-//! Access tokens: issuing them, and checking them inside each function with keys it already has.
+//! Access tokens: issuing and verifying them.
 //!
-//! A token is a JWT access token (RFC 9068) signed with ES256. Whoever checks one takes nothing
-//! from its header but the `kid` that names one of the keys configured at start (RFC 8725 §3.1);
-//! no call to another service is made. This crate does no I/O.
+//! A token is a JWT access token (RFC 9068) signed with ES256. Each function verifies tokens with the
+//! keys from its configuration, without a call to another service. A token's header only chooses
+//! among those keys, by its `kid` (RFC 8725 §3.1). This crate does no I/O.
 
 #![warn(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! The access token: what it says, who may issue it, and every check it must pass.
+//! The access token: its claims, its issuer, and its verification.
 
 use std::fmt;
 
@@ -10,33 +10,32 @@ use uuid::Uuid;
 use crate::crypto;
 use crate::keys::{KeyError, KeySet, SigningKey};
 
-/// How long an access token is good for, at most: a customer's.
+/// The lifetime of a customer's access token, which is the longest.
 pub const ACCESS_TOKEN_LIFETIME_SECONDS: i64 = 15 * 60;
 
-/// How long an administrator's access token is good for. Stock, prices and money move by the role in
-/// the token, so a demotion or deactivation holds everywhere after this time.
+/// The lifetime of an administrator's access token. The role in the token permits changes of stock,
+/// prices and money. A demotion or deactivation takes full effect after this time.
 pub const ADMIN_TOKEN_LIFETIME_SECONDS: i64 = 2 * 60;
 
-/// The media type an access token carries (RFC 9068 §2.1), so that no other kind of JWT passes.
+/// The media type of access tokens (RFC 9068 §2.1). No other kind of JWT passes.
 const TOKEN_TYPE: &str = "at+jwt";
 
-/// How far an issuer's clock may be ahead of ours. It applies to `nbf` alone: a token is never
-/// honoured after its `exp`.
+/// How far an issuer's clock may be ahead of ours. It applies only to `nbf`, never to `exp`.
 const CLOCK_SKEW_SECONDS: i64 = 30;
 
-/// Longer tokens are not looked at; ours are about 500 bytes.
+/// Longer tokens are refused; ours have about 500 bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
 
-/// What a user may do.
+/// A user's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Places and reads their own orders.
     Customer,
-    /// Also manages the catalogue and reads every order.
+    /// Also manages the catalogue and reads all orders.
     Admin,
 }
 
-/// A role's name that is not one of ours.
+/// The name of an unknown role.
 #[derive(Debug, thiserror::Error)]
 #[error("the role is neither customer nor admin")]
 pub struct UnknownRole;
@@ -50,11 +49,11 @@ impl Role {
         }
     }
 
-    /// Reads a name back.
+    /// Reads a role's name.
     ///
     /// # Errors
     ///
-    /// When it is neither role's.
+    /// When the role is unknown.
     pub fn parse(text: &str) -> Result<Self, UnknownRole> {
         match text {
             "customer" => Ok(Role::Customer),
@@ -63,7 +62,7 @@ impl Role {
         }
     }
 
-    /// How long an access token in this role is good for, in seconds.
+    /// The lifetime of this role's access tokens, in seconds.
     pub fn token_lifetime(self) -> i64 {
         match self {
             Role::Customer => ACCESS_TOKEN_LIFETIME_SECONDS,
@@ -72,19 +71,19 @@ impl Role {
     }
 }
 
-/// Who is calling, as their token proves.
+/// The caller that a token proves.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The token's `sub`.
     pub user_id: Uuid,
     /// The role when the token was issued.
     pub role: Role,
-    /// The token itself, for relaying to another service in the caller's name.
+    /// The token itself, to call another service for the caller.
     pub token: String,
 }
 
 impl Caller {
-    /// Whether the token says so.
+    /// Whether the token's role is administrator.
     pub fn is_admin(&self) -> bool {
         self.role == Role::Admin
     }
@@ -100,13 +99,13 @@ impl fmt::Debug for Caller {
     }
 }
 
-/// Why a token was refused. The text may be shown to the caller.
+/// The reason why a token is refused. The caller may read the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum TokenError {
     #[error("the request carries no bearer token in its Authorization header")]
     Missing,
-    #[error("the Authorization header is not of the form: Bearer <token>")]
+    #[error("the Authorization header does not have the form: Bearer <token>")]
     NotBearer,
     #[error("the token is not a well-formed JWT access token")]
     Malformed,
@@ -114,13 +113,13 @@ pub enum TokenError {
     WrongType,
     #[error("the token is not signed with ES256")]
     WrongAlgorithm,
-    #[error("the token is signed with a key that is not, or no longer, trusted here")]
+    #[error("the key that signed the token is not trusted, or no longer")]
     UnknownKey,
-    #[error("the token's signature does not fit")]
+    #[error("the token's signature is wrong")]
     WrongSignature,
-    #[error("the token was issued by somebody else")]
+    #[error("the token is from another issuer")]
     WrongIssuer,
-    #[error("the token is meant for another audience")]
+    #[error("the token is for another audience")]
     WrongAudience,
     #[error("the token has expired; log in again or refresh it")]
     Expired,
@@ -128,7 +127,7 @@ pub enum TokenError {
     NotYetValid,
 }
 
-/// Why a function cannot check or issue tokens with the configuration it was given.
+/// A configuration that does not allow verifying tokens.
 #[derive(thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ConfigError {
@@ -138,7 +137,7 @@ pub enum ConfigError {
     Keys(#[from] KeyError),
 }
 
-/// What a function that cannot start prints: `main` shows an error by its `Debug`.
+/// Operators read this form: a failing `main` prints its error's `Debug`.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -163,11 +162,11 @@ struct IssuedClaims<'a> {
     role: &'a str,
 }
 
-/// Every claim that RFC 9068 §2.2 requires is named here, whether we go by it or not: a token that
-/// lacks one, has one twice or has one of another type is not ours.
+/// All claims that RFC 9068 §2.2 requires, used or not. A token is refused if it lacks one, repeats
+/// one or has one of another type.
 #[derive(Deserialize)]
 struct Claims {
-    /// A single one. The library would also take a list that has ours in it.
+    /// One text. The library would also accept a list that contains our issuer.
     #[serde(rename = "iss")]
     _iss: String,
     sub: Uuid,
@@ -182,31 +181,31 @@ struct Claims {
     role: String,
 }
 
-/// Checks access tokens. Build it once per process; checking takes well under a millisecond.
+/// Verifies access tokens. Build it once per process; a verification takes well under a millisecond.
 pub struct Verifier {
     keys: KeySet,
     validation: Validation,
 }
 
 impl Verifier {
-    /// From `AUTH_JWKS` (a JWK Set), `AUTH_ISSUER` and `AUTH_AUDIENCE`.
+    /// Reads `AUTH_JWKS` (a JWK Set), `AUTH_ISSUER` and `AUTH_AUDIENCE`.
     pub fn from_env() -> Result<Self, ConfigError> {
         let (issuer, audience) = (variable("AUTH_ISSUER")?, variable("AUTH_AUDIENCE")?);
         Self::new(&variable("AUTH_JWKS")?, &issuer, &audience)
     }
 
-    /// With the public keys of a JWK Set.
+    /// A verifier with the public keys of a JWK Set.
     ///
     /// # Errors
     ///
-    /// When the set holds anything but ES256 public keys under their thumbprints.
+    /// When an entry of the set is not an ES256 public key named by its thumbprint.
     pub fn new(jwks: &str, issuer: &str, audience: &str) -> Result<Self, ConfigError> {
         crypto::install();
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_required_spec_claims(&["iss", "sub", "aud", "exp", "nbf"]);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
-        // Times are checked below, against the time of the request instead of the process's clock.
+        // `verify` checks times against the time of the request, not the process's clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Ok(Self {
@@ -215,7 +214,7 @@ impl Verifier {
         })
     }
 
-    /// Who is calling, from the value of the `Authorization` header (RFC 6750 §2.1).
+    /// The caller, by the value of the `Authorization` header (RFC 6750 §2.1).
     pub fn caller(
         &self,
         authorization: Option<&str>,
@@ -229,7 +228,7 @@ impl Verifier {
         self.verify(token.trim(), now)
     }
 
-    /// Every check of RFC 8725 and RFC 9068 §4 that applies to one issuer and one algorithm.
+    /// Makes all checks of RFC 8725 and RFC 9068 §4 for one issuer and one algorithm.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, TokenError> {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
@@ -244,7 +243,7 @@ impl Verifier {
         if !is_access_token {
             return Err(TokenError::WrongType);
         }
-        // RFC 7515 §4.1.11: an extension that is not understood makes the token invalid.
+        // RFC 7515 §4.1.11: an unknown extension makes the token invalid.
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
@@ -254,7 +253,7 @@ impl Verifier {
             .map_err(|error| refusal(&error))?
             .claims;
         let now = now.as_second();
-        // RFC 7519 §4.1.4: not accepted on or after `exp`.
+        // RFC 7519 §4.1.4: refused on and after `exp`.
         if now >= claims.exp {
             return Err(TokenError::Expired);
         }
@@ -276,12 +275,12 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
         ErrorKind::InvalidSignature => TokenError::WrongSignature,
         ErrorKind::InvalidIssuer => TokenError::WrongIssuer,
         ErrorKind::InvalidAudience => TokenError::WrongAudience,
-        // Not the algorithm, which was looked at before the signature.
+        // The algorithm was checked earlier.
         _ => TokenError::Malformed,
     }
 }
 
-/// A token as the client receives it.
+/// An issued token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
     /// The JWT.
@@ -299,7 +298,7 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// Issues access tokens. Only the functions that log users in hold one.
+/// Issues access tokens. Only the functions that log users in have one.
 pub struct Issuer {
     key: EncodingKey,
     kid: String,
@@ -308,7 +307,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// `issuer` and `audience` as every [`Verifier`] of this installation is configured.
+    /// `issuer` and `audience` must equal the [`Verifier`]s' configuration.
     pub fn new(key: &SigningKey, issuer: &str, audience: &str) -> Self {
         crypto::install();
         Self {
@@ -319,7 +318,7 @@ impl Issuer {
         }
     }
 
-    /// A token for a user, good from `now` for the role's [`Role::token_lifetime`].
+    /// Issues a token for a user, valid from `now` for the role's [`Role::token_lifetime`].
     pub fn issue(&self, user_id: Uuid, role: Role, now: Timestamp, jti: Uuid) -> AccessToken {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(TOKEN_TYPE.to_owned());

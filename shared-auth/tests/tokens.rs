@@ -328,7 +328,7 @@ fn a_verifier_that_cannot_start_says_what_is_wrong_with_its_keys() {
     };
     assert_eq!(
         printed(r#"{"keys":[]}"#),
-        "AUTH_JWKS cannot be used: the key set holds no key"
+        "AUTH_JWKS cannot be used: the key set is empty"
     );
     assert!(printed("").starts_with("AUTH_JWKS cannot be used: the key set is not a JSON Web"));
 }

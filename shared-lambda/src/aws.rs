@@ -1,9 +1,9 @@
-//! AWS clients built from the environment Lambda gives, and from nothing else.
+//! AWS clients built only from Lambda's environment variables.
 //!
-//! The default credential chain and the default HTTP client look in files, read the system's root
-//! certificates one by one and gather CPU-jitter entropy; on a cold start that is most of the time
-//! spent. Here credentials and region come from the environment, TLS is rustls with ring, and the
-//! trusted roots are Amazon's own (<https://www.amazontrust.com/repository/>), compiled in.
+//! The SDK's default credential chain and HTTP client read files, load the system's root
+//! certificates one by one and gather CPU-jitter entropy. That takes most of a cold start. Here,
+//! credentials and region come from the environment and TLS is rustls with ring. The trusted roots
+//! are Amazon's own (<https://www.amazontrust.com/repository/>), compiled in.
 
 use std::time::{Duration, SystemTime};
 
@@ -27,23 +27,22 @@ use crate::{Error, env, env_or_none};
 
 const AMAZON_ROOTS: &[u8] = include_bytes!("../roots/amazon.pem");
 
-/// How often a call is tried: DynamoDB and SQS both ask clients to retry throttling (the SDK waits
-/// with jitter in between).
+/// Tries per call. DynamoDB and SQS ask clients to retry throttled calls; the SDK waits with jitter.
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a call takes at most, all its attempts together.
+/// The longest that a call takes, all attempts together.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How often a secret is asked for, and how long in all: Lambda gives a function ten seconds to start.
+/// Limits for reading a secret: Lambda gives a function ten seconds to start.
 const SECRET_ATTEMPTS: u32 = 8;
 const SECRET_PATIENCE: Duration = Duration::from_secs(6);
 const SECRET_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest wait before the second attempt. It doubles with each, up to the last of these.
+/// The longest wait before the second attempt. It doubles up to `LONGEST_SECRET_WAIT`.
 const FIRST_SECRET_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_SECRET_WAIT: Duration = Duration::from_secs(2);
 
-/// Region, credentials and, for a local stack, the endpoint that stands in for AWS; and the one
-/// connector that everything built from them shares, so that the roots are parsed once.
+/// Region, credentials and, for a local stack, the endpoint that replaces AWS. All clients share
+/// one connector, so that the roots are parsed once.
 #[derive(Clone, Debug)]
 pub struct Settings {
     region: String,
@@ -53,8 +52,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// From `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` (where
-    /// set) and `AWS_ENDPOINT_URL` (local stacks only).
+    /// Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and the optional
+    /// `AWS_SESSION_TOKEN` and `AWS_ENDPOINT_URL` (local stacks only).
     pub fn from_env() -> Result<Self, Error> {
         let credentials = Credentials::new(
             env("AWS_ACCESS_KEY_ID")?,
@@ -68,7 +67,7 @@ impl Settings {
         Ok(Self::new(region, endpoint, credentials, connector()))
     }
 
-    /// With values instead of the environment's.
+    /// Settings with the given values.
     pub fn new(
         region: String,
         endpoint: Option<String>,
@@ -83,7 +82,7 @@ impl Settings {
         }
     }
 
-    /// What the clients built here send their requests through, for plain requests beside them.
+    /// The connector of these clients, for plain HTTP requests.
     pub fn connector(&self) -> SharedHttpConnector {
         self.connector.clone()
     }
@@ -116,11 +115,11 @@ impl Settings {
 
     /// The decrypted value of an SSM `SecureString` parameter.
     ///
-    /// One signed call (`GetParameter`, SSM API reference) instead of a whole SDK crate: this runs
-    /// once per cold start in the functions that issue tokens, and nowhere else.
+    /// This is one signed call (`GetParameter`, SSM API reference) instead of a whole SDK crate. It
+    /// runs once per cold start, only in functions that issue tokens.
     ///
-    /// Instances that start at once share the parameter store's 40 reads a second. A wait is drawn
-    /// evenly from nothing to its bound ("full jitter"), so that they do not meet again and again.
+    /// Instances that start together share the parameter store's 40 reads a second. Random waits
+    /// from zero to a bound ("full jitter") spread their retries.
     pub async fn secret_parameter(&self, name: &str) -> Result<String, SecretError> {
         let deadline = Instant::now() + SECRET_PATIENCE;
         let mut bound = FIRST_SECRET_WAIT;
@@ -199,14 +198,14 @@ impl Settings {
         Ok((status, body))
     }
 
-    /// The SDK's own timeouts for connecting are left out: an attempt's covers them.
+    /// Ignores the SDK's connect timeouts: the attempt timeout covers them.
     fn http_client(&self) -> SharedHttpClient {
         let connector = self.connector();
         http_client_fn(move |_, _| connector.clone())
     }
 }
 
-/// Where a region's partition has its services; the SDK's clients know it by themselves.
+/// The domain of a region's partition. SDK clients know it already.
 fn domain(region: &str) -> &'static str {
     match region.split_once('-') {
         Some(("cn", _)) => "amazonaws.com.cn",
@@ -215,7 +214,7 @@ fn domain(region: &str) -> &'static str {
     }
 }
 
-/// A secret that could not be read; the function that needs it does not start.
+/// A secret that cannot be read. A function that needs it does not start.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the secret parameter {name} cannot be read; check that it exists and that the function's role may ssm:GetParameter it"
@@ -252,7 +251,7 @@ struct Refusal {
     kind: String,
 }
 
-/// One HTTP connector for plain requests: to the parameter store, or to another service.
+/// An HTTP connector that trusts Amazon's roots.
 pub fn connector() -> SharedHttpConnector {
     SharedHttpConnector::new(
         Connector::builder()

@@ -1,18 +1,18 @@
-//! How long a writer stands back when others write the same rows.
+//! Retries of writes that compete for the same rows.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// Enough for ten writers on one row; together the waits stay under a second, so that a batch of
-/// ten messages handled one after another stays within the time their handlers have.
+/// Enough for ten writers on one row. All waits together stay under a second, so that ten messages
+/// in sequence stay within their handlers' time.
 const TRIES: u32 = 8;
 const FIRST_WAIT_MS: u64 = 10;
 const LONGEST_WAIT_MS: u64 = 160;
 
-/// A bounded number of tries with a growing, jittered wait before each but the first. The jitter
-/// comes from the call's own fresh id, so that a call repeated by a simulation waits alike.
+/// A bounded number of tries with a growing, jittered wait before each but the first. The call's
+/// fresh id sets the jitter, so that a simulation can repeat it.
 #[derive(Clone, Debug)]
 pub struct Tries {
     chance: u64,
@@ -20,7 +20,7 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// `fresh_id` is the call's own.
+    /// Tries of the call with this fresh id.
     pub fn new(fresh_id: Uuid) -> Self {
         Self {
             // The random part of a UUIDv7 (RFC 9562 §5.7) without its variant bits.
@@ -29,7 +29,7 @@ impl Tries {
         }
     }
 
-    /// Waits for the next try; false when there is none left.
+    /// Waits for the next try. Returns false when none is left.
     pub async fn next(&mut self) -> bool {
         if self.made == TRIES {
             return false;

@@ -1,4 +1,4 @@
-//! What a handler is told about its call: the time, a fresh id and the trace it belongs to.
+//! The context of a call: its time, a fresh id and its trace.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use uuid::Uuid;
 pub struct Context {
     /// When the call began, to the millisecond.
     pub now: Timestamp,
-    /// An id nobody has used (UUIDv7), for whatever this call creates.
+    /// A new UUIDv7, for the record that this call creates.
     pub fresh_id: Uuid,
-    /// The W3C trace context to send along with every call and message this one causes.
+    /// The W3C trace context of every call and message that this call causes.
     pub traceparent: String,
 }
 
 impl Context {
-    /// The trace's id: 32 hexadecimal digits, the same in every log line a request leads to.
+    /// The trace's id: 32 hexadecimal digits, the same in every log line of a request.
     pub fn trace_id(&self) -> &str {
         self.traceparent.get(3..35).unwrap_or_default()
     }
 }
 
-/// Where contexts come from: the system's clock and randomness, or a simulation's.
+/// The source of contexts: the system's clock and randomness, or a simulation's.
 #[derive(Clone)]
 pub struct Origin {
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -36,7 +36,7 @@ impl Origin {
         Self::new(Timestamp::now, Uuid::now_v7)
     }
 
-    /// A clock and ids of a test's own.
+    /// A test's clock and ids.
     pub fn new(
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
         ids: impl Fn() -> Uuid + Send + Sync + 'static,
@@ -47,7 +47,7 @@ impl Origin {
         }
     }
 
-    /// The context of a call that begins now, continuing the caller's trace where it sent one.
+    /// The context of a call that begins now. It continues the caller's trace, if there is one.
     pub fn context(&self, traceparent: Option<&str>) -> Context {
         let now = (self.clock)();
         let fresh_id = (self.ids)();
@@ -64,13 +64,13 @@ impl Origin {
     }
 }
 
-/// The trace id and flags of a `traceparent` (W3C Trace Context §3.2), or nothing where it is not
-/// one; a broken header starts a new trace, as the recommendation asks.
+/// The trace id and flags of a `traceparent` (W3C Trace Context §3.2). A broken header gives none,
+/// so that the call starts a new trace, as the recommendation asks.
 fn trace_of(traceparent: &str) -> Option<(&str, &str)> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // Only a version newer than ours may have more parts.
+    // Only a newer version may have more parts.
     let is_whole = version != "00" || parts.next().is_none();
     let is_hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))

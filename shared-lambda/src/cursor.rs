@@ -1,4 +1,4 @@
-//! List cursors: where the next page begins, opaque to the client.
+//! List cursors: the start of the next page, opaque to the client.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,14 +10,14 @@ use crate::problem::Problem;
 /// The longest sort key, in bytes (DynamoDB developer guide, "Constraints").
 const MAX_SORT_KEY: usize = 1024;
 
-/// The cursor that continues after `position`. It holds only what sorts within the caller's own
-/// list; whose list it is never comes from a cursor.
+/// The cursor that continues after `position`. A position holds sort keys only: the owner of a list
+/// never comes from a cursor.
 pub fn encode(position: &impl Serialize) -> String {
     let json = serde_json::to_vec(position).expect("a position is plain JSON");
     URL_SAFE_NO_PAD.encode(json)
 }
 
-/// Reads a cursor back. One that we did not make is the client's mistake.
+/// Reads a cursor. An invalid one is the client's mistake.
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
     URL_SAFE_NO_PAD
         .decode(cursor)
@@ -31,8 +31,8 @@ pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
         })
 }
 
-/// Reads a position that is a sort key, whatever it says: DynamoDB refuses an empty and a longer one.
-/// For `#[serde(deserialize_with)]`.
+/// Reads a position that is a sort key, for `#[serde(deserialize_with)]`. DynamoDB refuses an empty
+/// or longer one.
 pub fn sort_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let key = String::deserialize(deserializer)?;
     if (1..=MAX_SORT_KEY).contains(&key.len()) {

@@ -1,4 +1,4 @@
-//! The envelope every message travels in, command or reply.
+//! The envelope of every message, command or reply.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -11,11 +11,11 @@ use crate::object::Object;
 use crate::problem::FieldError;
 use crate::{Context, json};
 
-/// What a message says. The name and version are its contract; the fields are its service's own.
+/// The payload of a message. Its type and version name its contract.
 pub trait Payload: Serialize {
     /// Commands are imperative (`ReserveStock`), events past tense (`StockReserved`).
     const TYPE: &'static str;
-    /// Raised with a change that older receivers cannot read.
+    /// Increases with a change that older receivers cannot read.
     const VERSION: u32 = 1;
 }
 
@@ -29,20 +29,20 @@ pub struct Envelope {
     pub kind: String,
     /// The payload's [`Payload::VERSION`].
     pub version: u32,
-    /// What it is about, here always an order.
+    /// The record that the message is about: in Waybill, an order.
     #[serde(rename = "order_id")]
     pub subject: Uuid,
     /// When it was sent.
     pub time: Timestamp,
     /// The W3C trace context of the call that sent it.
     pub traceparent: Option<String>,
-    /// How it is to go wrong on purpose, in a stage that allows it.
+    /// The injected fault, for stages that allow it.
     pub fault: Option<String>,
     data: Box<RawValue>,
 }
 
 impl Envelope {
-    /// Reads a queue message's body. Fields it does not know are left alone: a sender may be newer.
+    /// Reads a queue message's body. It ignores unknown fields, because a sender may be newer.
     pub fn parse(body: &str) -> Result<Self, Failure> {
         let read: Result<Object<Self>, _> = json::read(body);
         read.map(|Object(envelope)| envelope).map_err(|mistake| {
@@ -54,7 +54,7 @@ impl Envelope {
         })
     }
 
-    /// What it says, as the type the receiver reads it with.
+    /// The payload, as the type that the receiver expects.
     pub fn open<T: Payload + DeserializeOwned>(&self) -> Result<T, Failure> {
         if self.kind != T::TYPE || self.version != T::VERSION {
             return Err(Failure::unprocessable(format!(
@@ -73,9 +73,9 @@ impl Envelope {
         })
     }
 
-    /// The failure of a queue that was sent a type it does not handle.
+    /// The failure for a message type that the queue does not handle.
     pub fn unknown(&self) -> Failure {
-        Failure::unprocessable(format!("this queue does not take {}", self.kind))
+        Failure::unprocessable(format!("this queue does not handle {}", self.kind))
     }
 }
 
@@ -94,8 +94,8 @@ struct Outbound<'a, T> {
     data: &'a T,
 }
 
-/// The body of a message. Its id is derived from the subject and the type, so that the same message
-/// sent again is recognisably the same, whichever function sends it.
+/// The body of a message. Its id derives from the subject and the type, so that every copy of a
+/// message has the same id, whichever function sends it.
 pub(crate) fn encode<T: Payload>(
     subject: Uuid,
     payload: &T,

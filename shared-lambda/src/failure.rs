@@ -1,8 +1,8 @@
-//! Why a message was not handled, and whether a later try can succeed.
+//! The failure of a message.
 
 use crate::Error;
 
-/// Why a message was not handled.
+/// The reason why a message was not handled, and whether a later try can succeed.
 #[derive(Debug)]
 pub struct Failure {
     detail: String,
@@ -11,7 +11,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something did not answer or was contended: the message comes back after a growing wait.
+    /// A dependency failed or was contended: SQS delivers the message again after a growing wait.
     pub fn retry(detail: impl Into<String>, cause: impl Into<Error>) -> Self {
         Self {
             detail: detail.into(),
@@ -20,8 +20,8 @@ impl Failure {
         }
     }
 
-    /// No later try can succeed: the message comes back at once until the queue's redrive policy
-    /// moves it to the dead-letter queue, where an operator finds it whole.
+    /// No later try can succeed. SQS redelivers the message without a wait until the redrive policy
+    /// moves it to the dead-letter queue, where an operator finds it.
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -30,13 +30,13 @@ impl Failure {
         }
     }
 
-    /// Adds what was beneath it, for the log.
+    /// Adds the cause, for the log.
     pub fn because(mut self, cause: impl Into<Error>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// What the log says.
+    /// The text that the log shows.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -46,7 +46,7 @@ impl Failure {
         self.retry
     }
 
-    /// What was the matter beneath, where there is more to it than the detail.
+    /// The underlying error, if there is one.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
     }

@@ -1,28 +1,27 @@
-//! Faults that a command carries on purpose, so that somebody can rehearse what happens then.
+//! Injected faults: a command can name a fault in its envelope.
 //!
-//! Whoever sends a command says in its envelope how it is to go wrong; the queue's runner makes it
-//! so, around the handler, which knows nothing of it. Each function asks its own
-//! [`Stage`](crate::Stage) whether it may: a message can come from anywhere.
+//! The queue's runner acts on the fault around the handler, which does not know of it. Each function
+//! checks its own [`Stage`](crate::Stage), because a message can come from anywhere.
 
 use jiff::SignedDuration;
 
-/// For how long after it was sent a command goes wrong. It is in the dead-letter queue within
-/// seconds, and whoever sends it back from there later is to see it carried out.
+/// A fault expires this long after its command was sent. The command reaches the dead-letter queue
+/// within seconds, so a later redrive succeeds.
 pub const FAULT_LIFETIME: SignedDuration = SignedDuration::from_mins(2);
 
-/// How a command goes wrong.
+/// An injected fault of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Its delivery fails, so in the end it goes to the dead-letter queue.
+    /// Each delivery fails, so the command reaches the dead-letter queue.
     Fail,
-    /// It is taken, and nothing is done or answered.
+    /// The runner acknowledges the command but does not handle or answer it.
     Timeout,
-    /// It is carried out, and its answer is not sent.
+    /// The handler runs, but its answer is not sent.
     LostReply,
 }
 
 impl Fault {
-    /// Each by its name in the messages' contract, and whether it befalls the first delivery alone.
+    /// All faults: the name in the contract, the kind, and whether only the first delivery fails.
     pub const ALL: [(&str, Self, bool); 6] = [
         ("fail", Self::Fail, false),
         ("fail_once", Self::Fail, true),

@@ -1,7 +1,7 @@
-//! A front (CloudFront) before the API that may say where a request comes from.
+//! The trusted front (CloudFront) before the API, which names the client's address.
 //!
-//! Behind it, API Gateway sees the front's own address. The front proves itself by a secret in a
-//! header, which configuration has only as a hash.
+//! Behind a front, API Gateway sees only the front's address. The front proves itself by a secret in
+//! a header. The configuration holds only the secret's hash.
 
 use std::net::IpAddr;
 
@@ -11,20 +11,20 @@ use subtle::ConstantTimeEq;
 use crate::http::Request;
 use crate::{Error, Setup};
 
-/// The environment variable: SHA-256 hashes in hexadecimal digits, with commas between them. There
-/// are two while the secret is being replaced, and none where no front is trusted.
+/// The environment variable: SHA-256 hashes in hexadecimal digits, separated by commas. It has two
+/// during a rotation of the secret, and none without a trusted front.
 const VARIABLE: &str = "TRUSTED_FRONT_SHA256";
 /// The header with the front's secret.
 const SECRET_HEADER: &str = "x-origin-verify";
 /// The address and port of the front's client, as CloudFront writes them (IPv6 without brackets).
 const ADDRESS_HEADER: &str = "cloudfront-viewer-address";
 
-/// The fronts that are believed.
+/// The trusted fronts, by the hashes of their secrets.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedFront(Vec<[u8; 32]>);
 
 impl TrustedFront {
-    /// The fronts that the function's configuration names.
+    /// Reads the function's configuration.
     pub fn wire(setup: &Setup) -> Result<Self, Error> {
         Self::parse(&setup.env_or_none(VARIABLE).unwrap_or_default())
     }
@@ -38,12 +38,12 @@ impl TrustedFront {
         let hashes = hashes.split(',').filter(|hash| !hash.is_empty());
         let hashes: Option<Vec<_>> = hashes.map(bytes).collect();
         hashes.map(Self).ok_or_else(|| {
-            format!("{VARIABLE} is not SHA-256 hashes of 64 hexadecimal digits, with commas between them")
+            format!("{VARIABLE} is not a list of SHA-256 hashes; separate 64 hexadecimal digits each by commas")
                 .into()
         })
     }
 
-    /// The request with its client's address, where a trusted front says what it is.
+    /// The request with its client's address, if a trusted front names it.
     pub fn locate(&self, request: Request) -> Request {
         let secret = request
             .header(SECRET_HEADER)
@@ -59,7 +59,7 @@ impl TrustedFront {
             Some(address) => request.with_source_address(address.to_string()),
             None => {
                 tracing::warn!(
-                    "the trusted front sends no readable CloudFront-Viewer-Address; forward that header"
+                    "the trusted front sent no valid CloudFront-Viewer-Address; make it forward that header"
                 );
                 request
             }

@@ -1,4 +1,4 @@
-//! Endpoints: a request in, a response or a [`Problem`] out, one function per route.
+//! Endpoints: one function per route takes a request and gives a response or a [`Problem`].
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -23,25 +23,25 @@ use crate::{Context, Error, Origin, json, telemetry};
 /// The longest body a request may have, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// How many items a page has when the client does not say, and at most.
+/// How many items a page has by default.
 pub const DEFAULT_PAGE: usize = 20;
 /// The most items a page has.
 pub const MAX_PAGE: usize = 100;
 
-/// Headers of which a request has one at most. API Gateway joins repeated ones with a comma (payload
-/// format 2.0), and so does every proxy. `Waybill-Fault` and `Content-Encoding` are not among them:
-/// they are lists, and two of them are one list (RFC 9110 §5.3).
+/// Headers that may occur once. API Gateway (payload format 2.0) and proxies join repeated headers
+/// with a comma. `Waybill-Fault` and `Content-Encoding` are lists, so they may be repeated
+/// (RFC 9110 §5.3).
 const SINGLE_HEADERS: [&str; 3] = ["Authorization", "Content-Type", "Idempotency-Key"];
 
 /// The longest `Idempotency-Key`, in characters.
 const MAX_KEY_CHARACTERS: usize = 255;
 
-/// How many query parameters one answer names as wrong, at most.
+/// How many wrong query parameters one answer names.
 const MAX_WRONG_PARAMETERS: usize = 20;
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// A request, after API Gateway's own wrapping has been taken off.
+/// A request, without API Gateway's wrapping.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     path_parameters: HashMap<String, String>,
@@ -51,22 +51,22 @@ pub struct Request {
     body: Bytes,
 }
 
-/// Which part of a list the client asks for.
+/// The part of a list that the client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How many items at most.
+    /// The most items.
     pub limit: usize,
-    /// Where it begins; nothing for the first page.
+    /// The start of the page; none for the first page.
     pub cursor: Option<String>,
 }
 
-/// What an `Idempotency-Key` says.
+/// An `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The key without quotes.
     pub value: String,
-    /// The header as it was sent, where it once was a key of its own: with its quotes, or repeated.
-    /// A record under that key must still be found.
+    /// The header as sent, with quotes or repeats, if that was once a key of its own. Records under
+    /// such keys must still be found.
     pub formerly: Option<String>,
 }
 
@@ -78,8 +78,8 @@ impl Request {
 
     /// The request of an API Gateway event (HTTP API, payload format 2.0).
     ///
-    /// Only what is needed is read, and nothing that a client can send makes it fail. No URI is made
-    /// of the path and the query: a URI has limits of its own, which a client may exceed.
+    /// It reads only the needed fields, so that no client input makes it fail. It builds no URI,
+    /// because clients may exceed the limits of one.
     pub fn of_event(event: Value) -> Result<Self, Error> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
         let strings = |pointer: &str| {
@@ -110,31 +110,31 @@ impl Request {
         })
     }
 
-    /// With a parameter of the route.
+    /// Adds a parameter of the route.
     pub fn with_path_parameter(mut self, name: &str, value: impl Into<String>) -> Self {
         self.path_parameters.insert(name.to_owned(), value.into());
         self
     }
 
-    /// With one more query parameter.
+    /// Adds a query parameter.
     pub fn with_query(mut self, name: &str, value: impl Into<String>) -> Self {
         self.query.push((name.to_owned(), value.into()));
         self
     }
 
-    /// With a header, in place of one of the same name.
+    /// Sets a header and replaces one of the same name.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.insert(name.to_ascii_lowercase(), value.into());
         self
     }
 
-    /// With the address the request came from.
+    /// Sets the client's address.
     pub fn with_source_address(mut self, address: impl Into<String>) -> Self {
         self.source_address = Some(address.into());
         self
     }
 
-    /// A body of JSON, unless a `Content-Type` says otherwise.
+    /// Sets the body: JSON, unless a `Content-Type` is set.
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.headers
@@ -158,13 +158,13 @@ impl Request {
         })
     }
 
-    /// A query parameter, decoded. It is there once: [`Query::respond`] refuses repeated ones.
+    /// A query parameter, decoded. [`Query::respond`] refuses repeated ones.
     pub fn query(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A header by its name in lower case. Of one that may come once, equal repeats are one value.
+    /// A header by its name in lower case. Equal repeats of a single header are one value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let value = self.headers.get(name)?;
         let is_single = |single: &str| single.eq_ignore_ascii_case(name);
@@ -175,7 +175,7 @@ impl Request {
         Some(value)
     }
 
-    /// The `Idempotency-Key`: `k` and `"k"` are one key, as the IETF's draft writes it.
+    /// The `Idempotency-Key`. `k` and `"k"` are one key (IETF draft).
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, String> {
         let Some(sent) = self.headers.get("idempotency-key") else {
             return Ok(None);
@@ -197,14 +197,14 @@ impl Request {
         }
     }
 
-    /// The address the request came from, as API Gateway saw it itself (`requestContext.http.sourceIp`).
-    /// Never from a header: `X-Forwarded-For` says what the client likes. Behind a front,
-    /// [`TrustedFront::locate`](crate::front::TrustedFront::locate) puts its client's address here.
+    /// The client's address as API Gateway saw it (`requestContext.http.sourceIp`). It never comes
+    /// from `X-Forwarded-For`, which a client can forge. Behind a front,
+    /// [`TrustedFront::locate`](crate::front::TrustedFront::locate) sets it.
     pub fn source_address(&self) -> Option<&str> {
         self.source_address.as_deref()
     }
 
-    /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`, which is the first page where it is empty.
+    /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`. An empty cursor means the first page.
     pub fn page(&self) -> Result<Page, Problem> {
         let limit = match self.query("limit") {
             None => DEFAULT_PAGE,
@@ -213,7 +213,7 @@ impl Request {
                 let limit = sent.and_then(|sent| usize::try_from(sent).ok());
                 let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
                 limit.ok_or_else(|| {
-                    // Text that is no number is not repeated: it may be a secret.
+                    // Other text is not repeated, because it may be a secret.
                     let sent = sent.map(|sent| format!("{sent}, ")).unwrap_or_default();
                     let detail = format!("is {sent}not a whole number from 1 to {MAX_PAGE}");
                     Problem::invalid_field("limit", detail)
@@ -227,20 +227,20 @@ impl Request {
         })
     }
 
-    /// The body as it was sent.
+    /// The raw body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body, read strictly: each unknown field, wrong type and missing field is named by its
-    /// JSON Pointer.
+    /// Reads the body strictly. The problem names each unknown field, wrong type and missing field by
+    /// its JSON Pointer.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.parse(|body, _| Some(body))
     }
 
-    /// The body as `read` makes it of its JSON. All faults are reported at once: those of the JSON,
-    /// and those that `read` adds. Where something is missing or of another type, `read` is given a
-    /// stand-in and its result is not used.
+    /// Reads the body and converts it with `read`. The problem reports all mistakes at once: those
+    /// of the JSON and those that `read` adds. `read` gets a stand-in for each missing or wrong value;
+    /// its result is then not used.
     pub fn parse<T: DeserializeOwned, V>(
         &self,
         read: impl FnOnce(T, &mut Fields) -> Option<V>,
@@ -256,7 +256,7 @@ impl Request {
         value.ok_or_else(|| Problem::internal("a body was refused without a reason"))
     }
 
-    /// The body as text, if it can be JSON.
+    /// The body as text, after the checks of its headers, length and encoding.
     fn text(&self) -> Result<&str, Problem> {
         if self.body.is_empty() {
             return Err(Problem::invalid_field(
@@ -273,10 +273,10 @@ impl Request {
             .map_err(|_| Problem::invalid_field("", "the body is not UTF-8"))
     }
 
-    /// Refuses a body that is not said to be JSON, or is compressed (RFC 9110 §15.5.16).
+    /// Refuses a body that is not declared as JSON or is compressed (RFC 9110 §15.5.16).
     ///
-    /// A browser sends forms, `text/plain` and bodies without a type to other sites without asking
-    /// them first. JSON it sends only where the site allows it.
+    /// Browsers send forms, `text/plain` and bodies without a type to other sites without a
+    /// preflight. They send JSON only if the site allows it.
     fn is_plain_json(&self) -> Result<(), Problem> {
         let encodings = self.header("content-encoding").unwrap_or("identity");
         let is_plain = |coding: &str| coding.trim_matches(BLANKS).eq_ignore_ascii_case("identity");
@@ -300,23 +300,22 @@ impl Request {
             return Ok(());
         }
         Err(Problem::unsupported_media_type(
-            "the body is not said to be JSON in UTF-8; send Content-Type: application/json",
+            "the body is not declared as JSON in UTF-8; send Content-Type: application/json",
         ))
     }
 
-    /// What no route takes: different values of one header, and query parameters that are repeated
-    /// or that the route does not know.
+    /// Refuses different values of one header, and repeated or unknown query parameters.
     fn check(&self, known: Query) -> Result<(), Problem> {
         let mut fields = Fields::default();
         for name in SINGLE_HEADERS {
             let sent = self.headers.get(&name.to_ascii_lowercase());
             if sent.is_some_and(|sent| single_value(sent).is_none()) {
-                // A key with a comma looks the same: the gateway joins repeats with one.
+                // A key with a comma looks like repeats, which the gateway joins with a comma.
                 let key = match name {
                     "Idempotency-Key" => ", in double quotes if the key has a comma",
                     _ => "",
                 };
-                let detail = "is there more than once, with different values; send it once";
+                let detail = "occurs more than once, with different values; send it once";
                 fields.push(FieldError::new(name, format!("{detail}{key}")));
             }
         }
@@ -325,7 +324,7 @@ impl Request {
             let detail = if !known.0.contains(&name.as_str()) {
                 known.unknown()
             } else if self.query[..index].iter().any(|(before, _)| before == name) {
-                "is there more than once; send it once".to_owned()
+                "occurs more than once; send it once".to_owned()
             } else {
                 continue;
             };
@@ -345,7 +344,7 @@ impl Request {
     }
 }
 
-/// What a header says that may come once, if all its repeats say the same.
+/// The value of a single header, if all its repeats are equal.
 fn single_value(joined: &str) -> Option<&str> {
     let (first, mut rest) = first_part(joined);
     while let Some(joined) = rest {
@@ -358,8 +357,8 @@ fn single_value(joined: &str) -> Option<&str> {
     Some(first)
 }
 
-/// The first value of a joined header, and what follows its comma. A comma within quotes belongs to
-/// the value.
+/// The first value of a joined header, and the text after its comma. A quoted comma belongs to the
+/// value.
 fn first_part(joined: &str) -> (&str, Option<&str>) {
     let quoted = joined.trim_start_matches(BLANKS).strip_prefix('"');
     let end_of_quoted = quoted.and_then(|quoted| {
@@ -380,8 +379,7 @@ fn unquoted(text: &str) -> &str {
     inner.unwrap_or(text)
 }
 
-/// The query parameters a route takes. Every other one is refused before the route's handler is
-/// called, like a field of a body that is not known.
+/// The query parameters of a route. The runner refuses all others before it calls the handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Query(pub &'static [&'static str]);
 
@@ -389,7 +387,7 @@ impl Query {
     /// No parameters.
     pub const NONE: Self = Self(&[]);
 
-    /// Runs an endpoint that anybody may call.
+    /// Runs an endpoint without authentication.
     pub async fn run<F, Fut>(self, handler: F) -> Result<(), Error>
     where
         F: Fn(Context, Request) -> Fut + Send + Sync,
@@ -397,7 +395,7 @@ impl Query {
     {
         telemetry::init();
         let (origin, handler) = (Origin::system(), &handler);
-        // Boxed once here: the SDK's futures nest deeply enough to defeat the compiler otherwise.
+        // Boxed, because the SDK's futures nest too deeply for the compiler.
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let origin = origin.clone();
             async move {
@@ -427,7 +425,7 @@ impl Query {
         .await
     }
 
-    /// Runs an endpoint that anybody may call, for callers with and without an access token.
+    /// Runs an endpoint with an optional access token.
     pub async fn run_public<F, Fut>(self, verifier: &Verifier, handler: F) -> Result<(), Error>
     where
         F: Fn(Option<Caller>, Context, Request) -> Fut + Send + Sync,
@@ -441,8 +439,8 @@ impl Query {
         .await
     }
 
-    /// One request through a handler: what [`Query::run`] does per call, without Lambda around it.
-    /// A panic becomes a 500, so that the client gets an answer and the process goes on.
+    /// Passes one request through a handler, as [`Query::run`] does per call. A panic becomes a 500,
+    /// so that the client gets an answer and the process survives.
     pub async fn respond<F, Fut>(self, origin: &Origin, request: Request, handler: F) -> Response
     where
         F: Fn(Context, Request) -> Fut,
@@ -452,14 +450,14 @@ impl Query {
         if let Err(problem) = request.check(self) {
             return problem.into_response(&context);
         }
-        // Called inside the guarded future, so that a panic before the first await is caught as well.
+        // The call is inside the guarded future, to catch a panic before the first await too.
         let call = async { handler(context.clone(), request).await };
         let outcome = AssertUnwindSafe(call)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
                 Err(Problem::internal(
-                    "the handler panicked; see the line before",
+                    "the handler panicked; see the previous log line",
                 ))
             });
         outcome.unwrap_or_else(|problem| problem.into_response(&context))
@@ -509,7 +507,7 @@ where
     Query::NONE.respond(origin, request, handler).await
 }
 
-/// Who is calling, or the 401 that says why that is not known.
+/// The caller of a request, or the 401 with the reason.
 pub fn authenticate(
     verifier: &Verifier,
     request: &Request,
@@ -523,8 +521,8 @@ pub fn authenticate(
         })
 }
 
-/// As [`authenticate`], where a token is optional. One that is sent must be good: a client whose token
-/// has expired gets an error, and not quietly less.
+/// [`authenticate`] for an optional token. A token that is sent must be valid: with an expired one
+/// the client gets an error instead of a reduced answer.
 pub fn authenticate_if_sent(
     verifier: &Verifier,
     request: &Request,
@@ -536,7 +534,7 @@ pub fn authenticate_if_sent(
         .transpose()
 }
 
-/// Refuses a caller who is not an administrator; `why` says what only administrators manage.
+/// Refuses a caller who is not an administrator. `why` is the problem's detail.
 pub fn require_admin(caller: &Caller, why: &str) -> Result<(), Problem> {
     if caller.is_admin() {
         return Ok(());
@@ -544,8 +542,8 @@ pub fn require_admin(caller: &Caller, why: &str) -> Result<(), Problem> {
     Err(Problem::forbidden("admin-only", why))
 }
 
-/// For a field that may be left out but not be null: null would look like a change and make none. Used
-/// as `#[serde(default, deserialize_with = "not_null")]`.
+/// Reads a field that may be absent but not null: null looks like a change but makes none. Used as
+/// `#[serde(default, deserialize_with = "not_null")]`.
 pub fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

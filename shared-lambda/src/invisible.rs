@@ -1,17 +1,17 @@
-//! Characters that nobody sees. They make two texts that look alike differ, or turn around how the
-//! text beside them is read.
+//! Invisible characters. They make texts differ that look the same, or reverse the direction of the
+//! text beside them.
 
 use unicode_normalization::char::canonical_combining_class;
 
 /// The canonical combining class of viramas (Unicode Standard, table 4-3).
 const VIRAMA: u8 = 9;
 
-/// What makes a digit a key: U+20E3.
+/// Turns a digit into a keycap.
 const KEYCAP: char = '\u{20E3}';
 
 const BLACK_FLAG: char = '\u{1F3F4}';
 
-/// The tags that make a black flag that of England, Scotland or Wales: all that are in use
+/// The tags for the flags of England, Scotland and Wales, the only ones in use
 /// (UTS #51, RGI_Emoji_Tag_Sequence).
 const FLAGS: [&str; 3] = [
     "\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
@@ -19,16 +19,15 @@ const FLAGS: [&str; 3] = [
     "\u{E0067}\u{E0062}\u{E0077}\u{E006C}\u{E0073}\u{E007F}",
 ];
 
-/// Whether a text has a character that cannot be seen, but for those that its script needs where
-/// they stand.
+/// Whether a text has an invisible character that its script does not need at that place.
 ///
-/// - A joiner may follow a virama, at the end of a word as well: many scripts of India spell so
+/// - A joiner may follow a virama, also at the end of a word. Many scripts of India use it
 ///   (RFC 5892 appendix A.1 and A.2, UAX #31 section 2.3).
-/// - A joiner may stand between two characters, neither of them ASCII: Persian spells so, and emoji
-///   are put together so (UTS #51). Between Latin letters it would do nothing but hide.
-/// - A variation selector follows the character whose form it chooses: in Japanese names, in emoji,
-///   and in keycaps.
-/// - Tags follow a black flag, as the emoji of three countries.
+/// - A joiner may stand between two characters that are not ASCII, as in Persian words and in emoji
+///   (UTS #51). Between Latin letters it has no use.
+/// - A variation selector may follow the character it changes: in Japanese names, in emoji and in
+///   keycaps.
+/// - Tags may follow a black flag, as the emoji of three countries.
 pub fn is_in(text: &str) -> bool {
     let mut before = None;
     let mut rest = text.chars();
@@ -60,12 +59,12 @@ fn is_virama(c: char) -> bool {
     canonical_combining_class(c) == VIRAMA
 }
 
-/// What a keycap is put on (UTS #51, ED-14c).
+/// The base of a keycap (UTS #51, ED-14c).
 fn is_key(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, '#' | '*')
 }
 
-/// Seen, and of a script that knows joiners and selectors.
+/// Visible, and of a script with joiners and selectors.
 fn is_changeable(c: char) -> bool {
     !c.is_ascii() && !c.is_whitespace() && !is_joiner(c) && !is_selector(c) && !is_invisible(c)
 }
@@ -80,9 +79,8 @@ fn is_selector(c: char) -> bool {
     matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Control characters; what Unicode calls default ignorable, which includes everything that sets
-/// the direction of writing; line and paragraph separators; and what is drawn as a blank without
-/// being one.
+/// Control characters, Unicode's default ignorable ones (with all marks of writing direction), line
+/// and paragraph separators, and characters drawn as blanks.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,

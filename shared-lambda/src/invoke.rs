@@ -1,4 +1,4 @@
-//! Functions that are called by name, with `lambda:InvokeFunction`: no route leads to them.
+//! Functions that a caller invokes by name (`lambda:InvokeFunction`). They have no route.
 
 use futures_util::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{Context, Error, Origin, telemetry};
 
-/// Runs a function on each call. What it returns is the invocation's answer.
+/// Runs a function on each call and returns its value to the caller.
 pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
 where
     F: Fn(Context, Value) -> Fut + Send + Sync,
@@ -16,7 +16,7 @@ where
     let (origin, handler) = (Origin::system(), &handler);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let context = origin.context(None);
-        // A failure is logged by the runtime, once.
+        // The runtime logs a failure, once.
         handler(context, event.payload).boxed()
     }))
     .await

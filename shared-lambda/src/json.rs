@@ -1,9 +1,9 @@
-//! Reads JSON and says what is wrong with it: what was sent, and what is wanted.
+//! Reads JSON and explains its mistakes without quoting secrets.
 //!
-//! serde's own messages quote the value (`invalid type: string "hunter2", expected …`), and a value
-//! may be a password. What is said here of a value is its type, and a number only where one belongs.
+//! serde's messages quote the value (`invalid type: string "hunter2", expected …`), which may be a
+//! password. The messages here name the value's type. They repeat a number only where one belongs.
 //!
-//! Numbers are read by value, as JSON Schema has it: `1.0` and `1e0` are the whole number 1.
+//! Numbers are read by value, as in JSON Schema: `1.0` and `1e0` are the whole number 1.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,22 +15,22 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::problem::{FieldError, is_within, shortened};
 
-/// How many faults of one document are looked for.
+/// The most faults reported for one document.
 const MAX_FAULTS: usize = 50;
-/// The longest number that is repeated in a message, in characters.
+/// The longest number that a message repeats, in characters.
 const MAX_SHOWN: usize = 40;
 
-/// A document as far as it could be read.
+/// A document with its faults.
 pub(crate) struct Document<T> {
-    /// Nothing where no stand-in is known for what is missing.
+    /// None if a missing value has no stand-in.
     pub value: Option<T>,
     pub faults: Vec<FieldError>,
-    /// The places in `value` that are not what was sent.
+    /// The places in `value` that hold a stand-in.
     pub stand_ins: Vec<String>,
 }
 
-/// Reads one document. The pointer of a mistake is empty where it is about the document as a
-/// whole; the detail has the field as its subject ("is null, not a string").
+/// Reads one document. An empty pointer means the whole document. The detail continues the field's
+/// name ("is null, not a string").
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, FieldError> {
     let by_value = with_numbers(text, whole);
     let mut deserializer = serde_json::Deserializer::from_str(&by_value);
@@ -42,9 +42,9 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, FieldError> {
     Ok(value)
 }
 
-/// Reads the document of a request, which is an object, and finds everything that is wrong with it.
+/// Reads a request's document, which is an object, and finds all its mistakes.
 pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
-    // Left to itself, serde takes an array of the fields' values for an object.
+    // serde accepts an array of the fields' values for an object.
     let is_array = text.trim_start().starts_with('[');
     let first = match read(text) {
         Ok(value) if !is_array => {
@@ -68,7 +68,7 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
     {
         document.repair(text, &mut value);
     }
-    // Mistakes that the value does not show: a field that is there twice, text that is not JSON.
+    // Mistakes that `value` does not show: a repeated field, or text that is not JSON.
     if !document
         .faults
         .iter()
@@ -86,7 +86,7 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
 }
 
 impl<T: DeserializeOwned> Document<T> {
-    /// Notes one mistake after the other, each time with the one before out of the way.
+    /// Records one mistake after the other and repairs each in `value` to find the next.
     fn repair(&mut self, text: &str, value: &mut Value) {
         for _ in 0..MAX_FAULTS {
             let error = match serde_path_to_error::deserialize(&*value) {
@@ -115,7 +115,7 @@ impl<T: DeserializeOwned> Document<T> {
 
 struct Mistake {
     error: FieldError,
-    /// What to do to the value so that the mistakes after this one can be seen.
+    /// The repair of the value that lets the next mistake show.
     remedy: Option<Remedy>,
 }
 
@@ -150,7 +150,7 @@ impl Remedy {
 fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> Mistake {
     let message = error.to_string();
     let (error, remedy) = if error.is_data() {
-        // "… at line 1 column 17": the pointer says it better.
+        // Drops "… at line 1 column 17": the pointer is more precise.
         let message = message
             .rsplit_once(" at line ")
             .map_or(&*message, |(m, _)| m);
@@ -162,9 +162,9 @@ fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> Mistake {
                     r"has a \u escape that is half of a surrogate pair; send whole characters";
                 FieldError::new(pointer, detail)
             }
-            // JSON all right, but a number here is out of range, or an object where a name belongs.
+            // Valid JSON, but a number is out of range, or an object stands for a name.
             Ok(_) => FieldError::new(pointer, "is not valid here"),
-            // A syntax error names what the grammar wants and a position, never what is there.
+            // A syntax error names the grammar and a position, never the value.
             Err(error) => FieldError::new("", format!("is not JSON: {error}")),
         };
         (error, None)
@@ -172,7 +172,7 @@ fn mistake(text: &str, pointer: &str, error: &serde_json::Error) -> Mistake {
     Mistake { error, remedy }
 }
 
-/// Says what serde's message says (the wording of `serde::de::Error`), less the value in it.
+/// Translates serde's message (the wording of `serde::de::Error`) and drops the value.
 fn wrong_data(text: &str, pointer: &str, message: &str) -> (FieldError, Option<Remedy>) {
     let member = |quoted: &str| format!("{pointer}/{}", escaped(quoted.trim_end_matches('`')));
     if let Some(name) = message.strip_prefix("missing field `") {
@@ -180,12 +180,9 @@ fn wrong_data(text: &str, pointer: &str, message: &str) -> (FieldError, Option<R
         return (error, Some(Remedy::PutNull));
     }
     if let Some(name) = message.strip_prefix("duplicate field `") {
-        return (
-            FieldError::new(member(name), "is there more than once"),
-            None,
-        );
+        return (FieldError::new(member(name), "occurs more than once"), None);
     }
-    // From the right: the value may itself contain these words, the expectation does not.
+    // From the right, because only the value may contain these words too.
     let expectation = message.rsplit_once(", expected ").map(|(_, text)| text);
     let (detail, remedy) = match expectation {
         _ if message.starts_with("unknown field ") => {
@@ -207,26 +204,26 @@ fn wrong_data(text: &str, pointer: &str, message: &str) -> (FieldError, Option<R
             };
             (detail, stand_in.map(Remedy::Replace))
         }
-        // A message of somebody's `Deserialize`: what it quotes is not known.
+        // A custom `Deserialize` may quote the value.
         _ => ("is not valid here".to_owned(), None),
     };
     (FieldError::new(pointer, detail), remedy)
 }
 
-/// What was sent, in words that give no secret away.
+/// Describes the sent value without revealing a secret.
 fn sent<'a>(raw: &'a str, wanted: &Option<Value>) -> &'a str {
     match raw.as_bytes().first() {
         Some(b'"') => "a string",
         Some(b'[') => "an array",
         Some(b'{') => "an object",
-        // A card number, where its sender takes it for one.
+        // May be a card number.
         Some(b'-' | b'0'..=b'9') if !matches!(wanted, Some(Value::Number(_))) => "a number",
         _ if raw.len() > MAX_SHOWN => "a number of many digits",
         _ => raw,
     }
 }
 
-/// What stands in a document at a place, as it is written there.
+/// The raw text at a place in a document.
 fn raw_at<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
     let mut raw: &RawValue = serde_json::from_str(text).ok()?;
     for name in pointer.split('/').skip(1) {
@@ -241,7 +238,7 @@ fn raw_at<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
     Some(raw.get())
 }
 
-/// The value of a JSON number (RFC 8259 §6), as near as an `f64` comes.
+/// The value of a JSON number (RFC 8259 §6), as the nearest `f64`.
 fn value_of(number: &str) -> Option<f64> {
     serde_json::from_str::<IgnoredAny>(number).ok()?;
     number.parse().ok()
@@ -249,15 +246,15 @@ fn value_of(number: &str) -> Option<f64> {
 
 fn is_whole(number: &str, value: f64) -> bool {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    // Next to nothing is not nothing.
+    // A tiny number rounds to zero but is not whole.
     let is_tiny = value == 0.0 && mantissa.contains(|c| matches!(c, '1'..='9'));
     value.is_infinite() || value.fract() == 0.0 && !is_tiny
 }
 
-/// A number that is whole by value, written without fraction and exponent; nothing where it is not,
-/// is longer than any whole number here, or is written so already.
+/// Rewrites a whole number without fraction and exponent. None if it is not whole, too large, or in
+/// that form already.
 fn whole(number: &str) -> Option<String> {
-    /// Up to here an `f64` has every whole number.
+    /// Up to here, an `f64` holds every whole number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number != "-0" && !number.contains(['.', 'e', 'E']) {
         return None;
@@ -271,16 +268,16 @@ fn whole(number: &str) -> Option<String> {
     }
 }
 
-/// For a number that is out of range altogether, one that is not: the type that is wanted refuses it,
-/// and says what it is. It is well below `f64::MAX`, which serde_json only reads with a feature that
-/// test builds have (`float_roundtrip`) and deployed ones do not.
+/// Replaces a number beyond an `f64` by a large one, which the expected type refuses with a message.
+/// It is well below `f64::MAX`, which serde_json reads only with `float_roundtrip`; deployed builds
+/// lack that feature.
 fn nearest(number: &str) -> Option<String> {
     const LARGE: f64 = 1e300;
     let read: f64 = number.parse().ok()?;
     (read.abs() > LARGE).then(|| LARGE.copysign(read).to_string())
 }
 
-/// The document with its numbers written otherwise.
+/// The document with its numbers rewritten.
 fn with_numbers(text: &str, rewritten: impl Fn(&str) -> Option<String>) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let (mut out, mut copied, mut at) = (String::new(), 0, 0);
@@ -308,7 +305,7 @@ fn with_numbers(text: &str, rewritten: impl Fn(&str) -> Option<String>) -> Cow<'
     Cow::Owned(out)
 }
 
-/// With both quotes; of one that does not end, all of it.
+/// Counts both quotes. A string without an end counts whole.
 fn string_length(from_quote: &[u8]) -> usize {
     let mut at = 1;
     while let Some(byte) = from_quote.get(at) {
@@ -329,10 +326,9 @@ fn listed(names: &str) -> String {
         .replace('`', "")
 }
 
-/// What a Rust type expects, for a reader who sees only JSON; and a value of that kind. The range of
-/// a whole number is said where the number sent is whole. For one beyond an `i64` the value is the
-/// nearest `i64`, so that [`Fields::take_number`](crate::problem::Fields::take_number) can say the
-/// range of the field.
+/// Describes a Rust type in JSON's terms, with a stand-in of that type. The range of a whole number
+/// is named only if the sent number is whole. A number beyond an `i64` gets the nearest `i64`, so
+/// that [`Fields::take_number`](crate::problem::Fields::take_number) can name the field's range.
 fn in_json_terms(expected: &str, sent: Option<&str>) -> (String, Option<Value>) {
     let range = match expected {
         "u8" => u8::MAX.to_string(),

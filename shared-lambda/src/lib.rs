@@ -1,8 +1,8 @@
-//! What every function starts with, and nothing that knows a service.
+//! The base of every function. It knows no service.
 //!
-//! A function's `main` wires its handler from a [`Setup`], then hands it to a runner: [`http`] for an
-//! endpoint, [`sqs`] for a queue, [`schedule`] for a timer, [`invoke`] for a call by name. Time, ids
-//! and the trace come to the handler as values in a [`Context`], so that the same handler runs in
+//! A function's `main` wires its handler from a [`Setup`] and hands it to a runner: [`http`] for an
+//! endpoint, [`sqs`] for a queue, [`schedule`] for a timer, [`invoke`] for a call by name. A handler
+//! gets time, ids and the trace as values in a [`Context`]. The same handler therefore runs in
 //! Lambda, in a test and in a simulation.
 
 #![warn(missing_docs)]
@@ -35,27 +35,27 @@ pub use context::{Context, Origin};
 pub use setup::Setup;
 pub use stage::Stage;
 
-/// What stops a function from starting.
+/// Any error that stops a function.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A variable the function cannot work without.
+/// A required environment variable that is not set.
 #[derive(thiserror::Error)]
 #[error("the environment variable {0} is missing or empty; set it and start again")]
 pub struct MissingVariable(&'static str);
 
-/// A `main` that fails prints its error's `Debug`: that is what an operator reads.
+/// Operators read this form: a failing `main` prints its error's `Debug`.
 impl std::fmt::Debug for MissingVariable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
     }
 }
 
-/// The value of an environment variable that the function cannot work without.
+/// The value of a required environment variable.
 pub fn env(name: &'static str) -> Result<String, MissingVariable> {
     env_or_none(name).ok_or(MissingVariable(name))
 }
 
-/// The value of an environment variable; one that is set to nothing counts as missing.
+/// The value of an environment variable; an empty one counts as missing.
 pub fn env_or_none(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

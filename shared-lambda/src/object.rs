@@ -1,4 +1,4 @@
-//! An object within a body, and nothing that only resembles one.
+//! A JSON object within a body.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,8 +8,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A struct that is read from a JSON object alone. serde by itself also reads one from an array of
-/// its fields' values, so that `["tea", 2]` would pass for `{"sku": "tea", "quantity": 2}`.
+/// A struct that only a JSON object can fill. serde alone also accepts an array of the fields'
+/// values: `["tea", 2]` would pass for `{"sku": "tea", "quantity": 2}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Object<T>(pub T);

@@ -1,7 +1,7 @@
-//! Errors as clients see them: `application/problem+json` (RFC 9457).
+//! Errors for clients: `application/problem+json` (RFC 9457).
 //!
-//! A problem has two halves. What the client may read is its type, title, status, detail and
-//! fields. The cause is for the log alone, and nothing here can serialise it.
+//! A problem has two halves. The client reads the type, title, status, detail and fields. Only the
+//! log shows the cause; no code here can serialise it.
 
 use std::fmt::Display;
 
@@ -11,15 +11,15 @@ use serde_json::json;
 use crate::response::Response;
 use crate::{Context, Error, telemetry};
 
-/// The longest name of a caller's own that an answer repeats, in characters.
+/// The longest name from a caller that an answer repeats, in characters.
 const MAX_NAME: usize = 64;
 
-/// One thing wrong with a request.
+/// One mistake in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// Where: a JSON Pointer (RFC 6901) into the body, or the name of a parameter or header.
+    /// A JSON Pointer (RFC 6901) into the body, or the name of a parameter or header.
     pub pointer: String,
-    /// What is wrong and what would be right.
+    /// The mistake and the accepted values.
     pub detail: String,
 }
 
@@ -33,18 +33,18 @@ impl FieldError {
     }
 }
 
-/// Collects everything that is wrong with a request, so that a client hears it all at once.
+/// Collects the mistakes in a request, so that one answer reports them all.
 #[derive(Debug, Default)]
 pub struct Fields {
     errors: Vec<FieldError>,
-    /// Where the body did not say what it should; whatever else is wrong there follows from that.
+    /// Places with a missing or wrong value. Further mistakes there follow from the first.
     stand_ins: Vec<String>,
-    /// Whether the search for mistakes stopped before the end of the request.
+    /// Whether the search stopped before the end of the request.
     pub(crate) may_be_more: bool,
 }
 
 impl Fields {
-    /// With what is wrong with a body's JSON already.
+    /// Starts with the mistakes in a body's JSON.
     pub(crate) fn of_body(
         errors: Vec<FieldError>,
         stand_ins: Vec<String>,
@@ -57,7 +57,7 @@ impl Fields {
         }
     }
 
-    /// One mistake more, unless it is about a stand-in.
+    /// Adds a mistake, unless it is about a stand-in.
     pub fn push(&mut self, error: FieldError) {
         let is_about =
             |place: &String| is_within(&error.pointer, place) || is_within(place, &error.pointer);
@@ -66,7 +66,7 @@ impl Fields {
         }
     }
 
-    /// The value, or nothing and one mistake more.
+    /// Returns the value, or adds the mistake.
     pub fn take<T>(&mut self, pointer: &str, parsed: Result<T, impl Display>) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
@@ -77,7 +77,7 @@ impl Fields {
         }
     }
 
-    /// As [`take`](Self::take), of a number: the mistake says which one was sent.
+    /// [`take`](Self::take) for a number: the mistake repeats the number.
     pub fn take_number<T>(
         &mut self,
         pointer: &str,
@@ -87,8 +87,8 @@ impl Fields {
         let parsed = parsed.map_err(|error| error.to_string());
         let beside =
             |sent: &str, error: &str| error.replacen("is not ", &format!("{sent}, not "), 1);
-        // One of these stands in for a number beyond an `i64`. Its mistake is listed with what was
-        // sent and the range of an `i64`; the field's own range says more.
+        // These two values stand in for a number beyond an `i64`. Its mistake names the range of an
+        // `i64`; the field's own range is more useful.
         if let (i64::MIN | i64::MAX, Err(error)) = (sent, &parsed)
             && let Some(known) = self
                 .errors
@@ -112,7 +112,7 @@ impl Fields {
         problem
     }
 
-    /// Nothing, or what is wrong.
+    /// The problem, if there are mistakes.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
@@ -122,7 +122,7 @@ impl Fields {
     }
 }
 
-/// A name that the caller chose, as an answer repeats it.
+/// A name from the caller, short enough for an answer.
 pub(crate) fn shortened(name: &str) -> String {
     match name.char_indices().nth(MAX_NAME) {
         None => name.to_owned(),
@@ -130,14 +130,13 @@ pub(crate) fn shortened(name: &str) -> String {
     }
 }
 
-/// Whether a JSON Pointer names this place or one in it.
+/// Whether a JSON Pointer names this place or a place within it.
 pub(crate) fn is_within(pointer: &str, place: &str) -> bool {
     let rest = pointer.strip_prefix(place);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The statuses a problem can have. There is no 2xx among them, so an error cannot look like
-/// success.
+/// The statuses of problems. None is a 2xx, so an error cannot look like success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     BadRequest,
@@ -149,9 +148,9 @@ enum Status {
     UnsupportedMediaType,
     UnprocessableContent,
     TooManyRequests,
-    /// A bug: calling again will not help.
+    /// A bug: a retry does not help.
     Internal,
-    /// Something we need does not answer: calling again helps.
+    /// A dependency does not answer: a retry helps.
     Unavailable,
 }
 
@@ -175,12 +174,12 @@ impl Status {
     fn title(self) -> &'static str {
         match self {
             Status::BadRequest => "The request is not valid",
-            Status::Unauthorized => "The caller is not known",
+            Status::Unauthorized => "The caller is not authenticated",
             Status::Forbidden => "The caller may not do this",
             Status::NotFound => "There is no such resource",
             Status::Conflict => "The resource does not allow this now",
             Status::PayloadTooLarge => "The request body is too large",
-            Status::UnsupportedMediaType => "The request body is of a type that is not read here",
+            Status::UnsupportedMediaType => "The type of the request body is not supported",
             Status::UnprocessableContent => "The request cannot be carried out as it stands",
             Status::TooManyRequests => "Too many requests",
             Status::Internal => "Something went wrong here",
@@ -189,7 +188,7 @@ impl Status {
     }
 }
 
-/// Why a request was not carried out.
+/// The reason why a request failed.
 #[derive(Debug)]
 pub struct Problem {
     status: Status,
@@ -202,7 +201,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// 400: the body or a parameter is wrong; says where.
+    /// 400: these fields, parameters or headers are wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [only] if only.pointer.is_empty() => only.detail.clone(),
@@ -215,22 +214,22 @@ impl Problem {
         }
     }
 
-    /// 400 with one field.
+    /// 400 for one field.
     pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError::new(pointer, detail)])
     }
 
-    /// 401: nothing sent, or nothing sent that proves who is calling.
+    /// 401: the request does not identify its caller.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(Status::Unauthorized, "unauthorized", detail)
     }
 
-    /// 401 of its own kind: what was to prove who is calling, other than a token, did not.
+    /// 401 of another type: a credential other than a token is wrong.
     pub fn not_authenticated(slug: &'static str, detail: impl Into<String>) -> Self {
         Self::new(Status::Unauthorized, slug, detail)
     }
 
-    /// 401: a token was sent, and is not good.
+    /// 401: the token is not valid.
     pub fn invalid_token(detail: impl Into<String>) -> Self {
         Self {
             challenge: r#"Bearer realm="waybill", error="invalid_token""#,
@@ -238,22 +237,22 @@ impl Problem {
         }
     }
 
-    /// 403: known, but not allowed.
+    /// 403: the caller is known but not allowed.
     pub fn forbidden(slug: &'static str, detail: impl Into<String>) -> Self {
         Self::new(Status::Forbidden, slug, detail)
     }
 
-    /// 404: not there, or not for this caller to know about.
+    /// 404: no such resource, or the caller may not know of it.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(Status::NotFound, "not-found", detail)
     }
 
-    /// 409: at odds with the state of the resource.
+    /// 409: the state of the resource does not allow it.
     pub fn conflict(slug: &'static str, detail: impl Into<String>) -> Self {
         Self::new(Status::Conflict, slug, detail)
     }
 
-    /// 413: longer than a request may be.
+    /// 413: the body is too long.
     pub fn payload_too_large(limit_bytes: usize) -> Self {
         Self::new(
             Status::PayloadTooLarge,
@@ -262,7 +261,7 @@ impl Problem {
         )
     }
 
-    /// 415: not JSON by its headers.
+    /// 415: the headers do not declare JSON.
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
         Self::new(
             Status::UnsupportedMediaType,
@@ -271,18 +270,18 @@ impl Problem {
         )
     }
 
-    /// 422: well formed, and yet it cannot be done.
+    /// 422: well formed, but not possible.
     pub fn unprocessable(slug: &'static str, detail: impl Into<String>) -> Self {
         Self::new(Status::UnprocessableContent, slug, detail)
     }
 
-    /// 429: the client is to slow down.
+    /// 429: the client must wait.
     pub fn too_many_requests(retry_after_seconds: u32) -> Self {
         let detail = format!("try again in {retry_after_seconds} seconds");
         Self::too_many("too-many-requests", detail, retry_after_seconds)
     }
 
-    /// 429 of its own kind: what there is too much of is not requests.
+    /// 429 of another type: a limit other than the request rate.
     pub fn too_many(
         slug: &'static str,
         detail: impl Into<String>,
@@ -294,7 +293,7 @@ impl Problem {
         }
     }
 
-    /// 503: something needed does not answer; the client may try again.
+    /// 503: a dependency does not answer; the client may retry.
     pub fn unavailable(cause: impl Into<Error>) -> Self {
         Self {
             retry_after_seconds: Some(1),
@@ -307,8 +306,8 @@ impl Problem {
         }
     }
 
-    /// 503 to a request that may have been carried out and must not simply be sent again: there is no
-    /// `Retry-After`, and the detail says how to find out.
+    /// 503 for a request that may have succeeded and must not be repeated blindly. It has no
+    /// `Retry-After`; the detail says how to find out.
     pub fn outcome_unknown(detail: impl Into<String>, cause: impl Into<Error>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -328,7 +327,7 @@ impl Problem {
         }
     }
 
-    /// Adds what the log should say beyond what the client reads.
+    /// Adds a cause for the log.
     pub fn with_cause(mut self, cause: impl Into<Error>) -> Self {
         self.cause = Some(cause.into());
         self
@@ -349,7 +348,7 @@ impl Problem {
         &self.errors
     }
 
-    /// The response; a failure of ours is logged here, once.
+    /// The response. A 5xx is logged here, once.
     pub(crate) fn into_response(self, context: &Context) -> Response {
         let status = self.status.code();
         let instance = format!("urn:waybill:trace:{}", context.trace_id());
@@ -382,13 +381,13 @@ impl Problem {
             response = response.with_header("retry-after", seconds.to_string());
         }
         if self.status == Status::UnsupportedMediaType {
-            // RFC 9110 §15.5.16: says what would have been taken.
+            // RFC 9110 §15.5.16: names the accepted types.
             response = response
                 .with_header("accept", "application/json")
                 .with_header("accept-encoding", "identity");
         }
         if self.status == Status::Unauthorized {
-            // RFC 6750 §3: the challenge names the scheme, and the error where a token was sent.
+            // RFC 6750 §3: the challenge names the scheme, and the error if a token was sent.
             response = response.with_header("www-authenticate", self.challenge);
         }
         response

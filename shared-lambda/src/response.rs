@@ -1,4 +1,4 @@
-//! What goes back to the client.
+//! The response to a client.
 
 use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
@@ -12,9 +12,9 @@ use crate::Error;
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// Each name once, in lower case.
+    /// Lower-case names, each once.
     pub headers: Vec<(&'static str, String)>,
-    /// Nothing where there is no content.
+    /// The text, if there is content.
     pub body: Option<String>,
 }
 
@@ -26,14 +26,14 @@ impl Response {
             status,
             headers: vec![
                 ("content-type", "application/json".to_owned()),
-                // What a caller may see is theirs alone; a shared cache must not keep it.
+                // A shared cache must not keep a response that only one caller may see.
                 ("cache-control", "no-store".to_owned()),
             ],
             body: Some(body),
         }
     }
 
-    /// No body, as with 204.
+    /// A response without a body, as for 204.
     pub fn empty(status: u16) -> Self {
         Self {
             status,
@@ -42,7 +42,7 @@ impl Response {
         }
     }
 
-    /// Sets a header, in place of one of the same name.
+    /// Sets a header and replaces one of the same name.
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers
             .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -58,7 +58,7 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// As the Lambda runtime sends it to API Gateway.
+    /// The form in which the Lambda runtime sends it to API Gateway.
     pub fn into_lambda(self) -> Result<ApiGatewayV2httpResponse, Error> {
         let mut response = ApiGatewayV2httpResponse::default();
         response.status_code = self.status.into();

@@ -1,4 +1,4 @@
-//! Questions to another service over REST: a timeout on every try, a bounded retry with jitter, a
+//! Calls to another service over REST: a timeout for each try, bounded retries with jitter, a
 //! circuit breaker, and a short cache for answers.
 
 use std::collections::HashMap;
@@ -14,22 +14,22 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{Context, Error};
 
-/// The longest answer that is read, in bytes.
+/// The longest answer that a client reads, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// How patient a client is. The defaults keep the worst case under 2.5 s.
+/// A client's timeouts and retries. The defaults keep the worst case under 2.5 s.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// For one try, connecting included.
+    /// The timeout of one try, connecting included.
     pub timeout: Duration,
     /// Tries in all.
     pub attempts: u32,
-    /// The longest wait before the second try; each further one waits up to twice as long. The
-    /// wait itself is drawn from zero up to that ("full jitter", AWS Architecture Blog, 2015).
+    /// The longest wait before the second try. It doubles for each further try. The wait itself is
+    /// random between zero and this bound ("full jitter", AWS Architecture Blog, 2015).
     pub backoff: Duration,
     /// Failed calls in a row that open the breaker.
     pub breaker_failures: u32,
-    /// How long an open breaker refuses before it lets one call try.
+    /// How long an open breaker refuses calls before it allows one.
     pub breaker_pause: SignedDuration,
 }
 
@@ -45,7 +45,7 @@ impl Default for Policy {
     }
 }
 
-/// An answer, whatever its status below 500.
+/// An answer with a status below 500, 429 excepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
@@ -54,17 +54,17 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// The service could not be asked. Whether it would have said yes or no is not known.
+/// The service gave no usable answer; its decision is unknown.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Unreachable {
-    #[error("not asked: the last calls failed, so none is made for a moment")]
+    #[error("the circuit breaker is open after repeated failures; no call was made")]
     BreakerOpen,
     #[error("no usable answer after {attempts} tries")]
     NoAnswer { attempts: u32, source: Error },
 }
 
-/// Asks one service.
+/// A client of one service.
 pub struct Client {
     base_url: String,
     connector: SharedHttpConnector,
@@ -73,7 +73,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// For the service at `base_url`.
+    /// A client of the service at `base_url`.
     pub fn new(base_url: &str, connector: SharedHttpConnector, policy: Policy) -> Self {
         Self {
             base_url: base_url.trim_end_matches('/').to_owned(),
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// `GET base_url/path` in the name of whoever holds `bearer`.
+    /// Calls `GET base_url/path` with the caller's token.
     pub async fn get(
         &self,
         path: &str,
@@ -129,7 +129,7 @@ impl Client {
         let answer = tokio::time::timeout(self.policy.timeout, exchange)
             .await
             .map_err(|_| format!("no answer within {:?}", self.policy.timeout))??;
-        // The service, or the gateway before it, is in trouble or wants a rest; that is no answer.
+        // The service or its gateway is failing or throttling: a later try may succeed.
         if answer.status >= 500 || answer.status == 429 {
             return Err(format!("the answer was {}", answer.status).into());
         }
@@ -144,7 +144,7 @@ impl Client {
     }
 }
 
-/// Stops asking a service that does not answer (Nygard, Release It!, "Circuit Breaker").
+/// A circuit breaker (Nygard, Release It!): it stops calls to a failing service.
 #[derive(Default)]
 struct Breaker {
     failures_in_a_row: u32,
@@ -158,7 +158,7 @@ impl Breaker {
         }
         match self.refused_since {
             Some(since) if now.duration_since(since) < policy.breaker_pause => false,
-            // Half open: this one call tries, and the others wait for another pause.
+            // Half open: this call goes out; the others wait for another pause.
             _ => {
                 self.refused_since = Some(now);
                 true
@@ -176,7 +176,7 @@ impl Breaker {
     }
 }
 
-/// Answers worth keeping for a moment, in the memory of one function instance.
+/// A short-lived cache in the memory of one function instance.
 pub struct Cache<K, V> {
     lifetime: SignedDuration,
     capacity: usize,
@@ -193,14 +193,14 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// The kept answer, unless it is too old.
+    /// The cached answer, unless it is too old.
     pub fn get(&self, key: &K, now: Timestamp) -> Option<V> {
         let entries = lock(&self.entries);
         let (kept_at, value) = entries.get(key)?;
         (now.duration_since(*kept_at) < self.lifetime).then(|| value.clone())
     }
 
-    /// Keeps an answer, if there is room.
+    /// Caches an answer, if there is room.
     pub fn put(&self, key: K, value: V, now: Timestamp) {
         let mut entries = lock(&self.entries);
         if entries.len() >= self.capacity {
@@ -212,7 +212,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     }
 }
 
-/// A panic while the lock was held leaves counters and cached answers, all of them still usable.
+/// Ignores poisoning: a panic leaves counters and cached answers usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

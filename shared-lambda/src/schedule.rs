@@ -1,4 +1,4 @@
-//! Functions that a timer calls.
+//! Functions that a schedule calls.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use crate::{Context, Error, Origin, telemetry};
 
-/// For how long a run takes anything on. It is measured by the timers' clock, which a simulation
-/// holds as it holds all timers, and never by the time of day.
+/// The time after which a run starts no more work. It uses tokio's clock, which a simulation
+/// controls, and not the time of day.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimit(Instant);
 
 impl TimeLimit {
-    /// From now on.
+    /// Starts now.
     pub fn of(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 
-    /// Whether nothing more is to be taken on.
+    /// Whether the run must start no more work.
     pub fn is_over(self) -> bool {
         Instant::now() >= self.0
     }
 }
 
-/// Runs a function on each tick of its schedule. What it returns goes into the invocation's
-/// answer, which an operator who calls the function by hand can read.
+/// Runs a function on each tick of its schedule. Its value is the invocation's answer, for an
+/// operator who calls the function by hand.
 pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
 where
     F: Fn(Context) -> Fut + Send + Sync,
@@ -37,7 +37,7 @@ where
     let (origin, handler) = (Origin::system(), &handler);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Value>| {
         let context = origin.context(None);
-        // A failure is logged by the runtime, once.
+        // The runtime logs a failure, once.
         handler(context).boxed()
     }))
     .await

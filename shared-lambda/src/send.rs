@@ -1,4 +1,4 @@
-//! Sending messages: batches that SQS takes, and which messages it did not accept.
+//! Sending messages to SQS in batches.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::envelope::{Payload, encode};
 use crate::{Context, Error, telemetry};
 
-/// `SendMessageBatch` and a visibility batch take at most this many entries (SQS API reference).
+/// The most entries of `SendMessageBatch` and of a visibility batch (SQS API reference).
 pub(crate) const BATCH_ENTRIES: usize = 10;
 
-/// A batch may have 1 MiB in all; staying under 256 KiB suits every region's older limit too.
+/// A batch may have 1 MiB; 256 KiB is the older limit of some regions.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// A message to send.
@@ -30,7 +30,7 @@ impl Outgoing {
         Self::with_fault(queue_url, subject, payload, None, context)
     }
 
-    /// A command that is to go wrong on purpose, where there is a [fault](crate::fault::Fault::ALL).
+    /// A command with an injected [fault](crate::fault::Fault::ALL), if there is one.
     pub fn with_fault<T: Payload>(
         queue_url: &str,
         subject: Uuid,
@@ -44,42 +44,42 @@ impl Outgoing {
         }
     }
 
-    /// The queue it goes to.
+    /// The destination queue.
     pub fn queue_url(&self) -> &str {
         &self.queue_url
     }
 
-    /// The message's body, as it goes onto the queue.
+    /// The message's body.
     pub fn body(&self) -> &str {
         &self.body
     }
 }
 
-/// Messages that were not accepted.
+/// SQS did not accept all messages.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of {sent} messages were not accepted", rejected.len())]
 pub struct SendError {
     sent: usize,
-    /// Which they were, counted in the order they were given, and why each was not.
+    /// The causes, by the index of the message.
     rejected: BTreeMap<usize, String>,
-    /// Why the first of them was not.
+    /// The first cause.
     source: Error,
 }
 
 impl SendError {
-    /// Why a message was not accepted, if it was not.
+    /// The cause for the message with this index, if it was not accepted.
     pub fn cause_of(&self, index: usize) -> Option<&str> {
         self.rejected.get(&index).map(String::as_str)
     }
 }
 
-/// Sends messages, for functions that no queue triggers.
+/// Sends messages, for functions without a queue trigger.
 pub async fn send(client: &aws_sdk_sqs::Client, outgoing: Vec<Outgoing>) -> Result<(), SendError> {
-    // The client itself gives up long before.
+    // The client's own timeout is much shorter.
     send_within(Duration::from_secs(60), client, outgoing).await
 }
 
-/// Sends messages for somebody who is waiting: what is not accepted in time counts as not sent,
+/// Sends messages while a caller waits. A message that is not accepted in time counts as not sent,
 /// although it may have been.
 pub async fn send_within(
     patience: Duration,
@@ -107,7 +107,7 @@ pub(crate) struct Rejected {
     pub cause: Error,
 }
 
-/// Sends to all queues at once: one that does not answer takes no time from the others.
+/// Sends to all queues at once, so that a slow queue does not delay the others.
 pub(crate) async fn send_each(
     client: &aws_sdk_sqs::Client,
     outgoing: Vec<Outgoing>,
@@ -130,7 +130,7 @@ pub(crate) async fn send_each(
     rejected
 }
 
-/// Cuts messages into batches that SQS takes.
+/// Splits messages into batches within SQS's limits.
 fn batches(messages: Vec<(usize, String)>) -> Vec<Vec<(usize, String)>> {
     let mut batches: Vec<Vec<(usize, String)>> = Vec::new();
     let mut bytes = 0;
@@ -149,7 +149,7 @@ fn batches(messages: Vec<(usize, String)>) -> Vec<Vec<(usize, String)>> {
     batches
 }
 
-/// Those of a batch that were not accepted.
+/// Sends a batch; returns its rejected messages.
 async fn send_batch(
     client: &aws_sdk_sqs::Client,
     queue_url: String,
@@ -175,7 +175,7 @@ async fn send_batch(
         Err(_) => Err("it did not answer in time".to_owned()),
     };
     match answer {
-        // Only what SQS says it took has been sent.
+        // Only a message that SQS confirms is sent.
         Ok(answer) => {
             let refused = indices.into_iter().filter_map(|index| {
                 let id = index.to_string();

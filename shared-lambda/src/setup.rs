@@ -1,7 +1,7 @@
-//! What a function is wired from: its environment variables and its AWS clients.
+//! The inputs of a function's wiring: environment variables and AWS clients.
 //!
-//! Each handler module has a `wire` that takes a [`Setup`]. A binary gives it the process's own; a
-//! test gives it values, so that it wires the function exactly as the binary does.
+//! Each handler module has a `wire` that takes a [`Setup`]. A binary passes the process's setup; a
+//! test passes its own values. Both wire the function in the same way.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use crate::aws::{SecretError, Settings};
 use crate::{Error, MissingVariable, env_or_none};
 
-/// A function's environment variables and its way to AWS.
+/// A function's environment variables and AWS clients.
 #[derive(Clone, Debug)]
 pub struct Setup {
     aws: Settings,
-    /// In place of the process's own.
+    /// Replace the process's variables.
     variables: Option<BTreeMap<String, String>>,
-    /// In place of those that the settings would make.
+    /// Replace the clients of the settings.
     clients: Option<(aws_sdk_dynamodb::Client, aws_sdk_sqs::Client)>,
 }
 
 impl Setup {
-    /// The process's own.
+    /// The process's setup.
     ///
     /// # Errors
     ///
-    /// When a variable that Lambda sets in every function is missing.
+    /// When one of Lambda's own variables is missing.
     pub fn from_env() -> Result<Self, Error> {
         Ok(Self {
             aws: Settings::from_env()?,
@@ -35,7 +35,7 @@ impl Setup {
         })
     }
 
-    /// For tests: these variables and no others, and an AWS that answers whatever the clients ask.
+    /// For tests: only these variables, and a stand-in for AWS.
     pub fn for_tests(aws: impl HttpConnector + 'static, variables: &[(&str, &str)]) -> Self {
         let credentials = Credentials::new("test", "test", None, None, "test");
         let connector = SharedHttpConnector::new(aws);
@@ -47,7 +47,7 @@ impl Setup {
         }
     }
 
-    /// For tests: with clients of their own configuration.
+    /// For tests: replaces the clients.
     pub fn with_clients(
         mut self,
         dynamodb: aws_sdk_dynamodb::Client,
@@ -57,7 +57,7 @@ impl Setup {
         self
     }
 
-    /// The value of a variable that the function cannot work without.
+    /// The value of a required variable.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Setup {
         }
     }
 
-    /// For plain HTTP requests: the connector that the clients share.
+    /// The clients' connector, for plain HTTP requests.
     pub fn connector(&self) -> SharedHttpConnector {
         self.aws.connector()
     }

@@ -1,9 +1,7 @@
-//! Queues: each message by itself, failures reported by id, answers sent before anything is
-//! acknowledged.
+//! Queues: the runner handles each message separately and reports failures by id.
 //!
-//! A handler returns the messages its outcome owes; the runner sends them, batched, and lets SQS
-//! delete a message only when everything it led to was accepted. Dying at any point before that
-//! brings the message back.
+//! A handler returns the messages that its outcome owes. The runner sends them in batches. SQS
+//! deletes a message only after its answers were accepted; a crash before that brings it back.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
@@ -23,23 +21,22 @@ use crate::send::{BATCH_ENTRIES, send_each};
 pub use crate::send::{Outgoing, SendError, send, send_within};
 use crate::{Context, Error, Origin, Stage, telemetry};
 
-/// How long a failed message waits, by how often it was received. A table or a provider that is
-/// away for three minutes does not send everything in flight to the dead-letter queue, while what was
-/// only contended comes back soon.
+/// How long a failed message waits, by its receive count. Messages survive an outage of three
+/// minutes without a dead letter; contended messages come back soon.
 const BACKOFF_SECONDS: [u32; MAX_RECEIVES as usize - 1] = [2, 10, 50, 120];
 
-/// How often a queue gives a message out: the templates' `maxReceiveCount`. After the last time there is
-/// nothing to wait for, and the message is to be found among the dead letters soon.
+/// The templates' `maxReceiveCount`. After the last delivery a message does not wait, so that it
+/// becomes a dead letter soon.
 pub const MAX_RECEIVES: u32 = 5;
 
-/// So long before the function is stopped its handlers end, and with them whatever is not answered:
-/// what the others did is then still acknowledged, and the rest is told to have failed.
+/// Handlers are cancelled this long before the function times out. The runner can then acknowledge
+/// the finished messages and report the others as failed.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// So long before the function is stopped answers are no longer waited for.
+/// Sending is cancelled this long before the function times out.
 const REPORTING: Duration = Duration::from_millis(1500);
 
-/// The queue a function is triggered by.
+/// The queue that triggers a function.
 pub struct Queue {
     client: aws_sdk_sqs::Client,
     url: String,
@@ -48,7 +45,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Messages of a batch are handled side by side: they are about different orders.
+    /// A queue whose messages are handled concurrently: they are about different orders.
     pub fn new(client: aws_sdk_sqs::Client, url: String) -> Self {
         Self {
             client,
@@ -58,14 +55,13 @@ impl Queue {
         }
     }
 
-    /// Messages of a batch are handled one after another, for handlers that contend for the same
-    /// rows.
+    /// Handles the messages of a batch in sequence, for handlers that compete for the same rows.
     pub fn one_at_a_time(mut self) -> Self {
         self.concurrency = 1;
         self
     }
 
-    /// For queues of commands: outside production, faults that commands carry are acted on.
+    /// Sets the stage. Outside production, the runner acts on injected faults.
     pub fn in_stage(mut self, stage: Stage) -> Self {
         self.stage = stage;
         self
@@ -92,8 +88,7 @@ where
     .await
 }
 
-/// One batch: what [`run`] does per invocation, without Lambda around it. `ends_at` is when the
-/// function is stopped.
+/// Handles one batch, as [`run`] does per invocation. `ends_at` is the function's timeout.
 pub async fn process<F, Fut>(
     origin: &Origin,
     queue: &Queue,
@@ -109,10 +104,10 @@ where
     let mut handled: Vec<(SqsMessage, Result<Vec<Outgoing>, Failure>)> =
         stream::iter(event.records)
             .map(|message| {
-                // Boxed, because side by side they are moved about, and they are large.
+                // Boxed, because `buffered` moves the futures and they are large.
                 async move {
                     let handled = handle(origin, queue.stage, &message, handler);
-                    let outcome = until(ends_at - CLOSING, handled).await;
+                    let outcome = with_deadline(ends_at - CLOSING, handled).await;
                     (message, outcome)
                 }
                 .boxed_local()
@@ -125,7 +120,7 @@ where
 
     let mut response = SqsBatchResponse::default();
     let mut retries = Vec::new();
-    // A standard queue may deliver one message twice in a batch; its id is then reported once.
+    // A standard queue may deliver one message twice in a batch; its id is reported once.
     let mut failed: Vec<String> = Vec::new();
     for (message, outcome) in handled {
         let Err(failure) = outcome else { continue };
@@ -138,27 +133,27 @@ where
         }
     }
     response.set_failures(failed);
-    // What this does not get to comes back after the visibility timeout.
+    // The remaining messages come back after the visibility timeout.
     let _ = timeout_at(ends_at - REPORTING / 3, make_visible(queue, retries)).await;
     response
 }
 
-/// A handler that is not through by then is dropped where it waits, as if the process had died
-/// there; one that has not begun does not begin.
-async fn until(
-    cutoff: Instant,
+/// Drops a handler at the deadline, as if the process had crashed there. After the deadline no
+/// handler starts.
+async fn with_deadline(
+    deadline: Instant,
     handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
 ) -> Result<Vec<Outgoing>, Failure> {
     let out_of_time = || {
         Failure::retry(
-            "the function's time was up",
-            "it or its batch took longer than the function may",
+            "the handler ran out of time",
+            "the message or its batch took longer than the function's timeout allows",
         )
     };
-    if Instant::now() >= cutoff {
+    if Instant::now() >= deadline {
         return Err(out_of_time());
     }
-    timeout_at(cutoff, handled)
+    timeout_at(deadline, handled)
         .await
         .unwrap_or_else(|_| Err(out_of_time()))
 }
@@ -179,20 +174,20 @@ where
     match fault {
         Some(Fault::Fail) => {
             return Err(Failure::unprocessable(
-                "the order's rehearsal has this step fail",
+                "an injected fault makes this step fail",
             ));
         }
         Some(Fault::Timeout) => return Ok(Vec::new()),
         Some(Fault::LostReply) | None => {}
     }
-    // Made inside the guarded future, so that a panic before the first await is caught as well.
+    // The call is inside the guarded future, to catch a panic before the first await too.
     let answers = AssertUnwindSafe(async { handler(context, envelope).await })
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
             Err(Failure::retry(
                 "the handler panicked",
-                "see the panic's own line before this one",
+                "see the panic in the previous log line",
             ))
         })?;
     Ok(match fault {
@@ -201,38 +196,38 @@ where
     })
 }
 
-/// The fault to act on now, said in the log where there is one.
+/// The injected fault to act on now. The log reports every fault.
 ///
-/// Production carries such a command out as if it had none. It can only be there because its order
-/// was placed while the stage allowed it, and then the order's customer is served best by an end.
+/// Production ignores injected faults. An order can only have one if it was placed while the stage
+/// allowed faults; its customer then still needs a regular end.
 fn fault_now(stage: Stage, command: &Envelope, receives: u32, now: Timestamp) -> Option<Fault> {
-    let said = command.fault.as_deref()?;
-    let known = Fault::ALL.into_iter().find(|(name, ..)| *name == said);
-    let why_not = if !stage.allows_faults() {
-        Some("production rehearses nothing")
+    let name = command.fault.as_deref()?;
+    let known = Fault::ALL.into_iter().find(|(known, ..)| *known == name);
+    let ignored_because = if !stage.allows_faults() {
+        Some("production ignores injected faults")
     } else if known.is_none() {
-        Some("this function knows no such fault")
+        Some("the fault is unknown")
     } else if known.is_some_and(|(.., once)| once) && receives > 1 {
-        Some("its first delivery has gone wrong")
+        Some("the fault applies to the first delivery only")
     } else if now.duration_since(command.time) > FAULT_LIFETIME {
-        Some("it was sent too long ago")
+        Some("the fault has expired")
     } else {
         None
     };
     tracing::warn!(
-        event = "rehearsal",
+        event = "fault_injected",
         order_id = %command.subject,
         message_type = command.kind,
-        // One that is not known is whatever the message says, which is no business of the log's.
+        // An unknown fault is arbitrary text, which the log must not repeat.
         fault = known.map(|(name, ..)| name),
-        ignored_because = why_not,
-        "a command that is to go wrong on purpose"
+        ignored_because,
+        "the command carries an injected fault"
     );
     let (_, fault, _) = known?;
-    why_not.is_none().then_some(fault)
+    ignored_because.is_none().then_some(fault)
 }
 
-/// Sends what the handled messages led to; a message whose answer was not accepted has failed.
+/// Sends the answers of the handled messages. A message fails if its answer is not accepted.
 async fn send_answers(
     client: &aws_sdk_sqs::Client,
     cutoff: Instant,
@@ -257,8 +252,8 @@ async fn send_answers(
     }
 }
 
-/// Lets failed messages come back sooner than the visibility timeout would, which must be long
-/// enough for a whole batch. A message this fails for simply comes back later.
+/// Shortens the visibility timeout of failed messages: the queue's own is long enough for a whole
+/// batch. If this fails, the messages come back later.
 async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
     for batch in retries.chunks(BATCH_ENTRIES) {
         let entries = batch.iter().enumerate().map(|(index, (receipt, seconds))| {
@@ -283,7 +278,7 @@ async fn make_visible(queue: &Queue, retries: Vec<(String, u32)>) {
         };
         tracing::warn!(
             cause,
-            "failed messages come back only after the visibility timeout"
+            "the visibility timeout was not shortened; failed messages come back after the queue's own"
         );
     }
 }
@@ -304,8 +299,7 @@ fn receive_count(message: &SqsMessage) -> u32 {
         .unwrap_or(1)
 }
 
-/// One line per failure, with everything an operator needs to find the order, and nothing of what
-/// the message says.
+/// Logs one line per failure with the ids that identify the order, without the message's content.
 fn log(message: &SqsMessage, failure: &Failure) {
     let body: Value = message
         .body

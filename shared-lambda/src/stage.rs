@@ -1,8 +1,8 @@
-//! Which stage a function runs in, for the few things that production alone refuses.
+//! The stage that a function runs in. Production refuses some features.
 
 use std::fmt;
 
-/// Where a function runs.
+/// A stage of deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Stage {
@@ -11,13 +11,13 @@ pub enum Stage {
     Production,
 }
 
-/// A stage nobody knows. Taking it for some stage or other would be a guess about production, so a
-/// function does not start with it.
+/// An unknown stage. A function does not start with it, because a guess could be wrong about
+/// production.
 #[derive(thiserror::Error)]
 #[error("STAGE is {0:?}; it is one of dev, staging and production")]
 pub struct UnknownStage(String);
 
-/// A `main` that fails prints its error's `Debug`: that is what an operator reads.
+/// Operators read this form: a failing `main` prints its error's `Debug`.
 impl fmt::Debug for UnknownStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -29,7 +29,7 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// When it is no known stage.
+    /// When the stage is unknown.
     pub fn parse(text: &str) -> Result<Self, UnknownStage> {
         match text {
             "dev" => Ok(Self::Dev),
@@ -39,7 +39,7 @@ impl Stage {
         }
     }
 
-    /// Whether something may be made to go wrong on purpose.
+    /// Whether this stage acts on injected faults.
     pub fn allows_faults(self) -> bool {
         match self {
             Self::Dev | Self::Staging => true,

@@ -1,5 +1,4 @@
-//! A service's table: what every store does with rows, what an unreadable row means, and what a
-//! failed call means.
+//! A service's DynamoDB table: rows, unreadable rows and failed calls.
 
 mod error;
 
@@ -24,37 +23,37 @@ use crate::telemetry::chain;
 
 pub use error::TableError;
 
-/// A row as DynamoDB returns it, or its key.
+/// A row in DynamoDB's form, or its key.
 pub type Row = HashMap<String, AttributeValue>;
 
-/// What became of a conditional write. Neither of the last two changed anything.
+/// The outcome of a conditional write. The last two changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// It was made.
+    /// The write succeeded.
     Done,
-    /// A row was not what the decision was based on: read again, decide again.
+    /// A row has changed since the decision: read and decide again.
     Overtaken,
-    /// Another transaction held a row just then: try again.
+    /// Another transaction held a row: try again.
     Contended,
 }
 
-/// A table and the way to it.
+/// A table and its client.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// The client that calls it.
+    /// The client.
     pub client: Client,
     /// The table's name.
     pub name: String,
 }
 
 impl Table {
-    /// The table of this name.
+    /// The table with this name.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// A row as it is now.
+    /// Reads the current row.
     pub async fn get<R: DeserializeOwned, T>(
         &self,
         operation: &'static str,
@@ -77,8 +76,8 @@ impl Table {
             .transpose()
     }
 
-    /// Rows by their keys, in no order; those that do not exist are missing. At most 100, which is
-    /// what one `BatchGetItem` takes. Unless it is `consistent`, a row may be some moments old.
+    /// Reads up to 100 rows (the limit of `BatchGetItem`) by their keys, in no order, without those
+    /// that do not exist. Without `consistent`, a row may be slightly old.
     pub async fn batch_get(
         &self,
         operation: &'static str,
@@ -112,7 +111,7 @@ impl Table {
         Err(TableError::contended(operation))
     }
 
-    /// Writes a row under a key that has none.
+    /// Writes a row if its key is free.
     pub async fn insert(
         &self,
         operation: &'static str,
@@ -125,7 +124,7 @@ impl Table {
         written(operation, put.send().await)
     }
 
-    /// Carries out all writes or none.
+    /// Makes all writes or none.
     pub async fn transact(
         &self,
         operation: &'static str,
@@ -143,7 +142,7 @@ impl Table {
     }
 }
 
-/// What became of a conditional put.
+/// The outcome of a conditional put.
 pub fn written<R: std::fmt::Debug + Send + Sync + 'static>(
     operation: &'static str,
     put: Result<PutItemOutput, SdkError<PutItemError, R>>,
@@ -163,27 +162,27 @@ pub fn key(pk: &str, sk: &str) -> Row {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// An attribute of text.
+/// A text attribute.
 pub fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// An attribute of a number.
+/// A number attribute.
 pub fn number(number: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
 
-/// A time as rows have it: milliseconds always, so that text sorts as time does.
+/// A time with milliseconds, so that rows sort by time as text.
 pub fn millis(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-/// A row as DynamoDB takes it.
+/// Converts a row to DynamoDB's form.
 pub fn to_row(operation: &'static str, row: &impl Serialize) -> Result<Row, TableError> {
     parsed(operation, to_item(row))
 }
 
-/// What this code makes for the table, or finds there, unless it cannot be made.
+/// Turns an invalid value into a [`TableError::corrupt`].
 pub fn parsed<T>(
     operation: &'static str,
     value: Result<T, impl Into<Error>>,
@@ -191,7 +190,7 @@ pub fn parsed<T>(
     value.map_err(|error| TableError::corrupt(operation, error))
 }
 
-/// What a row says. The error of one that this code does not write names the row and the attribute.
+/// Parses a row. The error of an invalid row names the row and the attribute.
 pub fn read_row<R: DeserializeOwned, T>(
     operation: &'static str,
     row: Row,
@@ -212,23 +211,23 @@ pub fn read_row<R: DeserializeOwned, T>(
 /// The rows of a list.
 #[derive(Debug)]
 pub struct Rows<T> {
-    /// In the order of the rows.
+    /// The values, in the order of the rows.
     pub readable: Vec<T>,
-    /// Those left out.
+    /// The rows without a value.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A row that is not what this code writes.
+/// A row that this code cannot read.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// The row's partition key, or `?` where it has none.
+    /// The row's partition key, or `?`.
     pub pk: String,
-    /// Why it cannot be read.
+    /// The cause.
     pub error: TableError,
 }
 
-/// Reads the rows of a list, in their order. One bad row must not hide the others, so a row that
-/// `parse` refuses is left out and logged as an error. All lists of all services read through here.
+/// Reads the rows of a list, in their order. One bad row must not hide the others: a row that `parse`
+/// refuses is logged as an error and left out. All services read their lists with this function.
 pub fn read_rows<T>(
     table: &str,
     rows: impl IntoIterator<Item = Row>,
@@ -249,8 +248,8 @@ pub fn read_rows<T>(
                     table,
                     pk,
                     cause = chain(&error),
-                    "a row cannot be read and is left out of a list; \
-                     repair the attribute that the cause names, or delete the row"
+                    "a list leaves out a row that cannot be read; repair the attribute that the cause \
+                     names, or delete the row"
                 );
                 read.unreadable.push(Unreadable { pk, error });
             }
@@ -259,8 +258,8 @@ pub fn read_rows<T>(
     read
 }
 
-/// Why each part of a transaction was cancelled, in the order of its items; nothing where it
-/// failed for another reason.
+/// The reasons of a cancelled transaction, in the order of its items, or none if it failed for
+/// another reason.
 pub fn cancellation_reasons<R>(
     error: &SdkError<TransactWriteItemsError, R>,
 ) -> Option<&[CancellationReason]> {
@@ -272,13 +271,12 @@ pub fn cancellation_reasons<R>(
     }
 }
 
-/// Whether an item's own condition is what failed.
+/// Whether the item's own condition failed.
 pub fn condition_failed(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
-/// Whether another transaction held an item just then, or too much was going on; trying again is
-/// right.
+/// Whether a retry helps: another transaction held an item, or the table throttled.
 pub fn was_contended(reasons: &[CancellationReason]) -> bool {
     reasons.iter().any(|reason| {
         matches!(

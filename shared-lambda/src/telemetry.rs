@@ -1,21 +1,21 @@
-//! Logs: one JSON object a line on standard output, which Lambda hands to CloudWatch Logs.
+//! Logs: one JSON object per line on standard output. Lambda sends them to CloudWatch Logs.
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What libraries' targets begin with. Below `info` they print events, requests and rows whole:
-/// passwords, tokens and addresses with them.
+/// Prefixes of the libraries' targets. Below `info`, libraries print whole events, requests and rows
+/// with passwords, tokens and addresses.
 const LIBRARIES: [&str; 5] = ["aws_", "h2", "hyper", "lambda_", "rustls"];
 
-/// The target of lines that metrics are taken from: `tracing::info!(target: telemetry::METRICS, ..)`.
-/// They are printed at every level, or an alarm would fall silent with the log.
+/// The target of log lines that become metrics: `tracing::info!(target: telemetry::METRICS, ..)`.
+/// They are printed at every level, because alarms depend on them.
 pub const METRICS: &str = "metrics";
 
-/// Starts logging at `LOG_LEVEL` (`error`, `warn`, `info`, `debug`, `trace`; default `info`), which
-/// holds for this project's own code; libraries never go below `info`. Called by every runner;
-/// calling it again changes nothing.
+/// Starts logging at `LOG_LEVEL` (`error`, `warn`, `info`, `debug`, `trace`; default `info`). The
+/// level applies to this project's code; libraries never log below `info`. Every runner calls it; a
+/// second call changes nothing.
 pub fn init() {
     let level = crate::env_or_none("LOG_LEVEL")
         .and_then(|text| text.parse::<LevelFilter>().ok())
@@ -27,11 +27,11 @@ pub fn init() {
         .with_span_list(false)
         .with_target(false)
         .with_filter(filter(level));
-    // Refused only when a subscriber is there already: that one counts.
+    // Fails only when a subscriber exists, which then stays.
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
-/// What is let through at a level.
+/// The targets that a level enables.
 pub fn filter(level: LevelFilter) -> Targets {
     let quiet = level.min(LevelFilter::INFO);
     Targets::new()
@@ -40,7 +40,7 @@ pub fn filter(level: LevelFilter) -> Targets {
         .with_target(METRICS, LevelFilter::INFO)
 }
 
-/// An error with everything beneath it, on one line.
+/// An error with its sources, on one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -216,7 +216,7 @@ fn another_type_or_version_is_not_opened() {
     );
     assert_eq!(
         reason::<()>(Err(envelope.unknown())),
-        "this queue does not take ReserveStock"
+        "this queue does not handle ReserveStock"
     );
 }
 

@@ -182,23 +182,19 @@ async fn a_fault_that_nobody_knows_is_none_and_one_that_is_no_text_is_no_envelop
 async fn every_delivery_with_a_fault_is_said_in_the_log_and_why_it_was_ignored() {
     for (stage, fault, ignored_because) in [
         (Stage::Dev, "lost_reply", None),
-        (
-            Stage::Dev,
-            "explode",
-            Some("this function knows no such fault"),
-        ),
+        (Stage::Dev, "explode", Some("the fault is unknown")),
         (
             Stage::Production,
             "lost_reply",
-            Some("production rehearses nothing"),
+            Some("production ignores injected faults"),
         ),
     ] {
         let logs = Logs::start();
         deliver(Some(stage), &command(&json!(fault)), 1).await;
         let mut line = json!({
             "level": "WARN",
-            "message": "a command that is to go wrong on purpose",
-            "event": "rehearsal",
+            "message": "the command carries an injected fault",
+            "event": "fault_injected",
             "order_id": ORDER,
             "message_type": "VerifyUser",
         });

@@ -349,12 +349,12 @@ fn a_mistake_in_the_body_is_named_by_its_json_pointer() {
         (
             r#"{"lines": [{"sku": "a", "sku": "b", "quantity": 1}]}"#,
             "/lines/0/sku",
-            "is there more than once",
+            "occurs more than once",
         ),
         (
             r#"{"lines": [], "lines": []}"#,
             "/lines",
-            "is there more than once",
+            "occurs more than once",
         ),
         (
             r#"{"lines": [], "note": 5}"#,
@@ -613,7 +613,7 @@ fn an_unknown_field_does_not_hide_a_wrong_value() {
     assert_eq!(
         read(r#"{"sku": "mug", "sku": "mug", "quantity": 1}"#),
         Err(vec![
-            pair("/sku", "is there more than once"),
+            pair("/sku", "occurs more than once"),
             pair("/sku", "is not tea")
         ])
     );
@@ -724,9 +724,9 @@ async fn the_415_says_what_is_taken() {
     ]);
     let body = json!({
         "type": "urn:waybill:problem:unsupported-media-type",
-        "title": "The request body is of a type that is not read here",
+        "title": "The type of the request body is not supported",
         "status": 415,
-        "detail": "the body is not said to be JSON in UTF-8; send Content-Type: application/json",
+        "detail": "the body is not declared as JSON in UTF-8; send Content-Type: application/json",
         "instance": format!("urn:waybill:trace:{TRACE_ID}"),
     });
     assert_eq!(response, (415, expected, body));
@@ -756,7 +756,7 @@ fn asking(query: &str) -> Request {
 async fn a_query_parameter_that_is_not_known_or_repeated_is_refused() {
     const LISTED: Query = Query(&["limit", "cursor"]);
     let unknown = "is not a known parameter; known here: limit, cursor";
-    let twice = "is there more than once; send it once";
+    let twice = "occurs more than once; send it once";
     for (query, expected) in [
         ("", vec![]),
         ("limit=1&cursor=a%2Cb,c", vec![]),
@@ -810,7 +810,7 @@ async fn more_mistakes_than_are_named_are_counted_as_at_least() {
 
 #[tokio::test]
 async fn a_header_that_may_come_once_is_one_value_or_refused() {
-    const TWICE: &str = "is there more than once, with different values; send it once";
+    const TWICE: &str = "occurs more than once, with different values; send it once";
     for name in ["Authorization", "Content-Type", "Idempotency-Key"] {
         for (value, one) in [
             ("k", Some("k")),
@@ -1089,7 +1089,7 @@ async fn without_a_token_the_401_challenges_for_one() {
     ]);
     let body = json!({
         "type": "urn:waybill:problem:unauthorized",
-        "title": "The caller is not known",
+        "title": "The caller is not authenticated",
         "status": 401,
         "detail": "the request carries no bearer token in its Authorization header",
         "instance": format!("urn:waybill:trace:{TRACE_ID}"),

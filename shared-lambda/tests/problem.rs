@@ -66,7 +66,7 @@ async fn each_kind_of_problem_has_its_status_type_and_title() {
             Problem::unauthorized("d"),
             401,
             "unauthorized",
-            "The caller is not known",
+            "The caller is not authenticated",
         ),
         (
             Problem::forbidden("admin-only", "d"),

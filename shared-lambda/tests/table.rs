@@ -114,7 +114,7 @@ async fn a_message_whose_table_failed_is_tried_again_unless_its_row_is_corrupt()
     };
     assert_eq!(goes_away(&transient), Some(true));
     assert_eq!(goes_away(&bug), Some(false));
-    assert_eq!(bug.detail(), "its table did not carry it out");
+    assert_eq!(bug.detail(), "the table call failed");
 
     // However often it is read, the row stays what it is.
     let corrupt = TableError::corrupt("read the thing", "the row has no version");
@@ -129,7 +129,7 @@ async fn an_error_says_what_was_wanted_and_why_it_failed() {
     let error = put_with(Some(Fault::BeforeEffect)).await;
     let said = chain(&error);
     assert!(
-        said.starts_with("the table did not carry out: save the thing: ")
+        said.starts_with("the table call failed: save the thing: ")
             && said.ends_with("the connection broke before the request arrived"),
         "{said}"
     );

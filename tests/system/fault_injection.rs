@@ -196,7 +196,7 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
     let listed = dlq::run(&world.aws, &world.stack.prefix, &list).unwrap();
     assert!(listed.contains("ChargePayment"), "{listed}");
     assert!(
-        listed.contains("the order's rehearsal has this step fail"),
+        listed.contains("an injected fault makes this step fail"),
         "{listed}"
     );
 

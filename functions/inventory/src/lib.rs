@@ -1,6 +1,6 @@
-//! The inventory service: the catalogue, its stock, and the units orders hold.
+//! The inventory service: the catalogue, its stock, and the units that orders hold.
 //!
-//! `domain` decides, `store` keeps, `handlers` answer; each binary wires one handler and runs it.
+//! `domain` decides, `store` reads and writes, `handlers` answer. Each binary wires one handler.
 
 pub mod domain;
 pub mod handlers;

@@ -1,7 +1,6 @@
-//! What the inventory queue takes and what goes back to orders, as it is on the wire.
+//! The messages of the inventory queue and the replies to orders.
 //!
-//! The contracts are in `contracts/`. Fields that are not known here are left alone: a sender may
-//! be newer.
+//! Their contracts are in `contracts/`. Unknown fields are ignored, because a sender may be newer.
 
 use serde::{Deserialize, Serialize};
 use shared_lambda::envelope::Payload;
@@ -26,8 +25,8 @@ impl Payload for ReserveStock {
 }
 
 impl ReserveStock {
-    /// What it asks for. Orders checks its lines when an order is placed, so a command that is not
-    /// well formed is a defect for a person to look at, never an answer to a customer.
+    /// Validates the lines. Orders has validated them when the order was placed. An invalid command is
+    /// therefore a bug for an operator, not a refusal for the customer.
     pub fn wanted(&self) -> Result<WantedLines, Failure> {
         let mut lines = Vec::with_capacity(self.lines.len());
         for (index, line) in self.lines.iter().enumerate() {
@@ -45,7 +44,7 @@ fn defect(detail: String) -> Failure {
     Failure::unprocessable(format!("in {}, {detail}", ReserveStock::TYPE))
 }
 
-/// Command: hold nothing for the order, now and from now on.
+/// Command: hold nothing for the order from now on.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReleaseStock {}
 
@@ -62,7 +61,7 @@ pub struct StockReserved {
 #[derive(Debug, Serialize)]
 struct PricedLine {
     sku: String,
-    /// Reservations that were made before names were kept have none.
+    /// Absent in reservations from before names were stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     quantity: i64,
@@ -125,7 +124,7 @@ impl From<Refusal> for StockRefused {
     }
 }
 
-/// The longest detail of a refusal: an order's row and its timeline keep it.
+/// The longest detail of a refusal: the order's row and timeline store it.
 const MAX_DETAIL_CHARS: usize = 500;
 
 fn bounded(detail: &str) -> String {

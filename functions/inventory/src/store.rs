@@ -1,15 +1,15 @@
-//! Inventory's table: items, reservations, adjustments, and every way they are read and written.
+//! Inventory's table: items, reservations and adjustments.
 //!
 //! | pk | sk | |
 //! | --- | --- | --- |
 //! | `ITEM#<sku>` | `ITEM` | an item with its stock |
 //! | `ITEM#<sku>` | `ADJUSTMENT#<id>` | one correction of its stock |
-//! | `ORDER#<order id>` | `RESERVATION` | what an order holds, or why it holds nothing |
+//! | `ORDER#<order id>` | `RESERVATION` | an order's units, or the reason why it has none |
 //!
-//! The index `catalogue` lists the items by SKU. It holds keys alone, and no key ever changes, so
-//! that the writes of reservations never reach it; a page's values are read from the table.
+//! The index `catalogue` lists the items by SKU. It holds only keys, which never change, so that
+//! reservations do not write to it. The values of a page come from the table.
 //!
-//! Stock moves by `ADD` under a condition on the row itself, never by writing back what was read.
+//! Stock changes by a conditional `ADD`, never by writing back a value that was read.
 
 mod adjustments;
 mod items;

@@ -26,7 +26,7 @@ fn released() -> Value {
 fn refused_as_released() -> Value {
     json!({"type": "StockRefused", "data": {
         "code": "released",
-        "detail": "the order had given up its reservation already",
+        "detail": "the order has already released its reservation",
     }})
 }
 
@@ -62,11 +62,11 @@ async fn a_reserve_that_is_refused_says_why_and_holds_nothing() {
         (
             vec![("MUG", 1), ("HAT", 1)],
             json!({"code": "mixed_currency", "detail":
-                "one order is paid in one currency, and these items are priced in EUR and USD"}),
+                "an order has one currency, but these items are priced in EUR and USD"}),
         ),
         (
             vec![("MUG", 1), ("TEE", 6)],
-            json!({"code": "out_of_stock", "detail": "6 of TEE wanted, 5 available", "sku": "TEE"}),
+            json!({"code": "out_of_stock", "detail": "the order wants 6 of TEE; 5 are available", "sku": "TEE"}),
         ),
     ];
     for (order, (lines, data)) in (10..).zip(refusals) {
@@ -406,7 +406,7 @@ async fn a_reserve_with_other_lines_than_recorded_is_a_dead_letter() {
         let failure = world.command(9, &reserve(&lines)).await.unwrap_err();
         assert!(!failure.is_retried(), "{asked}");
         let said = format!(
-            "ReserveStock for order {} asks for {asked}, and the order's reservation holds 2 MUG, 1 TEE;",
+            "ReserveStock for order {} asks for {asked}, but the order's reservation holds 2 MUG, 1 TEE;",
             id(9)
         );
         assert!(failure.detail().starts_with(&said), "{}", failure.detail());

@@ -137,7 +137,7 @@ fn items_of_two_currencies_refuse_the_whole_order() {
     assert_eq!(refusal.sku, None);
     assert_eq!(
         refusal.detail,
-        "one order is paid in one currency, and these items are priced in EUR and USD"
+        "an order has one currency, but these items are priced in EUR and USD"
     );
 }
 
@@ -147,7 +147,7 @@ fn one_unit_too_few_refuses_the_whole_order_instead_of_giving_what_is_there() {
     let refusal = refused(decide(&wanted(&[("A", 1), ("B", 3)]), &items));
     assert_eq!(refusal.code, RefusalCode::OutOfStock);
     assert_eq!(refusal.sku, Some(sku("B")));
-    assert_eq!(refusal.detail, "3 of B wanted, 2 available");
+    assert_eq!(refusal.detail, "the order wants 3 of B; 2 are available");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_reservation_is_held_to_the_lines_it_was_made_for() {
         assert!(asked.check_held(&other).is_err(), "{other:?}");
     }
     let error = asked.check_held(&held(&[("C", 7)])).unwrap_err();
-    let expected = "asks for 2 A, 1 B, and the order's reservation holds 7 C";
+    let expected = "asks for 2 A, 1 B, but the order's reservation holds 7 C";
     assert_eq!(error.to_string(), expected);
 }
 

@@ -401,7 +401,7 @@ async fn an_adjustment_takes_only_what_no_order_holds() {
     assert_eq!(lost.problem(), problem(409, "insufficient-stock", &[]));
     assert_eq!(
         lost.body["detail"],
-        "2 units of MUG-01 are available, and this would take 3"
+        "only 2 units of MUG-01 are available; this adjustment removes 3"
     );
     assert_eq!(world.dump(), before);
 }
@@ -866,22 +866,22 @@ async fn a_number_out_of_range_is_told_beside_the_range() {
         (
             "/stock",
             "-1",
-            "not a stock: a whole number from 0 to 1000000000",
+            "not a stock: send a whole number from 0 to 1000000000",
         ),
         (
             "/stock",
             "18446744073709551616",
-            "not a stock: a whole number from 0 to 1000000000",
+            "not a stock: send a whole number from 0 to 1000000000",
         ),
         (
             "/price/amount",
             "-1e400",
-            "not a price in minor units: a whole number from 1 to 999999999999",
+            "not a price in minor units: send a whole number from 1 to 999999999999",
         ),
         (
             "/price/amount",
             "0",
-            "not a price in minor units: a whole number from 1 to 999999999999",
+            "not a price in minor units: send a whole number from 1 to 999999999999",
         ),
     ] {
         let body = with(&mug(), pointer, json!("here")).to_string();
@@ -892,7 +892,7 @@ async fn a_number_out_of_range_is_told_beside_the_range() {
     let body = json!({"delta": 1_000_001, "reason": "Found"});
     assert_eq!(
         at(&adjust(&world, "MUG-01", &body, None).await),
-        "/delta is 1000001, not an adjustment: a whole number from -1000000 to 1000000 other than 0"
+        "/delta is 1000001, not an adjustment: send a whole number from -1000000 to 1000000, except 0"
     );
 }
 

@@ -60,7 +60,7 @@ async fn reserve(world: &World, order: u64, lines: Vec<ReservedLine>) -> Written
 fn out_of_stock() -> Outcome {
     Outcome::Refused(Refusal {
         code: RefusalCode::OutOfStock,
-        detail: "1 of MUG wanted, 0 available".to_owned(),
+        detail: "the order wants 1 of MUG; 0 are available".to_owned(),
         sku: Some(sku("MUG")),
     })
 }

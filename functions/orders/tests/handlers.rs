@@ -374,7 +374,7 @@ async fn what_is_not_json_is_said_so() {
         (b"order", "", "the body is not JSON"),
         (b"{\"lines\": [", "", "the body is not JSON"),
         (b"\xff\xfe", "", "the body is not UTF-8"),
-        (duplicate, "/payment_method", "is there more than once"),
+        (duplicate, "/payment_method", "occurs more than once"),
     ];
     for (bytes, pointer, detail) in cases {
         let request = Request::new().with_body(bytes.to_vec());
@@ -510,7 +510,7 @@ async fn two_keys_in_one_request_are_refused() {
     let response = world
         .place(&customer(ANN), posting(&cups(), Some("key-1,key-2")))
         .await;
-    let detail = "is there more than once, with different values; send it once, in double quotes if the key has a comma";
+    let detail = "occurs more than once, with different values; send it once, in double quotes if the key has a comma";
     assert_problem(&response, &told_fields(&[("Idempotency-Key", detail)]));
     assert!(world.aws.calls().is_empty());
 }
@@ -589,8 +589,8 @@ async fn an_order_that_a_form_sends_is_not_taken() {
         &told(
             415,
             "unsupported-media-type",
-            "The request body is of a type that is not read here",
-            "the body is not said to be JSON in UTF-8; send Content-Type: application/json",
+            "The type of the request body is not supported",
+            "the body is not declared as JSON in UTF-8; send Content-Type: application/json",
         ),
     );
     assert!(world.aws.calls().is_empty());

@@ -1,7 +1,7 @@
-//! The payments service: charges orders and gives money back, each at most once.
+//! The payments service: charges orders and refunds them, each at most once.
 //!
 //! Dependencies point one way: `bin` -> [`handlers`] -> {[`domain`], [`store`], [`messages`],
-//! [`provider`]} -> the shared crates. `domain` does no I/O and knows no clock.
+//! [`provider`]} -> the shared crates. `domain` has no I/O and no clock.
 
 pub mod domain;
 pub mod handlers;

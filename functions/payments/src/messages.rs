@@ -1,5 +1,4 @@
-//! The queue messages payments takes and sends, as this service reads and writes them. Their
-//! contracts are `contracts/*.schema.json`.
+//! The messages that payments receives and sends. Their contracts are `contracts/*.schema.json`.
 
 use serde::{Deserialize, Serialize};
 use shared_lambda::Context;
@@ -50,7 +49,7 @@ pub struct PaymentDeclined<'a> {
 
 #[derive(Debug, Serialize)]
 pub struct PaymentRefunded {
-    /// `null` where nothing had been charged.
+    /// `null` if nothing was charged.
     pub refunded: Option<MoneyData>,
 }
 
@@ -74,7 +73,7 @@ impl Payload for PaymentRefunded {
     const TYPE: &'static str = "PaymentRefunded";
 }
 
-/// What a message asks for.
+/// The command in a message.
 pub fn command(envelope: &Envelope) -> Result<Command, Failure> {
     Ok(match envelope.kind.as_str() {
         ChargePayment::TYPE => {

@@ -1,7 +1,7 @@
 //! The payments table's records: `pk = ORDER#<order id>`, `sk = PAYMENT`.
 //!
-//! Every write is conditional: the first on there being no record, each later one on the version
-//! it follows. Nothing is ever deleted.
+//! Every write is conditional: the first requires that there is no record, each later one requires
+//! the previous version. Records are never deleted.
 
 use aws_sdk_dynamodb::Client;
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ impl PaymentStore {
         }
     }
 
-    /// The payment as the last acknowledged write left it.
+    /// Reads the current payment.
     pub async fn find(&self, order_id: OrderId) -> Result<Option<Payment>, TableError> {
         let parse = |row: Row| row.into_payment(order_id);
         self.table
@@ -41,12 +41,12 @@ impl PaymentStore {
             .await
     }
 
-    /// Writes an order's first record. Of several at once, one is [`Written::Done`].
+    /// Writes an order's first record. Of concurrent writes, one is [`Written::Done`].
     pub async fn insert(&self, payment: &Payment) -> Result<Written, TableError> {
         self.table.insert(WRITE, &Row::from(payment)).await
     }
 
-    /// Writes over the version this one follows, and over no other.
+    /// Replaces the previous version, and no other.
     pub async fn replace(&self, payment: &Payment) -> Result<Written, TableError> {
         let put = self.table.client.put_item().table_name(&self.table.name);
         let put = put
@@ -62,7 +62,7 @@ fn partition_key(order_id: OrderId) -> String {
     format!("ORDER#{}", order_id.0)
 }
 
-/// What no reader needs is not read, so that a row without it can still be read.
+/// Attributes that no reader needs are not read, so that a row without them stays readable.
 #[derive(Serialize, Deserialize)]
 struct Row {
     #[serde(skip_deserializing)]

@@ -189,7 +189,7 @@ fn another_user_is_refused_whatever_the_state() {
                 panic!("{state}: {decision:?}");
             };
             let both = format!(
-                "of user {}, and this is about user {}; nothing was changed; compare both",
+                "belongs to user {}, but the command names user {}; nothing was changed; compare both",
                 OWNER.0, STRANGER.0
             );
             assert!(refusal.to_string().contains(&both), "{state}: {refusal}");
@@ -248,7 +248,10 @@ fn a_first_charge_in_no_currency_is_declined_unasked() {
             panic!("{currency} is answered {answer:?}");
         };
         assert_eq!(decline.code, "invalid_currency");
-        assert_eq!(decline.detail, format!("{currency} is not a currency"));
+        assert_eq!(
+            decline.detail,
+            format!("{currency} is not a valid currency")
+        );
         let refund = decide(
             ORDER,
             Some(&payment),

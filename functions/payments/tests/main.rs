@@ -226,7 +226,7 @@ fn declined(code: &str, detail: &str) -> Answer {
 }
 
 fn voided() -> Answer {
-    declined("voided", "the charge was taken back before it was made")
+    declined("voided", "the charge was cancelled before it was made")
 }
 
 fn refunded() -> Answer {

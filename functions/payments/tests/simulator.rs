@@ -156,8 +156,7 @@ fn a_provider_that_does_not_exist_is_named_at_start() {
         "{:?}",
         Kind::choose("stripe", Stage::Dev, "false").unwrap_err()
     );
-    let expected =
-        r#"PAYMENT_PROVIDER is "stripe"; the one provider there is so far is "simulator""#;
+    let expected = r#"PAYMENT_PROVIDER is "stripe"; the only provider so far is "simulator""#;
     assert_eq!(message, expected);
 }
 

@@ -65,7 +65,7 @@ pub fn invalid_credentials() -> Value {
     problem(
         401,
         "invalid-credentials",
-        "The caller is not known",
+        "The caller is not authenticated",
         "the e-mail address or the password is wrong, or the account is not active",
     )
 }
@@ -343,7 +343,7 @@ async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
         (
             r#"{"email": "a@example.com", "password": "plum tractor voyage", "name": "a", "name": "b"}"#,
             "/name",
-            "is there more than once",
+            "occurs more than once",
         ),
         ("7", "", "the body is a number, not an object"),
         (
@@ -388,8 +388,8 @@ async fn a_page_of_another_site_logs_nobody_in_and_registers_nobody() {
     let not_json = problem(
         415,
         "unsupported-media-type",
-        "The request body is of a type that is not read here",
-        "the body is not said to be JSON in UTF-8; send Content-Type: application/json",
+        "The type of the request body is not supported",
+        "the body is not declared as JSON in UTF-8; send Content-Type: application/json",
     );
     for kind in [
         "text/plain",
@@ -623,7 +623,7 @@ async fn without_a_good_token_nobody_is_shown() {
         ),
         (
             Some("Basic YWRhOnBsdW0=".to_owned()),
-            "the Authorization header is not of the form: Bearer <token>",
+            "the Authorization header does not have the form: Bearer <token>",
         ),
         (
             Some("Bearer nonsense".to_owned()),
@@ -631,18 +631,23 @@ async fn without_a_good_token_nobody_is_shown() {
         ),
         (
             Some(format!("Bearer {foreign}")),
-            "the token is signed with a key that is not, or no longer, trusted here",
+            "the key that signed the token is not trusted, or no longer",
         ),
         (
             Some(format!("Bearer {elsewhere}")),
-            "the token is meant for another audience",
+            "the token is for another audience",
         ),
     ] {
         let mut request = Request::new().with_path_parameter("id", user_id.to_string());
         if let Some(header) = header {
             request = request.with_header("authorization", header);
         }
-        let expected = problem(401, "unauthorized", "The caller is not known", detail);
+        let expected = problem(
+            401,
+            "unauthorized",
+            "The caller is not authenticated",
+            detail,
+        );
         assert_problem(&world.get(request.clone()).await, &expected);
         assert_problem(&world.me(request).await, &expected);
     }

@@ -20,7 +20,7 @@ fn refused() -> Value {
     problem(
         401,
         "invalid-refresh-token",
-        "The caller is not known",
+        "The caller is not authenticated",
         "the refresh token is not valid or no longer valid; log in again",
     )
 }

@@ -1,4 +1,4 @@
-//! What went wrong with a table, told apart by what the caller can do about it.
+//! Errors of a table, by the caller's remedy.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
@@ -6,7 +6,7 @@ use crate::Error;
 use crate::failure::Failure;
 use crate::problem::Problem;
 
-/// Service errors that go away by themselves (DynamoDB developer guide, "Error handling").
+/// Temporary service errors (DynamoDB developer guide, "Error handling").
 const TRANSIENT: [&str; 9] = [
     "InternalServerError",
     "LimitExceededException",
@@ -19,10 +19,9 @@ const TRANSIENT: [&str; 9] = [
     "TransactionInProgressException",
 ];
 
-/// A call to the table that failed for a reason that is not part of its contract. Failed
-/// conditions are outcomes, not errors: stores handle those themselves.
+/// A failed call to the table. Failed conditions are outcomes, not errors: stores handle them.
 #[derive(Debug, thiserror::Error)]
-#[error("the table did not carry out: {operation}")]
+#[error("the table call failed: {operation}")]
 pub struct TableError {
     operation: &'static str,
     kind: Kind,
@@ -31,24 +30,24 @@ pub struct TableError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// It goes away by itself.
+    /// Temporary.
     Transient,
-    /// Others kept getting in first: nothing was written.
+    /// Other writers won every try; nothing was written.
     Contended,
-    /// What is stored is not what this code writes: it stays until somebody mends the row.
+    /// The row is invalid until an operator repairs it.
     Corrupt,
     Permanent,
 }
 
 impl TableError {
-    /// `operation` says what was wanted in the service's own words: "reserve stock".
+    /// `operation` names the call in the service's words: "reserve stock".
     pub fn new<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         let transient = match &error {
-            // An answer without a code is not DynamoDB's own but of something before it.
+            // An answer without a code comes from a proxy, not from DynamoDB.
             SdkError::ServiceError(service) => service
                 .err()
                 .code()
@@ -69,7 +68,7 @@ impl TableError {
         }
     }
 
-    /// Contention that outlasted the tries it was given.
+    /// Contention that outlasted all tries.
     pub fn contended(operation: &'static str) -> Self {
         Self {
             operation,
@@ -78,7 +77,7 @@ impl TableError {
         }
     }
 
-    /// A row that is not what this code writes.
+    /// A row that this code cannot read.
     pub fn corrupt(operation: &'static str, source: impl Into<Error>) -> Self {
         Self {
             operation,
@@ -87,19 +86,18 @@ impl TableError {
         }
     }
 
-    /// Whether it goes away by itself. Anything else is a fault of the code or of a row.
+    /// Whether it is temporary. Every other error is a bug or an invalid row.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, Kind::Transient | Kind::Contended)
     }
 
-    /// Whether a write may have been made all the same: the answer to one of its tries may be what
-    /// was lost.
+    /// Whether the write may have succeeded: perhaps only the answer was lost.
     pub fn is_unknown_outcome(&self) -> bool {
         self.kind == Kind::Transient
     }
 
-    /// The problem of a write that would count twice if it were simply sent again, which only an
-    /// `Idempotency-Key` makes safe. `how_to_tell` says how to find out whether it was made.
+    /// The problem for a write that a repeat would make twice, unless there is an `Idempotency-Key`.
+    /// `how_to_tell` explains how to find out whether it was made.
     pub fn of_write(self, has_key: bool, how_to_tell: impl Into<String>) -> Problem {
         if has_key || !self.is_unknown_outcome() {
             return self.into();
@@ -107,7 +105,7 @@ impl TableError {
         Problem::outcome_unknown(how_to_tell, self)
     }
 
-    /// Whether it is a stored row that cannot be read, which no later try can change.
+    /// Whether the cause is an unreadable row. Retries do not help.
     pub fn is_corrupt(&self) -> bool {
         self.kind == Kind::Corrupt
     }
@@ -125,10 +123,10 @@ impl From<TableError> for Problem {
 
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
-        // A row that cannot be read stays so until somebody mends it, and sends the message back then.
+        // An operator repairs the row, then redrives the message.
         if error.is_corrupt() {
-            return Failure::unprocessable("it meets a row that cannot be read").because(error);
+            return Failure::unprocessable("a row that it needs cannot be read").because(error);
         }
-        Failure::retry("its table did not carry it out", error)
+        Failure::retry("the table call failed", error)
     }
 }

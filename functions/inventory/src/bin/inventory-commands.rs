@@ -8,7 +8,7 @@ use shared_lambda::{Error, Setup, Stage};
 async fn main() -> Result<(), Error> {
     let setup = Setup::from_env()?;
     let commands = commands::wire(&setup)?;
-    // Orders of one batch want the same items more often than not.
+    // Orders of one batch often want the same items.
     let queue = Queue::new(setup.sqs(), setup.env("INVENTORY_COMMANDS_QUEUE_URL")?)
         .one_at_a_time()
         .in_stage(Stage::parse(&setup.env("STAGE")?)?);

@@ -1,4 +1,4 @@
-//! Items and what describes them: name, price.
+//! Items with their names and prices.
 
 use jiff::Timestamp;
 
@@ -7,22 +7,20 @@ use super::values::{Sku, is_readable};
 
 pub const MAX_NAME_CHARS: usize = 200;
 
-/// The highest price of one unit, in minor units: twelve digits, the widest amount that Stripe takes in
-/// any currency.
+/// The highest price of one unit, in minor units: twelve digits, the longest amount that Stripe
+/// accepts in any currency.
 pub const MAX_AMOUNT: i64 = 999_999_999_999;
 
-/// No amount of money is higher: the whole numbers that every JSON reader keeps exactly
-/// (RFC 7493 §2.2, 2^53 - 1). Orders and payments have the same bound.
+/// The highest amount of money: 2^53 - 1, the largest that every JSON reader keeps exactly
+/// (RFC 7493 §2.2). Orders and payments have the same bound.
 const MAX_STORED_AMOUNT: i64 = 9_007_199_254_740_991;
 
-/// What an item is called.
+/// An item's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemName(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is not a name: 1 to {MAX_NAME_CHARS} characters, not only blanks, none that cannot be seen"
-)]
+#[error("is not a name: send 1 to {MAX_NAME_CHARS} visible characters, not only blanks")]
 pub struct InvalidName;
 
 impl ItemName {
@@ -34,7 +32,7 @@ impl ItemName {
         }
     }
 
-    /// As it was stored, by whatever rule it was accepted.
+    /// A stored name. Earlier rules may have accepted it.
     pub fn stored(text: String) -> Self {
         Self(text)
     }
@@ -49,7 +47,7 @@ impl ItemName {
 pub struct PriceAmount(i64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a price in minor units: a whole number from 1 to {MAX_AMOUNT}")]
+#[error("is not a price in minor units: send a whole number from 1 to {MAX_AMOUNT}")]
 pub struct InvalidAmount;
 
 impl PriceAmount {
@@ -61,7 +59,7 @@ impl PriceAmount {
         }
     }
 
-    /// Of an item or a reservation that exists.
+    /// A stored price, with a higher bound.
     pub fn stored(amount: i64) -> Result<Self, InvalidAmount> {
         if (1..=MAX_STORED_AMOUNT).contains(&amount) {
             Ok(Self(amount))
@@ -80,19 +78,19 @@ impl PriceAmount {
 pub struct Currency(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a currency: the code of one with a minor unit in ISO 4217, for example USD")]
+#[error("is not a currency: send an ISO 4217 code with a minor unit, for example USD")]
 pub struct InvalidCurrency;
 
 fn is_current(currency: iso_currency::Currency) -> bool {
-    // ISO 4217 keeps VES beside VED, which the crate takes for its successor.
+    // ISO 4217 keeps VES beside VED, which the crate calls its successor.
     let is_withdrawn =
         currency.is_superseded().is_some() && currency != iso_currency::Currency::VES;
     currency.exponent().is_some() && !currency.is_special() && !is_withdrawn
 }
 
 impl Currency {
-    /// Of a new price. Nothing can be priced in what has no minor unit (`XXX`, `XTS`, gold), and nothing
-    /// should be in a currency that is withdrawn.
+    /// The currency of a new price. It must have a minor unit (unlike `XXX`, `XTS` and gold) and not
+    /// be withdrawn.
     pub fn parse(text: &str) -> Result<Self, InvalidCurrency> {
         match iso_currency::Currency::from_code(text) {
             Some(known) if is_current(known) => Self::stored(text),
@@ -100,7 +98,8 @@ impl Currency {
         }
     }
 
-    /// Of a price that exists. Any three capitals were a currency once, and currencies end.
+    /// The currency of a stored price: any three capitals. Earlier rules accepted them, and
+    /// currencies end.
     pub fn stored(text: &str) -> Result<Self, InvalidCurrency> {
         if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
             Ok(Self(text.to_owned()))
@@ -114,7 +113,7 @@ impl Currency {
     }
 }
 
-/// What one unit costs.
+/// The price of one unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
     pub amount: PriceAmount,
@@ -129,11 +128,11 @@ pub struct Item {
     pub price: Price,
     pub levels: Levels,
     pub created_at: Timestamp,
-    /// When an administrator last changed it; orders holding its units do not count.
+    /// The last change by an administrator, not by an order.
     pub updated_at: Timestamp,
 }
 
-/// What an administrator changes about an item: at least one thing.
+/// A change of an item by an administrator: a name, a price or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemChange {
     name: Option<ItemName>,
@@ -141,7 +140,7 @@ pub struct ItemChange {
 }
 
 impl ItemChange {
-    /// Nothing where nothing is to change.
+    /// None without a name and a price.
     pub fn new(name: Option<ItemName>, price: Option<Price>) -> Option<Self> {
         (name.is_some() || price.is_some()).then_some(Self { name, price })
     }

@@ -1,4 +1,4 @@
-//! What inventory is about, as values and decisions: no I/O, no clock, no serde.
+//! Inventory's values and decisions: no I/O, no clock, no serde.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 

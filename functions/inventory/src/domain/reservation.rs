@@ -1,14 +1,14 @@
-//! An order's reservation: the decision to hold units for it, and what becomes of it.
+//! An order's reservation: the decision to hold units, and their release.
 //!
-//! A reservation begins with whichever command arrives first. Reserving decides it, for good:
+//! The first command to arrive creates the reservation. A reserve decides it for good:
 //!
 //! ```text
 //! (none) --ReserveStock--> RESERVED --ReleaseStock--> RELEASED
 //! (none) --ReserveStock--> REFUSED
-//! (none) --ReleaseStock--> RELEASED          (a tombstone: the reserve that comes late is refused)
+//! (none) --ReleaseStock--> RELEASED          (a tombstone: a late reserve is refused)
 //! ```
 //!
-//! Every other pair changes nothing and answers what the record says.
+//! Every other pair changes nothing and answers from the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,26 +16,26 @@ use super::catalogue::{Item, ItemName, Price};
 use super::stock::Quantity;
 use super::values::Sku;
 
-/// The most lines an order can have.
+/// The most lines of an order.
 pub const MAX_LINES: usize = 50;
 
-/// One line of an order: what it wants.
+/// One line that an order wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedLine {
     pub sku: Sku,
     pub quantity: Quantity,
 }
 
-/// What an order wants: 1 to [`MAX_LINES`] lines, no SKU twice.
+/// The lines that an order wants: 1 to [`MAX_LINES`], no SKU twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedLines(Vec<WantedLine>);
 
-/// Why lines are not what an order can want.
+/// The reason why lines are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLines {
     #[error("is empty")]
     Empty,
-    #[error("has {0} entries, which is more than {MAX_LINES}")]
+    #[error("has {0} entries; at most {MAX_LINES} are allowed")]
     TooMany(usize),
     #[error("has {0} more than once")]
     Duplicate(Sku),
@@ -58,8 +58,7 @@ impl WantedLines {
         Ok(Self(lines))
     }
 
-    /// Whether a reservation holds just this. The order of the lines does not matter: two senders may
-    /// list the same lines differently.
+    /// Checks that a reservation holds exactly these lines, in any order.
     pub fn check_held(&self, held: &[ReservedLine]) -> Result<(), OtherLines> {
         let asked: BTreeMap<_, _> = self.0.iter().map(|l| (&l.sku, l.quantity.get())).collect();
         let held: BTreeMap<_, _> = held.iter().map(|l| (&l.sku, l.quantity.get())).collect();
@@ -82,30 +81,30 @@ impl WantedLines {
     }
 }
 
-/// One order was asked for twice with different lines, which no correct sender does.
+/// Two reserves of one order had different lines: the sender has a bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("asks for {asked}, and the order's reservation holds {held}")]
+#[error("asks for {asked}, but the order's reservation holds {held}")]
 pub struct OtherLines {
     asked: String,
     held: String,
 }
 
-/// One line that is held, at the price that counts: inventory's own, then.
+/// A held line with inventory's price at that time, which the order pays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedLine {
     pub sku: Sku,
-    /// What the item was called then. Older reservations do not say.
+    /// The item's name at that time. Absent in older reservations.
     pub name: Option<ItemName>,
     pub quantity: Quantity,
     pub unit_price: Price,
 }
 
-/// Why nothing is held for an order.
+/// The reason why an order holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: RefusalCode,
     pub detail: String,
-    /// The item it is about, where it is about one.
+    /// The item concerned, if there is one.
     pub sku: Option<Sku>,
 }
 
@@ -153,7 +152,7 @@ impl Refusal {
         Self {
             code: RefusalCode::MixedCurrency,
             detail: format!(
-                "one order is paid in one currency, and these items are priced in {}",
+                "an order has one currency, but these items are priced in {}",
                 currencies.join(" and ")
             ),
             sku: None,
@@ -164,7 +163,7 @@ impl Refusal {
         Self {
             code: RefusalCode::OutOfStock,
             detail: format!(
-                "{} of {} wanted, {available} available",
+                "the order wants {} of {}; {available} are available",
                 wanted.quantity.get(),
                 wanted.sku
             ),
@@ -175,18 +174,18 @@ impl Refusal {
     fn released() -> Self {
         Self {
             code: RefusalCode::Released,
-            detail: "the order had given up its reservation already".to_owned(),
+            detail: "the order has already released its reservation".to_owned(),
             sku: None,
         }
     }
 }
 
-/// What is on record for an order.
+/// An order's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reservation {
     Reserved(Vec<ReservedLine>),
     Refused(Refusal),
-    /// Given back, or never to be taken.
+    /// Returned, or a tombstone.
     Released,
 }
 
@@ -197,12 +196,12 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// What to do about a reserve command, by what is on record.
+/// The action for a reserve command, by the order's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnReserve {
-    /// Nothing is: [`decide`].
+    /// There is no record: call [`decide`].
     Decide,
-    /// It was decided before: this is the answer, whatever the stock is now.
+    /// The recorded decision is the answer, whatever the stock is now.
     Replay(Outcome),
 }
 
@@ -215,15 +214,15 @@ pub fn on_reserve(record: Option<Reservation>) -> OnReserve {
     }
 }
 
-/// What to do about a release command, by what is on record. The answer is the same each time:
-/// nothing is held.
+/// The action for a release command, by the order's record. The answer is always that the order
+/// holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnRelease {
-    /// Give these units back.
+    /// Return these units.
     GiveBack(Vec<ReservedLine>),
-    /// The reserve may still come: see to it that it is refused.
+    /// Refuse a reserve that may still arrive.
     Tombstone,
-    /// Nothing is held, and nothing will be.
+    /// The order holds nothing and never will.
     Nothing,
 }
 
@@ -235,7 +234,7 @@ pub fn on_release(record: Option<Reservation>) -> OnRelease {
     }
 }
 
-/// All of what an order wants, or nothing: never a part of it.
+/// Reserves all lines of an order, or none.
 pub fn decide(wanted: &WantedLines, items: &[Item]) -> Outcome {
     let mut lines = Vec::with_capacity(wanted.0.len());
     for line in &wanted.0 {

@@ -1,4 +1,4 @@
-//! Units: how many there are, how many an order wants, and corrections by hand.
+//! Units: stock, quantities of orders, and adjustments.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -10,19 +10,19 @@ pub const MAX_DELTA: i64 = 1_000_000;
 pub const MAX_REASON_CHARS: usize = 200;
 pub const MAX_QUANTITY: i64 = 10_000;
 
-/// An item's units. At rest `stocked = available + held`, and none is ever negative.
+/// An item's units. After every write `stocked = available + held`, and none is negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Levels {
-    /// What the item was created with and every adjustment since.
+    /// The initial stock plus all adjustments.
     pub stocked: i64,
-    /// What an order can still get.
+    /// Units that an order can still get.
     pub available: i64,
-    /// What orders hold: reserved and not released, which includes confirmed orders.
+    /// Units that orders have reserved and not released, confirmed orders included.
     pub held: i64,
 }
 
 impl Levels {
-    /// Nobody holds anything yet.
+    /// The levels of a new item.
     pub fn initial(stock: InitialStock) -> Self {
         Self {
             stocked: stock.get(),
@@ -32,12 +32,12 @@ impl Levels {
     }
 }
 
-/// How many units an item is created with.
+/// The units of a new item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InitialStock(i64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a stock: a whole number from 0 to {MAX_INITIAL_STOCK}")]
+#[error("is not a stock: send a whole number from 0 to {MAX_INITIAL_STOCK}")]
 pub struct InvalidStock;
 
 impl InitialStock {
@@ -54,16 +54,16 @@ impl InitialStock {
     }
 }
 
-/// How many units of one item an order wants.
+/// The units of one item that an order wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quantity(i64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a quantity: a whole number from 1 to {MAX_QUANTITY}")]
+#[error("is not a quantity: send a whole number from 1 to {MAX_QUANTITY}")]
 pub struct InvalidQuantity;
 
 impl Quantity {
-    /// Of a command.
+    /// A command's quantity.
     pub fn parse(units: i64) -> Result<Self, InvalidQuantity> {
         if (1..=MAX_QUANTITY).contains(&units) {
             Ok(Self(units))
@@ -72,7 +72,7 @@ impl Quantity {
         }
     }
 
-    /// Of a reservation that exists.
+    /// A stored quantity, without an upper bound.
     pub fn stored(units: i64) -> Result<Self, InvalidQuantity> {
         if units >= 1 {
             Ok(Self(units))
@@ -86,12 +86,12 @@ impl Quantity {
     }
 }
 
-/// By how much an adjustment changes the stock: units found (positive) or lost (negative).
+/// The change of stock by an adjustment: units found (positive) or lost (negative).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delta(i64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an adjustment: a whole number from -{MAX_DELTA} to {MAX_DELTA} other than 0")]
+#[error("is not an adjustment: send a whole number from -{MAX_DELTA} to {MAX_DELTA}, except 0")]
 pub struct InvalidDelta;
 
 impl Delta {
@@ -103,7 +103,7 @@ impl Delta {
         }
     }
 
-    /// Of an adjustment that was made.
+    /// A stored adjustment's change.
     pub fn stored(units: i64) -> Self {
         Self(units)
     }
@@ -112,20 +112,18 @@ impl Delta {
         self.0
     }
 
-    /// How many units must be available for it: what it takes away, and it may add to none.
+    /// The units that must be available: the removed ones, or zero.
     pub fn takes(self) -> i64 {
         self.0.saturating_neg().max(0)
     }
 }
 
-/// Why an administrator adjusted the stock.
+/// The administrator's reason for an adjustment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is not a reason: 1 to {MAX_REASON_CHARS} characters, not only blanks, none that cannot be seen"
-)]
+#[error("is not a reason: send 1 to {MAX_REASON_CHARS} visible characters, not only blanks")]
 pub struct InvalidReason;
 
 impl Reason {
@@ -137,7 +135,7 @@ impl Reason {
         }
     }
 
-    /// As it was stored, by whatever rule it was accepted.
+    /// A stored reason. Earlier rules may have accepted it.
     pub fn stored(text: String) -> Self {
         Self(text)
     }
@@ -147,7 +145,7 @@ impl Reason {
     }
 }
 
-/// One correction of an item's stock, kept for good.
+/// A correction of an item's stock. It is stored for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adjustment {
     pub id: Uuid,
@@ -160,7 +158,7 @@ pub struct Adjustment {
 }
 
 impl Adjustment {
-    /// Whether two adjustments of one id are one request sent twice, rather than a key used twice.
+    /// Whether two adjustments with one id are the same request, not a reused key.
     pub fn is_repeat_of(&self, other: &Adjustment) -> bool {
         self.sku == other.sku && self.delta == other.delta && self.reason == other.reason
     }

@@ -1,4 +1,4 @@
-//! What items and their stock are described with alike: SKUs, and texts that people read.
+//! Values shared by items and stock: SKUs and readable texts.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use shared_lambda::invisible;
 
 pub const MAX_SKU_CHARS: usize = 64;
 
-/// What an item is known by, chosen by whoever creates it and never changed. Capitals count: `ABC` and
-/// `abc` are two items.
+/// An item's identifier, which never changes. It is case-sensitive: `ABC` and `abc` are two items.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sku(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not a SKU: 1 to {MAX_SKU_CHARS} letters, digits, dots, underscores or hyphens, beginning with a letter or digit"
+    "is not a SKU: send 1 to {MAX_SKU_CHARS} letters, digits, dots, underscores or hyphens, beginning with a letter or digit"
 )]
 pub struct InvalidSku;
 
 impl Sku {
-    /// Of a new item.
+    /// A new item's SKU.
     pub fn parse(text: &str) -> Result<Self, InvalidSku> {
         Self::stored(text)
     }
 
-    /// Of an item that exists: in a row, a message or a path. Takes whatever `parse` has ever taken.
+    /// An existing item's SKU, in a row, a message or a path. It accepts every SKU that `parse` has
+    /// ever accepted.
     pub fn stored(text: &str) -> Result<Self, InvalidSku> {
         let mut bytes = text.bytes();
         let begins_well = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
@@ -47,8 +47,7 @@ impl fmt::Display for Sku {
     }
 }
 
-/// Whether a text is something a person can read: not blank, not too long, and nothing in it that
-/// cannot be seen, control characters included.
+/// Whether a text is readable: not blank, not too long, without invisible and control characters.
 pub(super) fn is_readable(text: &str, max_chars: usize) -> bool {
     !text.trim().is_empty() && text.chars().count() <= max_chars && !invisible::is_in(text)
 }

@@ -1,9 +1,8 @@
 //! `POST /api/v1/items/{sku}/adjustments`: units found or lost, for administrators.
 //!
-//! With an `Idempotency-Key` the adjustment's id follows from administrator, item and key, so that
-//! its record is also the deduplication: the same request again is answered as the first time, and
-//! another request under the same key is refused. An adjustment that was refused for lack of stock
-//! left no record; asked again, it is tried again.
+//! With an `Idempotency-Key`, the adjustment's id derives from administrator, item and key. The
+//! record then recognises repeats: the same request gets the first answer, another one is refused. An
+//! adjustment refused for lack of stock leaves no record; a repeat tries again.
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
@@ -79,7 +78,7 @@ pub async fn handle(
         Adjusted::Insufficient { available } => Err(Problem::conflict(
             "insufficient-stock",
             format!(
-                "{} units of {} are available, and this would take {}",
+                "only {} units of {} are available; this adjustment removes {}",
                 available,
                 adjustment.sku,
                 adjustment.delta.takes()
@@ -95,15 +94,14 @@ fn repeated(adjustment: &Adjustment, before: &Adjustment) -> Result<Response, Pr
     }
     Err(Problem::unprocessable(
         "idempotency-key-reused",
-        "this Idempotency-Key came with another adjustment of this item before; take a new key",
+        "this Idempotency-Key belongs to another adjustment of this item; send a new key",
     ))
 }
 
 fn how_to_tell(sku: &Sku) -> String {
     format!(
-        "the adjustment may have been made; compare what GET /api/v1/items/{sku} says is stocked, which \
-         orders do not change, before sending it again; with an Idempotency-Key it is safe to send \
-         again at any time"
+        "the adjustment may have been made; before a retry, check `stocked` in GET /api/v1/items/{sku}, \
+         which orders do not change; with an Idempotency-Key, a retry is always safe"
     )
 }
 
@@ -118,7 +116,7 @@ fn answer(adjustment: &Adjustment) -> Response {
     Response::json(201, &body)
 }
 
-/// UUIDv5 within the administrator's own namespace: nobody else's key can meet it.
+/// A UUIDv5 in the administrator's namespace: other administrators' keys cannot collide with it.
 fn adjustment_id(admin: Uuid, sku: &Sku, key: &str) -> Uuid {
     Uuid::new_v5(&admin, format!("adjustment {sku} {key}").as_bytes())
 }

@@ -1,8 +1,8 @@
-//! The queue: `ReserveStock` and `ReleaseStock`, each carried out once however often it comes.
+//! The queue: `ReserveStock` and `ReleaseStock`, each idempotent.
 //!
-//! Both run the same loop: read the order's record, decide, write under the condition that nothing
-//! the decision was based on has changed; overtaken, begin again. The record is written in the
-//! effect's own transaction, so there is no moment at which only one of them is there.
+//! Both run the same loop: read the order's record, decide, and write on condition that the basis of
+//! the decision is unchanged. An overtaken write starts the loop again. One transaction writes the
+//! record and its effect.
 
 use shared_lambda::contention::Tries;
 use shared_lambda::envelope::{Envelope, Payload};
@@ -27,7 +27,7 @@ pub fn wire(setup: &Setup) -> Result<Commands, Error> {
     })
 }
 
-/// Carries out one command and gives the reply it owes to orders.
+/// Handles one command and returns its reply to orders.
 pub async fn handle(
     commands: &Commands,
     context: Context,
@@ -85,14 +85,14 @@ async fn reserve(
     Err(TableError::contended("reserve stock").into())
 }
 
-/// The recorded outcome, where it answers this command. A refusal is replayed whatever the lines are:
-/// nothing is held, and nothing may be from now on.
+/// The recorded outcome, if it answers this command. A recorded refusal answers any lines: the order
+/// holds nothing and never will.
 fn replayed(order_id: Uuid, wanted: &WantedLines, outcome: Outcome) -> Result<Outcome, Failure> {
     if let Outcome::Reserved(held) = &outcome {
         wanted.check_held(held).map_err(|other| {
             Failure::unprocessable(format!(
                 "{} for order {order_id} {other}; nothing was changed; compare both with the order's \
-                 lines before this is sent again",
+                 lines before a redrive",
                 ReserveStock::TYPE
             ))
         })?;

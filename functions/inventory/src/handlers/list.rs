@@ -11,7 +11,7 @@ use crate::store::InventoryStore;
 
 pub const QUERY: Query = Query(&["limit", "cursor"]);
 
-/// Where a page begins: after any SKU that the index can hold.
+/// The start of a page: after a SKU that the index can hold.
 #[derive(Serialize, Deserialize)]
 struct Position {
     #[serde(deserialize_with = "cursor::sort_key")]

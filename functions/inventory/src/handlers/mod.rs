@@ -1,5 +1,4 @@
-//! The service's functions, one module each, and what its endpoints share: the item as clients see
-//! it, who counts as an administrator, and which status an outcome has.
+//! One module per function, and the parts that the endpoints share.
 
 pub mod adjust;
 pub mod commands;
@@ -31,7 +30,7 @@ impl MoneyBody {
         }
     }
 
-    /// The price it says, with what is wrong about it under `/price`.
+    /// The price. Mistakes are reported under `/price`.
     fn parse(&self, fields: &mut Fields) -> Option<Price> {
         let amount = fields.take_number(
             "/price/amount",
@@ -53,7 +52,7 @@ struct ItemBody<'a> {
     name: &'a str,
     price: MoneyBody,
     available: i64,
-    /// Administrators only, and so is `held`.
+    /// For administrators only, like `held`.
     #[serde(skip_serializing_if = "Option::is_none")]
     stocked: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +77,7 @@ impl<'a> ItemBody<'a> {
     }
 }
 
-/// Whom an item is shown to.
+/// The reader of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Viewer {
     Anybody,
@@ -97,7 +96,7 @@ impl Viewer {
 fn admin_only(caller: &Caller) -> Result<(), Problem> {
     require_admin(
         caller,
-        "the catalogue and its stock are managed by administrators",
+        "only administrators manage the catalogue and its stock",
     )
 }
 

@@ -1,6 +1,6 @@
-//! `PATCH /api/v1/items/{sku}`: another name or price, for administrators.
+//! `PATCH /api/v1/items/{sku}`: a new name or price, for administrators.
 //!
-//! What is reserved already keeps its price: it was recorded with the reservation.
+//! Reserved units keep the price that their reservation recorded.
 
 use serde::Deserialize;
 use shared_auth::Caller;

@@ -1,4 +1,4 @@
-//! Adjustments: an item's stock and the record of what changed it, written together.
+//! Adjustments: one transaction writes an item's stock and the record of the change.
 
 use aws_sdk_dynamodb::types::{Put, Update};
 use shared_lambda::contention::Tries;
@@ -9,13 +9,13 @@ use super::rows::{AdjustmentRow, adjustment_sk, item_pk};
 use super::{ITEM, InventoryStore, put, update};
 use crate::domain::{Adjustment, Sku};
 
-/// What became of an adjustment.
+/// The outcome of an adjustment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adjusted {
     Done,
-    /// One of the same id was made before; nothing was done now.
+    /// An adjustment with this id exists; nothing was changed.
     Before(Adjustment),
-    /// It takes more than is available.
+    /// It removes more units than are available.
     Insufficient {
         available: i64,
     },
@@ -23,7 +23,7 @@ pub enum Adjusted {
 }
 
 impl InventoryStore {
-    /// Adjusts an item's stock and records the adjustment, both or neither.
+    /// Adjusts an item's stock and records the adjustment, or does neither.
     pub async fn adjust(
         &self,
         adjustment: &Adjustment,
@@ -37,7 +37,7 @@ impl InventoryStore {
                 Written::Contended => continue,
                 Written::Overtaken => {}
             }
-            // The record first: a repeat is answered as the first time, whatever the stock is now.
+            // The record first: a repeat gets the first answer, whatever the stock is now.
             if let Some(before) = self.adjustment(&adjustment.sku, adjustment.id).await? {
                 return Ok(Adjusted::Before(before));
             }
@@ -48,7 +48,7 @@ impl InventoryStore {
                         available: item.levels.available,
                     });
                 }
-                // Units came back in between.
+                // Units came back in the meantime.
                 Some(_) => {}
             }
         }
@@ -64,7 +64,7 @@ impl InventoryStore {
             .table_name(&self.table.name)
             .set_key(Some(key(&item_pk(&adjustment.sku), ITEM)))
             .update_expression("ADD available :delta, stocked :delta SET updated_at = :now")
-            // Never true of an item that does not exist, which has no `available`.
+            // False for an item that does not exist: it has no `available`.
             .condition_expression("available >= :takes")
             .expression_attribute_values(":delta", number(adjustment.delta.get()))
             .expression_attribute_values(":takes", number(adjustment.delta.takes()))

@@ -1,4 +1,4 @@
-//! Items: the catalogue and what an administrator changes about an item.
+//! Items: the catalogue and its changes by administrators.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -18,7 +18,7 @@ use crate::domain::{Item, ItemChange, Sku};
 /// The sparse index of items.
 const CATALOGUE_INDEX: &str = "catalogue";
 
-/// What became of a new item.
+/// The outcome of a creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
     Done,
@@ -26,27 +26,27 @@ pub enum Created {
     Taken,
 }
 
-/// How current an answer must be.
+/// The consistency of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// Perhaps some moments old, at half the price.
+    /// Eventually consistent, at half the price.
     Recent,
-    /// Everything acknowledged before is in it.
+    /// Includes every acknowledged write.
     Current,
 }
 
-/// Some of the catalogue in the order of SKUs.
+/// A page of the catalogue in the order of SKUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemPage {
     pub items: Vec<Item>,
-    /// The SKU the next page begins after, where there is a next page. It is as the index has it, so
-    /// that a row that cannot be read does not end the list.
+    /// The last SKU of this page, if another page follows. It comes from the index, so that an
+    /// unreadable row does not end the list.
     pub next: Option<String>,
 }
 
 impl InventoryStore {
-    /// Adds an item whose SKU is free. `request` tells this call's own write, repeated by the
-    /// client after a lost answer, from somebody else's.
+    /// Adds an item whose SKU is free. `request` identifies this call's own write, which the SDK
+    /// repeats after a lost answer.
     pub async fn create(&self, item: &Item, request: Uuid) -> Result<Created, TableError> {
         const OPERATION: &str = "create an item";
         let row = ItemRow::new(item, request);
@@ -74,7 +74,7 @@ impl InventoryStore {
         }
     }
 
-    /// An item as it is now.
+    /// Reads the current item.
     pub async fn item(&self, sku: &Sku) -> Result<Option<Item>, TableError> {
         const OPERATION: &str = "read an item";
         self.table
@@ -82,8 +82,8 @@ impl InventoryStore {
             .await
     }
 
-    /// Items by SKU, in no order; those that do not exist are missing. At most 100, which is what
-    /// one `BatchGetItem` takes.
+    /// Reads up to 100 items (the limit of `BatchGetItem`) by SKU, in no order, without those that do
+    /// not exist.
     pub async fn items(
         &self,
         skus: &[Sku],
@@ -101,8 +101,8 @@ impl InventoryStore {
         rows.into_iter().map(read).collect()
     }
 
-    /// The part of the catalogue after a SKU, or its beginning. Stock is as it was moments ago. An item
-    /// that cannot be read is left out and logged.
+    /// Reads the catalogue from its start or after a SKU. Stock may be slightly old. An unreadable
+    /// item is logged and left out.
     pub async fn page(
         &self,
         after: Option<&str>,
@@ -110,7 +110,7 @@ impl InventoryStore {
         call: Uuid,
     ) -> Result<ItemPage, TableError> {
         const OPERATION: &str = "list the items";
-        // One more than asked for tells whether there is a next page.
+        // One more than requested shows whether another page follows.
         let mut indexed = self.indexed(OPERATION, after, limit + 1).await?;
         let more = indexed.len() > limit;
         indexed.truncate(limit);
@@ -157,7 +157,7 @@ impl InventoryStore {
         parsed(operation, from_items(answer.items.unwrap_or_default()))
     }
 
-    /// Changes what an item is called or costs; the item after that, or nothing if there is none.
+    /// Changes an item's name or price. Returns the changed item, if it exists.
     pub async fn change(
         &self,
         sku: &Sku,

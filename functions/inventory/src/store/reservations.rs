@@ -1,4 +1,4 @@
-//! Reservations: an order's record and the stock of its lines, written together.
+//! Reservations: one transaction writes an order's record and the stock of its lines.
 
 use aws_sdk_dynamodb::types::{Put, Update};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use super::{ITEM, InventoryStore, RESERVATION, put, update};
 use crate::domain::{Outcome, Reservation, ReservedLine};
 
 impl InventoryStore {
-    /// What is on record for an order, now.
+    /// Reads an order's current record.
     pub async fn reservation(&self, order_id: Uuid) -> Result<Option<Reservation>, TableError> {
         const OPERATION: &str = "read a reservation";
         let pk = order_pk(order_id);
@@ -19,7 +19,7 @@ impl InventoryStore {
             .await
     }
 
-    /// Carries out the decision about an order that has no record yet, and records it.
+    /// Applies and records the decision for an order without a record.
     pub async fn reserve(
         &self,
         order_id: Uuid,
@@ -35,7 +35,7 @@ impl InventoryStore {
         }
     }
 
-    /// Takes the units of every line and records the reservation, all or nothing.
+    /// Takes the units of every line and records the reservation, or changes nothing.
     async fn hold(
         &self,
         order_id: Uuid,
@@ -55,7 +55,7 @@ impl InventoryStore {
                 .table_name(&self.table.name)
                 .set_key(Some(key(&item_pk(&line.sku), ITEM)))
                 .update_expression("ADD available :less, held :more")
-                // Never true of an item that does not exist, which has no `available`.
+                // False for an item that does not exist: it has no `available`.
                 .condition_expression(
                     "available >= :more AND amount = :amount AND currency = :currency",
                 )
@@ -69,7 +69,7 @@ impl InventoryStore {
         self.table.transact(OPERATION, writes).await
     }
 
-    /// Gives the units of every line back and marks the reservation released, all or nothing.
+    /// Returns the units of every line and marks the reservation released, or changes nothing.
     pub async fn release(
         &self,
         order_id: Uuid,
@@ -93,7 +93,7 @@ impl InventoryStore {
                 .table_name(&self.table.name)
                 .set_key(Some(key(&item_pk(&line.sku), ITEM)))
                 .update_expression("ADD available :more, held :less")
-                // Always true while the books are right: nothing is given back that is not held.
+                // Always true while the rows are consistent: only held units are returned.
                 .condition_expression("held >= :more")
                 .expression_attribute_values(":more", number(line.quantity.get()))
                 .expression_attribute_values(":less", number(-line.quantity.get()))
@@ -103,8 +103,7 @@ impl InventoryStore {
         self.table.transact(OPERATION, writes).await
     }
 
-    /// Records that an order without a record is released, so that a reserve that comes late is
-    /// refused.
+    /// Marks an order without a record as released, so that a late reserve is refused.
     pub async fn put_tombstone(
         &self,
         order_id: Uuid,

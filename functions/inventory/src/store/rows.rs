@@ -1,4 +1,4 @@
-//! The rows as they are stored, and what they stand for.
+//! The stored rows and their conversion to domain values.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,15 +25,15 @@ pub(super) fn adjustment_sk(id: Uuid) -> String {
     format!("ADJUSTMENT#{id}")
 }
 
-/// What the index holds of an item: keys alone, which are always there.
+/// An item in the index: only keys, which are always present.
 #[derive(Deserialize)]
 pub(super) struct IndexRow {
     pub pk: String,
     pub sku: String,
 }
 
-/// What no reader needs is not read, so that a row without it, or with something else in its place, can
-/// still be read.
+/// Attributes that no reader needs are not read, so that a row without them, or with other values,
+/// stays readable.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ItemRow {
     pk: String,
@@ -95,9 +95,11 @@ impl ItemRow {
     }
 }
 
-/// The SKU of an item, by the key of its rows.
+/// The SKU in a row's key.
 fn sku_in(pk: &str) -> Result<Sku, Error> {
-    let sku = pk.strip_prefix("ITEM#").ok_or("it is not under an item")?;
+    let sku = pk
+        .strip_prefix("ITEM#")
+        .ok_or("its pk does not begin with ITEM#")?;
     Ok(Sku::stored(sku)?)
 }
 
@@ -162,7 +164,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// As serde writes it.
+    /// The same text as serde's.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Reserved => "RESERVED",
@@ -183,7 +185,7 @@ pub(super) struct ReservationRow {
     #[serde(skip_deserializing)]
     order_id: String,
     status: Status,
-    /// What is or was held; a tombstone and a refusal hold nothing.
+    /// The units that are or were held; empty for a tombstone and a refusal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lines: Vec<LineRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,7 +199,7 @@ pub(super) struct ReservationRow {
 #[derive(Serialize, Deserialize)]
 struct LineRow {
     sku: String,
-    /// Rows that were written before names were kept have none.
+    /// Absent in rows from before names were stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     quantity: i64,

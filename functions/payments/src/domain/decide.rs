@@ -1,7 +1,7 @@
-//! What a command does to a payment, and what the provider's word does to it.
+//! The effects of commands and of the provider's settlements on a payment.
 //!
-//! [`decide`] and [`settle`] are total: every pair has an answer somebody thought about, and no
-//! match here has a wildcard over the states, the commands or the settlements.
+//! [`decide`] and [`settle`] are total: no match has a wildcard over states, commands or settlements,
+//! so every pair has a deliberate answer.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -9,13 +9,13 @@ use uuid::Uuid;
 use super::payment::{Charge, Decline, Payment, PaymentId, PaymentState, Settlement, UserId};
 use super::values::{ChargeKey, Money, OrderId, PaymentMethod};
 
-/// The decline code of a charge that was taken back before it was made.
+/// The decline code of a charge that was voided before it was made.
 pub const VOIDED: &str = "voided";
 
-/// The decline code of a charge in a currency that ISO 4217 does not know or gives no minor unit.
+/// The decline code of a charge in a currency that ISO 4217 does not know or that has no minor unit.
 pub const INVALID_CURRENCY: &str = "invalid_currency";
 
-/// What orders asks for.
+/// A command from orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Charge {
@@ -23,11 +23,11 @@ pub enum Command {
         amount: Money,
         method: PaymentMethod,
     },
-    /// Gives the charge back, whatever became of it: also one that was never made, or never will.
+    /// Refunds the order's charge, or prevents a charge that was not made yet.
     Refund { user_id: UserId },
 }
 
-/// What orders is told.
+/// A reply to orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Charged {
@@ -35,64 +35,63 @@ pub enum Reply {
         amount: Money,
     },
     Declined(Decline),
-    /// Nothing where nothing had been charged.
+    /// None if nothing was charged.
     Refunded(Option<Money>),
 }
 
-/// What to do next about a command. After anything but an answer or a refusal the question is put
-/// again, with the payment as it then is.
+/// The next step of a command. After every step except an answer or a refusal, the handler decides
+/// again with the new record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Write this first record, if there still is none.
+    /// Write this first record, if there is still none.
     Begin(Payment),
-    /// Write this over the version it follows.
+    /// Replace the previous version with this one.
     Advance(Payment),
-    /// Ask the provider to charge, and [`settle`] what it says.
+    /// Ask the provider to charge, then [`settle`] its answer.
     AskToCharge(Charge),
-    /// Ask the provider to make the charge impossible, and [`settle`] what it says.
+    /// Ask the provider to cancel the charge, then [`settle`] its answer.
     AskToCancel(Charge),
-    /// Ask the provider to give the whole charge back; then write `done`.
+    /// Ask the provider to refund the whole charge, then write `done`.
     AskToRefund {
         charge: Charge,
         payment_id: PaymentId,
         done: Payment,
     },
-    /// Done, now or before: a repeat hears what the first one heard.
+    /// The command is done. A repeat gets the first answer.
     Answer(Reply),
     Refuse(Refusal),
 }
 
-/// A command that can never be carried out as it stands.
+/// A command that can never succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error(
-        "the order's payment is of user {recorded}, and this is about user {asked}; nothing was \
-         changed; compare both with the order before this is sent again"
+        "the order's payment belongs to user {recorded}, but the command names user {asked}; nothing \
+         was changed; compare both with the order before a redrive"
     )]
     AnotherUser { recorded: Uuid, asked: Uuid },
     #[error(
-        "the order's charge was asked for before with another amount or payment method: {recorded} then, \
-         {asked} now; nothing was changed; compare both with the order before this is sent again"
+        "the order already has a charge with another amount or payment method: {recorded} then, \
+         {asked} now; nothing was changed; compare both with the order before a redrive"
     )]
     AnotherCharge { recorded: Money, asked: Money },
 }
 
-/// What to do about the provider's word.
+/// The effect of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settling {
-    /// Write this over the version it follows.
+    /// Replace the previous version with this one.
     Advance(Payment),
-    /// Somebody else has written it already.
+    /// The record already has this settlement.
     Known,
-    /// Money was taken under a charge that was written off. That breaks the provider's promise;
-    /// write this, and the money goes back.
+    /// The provider broke its promise: it made a charge that the record has as declined or voided.
+    /// Write this version, which leads to a refund.
     GiveBack(Payment),
-    /// The provider denies a charge it has confirmed, or confirms another. Nobody but an operator can
-    /// tell what is true.
+    /// The provider denies a charge it has confirmed, or confirms another. An operator must decide.
     Contradiction,
 }
 
-/// What a command asks for next, given what is on record.
+/// The next step of a command, given the order's record.
 pub fn decide(
     order_id: OrderId,
     payment: Option<&Payment>,
@@ -126,11 +125,14 @@ fn decide_charge(
     let Some(payment) = payment else {
         let state = match asked.amount.currency().minor_digits() {
             Some(_) => PaymentState::Charging(asked),
-            // Its item was priced before codes were checked. The provider is not asked.
+            // The item got its price before currency codes were validated. The provider is not asked.
             None => {
                 let decline = Decline {
                     code: INVALID_CURRENCY.to_owned(),
-                    detail: format!("{} is not a currency", asked.amount.currency().as_str()),
+                    detail: format!(
+                        "{} is not a valid currency",
+                        asked.amount.currency().as_str()
+                    ),
                 };
                 PaymentState::Declined(asked, decline)
             }
@@ -140,7 +142,7 @@ fn decide_charge(
     if payment.user_id != user_id {
         return another_user(payment, user_id);
     }
-    // The key is the stored one: it may have been derived by earlier code.
+    // Uses the stored key, which earlier code may have derived differently.
     let is_another = |known: &&Charge| known.amount != asked.amount || known.method != asked.method;
     if let Some(known) = payment.charge().filter(is_another) {
         return Decision::Refuse(Refusal::AnotherCharge {
@@ -149,12 +151,12 @@ fn decide_charge(
         });
     }
     match &payment.state {
-        // Whoever wrote this died, or is at it just now. The provider tells the two apart from a
-        // charge that was never made, by the key.
+        // The writer of this record crashed or is still at work. By the key, the provider knows
+        // whether the charge was made.
         PaymentState::Charging(charge) => Decision::AskToCharge(charge.clone()),
         PaymentState::Declined(_, decline) => Decision::Answer(Reply::Declined(decline.clone())),
         PaymentState::Refunding(charge, payment_id) => refund(payment, charge, payment_id, now),
-        // Given back since, and still the answer to the charge is that it was made.
+        // A charge that was refunded later keeps its answer: it was made.
         PaymentState::Charged(charge, payment_id) | PaymentState::Refunded(charge, payment_id) => {
             Decision::Answer(Reply::Charged {
                 payment_id: payment_id.clone(),
@@ -163,7 +165,7 @@ fn decide_charge(
         }
         PaymentState::Voided(_) => Decision::Answer(Reply::Declined(Decline {
             code: VOIDED.to_owned(),
-            detail: "the charge was taken back before it was made".to_owned(),
+            detail: "the charge was cancelled before it was made".to_owned(),
         })),
     }
 }
@@ -189,7 +191,7 @@ fn decide_refund(
         return another_user(payment, user_id);
     }
     match &payment.state {
-        // Whether it was charged is not known here; the provider decides it for good.
+        // The outcome of the charge is unknown here. The provider's answer settles it for good.
         PaymentState::Charging(charge) => Decision::AskToCancel(charge.clone()),
         PaymentState::Charged(charge, payment_id) => {
             let state = PaymentState::Refunding(charge.clone(), payment_id.clone());
@@ -212,7 +214,7 @@ fn refund(payment: &Payment, charge: &Charge, payment_id: &PaymentId, now: Times
     }
 }
 
-/// What the provider's word about a charge means, given what is on record by now.
+/// The effect of a charge's settlement, given the current record.
 pub fn settle(
     payment: &Payment,
     charge: &Charge,

@@ -1,4 +1,4 @@
-//! What a payment is and what may happen to it. No I/O, no clock, no wire format.
+//! Payments and their transitions: no I/O, no clock, no wire format.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 

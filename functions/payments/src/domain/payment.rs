@@ -1,19 +1,19 @@
-//! An order's payment and the states it goes through.
+//! An order's payment and its states.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::values::{ChargeKey, Money, OrderId, PaymentMethod, printable};
 
-/// Whose order it is.
+/// The customer of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserId(pub Uuid);
 
-/// The provider's own name for a charge it has made.
+/// The provider's id of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentId(pub String);
 
-/// What is asked of the provider, and under which key.
+/// A request to the provider, with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     pub key: ChargeKey,
@@ -21,7 +21,7 @@ pub struct Charge {
     pub method: PaymentMethod,
 }
 
-/// Why no money was taken, in the provider's words.
+/// The provider's reason for a declined charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decline {
     pub code: String,
@@ -29,7 +29,7 @@ pub struct Decline {
 }
 
 impl Decline {
-    /// As it is kept and passed on.
+    /// The form that is stored and sent to orders.
     pub fn printable(&self) -> Self {
         let is_code = (1..=64).contains(&self.code.len())
             && self.code.starts_with(|c: char| c.is_ascii_lowercase())
@@ -46,17 +46,17 @@ impl Decline {
     }
 }
 
-/// How a charge ended at the provider. It is for good: asked again under the same key, whether to
-/// charge or to cancel, the provider says the same.
+/// The final outcome of a charge. For the same key, the provider repeats it to every later charge or
+/// cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     Charged(PaymentId),
     Declined(Decline),
-    /// It was cancelled before it was made, and can no longer be made.
+    /// The charge was cancelled and can no longer be made.
     Cancelled,
 }
 
-/// Where a payment is on its way.
+/// The state of a payment.
 ///
 /// ```text
 ///   none ──charge──> Charging ──┬──> Charged ──refund──> Refunding ──> Refunded
@@ -64,20 +64,20 @@ pub enum Settlement {
 ///     └────────refund──────> Voided <┘ cancelled
 /// ```
 ///
-/// Charging and Refunding are written before the provider is asked, so that whoever comes next
-/// knows that it may have been.
+/// Charging and Refunding are written before the call to the provider. The next handler then knows
+/// that the call may have been made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentState {
-    /// The provider may have been asked to charge; the outcome is not known here.
+    /// The provider may have been asked to charge; the outcome is unknown.
     Charging(Charge),
     Charged(Charge, PaymentId),
     Declined(Charge, Decline),
-    /// The provider may have been asked to give the money back; it has to be.
+    /// The provider may have been asked to refund; a refund must follow.
     Refunding(Charge, PaymentId),
-    /// All of it was given back.
+    /// The whole charge was refunded.
     Refunded(Charge, PaymentId),
-    /// Taken back before it was made. Without a charge it is the tombstone of one that has not
-    /// arrived yet.
+    /// Cancelled before the charge was made. Without a charge, it is the tombstone of a charge that
+    /// may still arrive.
     Voided(Option<Charge>),
 }
 
@@ -87,7 +87,7 @@ pub struct Payment {
     pub order_id: OrderId,
     pub user_id: UserId,
     pub state: PaymentState,
-    /// Counts the writes, from 1. A write names the version it follows.
+    /// Counts the writes from 1. Each write requires the previous version.
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -105,7 +105,7 @@ impl Payment {
         }
     }
 
-    /// What was, or may have been, asked of the provider.
+    /// The charge that was or may have been requested.
     pub fn charge(&self) -> Option<&Charge> {
         match &self.state {
             PaymentState::Charging(charge)

@@ -1,4 +1,4 @@
-//! Values that cannot be wrong: each is checked once, where it enters.
+//! Validated values: each is checked once, where it enters.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use uuid::Uuid;
 
 const MAX_PAYMENT_METHOD_CHARACTERS: usize = 128;
 
-/// The order a payment is for. There is one payment an order, so this is its id as well.
+/// The order of a payment. An order has one payment, so this is also the payment's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderId(pub Uuid);
 
-/// A value that was not accepted; the text says what would be.
+/// A refused value. The text names the accepted ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidValue(&'static str);
 
-/// A currency's code as orders and rows have it: three capital letters. ISO 4217 is consulted at the
-/// first charge only, so that an older charge with another code can still be refunded.
+/// A currency's code: three capital letters. Only the first charge checks it against ISO 4217, so
+/// that an older charge with another code can still be refunded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Currency([u8; 3]);
 
@@ -27,7 +27,7 @@ impl Currency {
             .filter(|code| code.iter().all(u8::is_ascii_uppercase))
             .map(Self)
             .ok_or(InvalidValue(
-                "is not a currency: three capital letters (ISO 4217), for example USD",
+                "is not a currency: send three capital letters (ISO 4217), for example USD",
             ))
     }
 
@@ -35,7 +35,7 @@ impl Currency {
         std::str::from_utf8(&self.0).expect("three ASCII letters are UTF-8")
     }
 
-    /// How many digits its minor unit has (ISO 4217); nothing where it has none, or is no currency.
+    /// The digits of its minor unit (ISO 4217), if the currency exists and has one.
     pub fn minor_digits(&self) -> Option<u16> {
         iso_currency::Currency::from_code(self.as_str())?.exponent()
     }
@@ -47,12 +47,11 @@ impl fmt::Debug for Currency {
     }
 }
 
-/// The highest amount that is charged: the whole numbers that every JSON reader keeps exactly
-/// (RFC 7493 §2.2, 2^53 - 1). Orders has the same bound for a total.
+/// The highest charge: 2^53 - 1, the largest number that every JSON reader keeps exactly
+/// (RFC 7493 §2.2). Orders has the same bound for a total.
 pub const MAX_AMOUNT: i64 = 9_007_199_254_740_991;
 
-/// An amount in the currency's minor unit: 1999 USD is $19.99. There is always something to
-/// charge or to give back, so it is above zero.
+/// An amount in the currency's minor unit: 1999 USD is $19.99. Charges and refunds are above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Money {
     amount: i64,
@@ -60,7 +59,7 @@ pub struct Money {
 }
 
 impl Money {
-    /// Of a command.
+    /// An amount of a command.
     pub fn new(amount: i64, currency: &str) -> Result<Self, InvalidValue> {
         if !(1..=MAX_AMOUNT).contains(&amount) {
             return Err(InvalidValue(
@@ -70,7 +69,7 @@ impl Money {
         Self::stored(amount, currency)
     }
 
-    /// Of a payment that exists. Takes whatever `new` has ever taken.
+    /// A stored amount. It accepts every amount that `new` has ever accepted.
     pub fn stored(amount: i64, currency: &str) -> Result<Self, InvalidValue> {
         if amount < 1 {
             return Err(InvalidValue(
@@ -93,7 +92,7 @@ impl Money {
     }
 }
 
-/// For people, in the major unit: `14.00 USD`, `1400 JPY`, `1.400 KWD`.
+/// In the major unit: `14.00 USD`, `1400 JPY`, `1.400 KWD`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (amount, code) = (self.amount, self.currency.as_str());
@@ -109,8 +108,8 @@ impl fmt::Display for Money {
     }
 }
 
-/// A payment provider's token for a card or account, for example `pm_card_visa`. New orders have nothing
-/// else here. Older ones may have a card number in groups, so a payment method is never printed.
+/// A payment provider's token for a card or account, for example `pm_card_visa`. Old orders may have
+/// a grouped card number instead, so a payment method is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PaymentMethod(String);
 
@@ -121,21 +120,20 @@ impl fmt::Debug for PaymentMethod {
 }
 
 impl PaymentMethod {
-    /// Takes whatever orders has ever taken.
+    /// Accepts every token that orders has ever accepted.
     pub fn stored(text: &str) -> Result<Self, InvalidValue> {
         let fits = (1..=MAX_PAYMENT_METHOD_CHARACTERS).contains(&text.len())
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        // Payment card numbers have 12 to 19 digits (ISO/IEC 7812-1); such a text must not be
-        // stored or sent on.
+        // Card numbers have 12 to 19 digits (ISO/IEC 7812-1). They must not be stored or sent.
         let card_number =
             (12..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         if fits && !card_number {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidValue(
-                "is not a payment method token: 1 to 128 letters, digits, '_' or '-', for example pm_card_visa, and never a card number",
+                "is not a payment method token: send 1 to 128 letters, digits, '_' or '-', for example pm_card_visa, never a card number",
             ))
         }
     }
@@ -147,8 +145,8 @@ impl PaymentMethod {
 
 const MAX_TEXT_CHARACTERS: usize = 500;
 
-/// A provider's text as it is kept and passed on: one bounded line without card numbers. An order's row
-/// keeps it as well, and a provider may quote what it was given.
+/// A provider's text as one bounded line without card numbers, which a provider may quote. Payments
+/// and orders store this form.
 pub fn printable(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     let mut line = String::with_capacity(text.len());
@@ -173,8 +171,8 @@ pub fn printable(text: &str) -> String {
     line.chars().take(MAX_TEXT_CHARACTERS).collect()
 }
 
-/// The idempotency key under which the provider knows an order's charge. It is stored with the
-/// charge, so that a charge under way keeps its key whatever later code derives.
+/// The provider's idempotency key of an order's charge. It is stored with the charge, so that a
+/// running charge keeps its key if later code derives another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeKey(String);
 
@@ -183,12 +181,12 @@ impl ChargeKey {
         Self(format!("charge-{}", order_id.0))
     }
 
-    /// A key as it was stored.
+    /// A stored key.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The key under which this charge, and no other, is given back.
+    /// The key of this charge's refund.
     pub fn refund(&self) -> RefundKey {
         RefundKey(format!("{}-refund", self.0))
     }
@@ -198,7 +196,7 @@ impl ChargeKey {
     }
 }
 
-/// The idempotency key under which the provider knows the refund of a charge.
+/// The provider's idempotency key of a charge's refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundKey(String);
 

@@ -1,9 +1,8 @@
 //! The queue `payments-commands`: `ChargePayment` and `RefundPayment`.
 //!
-//! A command is carried out by putting the same question again and again: what does it ask for
-//! next, given what is on record? Each step is written before or after it is taken so that dying
-//! anywhere, or somebody else being at the same order, leaves a record from which the question has
-//! a right answer.
+//! The handler repeats one question until there is an answer: what is the next step of this command,
+//! given the order's record? The record is written before or after each step. A crash or a concurrent
+//! handler therefore leaves a record with a correct next step.
 
 use jiff::Timestamp;
 use shared_lambda::contention::Tries;
@@ -74,12 +73,12 @@ async fn carry_out(
 ) -> Result<Reply, Failure> {
     let order_id = records.order_id;
     let mut payment = match command {
-        // Nearly every charge is the first there is of its order: its own conditional write finds
-        // out, and the read is saved.
+        // Nearly every charge is the first command of its order. Its conditional write detects the
+        // others, which saves a read.
         Command::Charge { .. } => None,
         Command::Refund { .. } => records.store.find(order_id).await?,
     };
-    // It ends: a payment only moves forward, and other writers are counted.
+    // The loop ends: a payment only moves forward, and the retries are bounded.
     loop {
         payment = match decide(order_id, payment.as_ref(), command, now) {
             Decision::Begin(first) => {
@@ -110,7 +109,7 @@ async fn carry_out(
     }
 }
 
-/// Brings the provider's word onto the record, whatever has become of the record meanwhile.
+/// Writes the provider's settlement to the record, which may have changed in the meantime.
 async fn record(
     records: &mut Records<'_>,
     mut payment: Option<Payment>,
@@ -127,14 +126,14 @@ async fn record(
                     order_id = %records.order_id.0,
                     charge_key = charge.key.as_str(),
                     amount = %charge.amount,
-                    "the provider charged what had been written off; it is given back"
+                    "the provider made a charge that payments had voided or declined; payments refunds it"
                 );
                 next
             }
             Settling::Contradiction => {
                 return Err(Failure::unprocessable(
-                    "the payment provider denies a charge it had confirmed, or confirms another; compare \
-                     its books with the order's payment",
+                    "the payment provider contradicts the charge that it had confirmed; compare the \
+                     provider's charges with the order's payment",
                 ));
             }
         };
@@ -143,7 +142,7 @@ async fn record(
     Ok(payment)
 }
 
-/// An order's record, and how often other writers may still get in first.
+/// An order's record, with the retries left for contended writes.
 struct Records<'a> {
     store: &'a PaymentStore,
     order_id: OrderId,
@@ -151,7 +150,7 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// Writes the next version; gives the payment as it is then, ours or another's.
+    /// Writes the next version. Returns the current payment, ours or another writer's.
     async fn replace(&mut self, next: Payment) -> Result<Option<Payment>, TableError> {
         let written = self.store.replace(&next).await?;
         self.after(written, next).await

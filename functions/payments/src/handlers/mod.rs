@@ -1,4 +1,4 @@
-//! One module a function, what they show over HTTP, and which problem says what.
+//! One module per function, and the payment's body over HTTP.
 
 pub mod commands;
 pub mod get;
@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 use crate::domain::{Decline, Money, Payment, PaymentId, PaymentState};
 
-/// A payment as its owner reads it.
+/// A payment for its owner.
 #[derive(Debug, Serialize)]
 pub struct PaymentBody {
     pub order_id: Uuid,
     pub user_id: Uuid,
     pub status: &'static str,
-    /// `null` where the charge was taken back before it was asked for.
+    /// `null` if the charge was voided before it was requested.
     pub amount: Option<MoneyBody>,
-    /// `null` while nothing was given back.
+    /// `null` before a refund.
     pub refunded: Option<MoneyBody>,
-    /// The provider's name for the charge, `null` where none was made.
+    /// The provider's id of the charge, `null` if there is none.
     pub payment_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureBody>,
@@ -67,7 +67,7 @@ fn shown(
 ) {
     match state {
         PaymentState::Charging(_) => ("CHARGING", None, None, None),
-        // Until the provider has confirmed the refund the money is here.
+        // The money stays here until the provider confirms the refund.
         PaymentState::Charged(_, id) | PaymentState::Refunding(_, id) => {
             ("CHARGED", Some(id), None, None)
         }
@@ -95,7 +95,7 @@ impl From<&Decline> for FailureBody {
     }
 }
 
-/// No payment, or another user's: the caller cannot tell which.
+/// The problem for no payment or another user's, so that a caller cannot distinguish them.
 pub(crate) fn no_such_payment() -> Problem {
     Problem::not_found("there is no payment for this order")
 }

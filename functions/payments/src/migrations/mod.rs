@@ -1,7 +1,7 @@
-//! Numbered migrations of this service's table, each safe to run again.
+//! Numbered, repeatable migrations of this service's table.
 //!
-//! Rows carry the `schema` they were written with, so a migration finds what it has left to do.
-//! Schema 1 is the first; nothing has had to be migrated yet.
+//! Each row names the `schema` of its writer, so a migration finds the rows it must change.
+//! Schema 1 is the first; there is no migration yet.
 
-/// The schema that rows are written with today.
+/// The schema of new rows.
 pub const CURRENT_SCHEMA: u32 = 1;

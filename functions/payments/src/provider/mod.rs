@@ -1,14 +1,13 @@
-//! The port to whoever moves the money, and how patiently it is asked.
+//! The port to the payment provider.
 //!
-//! Everything here rests on one promise that a provider makes: a key stands for one charge, or one
-//! refund, for ever. Asking again under the same key repeats the answer and never the effect, so an
-//! answer that was lost is asked for again instead of guessed.
+//! Payments relies on one promise of a provider: a key identifies one charge, or one refund, for ever.
+//! A repeated call with the same key repeats the answer and never the effect. After a lost answer,
+//! payments therefore calls again instead of guessing.
 //!
-//! "For ever" is meant: a dead letter comes back after days, and a parked refund is asked for every
-//! hour. Idempotency keys of real providers do not last so long (Stripe's may be pruned after 24 hours
-//! and are then taken for new ones: Stripe API reference, "Idempotent requests"), so an implementation
-//! has to find what it did under a key by something that stays, such as the order's id in the
-//! metadata of the provider's own object, before it asks anything anew.
+//! "For ever" is literal: a dead letter comes back after days, and a parked refund is retried every
+//! hour. Keys of real providers expire: Stripe may prune them after 24 hours and then treats them as
+//! new (Stripe API reference, "Idempotent requests"). An implementation must therefore first look up
+//! its earlier call by a lasting value, such as the order's id in the provider's metadata.
 
 mod simulator;
 
@@ -21,32 +20,32 @@ use crate::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 
 pub use simulator::Simulator;
 
-/// How often one question is put within one invocation.
+/// Tries of one call within an invocation.
 pub const TRIES: u32 = 2;
 
-/// How long each try may take. A command puts two questions at most (cancel or charge, then
-/// refund), so the provider can hold up an invocation for less than 9 of the 10 seconds its handlers have.
+/// The timeout of one try. A command makes at most two calls (cancel or charge, then refund), so the
+/// provider delays an invocation for less than 9 of its handlers' 10 seconds.
 pub const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait before asking again.
+/// The wait before another try.
 pub const PAUSE: Duration = Duration::from_millis(200);
 
-/// Somebody who charges cards and gives money back.
+/// A provider that charges cards and refunds charges.
 pub trait Provider {
-    /// Takes the money, once for a key. A charge that was cancelled before is
-    /// [`Settlement::Cancelled`] and takes nothing.
+    /// Charges once per key. A charge that was cancelled before takes no money and answers
+    /// [`Settlement::Cancelled`].
     fn charge(
         &self,
         charge: &Charge,
     ) -> impl Future<Output = Result<Settlement, ProviderError>> + Send;
 
-    /// Makes any later charge under the key impossible, or says how it had been settled before.
+    /// Prevents any later charge with the key, or returns its earlier settlement.
     fn cancel(
         &self,
         key: &ChargeKey,
     ) -> impl Future<Output = Result<Settlement, ProviderError>> + Send;
 
-    /// Gives a charge back, once for a key.
+    /// Refunds a charge, once per key.
     fn refund(
         &self,
         key: &RefundKey,
@@ -55,18 +54,18 @@ pub trait Provider {
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
 }
 
-/// Why the provider's word is not known.
+/// A failed call to the provider.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
-    /// It may have done what it was asked. Asking again, with the same key, tells.
+    /// The call may have succeeded. Another call with the same key shows it.
     #[error("the payment provider did not answer")]
     Unknown(#[source] Error),
-    /// It will not do it, now or later: what was asked makes no sense to it.
-    #[error("the payment provider does not take this: {0}")]
+    /// The provider refuses the call for good.
+    #[error("the payment provider refuses this call: {0}")]
     Refused(String),
 }
 
-/// Puts a question until it is answered, with a timeout for each try.
+/// Repeats a call until the provider answers, up to [`TRIES`], with a timeout for each try.
 pub async fn ask<T, F>(question: impl Fn() -> F) -> Result<T, ProviderError>
 where
     F: Future<Output = Result<T, ProviderError>>,
@@ -84,28 +83,28 @@ where
     }
 }
 
-/// The providers that can be chosen with `PAYMENT_PROVIDER`.
+/// The values of `PAYMENT_PROVIDER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Simulator,
 }
 
-/// Why a function does not start with the provider it was given.
+/// A configuration of the provider that stops a function from starting.
 #[derive(PartialEq, Eq, thiserror::Error)]
 pub enum UnusableProvider {
-    #[error("PAYMENT_PROVIDER is {0:?}; the one provider there is so far is \"simulator\"")]
+    #[error("PAYMENT_PROVIDER is {0:?}; the only provider so far is \"simulator\"")]
     Unknown(String),
-    #[error("SIMULATOR_IN_PRODUCTION is {0:?}; it is \"true\" or \"false\"")]
+    #[error("SIMULATOR_IN_PRODUCTION is {0:?}; set it to \"true\" or \"false\"")]
     NotAFlag(String),
     #[error(
-        "STAGE is production and PAYMENT_PROVIDER is \"simulator\", which takes no money: orders would be \
-         confirmed that nobody has paid; set the template's Stage to dev or staging, or, if this is meant, \
+        "STAGE is production but PAYMENT_PROVIDER is \"simulator\", which takes no money: orders would be \
+         confirmed without payment; set the template's Stage to dev or staging, or, if this is intended, \
          its SimulatorInProduction to \"true\" (the variable SIMULATOR_IN_PRODUCTION)"
     )]
     SimulatorInProduction,
 }
 
-/// A `main` that fails prints its error's `Debug`: that is what an operator reads.
+/// Operators read this form: a failing `main` prints its error's `Debug`.
 impl fmt::Debug for UnusableProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -113,8 +112,8 @@ impl fmt::Debug for UnusableProvider {
 }
 
 impl Kind {
-    /// The provider of this name, if the stage may use it. `simulator_in_production` says whether the
-    /// simulator is meant there.
+    /// The provider with this name, if the stage may use it. `simulator_in_production` allows the
+    /// simulator in production.
     pub fn choose(
         name: &str,
         stage: Stage,

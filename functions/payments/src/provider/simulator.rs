@@ -1,22 +1,21 @@
 //! A provider without a bank, for development and tests.
 //!
-//! It keeps its own ledger, so that money can be counted without trusting our records: in the
-//! payments table, under `pk = SIMULATOR#<key>`, one row for a charge (`sk = CHARGE`) and one for a
-//! refund (`sk = REFUND`). A row is written once and never changed. As at a real provider, the
-//! payment method is a token that says how the charge goes:
+//! It keeps its own ledger in the payments table, so that tests can count money independently of our
+//! records. Under `pk = SIMULATOR#<key>` there is one row for a charge (`sk = CHARGE`) and one for a
+//! refund (`sk = REFUND`). Rows never change. As with a real provider, test tokens as payment method
+//! choose the outcome:
 //!
-//! | token | what happens |
+//! | token | outcome |
 //! | --- | --- |
 //! | `pm_card_visa` | pays |
 //! | `pm_card_chargeDeclined` | declined with `card_declined` |
 //! | `pm_card_chargeDeclinedInsufficientFunds` | declined with `insufficient_funds` |
-//! | `pm_sim_lostReply` | pays, and the first answer is lost; asked again, it answers |
-//! | `pm_sim_slow` | pays, and the first answer takes longer than anybody waits for one try |
-//! | `pm_sim_unavailable` | fails every time: nobody learns the outcome, and nothing is charged |
-//! | anything else | declined with `invalid_payment_method` |
+//! | `pm_sim_lostReply` | pays, but the first answer is lost; the next call gets it |
+//! | `pm_sim_slow` | pays, but the first answer takes longer than the timeout of a try |
+//! | `pm_sim_unavailable` | fails every call: the outcome stays unknown, and nothing is charged |
+//! | any other | declined with `invalid_payment_method` |
 //!
-//! In production every `pm_sim_` token is declined with `fault_switches_refused`: nothing goes wrong
-//! on purpose there.
+//! Production declines every `pm_sim_` token with `fault_switches_refused`: it injects no faults.
 
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ use shared_lambda::{Error, Stage};
 use super::{Provider, ProviderError, TRY_TIMEOUT};
 use crate::domain::{Charge, ChargeKey, Decline, Money, PaymentId, RefundKey, Settlement};
 
-/// How long `pm_sim_slow` keeps its first answer back.
+/// The delay of the first answer to `pm_sim_slow`.
 const SLOW: Duration = TRY_TIMEOUT.saturating_mul(5);
 
 const CHARGE: &str = "CHARGE";
@@ -37,10 +36,10 @@ const REFUND: &str = "REFUND";
 const READ: &str = "read the simulator's ledger";
 const WRITE: &str = "write the simulator's ledger";
 
-/// A payment's id is the charge's key behind this, which leads back to its row.
+/// A payment's id is this prefix and the charge's key, which identifies its row.
 const PAYMENT_ID_PREFIX: &str = "sim_";
 
-/// What the tokens of payments that go wrong on purpose begin with.
+/// The prefix of tokens that inject a fault.
 const FAULTS: &str = "pm_sim_";
 
 #[derive(Clone, Debug)]
@@ -49,7 +48,7 @@ pub struct Simulator {
     stage: Stage,
 }
 
-/// What a payment method does.
+/// The behaviour of a payment method.
 enum Behaviour {
     Pays,
     Declines(&'static str, &'static str),
@@ -68,7 +67,7 @@ impl Behaviour {
             }
             _ if token.starts_with(FAULTS) && !stage.allows_faults() => Self::Declines(
                 "fault_switches_refused",
-                "nothing goes wrong on purpose in production; pm_card_visa pays",
+                "production does not accept pm_sim_ tokens; pm_card_visa pays",
             ),
             "pm_sim_lostReply" => Self::LosesFirstAnswer,
             "pm_sim_slow" => Self::AnswersLate,
@@ -85,7 +84,7 @@ impl Provider for Simulator {
     async fn charge(&self, charge: &Charge) -> Result<Settlement, ProviderError> {
         let behaviour = Behaviour::of(charge.method.as_str(), self.stage);
         let outcome = match behaviour {
-            Behaviour::Fails => return Err(unknown("the simulator is told to fail")),
+            Behaviour::Fails => return Err(unknown("pm_sim_unavailable makes the call fail")),
             Behaviour::Declines(code, detail) => OutcomeRow::Declined {
                 code: code.to_owned(),
                 detail: detail.to_owned(),
@@ -117,7 +116,7 @@ impl Provider for Simulator {
         }
         match behaviour {
             Behaviour::LosesFirstAnswer => {
-                return Err(unknown("the simulator is told to lose its answer"));
+                return Err(unknown("pm_sim_lostReply loses the first answer"));
             }
             Behaviour::AnswersLate => tokio::time::sleep(SLOW).await,
             Behaviour::Pays | Behaviour::Declines(_, _) | Behaviour::Fails => {}
@@ -158,7 +157,7 @@ impl Provider for Simulator {
         };
         if !charge.is_some_and(covers_it) {
             return Err(ProviderError::Refused(
-                "no charge of at least this amount has this payment id".to_owned(),
+                "no charge with this payment id covers the amount".to_owned(),
             ));
         }
         match self.enter(key.as_str(), REFUND, &row).await? {
@@ -178,7 +177,7 @@ impl Simulator {
         }
     }
 
-    /// Enters a row for good; gives the one that is there already, where one is.
+    /// Inserts a row for good, or returns the existing one.
     async fn enter<R>(
         &self,
         key: &str,
@@ -199,7 +198,7 @@ impl Simulator {
                 let known = self.find(key, kind).await?;
                 known
                     .map(Some)
-                    .ok_or_else(|| unknown("a row of the ledger has vanished"))
+                    .ok_or_else(|| unknown("a row of the ledger has disappeared"))
             }
         }
     }
@@ -232,7 +231,7 @@ struct Entry<'a, R> {
 
 #[derive(Serialize, Deserialize)]
 struct ChargeRow {
-    /// Nothing where the charge was cancelled before anybody asked for it.
+    /// Absent if the charge was cancelled before it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<AskedRow>,
     #[serde(flatten)]
