@@ -7,6 +7,7 @@ mod aws;
 mod contracts;
 mod dependencies;
 mod documents;
+mod documents_api;
 mod licences;
 mod lines;
 mod permissions;
