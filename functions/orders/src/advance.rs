@@ -1,4 +1,4 @@
-//! The one way an order changes after it was placed, and how it sends what it then owes.
+//! The only code path that changes an order after its placement and sends the command it then owes.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::domain::{Decision, Event, Ignored, Order, OrderId, Refusal, StepTimeo
 use crate::messages::{Routes, owed_message};
 use crate::store::{OrderStore, Updated};
 
-/// How long a customer waits for what their order owes to be sent: the order is written by then, and
-/// the sweeper sends what is not.
-const SEND_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a customer waits while the command is sent. The order is already written, so the sweeper
+/// can send the command later.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a function needs to move orders on.
+/// The dependencies of a function that advances orders.
 pub struct Saga {
     pub orders: OrderStore,
     pub queues: aws_sdk_sqs::Client,
@@ -23,14 +23,14 @@ pub struct Saga {
     pub timeout: StepTimeout,
 }
 
-/// What an event led to.
+/// The result of applying an event.
 #[derive(Debug)]
 pub enum Applied {
-    /// The order was written; what it owes is to be sent.
+    /// The order was written; send the command it owes.
     Advanced(Box<Order>),
-    /// The event came before; what the order owes may never have been sent.
+    /// The event was applied before, but the command may never have been sent: send it again.
     Repeated(Box<Order>),
-    /// The order has moved past the event; nothing is owed because of it.
+    /// The order has moved past the event; there is nothing to send.
     Overtaken(Box<Order>),
     Refused(Box<Order>, Refusal),
     NotFound,
@@ -46,7 +46,7 @@ impl Saga {
         })
     }
 
-    /// Loads the order, decides, and writes on condition.
+    /// Loads the order, decides, and writes it if its version is unchanged; otherwise tries again.
     pub async fn advance(
         &self,
         id: OrderId,
@@ -71,8 +71,8 @@ impl Saga {
         Err(TableError::contended("advance order"))
     }
 
-    /// Sends what an order owes while its customer waits. The order is written and will be carried
-    /// out: the sweeper sends what cannot be sent now, and the customer need not know.
+    /// Sends the command an order owes while its customer waits. A failure is not reported to the
+    /// customer: the order is written, and the sweeper sends the command later.
     pub async fn send_owed(&self, order: &Order, context: &Context) {
         let owed = match owed_message(order, &self.routes, context) {
             Ok(owed) => owed.into_iter().collect(),
@@ -86,18 +86,18 @@ impl Saga {
                 return;
             }
         };
-        if let Err(error) = sqs::send_within(SEND_PATIENCE, &self.queues, owed).await {
+        if let Err(error) = sqs::send_within(SEND_TIMEOUT, &self.queues, owed).await {
             tracing::warn!(
                 order_id = %order.id.0,
                 trace_id = context.trace_id(),
                 cause = telemetry::chain(&error),
-                "the sweeper will send what the order owes"
+                "the order's command could not be sent; the sweeper will send it"
             );
         }
     }
 }
 
-/// How long a saga step may take before it is asked for again.
+/// How long a saga step may take before its command is sent again.
 fn step_timeout(setup: &Setup) -> Result<StepTimeout, Error> {
     const NAME: &str = "ORDERS_STEP_TIMEOUT_SECONDS";
     match setup.env(NAME)?.parse::<u32>() {

@@ -1,4 +1,4 @@
-//! The orders service: places orders and drives each through its saga.
+//! The orders service: accepts orders and drives each through its saga.
 //!
 //! Dependencies point one way: `bin` -> [`handlers`] -> [`advance`] -> {[`domain`], [`store`],
 //! [`messages`], [`users_client`]} -> the shared crates. `domain` does no I/O and knows no clock.

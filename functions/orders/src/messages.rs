@@ -1,5 +1,5 @@
-//! The queue messages orders sends and takes, as this service writes and reads them. The contracts
-//! are the participants': `functions/<participant>/contracts/`.
+//! The queue messages that orders sends and receives. The participants own the contracts:
+//! `functions/<participant>/contracts/`.
 
 use serde::{Deserialize, Serialize};
 use shared_lambda::Context;
@@ -122,7 +122,7 @@ payloads! {
     PaymentCharged PaymentDeclined PaymentRefunded
 }
 
-/// Where commands go. A function is given only the queues it may write to.
+/// The queues of the participants. A function has only those it may write to.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     users: Option<String>,
@@ -155,14 +155,13 @@ impl Routes {
         queue_url.as_deref()
     }
 
-    /// Every queue it leads to.
     pub fn queue_urls(&self) -> impl Iterator<Item = &str> {
         let queues = [&self.users, &self.inventory, &self.payments];
         queues.into_iter().filter_map(|url| url.as_deref())
     }
 }
 
-/// An order owes a command that this function cannot send.
+/// The function has no queue for the command that an order owes.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "order {order_id}: its step {state:?} owes a command to {participant}, and this function has no \
@@ -174,7 +173,7 @@ pub struct NoRoute {
     participant: &'static str,
 }
 
-/// The message an order owes now, where it owes one.
+/// The message of the command that an order owes, if it owes one.
 pub fn owed_message(
     order: &Order,
     routes: &Routes,
@@ -224,7 +223,7 @@ pub fn owed_message(
     }))
 }
 
-/// What a participant's reply means to the saga.
+/// Reads a participant's reply as an event of the saga.
 pub fn event(envelope: &Envelope) -> Result<Event, Failure> {
     Ok(match envelope.kind.as_str() {
         UserVerified::TYPE => {

@@ -1,16 +1,16 @@
 //! The orders table.
 //!
-//! | what | pk | sk |
+//! | item | pk | sk |
 //! | --- | --- | --- |
 //! | order | `ORDER#<id>` | `ORDER` |
 //!
 //! Index `by_user` (`user_id`, `placed`) lists a customer's orders, newest first. Index `by_due`
-//! (`due_shard`, `due_at`) is sparse: only orders that still owe something are in it, spread over
-//! [`DUE_SHARDS`] partitions, and parked ones under a partition of their own. Both hold keys only,
-//! so that a change of status writes no index entry.
+//! (`due_shard`, `due_at`) is sparse: it has only orders that owe a command, spread over [`DUE_SHARDS`]
+//! partitions, with a separate one for parked orders. Both hold keys only, so a change of status
+//! writes no index entry.
 //!
-//! The timeline lives in the order's own item: one conditional write is the whole step, at half
-//! the price of a transaction over two items.
+//! The timeline is part of the order's item: a step is one conditional write, at half the price of a
+//! transaction over two items.
 
 mod due;
 mod lists;
@@ -24,27 +24,26 @@ use shared_lambda::table::{Table, TableError};
 use crate::domain::{Order, OrderId};
 use rows::{SK, item, order, order_of, pk};
 
-pub use due::{DUE_SHARDS, Due, DuePage, DuePartition, DuePlace};
-pub use lists::{MAX_READ_PER_PAGE, OrderPage, Place};
+pub use due::{DUE_SHARDS, Due, DuePage, DuePartition, DuePosition};
+pub use lists::{ListPosition, MAX_READ_PER_PAGE, OrderPage};
 
-/// Orders, in their table.
 pub struct OrderStore {
     table: Table,
 }
 
-/// What became of an insert.
+/// The result of an insert.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Inserted {
     New,
-    /// The id is taken: by this order.
+    /// This order has the id already.
     Existing(Box<Order>),
 }
 
-/// What became of an update.
+/// The result of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Updated {
     Done,
-    /// Somebody else wrote first: load and decide again.
+    /// Another writer was first: load the order and decide again.
     Overtaken,
 }
 
@@ -55,8 +54,8 @@ impl OrderStore {
         }
     }
 
-    /// Writes a new order, or finds the one that has its id already. The id is made of the user, so
-    /// an order of another user under it is an error, and nothing of that order is told.
+    /// Writes a new order, or finds the one that has its id already. Ids derive from the user, so
+    /// another user's order under the id is an error, which reveals nothing of that order.
     pub async fn insert(&self, order: &Order) -> Result<Inserted, TableError> {
         const OPERATION: &str = "insert order";
         let answer = self
@@ -77,7 +76,7 @@ impl OrderStore {
                 let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
                     return Err(TableError::contended(OPERATION));
                 };
-                // Without the old item (some engines leave it out) it is read.
+                // Some emulators of DynamoDB leave the old item out.
                 let existing = match failed.item {
                     Some(existing) => order_of(existing, OPERATION)?,
                     None => self
@@ -95,10 +94,10 @@ impl OrderStore {
         }
     }
 
-    /// Writes the next version of an order, if nobody has yet.
+    /// Writes the next version of an order, unless another writer has.
     ///
-    /// Where the answer is lost, the client's own repeat meets what it wrote itself: that is no
-    /// other writer, and what the order owes has not been sent by anybody.
+    /// After a lost answer the SDK's own retry finds its first write. That is no other writer, and the
+    /// order's command is not sent yet, so it counts as done.
     pub async fn update(&self, order: &Order) -> Result<Updated, TableError> {
         const OPERATION: &str = "update order";
         let next = item(order, OPERATION)?;

@@ -1,4 +1,4 @@
-//! The question to the users service: may this user order?
+//! The client of the users service: may this user place orders?
 
 use std::time::Duration;
 
@@ -9,38 +9,36 @@ use shared_lambda::Context;
 use shared_lambda::rest::{Cache, Client, Policy};
 use uuid::Uuid;
 
-/// For how long a yes is believed without asking again. A user deactivated meanwhile can still
-/// place orders until it has passed.
+/// How long a granted permission is cached. A deactivated user can place orders until it expires.
 pub const PERMISSION_LIFETIME: SignedDuration = SignedDuration::from_secs(30);
 
-/// How many users' permissions one function instance remembers.
-const REMEMBERED_USERS: usize = 10_000;
+/// The cache's size in one function instance.
+const MAX_CACHED_USERS: usize = 10_000;
 
-/// How long users is waited for while a customer waits.
-pub fn patience() -> Policy {
+/// A short timeout, because the customer waits.
+pub fn policy() -> Policy {
     Policy {
         timeout: Duration::from_millis(1500),
         ..Policy::default()
     }
 }
 
-/// What users answers.
+/// The answer of the users service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Permission {
     Allowed,
-    /// Users was reached and said no.
     Refused,
-    /// Users could not be asked, or its answer not understood; the saga asks again by queue.
+    /// There was no answer, or no valid one; the saga asks again by queue.
     Unknown,
 }
 
-/// Asks users over REST, in the caller's own name.
+/// Calls the users service over REST with the caller's own token.
 pub struct Users {
     client: Client,
     allowed: Cache<Uuid, ()>,
 }
 
-/// What orders reads of a user; the rest is none of its business.
+/// The fields of a user that orders reads.
 #[derive(Deserialize)]
 struct User {
     id: Uuid,
@@ -51,7 +49,7 @@ impl Users {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            allowed: Cache::new(PERMISSION_LIFETIME, REMEMBERED_USERS),
+            allowed: Cache::new(PERMISSION_LIFETIME, MAX_CACHED_USERS),
         }
     }
 
@@ -68,7 +66,7 @@ impl Users {
                 tracing::warn!(
                     trace_id,
                     cause,
-                    "users cannot be asked; the saga will ask again"
+                    "the users service did not answer; the saga will ask it by queue"
                 );
                 Permission::Unknown
             }
@@ -80,7 +78,7 @@ impl Users {
     }
 }
 
-/// A problem as users words it (RFC 9457); its status repeats the answer's.
+/// A problem of the users service (RFC 9457); its status repeats the answer's.
 #[derive(Deserialize)]
 struct Problem {
     #[serde(rename = "type")]
@@ -95,9 +93,9 @@ fn permission(user_id: Uuid, status: u16, body: &[u8]) -> Permission {
             Ok(user) if user.id == user_id => Permission::Refused,
             Ok(_) | Err(_) => Permission::Unknown,
         },
-        // A gateway whose route to users is gone answers 403 or 404 as well, in words of its own. A
-        // 401 says nothing of the user: orders has checked this very token, so users lacks a key
-        // that orders has, or the token expired in between.
+        // A gateway without a route to users also answers 403 or 404, but with a body of its own. A 401
+        // says nothing about the user, because orders has verified this token: users lacks a key that
+        // orders has, or the token expired in between.
         403 | 404 => match serde_json::from_slice::<Problem>(body) {
             Ok(problem) if problem.status == status => Permission::Refused,
             Ok(_) | Err(_) => Permission::Unknown,

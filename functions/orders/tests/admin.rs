@@ -331,9 +331,9 @@ async fn a_step_that_was_never_asked_for_cannot_be_abandoned() {
             TimelineEvent::RefundPaymentRequested | TimelineEvent::PaymentRefunded
         )
     };
-    declined.timeline.retain(|entry| !is_refund(entry.what));
+    declined.timeline.retain(|entry| !is_refund(entry.event));
     let mut rejected = order_in(State::Rejected);
-    rejected.timeline.retain(|entry| !is_refund(entry.what));
+    rejected.timeline.retain(|entry| !is_refund(entry.event));
     for order in [declined, rejected] {
         let world = World::new();
         world.put(&order).await;
@@ -349,7 +349,7 @@ async fn a_decision_that_an_answer_came_before_is_not_said_to_be_recorded_whatev
     let mut releasing = parked(State::Releasing(Ending::Cancelled));
     releasing.timeline.push(Entry {
         at: after(0),
-        what: TimelineEvent::PaymentRefunded,
+        event: TimelineEvent::PaymentRefunded,
         attempt: None,
         detail: None,
     });
@@ -452,7 +452,7 @@ async fn an_answer_that_came_before_the_decision_counts_and_one_after_it_changes
     assert!(
         now.timeline
             .iter()
-            .all(|e| e.what != TimelineEvent::RefundAbandoned)
+            .all(|e| e.event != TimelineEvent::RefundAbandoned)
     );
 
     let world = World::new();
@@ -585,7 +585,7 @@ async fn two_operators_and_a_reply_at_once_leave_one_next_step() {
         );
         let ways = now.timeline.iter().filter(|entry| {
             matches!(
-                entry.what,
+                entry.event,
                 TimelineEvent::RefundAbandoned | TimelineEvent::PaymentRefunded
             )
         });

@@ -260,7 +260,7 @@ async fn the_largest_order_can_be_written() {
         })
         .collect();
     let mut entry = order.timeline[0].clone();
-    entry.what = TimelineEvent::RetryRequested;
+    entry.event = TimelineEvent::RetryRequested;
     entry.detail = Some(format!("by {}", &wide[..400]));
     order.timeline = vec![entry; orders::domain::MAX_TIMELINE + 20];
     let world = World::new();

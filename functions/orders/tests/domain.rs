@@ -1,7 +1,7 @@
 //! What may happen to an order: the whole transition table, and what holds whatever happens.
 
 pub mod faults;
-mod standing;
+mod limits;
 mod step;
 mod timeline;
 mod values;
@@ -218,10 +218,10 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn note(order: &mut Order, what: TimelineEvent) {
+fn note(order: &mut Order, event: TimelineEvent) {
     order.timeline.push(Entry {
         at: after(0),
-        what,
+        event,
         attempt: None,
         detail: None,
     });
@@ -270,7 +270,7 @@ fn the_diary_says_when_it_was_not_the_customer_who_cancelled() {
                 panic!("an order that is {state:?} can be cancelled");
             };
             let mut entries = next.timeline.iter();
-            let entry = entries.find(|entry| entry.what == TimelineEvent::CancelRequested);
+            let entry = entries.find(|entry| entry.event == TimelineEvent::CancelRequested);
             assert_eq!(entry.unwrap().detail.as_deref(), detail, "{state:?}");
         }
     }
@@ -310,8 +310,8 @@ fn answer(before: &Order, case: &Case) -> String {
             let notes: Vec<String> = next.timeline[before.timeline.len()..]
                 .iter()
                 .map(|entry| match entry.attempt {
-                    None => entry.what.as_str().to_owned(),
-                    Some(attempt) => format!("{} ({attempt})", entry.what.as_str()),
+                    None => entry.event.as_str().to_owned(),
+                    Some(attempt) => format!("{} ({attempt})", entry.event.as_str()),
                 })
                 .collect();
             let mut text = format!("advance to {:?} [owes {}]", next.state, command_name(&next));
@@ -374,7 +374,7 @@ fn a_new_order_owes_its_first_step_and_says_so() {
         assert_eq!((order.version, order.attempt), (1, 1));
         assert_eq!(order.due_at, Some(after(30)));
         assert_eq!(order.status(), Status::Pending);
-        assert_eq!(order.timeline[0].what, TimelineEvent::OrderPlaced);
+        assert_eq!(order.timeline[0].event, TimelineEvent::OrderPlaced);
     }
 }
 
@@ -406,7 +406,7 @@ fn each_attempt_waits_twice_as_long_and_a_parked_one_an_hour() {
     let parkings = order
         .timeline
         .iter()
-        .filter(|e| e.what == TimelineEvent::OrderParked);
+        .filter(|e| e.event == TimelineEvent::OrderParked);
     assert_eq!(parkings.count(), 1);
 }
 
@@ -768,7 +768,7 @@ fn a_retry_gives_the_step_its_attempts_again_and_says_who_asked() {
         assert_eq!(next.due_at, Some(after(130)));
         let entry = &next.timeline[order.timeline.len()];
         assert_eq!(
-            (entry.what, entry.detail.as_deref()),
+            (entry.event, entry.detail.as_deref()),
             (TimelineEvent::RetryRequested, Some("by olga"))
         );
     }
@@ -808,7 +808,7 @@ fn abandoning_goes_on_to_where_the_answer_would_have_led_and_says_who_and_why() 
         assert_eq!((next.state, next.parked), (to, false));
         let entry = &next.timeline[order.timeline.len()];
         assert_eq!(
-            (entry.what, entry.detail.as_deref()),
+            (entry.event, entry.detail.as_deref()),
             (what, Some("by olga: settled by hand"))
         );
         assert_eq!(next.failure, order.failure);
@@ -934,11 +934,11 @@ fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended(
         "{}",
         order.timeline.len()
     );
-    let told = |order: &Order, what| order.timeline.iter().any(|entry| entry.what == what);
+    let told = |order: &Order, what| order.timeline.iter().any(|entry| entry.event == what);
     assert!(told(&order, TimelineEvent::OrderParked));
     // As long as there is room, each time they asked.
     let asked = order.timeline.iter();
-    let asked = asked.filter(|entry| entry.what == TimelineEvent::RetryRequested);
+    let asked = asked.filter(|entry| entry.event == TimelineEvent::RetryRequested);
     assert!(asked.count() > 10);
     order = go_on(&order, &Event::PaymentRefunded { refunded: None }, now);
     order = go_on(&order, &Event::StockReleased, now);
@@ -946,7 +946,7 @@ fn a_timeline_stays_short_however_often_an_operator_asks_and_tells_how_it_ended(
         .timeline
         .iter()
         .rev()
-        .map(|entry| entry.what)
+        .map(|entry| entry.event)
         .take(3)
         .collect();
     assert_eq!(
@@ -971,7 +971,7 @@ fn being_parked_for_the_first_time_is_told_however_long_the_timeline_is() {
     };
     let told: Vec<TimelineEvent> = parked.timeline[order.timeline.len()..]
         .iter()
-        .map(|entry| entry.what)
+        .map(|entry| entry.event)
         .collect();
     assert_eq!(told, [TimelineEvent::OrderParked]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orders::domain::{Ending, MAX_AMOUNT, Order, OrderId, State, TimelineEvent, UserId};
 use orders::store::DuePartition;
-use orders::users_client::patience;
+use orders::users_client::policy;
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier, jwks};
 use shared_lambda::aws::CALL_TIMEOUT;
@@ -1012,7 +1012,7 @@ async fn nobody_waits_long_for_a_queue_that_does_not_answer() {
 /// just ask again.
 #[tokio::test(start_paused = true)]
 async fn whatever_placing_waits_for_ends_before_its_function_does() {
-    let users = patience();
+    let users = policy();
     let users = users.timeout * users.attempts + users.backoff;
     // The order, and the one that was there before.
     let table = 2 * CALL_TIMEOUT;
@@ -1623,7 +1623,7 @@ async fn a_cancel_is_carried_out_or_too_late_depending_on_the_state() {
             }
             // Whoever reads the timeline sees when it was not the customer.
             let mut noted = now.timeline.iter().rev();
-            let noted = noted.find(|entry| entry.what == TimelineEvent::CancelRequested);
+            let noted = noted.find(|entry| entry.event == TimelineEvent::CancelRequested);
             let by_another = caller.is_admin().then_some("by an administrator");
             assert_eq!(noted.unwrap().detail.as_deref(), by_another);
         }

@@ -248,7 +248,7 @@ async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hou
     assert!(
         now.timeline
             .iter()
-            .any(|entry| entry.what == TimelineEvent::OrderParked)
+            .any(|entry| entry.event == TimelineEvent::OrderParked)
     );
 
     world.clock.pass(PARKED_RETRY.as_secs() - 1);

@@ -146,7 +146,7 @@ pub fn order_in(state: State) -> Order {
     }
     order.timeline.push(Entry {
         at: after(3),
-        what: TimelineEvent::PriceChanged,
+        event: TimelineEvent::PriceChanged,
         attempt: None,
         detail: Some("a line with words".to_owned()),
     });

@@ -47,7 +47,7 @@ pub struct World {
     pub clock: Clock,
     pub users: StubUsers,
     pub origin: Origin,
-    pub place: place::Place,
+    pub place: place::PlaceOrder,
     pub cancel: Saga,
     pub replies: Saga,
     pub sweep: sweep::Sweep,
@@ -66,7 +66,7 @@ impl World {
         let setup = setup(&aws, &users, &table, stage);
         let place = place::wire(&setup).unwrap();
         Self {
-            place: place::Place {
+            place: place::PlaceOrder {
                 users: impatient(&users),
                 ..place
             },

@@ -120,7 +120,7 @@ impl Seen {
         let entries = after.timeline.iter().skip(told);
         let from = before.map(|before| before.state);
         entries.fold(state.and_all(why), |seen, entry| {
-            seen.and_all(match (entry.what, from) {
+            seen.and_all(match (entry.event, from) {
                 (TimelineEvent::CancelRequested, Some(State::Verifying)) => {
                     Self::of(Situation::CancelledWhileVerifying)
                 }

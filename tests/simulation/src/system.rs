@@ -45,7 +45,7 @@ pub struct System {
     pub clock: Clock,
     pub origin: Origin,
     wiring: Wiring,
-    place: RefCell<Rc<place::Place>>,
+    place: RefCell<Rc<place::PlaceOrder>>,
     /// Of each queue, in the order of [`Queue::ALL`].
     handlers: Vec<Handler>,
     handled: RefCell<Vec<Handled>>,

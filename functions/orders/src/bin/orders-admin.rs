@@ -1,4 +1,4 @@
-//! What operators call by name: list, show, retry and abandon orders in flight.
+//! The operators' function: list, show, retry and abandon orders in flight.
 
 use orders::handlers::admin;
 use shared_lambda::{Error, Setup, invoke};

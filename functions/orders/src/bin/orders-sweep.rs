@@ -1,4 +1,4 @@
-//! The schedule that drives orders whose time is up.
+//! The schedule that drives due orders.
 
 use orders::handlers::sweep;
 use shared_lambda::{Error, Setup, schedule};

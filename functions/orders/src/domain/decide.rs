@@ -1,5 +1,4 @@
-//! What becomes of an order when something happens to it: reserve stock, charge payment, confirm; and
-//! back again.
+//! The saga's transition function: reserve stock, charge the payment, confirm; or undo these steps.
 //!
 //! ```text
 //!   place ─┬─> Verifying ──> Reserving ──> Charging ──> Confirmed
@@ -9,13 +8,12 @@
 //!            Rejected/Cancelled <─ Releasing <────── Refunding
 //! ```
 //!
-//! An operator has two events of their own: a retry gives the step an order is at its attempts
-//! again, wherever it is; abandoning a parked compensation goes on to where its answer would have
-//! led (`Refunding -> Releasing`, `Releasing -> Rejected/Cancelled`).
+//! An operator has two events. A retry resets the attempts of the current step. Abandoning a parked
+//! compensation goes to the state its answer would lead to (`Refunding -> Releasing`,
+//! `Releasing -> Rejected/Cancelled`).
 //!
-//! [`decide`] is total: every pair of state and event has an answer somebody thought about, and
-//! neither match below has a wildcard over them. The answers are listed in
-//! `tests/golden/transitions.txt`.
+//! [`decide`] is total, and neither match below has a wildcard: a new state or event does not compile
+//! until each pair has an answer. `tests/golden/transitions.txt` lists the answers.
 
 use std::fmt::Display;
 
@@ -31,15 +29,15 @@ use super::values::{MAX_AMOUNT, MAX_DETAIL, MAX_NAME, Money, Quantity, Sku, boun
 /// The code of an order whose lines cost more than any amount may be.
 pub(super) const TOTAL_TOO_LARGE: &str = "total_too_large";
 
-/// What can happen to an order after it was placed.
+/// An event in the life of a placed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     UserVerified {
-        /// Whom the reply is about, where it says so.
+        /// The user that the reply names, if any.
         user: Option<UserId>,
     },
     UserRefused {
-        /// Whom the reply is about, where it says so.
+        /// The user that the reply names, if any.
         user: Option<UserId>,
         code: String,
         detail: String,
@@ -48,7 +46,7 @@ pub enum Event {
         lines: Vec<ReservedLine>,
     },
     StockRefused {
-        /// The item that was refused, where the reply says so.
+        /// The refused item, if the reply names it.
         sku: Option<Sku>,
         code: String,
         detail: String,
@@ -64,26 +62,26 @@ pub enum Event {
     PaymentRefunded {
         refunded: Option<Money>,
     },
-    /// The customer, or an administrator for them, wants out.
+    /// The customer, or an administrator for them, cancels.
     CancelRequested {
         by: CancelledBy,
     },
-    /// The sweeper found the order's `due_at` to have passed.
+    /// The sweeper found that the order's `due_at` has passed.
     Due,
-    /// An operator wants the step asked for now, with all its attempts before it.
+    /// An operator restarts the current step from its first attempt.
     RetryRequested {
         by: String,
     },
-    /// An operator settles a parked compensation by hand, or knows that it never will be.
+    /// An operator gives up a parked compensation, or has settled it by hand.
     Abandoned {
-        /// Which one they decided about; the order may have moved on to the other.
+        /// The compensation to abandon; the order may have moved on to the other one.
         step: Compensation,
         reason: String,
         by: String,
     },
 }
 
-/// Who wants out of an order.
+/// Who cancels an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelledBy {
     Customer,
@@ -91,7 +89,7 @@ pub enum CancelledBy {
 }
 
 impl CancelledBy {
-    /// What the timeline says beside the cancellation: nothing of whoever placed the order.
+    /// The detail of the timeline entry; none if the customer cancelled.
     pub(super) fn detail(self) -> Option<&'static str> {
         match self {
             CancelledBy::Customer => None,
@@ -100,11 +98,11 @@ impl CancelledBy {
     }
 }
 
-/// A line with the price that counts: inventory's.
+/// A line with the price that inventory reserved it at, which is the binding one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedLine {
     pub sku: Sku,
-    /// What the item was called, where the reply says so.
+    /// The item's name, if the reply has it.
     pub name: Option<String>,
     pub quantity: Quantity,
     pub unit_price: Money,
@@ -113,20 +111,20 @@ pub struct ReservedLine {
 /// The three answers to an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The order moves on: write it, then send what it owes.
+    /// The order moves on: write it, then send the command it owes.
     Advance(Box<Order>),
     /// Normal under at-least-once delivery; nothing changes.
     Ignore(Ignored),
-    /// Whoever sent it is to hear why.
+    /// The event is an error, and its sender gets the reason.
     Refuse(Refusal),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// The event that led here, again. Its first delivery may have died before sending, so what
-    /// the order owes is sent again.
+    /// The event that led to this state, again. Its first delivery may have crashed before the send,
+    /// so the command is sent again.
     Repeat,
-    /// An event the order has moved past. Nothing is owed because of it.
+    /// The order has moved past the event; there is nothing to send.
     Overtaken,
 }
 
@@ -135,15 +133,15 @@ pub enum Refusal {
     /// The order was, or is being, rejected: there is nothing left to cancel.
     #[error("the order is rejected; there is nothing left to cancel")]
     TooLate,
-    /// Only what was asked for in vain is an operator's to settle.
+    /// Operators may abandon a parked compensation only.
     #[error("only a parked compensation can be abandoned, and {0}")]
     NotParked(&'static str),
-    /// Correct participants cannot send this. It must reach an operator, not be swallowed.
+    /// A correct participant cannot send this, so it must reach an operator.
     #[error("{0}")]
     Contradiction(String),
 }
 
-/// What becomes of an order when something happens.
+/// Decides how an event changes an order. See the module documentation.
 pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp) -> Decision {
     match event {
         Event::UserVerified { user: Some(user) }
@@ -175,7 +173,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                 next.end(Ending::Rejected, now);
             }),
             State::Rejected => REPEAT,
-            // Asked twice, users may answer differently: the first answer counted.
+            // Users may answer a repeated question differently; the first answer counts.
             State::Reserving
             | State::Charging
             | State::Confirmed
@@ -200,8 +198,8 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             {
                 other_stock(order, OTHER_STOCK_RESERVED, lines)
             }
-            // Charging: the first delivery led here. Releasing: it did if the price had changed,
-            // and otherwise one more ReleaseStock does no harm.
+            // In Releasing this is a repeat if the price had changed; if not, one more ReleaseStock is
+            // harmless.
             State::Charging | State::Releasing(_) => REPEAT,
             State::Confirmed | State::Refunding(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
@@ -223,7 +221,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                 next.end(Ending::Rejected, now);
             }),
             State::Rejected => REPEAT,
-            // The refusal crossed with the release, or is the release's tombstone speaking.
+            // The refusal crossed with the release, or comes from the release's tombstone.
             State::Releasing(_) | State::Cancelled => OVERTAKEN,
             State::Verifying => contradiction(order, "stock was refused that was not asked for"),
             State::Charging | State::Confirmed | State::Refunding(_) => {
@@ -258,7 +256,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             {
                 other_amount(order, OTHER_AMOUNT_CHARGED, Some(*amount))
             }
-            // The charge crossed with the refund, which takes it back.
+            // The charge crossed with the refund, which reverses it.
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled => {
                 OVERTAKEN
             }
@@ -277,7 +275,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                 next.compensate(State::Releasing(Ending::Rejected), timeout, now);
             }),
             State::Releasing(_) => REPEAT,
-            // The decline crossed with the refund, or is the void's tombstone speaking.
+            // The decline crossed with the refund, or comes from the refund's tombstone.
             State::Refunding(_) | State::Rejected | State::Cancelled => OVERTAKEN,
             State::Verifying | State::Reserving => {
                 contradiction(order, "a payment was declined that was not asked for")
@@ -308,7 +306,7 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             }
         },
         Event::CancelRequested { by } => match order.state {
-            // Nothing has been asked of anybody but whether the user may order.
+            // Only the check of the user was requested, so there is nothing to undo.
             State::Verifying => order.advance(now, |next| {
                 next.note(now, TimelineEvent::CancelRequested, by.detail());
                 next.end(Ending::Cancelled, now);
@@ -335,15 +333,14 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             | State::Charging
             | State::Refunding(_)
             | State::Releasing(_) => {
-                // On its first attempt it has all of them before it: asking again is enough, and
-                // an operator who repeats themselves does not make the timeline longer. Unless the
-                // sweeper does not find it: writing the order puts it back where it looks. No step
-                // sets a due time later than `latest`, so the sweeper would never come to that.
+                // On the first attempt sending again is enough, so repeated retries do not lengthen the
+                // timeline. An order without a due time, or with one later than any step sets, is
+                // invisible to the sweeper: only a write repairs it.
                 let latest = now + timeout.after(MAX_ATTEMPTS).max(PARKED_RETRY);
-                let is_found = order
+                let sweeper_finds_it = order
                     .due_at
                     .is_some_and(|due_at| now < due_at && due_at <= latest);
-                if order.attempt == 1 && !order.parked && is_found {
+                if order.attempt == 1 && !order.parked && sweeper_finds_it {
                     REPEAT
                 } else {
                     order.advance(now, |next| {
@@ -365,8 +362,8 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
                 next.compensate(State::Releasing(ending), timeout, now);
             }),
             State::Refunding(_) => not_parked(STILL_ASKED_FOR),
-            // Past the refund: by this decision, whose first delivery may have died before
-            // sending, or because the answer came after all.
+            // Either this decision was applied before, and its send may have failed, or the refund was
+            // answered first.
             State::Releasing(_) => REPEAT,
             State::Rejected | State::Cancelled => OVERTAKEN,
             State::Verifying | State::Reserving | State::Charging | State::Confirmed => {
@@ -406,16 +403,16 @@ const STILL_ASKED_FOR: &str = "this one is still being asked for";
 const NOT_COMPENSATING: &str =
     "this order is not undoing anything; cancel it if it is to be undone";
 
-/// How the timeline says who abandoned a step and why.
+/// The timeline detail of an abandonment: who and why.
 pub fn abandonment(by: &str, reason: &str) -> String {
     format!("by {by}: {reason}")
 }
 
-/// Whether an operator gave up undoing a step of which nobody knew then that it had been done: no
-/// compensation takes it back, so somebody has to hear of it.
-fn contradicts_abandonment(order: &Order, given_up: Compensation) -> bool {
-    let (step, undo) = given_up.declared();
-    let happened = |what| order.timeline.iter().any(|entry| entry.what == what);
+/// Whether an operator abandoned the compensation of a step before its success was known. Nothing
+/// will undo that step now, so an operator has to act.
+fn contradicts_abandonment(order: &Order, compensation: Compensation) -> bool {
+    let (step, undo) = compensation.declared();
+    let happened = |event| order.timeline.iter().any(|entry| entry.event == event);
     happened(undo.abandoned) && !happened(step.action.done)
 }
 
@@ -430,23 +427,23 @@ fn contradiction(order: &Order, what: &str) -> Decision {
     )))
 }
 
-/// A contradiction between what came and what the order has, with both.
-fn differs(order: &Order, what: &str, came: impl Display, has: impl Display) -> Decision {
+/// A contradiction between a value in the reply and the order's own; names both.
+fn differs(order: &Order, what: &str, received: impl Display, has: impl Display) -> Decision {
     let what = format!(
-        "{what}: {came}, and the order has {has}; nothing was changed; compare both before this is \
-         sent again"
+        "{what}: {received}, and the order has {has}; nothing was changed; compare both before this \
+         is sent again"
     );
     contradiction(order, &what)
 }
 
-fn other_amount(order: &Order, what: &str, came: Option<Money>) -> Decision {
-    let said =
+fn other_amount(order: &Order, what: &str, received: Option<Money>) -> Decision {
+    let shown =
         |amount: Option<Money>| amount.map_or_else(|| "none".to_owned(), |some| some.to_string());
-    differs(order, what, said(came), said(order.total))
+    differs(order, what, shown(received), shown(order.total))
 }
 
-fn other_stock(order: &Order, what: &str, came: &[ReservedLine]) -> Decision {
-    let said = |sku: &Sku, quantity: Quantity, price: Option<Money>| match price {
+fn other_stock(order: &Order, what: &str, received: &[ReservedLine]) -> Decision {
+    let shown = |sku: &Sku, quantity: Quantity, price: Option<Money>| match price {
         Some(price) => format!("{} {sku} at {price}", quantity.units()),
         None => format!("{} {sku}", quantity.units()),
     };
@@ -454,14 +451,19 @@ fn other_stock(order: &Order, what: &str, came: &[ReservedLine]) -> Decision {
         true => "no lines".to_owned(),
         false => bounded(&lines.join(", "), MAX_DETAIL),
     };
-    let came = came
+    let received = received
         .iter()
-        .map(|line| said(&line.sku, line.quantity, Some(line.unit_price)));
+        .map(|line| shown(&line.sku, line.quantity, Some(line.unit_price)));
     let has = order
         .lines
         .iter()
-        .map(|line| said(&line.sku, line.quantity, line.unit_price));
-    differs(order, what, listed(came.collect()), listed(has.collect()))
+        .map(|line| shown(&line.sku, line.quantity, line.unit_price));
+    differs(
+        order,
+        what,
+        listed(received.collect()),
+        listed(has.collect()),
+    )
 }
 
 fn stock_reserved(
@@ -512,10 +514,10 @@ fn stock_reserved(
     })
 }
 
-/// What was reserved for each of the order's lines, where exactly those were reserved, in whatever
-/// order.
+/// The reservation of each of the order's lines; none unless exactly these lines were reserved. Their
+/// order does not matter.
 fn matching<'r>(order: &Order, reserved: &'r [ReservedLine]) -> Option<Vec<&'r ReservedLine>> {
-    // An order's skus are distinct, so as many lines that are all found are the same lines.
+    // An order's skus are distinct, so an equal count with every line found means equal lines.
     (reserved.len() == order.lines.len()).then_some(())?;
     let lines = order.lines.iter().map(|line| {
         reserved
@@ -525,7 +527,7 @@ fn matching<'r>(order: &Order, reserved: &'r [ReservedLine]) -> Option<Vec<&'r R
     lines.collect()
 }
 
-/// Whether a reply differs from what the order asked for or, where it has prices, from them.
+/// Whether a reply differs from the order's lines or from the prices it already has.
 fn is_other_stock(order: &Order, reserved: &[ReservedLine]) -> bool {
     matching(order, reserved).is_none_or(|reserved| {
         let mut lines = order.lines.iter().zip(reserved);
@@ -536,7 +538,7 @@ fn is_other_stock(order: &Order, reserved: &[ReservedLine]) -> bool {
     })
 }
 
-/// The sum of the lines, or [`i64::MAX`] where it is larger; nothing where they differ in currency.
+/// The sum of the lines, at most [`i64::MAX`]; none if their currencies differ.
 fn total(lines: &[ReservedLine]) -> Option<Money> {
     let currency = lines.first()?.unit_price.currency;
     let amount = lines.iter().try_fold(0_i64, |sum, line| {
@@ -559,14 +561,14 @@ fn payment_charged(order: &Order, amount: Money, now: Timestamp) -> Decision {
         );
         next.note(now, TimelineEvent::OrderConfirmed, None);
         next.state = State::Confirmed;
-        next.rest();
+        next.clear_due();
     })
 }
 
-/// A step has had no answer in time. Whether it happened is not known: a timeout is a third
-/// outcome, so giving up a forward step undoes it as if it had.
+/// Handles a step without an answer. Its effect is unknown, so a forward step that is given up is
+/// undone as if it had succeeded.
 fn due(order: &Order, timeout: StepTimeout, now: Timestamp) -> Decision {
-    // The index the sweeper reads runs behind; the order itself knows whether it is due.
+    // The sweeper's index lags behind; the order's own due time decides.
     if order.due_at.is_none_or(|due_at| now < due_at) {
         return OVERTAKEN;
     }

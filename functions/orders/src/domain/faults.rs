@@ -1,43 +1,50 @@
-//! A rehearsal: which steps of one order go wrong on purpose, and how, so that somebody can see
-//! what becomes of it.
+//! Fault injection: the steps of one order that fail on purpose, to show how the saga recovers.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::step::Command;
 
-macro_rules! named {
-    ($(#[$said:meta])* $name:ident { $($(#[$variant_said:meta])* $variant:ident => $text:literal,)* }) => {
-        $(#[$said])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_said])* $variant,)* }
-
-        impl $name {
-            pub const ALL: &[$name] = &[$($name::$variant,)*];
-
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $text,)* }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|known| known.as_str() == text)
-            }
-        }
-    };
+/// How a step fails. A variant with `Once` affects only the first delivery of the first attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The participant fails.
+    Fail,
+    FailOnce,
+    /// The participant takes the command and does nothing.
+    Timeout,
+    TimeoutOnce,
+    /// The participant carries the command out, and its reply is lost.
+    LostReply,
+    LostReplyOnce,
 }
 
-named! {
-    /// How a step goes wrong. One with `Once` befalls the first delivery of its first attempt alone.
-    Fault {
-        /// The participant fails.
-        Fail => "fail",
-        FailOnce => "fail_once",
-        /// The participant takes the command and does nothing.
-        Timeout => "timeout",
-        TimeoutOnce => "timeout_once",
-        /// The participant does it, and its answer is lost.
-        LostReply => "lost_reply",
-        LostReplyOnce => "lost_reply_once",
+impl Fault {
+    pub const ALL: &[Fault] = &[
+        Fault::Fail,
+        Fault::FailOnce,
+        Fault::Timeout,
+        Fault::TimeoutOnce,
+        Fault::LostReply,
+        Fault::LostReplyOnce,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Fail => "fail",
+            Fault::FailOnce => "fail_once",
+            Fault::Timeout => "timeout",
+            Fault::TimeoutOnce => "timeout_once",
+            Fault::LostReply => "lost_reply",
+            Fault::LostReplyOnce => "lost_reply_once",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|known| known.as_str() == text)
     }
 }
 
@@ -45,13 +52,13 @@ named! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InjectedFaults(BTreeMap<Command, Fault>);
 
-/// A text that is no rehearsal; says what would be.
+/// The text is not a list of faults; the message states the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidFaults(String);
 
 impl InjectedFaults {
-    /// Reads `<step>=<fault>`, several with commas between them.
+    /// Reads `<step>=<fault>`, or several separated by commas.
     pub fn parse(text: &str) -> Result<Self, InvalidFaults> {
         let mut faults = BTreeMap::new();
         for part in text.split(',') {
@@ -68,7 +75,7 @@ impl InjectedFaults {
         Ok(Self(faults))
     }
 
-    /// As a row has it. One of an earlier release may say `answer_twice`, which is no fault any more.
+    /// Reads a row's text. Rows of earlier releases may have `answer_twice`, a retired fault.
     pub fn from_record(text: &str) -> Result<Option<Self>, InvalidFaults> {
         let is_kept = |part: &&str| !part.trim().ends_with("=answer_twice");
         let kept: Vec<&str> = text.split(',').filter(is_kept).collect();
@@ -78,7 +85,7 @@ impl InjectedFaults {
         Self::parse(&kept.join(",")).map(Some)
     }
 
-    /// The steps with their faults, in the order the saga takes them.
+    /// The steps with their faults, in the saga's order.
     pub fn faults(&self) -> impl Iterator<Item = (Command, Fault)> {
         self.0.iter().map(|(step, fault)| (*step, *fault))
     }
@@ -88,11 +95,11 @@ impl InjectedFaults {
     }
 }
 
-/// As [`InjectedFaults::parse`] reads it; two texts that mean the same are displayed the same.
+/// The canonical form that [`InjectedFaults::parse`] reads.
 impl fmt::Display for InjectedFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (step, fault)) in self.faults().enumerate() {
-            let separator = if place == 0 { "" } else { ", " };
+        for (index, (step, fault)) in self.faults().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{}={}", step.action().name, fault.as_str())?;
         }
         Ok(())
@@ -104,7 +111,7 @@ impl InvalidFaults {
         let steps: Vec<&str> = Command::all().map(|step| step.action().name).collect();
         let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
         Self(format!(
-            "is not <step>=<fault>, several with commas between them, for example \
+            "is not a list of <step>=<fault>, separated by commas, for example \
              charge_payment=lost_reply_once; the steps are {}; the faults are {}",
             steps.join(", "),
             faults.join(", ")

@@ -1,12 +1,12 @@
-//! What an order is and what may happen to it. No I/O, no clock, no wire format.
+//! Orders and the saga's rules. No I/O, no clock, no wire format.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod decide;
 mod faults;
+mod limits;
 mod order;
 mod progress;
-mod standing;
 mod state;
 mod step;
 mod timeline;
@@ -16,13 +16,13 @@ pub use decide::{
     CancelledBy, Decision, Event, Ignored, Refusal, ReservedLine, abandonment, decide,
 };
 pub use faults::{Fault, InjectedFaults, InvalidFaults};
+pub use limits::{
+    FIRST_DELAY, FREE_UNPAID, Limit, MAX_DELAY, MAX_OPEN_ORDERS, MAX_OPEN_UNITS, RECENT_ORDERS,
+    RECENT_WINDOW, Wait, may_place,
+};
 pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
 pub use progress::{
     MAX_ATTEMPTS, MAX_TIMELINE, PARKED_RETRY, StepTimeout, owed, owed_fault, place,
-};
-pub use standing::{
-    FIRST_DELAY, FREE_UNPAID, Limit, MAX_DELAY, MAX_OPEN_ORDERS, MAX_OPEN_UNITS, RECENT_ORDERS,
-    RECENT_WINDOW, Wait, may_place,
 };
 pub use state::{Ending, State};
 pub use step::{Command, Compensation, Kind, Participant, STEPS, Step};

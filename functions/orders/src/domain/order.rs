@@ -1,4 +1,4 @@
-//! The order itself.
+//! The order and its parts.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -16,7 +16,8 @@ const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_7b52_9d0e_4a63_8b1f_3e5a_77c2
 pub struct OrderId(pub Uuid);
 
 impl OrderId {
-    /// The id of the one order a user can place with a key: inserting it is the deduplication.
+    /// Derives the id of the only order a user can place with a key. Inserting this id deduplicates
+    /// requests.
     pub fn of_key(user: UserId, idempotency_key: &str) -> Self {
         let mut name = user.0.as_bytes().to_vec();
         name.extend_from_slice(idempotency_key.as_bytes());
@@ -27,18 +28,17 @@ impl OrderId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(pub Uuid);
 
-/// What a customer asks for.
+/// A valid request for an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub id: OrderId,
     pub user_id: UserId,
     pub lines: Vec<Line>,
     pub payment_method: PaymentMethod,
-    /// What the customer was shown. A different total rejects the order.
+    /// The total that the customer saw. A different total rejects the order.
     pub expected_total: Option<Money>,
-    /// Tells the same request from another one that reuses its key.
+    /// Distinguishes a repeated request from another one that reuses its key.
     pub fingerprint: Uuid,
-    /// What is to go wrong on purpose.
     pub faults: Option<InjectedFaults>,
 }
 
@@ -46,7 +46,7 @@ pub struct Draft {
 pub struct Line {
     pub sku: Sku,
     pub quantity: Quantity,
-    /// What the item was called when its stock was reserved.
+    /// The item's name at the time of its reservation.
     pub name: Option<String>,
     /// Inventory's price, known once the stock is reserved.
     pub unit_price: Option<Money>,
@@ -74,21 +74,21 @@ pub struct Order {
     pub total: Option<Money>,
     pub state: State,
     pub failure: Option<Failure>,
-    /// How often the current step has been asked for.
+    /// How often the current step's command has been sent.
     pub attempt: u32,
-    /// When the sweeper is to look again; nothing once the order has ended.
+    /// When the sweeper acts next; none once the order has ended.
     pub due_at: Option<Timestamp>,
-    /// A compensation was asked for as often as it may be and still has no answer: an operator is
-    /// to look. It is asked for again every hour all the same.
+    /// A compensation has used all its attempts, so an operator must act. Its command is still sent
+    /// every hour.
     pub parked: bool,
     pub timeline: Vec<Entry>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Grows with every write; each write is conditional on the one before.
+    /// Grows by one with every write; each write requires the version before it.
     pub version: u64,
 }
 
-/// What a client sees of the state. The finer steps belong to the timeline.
+/// The coarse state in API responses. The timeline has the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Pending,

@@ -1,7 +1,7 @@
-//! How an order is carried on: what it owes, and how its attempts, times and timeline change.
+//! The progress of an order: the command it owes, its attempts, due time and timeline.
 //!
-//! What an order still owes its participants is a function of its state alone ([`owed`]), which is
-//! why there is no outbox: whoever comes upon an order can send what it owes again.
+//! The command follows from the order alone ([`owed`]). So there is no outbox: any function that
+//! reads an order can send its command again.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,21 +12,20 @@ use super::step::Command;
 use super::timeline::{Entry, TimelineEvent};
 use super::values::{MAX_CODE, MAX_DETAIL, bounded};
 
-/// How often a step is asked for before a forward step is given up and a compensation parked.
+/// After this many attempts a forward step is given up and a compensation is parked.
 pub const MAX_ATTEMPTS: u32 = 5;
 
-/// How often a parked compensation is asked for again.
+/// The interval between attempts of a parked compensation.
 pub const PARKED_RETRY: SignedDuration = SignedDuration::from_hours(1);
 
-/// The timeline stops listing a step's attempts here; a parked order must not grow without bound.
+/// The timeline omits a step's later attempts, so that a parked order does not grow without bound.
 const MAX_LISTED_ATTEMPTS: u32 = 20;
 
-/// From this length on the timeline no longer lists what can happen again and again: attempts, further
-/// retries that an operator asks for, being parked once more. The order's item would otherwise grow,
-/// retry by retry, to the 400 KB at which nothing about it can be written any more.
+/// From this length on the timeline omits repeatable entries: attempts, further retries by operators,
+/// further parking. Without a bound the item could reach DynamoDB's 400 KB, and then no write succeeds.
 pub const MAX_TIMELINE: usize = 200;
 
-/// How long a step may take before it is asked for again; each further wait is twice as long.
+/// How long a step may take before its command is sent again; each further wait is twice as long.
 #[derive(Clone, Copy, Debug)]
 pub struct StepTimeout(pub SignedDuration);
 
@@ -37,7 +36,7 @@ impl StepTimeout {
     }
 }
 
-/// A new order. `verified` says whether users has already been asked and agreed.
+/// Creates an order. `verified` is true if the users service has already agreed.
 pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp) -> Order {
     let mut order = Order {
         id: draft.id,
@@ -72,16 +71,16 @@ pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp)
     order
 }
 
-/// What the order's state obliges it to ask for, over and over until the answer comes.
+/// The command that the order's state requires, again and again until the answer comes.
 pub fn owed(order: &Order) -> Option<Command> {
     let command = order.state.command()?;
-    // An order reaches Charging only by way of its total.
+    // An order reaches Charging only with a total.
     let is_known = command != Command::ChargePayment || order.total.is_some();
     is_known.then_some(command)
 }
 
-/// How the command that the order owes now is to go wrong. Like the command itself it follows from
-/// the order alone, so that whoever sends it again sends the same.
+/// The fault of the command that the order owes. Like the command it follows from the order alone, so
+/// every function that sends it sends the same.
 pub fn owed_fault(order: &Order) -> Option<Fault> {
     let faults = order.faults.as_ref()?;
     let fault = faults.fault_of(owed(order)?)?;
@@ -89,31 +88,30 @@ pub fn owed_fault(order: &Order) -> Option<Fault> {
         Fault::Fail | Fault::Timeout | Fault::LostReply => true,
         Fault::FailOnce | Fault::TimeoutOnce | Fault::LostReplyOnce => order.attempt == 1,
     };
-    (lasts && !is_mended(order)).then_some(fault)
+    (lasts && !is_retried_by_operator(order)).then_some(fault)
 }
 
-/// An operator who has a step tried again has mended what was wrong, as far as the rehearsal goes:
-/// otherwise no order could be got past a fault that lasts.
-fn is_mended(order: &Order) -> bool {
-    let mut happened = order.timeline.iter().map(|entry| entry.what);
-    happened.any(|what| what == TimelineEvent::RetryRequested)
+/// An operator's retry ends all injected faults. Otherwise no order could get past a lasting one.
+fn is_retried_by_operator(order: &Order) -> bool {
+    let mut entries = order.timeline.iter();
+    entries.any(|entry| entry.event == TimelineEvent::RetryRequested)
 }
 
 impl Order {
-    pub(super) fn note(&mut self, at: Timestamp, what: TimelineEvent, detail: Option<&str>) {
+    pub(super) fn note(&mut self, at: Timestamp, event: TimelineEvent, detail: Option<&str>) {
         self.timeline.push(Entry {
             at,
-            what,
+            event,
             attempt: None,
             detail: detail.map(|detail| bounded(detail, MAX_DETAIL)),
         });
     }
 
-    /// For what can happen any number of times: the first is always told.
-    pub(super) fn note_if_room(&mut self, at: Timestamp, what: TimelineEvent, detail: &str) {
-        let is_first = self.timeline.iter().all(|entry| entry.what != what);
+    /// Notes a repeatable event. The first one is always noted.
+    pub(super) fn note_if_room(&mut self, at: Timestamp, event: TimelineEvent, detail: &str) {
+        let is_first = self.timeline.iter().all(|entry| entry.event != event);
         if is_first || self.timeline.len() < MAX_TIMELINE {
-            self.note(at, what, Some(detail));
+            self.note(at, event, Some(detail));
         }
     }
 
@@ -124,7 +122,7 @@ impl Order {
         if self.attempt <= MAX_LISTED_ATTEMPTS && self.timeline.len() < MAX_TIMELINE {
             self.timeline.push(Entry {
                 at,
-                what: command.action().requested,
+                event: command.action().requested,
                 attempt: Some(self.attempt),
                 detail: None,
             });
@@ -148,9 +146,8 @@ impl Order {
         self.fail("timed_out", &detail);
     }
 
-    /// To the next step on the way to Confirmed. `due_at` stays as it is unless that would be too
-    /// late: it counts from the placing, and the order that goes well then writes its index entry
-    /// once and removes it once.
+    /// Goes to the next step towards Confirmed. `due_at` stays unless it is too late for this step, so
+    /// a normal order writes its index entry once and removes it once.
     pub(super) fn forward(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
         let latest = now + timeout.after(1);
         self.state = state;
@@ -159,13 +156,13 @@ impl Order {
         self.note_attempt(now);
     }
 
-    /// To a step on the way back, with its full time.
+    /// Goes to a compensation, with its full time.
     pub(super) fn compensate(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
         self.state = state;
         self.start_over(timeout, now);
     }
 
-    /// The present step's first attempt.
+    /// Starts the current step's first attempt.
     pub(super) fn start_over(&mut self, timeout: StepTimeout, now: Timestamp) {
         self.attempt = 1;
         self.parked = false;
@@ -185,16 +182,16 @@ impl Order {
     }
 
     pub(super) fn end(&mut self, ending: Ending, now: Timestamp) {
-        let (state, what) = match ending {
+        let (state, event) = match ending {
             Ending::Rejected => (State::Rejected, TimelineEvent::OrderRejected),
             Ending::Cancelled => (State::Cancelled, TimelineEvent::OrderCancelled),
         };
         self.state = state;
-        self.note(now, what, None);
-        self.rest();
+        self.note(now, event, None);
+        self.clear_due();
     }
 
-    pub(super) fn rest(&mut self) {
+    pub(super) fn clear_due(&mut self) {
         self.attempt = 0;
         self.parked = false;
         self.due_at = None;

@@ -1,23 +1,23 @@
-//! Where an order is on its way.
+//! The states of the saga.
 
 use super::step::Command;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Users could not be asked when the order was placed; it is asked through its queue.
+    /// The users service did not answer when the order was placed, so it is asked by queue.
     Verifying,
     Reserving,
     Charging,
     Confirmed,
-    /// Taking back a charge that was, or may have been, made.
+    /// Refunds a charge that was made, or may have been.
     Refunding(Ending),
-    /// Giving back stock that was, or may have been, reserved.
+    /// Releases stock that was reserved, or may have been.
     Releasing(Ending),
     Rejected,
     Cancelled,
 }
 
-/// What compensations lead to.
+/// The final state that compensations lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     Rejected,
@@ -38,7 +38,7 @@ impl State {
         State::Cancelled,
     ];
 
-    /// How the state is spelled, in the table and to operators.
+    /// The name in the table and in operators' reports.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Verifying => "verifying",
@@ -58,7 +58,7 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// What an order in this state asks for, until the answer comes; nothing once it has ended.
+    /// The command to send in this state until the answer comes; none once the order has ended.
     pub fn command(self) -> Option<Command> {
         match self {
             State::Verifying => Some(Command::VerifyUser),

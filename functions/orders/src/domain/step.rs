@@ -1,7 +1,6 @@
-//! The steps of the saga, declared once. Whatever names a step, a command or a compensation derives
-//! it from here.
+//! The steps of the saga, declared once. All names of steps, commands and compensations come from here.
 //!
-//! An order takes the steps from top to bottom. Compensations run back up from the step it was at.
+//! An order takes the steps from top to bottom. Compensations run back up from the current step.
 
 use super::timeline::TimelineEvent;
 
@@ -54,7 +53,7 @@ pub const STEPS: [Step; 3] = [
             done: TimelineEvent::PaymentCharged,
         },
         awaits: "the payment",
-        // A charge that was asked for may have been made without an answer.
+        // A charge without an answer may have been made.
         undo: Some(Undo {
             compensation: Compensation::Refund,
             name: "refund",
@@ -74,19 +73,18 @@ pub struct Step {
     pub kind: Kind,
     pub participant: Participant,
     pub action: Action,
-    /// What an order that gives the step up has waited for.
+    /// The missing answer, in the message of a step that is given up.
     pub awaits: &'static str,
     pub undo: Option<Undo>,
 }
 
-/// In the order in which a saga can have them.
+/// The kinds of steps, in the sequence that a saga requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Changes nothing, so there is nothing to undo.
     Check,
-    /// Can be undone.
     Compensatable,
-    /// Once it is done, the order is confirmed.
+    /// Its success confirms the order.
     Pivot,
 }
 
@@ -97,12 +95,12 @@ pub enum Participant {
     Payments,
 }
 
-/// What a step, or its compensation, asks for.
+/// The command of a step or of its compensation, with its names.
 pub struct Action {
     pub command: Command,
-    /// The type of its message.
+    /// The message type.
     pub message: &'static str,
-    /// As a step of a rehearsal.
+    /// The name in `Waybill-Fault`.
     pub name: &'static str,
     pub requested: TimelineEvent,
     pub done: TimelineEvent,
@@ -110,13 +108,13 @@ pub struct Action {
 
 pub struct Undo {
     pub compensation: Compensation,
-    /// To operators.
+    /// The name for operators.
     pub name: &'static str,
     pub action: Action,
     pub abandoned: TimelineEvent,
 }
 
-/// What an order asks of a participant.
+/// A command to a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Command {
     VerifyUser,
@@ -126,7 +124,7 @@ pub enum Command {
     ReleaseStock,
 }
 
-/// The steps that undo.
+/// A command that undoes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compensation {
     Refund,
@@ -144,7 +142,7 @@ impl Participant {
 }
 
 impl Command {
-    /// In the order in which an order that is charged and refunded sends them.
+    /// All commands, in the sequence that a charged and refunded order sends them.
     pub fn all() -> impl Iterator<Item = Self> {
         let forward = STEPS.iter().map(|step| step.action.command);
         let undoing = STEPS.iter().rev().filter_map(|step| step.undo.as_ref());
@@ -155,7 +153,7 @@ impl Command {
         Self::all().find(|command| command.action().name == name)
     }
 
-    /// The step that it does or undoes.
+    /// The step that the command does or undoes.
     pub fn step(self) -> &'static Step {
         let mut steps = STEPS.iter();
         steps
@@ -170,7 +168,7 @@ impl Command {
             .expect("the step was found by it")
     }
 
-    /// The compensation that it asks for, if it is one.
+    /// The compensation, if the command is one.
     pub fn undo(self) -> Option<&'static Undo> {
         let undo = self.step().undo.as_ref();
         undo.filter(|undo| undo.action.command == self)
@@ -192,7 +190,7 @@ impl Compensation {
         Some(undo.compensation)
     }
 
-    /// The step that it undoes, and how.
+    /// The step that the compensation undoes, and its declaration.
     pub fn declared(self) -> (&'static Step, &'static Undo) {
         let mut undoing = STEPS
             .iter()

@@ -1,21 +1,20 @@
-//! The order's timeline: every step asked for, every answer, every compensation.
+//! The order's timeline: every request of a step, every answer, every compensation.
 
 use jiff::Timestamp;
 
-/// One line of the timeline.
+/// An entry of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub at: Timestamp,
-    pub what: TimelineEvent,
-    /// Which try of the step this was, for steps asked for.
+    pub event: TimelineEvent,
+    /// The attempt's number, for requests of a step.
     pub attempt: Option<u32>,
-    /// In words, where the event alone does not say it all.
     pub detail: Option<String>,
 }
 
-macro_rules! whats {
+macro_rules! timeline_events {
     ($($variant:ident => $name:literal,)*) => {
-        /// What happened. The names are part of the API and do not change.
+        /// The kinds of events. Their names are part of the API and do not change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum TimelineEvent { $($variant,)* }
 
@@ -29,7 +28,7 @@ macro_rules! whats {
     };
 }
 
-whats! {
+timeline_events! {
     OrderPlaced => "order_placed",
     FaultsInjected => "rehearsal_begun",
     VerifyUserRequested => "verify_user_requested",
@@ -58,8 +57,7 @@ whats! {
 }
 
 impl TimelineEvent {
-    /// Whether its detail names an operator and gives their reasons, which are not the customer's
-    /// to read.
+    /// Whether the detail names an operator and a reason, which customers may not read.
     pub fn is_by_operator(self) -> bool {
         matches!(
             self,
@@ -70,6 +68,7 @@ impl TimelineEvent {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|what| what.as_str() == name)
+        let mut known = Self::ALL.iter().copied();
+        known.find(|event| event.as_str() == name)
     }
 }

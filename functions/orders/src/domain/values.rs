@@ -1,7 +1,7 @@
-//! Values that cannot be wrong: each is checked once, where it enters.
+//! Values that are checked once, on entry, and valid from then on.
 //!
-//! Each type has two constructors. `parse` or `new` is for new input and may become stricter. `stored`
-//! is for rows and messages: it accepts whatever was ever accepted, so that older orders stay readable.
+//! Each type has two constructors. `parse` or `new` takes new input and may become stricter. `stored`
+//! takes rows and messages: it accepts every value that was ever accepted, so older orders stay readable.
 
 use std::fmt;
 
@@ -13,8 +13,7 @@ pub const MAX_LINES: usize = 50;
 /// The most units one line may ask for.
 pub const MAX_QUANTITY: u32 = 10_000;
 
-/// The largest amount, 2^53 - 1: every JSON reader keeps integers up to here exactly (RFC 7493
-/// §2.2).
+/// The largest amount, 2^53 - 1: every JSON parser keeps integers up to here exact (RFC 7493 §2.2).
 pub const MAX_AMOUNT: i64 = 9_007_199_254_740_991;
 
 /// The most characters of an item's name that an order keeps.
@@ -23,8 +22,7 @@ pub const MAX_NAME: usize = 200;
 /// The most characters of a failure's code.
 pub const MAX_CODE: usize = 64;
 
-/// The most characters of a detail. DynamoDB refuses an item above 400 KB, and then nothing about
-/// the order can be written any more.
+/// The most characters of a detail, because DynamoDB refuses an item above 400 KB.
 pub const MAX_DETAIL: usize = 1_000;
 
 const MAX_SKU_CHARACTERS: usize = 64;
@@ -33,8 +31,8 @@ const MAX_PAYMENT_METHOD_CHARACTERS: usize = 128;
 /// Payment card numbers have 12 to 19 digits (ISO/IEC 7812-1).
 const MAX_DIGITS_IN_A_ROW: usize = 11;
 
-/// A text of another service or of a person, as an order keeps it: without control characters, and
-/// cut to `limit` characters. A text that was cut ends in an ellipsis.
+/// Cleans a text of a participant or an operator: no control characters, at most `limit` characters.
+/// A shortened text ends in an ellipsis.
 pub fn bounded(text: &str, limit: usize) -> String {
     let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut kept: String = characters.by_ref().take(limit).collect();
@@ -45,7 +43,7 @@ pub fn bounded(text: &str, limit: usize) -> String {
     kept
 }
 
-/// A value that was not accepted; the text says what would be.
+/// An invalid value; the text states the rule it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidValue(&'static str);
@@ -112,8 +110,8 @@ impl Quantity {
 pub struct Currency([u8; 3]);
 
 impl Currency {
-    /// Takes a currency that has a minor unit. ISO 4217 gives none to `XXX` (no currency), `XTS` (for
-    /// tests) and to codes of metals and bonds.
+    /// Takes a currency with a minor unit. In ISO 4217 `XXX` (no currency), `XTS` (for tests), metals
+    /// and bonds have none.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         Self::stored(text)
             .ok()
@@ -132,8 +130,7 @@ impl Currency {
             .ok_or(InvalidValue("is not three capital letters"))
     }
 
-    /// How many decimal places its minor unit has; nothing for a code that ISO 4217 does not have
-    /// or gives no minor unit.
+    /// The minor unit's decimal places; none for a code without a minor unit or unknown to ISO 4217.
     fn exponent(self) -> Option<u16> {
         Iso4217::from_code(self.as_str())?.exponent()
     }
@@ -164,7 +161,7 @@ impl Money {
         })
     }
 
-    /// The amount alone, for a caller that checks the currency beside it.
+    /// The amount alone, for a caller that checks the currency separately.
     pub fn minor_units(amount: i64) -> Result<i64, InvalidValue> {
         if !(0..=MAX_AMOUNT).contains(&amount) {
             return Err(InvalidValue(
@@ -207,8 +204,8 @@ impl fmt::Display for Money {
 pub struct PaymentMethod(String);
 
 impl PaymentMethod {
-    /// Takes the shape of a provider's token: `pm`, then words joined by `_`. Each word has letters
-    /// and digits, at least one letter, and no run of digits as long as a card number.
+    /// Takes a provider's token: `pm`, then words joined by `_`. Each word has letters and digits, at
+    /// least one letter, and no run of digits as long as a card number.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         let mut words = text.split('_');
         let has_shape = words.next() == Some("pm") && text.contains('_') && words.all(is_word);
@@ -221,7 +218,7 @@ impl PaymentMethod {
         }
     }
 
-    /// Takes tokens by the older rule, which did not ask for `pm_`.
+    /// Takes tokens by the older rule, which did not require `pm_`.
     pub fn stored(text: &str) -> Result<Self, InvalidValue> {
         let fits = (1..=MAX_PAYMENT_METHOD_CHARACTERS).contains(&text.len())
             && text

@@ -1,8 +1,8 @@
-//! What operators do to orders in flight: list, show, retry, abandon. No route leads here: it is
-//! called by name (`waybill saga`), with an operator's own AWS credentials.
+//! The operators' actions on orders in flight: list, show, retry, abandon. There is no route: operators
+//! invoke the function by name (`waybill saga`) with their own AWS credentials.
 //!
-//! The call says who asks (`by`), which goes into the timeline; AWS tells a function nothing about
-//! its caller. Whether the name is true is for CloudTrail, which records the call.
+//! A call names its operator (`by`) for the timeline, because AWS does not tell a function who called
+//! it. CloudTrail records the true caller.
 
 mod decide;
 mod list;
@@ -25,7 +25,7 @@ pub use report::OVERDUE;
 const MAX_REASON_CHARACTERS: usize = 500;
 const MAX_NAME_CHARACTERS: usize = 100;
 
-/// Any step may be retried, so there is a route to every participant.
+/// Operators may retry any step, so there is a route to every participant.
 pub fn wire(setup: &Setup) -> Result<Saga, Error> {
     let routes = Routes::default()
         .users(setup.env("USERS_COMMANDS_QUEUE_URL")?)
@@ -42,11 +42,11 @@ pub fn wire(setup: &Setup) -> Result<Saga, Error> {
     deny_unknown_fields
 )]
 enum Request {
-    /// The orders that have not ended; only the stuck ones where asked for.
+    /// The orders that have not ended, or only the stuck ones.
     List {
         #[serde(default)]
         stuck: bool,
-        /// The `next_cursor` of the list before.
+        /// The `next_cursor` of the previous page.
         #[serde(default)]
         cursor: Option<list::Cursor>,
     },
@@ -66,7 +66,7 @@ enum Request {
     },
 }
 
-/// A request that makes sense.
+/// A valid request.
 enum Call {
     List { stuck: bool, from: list::Cursor },
     Show(OrderId),
@@ -82,7 +82,7 @@ struct Answer {
     order: Option<Report>,
 }
 
-/// What an operator is told became of their request.
+/// The outcome of an operator's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
@@ -94,13 +94,13 @@ enum Outcome {
     Sent,
     NothingOwed,
     Abandoned,
-    /// Another decision about the same step came before: only that one is recorded.
+    /// An earlier decision about the same step stands; this one is not recorded.
     AbandonedBefore,
     /// The step's answer came before the decision.
     Answered,
     NeverAsked,
     RecordedNotSent,
-    /// It was asked for just now, and the order's row says so already.
+    /// The send failed, and the order's row needed no change.
     NotSent,
 }
 
@@ -114,8 +114,8 @@ impl Outcome {
     }
 }
 
-/// One call. An error is worth calling again for; what is wrong with a request is an answer, which
-/// rings no alarm. Each action may be repeated as often as one likes.
+/// Handles one call. A wrong request is an answer and raises no alarm; after an error the operator may
+/// call again. Every action is idempotent.
 pub async fn handle(saga: &Saga, context: Context, request: Value) -> Result<Value, Error> {
     let answer = match parse(request) {
         Ok(Call::List { stuck, from }) => return list::list(saga, stuck, from, &context).await,
@@ -168,14 +168,14 @@ fn parse(request: Value) -> Result<Call, String> {
 fn compensation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Compensation, D::Error> {
     let name = String::deserialize(deserializer)?;
     Compensation::parse(&name)
-        .ok_or_else(|| D::Error::custom(format!("{name} is not a step that can be abandoned")))
+        .ok_or_else(|| D::Error::custom(format!("step is {name}; send refund or release")))
 }
 
 fn name(text: &str) -> Result<String, String> {
     line("by", text, MAX_NAME_CHARACTERS)
 }
 
-/// A line of text, as the timeline keeps it.
+/// Checks a line of text for the timeline.
 fn line(field: &str, text: &str, limit: usize) -> Result<String, String> {
     let text = text.trim();
     if (1..=limit).contains(&text.chars().count()) && !text.contains(char::is_control) {

@@ -1,8 +1,8 @@
-//! Which queues are behind. A command that waits there, or whose answer does, was sent: sending it again
-//! would only make the queue longer.
+//! Backlogs of queues. A command that waits in a backlog was sent; sending it again would only lengthen
+//! the queue.
 //!
-//! SQS does not say how old a message is: `ApproximateAgeOfOldestMessage` is a metric, minutes late, and
-//! reading metrics cannot be allowed for one queue alone. So the number of waiting messages decides.
+//! The number of waiting messages decides, because SQS does not give their age: the metric
+//! `ApproximateAgeOfOldestMessage` is minutes late, and IAM cannot limit reading metrics to one queue.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,30 +16,28 @@ use tokio::time::timeout;
 use crate::domain::Order;
 use crate::messages::{Routes, owed_message};
 
-/// The most messages that the function of any of these queues takes at once: its trigger's
-/// `MaximumConcurrency` times its `BatchSize`. What is beyond that waits for its turn.
+/// The most messages that any of the queues' functions takes at once: its trigger's
+/// `MaximumConcurrency` times its `BatchSize`. Further messages are a backlog.
 pub const TAKEN_AT_ONCE: u64 = 200;
 
-/// How long an order whose command waits in such a queue is left alone, from when it was due. The
-/// command may be lost after all.
+/// How long past its due time an order is held back. After that its command may be lost.
 pub const HELD_BACK_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long the queues are asked.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The queues that are behind, by their addresses.
+/// The URLs of the queues with a backlog.
 #[derive(Debug, Default)]
 pub struct Backlogs(HashSet<String>);
 
 impl Backlogs {
-    /// Asks each of these. One that does not answer counts as not behind.
-    pub async fn look(
+    /// Reads the length of each queue. A queue that does not answer counts as without a backlog.
+    pub async fn read(
         client: &aws_sdk_sqs::Client,
         queues: impl Iterator<Item = &str>,
         context: &Context,
     ) -> Self {
-        let asked = queues.map(|queue| async move {
-            let waiting = timeout(PATIENCE, waiting(client, queue)).await;
+        let lengths = queues.map(|queue| async move {
+            let waiting = timeout(TIMEOUT, waiting(client, queue)).await;
             let trace_id = context.trace_id();
             match waiting.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 Ok(waiting) if waiting > TAKEN_AT_ONCE => {
@@ -48,8 +46,8 @@ impl Backlogs {
                         queue,
                         waiting,
                         trace_id,
-                        "more messages wait there than its function takes at once; orders that are due and \
-                         wait for it are not asked for again until it is shorter, or for an hour"
+                        "more messages wait in this queue than its function takes at once; due orders that \
+                         wait for it are held back until it is shorter, for an hour at most"
                     );
                     Some(queue.to_owned())
                 }
@@ -60,21 +58,21 @@ impl Backlogs {
                         queue,
                         trace_id,
                         cause,
-                        "the queue cannot be asked what waits there; its orders are not held back"
+                        "the length of this queue cannot be read; its orders are not held back"
                     );
                     None
                 }
             }
         });
-        Self(join_all(asked).await.into_iter().flatten().collect())
+        Self(join_all(lengths).await.into_iter().flatten().collect())
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether an order that is due is to be left alone: its command may wait in a queue that is behind,
-    /// or any order's answer in the queue of `replies`.
+    /// Whether to leave a due order alone: its command may wait in a backlog, or its answer in a backlog
+    /// of `replies`.
     pub fn hold_back(
         &self,
         order: &Order,
@@ -103,5 +101,6 @@ async fn waiting(client: &aws_sdk_sqs::Client, queue: &str) -> Result<u64, Error
         .await?;
     let attributes = answer.attributes.unwrap_or_default();
     let waiting = attributes.get(&ApproximateNumberOfMessages);
-    Ok(waiting.ok_or("the answer does not say it")?.parse()?)
+    let waiting = waiting.ok_or("the answer has no ApproximateNumberOfMessages")?;
+    Ok(waiting.parse()?)
 }

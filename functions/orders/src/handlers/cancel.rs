@@ -1,4 +1,4 @@
-//! `POST /api/v1/orders/{id}/cancel`: the customer, or an administrator, wants out.
+//! `POST /api/v1/orders/{id}/cancel`: the customer or an administrator cancels an order.
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
@@ -10,7 +10,7 @@ use crate::advance::{Applied, Saga};
 use crate::domain::{CancelledBy, Event, Order};
 use crate::messages::Routes;
 
-/// A cancelled order asks nothing more of users.
+/// A cancellation needs no route to users.
 pub fn wire(setup: &Setup) -> Result<Saga, Error> {
     let routes = Routes::default()
         .inventory(setup.env("INVENTORY_COMMANDS_QUEUE_URL")?)

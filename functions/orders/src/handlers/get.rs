@@ -8,7 +8,7 @@ use shared_lambda::{Context, Error, Setup};
 use super::view::{OrderBody, visible_order};
 use crate::store::OrderStore;
 
-/// The table that orders are read from.
+/// Needs only the orders table.
 pub fn wire(setup: &Setup) -> Result<OrderStore, Error> {
     Ok(OrderStore::new(
         setup.dynamodb(),

@@ -19,7 +19,7 @@ struct Body {
     next_cursor: Option<String>,
 }
 
-/// The table that orders are read from.
+/// Needs only the orders table.
 pub fn wire(setup: &Setup) -> Result<OrderStore, Error> {
     Ok(OrderStore::new(
         setup.dynamodb(),
@@ -33,7 +33,7 @@ pub async fn handle(
     _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let user = whose(&caller, &request)?;
+    let user = requested_user(&caller, &request)?;
     let status = request.query("status").map(status).transpose()?;
     let page = request.page()?;
     let after = page.cursor.as_deref().map(cursor::decode).transpose()?;
@@ -45,7 +45,7 @@ pub async fn handle(
     Ok(Response::json(200, &body))
 }
 
-fn whose(caller: &Caller, request: &Request) -> Result<UserId, Problem> {
+fn requested_user(caller: &Caller, request: &Request) -> Result<UserId, Problem> {
     let Some(text) = request.query("user_id") else {
         return Ok(UserId(caller.user_id));
     };

@@ -1,6 +1,6 @@
-//! `POST /api/v1/orders`: takes an order and answers before it is carried out.
+//! `POST /api/v1/orders`: accepts an order and answers before the saga carries it out.
 //!
-//! Outside production the header `Waybill-Fault` makes it a rehearsal.
+//! Outside production the header `Waybill-Fault` injects faults.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,40 +24,39 @@ use crate::domain::{
 };
 use crate::messages::Routes;
 use crate::store::Inserted;
-use crate::users_client::{Permission, Users, patience};
+use crate::users_client::{Permission, Users, policy};
 
-/// The namespace of request fingerprints: the body's UUIDv5, which only has to tell one user's
-/// requests under one key apart.
+/// The namespace of request fingerprints. A fingerprint is the body's UUIDv5; it distinguishes one
+/// user's requests under one key.
 const FINGERPRINTS: Uuid = Uuid::from_u128(0x0d4e_91a7_52c8_4f36_a0b9_6f1d_8e24_7c53);
 
 const FAULT_HEADER: &str = "waybill-fault";
 
-/// How long the customer's other orders are waited for. It is as long as one try at users, which is
-/// asked at the same time.
-const RECENT_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long to wait for the customer's other orders: as long as for one call to users, which runs at
+/// the same time.
+const RECENT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// What placing needs besides the request.
-pub struct Place {
+/// The dependencies of this endpoint.
+pub struct PlaceOrder {
     pub saga: Saga,
     pub users: Users,
     pub stage: Stage,
 }
 
-/// Placing may not charge, so there is no route to payments.
-pub fn wire(setup: &Setup) -> Result<Place, Error> {
+/// This function may not charge, so there is no route to payments.
+pub fn wire(setup: &Setup) -> Result<PlaceOrder, Error> {
     let routes = Routes::default()
         .users(setup.env("USERS_COMMANDS_QUEUE_URL")?)
         .inventory(setup.env("INVENTORY_COMMANDS_QUEUE_URL")?);
-    let users = rest::Client::new(&setup.env("USERS_URL")?, setup.connector(), patience());
-    Ok(Place {
+    let users = rest::Client::new(&setup.env("USERS_URL")?, setup.connector(), policy());
+    Ok(PlaceOrder {
         saga: Saga::wire(setup, routes)?,
         users: Users::new(users),
         stage: Stage::parse(&setup.env("STAGE")?)?,
     })
 }
 
-/// The body, as the client wrote it. Serialised again it is the canonical form that is compared
-/// when a key comes back.
+/// The body as the client wrote it. Serialised again it is the canonical form for the fingerprint.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -81,7 +80,7 @@ struct MoneyBody {
 }
 
 impl MoneyBody {
-    /// The total it says, with what is wrong about it under `/expected_total`.
+    /// Reads `/expected_total`, and adds its errors.
     fn parse(&self, errors: &mut Fields) -> Option<Money> {
         let amount = Money::minor_units(self.amount);
         let amount = errors.take_number("/expected_total/amount", self.amount, amount);
@@ -95,23 +94,23 @@ impl MoneyBody {
 }
 
 pub async fn handle(
-    service: &Place,
+    service: &PlaceOrder,
     caller: Caller,
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
     may_inject_faults(service.stage, &request)?;
-    let (draft, formerly) =
+    let (draft, legacy_id) =
         request.parse(|body, fields| draft(&caller, &context, &request, &body, fields))?;
-    if let Some(id) = formerly
+    if let Some(id) = legacy_id
         && let Some(existing) = service.saga.orders.get(id).await?
         && existing.user_id == draft.user_id
     {
-        return again(service, &draft.fingerprint, &existing, &context).await;
+        return repeated(service, &draft.fingerprint, &existing, &context).await;
     }
-    let (permission, standing) = join(
+    let (permission, limits) = join(
         permission(service, &draft, &caller, &context),
-        standing(service, &draft, &context),
+        check_limits(service, &draft, &context),
     )
     .await;
     let verified = match permission {
@@ -120,7 +119,7 @@ pub async fn handle(
         Permission::Refused => return refused(service, &draft).await,
     };
     let has_key = request.header("idempotency-key").is_some();
-    if let Err(wait) = standing {
+    if let Err(wait) = limits {
         return too_many(service, &draft, has_key, &wait, &context).await;
     }
     let order = place(draft, verified, service.saga.timeout, context.now);
@@ -131,21 +130,21 @@ pub async fn handle(
             Ok(accepted(&order))
         }
         Inserted::Existing(existing) => {
-            again(service, &order.fingerprint, &existing, &context).await
+            repeated(service, &order.fingerprint, &existing, &context).await
         }
     }
 }
 
-/// The order is there already: this request came before.
-async fn again(
-    service: &Place,
+/// Answers a repeated request with its existing order.
+async fn repeated(
+    service: &PlaceOrder,
     fingerprint: &Uuid,
     existing: &Order,
     context: &Context,
 ) -> Result<Response, Problem> {
     same_request(fingerprint, existing)?;
-    // The first try may have died before it sent this; every receiver knows a repeat. An order that has
-    // come to payments was sent for by others, and this function may not.
+    // The first request may have crashed before the send, and receivers are idempotent. Only other
+    // functions send commands to payments.
     match owed(existing).map(|command| command.step().participant) {
         Some(Participant::Payments) | None => {}
         Some(Participant::Users | Participant::Inventory) => {
@@ -155,37 +154,36 @@ async fn again(
     Ok(accepted(existing))
 }
 
-/// A write without an answer may have been made. With a key the same request again is the same order;
-/// without one it would be a second order, so nobody is told to just try again.
+/// A write without an answer may have succeeded. With a key a repeated request is the same order;
+/// without one it could be a second order, so the answer must not suggest a plain retry.
 fn not_inserted(error: TableError, id: OrderId, has_key: bool) -> Problem {
     if has_key || !error.is_unknown_outcome() {
         return error.into();
     }
     Problem::outcome_unknown(
         format!(
-            "the order may have been taken; GET /api/v1/orders/{} in a minute says so, and only a 404 \
-             makes it safe to send it again; with an Idempotency-Key it is safe at any time",
+            "the order may have been accepted; GET /api/v1/orders/{} in a minute, and send the order \
+             again only after a 404; with an Idempotency-Key a repeat is always safe",
             id.0
         ),
         error,
     )
 }
 
-/// Refused before anything else of the request is looked at: whatever it asks for, production does
-/// not do half of it.
+/// Checked before the rest of the request, so that production never places such an order.
 fn may_inject_faults(stage: Stage, request: &Request) -> Result<(), Problem> {
     if request.header(FAULT_HEADER).is_some() && !stage.allows_faults() {
         return Err(Problem::forbidden(
             "fault-switches-refused",
-            "nothing goes wrong on purpose in production; leave Waybill-Fault out, or rehearse in another stage",
+            "production does not inject faults; leave Waybill-Fault out, or use another stage",
         ));
     }
     Ok(())
 }
 
-/// A rehearsal of the question by queue leaves out the one over REST, which would answer it.
+/// With a fault in `verify_user` users is asked by queue only: an answer over REST would skip that step.
 async fn permission(
-    service: &Place,
+    service: &PlaceOrder,
     draft: &Draft,
     caller: &Caller,
     context: &Context,
@@ -200,8 +198,8 @@ async fn permission(
     }
 }
 
-/// The user may not order. An order acknowledged before that is still answered with itself.
-async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
+/// The user may not order, but a repeat of an earlier request still gets its order.
+async fn refused(service: &PlaceOrder, draft: &Draft) -> Result<Response, Problem> {
     match service.saga.orders.get(draft.id).await? {
         Some(existing) if existing.user_id == draft.user_id => {
             same_request(&draft.fingerprint, &existing)?;
@@ -214,16 +212,16 @@ async fn refused(service: &Place, draft: &Draft) -> Result<Response, Problem> {
     }
 }
 
-/// Whether the customer may have one more order, by their newest ones. The index runs behind and
-/// requests run at once, so the limit is on what could be seen: a burst of requests may pass it once,
-/// and the orders of that burst count from then on. Orders do not stop because the index does not answer.
-async fn standing(service: &Place, draft: &Draft, context: &Context) -> Result<(), Wait> {
+/// Checks the limits against the customer's newest orders. The index lags behind and requests run in
+/// parallel, so a burst may exceed the limits once; its orders count from then on. If the index does
+/// not answer, the order is accepted.
+async fn check_limits(service: &PlaceOrder, draft: &Draft, context: &Context) -> Result<(), Wait> {
     let since = context.now - RECENT_WINDOW;
     let recent = service
         .saga
         .orders
         .recent(draft.user_id, since, RECENT_ORDERS);
-    let cause = match timeout(RECENT_PATIENCE, recent).await {
+    let cause = match timeout(RECENT_TIMEOUT, recent).await {
         Ok(Ok(recent)) => return may_place(&draft.lines, &recent, context.now),
         Ok(Err(error)) => telemetry::chain(&error),
         Err(elapsed) => telemetry::chain(&elapsed),
@@ -231,14 +229,14 @@ async fn standing(service: &Place, draft: &Draft, context: &Context) -> Result<(
     tracing::warn!(
         trace_id = context.trace_id(),
         cause,
-        "the customer's other orders cannot be read; the order is taken without a limit"
+        "the customer's other orders cannot be read; the order is accepted without limits"
     );
     Ok(())
 }
 
-/// The customer is to wait. A repeat of an order that is there is still answered with it.
+/// A limit refuses a new order, but a repeated request still gets its order.
 async fn too_many(
-    service: &Place,
+    service: &PlaceOrder,
     draft: &Draft,
     has_key: bool,
     wait: &Wait,
@@ -248,7 +246,7 @@ async fn too_many(
         && let Some(existing) = service.saga.orders.get(draft.id).await?
         && existing.user_id == draft.user_id
     {
-        return again(service, &draft.fingerprint, &existing, context).await;
+        return repeated(service, &draft.fingerprint, &existing, context).await;
     }
     tracing::info!(
         event = "order_delayed",
@@ -285,7 +283,7 @@ fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
     }
 }
 
-/// The order that is asked for, and the id it had where its key was read otherwise.
+/// The requested order, and its id under the rule by which earlier versions read the key.
 fn draft(
     caller: &Caller,
     context: &Context,
@@ -311,8 +309,8 @@ fn draft(
     if let Some(faults) = &faults {
         canonical.extend_from_slice(faults.to_string().as_bytes());
     }
-    let formerly = key.as_ref().and_then(|key| key.formerly.as_deref());
-    let formerly = formerly.map(|key| OrderId::of_key(user_id, key));
+    let legacy_key = key.as_ref().and_then(|key| key.formerly.as_deref());
+    let legacy_id = legacy_key.map(|key| OrderId::of_key(user_id, key));
     let draft = Draft {
         id: key.map_or(OrderId(context.fresh_id), |key| {
             OrderId::of_key(user_id, &key.value)
@@ -324,7 +322,7 @@ fn draft(
         fingerprint: Uuid::new_v5(&FINGERPRINTS, &canonical),
         faults,
     };
-    Some((draft, formerly))
+    Some((draft, legacy_id))
 }
 
 fn lines(bodies: &[Object<LineBody>], errors: &mut Fields) -> Vec<Line> {

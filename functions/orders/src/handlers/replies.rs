@@ -1,4 +1,4 @@
-//! The queue `orders-replies`: what participants answer drives the saga.
+//! The queue `orders-replies`: the participants' answers drive the saga.
 
 use shared_lambda::envelope::Envelope;
 use shared_lambda::sqs::{Failure, Outgoing};
@@ -8,7 +8,7 @@ use crate::advance::{Applied, Saga};
 use crate::domain::OrderId;
 use crate::messages::{self, Routes, owed_message};
 
-/// Users is asked first of all, so no reply leads to it.
+/// Only the first step asks users, so no reply leads there.
 pub fn wire(setup: &Setup) -> Result<Saga, Error> {
     let routes = Routes::default()
         .inventory(setup.env("INVENTORY_COMMANDS_QUEUE_URL")?)
@@ -31,7 +31,7 @@ pub async fn handle(
         }
         Applied::Overtaken(_) => Ok(Vec::new()),
         Applied::Refused(_, refusal) => Err(Failure::unprocessable(refusal.to_string())),
-        // An order is written before anything is sent about it, so this is not ours.
+        // An order is written before its first command is sent, so this reply is from elsewhere.
         Applied::NotFound => Err(Failure::unprocessable(format!(
             "there is no order {} here; find out which stage sent this before it is sent again",
             id.0

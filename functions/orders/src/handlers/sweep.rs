@@ -1,6 +1,6 @@
-//! The sweeper: every minute it finds the orders whose time is up and sends again what they owe,
-//! gives up a step that was tried often enough, or parks what cannot be undone. An order whose command
-//! waits in a queue that is behind is left alone for a while.
+//! The sweeper: every minute it finds the due orders. It sends their commands again, gives up forward
+//! steps after their last attempt, and parks compensations. It holds back an order whose command waits
+//! in a backlog.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,31 +17,30 @@ use super::backlog::Backlogs;
 use crate::advance::{Applied, Saga};
 use crate::domain::{Event, InjectedFaults, Order, OrderId, TimelineEvent};
 use crate::messages::{Routes, owed_message};
-use crate::store::{Due, DuePartition, DuePlace};
+use crate::store::{Due, DuePartition, DuePosition};
 
-/// How many orders are driven side by side, and then sent for at once: as many as a batch of messages
-/// takes. An attempt that was counted and not sent is one that its participant never heard of, so
-/// what a run that is cut short leaves unsent must be little.
-const SIDE_BY_SIDE: usize = 10;
+/// How many orders are advanced in parallel, and whose commands are then sent: one batch of messages.
+/// A run that is cut short must leave few attempts counted but not sent.
+const CONCURRENCY: usize = 10;
 
-/// How many orders of one partition are read before it is another's turn.
+/// How many orders of one partition are read before the next partition's turn.
 const PAGE: usize = 100;
 
-/// When a run takes on nothing more. What it has begun may then take two calls of eight seconds at the
-/// table, the patience below and a last call that counts, and the function has a minute.
-const TAKES_ON_FOR: Duration = Duration::from_secs(25);
+/// A run starts no further orders after this. Those it has started may then take two table calls of
+/// eight seconds, the timeout below and a last count. The function has a minute.
+const START_WITHIN: Duration = Duration::from_secs(25);
 
-/// How long the queues are waited for, for each ten orders. What they do not take has its next attempt.
-const SEND_PATIENCE: Duration = Duration::from_secs(8);
+/// The timeout of one batch. A command that is not sent waits for its order's next attempt.
+const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What sweeping needs.
+/// The dependencies of the sweeper.
 pub struct Sweep {
     pub saga: Saga,
-    /// The queue of the answers.
+    /// The URL of the queue `orders-replies`.
     pub replies: String,
 }
 
-/// Any step's time may be up, so there is a route to every participant.
+/// Any step may be due, so there is a route to every participant.
 pub fn wire(setup: &Setup) -> Result<Sweep, Error> {
     let routes = Routes::default()
         .users(setup.env("USERS_COMMANDS_QUEUE_URL")?)
@@ -53,14 +52,13 @@ pub fn wire(setup: &Setup) -> Result<Sweep, Error> {
     })
 }
 
-/// One run. A partition or an order that fails does not keep the others waiting; the run as a
-/// whole then fails too, so that its alarm rings. An order that cannot be read has an alarm of its
-/// own: it would fail every run there is.
+/// Runs once. A failing partition or order does not delay the others, but the run then fails too, which
+/// raises its alarm. An unreadable order has a separate alarm, because it would fail every run.
 pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
-    let limit = TimeLimit::of(TAKES_ON_FOR);
+    let limit = TimeLimit::of(START_WITHIN);
     let mut tally = Tally::default();
     let mut turns = turns(context.now);
-    // A page of each in turn, so that no partition's backlog is another's.
+    // One page of each partition in turn, so that one partition's backlog does not delay the others.
     while let Some((partition, after)) = turns.pop_front() {
         if limit.is_over() {
             tally.cut_short = true;
@@ -70,13 +68,13 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
             Ok(Some(next)) => turns.push_back((partition, Some(next))),
             Ok(None) => {}
             Err(error) => {
-                tally.unseen = true;
+                tally.incomplete = true;
                 tally.failed(None, &error, &context);
             }
         }
     }
-    // Counted anew by every run: an alarm on what is parked must not depend on whoever parked it
-    // having lived to say so.
+    // Every run counts the parked orders: the alarm must not depend on a log line of the run that
+    // parked them, because that run may have crashed.
     let parked_now = match sweep.saga.orders.count(DuePartition::Parked).await {
         Ok(count) => Some(count),
         Err(error) => {
@@ -104,10 +102,10 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
     }))
 }
 
-type Turn = (DuePartition, Option<DuePlace>);
+type Turn = (DuePartition, Option<DuePosition>);
 
-/// Every partition, another one first in every minute: where runs do not get through, it is not the
-/// same ones that wait.
+/// All partitions, beginning with a different one each minute, so that runs that are cut short do not
+/// always skip the same ones.
 fn turns(now: Timestamp) -> VecDeque<Turn> {
     let mut turns: VecDeque<Turn> = DuePartition::all().map(|which| (which, None)).collect();
     let first = (now.as_second() / 60).rem_euclid(turns.len() as i64);
@@ -115,23 +113,23 @@ fn turns(now: Timestamp) -> VecDeque<Turn> {
     turns
 }
 
-/// A page of a partition; where the next one begins, if there is one. The queues are asked once in a
-/// run, before the first order is driven.
+/// Sweeps one page of a partition, and returns the start of the next page. A run reads the queues'
+/// lengths once, before its first order.
 async fn sweep_page(
     sweep: &Sweep,
     partition: DuePartition,
-    after: Option<DuePlace>,
+    after: Option<DuePosition>,
     limit: TimeLimit,
     context: &Context,
     tally: &mut Tally,
-) -> Result<Option<DuePlace>, TableError> {
+) -> Result<Option<DuePosition>, TableError> {
     let page = sweep
         .saga
         .orders
         .due(partition, Some(context.now), PAGE, after)
         .await?;
     tally.unreadable += page.unreadable;
-    for due in page.entries.chunks(SIDE_BY_SIDE) {
+    for due in page.entries.chunks(CONCURRENCY) {
         if limit.is_over() {
             tally.cut_short = true;
             break;
@@ -142,7 +140,7 @@ async fn sweep_page(
                 .routes
                 .queue_urls()
                 .chain([sweep.replies.as_str()]);
-            tally.backlogs = Some(Backlogs::look(&sweep.saga.queues, queues, context).await);
+            tally.backlogs = Some(Backlogs::read(&sweep.saga.queues, queues, context).await);
         }
         drive(sweep, due, context, tally).await;
     }
@@ -158,14 +156,13 @@ struct Tally {
     unreadable: usize,
     held_back: usize,
     failures: usize,
-    /// What was found when the queues were asked.
     backlogs: Option<Backlogs>,
-    /// Since when the order has been due that had been so for longest, of those that can be read.
+    /// The earliest due time of the readable orders.
     oldest_due: Option<Timestamp>,
-    /// There was more to do than there was time for; the next run goes on.
+    /// The time was up before the work was done; the next run continues.
     cut_short: bool,
     /// A page could not be read.
-    unseen: bool,
+    incomplete: bool,
 }
 
 impl Tally {
@@ -180,12 +177,12 @@ impl Tally {
             order_id = id.map(|id| id.0.to_string()),
             trace_id = context.trace_id(),
             cause = telemetry::chain(error),
-            "could not be swept; the next run tries again, or the one after its step's time if this \
-             attempt was counted"
+            "an order or a partition could not be swept; the next run tries again, or the first run \
+             after due_at if this attempt was counted"
         );
     }
 
-    /// Its attempt is counted, and the participant has not heard of it.
+    /// The attempt is counted, but its command was not sent.
     fn not_sent(&mut self, order: &Order, cause: &str, context: &Context) {
         self.failures += 1;
         tracing::error!(
@@ -208,17 +205,17 @@ impl Tally {
             order_id = %id.0,
             trace_id = context.trace_id(),
             cause = telemetry::chain(error),
-            "its row is not what this service writes: it waits until the row is mended"
+            "the order's row is invalid; the order waits until the row is repaired"
         );
     }
 
-    /// The line that the metric filters of the template read.
+    /// Logs the line that the template's metric filters read.
     fn report(&self, parked_now: Option<usize>, context: &Context) {
         let overdue = self
             .oldest_due
             .map_or(0, |due_at| context.now.duration_since(due_at).as_secs());
-        // An alarm must not end because a run has not seen everything.
-        let unreadable = (!self.cut_short && !self.unseen).then_some(self.unreadable);
+        // An incomplete run must not end the alarm on unreadable orders.
+        let unreadable = (!self.cut_short && !self.incomplete).then_some(self.unreadable);
         tracing::info!(
             target: telemetry::METRICS,
             event = "swept",
@@ -237,7 +234,7 @@ impl Tally {
     }
 }
 
-/// Carries some orders a step on, and sends what they then owe.
+/// Advances some orders, and sends the commands they then owe.
 async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally) {
     let backlogs = tally.backlogs.as_ref();
     let driven: Vec<_> = stream::iter(due.iter().copied())
@@ -250,38 +247,38 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
             let applied = sweep.saga.advance(due.id, &Event::Due, context).await;
             (due, Some(applied))
         })
-        .buffered(SIDE_BY_SIDE)
+        .buffered(CONCURRENCY)
         .collect()
         .await;
-    let (mut whose, mut owed): (Vec<Box<Order>>, Vec<Outgoing>) = Default::default();
+    let (mut senders, mut owed): (Vec<Box<Order>>, Vec<Outgoing>) = Default::default();
     for (due, applied) in driven {
         match applied {
             None => tally.held_back += 1,
             Some(Err(error)) if error.is_corrupt() => {
                 tally.unreadable(due.id, &error, context);
-                // It waits for somebody to mend it, not for the sweeper.
+                // An operator must repair it, so it does not count as overdue.
                 continue;
             }
             Some(Err(error)) => tally.failed(Some(due.id), &error, context),
             Some(Ok(Applied::Advanced(order) | Applied::Repeated(order))) => {
                 tally.due += 1;
-                tell(&order, context, tally);
+                log_transition(&order, context, tally);
                 match owed_message(&order, &sweep.saga.routes, context) {
                     Ok(Some(message)) => {
                         owed.push(message);
-                        whose.push(order);
+                        senders.push(order);
                     }
                     Ok(None) => {}
                     Err(error) => tally.not_sent(&order, &error.to_string(), context),
                 }
             }
-            // Moved on, ended or gone since the index was written.
+            // The order has moved on, ended or gone since the index was written.
             Some(Ok(Applied::Overtaken(_) | Applied::Refused(..) | Applied::NotFound)) => {}
         }
         tally.oldest_due = Some(tally.oldest_due.map_or(due.at, |at| at.min(due.at)));
     }
-    let sent = sqs::send_within(SEND_PATIENCE, &sweep.saga.queues, owed).await;
-    for (index, order) in whose.iter().enumerate() {
+    let sent = sqs::send_within(SEND_TIMEOUT, &sweep.saga.queues, owed).await;
+    for (index, order) in senders.iter().enumerate() {
         let error = sent.as_ref().err();
         match error.and_then(|error| error.cause_of(index)) {
             Some(cause) => tally.not_sent(order, cause, context),
@@ -290,8 +287,8 @@ async fn drive(sweep: &Sweep, due: &[Due], context: &Context, tally: &mut Tally)
     }
 }
 
-/// Whether an order is left as it is in this run: nothing is written, counted or sent. Where no queue is
-/// behind, the order is not read here. One that cannot be read is reported when it is driven.
+/// Whether this run leaves the order unchanged. Without a backlog the order is not read here. An
+/// unreadable order is reported when it is advanced.
 async fn is_held_back(sweep: &Sweep, backlogs: &Backlogs, id: OrderId, context: &Context) -> bool {
     if backlogs.is_empty() {
         return false;
@@ -304,8 +301,8 @@ async fn is_held_back(sweep: &Sweep, backlogs: &Backlogs, id: OrderId, context: 
     })
 }
 
-/// What somebody may have to do something about.
-fn tell(order: &Order, context: &Context, tally: &mut Tally) {
+/// Logs a transition that may need an operator.
+fn log_transition(order: &Order, context: &Context, tally: &mut Tally) {
     let faults = order.faults.as_ref().map(InjectedFaults::to_string);
     if order.parked {
         tally.parked += 1;
@@ -316,7 +313,7 @@ fn tell(order: &Order, context: &Context, tally: &mut Tally) {
             attempt = order.attempt,
             faults,
             trace_id = context.trace_id(),
-            "a compensation has no answer: see the participant's dead-letter queue"
+            "a compensation has no answer; see the participant's dead-letter queue"
         );
         return;
     }
@@ -325,7 +322,7 @@ fn tell(order: &Order, context: &Context, tally: &mut Tally) {
         .iter()
         .rev()
         .take_while(|entry| entry.at == context.now)
-        .find(|entry| entry.what == TimelineEvent::StepTimedOut);
+        .find(|entry| entry.event == TimelineEvent::StepTimedOut);
     if let Some(entry) = given_up {
         tally.given_up += 1;
         tracing::warn!(
@@ -334,7 +331,7 @@ fn tell(order: &Order, context: &Context, tally: &mut Tally) {
             state = ?order.state,
             faults,
             trace_id = context.trace_id(),
-            "{}; what it may have done is undone: see the participant's queue and its log",
+            "{}; the saga undoes it; see the participant's queue and its log",
             entry.detail.as_deref().unwrap_or("no answer")
         );
     }

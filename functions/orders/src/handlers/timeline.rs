@@ -1,4 +1,4 @@
-//! `GET /api/v1/orders/{id}/timeline`: everything that has happened to an order, oldest first.
+//! `GET /api/v1/orders/{id}/timeline`: the events of an order, oldest first.
 
 use serde::Serialize;
 use shared_auth::Caller;
@@ -13,7 +13,7 @@ use crate::store::OrderStore;
 #[derive(Serialize)]
 struct Body {
     items: Vec<EntryBody>,
-    /// A timeline is one page: its length is bounded by the saga's.
+    /// Always null: a timeline is one page, because the saga bounds its length.
     next_cursor: Option<String>,
 }
 
@@ -27,7 +27,7 @@ struct EntryBody {
     detail: Option<String>,
 }
 
-/// The table that orders are read from.
+/// Needs only the orders table.
 pub fn wire(setup: &Setup) -> Result<OrderStore, Error> {
     Ok(OrderStore::new(
         setup.dynamodb(),
@@ -43,7 +43,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let order = visible_order(orders, &caller, &request).await?;
     let entry = |mut entry: Entry| {
-        if entry.what.is_by_operator() && !caller.is_admin() {
+        if entry.event.is_by_operator() && !caller.is_admin() {
             entry.detail = None;
         }
         EntryBody::from(entry)
@@ -59,7 +59,7 @@ impl From<Entry> for EntryBody {
     fn from(entry: Entry) -> Self {
         Self {
             at: format!("{:.3}", entry.at),
-            event: entry.what.as_str(),
+            event: entry.event.as_str(),
             attempt: entry.attempt,
             detail: entry.detail,
         }

@@ -1,4 +1,4 @@
-//! How an order looks to a client, and which orders a client may see.
+//! The JSON form of an order, and which orders a caller may see.
 
 use serde::Serialize;
 use shared_auth::Caller;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::{Failure, InjectedFaults, Money, Order, OrderId, owed};
 use crate::store::OrderStore;
 
-/// The order the path names, if the caller may see it. Somebody else's is not there at all.
+/// The order in the path. For another user's order the answer is 404, as if it did not exist.
 pub(super) async fn visible_order(
     orders: &OrderStore,
     caller: &Caller,
@@ -26,14 +26,14 @@ pub(super) async fn visible_order(
             event = "order_never_due",
             order_id = %id.0,
             state = ?order.state,
-            "its row has no due_at, so the sweeper cannot find it; waybill saga retry {} mends that",
+            "the order's row has no due_at, so the sweeper cannot find it; run waybill saga retry {}",
             id.0
         );
     }
     Ok(order)
 }
 
-/// Says when to look again, where the order still moves.
+/// Adds `Retry-After` while the order is in flight.
 pub(super) fn polled(response: Response, order: &Order) -> Response {
     match owed(order) {
         Some(_) => response.with_header("retry-after", "1"),

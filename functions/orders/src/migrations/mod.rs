@@ -1,7 +1,7 @@
 //! Numbered migrations of this service's table, each safe to run again.
 //!
-//! Rows carry the `schema` they were written with, so a migration finds what it has left to do.
-//! Schema 1 is the first; nothing has had to be migrated yet.
+//! Every row has the `schema` it was written with, so a migration finds the rows left to change.
+//! Schema 1 is the first, so there is no migration yet.
 
-/// The schema that rows are written with today.
+/// The schema of new rows.
 pub const CURRENT_SCHEMA: u32 = 1;

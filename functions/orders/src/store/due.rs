@@ -1,4 +1,4 @@
-//! The orders in flight, by when they are due.
+//! The orders in flight, by due time.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use jiff::Timestamp;
@@ -9,42 +9,41 @@ use uuid::Uuid;
 use super::OrderStore;
 use crate::domain::{Order, OrderId};
 
-/// How many partitions the orders in flight are spread over. One partition takes 1,000 writes a
-/// second (DynamoDB developer guide, "Designing partition keys").
+/// The number of partitions for orders in flight. One partition takes 1,000 writes a second (DynamoDB
+/// developer guide, "Designing partition keys").
 pub const DUE_SHARDS: u8 = 8;
 
 const BY_DUE: &str = "by_due";
 
 const PARKED: &str = "PARKED";
 
-/// Some of the orders of a partition.
+/// One page of a partition.
 #[derive(Debug, Default)]
 pub struct DuePage {
     pub entries: Vec<Due>,
-    /// Entries of the index that name no order or no time.
+    /// The number of index entries without a valid id or time.
     pub unreadable: usize,
-    /// Where the next page begins, where there may be one.
-    pub next: Option<DuePlace>,
+    /// The start of the next page, if there may be one.
+    pub next: Option<DuePosition>,
 }
 
-/// An order's entry in the sweeper's index. The index runs behind: the order itself may have moved
-/// on.
+/// An order's entry in the sweeper's index. The index lags behind, so the order may have moved on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     pub id: OrderId,
     pub at: Timestamp,
 }
 
-/// Where a page of the sweeper's index ends: the key of its last entry, but for the partition.
+/// The end of a page: the key of its last entry, without the partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DuePlace {
+pub struct DuePosition {
     pk: String,
     sk: String,
     due_at: String,
 }
 
-impl DuePlace {
+impl DuePosition {
     fn of(key: &Row) -> Self {
         Self {
             pk: text(key, "pk"),
@@ -60,7 +59,7 @@ impl DuePlace {
     }
 }
 
-/// Which due orders to look for.
+/// A partition of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DuePartition {
     Shard(u8),
@@ -89,14 +88,14 @@ impl DuePartition {
 }
 
 impl OrderStore {
-    /// Orders of a partition that were due by then, or all of them, the longest due first. `after`
-    /// is a page's `next`.
+    /// A page of the partition's orders that are due by a time, or of all, the longest due first.
+    /// `after` is the previous page's `next`.
     pub async fn due(
         &self,
         partition: DuePartition,
         by: Option<Timestamp>,
         limit: usize,
-        after: Option<DuePlace>,
+        after: Option<DuePosition>,
     ) -> Result<DuePage, TableError> {
         const OPERATION: &str = "find due orders";
         let mut query = self
@@ -107,7 +106,7 @@ impl OrderStore {
             .index_name(BY_DUE)
             .expression_attribute_values(":shard", AttributeValue::S(partition.key()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(after.map(|place| place.key(partition)));
+            .set_exclusive_start_key(after.map(|position| position.key(partition)));
         query = match by {
             None => query.key_condition_expression("due_shard = :shard"),
             Some(by) => query
@@ -119,7 +118,7 @@ impl OrderStore {
             .await
             .map_err(|error| TableError::new(OPERATION, error))?;
         let mut page = DuePage {
-            next: answer.last_evaluated_key.as_ref().map(DuePlace::of),
+            next: answer.last_evaluated_key.as_ref().map(DuePosition::of),
             ..DuePage::default()
         };
         for entry in answer.items.unwrap_or_default() {
@@ -131,7 +130,7 @@ impl OrderStore {
         Ok(page)
     }
 
-    /// How many orders a partition holds, due or not.
+    /// The number of orders in a partition, due or not.
     pub async fn count(&self, partition: DuePartition) -> Result<usize, TableError> {
         const OPERATION: &str = "count orders in flight";
         let mut count = 0;
@@ -168,7 +167,7 @@ fn due_entry(entry: &Row) -> Option<Due> {
     })
 }
 
-/// A key attribute, which DynamoDB only takes as a text.
+/// A key attribute. The table's schema makes it a string.
 pub(super) fn text(row: &Row, name: &str) -> String {
     let value = row.get(name).and_then(|value| value.as_s().ok());
     value.cloned().unwrap_or_default()

@@ -17,101 +17,101 @@ const BY_USER: &str = "by_user";
 /// `BatchGetItem` takes at most this many keys.
 const BATCH_GET_KEYS: usize = 100;
 
-/// How often a batch is asked for the keys it left out before the caller is told to come back.
+/// The most requests for the keys that a batch leaves unprocessed, before the caller gets a 503.
 const BATCH_GET_TRIES: usize = 5;
 
-/// How many rows a page of a list reads at most. The page may then be short, and the next one goes
-/// on where this one ended. It is one batch, and no less than the longest page.
+/// The most rows that one page reads: one batch, and no less than the longest page. A page that
+/// reaches it may be short, and the next page continues from there.
 pub const MAX_READ_PER_PAGE: usize = BATCH_GET_KEYS;
 
 /// One page of a list.
 #[derive(Debug)]
 pub struct OrderPage {
     pub orders: Vec<Order>,
-    /// After which row the next page begins, where there is one.
-    pub next: Option<Place>,
+    /// The end of this page, if there is a next one.
+    pub next: Option<ListPosition>,
 }
 
-/// Where a row stands in its customer's list: the sort key of the index, whatever it says. A key
-/// that this code does not write must not end the list.
+/// A row's position in its customer's list: the index's sort key, which is not parsed, so that an
+/// unusual key does not end the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct ListPosition {
     #[serde(deserialize_with = "shared_lambda::cursor::sort_key")]
     placed: String,
 }
 
 /// An entry of the index of a customer's orders.
-struct Placed {
+struct IndexEntry {
     pk: String,
-    place: Place,
+    position: ListPosition,
 }
 
 impl OrderStore {
-    /// A customer's orders, newest first, of one status or of any. `after` is a page's `next`. A page
-    /// is short, or empty, where [`MAX_READ_PER_PAGE`] rows have no more.
+    /// A page of a customer's orders, newest first, of one status or of all. `after` is the previous
+    /// page's `next`. A page is short or empty if [`MAX_READ_PER_PAGE`] rows have no more.
     pub async fn list(
         &self,
         user: UserId,
         status: Option<Status>,
         limit: usize,
-        mut after: Option<Place>,
+        mut after: Option<ListPosition>,
     ) -> Result<OrderPage, TableError> {
         let is_wanted = |order: &Order| status.is_none_or(|status| order.status() == status);
         let mut orders: Vec<Order> = Vec::new();
         let mut left = MAX_READ_PER_PAGE;
         loop {
-            // Unfiltered, every row read is an order given. Filtered, most may not be: read as many
-            // as one batch holds, so that a rare status does not cost a round trip an order.
+            // With a filter most rows may not match. Reading a whole batch keeps a rare status from
+            // costing one round trip for each order.
             let window = match status {
                 None => left.min(limit - orders.len()),
                 Some(_) => left,
             };
-            // One row more than is read tells whether the list goes on.
-            let mut rows = self.placed_by(user, window + 1, after.clone()).await?;
-            let goes_on = rows.len() > window;
+            // One extra row shows whether there is more.
+            let mut rows = self.entries_of(user, window + 1, after.clone()).await?;
+            let has_more = rows.len() > window;
             rows.truncate(window);
             left -= rows.len();
             let mut found = self.get_all(&rows).await?;
             let mut rows = rows.into_iter();
-            for Placed { pk, place } in rows.by_ref() {
-                after = Some(place);
+            for IndexEntry { pk, position } in rows.by_ref() {
+                after = Some(position);
                 orders.extend(found.remove(&pk).filter(is_wanted));
                 if orders.len() == limit {
                     break;
                 }
             }
-            let goes_on = goes_on || rows.any(|row| found.get(&row.pk).is_some_and(is_wanted));
-            if orders.len() == limit || !goes_on || left == 0 {
+            let has_more = has_more || rows.any(|row| found.get(&row.pk).is_some_and(is_wanted));
+            if orders.len() == limit || !has_more || left == 0 {
                 return Ok(OrderPage {
                     orders,
-                    next: after.filter(|_| goes_on),
+                    next: after.filter(|_| has_more),
                 });
             }
         }
     }
 
-    /// A customer's newest orders, at most `limit`, none placed before `since`. The index runs behind,
-    /// so the very newest may be missing; a row that cannot be read is left out.
+    /// A customer's newest orders, at most `limit`, none placed before `since`. The index lags behind,
+    /// so the very newest may be missing. Unreadable rows are left out.
     pub async fn recent(
         &self,
         user: UserId,
         since: Timestamp,
         limit: usize,
     ) -> Result<Vec<Order>, TableError> {
-        let mut rows = self.placed_by(user, limit, None).await?;
+        let mut rows = self.entries_of(user, limit, None).await?;
         let since = millis(since);
-        rows.retain(|row| row.place.placed >= since);
+        rows.retain(|row| row.position.placed >= since);
         Ok(self.get_all(&rows).await?.into_values().collect())
     }
 
-    /// Where a customer's orders stand, newest first.
-    async fn placed_by(
+    /// The index entries of a customer's orders, newest first.
+    async fn entries_of(
         &self,
         user: UserId,
         limit: usize,
-        after: Option<Place>,
-    ) -> Result<Vec<Placed>, TableError> {
+        after: Option<ListPosition>,
+    ) -> Result<Vec<IndexEntry>, TableError> {
         const OPERATION: &str = "list orders";
         let user = user.0.to_string();
         let mut query = self
@@ -123,7 +123,7 @@ impl OrderStore {
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .expression_attribute_values(":user", AttributeValue::S(user));
-        // A condition instead of a start key: it cannot point outside the caller's own list.
+        // Unlike a start key, a condition cannot point outside the caller's own list.
         query = match after {
             None => query.key_condition_expression("user_id = :user"),
             Some(after) => query
@@ -137,17 +137,17 @@ impl OrderStore {
         let rows = answer.items.unwrap_or_default();
         Ok(rows
             .iter()
-            .map(|row| Placed {
+            .map(|row| IndexEntry {
                 pk: text(row, "pk"),
-                place: Place {
+                position: ListPosition {
                     placed: text(row, "placed"),
                 },
             })
             .collect())
     }
 
-    /// The orders of these rows by `pk`. One that cannot be read is left out.
-    async fn get_all(&self, rows: &[Placed]) -> Result<HashMap<String, Order>, TableError> {
+    /// The orders of these rows by `pk`. Unreadable rows are left out.
+    async fn get_all(&self, rows: &[IndexEntry]) -> Result<HashMap<String, Order>, TableError> {
         const OPERATION: &str = "read orders";
         let mut found = HashMap::new();
         for batch in rows.chunks(BATCH_GET_KEYS) {

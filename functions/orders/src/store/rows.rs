@@ -16,7 +16,7 @@ use crate::migrations::CURRENT_SCHEMA;
 /// The sort key of every order.
 pub(super) const SK: &str = "ORDER";
 
-/// Attributes that only look-ups use are written and not read back. They follow from the others.
+/// An order's row. Attributes that only queries use derive from the others and are not read back.
 #[derive(Serialize, Deserialize)]
 pub(super) struct OrderRow {
     pk: String,
@@ -79,14 +79,15 @@ struct FailureRow {
 #[derive(Serialize, Deserialize)]
 struct EntryRow {
     at: Timestamp,
-    what: String,
+    #[serde(rename = "what")]
+    event: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 
-/// A row that this version of the code cannot have written.
+/// The row cannot have been written by this version of the code.
 #[derive(Debug, thiserror::Error)]
 #[error("the order's row has an unknown, missing or invalid {0}")]
 pub(super) struct InvalidRow(&'static str);
@@ -163,7 +164,7 @@ impl From<&Entry> for EntryRow {
     fn from(entry: &Entry) -> Self {
         Self {
             at: entry.at,
-            what: entry.what.as_str().to_owned(),
+            event: entry.event.as_str().to_owned(),
             attempt: entry.attempt,
             detail: entry.detail.clone(),
         }
@@ -176,12 +177,12 @@ impl TryFrom<OrderRow> for Order {
     fn try_from(row: OrderRow) -> Result<Self, InvalidRow> {
         let due_at = row.due_at.map(|text| text.parse());
         let id = OrderId(row.id);
-        // Its commands would go out for the other order.
+        // Its commands would name the other order.
         if row.pk != pk(id) {
             return Err(InvalidRow("id that is not its key's"));
         }
         let state = State::parse(&row.state).ok_or(InvalidRow("state"))?;
-        // Without its total there is nothing to charge, and the order would wait without an end.
+        // Without a total there is nothing to charge, and the order would wait for ever.
         if state == State::Charging && row.total.is_none() {
             return Err(InvalidRow("total"));
         }
@@ -234,7 +235,7 @@ fn money(row: MoneyRow) -> Result<Money, InvalidRow> {
 fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {
     Ok(Entry {
         at: row.at,
-        what: TimelineEvent::parse(&row.what).ok_or(InvalidRow("timeline entry"))?,
+        event: TimelineEvent::parse(&row.event).ok_or(InvalidRow("timeline entry"))?,
         attempt: row.attempt,
         detail: row.detail,
     })

@@ -133,7 +133,7 @@ fn the_timeline_begins_with_what_is_rehearsed() {
     let entries: Vec<_> = order
         .timeline
         .iter()
-        .map(|entry| (entry.what, entry.detail.as_deref()))
+        .map(|entry| (entry.event, entry.detail.as_deref()))
         .collect();
     assert_eq!(
         entries[..3],

@@ -10,9 +10,8 @@ use crate::advance::{Applied, Saga};
 use crate::domain::{Event, Order, OrderId, abandonment};
 use crate::messages::owed_message;
 
-/// Carries an operator's decision through and sends what the order then owes. Dying in between
-/// leaves it to the sweeper, or to the operator asking again; so does a send that fails, which is an
-/// answer, because the decision stands.
+/// Applies an operator's decision and sends the command the order then owes. After a crash in between,
+/// the sweeper or a repeated call sends it. A failed send is an answer, because the decision stands.
 pub async fn advance(
     saga: &Saga,
     id: OrderId,
@@ -47,7 +46,7 @@ pub async fn advance(
     };
     let outcome = match (abandoned(&order, event), &failure) {
         (Some(Outcome::Abandoned), Some(_)) => Outcome::RecordedNotSent,
-        // What is owed is not theirs to send where nothing was recorded of what they wanted.
+        // The decision was not recorded, so a failed send does not matter to this operator.
         (Some(outcome), _) => outcome,
         (None, Some(_)) if written => Outcome::RecordedNotSent,
         (None, Some(_)) => Outcome::NotSent,
@@ -63,8 +62,8 @@ pub async fn advance(
         trace_id = context.trace_id(),
         "{}",
         match written {
-            true => "an operator stepped in; the order's timeline says who and why",
-            false => "an operator stepped in, and there was nothing to record",
+            true => "an operator changed the order; its timeline names the operator and the reason",
+            false => "an operator's request did not change the order",
         }
     );
     Ok(Answer {
@@ -74,21 +73,21 @@ pub async fn advance(
     })
 }
 
-/// What became of the decision to abandon a step, if that is what it was.
+/// The outcome of a decision to abandon a step; none for other decisions.
 fn abandoned(order: &Order, event: &Event) -> Option<Outcome> {
     let Event::Abandoned { step, reason, by } = event else {
         return None;
     };
     let (_, undo) = step.declared();
     let mut timeline = order.timeline.iter();
-    Some(match timeline.find(|entry| entry.what == undo.abandoned) {
+    Some(match timeline.find(|entry| entry.event == undo.abandoned) {
         Some(entry) if entry.detail.as_ref() == Some(&abandonment(by, reason)) => {
             Outcome::Abandoned
         }
         Some(_) => Outcome::AbandonedBefore,
         None => {
-            let was_asked = |what| what == undo.action.requested || what == undo.action.done;
-            match order.timeline.iter().any(|entry| was_asked(entry.what)) {
+            let was_asked = |event| event == undo.action.requested || event == undo.action.done;
+            match order.timeline.iter().any(|entry| was_asked(entry.event)) {
                 true => Outcome::Answered,
                 false => Outcome::NeverAsked,
             }

@@ -1,4 +1,4 @@
-//! The orders that have not ended, or those of them that are stuck.
+//! The list of orders in flight, or of the stuck ones.
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -10,30 +10,28 @@ use uuid::Uuid;
 use super::report::{OVERDUE, Report, is_overdue};
 use crate::advance::Saga;
 use crate::domain::owed;
-use crate::store::{Due, DuePartition, DuePlace};
+use crate::store::{Due, DuePartition, DuePosition};
 
-/// A list stops here, and says where it goes on. An answer may have 6 MB; an order takes about 1 KB.
-const LISTED: usize = 500;
+/// The length of a page. A Lambda answer may have 6 MB; an order takes about 1 KB.
+const PAGE: usize = 500;
 
-/// How many orders are read side by side.
 const CONCURRENCY: usize = 10;
 
-/// Where a list goes on.
+/// The start of the next page.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
-    /// The partition, counted in the order they are listed in.
+    /// The partition's index in the sequence of listing.
     partition: usize,
-    after: Option<DuePlace>,
+    after: Option<DuePosition>,
 }
 
 #[derive(Default, Serialize)]
 struct Listing {
     orders: Vec<Report>,
     unreadable: Vec<UnreadableReport>,
-    /// Entries of the index that do not even say which order they are about.
+    /// The number of index entries without a valid order id or time.
     nameless: usize,
-    /// Where it goes on, if there is more.
     next_cursor: Option<Cursor>,
 }
 
@@ -52,13 +50,13 @@ pub async fn list(
     context: &Context,
 ) -> Result<Value, Error> {
     let mut list = Listing::default();
-    // The parked ones first: nothing takes care of them but an operator.
+    // The parked orders come first, because they need an operator.
     let shards = DuePartition::all().filter(|partition| *partition != DuePartition::Parked);
     let partitions = [DuePartition::Parked].into_iter().chain(shards);
     let mut after = from.after;
     for (number, partition) in partitions.enumerate().skip(from.partition) {
         loop {
-            let left = LISTED.saturating_sub(list.orders.len() + list.unreadable.len());
+            let left = PAGE.saturating_sub(list.orders.len() + list.unreadable.len());
             if left == 0 {
                 list.next_cursor = Some(Cursor {
                     partition: number,
@@ -83,7 +81,7 @@ pub async fn list(
 }
 
 impl Listing {
-    /// The index runs behind; the orders themselves know whether they belong in the list.
+    /// The index lags behind, so each order decides whether it belongs in the list.
     async fn read(
         &mut self,
         saga: &Saga,

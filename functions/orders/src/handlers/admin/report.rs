@@ -1,4 +1,4 @@
-//! What an operator is shown of an order.
+//! The report of an order for operators.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::{Entry, InjectedFaults, MAX_ATTEMPTS, Order, STEPS, owed};
 use crate::handlers::view::{FailureBody, MoneyBody};
 
-/// The sweeper runs every minute: an order it has passed over twice is stuck.
+/// The sweeper runs every minute. An order that it has missed twice is stuck.
 pub const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
 
 #[derive(Serialize)]
@@ -16,18 +16,18 @@ pub struct Report {
     user_id: Uuid,
     status: &'static str,
     state: &'static str,
-    /// The command that has had no answer yet,
+    /// The command without an answer yet.
     waits_for: Option<&'static str>,
-    /// of this service.
+    /// The service that must answer.
     participant: Option<&'static str>,
-    /// The compensation that the command is, as it is abandoned.
+    /// The name to abandon the command by, if it is a compensation.
     compensation: Option<&'static str>,
     next: Next,
     attempt: u32,
     max_attempts: u32,
     due_at: Option<Timestamp>,
     parked: bool,
-    /// The sweeper has passed it over twice.
+    /// The sweeper has missed the order twice.
     overdue: bool,
     total: Option<MoneyBody>,
     failure: Option<FailureBody>,
@@ -38,7 +38,7 @@ pub struct Report {
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     timeline: Vec<EntryReport>,
-    /// What operators gave up undoing.
+    /// The compensations that operators abandoned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     abandoned: Vec<Abandoned>,
 }
@@ -47,19 +47,19 @@ pub struct Report {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Next {
-    /// It has ended.
+    /// The order has ended.
     Nothing,
-    /// The sweeper asks again.
+    /// The sweeper will send the command again.
     Wait,
     Retry,
-    /// It is parked: mend the participant and retry, or abandon the compensation.
+    /// The order is parked: repair the participant and retry, or abandon the compensation.
     RetryOrAbandon,
 }
 
 #[derive(Serialize)]
 struct Abandoned {
     step: &'static str,
-    /// What must not be carried out any more.
+    /// The commands that must not be executed any more.
     commands: [&'static str; 2],
     #[serde(flatten)]
     entry: EntryReport,
@@ -111,7 +111,7 @@ impl Report {
         let abandoned = STEPS.iter().filter_map(|step| {
             let undo = step.undo.as_ref()?;
             let mut timeline = order.timeline.iter();
-            let entry = timeline.find(|entry| entry.what == undo.abandoned)?;
+            let entry = timeline.find(|entry| entry.event == undo.abandoned)?;
             Some(Abandoned {
                 step: undo.name,
                 commands: [step.action.message, undo.action.message],
@@ -130,7 +130,7 @@ impl From<&Entry> for EntryReport {
     fn from(entry: &Entry) -> Self {
         Self {
             at: entry.at,
-            event: entry.what.as_str(),
+            event: entry.event.as_str(),
             attempt: entry.attempt,
             detail: entry.detail.clone(),
         }
@@ -138,7 +138,7 @@ impl From<&Entry> for EntryReport {
 }
 
 pub fn is_overdue(order: &Order, now: Timestamp) -> bool {
-    // Without a due time the sweeper cannot find it.
+    // Without a due time the sweeper cannot find the order.
     let is_late = |due_at| now.duration_since(due_at) > OVERDUE;
     owed(order).is_some() && order.due_at.is_none_or(is_late)
 }

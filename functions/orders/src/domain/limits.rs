@@ -1,8 +1,7 @@
-//! How much one customer may have open without having paid, and how long they wait after orders they
-//! did not pay for.
+//! The limits on a customer's open, unpaid orders, and the delays after orders that ended unpaid.
 //!
-//! An order holds its stock until it is paid for or undone. Without a limit, a customer whose card is
-//! always declined can hold all of an item for nothing. Every order that is paid for widens the limits.
+//! An order holds its stock until it is paid or undone. Without a limit, a customer whose card is
+//! always declined could hold all stock of an item. Every paid order raises the limits.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,29 +12,29 @@ use super::state::State;
 use super::timeline::{Entry, TimelineEvent};
 use super::values::Sku;
 
-/// How far back a customer's orders are looked at, and how many of the newest.
+/// The limits consider a customer's newest orders: at most this old, and at most this many.
 pub const RECENT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 pub const RECENT_ORDERS: usize = 50;
 
-/// How many orders may be open and unpaid at once, and one more for each that was paid for.
+/// The most orders that may be open and unpaid at once; each paid order allows one more.
 pub const MAX_OPEN_ORDERS: usize = 5;
 
-/// How many units of one sku several open and unpaid orders may hold together, and as many again for
-/// each order that was paid for. One order alone may ask for any quantity.
+/// The most units of one sku that several open, unpaid orders may hold together; each paid order
+/// allows as many again. A single order may ask for any quantity.
 pub const MAX_OPEN_UNITS: u64 = 10;
 
-/// How many unpaid orders lead to no delay: people mistype cards. An order for more than
-/// [`MAX_OPEN_UNITS`] units of a sku has none.
+/// The number of unpaid orders without a delay, because people mistype cards. An order for more than
+/// [`MAX_OPEN_UNITS`] units of a sku is delayed after the first one.
 pub const FREE_UNPAID: usize = 3;
 
-/// The delay before the first order that is not free; it doubles with each further unpaid one.
+/// The first delay; it doubles with each further unpaid order.
 pub const FIRST_DELAY: SignedDuration = SignedDuration::from_secs(30);
 pub const MAX_DELAY: SignedDuration = SignedDuration::from_hours(1);
 
-/// The longest a client is told to wait for open orders to end.
+/// The longest `Retry-After` while open orders are the cause.
 const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
-/// Why no order may be placed now, and for how many seconds.
+/// The limit that refuses an order now, and for how many seconds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}; try again in {seconds} seconds")]
 pub struct Wait {
@@ -43,7 +42,7 @@ pub struct Wait {
     pub seconds: u32,
 }
 
-/// The limit that was reached, in words for the customer.
+/// The reached limit, worded for the customer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
     #[error("{open} of your orders are not paid for yet, and {allowed} may be open at once")]
@@ -59,21 +58,21 @@ pub enum Limit {
     Unpaid { unpaid: usize },
 }
 
-/// Whether a customer may place an order for these lines. `recent` are their newest orders, at most
-/// [`RECENT_ORDERS`], none older than [`RECENT_WINDOW`], in any order. Of several waits the longest counts.
+/// Checks whether a customer may place an order for these lines. `recent` has their newest orders in
+/// any sequence, at most [`RECENT_ORDERS`], none older than [`RECENT_WINDOW`]. The longest wait counts.
 pub fn may_place(lines: &[Line], recent: &[Order], now: Timestamp) -> Result<(), Wait> {
     let paid = recent
         .iter()
         .filter(|order| order.state == State::Confirmed);
     let paid = paid.count();
     let unpaid: Vec<Timestamp> = recent.iter().filter_map(unpaid_since).collect();
-    // Each order that was paid for makes up for one that was not.
+    // Each paid order offsets one unpaid order.
     let debt = unpaid.len().saturating_sub(paid);
     let open: Vec<&Order> = recent.iter().filter(|order| is_open(order)).collect();
     let delayed = after_unpaid(lines, debt, unpaid.into_iter().max(), now);
-    let full = too_many_open(debt, paid, &open, now);
-    let held = too_many_units(lines, paid, &open, now);
-    let longest = [delayed, full, held]
+    let orders = too_many_open(debt, paid, &open, now);
+    let units = too_many_units(lines, paid, &open, now);
+    let longest = [delayed, orders, units]
         .into_iter()
         .flatten()
         .max_by_key(|wait| wait.seconds);
@@ -98,7 +97,7 @@ fn too_many_open(debt: usize, paid: usize, open: &[&Order], now: Timestamp) -> O
         open: open.len(),
         allowed,
     };
-    (open.len() >= allowed).then(|| wait(limit, patience(open, now)))
+    (open.len() >= allowed).then(|| wait(limit, retry_after(open, now)))
 }
 
 fn too_many_units(lines: &[Line], paid: usize, open: &[&Order], now: Timestamp) -> Option<Wait> {
@@ -111,12 +110,12 @@ fn too_many_units(lines: &[Line], paid: usize, open: &[&Order], now: Timestamp) 
         let (sku, held): (_, u64) = (line.sku.clone(), held(&line.sku));
         let limit = Limit::OpenUnits { sku, held, allowed };
         let is_over = held > 0 && held + units(line) > allowed;
-        is_over.then(|| wait(limit, patience(open, now)))
+        is_over.then(|| wait(limit, retry_after(open, now)))
     })
 }
 
-/// As long again as the oldest has been open: clients ask more and more seldom while a service is out.
-fn patience(open: &[&Order], now: Timestamp) -> SignedDuration {
+/// The age of the oldest open order, so that clients back off while a service is out.
+fn retry_after(open: &[&Order], now: Timestamp) -> SignedDuration {
     let oldest = open.iter().map(|order| order.created_at).min();
     let open_for = oldest.map_or(SignedDuration::ZERO, |oldest| now.duration_since(oldest));
     open_for.min(MAX_RETRY_AFTER)
@@ -135,41 +134,38 @@ fn units(line: &Line) -> u64 {
     line.quantity.units().into()
 }
 
-/// The delay after the `nth` unpaid order that is not free, counted from 1.
+/// The delay after the `nth` unpaid order beyond the free ones, counted from 1.
 fn delay(nth: usize) -> SignedDuration {
     FIRST_DELAY
         .saturating_mul(1 << nth.saturating_sub(1).min(16))
         .min(MAX_DELAY)
 }
 
-/// Whether it holds stock, or may soon, and is not paid for: it is on its way there, or back. A parked
-/// one waits for an operator and not for its customer.
+/// Whether the order is unpaid and holds stock, or may soon. A parked order waits for an operator, not
+/// for its customer, so it does not count.
 fn is_open(order: &Order) -> bool {
     owed(order).is_some() && !order.parked
 }
 
-/// When it turned out that its customer does not pay for it, if it took stock or may have: the payment
-/// was declined, the price was not the expected one, the total is too large, or it was cancelled, even
-/// after it was paid. A step that had no answer is no fault of theirs.
+/// When the customer left unpaid an order that took stock or may have. The causes are a declined
+/// payment, an unexpected price, too large a total, and a cancellation, even of a paid order. A step
+/// without an answer is not the customer's doing.
 fn unpaid_since(order: &Order) -> Option<Timestamp> {
-    if !happened(order, TimelineEvent::ReserveStockRequested) {
+    let mut entries = order.timeline.iter();
+    if !entries.any(|entry| entry.event == TimelineEvent::ReserveStockRequested) {
         return None;
     }
     let code = order.failure.as_ref().map(|failure| failure.code.as_str());
     let is_too_large = code == Some(TOTAL_TOO_LARGE);
     let is_by_customer = |entry: &&Entry| {
-        let was_cancelled = entry.what == TimelineEvent::CancelRequested
+        let was_cancelled = entry.event == TimelineEvent::CancelRequested
             && entry.detail.as_deref() == CancelledBy::Customer.detail();
         matches!(
-            entry.what,
+            entry.event,
             TimelineEvent::PaymentDeclined | TimelineEvent::PriceChanged
         ) || was_cancelled
-            || (is_too_large && entry.what == TimelineEvent::StockReserved)
+            || (is_too_large && entry.event == TimelineEvent::StockReserved)
     };
     let by_customer = order.timeline.iter().filter(is_by_customer);
     by_customer.map(|entry| entry.at).max()
-}
-
-fn happened(order: &Order, what: TimelineEvent) -> bool {
-    order.timeline.iter().any(|entry| entry.what == what)
 }
