@@ -1,10 +1,12 @@
-//! Orders in every state, and the values they are made of.
+//! Orders in every state, their parts, and rows.
 
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
     Decision, Draft, Ending, Entry, Event, Failure, Line, Money, Order, OrderId, PaymentMethod,
     Quantity, ReservedLine, Sku, State, StepTimeout, TimelineEvent, UserId, decide, place,
 };
+use serde_json::{Value, json};
+use test_support::Aws;
 use uuid::Uuid;
 
 pub const TIMEOUT: StepTimeout = StepTimeout(SignedDuration::from_secs(30));
@@ -13,7 +15,7 @@ pub const ANN: Uuid = Uuid::from_u128(0xa11ce);
 pub const BOB: Uuid = Uuid::from_u128(0xb0b);
 pub const ADMIN: Uuid = Uuid::from_u128(0xad);
 
-/// Every state there is; [`state_number`] does not compile when one is missing.
+/// All states. [`state_number`] does not compile if one is missing.
 pub const STATES: [State; 10] = State::ALL;
 
 pub fn state_number(state: State) -> usize {
@@ -35,7 +37,7 @@ pub fn ends(state: State) -> bool {
     matches!(state, State::Confirmed | State::Rejected | State::Cancelled)
 }
 
-/// The moment the samples begin at.
+/// The time of placement of all samples.
 pub fn start() -> Timestamp {
     "2026-01-02T03:04:05.678Z".parse().unwrap()
 }
@@ -79,7 +81,7 @@ pub fn draft(id: u128) -> Draft {
     }
 }
 
-/// What inventory answers to [`draft`]: 2 x 1250 + 1000.
+/// The reservation of [`draft`]: 2 x 1250 + 1000.
 pub fn draft_reserved() -> Vec<ReservedLine> {
     vec![reserved("cup", 2, usd(1250)), reserved("pot", 1, usd(1000))]
 }
@@ -90,7 +92,7 @@ pub fn placed(id: u128) -> Order {
     place(draft(id), true, TIMEOUT, start())
 }
 
-/// An order after what happens to it, a second apart.
+/// Applies events to an order, one a second.
 pub fn through(order: Order, events: &[Event]) -> Order {
     let mut now = order.updated_at;
     events.iter().fold(order, |order, event| {
@@ -102,7 +104,7 @@ pub fn through(order: Order, events: &[Event]) -> Order {
     })
 }
 
-/// An order that had its stock and was not paid for, two seconds after it was placed.
+/// An order whose payment was declined, two seconds after its placement.
 pub fn declined(id: u128) -> Order {
     let events = [
         Event::StockReserved {
@@ -117,7 +119,7 @@ pub fn declined(id: u128) -> Order {
     through(placed(id), &events)
 }
 
-/// An order as it stands in a state, with all it has by then.
+/// An order in a state, with the values it has by then.
 pub fn order_in(state: State) -> Order {
     let mut order = placed(0x0de0 + state_number(state) as u128);
     order.state = state;
@@ -151,4 +153,29 @@ pub fn order_in(state: State) -> Order {
         detail: Some("a line with words".to_owned()),
     });
     order
+}
+
+/// Overwrites an attribute of a table's only row; null removes it.
+pub fn set_attribute(aws: &Aws, table: &str, name: &str, value: Value) {
+    let mut row = aws.dump(table).remove(0);
+    let attributes = row.as_object_mut().unwrap();
+    match value {
+        Value::Null => attributes.remove(name),
+        value => attributes.insert(name.to_owned(), value),
+    };
+    aws.put_raw(table, row);
+}
+
+/// The answer of a sweep that could read everything and gave up no step.
+pub fn swept(due: usize, sent: usize, parked: usize) -> Value {
+    json!({
+        "due": due,
+        "sent": sent,
+        "parked": parked,
+        "given_up": 0,
+        "unreadable": 0,
+        "cut_short": false,
+        "parked_now": parked,
+        "held_back": 0,
+    })
 }

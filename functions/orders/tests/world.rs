@@ -108,6 +108,11 @@ impl World {
         .await
     }
 
+    /// A customer's `POST /api/v1/orders`, perhaps with an Idempotency-Key.
+    pub async fn post(&self, user: Uuid, body: &Value, key: Option<&str>) -> Response {
+        self.place(&customer(user), posting(body, key)).await
+    }
+
     /// `GET /api/v1/orders/{id}`.
     pub async fn get(&self, caller: &Caller, request: Request) -> Response {
         let store = self.store();
