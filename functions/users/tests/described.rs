@@ -1,4 +1,4 @@
-//! Every answer of every test is held to what `openapi.yaml` says about its route.
+//! Every response in the tests must match `openapi.yaml`.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
@@ -15,32 +15,32 @@ static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
 
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Validator>>> = LazyLock::new(Mutex::default);
 
-/// The response, if its status, type, headers and body are those of the route's description.
+/// Returns the response if its status, type, headers and body match the route's description.
 pub fn described(route: &str, response: Response) -> Response {
     let (method, path) = route.split_once(' ').unwrap();
     let operation = &OPENAPI["paths"][path][method.to_lowercase()];
     let description = resolved(&operation["responses"][response.status.to_string()]);
-    let what = format!("{route} {}", response.status);
-    assert!(!description.is_null(), "{what} is not described");
+    let answer = format!("{route} {}", response.status);
+    assert!(!description.is_null(), "{answer} is not described");
     for name in headers(description) {
-        assert!(response.header(name).is_some(), "{what} has no {name}");
+        assert!(response.header(name).is_some(), "{answer} has no {name}");
     }
     match &response.body {
-        None => assert!(description["content"].is_null(), "{what} has no body"),
+        None => assert!(description["content"].is_null(), "{answer} has no body"),
         Some(body) => {
             let kind = response.header("content-type").unwrap();
             let schema = &description["content"][kind]["schema"];
-            assert!(!schema.is_null(), "{what} is not described as {kind}");
+            assert!(!schema.is_null(), "{answer} is not described as {kind}");
             let body = serde_json::from_str(body).unwrap();
             let mut validators = VALIDATORS.lock().unwrap();
             let validator = validators
-                .entry(what.clone())
+                .entry(answer.clone())
                 .or_insert_with(|| validator(schema));
             let errors: Vec<String> = validator
                 .iter_errors(&body)
                 .map(|error| format!("{}: {error}", error.instance_path()))
                 .collect();
-            assert!(errors.is_empty(), "{what}: {errors:#?}\n{body:#}");
+            assert!(errors.is_empty(), "{answer}: {errors:#?}\n{body:#}");
         }
     }
     response
@@ -70,7 +70,7 @@ fn validator(schema: &Value) -> Validator {
 }
 
 #[test]
-fn every_schema_of_the_description_is_one_and_its_examples_keep_it() {
+fn every_schema_is_valid_and_matches_its_examples() {
     let schemas = OPENAPI["components"]["schemas"].as_object().unwrap();
     for (name, schema) in schemas {
         let validator = validator(schema);
@@ -81,7 +81,7 @@ fn every_schema_of_the_description_is_one_and_its_examples_keep_it() {
 }
 
 #[test]
-fn every_operation_has_a_name_of_its_own_and_tells_what_may_go_wrong() {
+fn every_operation_has_a_unique_name_and_its_errors() {
     let mut names = Vec::new();
     for (path, item) in OPENAPI["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

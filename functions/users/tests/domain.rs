@@ -1,4 +1,4 @@
-//! What is taken as an address, a name and a password, and who may order.
+//! Addresses, names, passwords and their hashes, and the rights of users.
 
 mod sessions;
 mod throttle;
@@ -11,10 +11,10 @@ use users::domain::{
 };
 use users::passwords::{HashedPassword, Salt};
 
-use crate::world::{id, salt, user};
+use crate::world::{hashed, id, user};
 
 #[test]
-fn an_address_is_trimmed_and_in_lower_case() {
+fn an_address_is_trimmed_and_lower_case() {
     for (text, kept) in [
         ("ada@example.com", "ada@example.com"),
         ("  Ada.Lovelace@Example.COM\n", "ada.lovelace@example.com"),
@@ -30,7 +30,7 @@ fn an_address_is_trimmed_and_in_lower_case() {
 }
 
 #[test]
-fn what_cannot_receive_mail_is_not_an_address() {
+fn an_invalid_address_is_refused() {
     for text in [
         "",
         "   ",
@@ -55,16 +55,13 @@ fn what_cannot_receive_mail_is_not_an_address() {
         // The Kelvin sign, whose lower case is an ordinary k.
         "\u{212a}ate@example.com",
     ] {
-        assert_eq!(
-            Email::parse(text),
-            Err(InvalidEmail::NotAnAddress),
-            "{text:?}"
-        );
+        let parsed = Email::parse(text);
+        assert_eq!(parsed, Err(InvalidEmail::NotAnAddress), "{text:?}");
     }
 }
 
 #[test]
-fn an_address_is_as_long_as_the_mail_standards_let_it() {
+fn an_address_may_have_the_length_of_the_mail_standards() {
     let local_part = "a".repeat(64);
     let domain = |length: usize| {
         let mut domain = format!("{}.{}.{}.", "b".repeat(63), "c".repeat(63), "d".repeat(30));
@@ -87,7 +84,7 @@ fn an_address_is_as_long_as_the_mail_standards_let_it() {
 }
 
 #[test]
-fn a_name_has_1_to_100_characters_and_no_control_characters() {
+fn a_name_has_1_to_100_visible_characters() {
     assert_eq!(UserName::parse(" Ada \t").unwrap().as_str(), "Ada");
     let longest = "ж".repeat(100);
     assert_eq!(UserName::parse(&longest).unwrap().as_str(), longest);
@@ -98,13 +95,15 @@ fn a_name_has_1_to_100_characters_and_no_control_characters() {
         ("Ada\nLovelace", InvalidName::ControlCharacter),
         ("Ada\u{7f}", InvalidName::ControlCharacter),
         ("Ada\u{0}Lovelace", InvalidName::ControlCharacter),
+        ("Ada\u{202E}ecalevoL", InvalidName::Invisible),
+        ("\u{200D}خ", InvalidName::Invisible),
     ] {
         assert_eq!(UserName::parse(text), Err(error), "{text:?}");
     }
 }
 
 #[test]
-fn a_password_is_long_and_not_one_that_is_tried_first() {
+fn a_password_is_long_uncommon_and_not_about_its_owner() {
     let ada = Email::parse("ada.lovelace@example.com").unwrap();
     let name = UserName::parse("Ada King Lovelace").unwrap();
     for text in [
@@ -154,9 +153,9 @@ fn a_password_is_long_and_not_one_that_is_tried_first() {
     }
 }
 
-/// The list is searched as it stands, so it must be what the search relies on.
+/// The binary search needs a sorted and normalized list.
 #[test]
-fn the_list_of_the_commonest_passwords_is_sorted_and_every_line_of_it_is_refused() {
+fn every_listed_password_is_refused_and_the_list_is_sorted() {
     let file = include_str!("../data/commonest_passwords.txt");
     let (header, list) = file.split_once("\n\n").unwrap();
     assert!(header.lines().all(|line| line.starts_with('#')), "{header}");
@@ -171,15 +170,16 @@ fn the_list_of_the_commonest_passwords_is_sorted_and_every_line_of_it_is_refused
     }
 }
 
+/// Names that need joiners, selectors and tags, and names with characters that nobody sees.
 #[test]
-fn a_name_has_nothing_in_it_that_cannot_be_seen() {
+fn invisible_characters_are_allowed_only_where_scripts_need_them() {
     for name in [
         "Zoë Ångström",
         "Владимир",
         "李 雷",
-        "می\u{200C}خواهم", // Persian, with the non-joiner its spelling asks for
+        "می\u{200C}خواهم", // Persian, with the non-joiner its spelling needs
         "ക്\u{200D}ഷ",      // Malayalam
-        "葛\u{E0100}城",   // a Japanese name's own form of a character
+        "葛\u{E0100}城",   // the Japanese form of a character
         "Ada 👩🏽\u{200D}🚀 ❤\u{FE0F}\u{200D}🔥",
         // A joiner after a virama, at the end of a word.
         "രാജന്\u{200D}",                         // Malayalam
@@ -195,293 +195,194 @@ fn a_name_has_nothing_in_it_that_cannot_be_seen() {
     ] {
         assert!(UserName::parse(name).is_ok(), "{name:?}");
     }
-    let hidden = [
-        '\u{AD}',
-        '\u{34F}',
-        '\u{61C}',
-        '\u{115F}',
-        '\u{180E}',
-        '\u{200B}',
-        '\u{200C}',
-        '\u{200D}',
-        '\u{200E}',
-        '\u{200F}',
-        '\u{2028}',
-        '\u{2029}',
-        '\u{202A}',
-        '\u{202E}',
-        '\u{2060}',
-        '\u{2064}',
-        '\u{2066}',
-        '\u{2069}',
-        '\u{206F}',
-        '\u{2800}',
-        '\u{3164}',
-        '\u{FE0F}',
-        '\u{FEFF}',
-        '\u{FFA0}',
-        '\u{FFF9}',
-        '\u{1D173}',
-        '\u{E0001}',
-        '\u{E0041}',
-        '\u{E007F}',
-        '\u{E0100}',
-    ];
-    for c in hidden {
-        for name in [
-            format!("Ada{c}Lovelace"),
-            format!("Ada {c}"),
-            format!("{c}"),
-        ] {
-            // What is white space as well is cut off at the ends.
-            let trimmed = name.trim() == "" || name.trim() == "Ada";
-            let expected = if trimmed && c.is_whitespace() {
-                continue;
-            } else {
-                Err(InvalidName::Invisible)
-            };
-            assert_eq!(UserName::parse(&name), expected, "{name:?}");
-        }
+    let hidden = "\u{AD}\u{34F}\u{61C}\u{115F}\u{180E}\u{200B}\u{200C}\u{200D}\u{200E}\u{200F}\
+                  \u{2028}\u{2029}\u{202A}\u{202E}\u{2060}\u{2064}\u{2066}\u{2069}\u{206F}\u{2800}\
+                  \u{3164}\u{FE0F}\u{FEFF}\u{FFA0}\u{FFF9}\u{1D173}\u{E0001}\u{E0041}\u{E007F}\
+                  \u{E0100}";
+    let mut names: Vec<String> = hidden.chars().map(|c| format!("Ada{c}Lovelace")).collect();
+    // Trimming removes those that are white space.
+    for c in hidden.chars().filter(|c| !c.is_whitespace()) {
+        names.extend([format!("Ada {c}"), c.to_string()]);
     }
-    // A joiner that has nothing to join, and two in a row.
-    for name in [
-        "می\u{200C}",
-        "می\u{200C}\u{200D}خ",
-        "\u{200D}خ",
-        "خ\u{200D} a",
-        "❤\u{FE0F}\u{FE0F}",
-        "രാജന്\u{200D}\u{200D}",
-        "1\u{FE0F}",
-        "1\u{FE0E}\u{20E3}",
-        "a\u{FE0F}\u{20E3}",
-        // Tags that make no flag, and those of one without the flag.
-        "🏴\u{E0061}\u{E0064}\u{E0061}\u{E007F}",
-        "A\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
-    ] {
-        assert_eq!(
-            UserName::parse(name),
-            Err(InvalidName::Invisible),
-            "{name:?}"
-        );
-    }
-}
-
-#[test]
-fn nothing_that_holds_a_password_shows_it() {
-    let password = Password::choose("plum tractor voyage", None, None).unwrap();
-    assert_eq!(format!("{password:?}"), "Password");
-    let kept = HashedPassword::new(&password, salt());
-    assert_eq!(format!("{kept:?}"), "HashedPassword");
-}
-
-#[test]
-fn only_an_active_user_may_order() {
-    let mut somebody = user(id(1), "ada@example.com");
-    assert_eq!(User::may_order(Some(&somebody)), Ok(()));
-    somebody.role = Role::Admin;
-    assert_eq!(User::may_order(Some(&somebody)), Ok(()));
-    somebody.status = Status::Deactivated;
-    assert_eq!(
-        User::may_order(Some(&somebody)),
-        Err(NotAllowed::Deactivated)
+    names.extend(
+        [
+            // A joiner between no two characters, and two in a row.
+            "می\u{200C}",
+            "می\u{200C}\u{200D}خ",
+            "\u{200D}خ",
+            "خ\u{200D} a",
+            "❤\u{FE0F}\u{FE0F}",
+            "രാജന്\u{200D}\u{200D}",
+            "1\u{FE0F}",
+            "1\u{FE0E}\u{20E3}",
+            "a\u{FE0F}\u{20E3}",
+            // Tags that make no flag, and tags without the flag.
+            "🏴\u{E0061}\u{E0064}\u{E0061}\u{E007F}",
+            "A\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
+        ]
+        .map(str::to_owned),
     );
-    assert_eq!(User::may_order(None), Err(NotAllowed::Unknown));
+    for name in names {
+        let parsed = UserName::parse(&name);
+        assert_eq!(parsed, Err(InvalidName::Invisible), "{name:?}");
+    }
 }
 
 #[test]
-fn an_administrator_who_is_deactivated_is_none() {
-    for (role, status, expected) in [
-        (Role::Customer, Status::Active, false),
-        (Role::Customer, Status::Deactivated, false),
-        (Role::Admin, Status::Active, true),
-        (Role::Admin, Status::Deactivated, false),
+fn the_rights_of_each_role_and_status() {
+    let ada = user(id(1), "ada@example.com");
+    assert_eq!((ada.role, ada.status), (Role::Customer, Status::Active));
+    let deactivated = Err(NotAllowed::Deactivated);
+    for (role, status, is_admin, may_order) in [
+        (Role::Customer, Status::Active, false, Ok(())),
+        (Role::Customer, Status::Deactivated, false, deactivated),
+        (Role::Admin, Status::Active, true, Ok(())),
+        (Role::Admin, Status::Deactivated, false, deactivated),
     ] {
-        let somebody = User {
+        assert_eq!(Role::parse(role.as_str()).unwrap(), role);
+        assert_eq!(Status::parse(status.as_str()).unwrap(), status);
+        let user = User {
             role,
             status,
-            ..user(id(1), "ada@example.com")
+            ..ada.clone()
         };
-        assert_eq!(somebody.is_active_admin(), expected, "{role:?} {status:?}");
+        assert_eq!(user.is_active_admin(), is_admin, "{user:?}");
+        assert_eq!(User::may_order(Some(&user)), may_order, "{user:?}");
     }
-}
-
-#[test]
-fn whoever_registers_is_an_active_customer() {
-    let somebody = user(id(1), "ada@example.com");
-    assert_eq!(somebody.role, Role::Customer);
-    assert_eq!(somebody.status, Status::Active);
-}
-
-#[test]
-fn roles_and_statuses_are_read_as_they_are_written() {
-    for role in [Role::Customer, Role::Admin] {
-        assert_eq!(Role::parse(role.as_str()).unwrap(), role);
-    }
-    for status in [Status::Active, Status::Deactivated] {
-        assert_eq!(Status::parse(status.as_str()).unwrap(), status);
-    }
+    assert_eq!(User::may_order(None), Err(NotAllowed::Unknown));
     assert!(Role::parse("Admin").is_err());
     assert!(Status::parse("").is_err());
 }
 
+const TEXT: &str = "plum tractor voyage";
 const PARAMETERS: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 
+fn old_hash(algorithm: Algorithm, memory: u32, passes: u32, text: &str) -> HashedPassword {
+    let params = Params::new(memory, passes, 1, None).unwrap();
+    let hash = Argon2::new(algorithm, Version::V0x13, params)
+        .hash_password_with_salt(text.as_bytes(), &[7; 16])
+        .unwrap();
+    HashedPassword::from_record(hash.to_string())
+}
+
 #[test]
-fn a_kept_password_fits_itself_alone_and_says_its_parameters() {
-    let password = Password::choose("plum tractor voyage", None, None).unwrap();
-    let kept = HashedPassword::new(&password, Salt::random());
-    assert!(kept.as_str().starts_with(PARAMETERS));
-    assert!(kept.verify("plum tractor voyage").unwrap());
+fn a_hash_verifies_its_own_password_only() {
+    let password = Password::choose(TEXT, None, None).unwrap();
+    let [hash, other] = [(); 2].map(|()| HashedPassword::new(&password, Salt::random()));
+    assert!(hash.as_str().starts_with(PARAMETERS));
+    assert_ne!(hash, other, "each hash has its own salt");
+    assert!(hash.verify(TEXT).unwrap());
     for attempt in [
         "",
         "plum tractor voyag",
         "plum tractor voyage ",
+        "plum\ttractor voyage",
         "Plum tractor voyage",
     ] {
-        assert!(!kept.verify(attempt).unwrap(), "{attempt:?}");
+        assert!(!hash.verify(attempt).unwrap(), "{attempt:?}");
     }
-    let again = HashedPassword::new(&password, Salt::random());
-    assert_ne!(kept, again, "each password has a salt of its own");
+    assert_eq!(format!("{password:?} {hash:?}"), "Password HashedPassword");
 }
 
 #[test]
-fn trying_nobodys_password_costs_what_trying_somebodys_does() {
-    let nobodys = HashedPassword::dummy();
-    assert!(nobodys.as_str().starts_with(PARAMETERS));
-    let somebodys = HashedPassword::new(
-        &Password::choose("plum tractor voyage", None, None).unwrap(),
-        salt(),
-    );
-    assert_eq!(nobodys.as_str().len(), somebodys.as_str().len());
-    assert!(!nobodys.verify("plum tractor voyage").unwrap());
+fn the_dummy_hash_costs_the_same_and_matches_nothing() {
+    let (dummy, real) = (HashedPassword::dummy(), hashed(TEXT));
+    assert!(dummy.as_str().starts_with(PARAMETERS));
+    assert_eq!(dummy.as_str().len(), real.as_str().len());
+    assert!(!dummy.verify(TEXT).unwrap());
 }
 
 #[test]
-fn a_hash_that_is_none_is_an_error_and_not_a_wrong_password() {
+fn an_invalid_hash_is_an_error_and_not_a_wrong_password() {
     for text in [
         "",
-        "plum tractor voyage",
+        TEXT,
         "$2b$12$abcdefghijklmnopqrstuv",
         "$argon2id$v=19$m=1$x$y",
     ] {
-        let kept = HashedPassword::from_record(text.to_owned());
-        assert!(kept.verify("plum tractor voyage").is_err(), "{text:?}");
+        let hash = HashedPassword::from_record(text.to_owned());
+        assert!(hash.verify(TEXT).is_err(), "{text:?}");
     }
 }
 
 #[test]
-fn a_password_is_the_same_whichever_way_its_accents_are_typed() {
-    let (composed, combining) = (
-        "caf\u{e9} au lait cr\u{e8}me",
-        "cafe\u{301} au lait cre\u{300}me",
-    );
+fn accents_may_be_typed_composed_or_combining() {
+    let composed = "caf\u{e9} au lait cr\u{e8}me";
+    let combining = "cafe\u{301} au lait cre\u{300}me";
     assert_ne!(composed, combining);
-    for (chosen, tried) in [(composed, combining), (combining, composed)] {
-        let kept = HashedPassword::new(&Password::choose(chosen, None, None).unwrap(), salt());
-        assert!(kept.verify(tried).unwrap());
-    }
-    // What only looks alike is another one: compatibility forms are left alone.
-    let kept = HashedPassword::new(
-        &Password::choose("\u{fb01}fteen words", None, None).unwrap(),
-        salt(),
+    assert!(hashed(composed).verify(combining).unwrap());
+    assert!(hashed(combining).verify(composed).unwrap());
+    // Compatibility forms stay different.
+    assert!(
+        !hashed("\u{fb01}fteen words")
+            .verify("fifteen words")
+            .unwrap()
     );
-    assert!(!kept.verify("fifteen words").unwrap());
 }
 
-/// Every space separator there is (Unicode, general category Zs).
-const BLANKS: [char; 17] = [
-    ' ', '\u{A0}', '\u{1680}', '\u{2000}', '\u{2001}', '\u{2002}', '\u{2003}', '\u{2004}',
-    '\u{2005}', '\u{2006}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{200A}', '\u{202F}', '\u{205F}',
-    '\u{3000}',
-];
-
 #[test]
-fn a_password_is_the_same_whichever_blank_is_typed() {
-    let kept = HashedPassword::new(
-        &Password::choose("plum tractor voyage", None, None).unwrap(),
-        salt(),
-    );
-    for blank in BLANKS {
-        let typed = format!("plum{blank}tractor voyage");
-        assert_eq!(normalized(&typed), "plum tractor voyage", "{typed:?}");
-        assert_eq!(
-            Password::choose(&typed, None, None).unwrap().as_str(),
-            "plum tractor voyage"
-        );
+fn all_kinds_of_spaces_are_equal() {
+    // Every space separator (Unicode, general category Zs).
+    let spaces = " \u{A0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\u{2007}\
+                  \u{2008}\u{2009}\u{200A}\u{202F}\u{205F}\u{3000}";
+    assert_eq!(spaces.chars().count(), 17);
+    for space in spaces.chars() {
+        let typed = format!("plum{space}tractor voyage");
+        let password = Password::choose(&typed, None, None).unwrap();
+        assert_eq!(password.as_str(), TEXT, "{typed:?}");
     }
-    assert!(kept.verify("plum\u{A0}tractor\u{3000}voyage").unwrap());
-    assert!(!kept.verify("plum\ttractor voyage").unwrap());
+    let attempt = "plum\u{A0}tractor\u{3000}voyage";
+    assert!(hashed(TEXT).verify(attempt).unwrap());
 }
 
-/// Before blanks were mapped, a password was kept as it was typed, in its composed form.
+/// Old hashes were made of the composed form, before spaces were mapped.
 #[test]
-fn a_hash_from_before_blanks_were_mapped_still_fits() {
-    let params = Params::new(19_456, 2, 1, None).unwrap();
+fn a_hash_from_before_spaces_were_mapped_is_valid() {
     let typed = "caf\u{e9}\u{A0}au\u{3000}lait";
-    let kept = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_with_salt(typed.as_bytes(), &[7; 16])
-        .unwrap();
-    let kept = HashedPassword::from_record(kept.to_string());
-    assert!(kept.verify(typed).unwrap());
-    assert!(kept.verify("cafe\u{301}\u{A0}au\u{3000}lait").unwrap());
-    assert!(!kept.verify("caf\u{e9}\u{A0}au\u{3000}lai").unwrap());
+    let hash = old_hash(Algorithm::Argon2id, 19_456, 2, typed);
+    assert!(hash.verify(typed).unwrap());
+    assert!(hash.verify("cafe\u{301}\u{A0}au\u{3000}lait").unwrap());
+    assert!(!hash.verify("caf\u{e9}\u{A0}au\u{3000}lai").unwrap());
 }
 
 #[test]
-fn a_hash_of_other_parameters_is_renewed_and_one_of_todays_is_not() {
-    let text = "plum tractor voyage";
-    let kept = HashedPassword::new(&Password::choose(text, None, None).unwrap(), salt());
-    assert_eq!(kept.rehash(text, Salt::fixed([8; 16])), None);
+fn only_a_hash_with_other_parameters_is_rehashed() {
+    assert_eq!(hashed(TEXT).rehash(TEXT, Salt::fixed([8; 16])), None);
     for (algorithm, memory, passes) in [
         (Algorithm::Argon2id, 8192, 2),
         (Algorithm::Argon2id, 19_456, 1),
         (Algorithm::Argon2i, 19_456, 2),
     ] {
-        let params = Params::new(memory, passes, 1, None).unwrap();
-        let old = Argon2::new(algorithm, Version::V0x13, params)
-            .hash_password_with_salt(text.as_bytes(), &[7; 16])
-            .unwrap();
-        let old = HashedPassword::from_record(old.to_string());
-        assert!(old.verify(text).unwrap());
+        let old = old_hash(algorithm, memory, passes, TEXT);
+        assert!(old.verify(TEXT).unwrap());
         assert!(!old.verify("plum tractor").unwrap());
-        let renewed = old.rehash(text, Salt::fixed([8; 16])).unwrap();
-        assert!(renewed.as_str().starts_with(PARAMETERS));
-        assert!(renewed.verify(text).unwrap());
+        let rehashed = old.rehash(TEXT, Salt::fixed([8; 16])).unwrap();
+        assert!(rehashed.as_str().starts_with(PARAMETERS));
+        assert!(rehashed.verify(TEXT).unwrap());
     }
 }
 
 #[test]
-fn an_administrator_changes_others_and_a_deactivation_ends_their_sessions() {
-    let admin = id(9);
+fn a_deactivation_moves_a_user_to_the_next_generation() {
+    let change = |user: &User, status, role| user.change(UserChange { status, role }, id(9));
     let ada = user(id(1), "ada@example.com");
-    let change = |user: &User, status, role| user.change(UserChange { status, role }, admin);
-    let promoted = change(&ada, None, Some(Role::Admin)).unwrap();
-    assert_eq!((promoted.role, promoted.generation), (Role::Admin, 0));
-    let gone = change(&promoted, Some(Status::Deactivated), None).unwrap();
+    let admin = change(&ada, None, Some(Role::Admin)).unwrap();
+    assert_eq!((admin.role, admin.generation), (Role::Admin, 0));
+    let gone = change(&admin, Some(Status::Deactivated), None).unwrap();
     assert_eq!((gone.status, gone.role), (Status::Deactivated, Role::Admin));
     assert_eq!(gone.generation, 1);
-    // Once is enough, and coming back does not bring the sessions back.
-    assert_eq!(
-        change(&gone, Some(Status::Deactivated), None),
-        Ok(gone.clone())
-    );
+    let again = change(&gone, Some(Status::Deactivated), None);
+    assert_eq!(again, Ok(gone.clone()));
     let back = change(&gone, Some(Status::Active), Some(Role::Customer)).unwrap();
-    assert_eq!(
-        back,
-        User {
-            generation: 1,
-            ..ada
-        }
-    );
+    let generation = 1;
+    assert_eq!(back, User { generation, ..ada });
 }
 
 #[test]
-fn nobody_changes_their_own_standing() {
+fn administrators_cannot_change_themselves() {
     let ada = user(id(1), "ada@example.com");
-    let admin = User {
-        role: Role::Admin,
-        ..ada.clone()
-    };
+    let mut admin = ada.clone();
+    admin.role = Role::Admin;
     for (status, role) in [
         (Some(Status::Deactivated), None),
         (None, Some(Role::Customer)),
@@ -491,19 +392,18 @@ fn nobody_changes_their_own_standing() {
         let change = UserChange { status, role };
         assert_eq!(admin.change(change, admin.id), Err(OwnRights));
     }
-    // What changes nothing is no change.
     let same = UserChange {
         status: Some(Status::Active),
         role: Some(Role::Admin),
     };
     assert_eq!(admin.change(same, admin.id), Ok(admin.clone()));
-    // Nor does a token from before one's rights went help to get them back.
+    // A former administrator with an old token cannot restore the role.
     assert_eq!(ada.change(same, ada.id), Err(OwnRights));
 }
 
 proptest! {
     #[test]
-    fn an_address_that_was_taken_is_taken_again_unchanged(text in "\\PC{0,8}[a-zA-Z0-9.@-]{0,40}\\PC{0,4}") {
+    fn a_parsed_address_parses_to_itself(text in "\\PC{0,8}[a-zA-Z0-9.@-]{0,40}\\PC{0,4}") {
         if let Ok(email) = Email::parse(&text) {
             prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()));
             prop_assert!(email.as_str().is_ascii());
@@ -512,21 +412,21 @@ proptest! {
     }
 
     #[test]
-    fn a_name_that_was_taken_is_taken_again_unchanged(text in any::<String>()) {
+    fn a_parsed_name_parses_to_itself(text in any::<String>()) {
         if let Ok(name) = UserName::parse(&text) {
             prop_assert_eq!(UserName::parse(name.as_str()), Ok(name));
         }
     }
 
     #[test]
-    fn a_password_is_kept_to_the_letter_in_its_composed_form(text in any::<String>()) {
+    fn a_password_is_kept_in_its_normalized_form(text in any::<String>()) {
         if let Ok(password) = Password::choose(&text, None, None) {
             prop_assert_eq!(password.as_str(), normalized(&text));
         }
     }
 
     #[test]
-    fn an_ascii_password_is_kept_to_the_letter(text in "[ -~]{12,128}") {
+    fn an_ascii_password_is_kept_unchanged(text in "[ -~]{12,128}") {
         if let Ok(password) = Password::choose(&text, None, None) {
             prop_assert_eq!(password.as_str(), text);
         }

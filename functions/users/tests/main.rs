@@ -11,4 +11,5 @@ mod sessions;
 mod store;
 mod throttle;
 mod timing;
+mod validation;
 mod world;

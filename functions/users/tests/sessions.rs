@@ -1,18 +1,18 @@
-//! Refresh tokens: what one is worth, whatever is lost, repeated, raced or stolen.
+//! Refresh tokens that are lost, repeated, raced or stolen.
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared_auth::Role as TokenRole;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::Response;
 use test_support::Fault;
 use users::domain::{GRACE, IDLE_LIFETIME, Seed, Session, Verdict};
 use users::store::Changed;
 use users::tokens::RefreshToken;
 
 use crate::handlers::{assert_problem, problem, unavailable};
-use crate::world::{PASSWORD, World, body_of, id, invalid, refresh_token, row, with_body};
+use crate::world::{PASSWORD, World, body_of, id, refresh_token, row, with_body};
 
 const EMAIL: &str = "ada@example.com";
 
@@ -37,10 +37,10 @@ fn sessions(world: &World) -> Vec<Value> {
     rows
 }
 
-// ---- What a token is
+// ---- The token
 
 #[test]
-fn a_token_is_64_characters_and_is_read_in_its_only_spelling() {
+fn a_token_has_64_characters_and_one_spelling() {
     let token = RefreshToken::first(Seed([1; 32]));
     let text = token.reveal();
     assert_eq!(text.len(), 64);
@@ -65,7 +65,7 @@ fn a_token_is_64_characters_and_is_read_in_its_only_spelling() {
 }
 
 #[test]
-fn a_successor_is_made_of_the_token_and_the_seed_together() {
+fn a_successor_depends_on_the_token_and_the_seed() {
     let first = RefreshToken::first(Seed([1; 32]));
     let other = RefreshToken::first(Seed([2; 32]));
     assert_ne!(first.session(), other.session());
@@ -87,7 +87,7 @@ fn a_successor_is_made_of_the_token_and_the_seed_together() {
 // ---- users-refresh
 
 #[tokio::test]
-async fn a_refresh_gives_a_whole_new_pair_that_works() {
+async fn a_refresh_returns_a_new_valid_pair() {
     let (world, first) = logged_in().await;
     world.pass(600);
     let response = world.refreshed(&first).await;
@@ -113,13 +113,13 @@ async fn a_refresh_gives_a_whole_new_pair_that_works() {
 }
 
 #[tokio::test]
-async fn the_row_of_a_session_holds_no_token_and_runs_out() {
+async fn a_sessions_row_has_no_token_and_expires() {
     let (world, first) = logged_in().await;
     world.pass(600);
     let second = refresh_token(&world.refreshed(&first).await);
     let row = row(&world.aws, &world.table, "SESSION");
     for token in [&first, &second] {
-        // Neither the whole of it nor the secret at its end.
+        // Neither the whole token nor the secret at its end.
         assert!(!row.to_string().contains(&token[22..60]), "{row}");
     }
     let expected = (world.now() + IDLE_LIFETIME).as_second();
@@ -130,7 +130,7 @@ async fn the_row_of_a_session_holds_no_token_and_runs_out() {
 }
 
 #[tokio::test]
-async fn a_role_that_was_given_or_taken_shows_at_the_next_refresh() {
+async fn a_new_role_appears_at_the_next_refresh() {
     let (world, mut token) = logged_in().await;
     for (role, lifetime) in [(TokenRole::Admin, 120), (TokenRole::Customer, 900)] {
         world.set(id(1), "role", role.as_str()).await;
@@ -145,7 +145,7 @@ async fn a_role_that_was_given_or_taken_shows_at_the_next_refresh() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_the_same_answer() {
+async fn every_refused_token_gets_the_same_answer() {
     let (world, token) = logged_in().await;
     let other = RefreshToken::first(Seed([77; 32])).reveal();
     for token in ["", "nonsense", &other, &token[..60], &format!("{token}=")] {
@@ -160,37 +160,7 @@ async fn every_refusal_is_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_body_of_the_wrong_shape_is_refused_and_says_where() {
-    let world = World::new().await;
-    for (body, pointer, detail) in [
-        ("", "", "the body is empty; send a JSON object"),
-        ("{}", "/refresh_token", "is missing"),
-        (
-            r#"{"refresh_token": null}"#,
-            "/refresh_token",
-            "is null, not a string",
-        ),
-        (
-            r#"{"refresh_token": ["a"]}"#,
-            "/refresh_token",
-            "is an array, not a string",
-        ),
-        (
-            r#"{"refresh_token": "a", "user_id": "b"}"#,
-            "/user_id",
-            "is not a known field; known here: refresh_token",
-        ),
-    ] {
-        let request = || Request::new().with_body(body);
-        let expected = invalid(&[(pointer, detail)]);
-        assert_problem(&world.refresh(request()).await, &expected);
-        assert_problem(&world.log_out(request()).await, &expected);
-    }
-    assert!(world.aws.calls().is_empty(), "nothing reached the table");
-}
-
-#[tokio::test]
-async fn a_stolen_token_ends_the_session_for_the_thief_and_the_owner() {
+async fn a_reused_token_ends_the_session_for_thief_and_owner() {
     let (world, stolen) = logged_in().await;
     let other = world.session(EMAIL).await;
     world.pass(60);
@@ -198,12 +168,12 @@ async fn a_stolen_token_ends_the_session_for_the_thief_and_the_owner() {
     world.pass(60);
     assert_problem(&world.refreshed(&stolen).await, &refused());
     assert_problem(&world.refreshed(&thiefs).await, &refused());
-    // The user's other devices are not theirs to be thrown off.
+    // The user's other sessions go on.
     assert_eq!(world.refreshed(&other).await.status, 200);
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_asked_for_again() {
+async fn a_lost_refresh_can_be_repeated() {
     for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
         let (world, first) = logged_in().await;
         world.aws.fault_on("dynamodb:PutItem", fault.clone());
@@ -217,7 +187,7 @@ async fn an_answer_that_was_lost_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn two_tabs_that_refresh_at_once_end_up_with_one_token() {
+async fn parallel_refreshes_get_the_same_token() {
     for seed in 0..20 {
         let (world, token) = logged_in().await;
         world.aws.interleave(seed);
@@ -239,7 +209,7 @@ async fn two_tabs_that_refresh_at_once_end_up_with_one_token() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_it_lies_idle_and_when_its_time_is_over() {
+async fn a_session_ends_after_7_idle_days_and_after_30_days() {
     const DAY: i64 = 24 * 60 * 60;
     let (world, mut token) = logged_in().await;
     for _ in 0..7 {
@@ -257,7 +227,7 @@ async fn a_session_ends_when_it_lies_idle_and_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn deactivation_stops_refresh_at_once_even_of_a_token_in_its_grace() {
+async fn deactivation_ends_a_session_even_within_the_grace() {
     let (world, first) = logged_in().await;
     let second = refresh_token(&world.refreshed(&first).await);
     world.set(id(1), "status", "deactivated").await;
@@ -267,20 +237,18 @@ async fn deactivation_stops_refresh_at_once_even_of_a_token_in_its_grace() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_while_it_is_refreshed_does_not_come_back() {
+async fn a_refresh_does_not_revive_a_session_that_ends() {
     for seed in 0..50 {
         let (world, token) = logged_in().await;
         world.aws.interleave(seed);
-        let out = with_body(&json!({"refresh_token": token}));
-        let (_, out) = tokio::join!(world.refreshed(&token), world.log_out(out));
+        let (_, out) = tokio::join!(world.refreshed(&token), world.log_out(&token));
         assert_eq!(out.status, 204);
         assert!(sessions(&world).is_empty(), "seed {seed}");
     }
 }
 
-/// A password change keeps the session whose refresh token is sent along.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_beside_a_password_change_ends_no_kept_session() {
+async fn a_refresh_during_a_password_change_keeps_the_session() {
     for seed in 0..80 {
         let (world, token) = logged_in().await;
         world.aws.interleave(seed);
@@ -293,7 +261,7 @@ async fn a_refresh_beside_a_password_change_ends_no_kept_session() {
             let request = world.request_of(id(1), TokenRole::Customer);
             world.change_password(request.with_body(body.to_string()))
         };
-        // The change hashes first, so a refresh that meets its write begins later.
+        // The change hashes first, so the refresh starts later to meet its write.
         let refresh = async {
             for _ in 0..seed {
                 tokio::task::yield_now().await;
@@ -301,7 +269,7 @@ async fn a_refresh_beside_a_password_change_ends_no_kept_session() {
             world.refreshed(&token).await
         };
         let (refreshed, changed) = tokio::join!(refresh, change());
-        // A change that the refresh overtook is refused, and nothing has ended.
+        // A change that the refresh overtook is refused and ends no session.
         assert!([204, 400, 409].contains(&changed.status), "{changed:?}");
         assert_eq!(refreshed.status, 200, "seed {seed}: {changed:?}");
         let next = world.refreshed(&refresh_token(&refreshed)).await;
@@ -310,7 +278,7 @@ async fn a_refresh_beside_a_password_change_ends_no_kept_session() {
 }
 
 #[tokio::test]
-async fn a_session_is_ended_only_as_it_was_read() {
+async fn a_session_that_changed_since_it_was_read_stays() {
     let (world, first) = logged_in().await;
     let token = RefreshToken::parse(&first).unwrap();
     let read = world.store.session(token.session()).await.unwrap().unwrap();
@@ -328,7 +296,7 @@ async fn a_session_is_ended_only_as_it_was_read() {
         Changed::Overtaken
     );
     let read = world.store.session(token.session()).await.unwrap().unwrap();
-    // Done again where it is done already: an answer may have been lost.
+    // Ending it twice succeeds, because an answer may have been lost.
     for _ in 0..2 {
         assert_eq!(world.store.end_session(&read).await.unwrap(), Changed::Done);
     }
@@ -345,9 +313,7 @@ async fn a_logout_with_a_wrong_secret_ends_nothing() {
     let forged = token.successor(Seed([9; 32])).reveal();
     assert_eq!(forged[..21], first[..21]);
     let logout = async |token: &str| {
-        let response = world
-            .log_out(with_body(&json!({"refresh_token": token})))
-            .await;
+        let response = world.log_out(token).await;
         assert_eq!(response, Response::empty(204));
     };
     logout(&forged).await;
@@ -355,43 +321,38 @@ async fn a_logout_with_a_wrong_secret_ends_nothing() {
     let second = refresh_token(&world.refreshed(&first).await);
     logout(&forged).await;
     assert_eq!(sessions(&world).len(), 1);
-    // The one before may be all that a client has whose last answer was lost.
+    // A client whose last answer was lost has only the token before.
     logout(&first).await;
     assert!(sessions(&world).is_empty());
     assert_problem(&world.refreshed(&second).await, &refused());
 }
 
 #[tokio::test]
-async fn a_logout_ends_the_session_whichever_of_its_tokens_is_sent_and_says_nothing_else() {
+async fn a_logout_ends_only_the_session_of_its_token() {
     let (world, first) = logged_in().await;
     let kept = world.session(EMAIL).await;
     let second = refresh_token(&world.refreshed(&first).await);
     let unknown = RefreshToken::first(Seed([77; 32])).reveal();
     for token in [first.as_str(), &second, &unknown, "nonsense", ""] {
-        let body = json!({"refresh_token": token});
-        let response = world.log_out(with_body(&body)).await;
-        assert_eq!(response, Response::empty(204));
+        assert_eq!(world.log_out(token).await, Response::empty(204));
     }
     assert_problem(&world.refreshed(&second).await, &refused());
     assert_eq!(world.refreshed(&kept).await.status, 200);
     world
         .aws
         .fault_on("dynamodb:DeleteItem", Fault::BeforeEffect);
-    let body = json!({"refresh_token": kept});
-    assert_problem(&world.log_out(with_body(&body)).await, &unavailable());
+    assert_problem(&world.log_out(&kept).await, &unavailable());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logout_that_meets_a_password_change_is_tried_again() {
+async fn a_logout_retries_after_a_transaction_conflict() {
     let (world, token) = logged_in().await;
     for _ in 0..3 {
         world
             .aws
             .fault_on("dynamodb:DeleteItem", Fault::TransactionConflict);
     }
-    let body = json!({"refresh_token": token});
-    let response = world.log_out(with_body(&body)).await;
-    assert_eq!(response, Response::empty(204));
+    assert_eq!(world.log_out(&token).await, Response::empty(204));
     assert_eq!(world.aws.fired(), 3);
     assert_problem(&world.refreshed(&token).await, &refused());
 }
@@ -399,7 +360,7 @@ async fn a_logout_that_meets_a_password_change_is_tried_again() {
 // ---- users-login
 
 #[tokio::test]
-async fn an_old_hash_is_renewed_at_login_and_no_session_ends_for_it() {
+async fn a_login_rehashes_an_old_hash_and_ends_no_session() {
     use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
     let (world, session) = logged_in().await;
     let params = Params::new(8192, 1, 1, None).unwrap();
@@ -426,24 +387,24 @@ async fn an_old_hash_is_renewed_at_login_and_no_session_ends_for_it() {
     assert_eq!(world.refreshed(&session).await.status, 200);
 }
 
-// ---- Whatever happens
+// ---- Random histories
 
 #[derive(Clone, Copy, Debug)]
 enum Which {
     Current,
-    /// The one before the current.
+    /// The token before the current one.
     Previous,
-    /// One further back: counted from there.
+    /// Counted back from the previous one.
     Older(usize),
 }
 
-/// A token presented by several at once, some time after the step before.
+/// One token in parallel requests, some time after the step before.
 #[derive(Clone, Debug)]
 struct Step {
     seconds: i64,
     which: Which,
     copies: usize,
-    /// The first write's answer, or the first write, does not arrive.
+    /// The first write fails before it takes effect, or after where this is true.
     lost: Option<bool>,
     seed: u64,
 }
@@ -467,8 +428,7 @@ fn step() -> impl Strategy<Value = Step> {
     )
 }
 
-/// What each known token would get now; at most one may be current, and the one in its grace may
-/// get nothing but that.
+/// At most one token is current, and a token in its grace gets just that one.
 fn assert_one_live(session: Option<&Session>, chain: &[RefreshToken], now: Timestamp) {
     let Some(session) = session else { return };
     let mut live = Vec::new();
@@ -485,7 +445,7 @@ fn assert_one_live(session: Option<&Session>, chain: &[RefreshToken], now: Times
 
 async fn play(steps: &[Step]) {
     let (world, first) = logged_in().await;
-    // The tokens in the order they became current, and when the last was.
+    // The tokens in the order in which they became current, and the time of the last.
     let mut chain = vec![RefreshToken::parse(&first).unwrap()];
     let mut rotated_at = world.now();
     let id = chain[0].session();
@@ -514,7 +474,7 @@ async fn play(steps: &[Step]) {
         let answers = join_all((0..step.copies).map(|_| world.refreshed(&presented))).await;
         world.aws.clear_faults();
         if !alive {
-            // Reuse outside the grace always ends the session, and nobody gets a token.
+            // Reuse outside the grace ends the session and returns no token.
             for answer in &answers {
                 assert_problem(answer, &refused());
             }
@@ -523,7 +483,7 @@ async fn play(steps: &[Step]) {
             assert_problem(&world.refreshed(&current).await, &refused());
             return;
         }
-        // Lost answers are asked for again, at once.
+        // The client repeats requests whose answers were lost.
         let mut given: Vec<String> = Vec::new();
         for answer in answers {
             let answer = match answer.status {
@@ -534,22 +494,25 @@ async fn play(steps: &[Step]) {
             given.push(refresh_token(&answer));
         }
         given.dedup();
-        assert_eq!(given.len(), 1, "all who hold one token get one successor");
+        assert_eq!(
+            given.len(),
+            1,
+            "all requests with one token get one successor"
+        );
         let successor = RefreshToken::parse(&given[0]).unwrap();
         if back == 0 {
             chain.push(successor);
             rotated_at = world.now();
         } else {
-            assert_eq!(successor, chain[last], "a grace makes no second token");
+            assert_eq!(successor, chain[last], "the grace creates no second token");
         }
         let session = world.store.session(id).await.unwrap();
-        assert!(session.is_some(), "the owner is not thrown out: {step:?}");
+        assert!(session.is_some(), "the owner's session goes on: {step:?}");
         assert_one_live(session.as_ref(), &chain, world.now());
     }
 }
 
-/// The current token and others at once: whatever the order, no two are live, and what was retired
-/// too long ago ends the session.
+/// Tokens of several ages in parallel: in any order no two are live, and an old one ends the session.
 async fn mix(rotations: usize, wait: i64, presented: &[usize], seed: u64) {
     let (world, first) = logged_in().await;
     let mut chain = vec![RefreshToken::parse(&first).unwrap()];
@@ -587,7 +550,7 @@ async fn mix(rotations: usize, wait: i64, presented: &[usize], seed: u64) {
         assert_eq!(session, None, "reuse ends the session");
     }
     if backs.iter().all(|back| *back == 0) {
-        assert!(session.is_some(), "the owner is not thrown out");
+        assert!(session.is_some(), "the owner's session goes on");
     }
 }
 
@@ -604,14 +567,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn one_token_is_live_reuse_revokes_and_lost_answers_recover(
+    fn one_token_is_live_and_reuse_ends_the_session(
         steps in prop::collection::vec(step(), 1..12)
     ) {
         block_on(play(&steps));
     }
 
     #[test]
-    fn tokens_of_every_age_at_once_leave_one_live_at_most(
+    fn parallel_tokens_of_any_age_leave_at_most_one_live(
         rotations in 0..4_usize,
         wait in prop_oneof![0..29_i64, 30..90_i64],
         presented in prop::collection::vec(0..4_usize, 1..6),

@@ -1,4 +1,4 @@
-//! The table: uniqueness whatever comes between, and rows as they are written.
+//! The table: unique addresses under faults and in parallel, and the form of the rows.
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ async fn fresh() -> (Aws, String, UserStore) {
 }
 
 #[tokio::test]
-async fn a_registration_writes_the_two_rows_other_tools_rely_on() {
+async fn a_registration_writes_two_rows_of_this_form() {
     let (aws, table, store) = fresh().await;
     let kept = hashed(PASSWORD);
     let registered = store.register(&user(id(1), "Ada@Example.com"), &kept).await;
@@ -52,64 +52,48 @@ async fn a_registration_writes_the_two_rows_other_tools_rely_on() {
 }
 
 #[tokio::test]
-async fn what_was_registered_is_found_again() {
-    let (_, _, store) = fresh().await;
-    let ada = user(id(1), "ada@example.com");
-    let kept = hashed(PASSWORD);
-    store.register(&ada, &kept).await.unwrap();
-    assert_eq!(store.user(id(1)).await.unwrap(), Some(ada.clone()));
-    assert_eq!(store.user(id(2)).await.unwrap(), None);
-    assert_eq!(
-        store.credential(&ada.email).await.unwrap(),
-        Some(Credential {
-            user_id: id(1),
-            password: kept,
-            generation: 0,
-        })
-    );
-    let nobody = Email::parse("bob@example.com").unwrap();
-    assert_eq!(store.credential(&nobody).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn reads_are_consistent() {
+async fn a_registered_user_is_read_consistently() {
     let (aws, _, store) = fresh().await;
     let ada = user(id(1), "ada@example.com");
-    store.user(id(1)).await.unwrap();
-    store.credential(&ada.email).await.unwrap();
+    let password = hashed(PASSWORD);
+    store.register(&ada, &password).await.unwrap();
+    aws.clear_calls();
+    assert_eq!(store.user(id(1)).await.unwrap(), Some(ada.clone()));
+    assert_eq!(store.user(id(2)).await.unwrap(), None);
+    let expected = Credential {
+        user_id: id(1),
+        password,
+        generation: 0,
+    };
+    let credential = store.credential(&ada.email).await.unwrap();
+    assert_eq!(credential, Some(expected));
+    let unknown = Email::parse("bob@example.com").unwrap();
+    assert_eq!(store.credential(&unknown).await.unwrap(), None);
     for call in aws.calls() {
         assert_eq!(call.request["ConsistentRead"], true, "{}", call.name());
     }
 }
 
 #[tokio::test]
-async fn a_taken_address_changes_nothing() {
+async fn a_registration_never_overwrites_a_row() {
     let (aws, table, store) = fresh().await;
     let ada = user(id(1), "ada@example.com");
-    store.register(&ada, &hashed(PASSWORD)).await.unwrap();
+    let password = hashed(PASSWORD);
+    store.register(&ada, &password).await.unwrap();
     let before = aws.dump(&table);
-    let second = user(id(2), "ADA@example.com");
-    let registered = store
-        .register(&second, &hashed("another long password"))
-        .await;
-    assert_eq!(registered.unwrap(), Registered::EmailTaken);
-    assert_eq!(aws.dump(&table), before);
-}
-
-#[tokio::test]
-async fn an_id_in_use_is_never_written_over() {
-    let (aws, table, store) = fresh().await;
-    let ada = user(id(1), "ada@example.com");
-    store.register(&ada, &hashed(PASSWORD)).await.unwrap();
-    let before = aws.dump(&table);
-    let other = user(id(1), "bob@example.com");
-    let error = store.register(&other, &hashed(PASSWORD)).await.unwrap_err();
+    let repeated = store.register(&ada, &password).await;
+    assert_eq!(repeated.unwrap(), Registered::Done);
+    let same_address = user(id(2), "ADA@example.com");
+    let taken = store.register(&same_address, &password).await;
+    assert_eq!(taken.unwrap(), Registered::EmailTaken);
+    let same_id = user(id(1), "bob@example.com");
+    let error = store.register(&same_id, &password).await.unwrap_err();
     assert_eq!(Problem::from(error).status(), 500);
     assert_eq!(aws.dump(&table), before);
 }
 
 #[tokio::test]
-async fn of_many_at_once_exactly_one_gets_the_address() {
+async fn of_parallel_registrations_one_gets_the_address() {
     for seed in 0..50 {
         let (aws, table, store) = fresh().await;
         aws.interleave(seed);
@@ -135,35 +119,26 @@ async fn of_many_at_once_exactly_one_gets_the_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contended_registration_is_tried_again() {
-    let (aws, table, store) = fresh().await;
-    for _ in 0..4 {
-        aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
-    }
-    let ada = user(id(1), "ada@example.com");
-    let registered = store.register(&ada, &hashed(PASSWORD)).await;
-    assert_eq!(registered.unwrap(), Registered::Done);
-    assert_eq!(aws.fired(), 4);
-    assert_eq!(aws.dump(&table).len(), 2);
+async fn a_registration_retries_contention_eight_times() {
+    let conflicts = async |times: usize| {
+        let (aws, table, store) = fresh().await;
+        for _ in 0..times {
+            aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
+        }
+        let ada = user(id(1), "ada@example.com");
+        let registered = store.register(&ada, &hashed(PASSWORD)).await;
+        assert_eq!(aws.fired(), times);
+        let status = registered.map_err(|error| Problem::from(error).status());
+        (status, aws.dump(&table).len())
+    };
+    assert_eq!(conflicts(7).await, (Ok(Registered::Done), 2));
+    assert_eq!(conflicts(8).await, (Err(503), 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn contention_that_does_not_end_is_told_and_leaves_nothing() {
-    let (aws, table, store) = fresh().await;
-    for _ in 0..8 {
-        aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
-    }
-    let ada = user(id(1), "ada@example.com");
-    let error = store.register(&ada, &hashed(PASSWORD)).await.unwrap_err();
-    assert_eq!(Problem::from(error).status(), 503);
-    assert_eq!(aws.writes(), 8);
-    assert!(aws.dump(&table).is_empty());
-}
-
-/// The SDK asks again by itself after a broken connection, and its own token for that
-/// (`ClientRequestToken`) holds for ten minutes at most: the row says whose the address is.
+/// The SDK retries after a broken connection. Its `ClientRequestToken` is valid for ten minutes at
+/// most, so the row decides whose address it is.
 #[tokio::test]
-async fn an_answer_that_was_lost_within_the_call_is_not_a_taken_address() {
+async fn the_sdks_retry_finds_its_own_registration() {
     for fault in [Fault::AfterEffect, Fault::BeforeEffect, Fault::Throttle] {
         let (aws, table, _) = fresh().await;
         let store = UserStore::new(aws.dynamodb_with_attempts(3), table.clone());
@@ -177,19 +152,7 @@ async fn an_answer_that_was_lost_within_the_call_is_not_a_taken_address() {
 }
 
 #[tokio::test]
-async fn the_same_registration_again_is_done_and_writes_nothing() {
-    let (aws, table, store) = fresh().await;
-    let ada = user(id(1), "ada@example.com");
-    let kept = hashed(PASSWORD);
-    store.register(&ada, &kept).await.unwrap();
-    let before = aws.dump(&table);
-    let again = store.register(&ada, &kept).await;
-    assert_eq!(again.unwrap(), Registered::Done);
-    assert_eq!(aws.dump(&table), before);
-}
-
-#[tokio::test]
-async fn dying_leaves_both_rows_or_none() {
+async fn a_crash_leaves_both_rows_or_none() {
     for (fault, rows) in [(Fault::KillBefore, 0), (Fault::KillAfter, 2)] {
         let (aws, table, store) = fresh().await;
         aws.fault_at(0, fault);
@@ -201,35 +164,24 @@ async fn dying_leaves_both_rows_or_none() {
 }
 
 #[tokio::test]
-async fn a_table_that_does_not_answer_is_worth_another_try() {
-    let (aws, _, store) = fresh().await;
-    let ada = user(id(1), "ada@example.com");
-    for action in [
-        "dynamodb:GetItem",
-        "dynamodb:GetItem",
-        "dynamodb:TransactWriteItems",
-    ] {
-        aws.fault_on(action, Fault::Throttle);
-    }
-    let errors = [
-        store.user(id(1)).await.unwrap_err(),
-        store.credential(&ada.email).await.unwrap_err(),
-        store.register(&ada, &hashed(PASSWORD)).await.unwrap_err(),
-    ];
-    for error in errors {
-        assert_eq!(Problem::from(error).status(), 503);
-    }
-    assert_eq!(aws.fired(), 3);
-}
-
-#[tokio::test]
-async fn a_row_this_code_did_not_write_is_a_defect_and_not_a_user() {
+async fn an_unreadable_row_is_a_500_and_a_newer_one_is_read() {
     let (aws, table, store) = fresh().await;
     store
         .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD))
         .await
         .unwrap();
     let good = row(&aws, &table, "USER");
+    // All stored roles and statuses; this list may only grow.
+    for role in ["customer", "admin"] {
+        for status in ["active", "deactivated"] {
+            let mut row = good.clone();
+            row["role"] = json!(role);
+            row["status"] = json!(status);
+            aws.put_raw(&table, row);
+            let found = store.user(id(1)).await.unwrap().unwrap();
+            assert_eq!((found.role.as_str(), found.status.as_str()), (role, status));
+        }
+    }
     for (attribute, value) in [
         ("role", json!("owner")),
         ("status", json!("asleep")),
@@ -243,7 +195,7 @@ async fn a_row_this_code_did_not_write_is_a_defect_and_not_a_user() {
         let error = store.user(id(1)).await.unwrap_err();
         assert_eq!(Problem::from(error).status(), 500, "{attribute}");
     }
-    // What a later version adds is left alone.
+    // Attributes of a later version are ignored.
     let mut row = good;
     row["locale"] = json!("en");
     row["status"] = json!("deactivated");
@@ -263,7 +215,7 @@ fn block_on(future: impl Future<Output = ()>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A rule that was tightened since must not make a user unreadable.
+    /// A stricter rule must not make a user unreadable.
     #[test]
     fn any_stored_name_and_address_stays_readable(
         name in any::<String>(),
@@ -289,25 +241,5 @@ proptest! {
             let listed = store.page(None, None, 10).await.unwrap();
             assert_eq!(listed.users, [found]);
         });
-    }
-}
-
-/// What was ever written as a role or a status; the list may only grow.
-#[tokio::test]
-async fn every_role_and_status_ever_stored_stays_readable() {
-    let (aws, table, store) = fresh().await;
-    store
-        .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD))
-        .await
-        .unwrap();
-    let mut row = row(&aws, &table, "USER");
-    for role in ["customer", "admin"] {
-        for status in ["active", "deactivated"] {
-            row["role"] = json!(role);
-            row["status"] = json!(status);
-            aws.put_raw(&table, row.clone());
-            let found = store.user(id(1)).await.unwrap().unwrap();
-            assert_eq!((found.role.as_str(), found.status.as_str()), (role, status));
-        }
     }
 }

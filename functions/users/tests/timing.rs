@@ -1,10 +1,10 @@
-//! Whether the time of a login tells if there is such an account.
+//! Whether the time of a login shows that an account exists.
 //!
-//! A wrong password for a known address and any for an unknown one are tried in turns, and the CPU
-//! time of each is taken, from a network where neither is known and from one where the known one
-//! is: what is left when network and neighbours are left out. The two samples
-//! are compared by the Mann-Whitney U test, which goes by ranks, so no outlier counts for more than
-//! one. `WAYBILL_TIMING_TRIES=1000` takes as many tries of each kind as the proof asks for.
+//! Wrong passwords for a known and an unknown address take turns, and each login's CPU time is
+//! measured: once from a network where neither account is known, and once from one where the first
+//! is. CPU time excludes the network and other processes. The Mann-Whitney U test compares the two
+//! samples by ranks, so that outliers do not distort it. `WAYBILL_TIMING_TRIES=1000` runs as many
+//! logins of each kind as the proof needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,31 +20,31 @@ use crate::world::{NOW, World, id, with_body};
 
 const TRIES: usize = 150;
 
-/// How far apart the medians may be, as a part of the larger one.
+/// The largest difference of the medians, as a share of the larger one.
 const MEDIANS_APART: f64 = 0.05;
 
-/// How far the ranks' sum may be from what chance makes of it, in standard deviations. Chance alone
-/// goes beyond once in some 1.7 million runs.
+/// The largest deviation of the rank sum, in standard deviations. Chance exceeds it about once in
+/// 1.7 million runs.
 const Z_LIMIT: f64 = 5.0;
 
 const KNOWN: &str = "known@customers.example";
-/// As long as the known one.
+/// As long as [`KNOWN`].
 const UNKNOWN: &str = "ghost@customers.example";
 
 #[test]
-fn a_logins_time_does_not_tell_whether_the_address_is_known() {
+fn a_logins_time_does_not_show_whether_the_account_exists() {
     no_difference(None);
 }
 
 #[test]
-fn its_time_tells_nothing_in_the_owners_network_either() {
+fn a_logins_time_shows_nothing_in_the_owners_network() {
     no_difference(Some("192.0.2.1"));
 }
 
 fn no_difference(home: Option<&str>) {
     let tries = std::env::var("WAYBILL_TIMING_TRIES")
         .map_or(TRIES, |text| text.parse().expect("a number of tries"));
-    // One thread does everything: the handler, the clients, the engine of the table.
+    // One thread runs the handler, the clients and the table.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -65,7 +65,7 @@ fn no_difference(home: Option<&str>) {
     assert!(z.abs() <= Z_LIMIT, "{z}");
 }
 
-/// Seconds of CPU time for each try with the known address, and for each with the other.
+/// Seconds of CPU time of the logins with the known address, and of those with the unknown one.
 async fn sample(tries: usize, home: Option<&str>) -> (Vec<f64>, Vec<f64>) {
     let mut world = World::new().await;
     let hours = Arc::new(AtomicI64::new(0));
@@ -78,10 +78,10 @@ async fn sample(tries: usize, home: Option<&str>) -> (Vec<f64>, Vec<f64>) {
     world.registered(KNOWN).await;
 
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    // The first ones find cold caches.
+    // The first logins have cold caches and do not count.
     const COLD: usize = 5;
     for turn in 0..tries + COLD {
-        // Two days later nobody's failures are counted any more (see `domain::throttle`).
+        // After two days all counts of failures have restarted (see `domain::throttle`).
         hours.fetch_add(48, Ordering::Relaxed);
         if home.is_some() {
             let now = begin + SignedDuration::from_hours(hours.load(Ordering::Relaxed));
@@ -122,8 +122,8 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
-/// U of the first sample against the second, in standard deviations from its mean: 0 where neither
-/// tends to be larger (normal approximation; ties get the mean of their ranks).
+/// U of the first sample against the second, in standard deviations from its mean: 0 where neither is
+/// larger (normal approximation; ties get their mean rank).
 fn mann_whitney_z(first: &[f64], second: &[f64]) -> f64 {
     let (m, n) = (first.len() as f64, second.len() as f64);
     let mut all: Vec<(f64, bool)> = first
@@ -145,10 +145,10 @@ fn mann_whitney_z(first: &[f64], second: &[f64]) -> f64 {
 }
 
 #[test]
-fn the_test_of_times_sees_a_difference_and_none_where_there_is_none() {
+fn the_u_test_detects_a_difference_and_only_then() {
     let even: Vec<f64> = (0..200).map(|i| f64::from(i % 50)).collect();
     assert!(mann_whitney_z(&even, &even).abs() < 1e-9);
-    // The textbook's case: 3 and 4 observations without ties, U = 2.
+    // A known result: 3 and 4 observations without ties, U = 2.
     let z = mann_whitney_z(&[1.0, 2.0, 5.0], &[3.0, 4.0, 6.0, 7.0]);
     assert!((z - (2.0 - 6.0) / 8.0_f64.sqrt()).abs() < 1e-9, "{z}");
     let slower: Vec<f64> = even.iter().map(|time| time + 20.0).collect();

@@ -1,4 +1,4 @@
-//! What the tests stand on: a table of their own, a clock and ids they set, and keys.
+//! The users service for tests, with a table, a clock, ids and keys of its own.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier};
-use shared_lambda::http::{Request, Response, authenticate, respond};
-use shared_lambda::{Origin, Setup};
+use shared_lambda::http::{Query, Request, Response, authenticate};
+use shared_lambda::{Context, Origin, Setup};
 use test_support::{Aws, Fault};
 use users::domain::{Email, Password, Seed, Session, User, UserName};
 use users::handlers::{
@@ -26,7 +26,7 @@ pub const PASSWORD: &str = "plum tractor voyage";
 
 pub const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-orders-replies";
 
-/// How many registrations of one source are free.
+/// Free registrations from one source.
 pub const REGISTRATIONS: u32 = 20;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -39,7 +39,6 @@ pub struct World {
     pub store: UserStore,
     pub origin: Origin,
     clock: Arc<AtomicI64>,
-    pub key: SigningKey,
     pub issuer: Issuer,
     pub verifier: Verifier,
     seeds: AtomicU64,
@@ -55,7 +54,7 @@ impl World {
         Self::asking(1).await
     }
 
-    /// One whose functions make each call so many times where it fails.
+    /// Its clients make each call up to `attempts` times.
     pub async fn asking(attempts: u32) -> Self {
         let aws = Aws::new();
         let clock = Arc::new(AtomicI64::new(0));
@@ -88,15 +87,13 @@ impl World {
             table,
             origin: origin(clock.clone()),
             clock,
-            key,
             issuer,
             verifier,
             seeds: AtomicU64::new(1),
         }
     }
 
-    /// One whose functions ask again, as the SDK does, and in which the answer to every first request
-    /// of a write is lost after it took effect.
+    /// The first answer to each write is lost after it took effect, and the SDK retries.
     pub async fn that_loses_answers() -> Self {
         let world = Self::asking(2).await;
         let asked_once = Mutex::new(HashSet::new());
@@ -111,25 +108,68 @@ impl World {
         world
     }
 
+    /// The response of the function behind a route, checked against the route's description.
+    pub async fn call(&self, route: &str, request: Request) -> Response {
+        let query = match route {
+            "GET /api/v1/users" => list::QUERY,
+            _ => Query::NONE,
+        };
+        let handle = async |context: Context, request: Request| {
+            let caller = || authenticate(&self.verifier, &request, context.now);
+            let store = &self.store;
+            match route {
+                "POST /api/v1/users" => register::handle(&self.register, context, request).await,
+                "POST /api/v1/auth/login" => login::handle(&self.login, context, request).await,
+                "POST /api/v1/auth/refresh" => {
+                    refresh::handle(&self.refresh, context, request).await
+                }
+                "POST /api/v1/auth/logout" => logout::handle(store, context, request).await,
+                "GET /api/v1/users/me" => me::handle(store, caller()?, context, request).await,
+                "PATCH /api/v1/users/me" => {
+                    update_me::handle(store, caller()?, context, request).await
+                }
+                "POST /api/v1/users/me/password" => {
+                    password::handle(&self.password, caller()?, context, request).await
+                }
+                "GET /api/v1/users" => list::handle(store, caller()?, context, request).await,
+                "GET /api/v1/users/{id}" => get::handle(store, caller()?, context, request).await,
+                "PATCH /api/v1/users/{id}" => {
+                    update::handle(store, caller()?, context, request).await
+                }
+                _ => panic!("no function has the route {route}"),
+            }
+        };
+        let request = request.with_header("traceparent", TRACEPARENT);
+        let response = query.respond(&self.origin, request, handle).await;
+        described(route, response)
+    }
+
     pub async fn register(&self, request: Request) -> Response {
-        let request = traced(request);
-        let response = respond(&self.origin, request, |context, request| {
-            register::handle(&self.register, context, request)
-        })
-        .await;
-        described("POST /api/v1/users", response)
+        self.call("POST /api/v1/users", request).await
     }
 
     pub async fn log_in(&self, request: Request) -> Response {
-        let request = traced(request);
-        let response = respond(&self.origin, request, |context, request| {
-            login::handle(&self.login, context, request)
-        })
-        .await;
-        described("POST /api/v1/auth/login", response)
+        self.call("POST /api/v1/auth/login", request).await
     }
 
-    /// Another one each time, and the same ones in each run.
+    pub async fn log_out(&self, token: &str) -> Response {
+        let request = with_body(&json!({"refresh_token": token}));
+        self.call("POST /api/v1/auth/logout", request).await
+    }
+
+    pub async fn change_password(&self, request: Request) -> Response {
+        self.call("POST /api/v1/users/me/password", request).await
+    }
+
+    pub async fn me(&self, request: Request) -> Response {
+        self.call("GET /api/v1/users/me", request).await
+    }
+
+    pub async fn get(&self, request: Request) -> Response {
+        self.call("GET /api/v1/users/{id}", request).await
+    }
+
+    /// Another seed each time, and the same ones in each run.
     pub fn seed(&self) -> Seed {
         let mut bytes = [0; 32];
         let count = self.seeds.fetch_add(1, Ordering::Relaxed);
@@ -137,80 +177,7 @@ impl World {
         Seed(bytes)
     }
 
-    pub async fn refresh(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), |context, request| {
-            refresh::handle(&self.refresh, context, request)
-        })
-        .await;
-        described("POST /api/v1/auth/refresh", response)
-    }
-
-    pub async fn log_out(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), |context, request| {
-            logout::handle(&self.store, context, request)
-        })
-        .await;
-        described("POST /api/v1/auth/logout", response)
-    }
-
-    pub async fn update_me(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), async |context, request| {
-            let caller = authenticate(&self.verifier, &request, context.now)?;
-            update_me::handle(&self.store, caller, context, request).await
-        })
-        .await;
-        described("PATCH /api/v1/users/me", response)
-    }
-
-    pub async fn change_password(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), async |context, request| {
-            let caller = authenticate(&self.verifier, &request, context.now)?;
-            password::handle(&self.password, caller, context, request).await
-        })
-        .await;
-        described("POST /api/v1/users/me/password", response)
-    }
-
-    pub async fn list(&self, request: Request) -> Response {
-        let response = list::QUERY
-            .respond(&self.origin, traced(request), async |context, request| {
-                let caller = authenticate(&self.verifier, &request, context.now)?;
-                list::handle(&self.store, caller, context, request).await
-            })
-            .await;
-        described("GET /api/v1/users", response)
-    }
-
-    pub async fn update(&self, request: Request) -> Response {
-        let response = respond(&self.origin, traced(request), async |context, request| {
-            let caller = authenticate(&self.verifier, &request, context.now)?;
-            update::handle(&self.store, caller, context, request).await
-        })
-        .await;
-        described("PATCH /api/v1/users/{id}", response)
-    }
-
-    pub async fn me(&self, request: Request) -> Response {
-        let request = traced(request);
-        let response = respond(&self.origin, request, async |context, request| {
-            let caller = authenticate(&self.verifier, &request, context.now)?;
-            me::handle(&self.store, caller, context, request).await
-        })
-        .await;
-        described("GET /api/v1/users/me", response)
-    }
-
-    pub async fn get(&self, request: Request) -> Response {
-        let request = traced(request);
-        let response = respond(&self.origin, request, async |context, request| {
-            let caller = authenticate(&self.verifier, &request, context.now)?;
-            get::handle(&self.store, caller, context, request).await
-        })
-        .await;
-        described("GET /api/v1/users/{id}", response)
-    }
-
-    /// Lets time go by.
+    /// Advances the clock.
     pub fn pass(&self, seconds: i64) {
         self.clock.fetch_add(seconds, Ordering::Relaxed);
     }
@@ -227,8 +194,8 @@ impl World {
         refresh_token(&response)
     }
 
-    /// The refresh token of somebody who is registered with [`PASSWORD`] and logged in, without
-    /// the hashing that takes long.
+    /// Registers a user with [`PASSWORD`] and starts a session, without the slow hashing; returns the
+    /// refresh token.
     pub async fn quickly_logged_in(&self, email: &str) -> String {
         static HASH: LazyLock<HashedPassword> = LazyLock::new(|| hashed(PASSWORD));
         let user = user(id(1), email);
@@ -242,11 +209,11 @@ impl World {
 
     /// A refresh with this token.
     pub async fn refreshed(&self, token: &str) -> Response {
-        self.refresh(with_body(&json!({"refresh_token": token})))
-            .await
+        let request = with_body(&json!({"refresh_token": token}));
+        self.call("POST /api/v1/auth/refresh", request).await
     }
 
-    /// Somebody registered under an address with [`PASSWORD`]; their id.
+    /// Registers a user with [`PASSWORD`] and returns their id.
     pub async fn registered(&self, email: &str) -> Uuid {
         let body = json!({"email": email, "password": PASSWORD, "name": "Ada Lovelace"});
         let response = self.register(with_body(&body)).await;
@@ -254,12 +221,12 @@ impl World {
         body_of(&response)["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// The row under which the only address there is was registered.
+    /// The credential's row of the only user.
     pub fn email_row(&self) -> Value {
         row(&self.aws, &self.table, "EMAIL")
     }
 
-    /// A request in somebody's name.
+    /// A request with an access token.
     pub fn request_of(&self, user_id: Uuid, role: Role) -> Request {
         let token = self
             .issuer
@@ -294,7 +261,7 @@ pub fn row(aws: &Aws, table: &str, sk: &str) -> Value {
     rows.remove(0)
 }
 
-/// The time goes on by `clock` seconds alone, and ids count up.
+/// `clock` seconds have passed since [`NOW`], and ids count up.
 fn origin(clock: Arc<AtomicI64>) -> Origin {
     let ids = Arc::new(AtomicU64::new(1));
     Origin::new(
@@ -307,7 +274,7 @@ pub fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-/// A UUIDv7 that is easy to tell in a failure.
+/// A UUIDv7 that is easy to recognize in a failure.
 pub fn id(n: u64) -> Uuid {
     Uuid::from_u128(0x01890a5d_ac96_7000_8000_000000000000 + u128::from(n))
 }
@@ -337,15 +304,11 @@ pub fn with_body(body: &Value) -> Request {
     Request::new().with_body(body.to_string())
 }
 
-fn traced(request: Request) -> Request {
-    request.with_header("traceparent", TRACEPARENT)
-}
-
 pub fn body_of(response: &Response) -> Value {
     serde_json::from_str(response.body.as_deref().unwrap()).unwrap()
 }
 
-/// A 400 that names these fields, whole.
+/// The whole 400 with these errors.
 pub fn invalid(errors: &[(&str, &str)]) -> Value {
     let detail = match errors {
         [("", detail)] => (*detail).to_owned(),

@@ -1,4 +1,4 @@
-//! What a refresh token is worth, and how long.
+//! The decisions about presented refresh tokens.
 
 use jiff::{SignedDuration, Timestamp};
 use users::domain::{
@@ -9,7 +9,7 @@ use users::tokens::RefreshToken;
 use crate::world::{id, now, user};
 
 #[test]
-fn a_session_may_lie_idle_for_a_week_and_lasts_30_days_with_half_a_minutes_grace() {
+fn a_session_lasts_7_idle_days_30_days_and_a_grace_of_30_s() {
     assert_eq!(IDLE_LIFETIME, SignedDuration::from_hours(168));
     assert_eq!(ABSOLUTE_LIFETIME, SignedDuration::from_hours(720));
     assert_eq!(GRACE, SignedDuration::from_secs(30));
@@ -25,7 +25,7 @@ fn rotated() -> (Session, RefreshToken, RefreshToken, Timestamp) {
 }
 
 #[test]
-fn the_current_token_is_exchanged_until_the_session_ends_by_itself() {
+fn the_current_token_is_exchanged_until_the_session_expires() {
     let (session, _, current, at) = rotated();
     let moment = SignedDuration::from_millis(1);
     for time in [at, at + GRACE, at + IDLE_LIFETIME - moment] {
@@ -38,7 +38,7 @@ fn the_current_token_is_exchanged_until_the_session_ends_by_itself() {
 }
 
 #[test]
-fn however_much_it_is_used_a_session_ends_after_30_days() {
+fn a_session_in_daily_use_expires_after_30_days() {
     let (mut session, _, mut current, _) = rotated();
     let mut time = now();
     while time < now() + ABSOLUTE_LIFETIME - SignedDuration::from_hours(24) {
@@ -58,10 +58,10 @@ fn however_much_it_is_used_a_session_ends_after_30_days() {
 }
 
 #[test]
-fn the_token_before_gets_the_same_successor_within_the_grace_and_ends_the_session_after() {
+fn the_token_before_is_repeated_within_the_grace_only() {
     let (session, before, _, at) = rotated();
     let last = at + GRACE - SignedDuration::from_millis(1);
-    // A clock that is a little behind is no reason to end anything.
+    // A clock that is slightly behind must not end the session.
     for time in [at - SignedDuration::from_secs(1), at, last] {
         let verdict = session.judge(&before.hash(), time);
         assert_eq!(verdict, Verdict::Repeat(Seed([2; 32])));
@@ -72,7 +72,7 @@ fn the_token_before_gets_the_same_successor_within_the_grace_and_ends_the_sessio
 }
 
 #[test]
-fn the_grace_is_over_as_soon_as_the_successor_is_used() {
+fn using_the_successor_ends_the_grace() {
     let (session, before, current, at) = rotated();
     let third = current.successor(Seed([3; 32]));
     let session = session.rotate(third.hash(), Seed([3; 32]), at);
@@ -85,7 +85,7 @@ fn the_grace_is_over_as_soon_as_the_successor_is_used() {
 }
 
 #[test]
-fn what_was_never_ours_ends_the_session_whose_name_it_knows() {
+fn a_forged_token_revokes_the_session_it_names() {
     let (session, _, current, at) = rotated();
     let forged = current.successor(Seed([9; 32]));
     assert_eq!(session.judge(&forged.hash(), at), Verdict::Reused);
@@ -94,24 +94,23 @@ fn what_was_never_ours_ends_the_session_whose_name_it_knows() {
 }
 
 #[test]
-fn a_session_goes_on_for_an_active_user_of_its_own_generation_alone() {
+fn a_session_needs_an_active_user_of_its_generation() {
     let (session, ..) = rotated();
     let ada = user(id(1), "ada@example.com");
-    assert!(session.is_valid_for(Some(&ada)));
+    let with = |role, status, generation| User {
+        role,
+        status,
+        generation,
+        ..ada.clone()
+    };
     assert!(!session.is_valid_for(None));
-    let admin = User {
-        role: Role::Admin,
-        ..ada.clone()
-    };
-    assert!(session.is_valid_for(Some(&admin)));
-    let gone = User {
-        status: Status::Deactivated,
-        ..ada.clone()
-    };
-    assert!(!session.is_valid_for(Some(&gone)));
-    let changed = User {
-        generation: 1,
-        ..ada
-    };
-    assert!(!session.is_valid_for(Some(&changed)));
+    for (role, status, generation, valid) in [
+        (Role::Customer, Status::Active, 0, true),
+        (Role::Admin, Status::Active, 0, true),
+        (Role::Customer, Status::Deactivated, 0, false),
+        (Role::Customer, Status::Active, 1, false),
+    ] {
+        let user = with(role, status, generation);
+        assert_eq!(session.is_valid_for(Some(&user)), valid, "{user:?}");
+    }
 }

@@ -1,0 +1,138 @@
+//! Requests that the routes refuse before they change anything.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use shared_auth::Role;
+use shared_lambda::http::Request;
+
+use crate::handlers::assert_problem;
+use crate::world::{World, id, invalid, with_body};
+
+/// A route, a body, and the body's errors.
+type Case = (
+    &'static str,
+    &'static str,
+    Vec<(&'static str, &'static str)>,
+);
+
+fn cases() -> Vec<Case> {
+    let (mut route, mut cases) = ("", Vec::<Case>::new());
+    let lines = include_str!("fixtures/invalid_bodies.txt").lines();
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(error) = line.strip_prefix("    ") {
+            let has_pointer = error.starts_with('/');
+            let error = error.split_once(' ').filter(|_| has_pointer);
+            let error = error.unwrap_or(("", line.trim_start()));
+            cases.last_mut().unwrap().2.push(error);
+        } else if line.starts_with('P') {
+            route = line;
+        } else {
+            cases.push((route, line.trim_start_matches("(no body)"), Vec::new()));
+        }
+    }
+    cases
+}
+
+/// A world with one user, and a request in their name and with their id in its path.
+async fn with_user() -> (World, Request) {
+    let world = World::new().await;
+    world.quickly_logged_in("ada@example.com").await;
+    let request = world.request_of(id(1), Role::Admin);
+    (world, request.with_path_parameter("id", id(1).to_string()))
+}
+
+#[tokio::test]
+async fn an_invalid_body_gets_all_its_errors_and_changes_nothing() {
+    let (world, request) = with_user().await;
+    let writes = world.aws.writes();
+    for (route, body, errors) in cases() {
+        let response = world.call(route, request.clone().with_body(body)).await;
+        assert_problem(&response, &invalid(&errors));
+    }
+    assert_eq!(world.aws.writes(), writes);
+}
+
+/// A form on another site can send only such types.
+#[tokio::test]
+async fn a_body_of_another_type_or_over_64_kib_is_refused() {
+    let (world, request) = with_user().await;
+    let writes = world.aws.writes();
+    let mut routes: Vec<&str> = cases().into_iter().map(|(route, ..)| route).collect();
+    routes.dedup();
+    assert_eq!(routes.len(), 7, "the file has other sections");
+    for route in routes {
+        for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
+            let request = request.clone().with_body("{}");
+            let response = world
+                .call(route, request.with_header("content-type", kind))
+                .await;
+            assert_eq!(response.status, 415, "{route}");
+        }
+        let request = request.clone().with_body(" ".repeat(65_537));
+        assert_eq!(world.call(route, request).await.status, 413, "{route}");
+    }
+    assert_eq!(world.aws.writes(), writes);
+}
+
+#[tokio::test]
+async fn the_lists_parameters_are_checked() {
+    const CURSOR: &str = "is not a cursor of this list; take `next_cursor` from the page before, \
+                          or leave it out to begin again";
+    const UNKNOWN: &str = "is not a known parameter; known here: status, limit, cursor";
+    let (world, request) = with_user().await;
+    let [empty, too_long] = [0, 1025]
+        .map(|length| shared_lambda::cursor::encode(&json!({"before": "x".repeat(length)})));
+    for (name, value, detail) in [
+        ("limit", "101", "is 101, not a whole number from 1 to 100"),
+        ("status", "asleep", "is neither active nor deactivated"),
+        ("status", "", "is neither active nor deactivated"),
+        ("email", "ada@example.com", UNKNOWN),
+        ("cursor", "nonsense", CURSOR),
+        ("cursor", "eyJhZnRlciI6InRlYSJ9", CURSOR),
+        ("cursor", &empty, CURSOR),
+        ("cursor", &too_long, CURSOR),
+    ] {
+        let request = request.clone().with_query(name, value);
+        let response = world.call("GET /api/v1/users", request).await;
+        assert_problem(&response, &invalid(&[(name, detail)]));
+    }
+}
+
+#[tokio::test]
+async fn an_id_must_be_a_uuid() {
+    let (world, request) = with_user().await;
+    for route in ["GET /api/v1/users/{id}", "PATCH /api/v1/users/{id}"] {
+        let request = request.clone().with_path_parameter("id", "me");
+        assert_eq!(world.call(route, request).await.status, 400, "{route}");
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,20}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("email|password|name|role|\\PC{0,4}", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_body_makes_a_registration_fail_with_5xx(body in any_json()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let status = runtime.block_on(async {
+            let world = World::new().await;
+            world.register(with_body(&body)).await.status
+        });
+        prop_assert!((400..500).contains(&status), "{} for {}", status, body);
+    }
+}
