@@ -75,6 +75,11 @@ fn of_a_thousand_orders_by_fifty_clients_on_a_hundred_units_a_hundred_are_confir
             });
         }
     });
+    println!(
+        "orders: {} confirmed, {} rejected",
+        confirmed.load(Ordering::Relaxed),
+        rejected.load(Ordering::Relaxed)
+    );
     assert_eq!(confirmed.into_inner(), UNITS);
     assert_eq!(rejected.into_inner(), CLIENTS * ORDERS_EACH - UNITS);
     assert_eq!(charged.into_inner(), UNITS * 1_999);

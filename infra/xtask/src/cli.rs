@@ -68,6 +68,11 @@ pub enum Command {
     Sim(Simulation),
     /// Bugs on purpose, one at a time, in a copy below target/: whether the simulation finds them
     SeedBugs(SeedBugs),
+    /// Measure what docs/measured.md shows, and write it there
+    Measure {
+        /// Only these
+        names: Vec<String>,
+    },
     /// `cargo mutants`: changes what decides, one place at a time; a test has to notice
     Mutants {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

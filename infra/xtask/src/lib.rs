@@ -7,6 +7,7 @@ mod demo;
 pub mod deploy;
 pub mod functions;
 pub mod local;
+mod measure;
 mod mutants;
 pub mod new;
 mod run;

@@ -8,7 +8,7 @@ use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
-use crate::{check, demo, emulator, functions, local, mutants, new, seed_bugs, sim, test};
+use crate::{check, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim, test};
 
 /// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
@@ -50,6 +50,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::New { what } => new::run(&project, &what),
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::SeedBugs(asked) => seed_bugs::run(&project, &asked),
+        Command::Measure { names } => measure::run(&project, &names),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
         Command::Moved { .. } => {
             let asked: Vec<String> = std::env::args().skip(1).collect();
