@@ -1,11 +1,11 @@
-//! Writes down the queues that the templates declare, each with the function that takes from it: the
-//! program also runs where the templates are not.
+//! Writes down the queues in the templates, each with its consumer, because the program also runs
+//! without a checkout.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() {
-    // A new service is named here.
+    // The root template changes when a service is added.
     println!("cargo:rerun-if-changed=../../template.yaml");
     let folders = fs::read_dir("../../functions").expect("the services are beside the tools");
     let mut templates: Vec<PathBuf> = folders

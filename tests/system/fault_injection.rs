@@ -201,7 +201,7 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
     );
 
     let saga = |action| saga::run(&world.aws, &world.stack.prefix, &action).unwrap();
-    let told = "a rehearsal, told to go wrong: release_stock=fail";
+    let told = "injected faults: release_stock=fail";
     eventually("the release is parked", || {
         world.sweep();
         let listed = saga(saga::Action::List(saga::List {

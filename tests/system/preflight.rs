@@ -28,7 +28,7 @@ fn an_installation_without_keys_is_told_to_make_them() {
     let _shared = world.shared();
     let problems = problems(world, "elsewhere");
     assert_eq!(problems.len(), 1, "{}", report(&problems));
-    let missing = "no parameter /elsewhere/auth/jwks, /elsewhere/auth/signing-key, \
+    let missing = "missing parameters: /elsewhere/auth/jwks, /elsewhere/auth/signing-key, \
                    /elsewhere/auth/signing-key-kms-arn";
     assert!(problems[0].said.contains(missing), "{}", problems[0].said);
     assert_eq!(verdict(&problems).unwrap_err().exit_code(), 1);

@@ -1,19 +1,18 @@
-//! `waybill audit`: reconciles the books of all four services.
+//! `waybill audit`: reconciles stock and money across the four services.
 //!
-//! It scans the tables with an operator's own read rights, strongly consistently, and asks no
-//! service: a service that answers wrongly, or no longer finds a row, cannot hide that from an
-//! audit. (That no service reads another's table is a rule for services. The rows are read here as
-//! their stores write them. The users table is not scanned: those who ordered are looked for by their
-//! ids, and of them nothing is read but that they are there.)
+//! The audit scans the tables with strongly consistent reads and the operator's own rights. It
+//! calls no service, so a service that answers wrongly or no longer finds a row cannot hide that.
+//! The users table is not scanned: only the users of known orders are looked up, and only that they
+//! exist.
 //!
-//! The system goes on while it is read, and the tables are not read at one moment. Orders are read
-//! first. A second look is taken after a pause if the first finds anything. What both find in unchanged
-//! rows was so all along; what only one of them finds was the system at work. What both find in rows that
-//! changed in between cannot be decided: an item that sells all the time is certain only once it rests.
-//! What has no order yet is looked for by itself, because it may have come after the orders were read.
+//! The tables change while the audit reads them. Orders are read first. If the first snapshot has
+//! findings, a second follows after a pause. A finding that both snapshots report in unchanged rows
+//! is certain. A finding of one snapshot alone was work in progress. A finding in rows that changed
+//! in between is undecided. A reservation or payment without an order is looked up again, because
+//! the order may be newer than the scan.
 //!
-//! It ends with 0 where everything balances, with 1 where something certainly does not, and with 2
-//! where that cannot be told. With 3 it could not be carried out, and says nothing of the books.
+//! Exit codes: 0 if everything balances, 1 if something does not, 2 if that is undecided, 3 if the
+//! audit did not run.
 
 pub mod reconcile;
 pub mod rows;
@@ -33,27 +32,27 @@ use crate::ui::{count, decimal, foreign, unit};
 use reconcile::{Finding, Reconciliation, Subject, WrittenOff, reconcile};
 use snapshot::snapshot;
 
-/// Between the two looks.
+/// The pause between the two snapshots.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How many remarks are printed.
+/// At most this many remarks are printed.
 const REMARKS: usize = 100;
 
-/// The last look, and what both looks found.
+/// The last snapshot, and the findings of both.
 #[derive(Debug, serde::Serialize)]
 pub struct Audit {
     pub last: Reconciliation,
-    /// Found twice in unchanged rows.
+    /// Found in both snapshots, in unchanged rows.
     pub certain: Vec<Finding>,
-    /// Found twice, in rows that changed in between: perhaps the system at work.
+    /// Found in both snapshots, in rows that changed in between.
     pub undecided: Vec<Finding>,
 }
 
-/// Reads and compares, twice where anything is found. An error is one of reading, and says nothing of the
-/// books.
+/// Takes one snapshot, or two if the first has findings. An error means that reading failed; it
+/// says nothing about the books.
 pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
     let call = |operation: &str, params: Value| aws.call("dynamodb", operation, params);
-    // Rows that come during a look are not judged, so it is judged as of when it began.
+    // Rows that are written during a snapshot are not judged, so the time is taken before it.
     let look = || {
         let now = Timestamp::now();
         Ok(reconcile(&snapshot(&call, prefix)?, now))
@@ -91,15 +90,13 @@ fn both(mut look: impl FnMut() -> Result<Reconciliation>, pause: impl FnOnce()) 
 }
 
 impl Audit {
-    /// What an operator reads.
     pub fn report(&self) -> String {
         let mut text = String::new();
         self.write(&mut text).expect("text can always be added to");
         text
     }
 
-    /// An error where something is certain not to balance, and an undecided one where it cannot be
-    /// told whether everything does.
+    /// Fails for certain findings; an undecided error for undecided ones.
     pub fn verdict(&self) -> Result<()> {
         if !self.certain.is_empty() {
             let names = subjects(&self.certain);
@@ -108,7 +105,7 @@ impl Audit {
         if !self.undecided.is_empty() {
             let names = subjects(&self.undecided);
             return Err(Error::undecided(format!(
-                "cannot tell whether these balance: {names}"
+                "undecided, run this again: {names}"
             )));
         }
         Ok(())
@@ -166,19 +163,16 @@ impl Audit {
         let Reconciliation {
             after_all, remarks, ..
         } = &self.last;
-        // Last, because nothing else makes anybody look at it: the books balance, and the exit is 0.
+        // Printed last: the exit code is 0, so nothing else draws attention to these.
         if !after_all.is_empty() {
             write!(
                 text,
-                "\n\nattention: carried out after an operator had abandoned it"
+                "\n\nattention: carried out after an operator abandoned it"
             )?;
             write_decided(text, after_all)?;
         }
         if !remarks.is_empty() {
-            write!(
-                text,
-                "\n\nattention: out of the ordinary, and no fault of the books"
-            )?;
+            write!(text, "\n\nattention: unusual, but balanced")?;
             for remark in remarks.iter().take(REMARKS) {
                 write!(text, "\n  {}", foreign(remark))?;
             }
@@ -193,7 +187,8 @@ impl Audit {
         if !self.undecided.is_empty() {
             writeln!(
                 text,
-                "\nnot certain: both looks found this, and its rows changed in between; run this again"
+                "\nundecided: both snapshots have this, but its rows changed in between; run this \
+                 again"
             )?;
         }
         for finding in &self.undecided {
@@ -219,7 +214,7 @@ impl Audit {
     }
 }
 
-/// A table of what there is and, behind the `=`, what explains it.
+/// A table: the levels and, after the `=`, the accounts that explain them.
 fn write_table(
     text: &mut String,
     heads: [&str; 4],
@@ -235,7 +230,7 @@ fn write_table(
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         let longest = cells.map(|cell| cell.chars().count()).max();
-        // No SKU is longer; a key that is none must not stretch every line.
+        // A SKU is at most this long; a malformed key must not widen every line.
         longest.unwrap_or(0).min(64)
     };
     let widths: Vec<usize> = (0..heads.len() + explained.len()).map(width).collect();

@@ -1,4 +1,4 @@
-//! The account that the environment names: by profile, SSO, role or variables, as the SDKs find it.
+//! Finds the credentials of the environment (profile, SSO, role or variables) as the AWS SDKs do.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,10 +15,10 @@ use tokio::runtime::Runtime;
 use crate::aws::{Aws, AwsError, Credentials, NO_CREDENTIALS};
 use crate::error::{Context, Error, Result};
 
-/// Credentials are replaced so long before they expire.
+/// Credentials are renewed this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
 
-/// An environment that would lead the calls elsewhere is refused.
+/// Connects to the account. Refuses an environment that redirects AWS calls.
 pub fn account(profile: Option<&str>) -> Result<Aws> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     leads_to_aws(names)?;
@@ -47,7 +47,7 @@ pub fn account(profile: Option<&str>) -> Result<Aws> {
     ))
 }
 
-/// The region, and what finds the credentials: of a named profile that profile alone.
+/// The region and the credentials provider; with a named profile, only that profile's.
 fn search(profile: Option<&str>) -> Result<(Runtime, String, SharedCredentialsProvider)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -61,7 +61,7 @@ fn search(profile: Option<&str>) -> Result<(Runtime, String, SharedCredentialsPr
     if let Some(profile) = profile {
         loader = loader.profile_name(profile);
     }
-    // Only boto3 and the AWS CLI read this one.
+    // Only boto3 and the AWS CLI read AWS_DEFAULT_REGION.
     if let (Err(_), Ok(region)) = (
         std::env::var("AWS_REGION"),
         std::env::var("AWS_DEFAULT_REGION"),
@@ -71,9 +71,9 @@ fn search(profile: Option<&str>) -> Result<(Runtime, String, SharedCredentialsPr
     let config = runtime.block_on(loader.load());
     let region = config
         .region()
-        .context("no region is set: export AWS_REGION, or set the profile's")?;
+        .context("no region is set; export AWS_REGION or set the profile's region")?;
     let provider = match profile {
-        // The default chain would take AWS_ACCESS_KEY_ID first, which may be of another account.
+        // The default chain prefers AWS_ACCESS_KEY_ID, which may belong to another account.
         Some(profile) => {
             let settings = ProviderConfig::without_region()
                 .with_region(Some(region.clone()))
@@ -91,15 +91,15 @@ fn search(profile: Option<&str>) -> Result<(Runtime, String, SharedCredentialsPr
     Ok((runtime, region.to_string(), provider))
 }
 
-/// The chain's own message says nothing; what it holds names each place that was looked in.
+/// The source of the chain's error names each place that was searched.
 fn cause(error: &dyn std::error::Error) -> String {
     error
         .source()
         .map_or(error.to_string(), ToString::to_string)
 }
 
-/// `cargo xtask env` exports such a variable: in that shell an audit of an account would read the
-/// emulator, and find that everything balances.
+/// `cargo xtask env` exports such a variable. In that shell, an audit of an account would read the
+/// emulator.
 fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
     const ENDPOINT: &str = "AWS_ENDPOINT_URL";
     let leads_elsewhere = |name: &String| {
@@ -113,9 +113,9 @@ fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
     }
     let names = elsewhere.join(" ");
     Err(Error::new(format!(
-        "--aws is for an AWS account, and this shell leads AWS calls elsewhere ({names} is set, \
-         perhaps by cargo xtask env): use another shell with the account's credentials, or leave \
-         --aws out for the local stack"
+        "--aws needs an AWS account, but this shell redirects AWS calls ({names} is set, perhaps \
+         by cargo xtask env): use another shell with the account's credentials, or omit --aws for \
+         the local stack"
     )))
 }
 
@@ -126,10 +126,10 @@ mod tests {
     use super::*;
     use crate::aws::local_environment;
 
-    /// An environment is a process's own, so the search is in another one.
+    /// Environment variables belong to a process, so the search runs in a child process.
     #[test]
-    fn a_named_profile_wins_over_keys_in_the_environment() {
-        const NAME: &str = "a_named_profile_wins_over_keys_in_the_environment";
+    fn a_named_profile_wins_over_environment_keys() {
+        const NAME: &str = "a_named_profile_wins_over_environment_keys";
         const SEARCHING: &str = "WAYBILL_TEST_SEARCHES";
         if std::env::var_os(SEARCHING).is_some() {
             for (profile, key, place) in [(None, "ENV", "eu-1"), (Some("shop"), "SHOP", "eu-2")] {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_that_leads_to_the_emulator_is_refused_for_an_account() {
+    fn a_redirecting_shell_is_refused_for_an_account() {
         let checked = |names: &[&str]| leads_to_aws(names.iter().map(|name| (*name).to_owned()));
         assert!(checked(&["AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URLS"]).is_ok());
         for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
@@ -184,7 +184,7 @@ mod tests {
             assert!(error.contains(&format!("{name} is set")), "{error}");
             assert!(error.contains("use another shell"), "{error}");
         }
-        // What `cargo xtask env` exports is such a shell.
+        // `cargo xtask env` exports these variables.
         let exported = local_environment("http://127.0.0.1:4566");
         assert!(leads_to_aws(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
     }

@@ -1,13 +1,13 @@
-//! `waybill dlq`: what failed for good, why, and sending it back.
+//! `waybill dlq`: lists, shows, sends back and drops dead letters.
 //!
-//! Looking takes nothing away: messages are received with a short visibility timeout and given back
-//! at once. Sending back is receive, send, delete, in this order: whoever dies in between leaves a
-//! message in both queues, and every handler knows a message it has seen. (`StartMessageMoveTask`
-//! would do the same out of sight, cannot choose messages, and is missing in the emulator.)
+//! Reading deletes nothing: messages are received with a short visibility timeout and given back at
+//! once. A redrive receives, sends, then deletes. If it dies in between, the message is in both
+//! queues, and handlers recognise a repeat. (`StartMessageMoveTask` cannot select messages, and the
+//! emulator lacks it.)
 //!
-//! Dropping is print, then delete: what is printed is all that is left.
+//! A drop prints the message, then deletes it.
 //!
-//! A dead-letter queue does not say what went wrong. The function logged it, with the message's id.
+//! A dead-letter queue does not store the error. The function logged it with the message's id.
 
 mod dead_letter;
 mod log;
@@ -30,14 +30,14 @@ use crate::ui::{age, count, cut, foreign, say_whole};
 use dead_letter::{DeadLetter, Found, Reach, Seen, Sqs, find, look, out_of_sight};
 use log::Log;
 
-/// A queue whose failed messages are kept in `<name>-dlq`, and the function that takes from it.
+/// A queue, whose dead letters are in `<name>-dlq`, and the function that consumes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
     pub name: &'static str,
     pub consumer: &'static str,
 }
 
-/// As the templates declare them (`build.rs`).
+/// From the templates, by `build.rs`.
 pub const QUEUES: &[Queue] = include!(concat!(env!("OUT_DIR"), "/queues.rs"));
 
 /// The commands of `waybill dlq`. The comments here are their `--help`.
@@ -99,17 +99,16 @@ pub struct Redrive {
     pub dry_run: bool,
 }
 
-/// What a message is shown for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Show,
     Drop,
 }
 
-/// How many of a kind are named where not all are asked for.
+/// How many messages of a group are listed without `--all`.
 const NAMED: usize = 3;
 
-/// Does it and gives what there is to tell, whole.
+/// Runs a command and returns its whole output.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     let mut told: Vec<String> = Vec::new();
     match run_with(aws, prefix, action, &mut |part| told.push(part)) {
@@ -124,7 +123,7 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     }
 }
 
-/// Does it and tells each part as soon as it is known; the last is what came of it.
+/// Runs a command and prints each part as soon as it is known; returns the last part.
 pub fn run_with(
     aws: &Aws,
     prefix: &str,
@@ -167,14 +166,13 @@ pub fn run_with(
     }
 }
 
-/// What can be seen of every queue; the names of the fields are those of `--json`.
+/// The readable messages of every queue. The names of the fields are those of `--json`.
 #[derive(Debug, Serialize)]
 pub struct Records {
     letters: Vec<Record>,
     queues: Vec<Extent>,
 }
 
-/// A dead letter.
 #[derive(Debug, Serialize)]
 struct Record {
     queue: &'static str,
@@ -189,21 +187,20 @@ struct Record {
 #[derive(Debug, Serialize)]
 struct Extent {
     queue: &'static str,
-    /// About how many messages SQS counts beyond those that were seen, of whatever order.
+    /// About how many messages of any order SQS counts beyond the listed ones.
     more: Option<usize>,
-    /// Why nothing is known of it.
     unreadable: Option<String>,
 }
 
 impl Records {
-    /// An error where a queue could not be read.
+    /// Fails if a queue could not be read.
     pub fn verdict(&self) -> Result<()> {
         let unread = self.queues.iter().filter(|one| one.unreadable.is_some());
         all_read(&unread.map(|one| one.queue).collect::<Vec<_>>())
     }
 }
 
-/// What can be seen of every queue, with all of an order's where one is named.
+/// Reads every queue; with an order, all of its messages.
 pub fn records(aws: &Aws, prefix: &str, order: Option<Uuid>) -> Records {
     let sqs = |operation: &str, params: Value| aws.call("sqs", operation, params);
     let log = |queue, letters: &[DeadLetter]| log_of(aws, prefix, queue, letters);
@@ -281,7 +278,7 @@ fn grouped<'l>(letters: &'l [DeadLetter], log: &Log) -> BTreeMap<(String, String
 
 type ReadLog<'a> = dyn Fn(Queue, &[DeadLetter]) -> Log + 'a;
 
-/// One queue after the other; one that cannot be read keeps no other from being listed.
+/// Lists one queue after the other. A queue that cannot be read does not stop the others.
 fn list_all(
     sqs: &Sqs<'_>,
     log: &ReadLog<'_>,
@@ -322,8 +319,8 @@ fn list_all(
         (true, None) => "nothing has failed for good".to_owned(),
         (true, Some(order)) => format!("nothing of order {order} has failed for good"),
         (false, _) => {
-            "next: waybill dlq show ID; when the cause is gone, waybill dlq redrive; what must \
-             never go back, because an operator abandoned its step: waybill dlq drop ID"
+            "next: waybill dlq show ID; once the cause is fixed, waybill dlq redrive; for a \
+             message whose step an operator abandoned, waybill dlq drop ID"
                 .to_owned()
         }
     })
@@ -381,7 +378,7 @@ fn describe(
     Ok(())
 }
 
-/// The message is the thing; what else there is to say must not keep it from being shown.
+/// Shows the message even if its log or its order cannot be read.
 fn shown(aws: &Aws, prefix: &str, found: &Found, purpose: Purpose) -> String {
     let (queue, letter) = (found.queue, &found.letter);
     let log = log_of(aws, prefix, queue, std::slice::from_ref(letter));
@@ -395,7 +392,7 @@ fn shown(aws: &Aws, prefix: &str, found: &Found, purpose: Purpose) -> String {
     text
 }
 
-/// A message that is taken away is not there any more for the commands that show it or send it back.
+/// The text after a drop names no command for the message, which is gone.
 fn whole(
     text: &mut String,
     queue: Queue,
@@ -411,7 +408,7 @@ fn whole(
     writeln!(text, "sent        {sent}")?;
     writeln!(
         text,
-        "received    {} times, looks into the dead-letter queue included",
+        "received    {} times, including reads of the dead-letter queue",
         letter.number("ApproximateReceiveCount").unwrap_or(0)
     )?;
     match log.failure_of(letter) {
@@ -419,7 +416,7 @@ fn whole(
             let at = Timestamp::from_millisecond(failure.at).unwrap_or(Timestamp::UNIX_EPOCH);
             let tries = failure.receive_count.unwrap_or(0);
             writeln!(text, "error       {}", foreign(&failure.error))?;
-            writeln!(text, "            at {at}, on try {tries}")?;
+            writeln!(text, "            at {at}, attempt {tries}")?;
             if let Some(trace) = &failure.trace {
                 writeln!(text, "trace       {}", foreign(trace))?;
             }
@@ -432,11 +429,11 @@ fn whole(
     }
     writeln!(text, "\n{}\n", body(letter, purpose))?;
     let Some(answer) = order else {
-        write!(text, "it names no order")?;
+        write!(text, "it has no order id")?;
         return match purpose {
             Purpose::Show => write!(
                 text,
-                "; it goes back only with waybill dlq redrive --id {}",
+                "; to send it back: waybill dlq redrive --id {}",
                 letter.id
             ),
             Purpose::Drop => Ok(()),
@@ -445,17 +442,17 @@ fn whole(
     write!(text, "{}", saga::shown(answer))
 }
 
-/// How many characters of a message's type are shown; those of this system are shorter.
+/// At most this many characters of a message's type are shown.
 const KIND: usize = 64;
 
 fn kind_of(letter: &DeadLetter) -> String {
     cut(letter.kind(), KIND)
 }
 
-/// How many lines of a body are shown.
+/// At most this many lines of a body are shown.
 const LINES: usize = 200;
 
-/// The body as a person reads it: no line of it can pass for one of this tool's.
+/// Indented, so that no line of the body looks like one of this tool's.
 fn body(letter: &DeadLetter, purpose: Purpose) -> String {
     let pretty = serde_json::from_str::<Value>(&letter.body)
         .and_then(|body| serde_json::to_string_pretty(&body))

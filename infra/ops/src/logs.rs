@@ -1,4 +1,4 @@
-//! What the functions printed, and how they failed where they could not print, in the order of time.
+//! The functions' logs in the order of time, with the failures that only the emulator logs.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -16,27 +16,26 @@ use crate::ui::{foreign, say, say_whole};
 
 const SHOWN_AT_FIRST: usize = 200;
 const PAUSE: Duration = Duration::from_secs(1);
-/// Lines of one moment may come in after one another.
+/// Lines of one moment may arrive late.
 const OVERLAP_MS: i64 = 5_000;
 
-/// Which lines.
 #[derive(Debug, Default, clap::Args)]
 pub struct Filter {
-    /// Only this service's functions
+    /// Only the functions of this service
     pub service: Option<String>,
-    /// Go on printing
+    /// Continue printing new lines
     #[arg(short, long)]
     pub follow: bool,
-    /// From this long ago (`15m`, `2h`) or this time on; with --aws, `1h` where it is not given
+    /// Since this long ago (`15m`, `2h`) or this time; with --aws the default is `1h`
     #[arg(long, value_parser = moment)]
     pub since: Option<Timestamp>,
-    /// Only lines that name this order
+    /// Only lines that contain this order's id
     #[arg(long)]
     pub order: Option<Uuid>,
-    /// Only lines that name this trace or request
+    /// Only lines that contain this trace or request id
     #[arg(long)]
     pub trace: Option<String>,
-    /// Only lines of this level and worse
+    /// Only lines of this level and above
     #[arg(long)]
     pub level: Option<Level>,
 }
@@ -54,7 +53,7 @@ fn moment(text: &str) -> std::result::Result<Timestamp, String> {
     text.parse::<Timestamp>()
         .or_else(|_| Timestamp::now().checked_sub(text.parse::<SignedDuration>()?))
         .map_err(|_| {
-            "write how long ago, such as 15m, or a time such as 2026-01-31T12:00Z".to_owned()
+            "expected a duration such as 15m or a time such as 2026-01-31T12:00Z".to_owned()
         })
 }
 
@@ -76,7 +75,7 @@ impl Line {
             && filter.level.is_none_or(|level| self.level() <= level)
     }
 
-    /// What is no JSON was not logged: a panic, or a function that did not start.
+    /// A line that is not JSON comes from a panic or a failed start.
     fn level(&self) -> Level {
         let line: Value = serde_json::from_str(&self.message).unwrap_or_default();
         match line["level"].as_str() {
@@ -149,7 +148,7 @@ fn printed(aws: &Aws, functions: &str, since: i64, filter: &Filter) -> Result<Ve
         .collect();
     if let (Some(service), true) = (&filter.service, names.is_empty()) {
         return Err(Error::new(format!(
-            "there are no logs of a service `{service}`"
+            "no logs of a service `{service}`; check its name and --prefix"
         )));
     }
     let mut lines = Vec::new();
@@ -238,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_functions_line_is_shown_with_its_time_and_its_name() {
+    fn a_line_is_printed_with_time_and_function() {
         let event = json!({"timestamp": 1_795_464_402_350_i64, "eventId": "1", "message": "{\"level\":\"INFO\"}\n"});
         let line = event_line("orders-place", &event).expect("a line");
         assert_eq!(
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_chosen_by_order_trace_and_level() {
+    fn lines_are_filtered_by_order_trace_and_level() {
         let line = |message: &str| Line {
             milliseconds: 0,
             function: String::new(),
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_time_or_how_long_ago() {
+    fn since_takes_a_time_or_a_duration() {
         let time = moment("2026-01-31T12:00:00Z").expect("a time");
         assert_eq!(time.to_string(), "2026-01-31T12:00:00Z");
         assert!(moment("15m").expect("a while") < Timestamp::now());
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_shown_escaped_and_cut() {
+    fn a_line_is_escaped_and_cut() {
         let message = format!(
             "thread panicked: \u{1b}]0;x\u{7}\r\n{}",
             "x".repeat(200_000)
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_lines_are_left_out() {
+    fn platform_lines_are_skipped() {
         for message in [
             "INIT_START Runtime Version: provided:al2023.v100\tRuntime Version ARN: arn:aws:a",
             "EXTENSION\tName: insights\tState: Ready\tEvents: [INVOKE, SHUTDOWN]",
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_did_not_start_is_found_in_the_emulators_log() {
+    fn failed_starts_come_from_the_emulators_log() {
         let log = "2026-11-23 20:31:42 ERROR [lambda] Warm execution error for waybill-users-me: no USERS_TABLE";
         let line = failure_line("waybill-users-", 7, log).expect("a line");
         assert_eq!(line.function, "waybill-users-me");

@@ -1,4 +1,4 @@
-//! Whether an account fits what the templates ask for: its quotas, names that are taken, its keys.
+//! Checks an account before a deployment: its quotas, taken names and keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,45 +14,45 @@ use crate::keys::{self, Names};
 use crate::project::Project;
 use crate::ui::count;
 
-/// What Lambda keeps free of reservations; also what the requests of customers are to have.
+/// Lambda keeps this many executions free of reservations. Customers' requests should have as many.
 const FOR_REQUESTS: u64 = 100;
 
-/// Lambda's usual quota of concurrent executions; a new account starts far below it.
+/// Lambda's usual quota of concurrent executions. A new account starts far below it.
 const USUAL_QUOTA: u64 = 1000;
 
-/// What the templates ask for.
+/// What the templates need.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// The sum of the functions' reserved concurrency.
+    /// The sum of reserved concurrency.
     pub reserved: u64,
-    /// What queues may run at once beyond that: of functions that reserve nothing.
+    /// The maximum concurrency of queue consumers without a reservation.
     pub queues: u64,
-    /// The tables, which have fixed names.
+    /// The tables, whose names are fixed.
     pub tables: BTreeSet<String>,
-    /// Functions that do not start with the parameters' values.
+    /// Functions that do not start with these parameters.
     pub refusing: Vec<String>,
 }
 
 /// What the account has.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// How many functions may run at once in the account and region.
+    /// The quota of concurrent executions in the account and region.
     pub concurrency: u64,
-    /// How many of these no other function has reserved.
+    /// The part of it that other functions have not reserved.
     pub available: u64,
-    /// Every table of a wanted name.
+    /// The existing tables with a needed name.
     pub tables: BTreeSet<String>,
     /// The tables of the installation's own stacks.
     pub owned_tables: BTreeSet<String>,
-    /// The installation's stacks that cannot be deployed again as they are.
+    /// The installation's stacks that must be deleted before a deployment.
     pub failed_stacks: Vec<String>,
-    /// The parameters of the keys that are not there.
+    /// The missing parameters of the keys.
     pub missing_parameters: Vec<String>,
-    /// What is wrong with the encryption of the signing key.
+    /// Problems with the encryption of the signing key.
     pub key_weaknesses: Vec<String>,
-    /// What it means that another installation has the same keys.
+    /// A warning if another installation uses the same keys.
     pub sharing: Option<String>,
-    /// Functions that confirm orders without money, in production.
+    /// Functions that use the payment simulator in production.
     pub simulated: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct Found {
 #[serde(rename_all = "lowercase")]
 pub enum Weight {
     Fits,
-    /// It may be meant, and fails nothing.
+    /// May be intended; does not stop a deployment.
     Note,
     Stops,
 }
@@ -72,8 +72,8 @@ pub struct Finding {
     pub said: String,
 }
 
-/// Reads the templates and the account, and compares them. A template's parameter has the value that
-/// is `given`, or that the installation has (`sam deploy` keeps it), or its default.
+/// Compares the templates with the account. A parameter's value is the `given` one, or the deployed
+/// one (`sam deploy` keeps it), or its default.
 pub fn look(
     project: &Project,
     aws: &Aws,
@@ -108,7 +108,7 @@ pub fn look(
     Ok(compare(&asked, &found))
 }
 
-/// Refuses what the templates do not allow, before AWS is asked anything.
+/// Refuses values that the templates do not allow, before any call to AWS.
 pub fn judge(project: &Project, given: &[(String, String)]) -> Result<()> {
     let mut known = BTreeSet::new();
     for service in project.services()? {
@@ -136,7 +136,7 @@ pub fn judge(project: &Project, given: &[(String, String)]) -> Result<()> {
     }
 }
 
-/// What a template's parameter may be, where it is not this.
+/// The allowed values of a parameter, if `value` is not one of them.
 fn misfit(parameter: &Yaml, value: &str) -> Option<String> {
     let scalar = |value: &Yaml| match value {
         Yaml::Number(number) => Some(number.to_string()),
@@ -161,7 +161,6 @@ fn misfit(parameter: &Yaml, value: &str) -> Option<String> {
     (!fits).then(|| format!("a whole number{from}{to}"))
 }
 
-/// The findings as a person reads them.
 pub fn report(findings: &[Finding]) -> String {
     let mut text = String::new();
     for Finding {
@@ -180,7 +179,7 @@ pub fn report(findings: &[Finding]) -> String {
     text.trim_end().to_owned()
 }
 
-/// An error if anything stops a deployment.
+/// Fails if a finding stops a deployment.
 pub fn verdict(findings: &[Finding]) -> Result<()> {
     let stops = findings.iter().filter(|one| one.weight == Weight::Stops);
     match stops.count() {
@@ -206,28 +205,28 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
         "tables",
         named(&in_the_way).map(|names| {
             format!(
-                "{names} exist and belong to no stack of this installation, so a deployment that \
-                 makes them fails. Next: adopt or delete them (docs/deploy.md, Tables that stayed), or \
-                 deploy with another Prefix"
+                "{names} exist but belong to no stack of this installation, so a deployment fails. \
+                 Next: adopt or delete them (docs/operate.md, Tables that stayed), or deploy with \
+                 another Prefix"
             )
         }),
         Weight::Stops,
-        "no table is in the way",
+        "no existing table conflicts",
     );
     judge(
         "stacks",
         named(&found.failed_stacks).map(|names| {
-            format!("{names} failed when first deployed. Next: sam delete --stack-name NAME")
+            format!("{names} failed at the first deployment. Next: sam delete --stack-name NAME")
         }),
         Weight::Stops,
-        "no stack is in the way",
+        "no failed stack blocks a deployment",
     );
     judge(
         "keys",
         named(&found.missing_parameters)
-            .map(|names| format!("there is no parameter {names}. Next: waybill keys create --aws")),
+            .map(|names| format!("missing parameters: {names}. Next: waybill keys create --aws")),
         Weight::Stops,
-        "the parameters of the keys are there",
+        "the parameters of the keys exist",
     );
     judge(
         "encryption of keys",
@@ -239,20 +238,20 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
         "other installations",
         found.sharing.clone(),
         Weight::Stops,
-        "none has the same keys",
+        "no other installation has the same keys",
     );
     let simulated = named(&found.simulated).map(|names| {
         let said = format!(
-            "{names} confirm orders on the payment simulator in production: nobody pays. Next, \
-             unless it is meant: deploy with Stage=staging"
+            "{names} confirm orders on the payment simulator in production, without money. Next, \
+             unless that is intended: deploy with Stage=staging"
         );
         (said, Weight::Note)
     });
     let refusing = named(&asked.refusing).map(|names| {
         let said = format!(
-            "{names} does not start: it refuses the payment simulator where Stage is production. \
-             Next: deploy with Stage=staging, or with SimulatorInProduction=true where nobody is to \
-             pay, and give this command the same"
+            "{names} does not start, because it refuses the payment simulator in Stage=production. \
+             Next: deploy with Stage=staging or, to run without money, SimulatorInProduction=true; \
+             pass the same to this command"
         );
         (said, Weight::Stops)
     });
@@ -272,11 +271,11 @@ fn concurrency(asked: &Asked, found: &Found) -> Finding {
     } = asked;
     let functions = reserved + queues;
     let wanted = functions + FOR_REQUESTS;
-    // Lambda refuses a reservation that leaves fewer than these.
+    // Lambda refuses a reservation that leaves fewer unreserved executions.
     let needed = if *reserved > 0 { wanted } else { functions + 1 };
     let said = format!(
-        "the queues may take {queues} concurrent executions and {reserved} are reserved; the account \
-         allows {}, of which other functions reserve {}",
+        "queue consumers may use {queues} concurrent executions and {reserved} are reserved; the \
+         account allows {}, of which other functions reserve {}",
         found.concurrency,
         found.concurrency.saturating_sub(found.available)
     );
@@ -294,11 +293,11 @@ fn concurrency(asked: &Asked, found: &Found) -> Finding {
             };
         }
         Weight::Note => format!(
-            "Requests have {} to themselves, where {FOR_REQUESTS} are advised",
+            "That leaves {} for requests; {FOR_REQUESTS} are recommended",
             found.available - functions
         ),
-        Weight::Stops => "What is throttled fails, and a message becomes a dead letter after five \
-             tries"
+        Weight::Stops => "Throttled requests fail, and throttled messages become dead letters \
+                          after five attempts"
             .to_owned(),
     };
     let quota = USUAL_QUOTA.max(found.concurrency + wanted - found.available);
@@ -306,8 +305,8 @@ fn concurrency(asked: &Asked, found: &Found) -> Finding {
         weight,
         about: "concurrency",
         said: format!(
-            "{said}. {consequence}. Next: ask for {quota} in Service Quotas (AWS Lambda, Concurrent \
-             executions), or give the templates' parameters for concurrency lower values"
+            "{said}. {consequence}. Next: request {quota} in Service Quotas (AWS Lambda, \
+             Concurrent executions), or lower the templates' concurrency parameters"
         ),
     }
 }
@@ -318,11 +317,11 @@ fn named<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-/// Values of templates' parameters.
+/// Values of the templates' parameters.
 type Parameters = BTreeMap<String, String>;
 
 impl Asked {
-    /// What one service's template asks for.
+    /// Adds the needs of one service's template.
     fn add(&mut self, template: &str, prefix: &str, given: &Parameters) -> Result<()> {
         let document: Yaml = serde_yaml_ng::from_str(template).context("the template")?;
         let resources = document.get("Resources").and_then(Yaml::as_mapping);
@@ -394,7 +393,7 @@ impl Asked {
     }
 }
 
-/// A template with values of its parameters.
+/// A template with the values of its parameters.
 struct Template<'a> {
     document: &'a Yaml,
     given: &'a Parameters,
@@ -407,7 +406,7 @@ impl Template<'_> {
         text.parse().ok().filter(|number| *number > 0)
     }
 
-    /// A scalar: itself, a parameter's value, or the one that a condition chooses.
+    /// The value of a scalar, a parameter or a condition.
     fn text(&self, value: &Yaml) -> Option<String> {
         match value {
             Yaml::Number(number) => Some(number.to_string()),
@@ -431,7 +430,7 @@ impl Template<'_> {
         }
     }
 
-    /// Whether a condition holds; `None` for one that is not understood.
+    /// Evaluates a condition; `None` for an unknown kind.
     fn holds(&self, condition: &Yaml) -> Option<bool> {
         let Yaml::Tagged(tagged) = condition else {
             return None;
@@ -465,7 +464,7 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result
                 json!({"TableName": table}),
                 "ResourceNotFoundException",
             )
-            .context(format!("looking for the table {table}"))?;
+            .context(format!("checking the table {table}"))?;
         if described.is_some() {
             found.tables.insert(table.clone());
         }
@@ -476,21 +475,21 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result
         if ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"].contains(&status) {
             found.failed_stacks.push(name.to_owned());
         }
-        // By its id, which is also what a nested stack is addressed by.
+        // By id, which also works for nested stacks.
         let resources = aws
             .call(
                 "cloudformation",
                 "DescribeStackResources",
                 json!({"StackName": stack["StackId"]}),
             )
-            .context(format!("looking at the resources of {name}"))?;
+            .context(format!("reading the resources of {name}"))?;
         found.owned_tables.extend(
             resources["StackResources"]
                 .as_array()
                 .into_iter()
                 .flatten()
                 .filter(|one| one["ResourceType"] == "AWS::DynamoDB::Table")
-                // What a failed creation left behind is the stack's no longer.
+                // A failed creation leaves tables that the stack no longer owns.
                 .filter(|one| {
                     let status = one["ResourceStatus"].as_str().unwrap_or_default();
                     !status.starts_with("DELETE_")
@@ -513,11 +512,11 @@ fn find_concurrency(
     let limit = |name: &str| {
         settings["AccountLimit"][name]
             .as_u64()
-            .context(format!("Lambda does not say the account's {name}"))
+            .context(format!("Lambda returned no {name}"))
     };
     found.concurrency = limit("ConcurrentExecutions")?;
     found.available = limit("UnreservedConcurrentExecutions")?;
-    // What the installation itself has reserved is there for it when it is deployed again.
+    // A new deployment can use what the installation itself has reserved.
     let names = functions
         .iter()
         .filter_map(|function| function["FunctionName"].as_str());
@@ -528,7 +527,7 @@ fn find_concurrency(
                 "GetFunctionConcurrency",
                 json!({"FunctionName": name}),
             )
-            .context(format!("reading what {name} has reserved"))?;
+            .context(format!("reading the reservation of {name}"))?;
         found.available += own["ReservedConcurrentExecutions"].as_u64().unwrap_or(0);
     }
     Ok(())
@@ -600,7 +599,7 @@ mod tests {
             .collect()
     }
 
-    /// The one thing that stops a deployment.
+    /// The only finding that stops a deployment.
     fn stop(found: &Found) -> (&'static str, String) {
         let mut stops = stopped(found);
         assert_eq!(stops.len(), 1, "{stops:?}");
@@ -608,13 +607,13 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_fits_is_good() {
+    fn a_fitting_account_has_no_problems() {
         let findings = compare(&asked(), &good());
         assert!(verdict(&findings).is_ok(), "{}", report(&findings));
         assert!(findings.iter().all(|one| one.weight == Weight::Fits));
     }
 
-    /// What is said about this many executions, of which this many are free of reservations.
+    /// The finding for this quota with this many unreserved executions.
     fn about_concurrency(asked: &Asked, concurrency: u64, available: u64) -> (Weight, String) {
         let found = Found {
             concurrency,
@@ -626,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_account_is_told_which_quota_to_ask_for() {
+    fn a_small_quota_stops_and_names_the_needed_one() {
         let unreserved = Asked {
             queues: 50,
             ..Asked::default()
@@ -634,7 +633,7 @@ mod tests {
         let (weight, said) = about_concurrency(&unreserved, 10, 10);
         assert_eq!(weight, Weight::Stops);
         assert!(said.contains("the account allows 10"), "{said}");
-        assert!(said.contains("ask for 1000"), "{said}");
+        assert!(said.contains("request 1000"), "{said}");
         let findings = compare(
             &unreserved,
             &Found {
@@ -647,29 +646,29 @@ mod tests {
     }
 
     #[test]
-    fn queues_that_leave_little_to_requests_are_noted() {
+    fn a_tight_quota_is_a_note() {
         let asked = Asked {
             queues: 8,
             ..Asked::default()
         };
         let (weight, said) = about_concurrency(&asked, 10, 10);
         assert_eq!(weight, Weight::Note);
-        assert!(said.contains("Requests have 2 to themselves"), "{said}");
+        assert!(said.contains("That leaves 2 for requests"), "{said}");
         assert_eq!(about_concurrency(&asked, 10, 8).0, Weight::Stops);
         assert_eq!(about_concurrency(&asked, 108, 108).0, Weight::Fits);
     }
 
     #[test]
-    fn a_reservation_leaves_what_lambda_keeps_unreserved() {
+    fn reservations_leave_the_unreserved_minimum() {
         assert_eq!(about_concurrency(&asked(), 1000, 150).0, Weight::Fits);
         let (weight, said) = about_concurrency(&asked(), 1000, 149);
         assert_eq!(weight, Weight::Stops);
         assert!(said.contains("other functions reserve 851"), "{said}");
-        assert!(said.contains("ask for 1001"), "{said}");
+        assert!(said.contains("request 1001"), "{said}");
     }
 
     #[test]
-    fn a_table_of_no_stack_is_in_the_way() {
+    fn a_table_without_a_stack_stops() {
         let mut found = good();
         found.tables = asked().tables;
         let (about, said) = stop(&found);
@@ -680,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_deployment_that_failed_is_deleted_first() {
+    fn a_failed_first_deployment_stops() {
         let mut found = good();
         found.failed_stacks = vec!["waybill".to_owned()];
         let (about, said) = stop(&found);
@@ -689,7 +688,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_must_be_there_customer_encrypted_and_unshared() {
+    fn missing_weak_or_shared_keys_stop() {
         let mut found = good();
         found.missing_parameters = vec!["/shop/auth/jwks".to_owned()];
         let (about, said) = stop(&found);
@@ -706,7 +705,7 @@ mod tests {
     }
 
     #[test]
-    fn the_simulator_in_production_is_noted_and_stops_nothing() {
+    fn the_simulator_in_production_is_a_note() {
         let function = |stage: &str, provider: &str| {
             json!({"FunctionName": "shop-payments-commands", "Environment": {"Variables":
                 {"STAGE": stage, "PAYMENT_PROVIDER": provider}}})
@@ -724,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_belongs_to_the_whole_prefix() {
+    fn a_prefix_matches_whole_words() {
         let function = json!({"FunctionName": "shop-two-orders-place"});
         assert!(is_of(&function, "shop-two"));
         assert!(!is_of(&function, "sho"));
@@ -771,7 +770,7 @@ Resources:
     }
 
     #[test]
-    fn queues_count_where_their_function_reserves_nothing() {
+    fn queues_of_unreserved_functions_count() {
         let asked = read(TEMPLATE, &[]).expect("a template");
         assert_eq!((asked.reserved, asked.queues), (0, 12));
         assert_eq!(asked.tables, ["shop-orders".to_owned()].into());
@@ -782,7 +781,7 @@ Resources:
         assert_eq!((asked.reserved, asked.queues), (3, 7));
     }
 
-    /// What the services' templates ask for with these values.
+    /// The needs of the services' templates with these values.
     fn asked_with(given: &[(&str, &str)]) -> Asked {
         let given = given
             .iter()
@@ -798,7 +797,7 @@ Resources:
     }
 
     #[test]
-    fn payments_that_refuse_to_start_stop_a_deployment() {
+    fn payments_that_do_not_start_stop_a_deployment() {
         for given in [&[][..], &[("Stage", "production")]] {
             let asked = asked_with(given);
             let findings = compare(&asked, &good());
@@ -819,7 +818,7 @@ Resources:
     }
 
     #[test]
-    fn values_that_no_template_allows_are_refused() {
+    fn values_outside_the_templates_are_refused() {
         let project = Project::find().expect("the project");
         let judged = |name: &str, value: &str| {
             judge(&project, &[(name.to_owned(), value.to_owned())])
@@ -868,7 +867,7 @@ Resources:
     }
 
     #[test]
-    fn a_queue_without_a_bound_is_refused() {
+    fn a_queue_without_maximum_concurrency_is_refused() {
         let unbounded = TEMPLATE.replace("MaximumConcurrency: 5", "");
         let error = read(&unbounded, &[]).expect_err("no bound");
         assert!(error.to_string().contains("RepliesTrigger"), "{error}");

@@ -1,4 +1,4 @@
-//! Rotating the signing key: what `rotation` decides, done in the account, step by step.
+//! Carries out the steps that `rotation` decides.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,34 +17,32 @@ use crate::keys::{self, Content, Names, Parameter, kids};
 use crate::rotation::{Issuer, Observed, Phase, Record, Since, Step, Verifier, Waits};
 use crate::ui::{count, say};
 
-/// Tells a function's instances apart: those from before a change of key have
-/// another value, so Lambda starts new ones, which read the key anew. No
-/// function reads it, so a deployment that drops it does no harm.
+/// A variable that no function reads. Its change makes Lambda start new instances, which load the
+/// new key. A deployment that drops it does no harm.
 const SIGNING_KEY_ID: &str = "AUTH_SIGNING_KEY_ID";
 
-/// How long stacks and functions may take to come to rest.
+/// How long stacks and functions may take to settle.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How often one step is tried again at once.
+/// How often a step without effect is repeated.
 const REPEATS: u32 = 3;
 
-/// What a person has to know before the waits are skipped.
+/// The warning before the waiting times are skipped.
 pub const WARNING: &str = "\
-Without its waits, a rotation ends every access token that the old key signed: their users have to
-refresh or log in again, and whoever outside has kept the key set refuses new tokens for some
-minutes. It is meant for a key that somebody else may know.";
+Skipping the waiting times ends every access token of the old key: its users must refresh or log in
+again, and verifiers outside that cache the key set refuse new tokens for some minutes. Use it only for
+a key that may have leaked.";
 
-/// How far one call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// The part that is due.
+    /// The step that is due.
     OnePart,
-    /// To the end, through the waits.
+    /// To the end, through the waiting times.
     Whole,
 }
 
-/// What is there, with the versions that writes depend on.
+/// The observed state, with the versions that writes depend on.
 struct Found {
     observed: Observed,
     set: Parameter,
@@ -53,9 +51,8 @@ struct Found {
     record: Option<Parameter>,
 }
 
-/// Does what is due, says so, and says what comes next and when. It keeps
-/// nothing to itself: whoever calls it after it was killed, from here or from
-/// another machine, goes on where it stopped.
+/// Does the steps that are due and prints the next one. It keeps no state, so another call
+/// continues where this one stopped.
 pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<()> {
     let mut last: Option<Step> = None;
     let mut repeated = 0;
@@ -73,8 +70,7 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
             say(outlook(&step));
             return Ok(());
         }
-        // A write that lost against another operator's has no effect, and most of the time that
-        // other did the same.
+        // A write that lost against another operator's has no effect; usually both did the same.
         repeated = if last.as_ref() == Some(&step) && step.due().is_none() {
             repeated + 1
         } else {
@@ -82,7 +78,8 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
         };
         if repeated > REPEATS {
             return Err(Error::new(format!(
-                "it has no effect that lasts; somebody else is changing the keys or the functions ({step:?})"
+                "the step {step:?} has no lasting effect; another operator is changing the keys or \
+                 functions"
             )));
         }
         begun = Some(step.phase());
@@ -91,8 +88,8 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
     }
 }
 
-/// What encrypts the next key: the installation's KMS key, or what encrypts the key in use as long as
-/// the functions that issue tokens cannot decrypt under that.
+/// The KMS key for the next signing key: the installation's own or, while issuers cannot decrypt
+/// under that, the current key's.
 fn encryption_of_next(aws: &Aws, names: &Names) -> Result<String> {
     let stacks = account::stacks(aws)?;
     match keys::kms_key(aws, names)? {
@@ -101,7 +98,7 @@ fn encryption_of_next(aws: &Aws, names: &Names) -> Result<String> {
             let same = keys::encryption(aws, &names.signing)?;
             if let Some(weakness) = keys::weakness(&same) {
                 say(format_args!(
-                    "warning    the next key stays as the one in use: {weakness}"
+                    "warning    the next key gets the encryption of the current one: {weakness}"
                 ));
             }
             Ok(same)
@@ -121,8 +118,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         Step::Create => {
             let key = SigningKey::generate();
             let content = Content::secret(&key, encryption_of_next(aws, names)?);
-            // Never over another that has not signed: of two operators one makes the key, and
-            // both publish it.
+            // Never overwrites a new key: of two operators one creates the key and both publish it.
             let made = match next {
                 None => keys::create(aws, &names.next, &content)?,
                 Some(signing) => keys::replace(aws, &names.next, signing, &content)?,
@@ -151,7 +147,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
             let mut record = observed.record.clone();
             record.published = Some(now(kid));
             if note(aws, names, found, &record)? {
-                say("known      every function that checks tokens has it");
+                say("known      every function that checks tokens has the key");
             }
             Ok(())
         }
@@ -163,7 +159,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
             if !unable.is_empty() {
                 return Err(Error::new(format!(
                     "the functions of {} cannot decrypt the next key: deploy them with the \
-                     parameter AuthKmsKeyArn={}, then repeat this",
+                     parameter AuthKmsKeyArn={}, then run this again",
                     unable.join(", "),
                     names.kms_key
                 )));
@@ -200,7 +196,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
             while let Ok(left) = Duration::try_from(due.duration_since(Timestamp::now()))
                 && !left.is_zero()
             {
-                // In small parts, because a laptop that sleeps stops this clock.
+                // In small parts, because a sleeping laptop stops this clock.
                 thread::sleep(left.min(Duration::from_secs(10)));
             }
             Ok(())
@@ -208,7 +204,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
     }
 }
 
-/// The keys, what they are for, since when, and who does not have them; then what is next.
+/// Lists the keys with their role, age and the functions that lack them.
 pub fn list(aws: &Aws, names: &Names) -> Result<Listing> {
     let found = look(aws, names)?;
     let kms_key = keys::encryption(aws, &names.signing)?;
@@ -275,7 +271,7 @@ fn listing(found: &Found, kms_key: &str, now: Timestamp) -> Listing {
         let remark = if observed.set.contains(kid) {
             ""
         } else {
-            "out of the set, but functions still have it"
+            "not in the set, but some functions still have it"
         };
         line(kid, "retiring", found.signing.since, remark.to_owned());
     }
@@ -319,7 +315,7 @@ impl fmt::Display for Listing {
 fn outlook(step: &Step) -> String {
     let what = match step.phase() {
         _ if *step == Step::Create => {
-            return "no rotation is under way; waybill keys rotate begins one".to_owned();
+            return "no rotation is in progress; waybill keys rotate begins one".to_owned();
         }
         Phase::Publish => "publish the next key",
         Phase::Sign => "sign with the next key",
@@ -344,7 +340,7 @@ fn now(kid: &str) -> Since {
 
 fn private(parameter: &Parameter, names: &Names) -> Result<SigningKey> {
     SigningKey::from_pkcs8_base64(&parameter.value)
-        .context(format!("a key beside {}", names.signing))
+        .context(format!("a key next to {}", names.signing))
 }
 
 fn entries(set: &str) -> Result<Vec<Value>> {
@@ -353,7 +349,7 @@ fn entries(set: &str) -> Result<Vec<Value>> {
     Ok(entries.clone())
 }
 
-/// `false` if somebody else has noted something since.
+/// `false` if another operator has written a record since.
 fn note(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool> {
     let text = serde_json::to_string(record).context("the record")?;
     let content = Content::open(text);
@@ -366,18 +362,17 @@ fn note(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool
 fn look(aws: &Aws, names: &Names) -> Result<Found> {
     let parameter = |name: &str| {
         keys::read(aws, name)?.context(format!(
-            "there is no parameter {name}; make a key with waybill keys create"
+            "the parameter {name} is missing; create a key with waybill keys create"
         ))
     };
-    // In the order in which a rotation passes them on: whatever another operator does in between,
-    // a published key is seen as what it is or what it has become, never as an old one.
+    // In the order of a rotation, so that a concurrent rotation cannot make a new key look old.
     let set = parameter(&names.set)?;
     let next = keys::read(aws, &names.next)?;
     let signing = parameter(&names.signing)?;
     let record = keys::read(aws, &names.record)?;
     let noted = record
         .as_ref()
-        // One that cannot be read is one that is lost.
+        // An unreadable record is treated as lost.
         .and_then(|record| serde_json::from_str(&record.value).ok())
         .unwrap_or_default();
     let next_kid = next
@@ -394,7 +389,7 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
     };
     for function in account::functions(aws)? {
         let variables = &function["Environment"]["Variables"];
-        // A set that shares no key with this one is another installation's.
+        // A set without a common key belongs to another installation.
         let checks = variables["AUTH_JWKS"]
             .as_str()
             .is_some_and(|its| concerns(&observed, its));
@@ -434,7 +429,7 @@ fn concerns(observed: &Observed, set: &str) -> bool {
     !its.is_disjoint(&observed.set) || its.contains(&observed.signing)
 }
 
-/// A function's configuration once it is in force.
+/// A function's configuration after its last update.
 fn at_rest(aws: &Aws, function: &str) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -444,13 +439,13 @@ fn at_rest(aws: &Aws, function: &str) -> Result<Value> {
                 "GetFunctionConfiguration",
                 json!({"FunctionName": function}),
             )
-            .context(format!("looking at {function}"))?;
+            .context(format!("reading {function}"))?;
         match found["LastUpdateStatus"].as_str() {
             Some("InProgress") if Instant::now() < deadline => thread::sleep(PAUSE),
             Some("Successful") | None => return Ok(found),
             _ => {
                 return Err(Error::new(format!(
-                    "{function} cannot be brought up to date: {}",
+                    "the update of {function} failed: {}",
                     found["LastUpdateStatusReason"]
                 )));
             }
@@ -458,22 +453,20 @@ fn at_rest(aws: &Aws, function: &str) -> Result<Value> {
     }
 }
 
-/// Updates the stacks, each with its own template and parameters as they are:
-/// CloudFormation reads the key set again, and nothing is built or uploaded.
-/// Changing the functions directly would be shorter, but a deployment that
-/// rolls back would then take the new key away from them.
+/// Updates the stacks with their own templates and parameters, so that CloudFormation reads the key
+/// set again. Changing the functions directly would be undone by a deployment that rolls back.
 fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
     let stacks: Vec<Value> = account::stacks(aws)?
         .into_iter()
         .filter(|stack| {
-            // The parameter's name on AWS, its value in the emulator.
+            // AWS returns the parameter's name, the emulator its value.
             account::stack_parameter(stack, "AuthJwks")
                 .is_some_and(|given| given == names.set || !kids(given).is_disjoint(set))
         })
         .collect();
     let mut updating = Vec::new();
     for stack in &stacks {
-        // By its id, which is also what a nested stack is addressed by.
+        // By id, which also works for nested stacks.
         let id = stack["StackId"].as_str().unwrap_or_default();
         settled(aws, id)?;
         let parameters: Vec<Value> = stack["Parameters"]
@@ -501,7 +494,8 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
         let status = settled(aws, id)?;
         if status != "UPDATE_COMPLETE" {
             return Err(Error::new(format!(
-                "updating {id} ended as {status}; its events say why. Repeat this when it is mended"
+                "the update of {id} ended as {status}; its events name the cause. Repair that, \
+                 then run this again"
             )));
         }
     }
@@ -520,20 +514,21 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
         Ok(())
     } else {
         Err(Error::new(format!(
-            "these functions have not got the key set from {} with their stack: {}. Deploy them, then repeat this",
+            "updating the stacks did not bring the key set {} to these functions: {}. Deploy them, \
+             then run this again",
             names.set,
             behind.join(", ")
         )))
     }
 }
 
-/// A stack's status once nothing is going on in it.
+/// A stack's status after its last update.
 fn settled(aws: &Aws, id: &str) -> Result<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = aws
             .call("cloudformation", "DescribeStacks", json!({"StackName": id}))
-            .context(format!("looking at {id}"))?;
+            .context(format!("reading {id}"))?;
         let status = answer["Stacks"][0]["StackStatus"]
             .as_str()
             .unwrap_or_default();
@@ -542,15 +537,14 @@ fn settled(aws: &Aws, id: &str) -> Result<String> {
             return Ok(status.to_owned());
         }
         if Instant::now() > deadline {
-            return Err(Error::new(format!("{id} does not come to rest: {status}")));
+            return Err(Error::new(format!("{id} does not settle: {status}")));
         }
         thread::sleep(PAUSE);
     }
 }
 
-/// Has issuers start anew, and with that read the signing key. Their instances
-/// from before finish what they are doing with the old key, which is still
-/// in the set.
+/// Restarts issuers, so that they load the signing key. Their old instances finish with the old
+/// key, which is still published.
 fn restart(aws: &Aws, functions: &[String], kid: &str) -> Result<()> {
     for function in functions {
         let now = at_rest(aws, function)?;
@@ -562,7 +556,7 @@ fn restart(aws: &Aws, functions: &[String], kid: &str) -> Result<()> {
             json!({
                 "FunctionName": function,
                 "Environment": {"Variables": variables},
-                // Not over a deployment that came in between.
+                // Fails if a deployment changed the function in between.
                 "RevisionId": now["RevisionId"],
             }),
         )

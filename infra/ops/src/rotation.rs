@@ -1,7 +1,7 @@
-//! What a key rotation has to do next, decided from what is there: no I/O, no clock.
+//! Decides the next step of a key rotation from the observed state, without I/O or a clock.
 //!
-//! Nothing says how far a rotation has come but the keys and the functions themselves, so it goes
-//! on from wherever it was left, and doing a step twice is doing it once.
+//! The keys and functions are the only state, so a rotation continues from wherever it stopped. A
+//! repeated step changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared_auth::ACCESS_TOKEN_LIFETIME_SECONDS;
 
-/// How long a new key is published before it signs: as long as anybody may keep what
-/// `/.well-known/jwks.json` answers, and a margin.
+/// How long a key is published before it signs: the cache lifetime of `/.well-known/jwks.json` and
+/// a margin.
 const UNTIL_KNOWN_OUTSIDE: SignedDuration = SignedDuration::from_secs(300 + 60);
 
-/// How long a key stays published after the last token was signed with it: as long as any token
-/// lives (an administrator's is shorter), and a margin for requests that were under way.
+/// How long a key stays published after its last signature: the longest token lifetime and a margin
+/// for open requests.
 const UNTIL_TOKENS_EXPIRED: SignedDuration =
     SignedDuration::from_secs(ACCESS_TOKEN_LIFETIME_SECONDS + 300);
 
-/// What is there.
+/// The observed state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The published keys.
     pub set: BTreeSet<String>,
-    /// The key that issuers take when they start.
+    /// The key that issuers load when they start.
     pub signing: String,
-    /// The key to be taken after it, or the same one once it was.
+    /// The next signing key; equal to `signing` once it signs.
     pub next: Option<String>,
     pub verifiers: Vec<Verifier>,
     pub issuers: Vec<Issuer>,
@@ -36,7 +36,7 @@ pub struct Observed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verifier {
     pub name: String,
-    /// The keys it is configured with and answers with.
+    /// The keys in its configuration.
     pub kids: BTreeSet<String>,
 }
 
@@ -48,8 +48,7 @@ pub struct Issuer {
     pub kid: Option<String>,
 }
 
-/// What the keys and functions themselves do not tell: since when. Losing it
-/// costs another wait and nothing else.
+/// The times that keys and functions do not record. A lost record costs another wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Since when every verifier has the next key.
@@ -66,7 +65,7 @@ pub struct Since {
     pub since: Timestamp,
 }
 
-/// The three parts of a rotation, as an operator sees them.
+/// The three phases of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Publish,
@@ -76,25 +75,25 @@ pub enum Phase {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Make the next key. Nothing is left of the rotation before.
+    /// Create the next key. The previous rotation is complete.
     Create,
-    /// Put the public half of a key into the set.
+    /// Add a key's public half to the set.
     Publish(String),
-    /// Bring the functions up to the set.
+    /// Deploy the set to the functions.
     Distribute(Phase),
-    /// Note that every verifier has the next key, as of now.
+    /// Record that every verifier has the next key.
     NotePublished(String),
-    /// Until those outside have it too.
+    /// Wait until outside caches have the key.
     AwaitReaders(Timestamp),
     /// Make the next key the signing key.
     Sign(String),
-    /// Have these issuers take the signing key.
+    /// Restart these issuers, so that they load the signing key.
     Restart(Vec<String>),
-    /// Note that every issuer signs with it, as of now.
+    /// Record that every issuer signs with the signing key.
     NoteSigning(String),
-    /// Until no token lives that an older key signed.
+    /// Wait until the tokens of older keys have expired.
     AwaitExpiry(Timestamp),
-    /// Take these keys out of the set.
+    /// Remove these keys from the set.
     Retire(BTreeSet<String>),
 }
 
@@ -110,7 +109,7 @@ impl Step {
         }
     }
 
-    /// When it is due, if not at once.
+    /// When the step is due; `None` for now.
     pub fn due(&self) -> Option<Timestamp> {
         match self {
             Step::AwaitReaders(due) | Step::AwaitExpiry(due) => Some(*due),
@@ -126,18 +125,17 @@ impl Step {
     }
 }
 
-/// Whether to keep the waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waits {
     Kept,
-    /// For a key that is known to somebody else: what it signed ends now.
+    /// For a leaked key: its tokens become invalid at once.
     Skipped,
 }
 
 impl Observed {
-    /// The next step. `Create` means that no rotation is under way.
+    /// The next step. `Create` means that no rotation is in progress.
     pub fn next_step(&self, now: Timestamp, waits: Waits) -> Step {
-        // Whatever happened: what issuers sign with must be known.
+        // In every case, the signing key must be published.
         if !self.set.contains(&self.signing) {
             return Step::Publish(self.signing.clone());
         }
@@ -147,7 +145,7 @@ impl Observed {
         }
     }
 
-    /// The next key, until it has become the signing key.
+    /// The next key, until it is the signing key.
     pub fn to_come(&self) -> Option<&str> {
         self.next.as_deref().filter(|next| *next != self.signing)
     }
@@ -198,7 +196,7 @@ impl Observed {
         }
     }
 
-    /// The functions that would refuse a token signed with this key.
+    /// The functions that would refuse a token of this key.
     pub fn lacking(&self, kid: &str) -> Vec<&str> {
         self.verifiers
             .iter()
@@ -216,7 +214,6 @@ impl Observed {
             .collect()
     }
 
-    /// Whether every function that checks tokens has the set as it is.
     fn set_is_deployed(&self) -> bool {
         self.verifiers.iter().all(|one| one.kids == self.set)
     }
@@ -228,14 +225,14 @@ fn since(noted: Option<&Since>, kid: &str) -> Option<Timestamp> {
         .map(|noted| noted.since)
 }
 
-/// When a wait ends, unless it has.
+/// The end of a wait; `None` if it is over.
 fn pending(
     since: Timestamp,
     wait: SignedDuration,
     now: Timestamp,
     waits: Waits,
 ) -> Option<Timestamp> {
-    // A time that cannot be reckoned with is as good as never having waited.
+    // An overflowing time counts as not waited at all.
     let due = since.checked_add(wait).unwrap_or(Timestamp::MAX);
     match waits {
         Waits::Kept if now < due => Some(due),
@@ -275,7 +272,7 @@ mod tests {
         }
     }
 
-    /// What doing a step brings about.
+    /// The state after a step.
     fn done(mut observed: Observed, step: &Step, now: Timestamp) -> Observed {
         let noted = |kid: &String| {
             Some(Since {
@@ -310,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_goes_through_its_steps_in_order_and_comes_to_rest() {
+    fn a_rotation_takes_its_steps_in_order() {
         let mut observed = at_rest();
         let mut now = BEGIN;
         let mut steps = Vec::new();
@@ -341,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn doing_a_step_twice_is_doing_it_once() {
+    fn a_repeated_step_changes_nothing() {
         let mut observed = at_rest();
         for _ in 0..11 {
             let step = observed.next_step(BEGIN, Waits::Skipped);
@@ -350,7 +347,7 @@ mod tests {
         }
     }
 
-    /// Every state that there can be of two keys, one verifier and one issuer.
+    /// Every state of two keys, one verifier and one issuer.
     fn every_state() -> Vec<Observed> {
         let sets = [kids(&[]), kids(&["a"]), kids(&["b"]), kids(&["a", "b"])];
         let optional = [None, Some("a".to_owned()), Some("b".to_owned())];
@@ -393,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn from_every_state_there_is_a_way_to_rest_on_which_no_token_is_refused() {
+    fn every_state_reaches_rest_and_refuses_no_token() {
         for state in every_state() {
             let mut observed = state.clone();
             let mut now = BEGIN;
@@ -423,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_skipped_only_when_asked() {
+    fn waits_are_skipped_only_on_request() {
         let mut observed = at_rest();
         observed.set = kids(&["a", "b"]);
         observed.signing = "b".to_owned();
@@ -445,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_survives_being_written_down() {
+    fn the_record_survives_serialisation() {
         let record = Record {
             published: None,
             signing: Some(Since {

@@ -1,7 +1,7 @@
-//! `waybill saga`: orders in flight, and what an operator may do about them.
+//! `waybill saga`: lists orders in flight, retries and abandons their steps.
 //!
-//! Nothing is written from here: the function `orders-admin` is asked, and its state machine
-//! stays the only writer of orders.
+//! This tool writes nothing: it calls the function `orders-admin`, so the state machine stays the
+//! only writer of orders.
 
 use std::fmt::Write;
 
@@ -49,7 +49,6 @@ pub struct List {
     pub json: bool,
 }
 
-/// Does it and says what came of it.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     carry_out(
         &|request| ask(aws, prefix, request),
@@ -60,7 +59,7 @@ pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
     )
 }
 
-/// What a list holds, as `orders-admin` answers it.
+/// The list as `orders-admin` returns it.
 pub fn list(aws: &Aws, prefix: &str, list: &List) -> Result<Value> {
     let ask = |request| ask(aws, prefix, request);
     match list.never_due {
@@ -75,8 +74,8 @@ fn scan(aws: &Aws, prefix: &str, mut request: Value) -> Result<Value> {
         .context("reading the table of orders")
 }
 
-/// The orders in flight that the sweeper's index does not have: without `due_at` or `due_shard`, or
-/// in a shard that is not swept. So the whole table is read, with the operator's own rights.
+/// The orders in flight that are missing from the sweeper's index: they have no `due_at` or no
+/// swept `due_shard`. Reads the whole table with the operator's rights.
 fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
     let mut values = json!({
         ":confirmed": {"S": "confirmed"},
@@ -107,7 +106,7 @@ fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
                 .strip_prefix("ORDER#")
                 .filter(|id| Uuid::try_parse(id).is_ok());
             let Some(id) = id else {
-                unreadable.push(json!({"order_id": pk, "cause": "its key names no order"}));
+                unreadable.push(json!({"order_id": pk, "cause": "its key has no order id"}));
                 continue;
             };
             let mut answer = ask(json!({"action": "show", "order_id": id}))?;
@@ -116,7 +115,7 @@ fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
                 continue;
             }
             let mut order = answer["order"].take();
-            // An order that has moved on since is due at another time.
+            // An order that has advanced since the scan has another deadline.
             let due = |at: &Value| at.as_str().and_then(|at| at.parse::<Timestamp>().ok());
             if order["waits_for"].is_string() && due(&order["due_at"]) == due(&row["due_at"]["S"]) {
                 order["due_at"] = Value::Null;
@@ -130,7 +129,7 @@ fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
     }
 }
 
-/// Asks `orders-admin`, or a scan of the orders table.
+/// Calls `orders-admin`, or scans the orders table.
 type Ask<'a> = &'a dyn Fn(Value) -> Result<Value>;
 
 fn carry_out(
@@ -146,8 +145,8 @@ fn carry_out(
         }) => {
             let list = never_due(ask, scan).map_err(|error| {
                 Error::new(format!(
-                    "looking for orders that the sweeper cannot find: {error}; do this again, it \
-                     changes nothing"
+                    "searching for orders that the sweeper cannot find: {error}; run this again, \
+                     it only reads"
                 ))
             })?;
             Ok(listed(&sanitize(&list), NEVER_DUE, now))
@@ -155,7 +154,7 @@ fn carry_out(
         Action::List(List { stuck, .. }) => {
             let list = pages(ask, *stuck).map_err(|error| {
                 Error::new(format!(
-                    "listing the orders in flight: {error}; do this again, it changes nothing"
+                    "listing the orders in flight: {error}; run this again, it only reads"
                 ))
             })?;
             Ok(listed(
@@ -189,7 +188,7 @@ fn carry_out(
     }
 }
 
-/// An order helped along in an operator's name. Where no answer comes it may be done or not.
+/// Sends a retry or abandon request. Without an answer, the request may or may not have been done.
 fn helped(
     ask: Ask<'_>,
     operator: &dyn Fn() -> Result<String>,
@@ -201,13 +200,13 @@ fn helped(
         .and_then(|by| ask(request(&by)))
         .map_err(|error| {
             Error::new(format!(
-                "order {order}: {doing}: {error}; do this again, which does nothing twice \
-                 (waybill saga ls shows whether it was done)"
+                "order {order}: {doing}: {error}; run this again, a repeat is safe (waybill saga \
+                 ls shows whether it was done)"
             ))
         })
 }
 
-/// The whole list: the function gives it in pages.
+/// Reads all pages of the list.
 fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
     let mut whole: Option<Value> = None;
     let mut request = json!({"action": "list", "stuck": stuck});
@@ -215,12 +214,12 @@ fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
         let mut page = ask(request.clone())?;
         if !page["orders"].is_array() {
             return Err(Error::new(format!(
-                "orders-admin answered {page}, which is no list"
+                "orders-admin answered {page} instead of a list"
             )));
         }
         let cursor = page["next_cursor"].take();
         if cursor == request["cursor"] && !cursor.is_null() {
-            return Err(Error::new("orders-admin gives the same page again"));
+            return Err(Error::new("orders-admin returned the same page twice"));
         }
         request["cursor"] = cursor;
         whole = Some(match whole {
@@ -233,7 +232,7 @@ fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
     }
 }
 
-/// An order that moved meanwhile comes on two pages; the later one knows better.
+/// An order that advanced meanwhile is on two pages; the later one is newer.
 fn joined(mut before: Value, page: &Value) -> Value {
     for kind in ["orders", "unreadable"] {
         let mut rows = array(&before[kind]).to_vec();
@@ -248,18 +247,16 @@ fn joined(mut before: Value, page: &Value) -> Value {
     before
 }
 
-/// Abandoning writes nothing at the participant, which carries out whatever still comes.
+/// Abandoning changes nothing at the participant, which still carries out a command that arrives.
 fn warning(order: Uuid, abandoned: &Value) -> String {
     let commands = array(&abandoned["commands"]).iter().map(text);
     format!(
-        "\na {} of it in a dead-letter queue must not be sent back any more: waybill dlq ls says \
-         whether there is one, and dlq drop ID takes it away; waybill audit names order {order} if \
-         one is carried out all the same",
+        "\na dead letter {} of this order must not be sent back: waybill dlq ls finds it and \
+         waybill dlq drop ID drops it; waybill audit reports order {order} if one still runs",
         commands.collect::<Vec<_>>().join(" or ")
     )
 }
 
-/// What `orders-admin` says of a step that was abandoned.
 fn abandoned(order: &Value, step: &str) -> Value {
     let mut steps = array(&order["abandoned"]).iter();
     steps
@@ -267,12 +264,12 @@ fn abandoned(order: &Value, step: &str) -> Value {
         .map_or(Value::Null, sanitize)
 }
 
-/// An order as `orders-admin` shows it, with its timeline.
+/// An order with its timeline, as `orders-admin` returns it.
 pub fn show(aws: &Aws, prefix: &str, order: Uuid) -> Result<Value> {
     ask(aws, prefix, json!({"action": "show", "order_id": order}))
 }
 
-/// The same for people.
+/// Formats an order and its timeline.
 pub fn shown(answer: &Value) -> String {
     let answer = sanitize(answer);
     let order = &answer["order"];
@@ -307,14 +304,14 @@ fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
     invoke(aws, &format!("{prefix}-orders-admin"), &request)
 }
 
-/// Who AWS says is asking, without the account: the user's or the role session's name.
+/// The caller's user or role session name, without the account.
 fn operator(aws: &Aws) -> Result<String> {
     let identity = aws
         .call("sts", "GetCallerIdentity", json!({}))
-        .context("asking AWS who you are")?;
+        .context("asking AWS for the caller's identity")?;
     let arn = identity["Arn"]
         .as_str()
-        .context("AWS does not say who you are")?;
+        .context("AWS returned no identity")?;
     Ok(name_in(arn))
 }
 
@@ -329,7 +326,7 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
     let state = text(&now["state"]);
     match outcome {
         "sent" => Ok(format!(
-            "order {order}: {} is sent; it has all its {} attempts again",
+            "order {order}: {} is sent; all {} attempts are available again",
             text(&now["waits_for"]),
             now["max_attempts"]
         )),
@@ -339,68 +336,71 @@ fn came_of(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
         )),
         "abandoned" => Ok(match now["waits_for"].as_str() {
             Some(next) => {
-                format!("order {order}: abandoned, and it goes on: {state}, waits for {next}")
+                format!(
+                    "order {order}: abandoned, and the order continues: {state}, waits for \
+                         {next}"
+                )
             }
             None => format!(
-                "order {order}: abandoned, and it has ended: {}",
+                "order {order}: abandoned, and the order has ended: {}",
                 text(&now["status"])
             ),
         }),
         "answered" => Ok(format!(
-            "order {order}: the answer had come before; nothing was abandoned, and it is {state}"
+            "order {order}: the reply had already arrived, so nothing was abandoned; the order is \
+             {state}"
         )),
         "abandoned_before" => Err(Error::new(format!(
-            "order {order}: {doing}: it was abandoned before, {}; this decision is not recorded, so \
-             settle with them who does what\nnext: {}",
+            "order {order}: {doing}: it was already abandoned {}; your decision was not recorded, \
+             so coordinate with that operator\nnext: {}",
             abandoned_before(now, doing),
             next_move(now)
         ))),
         "never_asked" => Err(Error::new(format!(
-            "order {order}: {doing}: this was never asked for, so there is nothing to abandon; the \
-             order is {state}\nnext: {}",
+            "order {order}: {doing}: this command was never sent, so there is nothing to abandon; \
+             the order is {state}\nnext: {}",
             next_move(now)
         ))),
         "recorded_not_sent" => Ok(format!(
-            "order {order}: {doing}: recorded, and {} is not sent: {}; do this again, or leave it \
-             to the sweeper, which sends it after {}",
+            "order {order}: {doing}: recorded, but {} was not sent: {}; run this again, or leave \
+             it to the sweeper, which sends it after {}",
             text(&now["waits_for"]),
             text(&answer["detail"]),
             text(&now["due_at"])
         )),
         "not_sent" => Err(Error::new(format!(
-            "order {order}: {doing}: {} is not sent: {}; do this again, or leave it to the sweeper, \
-             which sends it after {}",
+            "order {order}: {doing}: {} was not sent: {}; run this again, or leave it to the \
+             sweeper, which sends it after {}",
             text(&now["waits_for"]),
             text(&answer["detail"]),
             text(&now["due_at"])
         ))),
         "refused" => Err(Error::new(format!(
-            "order {order}: {doing}: it is {state}: {}\nnext: {}",
+            "order {order}: {doing}: the order is {state}: {}\nnext: {}",
             text(&answer["detail"]),
             next_move(now)
         ))),
         "unreadable" => Err(Error::new(format!(
-            "order {order}: {doing}: its row cannot be read, and nothing happens to it until that \
-             is mended: {}; mend the row (point-in-time recovery has it as it was), then do this \
-             again",
+            "order {order}: {doing}: its row cannot be read, so the order stands still: {}; repair \
+             the row (point-in-time recovery has an earlier version), then run this again",
             text(&answer["detail"])
         ))),
         "invalid" => Err(Error::new(format!(
-            "order {order}: {doing}: {}; mend that and do this again",
+            "order {order}: {doing}: {}; correct that and run this again",
             text(&answer["detail"])
         ))),
         "no_such_order" => Err(Error::new(format!(
-            "order {order}: {doing}: there is no such order; waybill saga ls has the ids of \
-             those in flight"
+            "order {order}: {doing}: there is no such order; waybill saga ls lists the ids of \
+             orders in flight"
         ))),
         _ => Err(Error::new(format!(
-            "order {order}: {doing}: orders-admin answered {answer}, which this version does not \
-             know; waybill saga ls shows whether it was done"
+            "order {order}: {doing}: this version does not know the answer {answer} of \
+             orders-admin; waybill saga ls shows whether it was done"
         ))),
     }
 }
 
-/// What is listed: one of it, and several.
+/// Singular and plural of the listed orders.
 type Listed = [&'static str; 2];
 const IN_FLIGHT: Listed = ["order in flight", "orders in flight"];
 const STUCK: Listed = ["stuck order", "stuck orders"];
@@ -446,14 +446,14 @@ fn write(shown: &mut String, list: &Value, what: Listed, now: Timestamp) -> std:
             )?;
         }
         if let Some(faults) = order["rehearsal"].as_str() {
-            write!(shown, "\n  a rehearsal, told to go wrong: {faults}")?;
+            write!(shown, "\n  injected faults: {faults}")?;
         }
         write!(shown, "\n  next: {}", next_move(order))?;
     }
     for row in unreadable {
         write!(
             shown,
-            "\n\n{}  cannot be read: {}\n  next: mend its row; nothing happens to it until then",
+            "\n\n{}  cannot be read: {}\n  next: repair its row; the order stands still until then",
             text(&row["order_id"]),
             text(&row["cause"])
         )?;
@@ -462,13 +462,12 @@ fn write(shown: &mut String, list: &Value, what: Listed, now: Timestamp) -> std:
         write!(
             shown,
             "\n\n{nameless} in the index of due orders without a readable id or time\n  next: \
-             waybill audit names the orders' rows that cannot be read; mend them"
+             waybill audit names the unreadable rows; repair them"
         )?;
     }
     Ok(())
 }
 
-/// An order's total, where it is known.
 pub fn total(order: &Value) -> String {
     let total = &order["total"];
     match (total["amount"].as_i64(), total["currency"].as_str()) {
@@ -477,17 +476,20 @@ pub fn total(order: &Value) -> String {
     }
 }
 
-/// By whom, when and why a step was abandoned, as the timeline has it.
+/// The operator, time and reason from the timeline.
 fn abandoned_before(order: &Value, doing: &str) -> String {
     let step = doing.strip_prefix("abandon ").unwrap_or(doing);
     let entry = abandoned(order, step);
     format!("{} at {}", text(&entry["detail"]), text(&entry["at"]))
 }
 
-/// What an operator does next about an order.
+/// The operator's next step for an order.
 fn next_move(order: &Value) -> String {
     let (id, service) = (text(&order["order_id"]), text(&order["participant"]));
-    let see = format!("see why {service} does not answer (waybill dlq ls, waybill logs {service})");
+    let see = format!(
+        "find out why {service} does not answer (waybill dlq ls, waybill logs \
+                       {service})"
+    );
     let compensation = order["compensation"].as_str();
     match (text(&order["next"]), compensation) {
         ("nothing", _) => "nothing: it has ended".to_owned(),
@@ -499,22 +501,22 @@ fn next_move(order: &Value) -> String {
             format!("waybill saga retry {id}: the sweeper cannot find it")
         }
         ("retry", _) => {
-            format!("waybill saga retry {id}; the sweeper should have: waybill logs orders")
+            format!("waybill saga retry {id}; the sweeper should have done it: waybill logs orders")
         }
         (_, undoing) => {
             let due_at = order["due_at"].as_str().unwrap_or("no time");
             let is_last = order["attempt"].as_u64() >= order["max_attempts"].as_u64();
             match (is_last, undoing) {
                 (true, Some(_)) => {
-                    format!("{see}: at {due_at} it is parked, and then asked again every hour")
+                    format!("{see}: at {due_at} the order is parked, and then retried every hour")
                 }
                 (true, None) => format!(
-                    "{see}: at {due_at} it is given up and undone, unless waybill saga retry {id} gives \
-                     it all its attempts again before"
+                    "{see}: at {due_at} the order is rejected and undone, unless waybill saga \
+                     retry {id} restores its attempts before then"
                 ),
                 (false, _) => {
                     format!(
-                        "nothing: {} is asked again at {due_at}",
+                        "nothing: {} is sent again at {due_at}",
                         text(&order["waits_for"])
                     )
                 }
@@ -571,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn each_order_is_listed_with_its_next_move() {
+    fn each_order_is_listed_with_its_next_step() {
         let list = json!({
             "orders": [order(true, false), order(false, true), order(false, false)],
             "unreadable": [{"order_id": ID, "cause": "an unknown state"}],
@@ -582,11 +584,11 @@ mod tests {
         for expected in [
             "2 h old",
             "refunding_to_cancel, attempt 3 of 5, parked, waits for RefundPayment",
-            "see why payments does not answer",
+            "find out why payments does not answer",
             &format!("waybill saga abandon {ID} refund --reason TEXT"),
             "2 in the index of due orders without a readable id",
             "attempt 3 of 5, overdue,",
-            "nothing: RefundPayment is asked again at 2026-01-02T04:00:00Z",
+            "nothing: RefundPayment is sent again at 2026-01-02T04:00:00Z",
             "cannot be read: an unknown state",
         ] {
             assert!(shown.contains(expected), "{expected}: {shown}");
@@ -594,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_is_listed_and_told_escaped_and_cut() {
+    fn foreign_text_is_escaped_and_cut() {
         let hostile = format!("\u{1b}[2J\u{202e}\n  next: forged{}", "x".repeat(200_000));
         let mut order = order(true, true);
         order["total"] = json!({"amount": 1400, "currency": "USD"});
@@ -639,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_is_not_said_to_be_followed_by_another() {
+    fn the_last_attempt_promises_no_further_one() {
         let last = |compensation: Option<&str>| {
             let mut order = order(false, false);
             order["attempt"] = json!(5);
@@ -648,19 +650,19 @@ mod tests {
         };
         let next = last(Some("release"));
         assert!(
-            next.contains("at 2026-01-02T04:00:00Z it is parked"),
+            next.contains("at 2026-01-02T04:00:00Z the order is parked"),
             "{next}"
         );
         let next = last(None);
         let expected = format!("unless waybill saga retry {ID}");
         assert!(
-            next.contains("it is given up and undone") && next.contains(&expected),
+            next.contains("is rejected and undone") && next.contains(&expected),
             "{next}"
         );
     }
 
     #[test]
-    fn what_somebody_else_abandoned_or_nobody_asked_for_is_an_error_with_the_next_move() {
+    fn a_decision_without_effect_is_an_error() {
         let mut now = order(true, false);
         now["abandoned"] = json!([{"at": "2026-01-02T03:00:00Z", "step": "refund",
                                    "detail": "by olga: paid by bank"}]);
@@ -680,18 +682,18 @@ mod tests {
         );
         let never = told("never_asked");
         assert!(
-            never.contains("never asked for") && never.contains("next: "),
+            never.contains("never sent") && never.contains("next: "),
             "{never}"
         );
     }
 
     #[test]
-    fn a_rehearsal_is_listed_as_one() {
+    fn injected_faults_are_listed() {
         let mut rehearsed = order(true, false);
         rehearsed["rehearsal"] = json!("refund_payment=fail");
         let list = json!({"orders": [rehearsed, order(true, false)], "unreadable": []});
         let shown = listed(&list, STUCK, now());
-        let told = "a rehearsal, told to go wrong: refund_payment=fail";
+        let told = "injected faults: refund_payment=fail";
         assert_eq!(shown.matches(told).count(), 1, "{shown}");
     }
 
@@ -703,7 +705,7 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_is_told_in_a_sentence() {
+    fn every_outcome_has_a_sentence() {
         let id = Uuid::from_u128(7);
         let told = |outcome: &str, order: Value| {
             came_of(
@@ -720,10 +722,10 @@ mod tests {
         let abandoned = told("abandoned", ended).expect("it is abandoned");
         assert!(abandoned.contains("has ended: CANCELLED"), "{abandoned}");
         let goes_on = told("abandoned", order(false, false)).expect("it is abandoned");
-        assert!(goes_on.contains("it goes on"), "{goes_on}");
+        assert!(goes_on.contains("the order continues"), "{goes_on}");
         let warned = warning(id, &json!({"commands": ["ReserveStock", "ReleaseStock"]}));
         assert!(
-            warned.contains("a ReserveStock or ReleaseStock of it"),
+            warned.contains("a dead letter ReserveStock or ReleaseStock of this"),
             "{warned}"
         );
         assert!(told("answered", order(false, false)).is_ok());
@@ -732,20 +734,20 @@ mod tests {
         let unsent = told("not_sent", order(false, false)).expect_err("it is not sent");
         let unsent = unsent.to_string();
         assert!(
-            unsent.contains("RefundPayment is not sent: not parked; do this again"),
+            unsent.contains("RefundPayment was not sent: not parked; run this again"),
             "{unsent}"
         );
         let kept = told("recorded_not_sent", order(false, false)).expect("it is recorded");
         for expected in [
-            "RefundPayment is not sent",
-            "do this again",
+            "RefundPayment was not sent",
+            "run this again",
             "2026-01-02T04:00:00Z",
         ] {
             assert!(kept.contains(expected), "{expected}: {kept}");
         }
         for (outcome, next) in [
             ("no_such_order", "waybill saga ls"),
-            ("unreadable", "mend the row"),
+            ("unreadable", "repair the row"),
             ("eaten", "waybill saga ls"),
         ] {
             let error = told(outcome, Value::Null).expect_err(outcome).to_string();
@@ -763,7 +765,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_order_what_was_done_and_the_next_move() {
+    fn a_failure_names_order_action_and_next_step() {
         let order = Uuid::from_u128(7);
         let retry = Action::Retry { order };
         let abandon = Action::Abandon {
@@ -787,7 +789,7 @@ mod tests {
                 let error = error.expect_err("it fails").to_string();
                 let begins = format!("order {ID}: {doing}: the c");
                 assert!(error.starts_with(&begins), "{error}");
-                assert!(error.contains("do this again"), "{error}");
+                assert!(error.contains("run this again"), "{error}");
             }
             let invalid = |_| Ok(json!({"outcome": "invalid", "detail": "the request: no"}));
             let error = done(&action, invalid)
@@ -799,7 +801,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_to_its_end_and_an_order_that_moved_is_listed_once() {
+    fn all_pages_are_read_and_an_order_is_listed_once() {
         let list = stuck();
         let mut moved = order(false, true);
         let told = done(&list, |request| {
@@ -822,12 +824,12 @@ mod tests {
             Ok(json!({"orders": [moved.clone()], "next_cursor": {"partition": 1}}))
         });
         let error = told.expect_err("it never ends").to_string();
-        assert!(error.contains("the same page again"), "{error}");
+        assert!(error.contains("the same page twice"), "{error}");
     }
 
     const LATER: &str = "2026-01-02T04:00:00.000Z";
 
-    /// The answer to `saga ls --never-due` where the scan gives these rows, one a page.
+    /// The output of `saga ls --never-due` for these rows, one a page.
     fn never_due_of(rows: &[Value], ask: impl Fn(Value) -> Result<Value>) -> String {
         let scan = |request: Value| {
             let page = request["ExclusiveStartKey"]["pk"]["N"].as_str();
@@ -843,7 +845,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_the_sweeper_cannot_find_is_found_by_a_scan() {
+    fn a_scan_finds_orders_that_the_sweeper_misses() {
         let row = |number: u128, due_at: Option<&str>| {
             let mut row = json!({"pk": {"S": format!("ORDER#{}", Uuid::from_u128(number))}});
             if let Some(due_at) = due_at {
@@ -851,7 +853,7 @@ mod tests {
             }
             row
         };
-        // Without due_at; without a known due_shard; moved on since; no order; cannot be read.
+        // Without due_at; without a known due_shard; advanced since; not an order; unreadable.
         let mut rows = vec![row(7, None), row(8, Some(LATER)), row(9, None)];
         rows.push(json!({"pk": {"S": "order#\u{1b}7"}}));
         rows.push(row(10, Some("soon")));
@@ -874,18 +876,18 @@ mod tests {
             assert!(told.contains(&next), "{told}");
         }
         for expected in [
-            "order#\\u001b7  cannot be read: its key names no order",
+            "order#\\u001b7  cannot be read: its key has no order id",
             &format!("{}  cannot be read: an odd due_at", Uuid::from_u128(10)),
         ] {
             assert!(told.contains(expected), "{expected}: {told}");
         }
 
         let error = done(&never_due_list(), |_| Ok(Value::Null)).expect_err("it needs a scan");
-        assert!(error.to_string().contains("do this again"), "{error}");
+        assert!(error.to_string().contains("run this again"), "{error}");
     }
 
     #[test]
-    fn the_scan_asks_for_every_shard_that_is_not_swept() {
+    fn the_scan_filters_by_every_swept_shard() {
         let asked = std::cell::RefCell::new(Value::Null);
         let scan = |request: Value| {
             *asked.borrow_mut() = request;
@@ -913,7 +915,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_an_error_and_not_an_empty_one() {
+    fn an_invalid_list_is_an_error() {
         let list = stuck();
         for answer in [
             Value::Null,
@@ -927,7 +929,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_named_without_their_account() {
+    fn the_operators_name_omits_the_account() {
         for (arn, name) in [
             ("arn:aws:iam::123456789012:user/ops/olga", "olga"),
             (

@@ -1,17 +1,16 @@
-//! What is deployed in an account and region: its stacks, functions and queues, all of them.
+//! Lists the stacks, functions and queues of an account and region.
 
 use serde_json::{Value, json};
 
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 
-/// Every stack, as CloudFormation describes it.
 pub fn stacks(aws: &Aws) -> Result<Vec<Value>> {
     aws.list("cloudformation", "DescribeStacks", "Stacks", json!({}))
         .context("listing the stacks")
 }
 
-/// What a stack was given for a parameter of its template.
+/// The value of a stack's parameter.
 pub fn stack_parameter<'a>(stack: &'a Value, key: &str) -> Option<&'a str> {
     stack["Parameters"]
         .as_array()?
@@ -20,15 +19,14 @@ pub fn stack_parameter<'a>(stack: &'a Value, key: &str) -> Option<&'a str> {
         .as_str()
 }
 
-/// Every function's configuration.
 pub fn functions(aws: &Aws) -> Result<Vec<Value>> {
     aws.list("lambda", "ListFunctions", "Functions", json!({}))
         .context("listing the functions")
 }
 
-/// The URLs of the queues whose names begin with `prefix`, in order.
+/// The sorted URLs of the queues whose names begin with `prefix`.
 pub fn queues(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
-    // Without a size SQS answers with one page, and does not say that there is more.
+    // Without a page size SQS returns one page and no token for the next.
     let params = json!({"QueueNamePrefix": prefix, "MaxResults": 1000});
     let listed = aws
         .list("sqs", "ListQueues", "QueueUrls", params)
@@ -42,7 +40,7 @@ pub fn queues(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
     Ok(urls)
 }
 
-/// Calls a function and waits. Its answer, or its error as an error.
+/// Calls a function and waits for its answer.
 pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
     let answer = aws
         .call(
@@ -53,7 +51,7 @@ pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
         .context(format!("calling {function}"))?;
     let payload = answer["Payload"].as_str().unwrap_or("null");
     match answer["FunctionError"].as_str() {
-        None => serde_json::from_str(payload).context(format!("what {function} answered")),
+        None => serde_json::from_str(payload).context(format!("the answer of {function}")),
         Some(kind) => Err(Error::new(format!("{function} failed ({kind}): {payload}"))),
     }
 }
@@ -63,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stack_was_given_is_found_by_its_key() {
+    fn a_stack_parameter_is_found_by_its_key() {
         let stack = json!({"Parameters": [
             {"ParameterKey": "Prefix", "ParameterValue": "shop"},
             {"ParameterKey": "AuthJwks", "ParameterValue": "/shop/auth/jwks"},

@@ -1,4 +1,4 @@
-//! Making a registered user an administrator: the operator's path, for which the API has none.
+//! Makes registered users administrators. Only operators can do this; the API cannot.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 
-/// Gives the role and returns the user's id. Doing it again changes nothing.
+/// Makes a user an administrator and returns the user's id. A repeat changes nothing.
 pub fn grant(aws: &Aws, prefix: &str, email: &str) -> Result<String> {
     give(aws, prefix, email, "admin")
 }
 
-/// Takes the role away and returns the user's id.
+/// Makes a user a customer and returns the user's id.
 pub fn revoke(aws: &Aws, prefix: &str, email: &str) -> Result<String> {
     give(aws, prefix, email, "customer")
 }
@@ -48,9 +48,9 @@ fn give(aws: &Aws, prefix: &str, email: &str, role: &str) -> Result<String> {
     match update {
         Ok(_) => Ok(id.to_owned()),
         Err(error) if error.code == "ConditionalCheckFailedException" => Err(Error::new(format!(
-            "{address} leads to user {id}, who does not exist"
+            "{address} belongs to user {id}, who does not exist"
         ))),
-        Err(error) => Err(error).context(format!("making {address} {role}")),
+        Err(error) => Err(error).context(format!("giving {address} the role {role}")),
     }
 }
 

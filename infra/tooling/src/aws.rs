@@ -1,7 +1,7 @@
-//! AWS calls by the names the API reference gives them, without an SDK crate for each service.
+//! Calls AWS operations by the names in the API reference, without an SDK crate for each service.
 //!
-//! Five of the services take JSON as it is, and the rest need a line each, so that one signed request
-//! (`aws/sign.rs`, `aws/wire.rs`) stands in for ten clients that would take minutes to compile.
+//! Five services take JSON as it is, and each of the others needs a line. One signed request
+//! (`aws/sign.rs`, `aws/wire.rs`) replaces ten clients that take minutes to compile.
 
 mod sign;
 mod wire;
@@ -17,10 +17,10 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 pub use sign::Credentials;
 
-/// The region the local stack pretends to be in.
+/// The region of the local stack.
 pub const LOCAL_REGION: &str = "us-east-1";
 
-/// What the emulator takes for the account's root user.
+/// The emulator treats these as the root user's.
 pub const LOCAL_CREDENTIALS: [(&str, &str); 2] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -28,29 +28,28 @@ pub const LOCAL_CREDENTIALS: [(&str, &str); 2] = [
 
 const ATTEMPTS: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// What makes one more of its kind each time: a lost answer is no reason to ask again.
+/// Never retried: a repeat after a lost answer would create a second key.
 const ASKED_ONCE: &str = "CreateKey";
-/// A function that is invoked may take its time.
+/// An invoked function may run this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A code of this module's own: there are no credentials, or they cannot be refreshed.
+/// This module's own code: no credentials, or they cannot be refreshed.
 pub const NO_CREDENTIALS: &str = "NoCredentials";
-/// A code of this module's own: no connection, or no answer.
+/// This module's own code: no connection or no answer.
 const NO_ANSWER: &str = "NoAnswer";
 
-/// Gives the credentials for a call; those of a role change by the hour.
+/// Returns the credentials for a call. A role's credentials expire.
 pub type Provider = dyn Fn() -> std::result::Result<Credentials, AwsError> + Send + Sync;
 
-/// A way to one account.
+/// A connection to one account.
 pub struct Aws {
     client: Client,
     region: String,
-    /// Where every service is, in place of AWS.
+    /// The endpoint of every service, instead of AWS.
     endpoint: Option<String>,
     credentials: Box<Provider>,
 }
 
-/// An account and region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub partition: String,
@@ -67,7 +66,7 @@ impl Place {
         format!("arn:{partition}:{service}:{region}:{account}:{resource}")
     }
 
-    /// What an operator is told before anything is done.
+    /// The line that is printed before a command changes anything.
     pub fn described(&self, prefix: &str) -> String {
         let Self {
             account, region, ..
@@ -76,10 +75,10 @@ impl Place {
     }
 }
 
-/// Why AWS, or the way to it, did not do what was asked.
+/// An error of AWS or of the connection.
 #[derive(Debug)]
 pub struct AwsError {
-    /// As AWS spells it, e.g. `ResourceNotFoundException`.
+    /// As AWS spells it, for example `ResourceNotFoundException`.
     pub code: String,
     pub message: String,
 }
@@ -100,7 +99,7 @@ impl AwsError {
         }
     }
 
-    /// Whether asking again may help.
+    /// Whether a retry may succeed.
     pub fn is_passing(&self) -> bool {
         [
             NO_ANSWER,
@@ -117,14 +116,14 @@ impl AwsError {
         .any(|code| self.code.contains(code))
     }
 
-    /// Whether AWS says this; the emulator says some of it in the message alone.
+    /// Checks the code. The emulator returns some codes in the message only.
     pub fn is(&self, code: &str) -> bool {
         self.code == code || self.message.contains(code)
     }
 }
 
 impl Aws {
-    /// The emulator at `endpoint`.
+    /// Connects to the emulator at `endpoint`.
     pub fn local(endpoint: &str) -> Self {
         let [(_, id), (_, secret)] = LOCAL_CREDENTIALS;
         Self {
@@ -136,7 +135,7 @@ impl Aws {
         }
     }
 
-    /// An account's region.
+    /// Connects to a region of an account.
     pub fn account(region: &str, credentials: Box<Provider>) -> Self {
         Self {
             client: Client::with_timeout("", PATIENCE),
@@ -146,7 +145,7 @@ impl Aws {
         }
     }
 
-    /// Where the calls go, as AWS itself says it.
+    /// The account and region, as AWS reports them.
     pub fn place(&self) -> Result<Place> {
         let identity = self
             .call("sts", "GetCallerIdentity", json!({}))
@@ -154,9 +153,10 @@ impl Aws {
         located(&identity, &self.region)
     }
 
-    /// One call, named as the API reference names it: `call("sqs", "SendMessage", ..)`.
+    /// Calls an operation by its name in the API reference: `call("sqs", "SendMessage", ..)`.
     ///
-    /// Times are as the service writes them (JSON services: seconds since 1970), binary values base64.
+    /// Times have the service's own format (JSON services: seconds since 1970); binary values are
+    /// base64.
     pub fn call(
         &self,
         service: &str,
@@ -207,7 +207,7 @@ impl Aws {
         wire::answer(request, &answer)
     }
 
-    /// Everything that a listing holds under `items`, through all its pages.
+    /// Returns all `items` of a listing, from all pages.
     pub fn list(
         &self,
         service: &str,
@@ -221,7 +221,7 @@ impl Aws {
             let mut answer = self.call(service, operation, params.clone())?;
             match answer[items].take() {
                 Value::Array(items) => all.extend(items),
-                // A listing of nothing may leave the name out, or in XML hold no element.
+                // An empty listing may omit the name or, in XML, hold no element.
                 Value::Null | Value::String(_) => {}
                 one => all.push(one),
             }
@@ -232,7 +232,7 @@ impl Aws {
         }
     }
 
-    /// As [`Aws::call`], with `None` where AWS says `missing`.
+    /// Like [`Aws::call`], but `None` for the error code `missing`.
     pub fn find(
         &self,
         service: &str,
@@ -248,12 +248,12 @@ impl Aws {
     }
 }
 
-/// A time as the JSON services write it.
+/// Parses a time of the JSON services.
 pub fn time(seconds: &Value) -> Option<Timestamp> {
     Timestamp::from_millisecond((seconds.as_f64()? * 1_000.0).round() as i64).ok()
 }
 
-/// Codes of AWS for credentials that are missing, incomplete, expired or wrong.
+/// The codes for missing, incomplete, expired and wrong credentials.
 const UNUSABLE_CREDENTIALS: [&str; 6] = [
     NO_CREDENTIALS,
     "ExpiredToken",
@@ -266,8 +266,8 @@ const UNUSABLE_CREDENTIALS: [&str; 6] = [
 fn unidentified(error: &AwsError) -> Error {
     let next = match UNUSABLE_CREDENTIALS.contains(&&*error.code) {
         true => {
-            "; next: give credentials of the account (export AWS_PROFILE=NAME, after aws sso login \
-             where it uses that, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), then do this again"
+            "; next: set the account's credentials (export AWS_PROFILE=NAME, after aws sso login \
+             if it uses SSO, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), then run this again"
         }
         false => "",
     };
@@ -277,11 +277,11 @@ fn unidentified(error: &AwsError) -> Error {
 fn located(identity: &Value, region: &str) -> Result<Place> {
     let account = identity["Account"]
         .as_str()
-        .context("AWS does not say which account this is")?;
+        .context("AWS returned no account")?;
     let partition = identity["Arn"]
         .as_str()
         .and_then(|arn| arn.split(':').nth(1))
-        .context("AWS does not say which partition this is")?;
+        .context("AWS returned no partition")?;
     Ok(Place {
         partition: partition.to_owned(),
         account: account.to_owned(),
@@ -289,7 +289,7 @@ fn located(identity: &Value, region: &str) -> Result<Place> {
     })
 }
 
-/// What would lead a local call to somebody's real account.
+/// Variables that could redirect a local call to a real account.
 pub const FOREIGN_VARIABLES: [&str; 5] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -298,7 +298,7 @@ pub const FOREIGN_VARIABLES: [&str; 5] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// What makes any AWS tool talk to the emulator and to nothing else.
+/// Variables that make any AWS tool use the emulator only.
 pub fn local_environment(endpoint: &str) -> Vec<(&'static str, String)> {
     let mut variables: Vec<_> = LOCAL_CREDENTIALS
         .iter()
@@ -324,7 +324,7 @@ mod tests {
 
     use super::*;
 
-    /// How often it is asked where each answer is this one, or none, and what it says then.
+    /// The number of attempts if every attempt gets this answer, and the last error.
     fn asked(service: &str, operation: &str, answer: &'static str) -> (usize, AwsError) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_asked_again_but_no_second_key_is_made() {
+    fn transient_errors_are_retried_except_create_key() {
         const PROXY: &str = "HTTP/1.1 503 Busy\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\
                              Connection: close\r\n\r\n<html><p>Busy";
         for (operation, attempts) in [("DescribeKey", 3), ("CreateKey", 1)] {
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_service_is_asked_again() {
+    fn throttling_is_transient() {
         for code in [
             "ProvisionedThroughputExceededException",
             "RequestTimeout",
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_credentials_is_told_how_to_give_them() {
+    fn missing_credentials_name_the_next_step() {
         let told = |code: &str| {
             let (code, message) = (code.to_owned(), "no".to_owned());
             unidentified(&AwsError { code, message }).to_string()
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_told_with_its_region_and_prefix_or_not_used() {
+    fn the_account_is_described_with_region_and_prefix() {
         let identity = json!({"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
         let place = located(&identity, "eu-west-1").expect("all is known");
         let told = place.described("shop");

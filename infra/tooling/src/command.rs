@@ -1,4 +1,4 @@
-//! What every program here does around its own work.
+//! The main function of both programs.
 
 use std::process::ExitCode;
 
@@ -7,15 +7,15 @@ use clap::Parser;
 use crate::error::{NOT_CARRIED_OUT, Result};
 use crate::ui::fail;
 
-/// For the end of a program's `--help`.
+/// The end of a program's `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; everything that was looked at is right
-  1  it failed, or something that was looked at is wrong
-  2  it cannot tell (audit)
-  3  it was not carried out: wrong arguments, or nothing was reached";
+  0  done; no problem was found
+  1  it failed, or a problem was found
+  2  undecided (audit)
+  3  it did not run: wrong arguments or no connection";
 
-/// Parses, runs, and says what went wrong in a sentence.
+/// Parses the arguments, runs the command and prints its error.
 pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCode {
     let asked = match C::try_parse() {
         Ok(asked) => asked,

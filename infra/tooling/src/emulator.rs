@@ -1,4 +1,4 @@
-//! MiniStack, the AWS emulator: started, recognised, stopped, and cleaned up after.
+//! Starts, finds and stops MiniStack, the AWS emulator.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,20 +21,18 @@ const LAUNCHER: &str = include_str!("emulator.py");
 const FIRST_CHOICE: u16 = 4566;
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const BUSY_PATIENCE: Duration = Duration::from_secs(30);
-/// Saving the state takes about 3 s; with many warm functions it can linger.
+/// Saving the state takes about 3 s, and longer with many warm functions.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// A started emulator, by what it was started with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Emulator {
     pid: u32,
     pub port: u16,
-    /// Told to the emulator, which repeats it in its health answer: whoever
-    /// does not know it is somebody else on the same port.
+    /// The emulator returns this id in its health answer, so another program on the port is
+    /// recognised.
     instance: Uuid,
 }
 
-/// How the emulator of a stack is.
 #[derive(Debug)]
 pub enum Condition {
     Running(Emulator),
@@ -43,23 +41,22 @@ pub enum Condition {
     Stopped,
 }
 
-/// Looks, and changes nothing.
 pub fn condition(home: &Home) -> Condition {
     let Ok(text) = fs::read_to_string(home.emulator()) else {
         return Condition::Stopped;
     };
     match serde_json::from_str::<Emulator>(&text) {
-        // A busy one may take its time to answer; one that is gone gets none.
+        // A busy emulator may answer slowly; a dead one is not waited for.
         Ok(emulator) if emulator.is_alive(home) && emulator.answers(BUSY_PATIENCE) => {
             Condition::Running(emulator)
         }
         Ok(emulator) => Condition::Lost(emulator),
-        // Cut short while it was written; the emulator never started.
+        // The file was written in part, so the emulator never started.
         Err(_) => Condition::Stopped,
     }
 }
 
-/// The stack in `home`, if it is up.
+/// The stack in `home`, if it is running.
 pub fn stack(home: &Home) -> Result<Stack> {
     if let Some(path) = std::env::var_os("WAYBILL_STACK") {
         return Stack::read(Path::new(&path));
@@ -67,15 +64,15 @@ pub fn stack(home: &Home) -> Result<Stack> {
     match condition(home) {
         Condition::Running(_) => Stack::read(&home.stack()),
         Condition::Lost(_) => Err(Error::new(
-            "the emulator has ended; cargo xtask up starts it again",
+            "the emulator has ended; start it again with cargo xtask up",
         )),
         Condition::Stopped => Err(Error::new(
-            "the stack is not up; start it with cargo xtask up",
+            "the stack is not running; start it with cargo xtask up",
         )),
     }
 }
 
-/// Starts one that has been stopped or lost, with the state it saved last. `python` has MiniStack.
+/// Starts the emulator with its last saved state. `python` has MiniStack installed.
 pub fn start(python: &Path, home: &Home, port: u16) -> Result<Emulator> {
     let scratch = home.scratch();
     if scratch.exists() {
@@ -87,29 +84,28 @@ pub fn start(python: &Path, home: &Home, port: u16) -> Result<Emulator> {
     let launcher = home.launcher();
     write_whole(&launcher, LAUNCHER)?;
     let log_path = home.emulator_log();
-    // Appended to: what was written before a restart still has to be found.
+    // Appends, so that lines from before a restart stay.
     let log = File::options()
         .create(true)
         .append(true)
         .open(&log_path)
         .context(log_path.display())?;
     let instance = Uuid::new_v4();
-    // The shell notes its process id and becomes the emulator, so that there is
-    // no moment in which one runs that nobody knows of.
+    // The shell writes its process id and becomes the emulator, so no emulator runs unrecorded.
     let note = r#"printf '{"pid":%s,"port":%s,"instance":"%s"}' "$$" "$GATEWAY_PORT" "$MINISTACK_EDITION" >"$0" && exec "$@""#;
     let mut child = Command::new("sh")
         .args(["-c", note])
         .arg(home.emulator())
         .arg(python)
         .arg(&launcher)
-        // Functions inherit this environment: nothing of the developer's own may
-        // stand in for a variable that a template forgot.
+        // Functions inherit this environment. A variable of the developer must not hide a missing
+        // one in a template.
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .env("HOME", home.scratch())
         .env("TMPDIR", home.scratch())
         .env("PYTHONUNBUFFERED", "1")
-        // Its log's times have no zone.
+        // The log's times have no zone.
         .env("TZ", "UTC")
         .envs(LOCAL_CREDENTIALS)
         .env("AWS_ENDPOINT_URL", endpoint(port))
@@ -156,7 +152,7 @@ pub fn start(python: &Path, home: &Home, port: u16) -> Result<Emulator> {
 }
 
 impl Emulator {
-    /// Whether it is this very emulator that answers on its port.
+    /// Checks that this emulator answers on its port.
     fn answers(&self, patience: Duration) -> bool {
         let client = Client::with_timeout(&endpoint(self.port), patience);
         client
@@ -170,7 +166,7 @@ impl Emulator {
             .any(|process| process.pid == self.pid)
     }
 
-    /// The processes of the functions it runs just now.
+    /// The processes of running functions.
     pub fn functions(&self, home: &Home) -> Vec<u32> {
         process::of_group(self.pid, home.folder())
             .iter()
@@ -179,19 +175,19 @@ impl Emulator {
             .collect()
     }
 
-    /// Stops it so that it saves its state, and what it left running.
+    /// Saves the state and stops the emulator with its functions.
     pub fn stop(&self, home: &Home) -> Result<()> {
         self.end(home, STOP_PATIENCE);
         fs::remove_file(home.emulator()).context(home.emulator().display())
     }
 
-    /// Ends what is left of it, without waiting for anything to be saved.
+    /// Stops the emulator without saving its state.
     pub fn clear_away(&self, home: &Home) {
         self.end(home, Duration::ZERO);
     }
 
     fn end(&self, home: &Home, patience: Duration) {
-        // It alone first: its functions may be at work, and it saves what they did.
+        // Its functions may be running, and it saves their work; so they end after it.
         if !patience.is_zero() && self.is_alive(home) {
             process::signal("TERM", &[self.pid]);
             let deadline = Instant::now() + patience;
@@ -203,15 +199,15 @@ impl Emulator {
     }
 }
 
-/// The port to start on: the one asked for or nothing; else the one used last
-/// time, the customary one, or any that is free.
+/// The requested port; else the last one, the default one or a free one.
 pub fn choose_port(asked: Option<u16>, last: Option<u16>) -> Result<u16> {
     if let Some(port) = asked {
         return if is_free(port) {
             Ok(port)
         } else {
             Err(Error::new(format!(
-                "port {port} is taken by another program; ask for another, or leave --port out to get a free one"
+                "another program uses port {port}; choose another port, or omit --port to get a \
+                 free one"
             )))
         };
     }
@@ -225,10 +221,10 @@ pub fn choose_port(asked: Option<u16>, last: Option<u16>) -> Result<u16> {
     Ok(free_ports(1)?[0])
 }
 
-/// Free ports, each another.
+/// Distinct free ports.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let bound = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    // All are held until the last is found, so that no port is found twice.
+    // All listeners stay open until the last is bound, so that no port is found twice.
     let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(bound).collect();
     let listeners = listeners.context("no port is free")?;
     let ports = listeners
@@ -244,9 +240,8 @@ fn is_free(port: u16) -> bool {
         && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 
-/// Saved queues are found by a URL that holds the port they were made on, and
-/// functions have the API's address among their variables: moves the saved
-/// state to another port.
+/// Replaces the port in the saved state. Queues are found by a URL that contains it, and functions
+/// have it in their variables.
 pub fn move_state(home: &Home, from: u16, to: u16) -> Result<()> {
     for name in ["sqs.json", "cloudformation.json", "lambda.json"] {
         let path = home.state().join(name);
@@ -272,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_was_asked_for_and_is_taken_is_refused_by_number() {
+    fn a_taken_port_is_refused() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = taken.local_addr().expect("an address").port();
         let refusal = choose_port(Some(port), None)
@@ -283,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn saved_queues_move_with_the_port_and_other_ports_stay() {
+    fn moving_the_state_replaces_only_its_port() {
         assert_eq!(
             moved(
                 r#"{"http://localhost:4566/0/q": 1, "u": "http://localhost:45660/0/q"}"#,

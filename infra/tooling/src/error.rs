@@ -1,20 +1,20 @@
-//! The one error of this tool: a sentence for the person at the terminal.
+//! The error of both programs: a sentence for the operator.
 
 use std::fmt;
 
-/// A program's exit code where it was not carried out.
+/// The exit code of a command that did not run.
 pub const NOT_CARRIED_OUT: u8 = 3;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong and, where there is one, what to do about it.
+/// The message names the problem and, if there is one, the next step.
 #[derive(Debug)]
 pub struct Error {
     message: String,
     meaning: Meaning,
 }
 
-/// What its exit code tells a script.
+/// Decides the exit code.
 #[derive(Clone, Copy, Debug)]
 enum Meaning {
     Failed,
@@ -30,7 +30,7 @@ impl Error {
         }
     }
 
-    /// Nothing is known to be wrong, but it could not be told.
+    /// The result is neither good nor bad.
     pub fn undecided(message: impl Into<String>) -> Self {
         Self {
             meaning: Meaning::Undecided,
@@ -38,7 +38,7 @@ impl Error {
         }
     }
 
-    /// What was to be found out could not even be looked for.
+    /// The command did not run.
     pub fn not_carried_out(self) -> Self {
         Self {
             meaning: Meaning::NotCarriedOut,
@@ -46,7 +46,6 @@ impl Error {
         }
     }
 
-    /// What this program ends with.
     pub fn exit_code(&self) -> u8 {
         match self.meaning {
             Meaning::Failed => 1,
@@ -64,7 +63,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Says what was being done when something failed.
+/// Adds the failed action to an error.
 pub trait Context<T> {
     fn context(self, doing: impl fmt::Display) -> Result<T>;
 }

@@ -1,4 +1,4 @@
-//! A small JSON client for the API, for which no status is an error.
+//! A small JSON client for the API. No status is an error.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::ui::foreign;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Speaks to one base URL. Clones share their connections.
+/// Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
     base_url: String,
 }
 
-/// What came back, whatever its status.
+/// An answer with any status.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
-    /// Names are lower case.
+    /// Names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -57,7 +57,6 @@ impl Client {
         self.json("PATCH", path, token, &[], body)
     }
 
-    /// A request with a JSON body.
     pub fn json(
         &self,
         method: &str,
@@ -71,8 +70,7 @@ impl Client {
         self.send(method, path, token, &all, Some(body.to_string().as_bytes()))
     }
 
-    /// Any request, with the body's bytes as they are. An error means that no
-    /// answer came.
+    /// Sends any request with the body's bytes as they are. An error means that no answer came.
     pub fn send(
         &self,
         method: &str,
@@ -122,12 +120,12 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON, `null` where it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The body as JSON, if the status is the one hoped for.
+    /// The body as JSON, if the status is the expected one.
     pub fn expect(self, status: u16, doing: &str) -> Result<Value> {
         if self.status == status {
             Ok(self.value())

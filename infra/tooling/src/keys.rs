@@ -1,4 +1,4 @@
-//! The keys that access tokens are signed and checked with, in the parameter store.
+//! The keys that sign and check access tokens, in the parameter store.
 
 use std::collections::BTreeSet;
 
@@ -10,27 +10,28 @@ use crate::account;
 use crate::aws::{Aws, Place, time};
 use crate::error::{Context, Error, Result};
 
-/// The account's default key for the parameter store: it decrypts for every principal of the account.
+/// The account's default key of the parameter store. Every principal of the account can decrypt
+/// with it.
 pub const DEFAULT_KMS_KEY: &str = "alias/aws/ssm";
 
-/// The parameters of one key set.
+/// The names of one key set's parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     /// The public keys, which every template reads.
     pub set: String,
-    /// The private key in use, which only the functions that issue tokens may read.
+    /// The current private key. Only functions that issue tokens may read it.
     pub signing: String,
-    /// The private key to be used next, which no function may read. It stays when it has become
-    /// the one in use, and then stands for none: what is never deleted cannot be lost.
+    /// The next private key, which no function may read. It is never deleted; once it is the
+    /// current key it has no meaning.
     pub next: String,
-    /// Since when what has held; nothing secret.
+    /// The times of a rotation; not secret.
     pub record: String,
-    /// The ARN of the KMS key that encrypts the private keys; nothing secret.
+    /// The ARN of the KMS key that encrypts the private keys; not secret.
     pub kms_key: String,
 }
 
 impl Names {
-    /// Those that the root template derives from a prefix.
+    /// The names that the root template derives from a prefix.
     pub fn own(prefix: &str) -> Self {
         Self::in_folder(&format!("/{prefix}/auth"))
     }
@@ -50,15 +51,15 @@ impl Names {
         }
     }
 
-    /// Those that the installation called `prefix` was deployed with, or its own where nothing is
-    /// deployed yet. Installations that share a key set share its rotation.
+    /// The names that the installation `prefix` was deployed with, or its own names before its
+    /// first deployment. Installations with a common key set have a common rotation.
     pub fn of(stacks: &[Value], prefix: &str) -> Self {
         let given = |key: &str| {
             stacks
                 .iter()
                 .filter(|stack| account::stack_parameter(stack, "Prefix") == Some(prefix))
                 .filter_map(|stack| account::stack_parameter(stack, key))
-                // The emulator shows the parameter's value in place of its name.
+                // The emulator returns the parameter's value instead of its name.
                 .find(|value| value.starts_with('/'))
         };
         let own = Self::own(prefix);
@@ -68,8 +69,8 @@ impl Names {
         )
     }
 
-    /// Those that `keys create` writes to. An installation that uses another one's keys gets keys
-    /// of its own, which its next deployment can take.
+    /// The names that `keys create` writes. An installation that uses another one's keys gets its
+    /// own, for its next deployment.
     pub fn to_create(stacks: &[Value], prefix: &str) -> Self {
         let names = Self::of(stacks, prefix);
         if names.shared_with(stacks, prefix).is_empty() {
@@ -79,7 +80,7 @@ impl Names {
         }
     }
 
-    /// The other installations that use one of these keys: their tokens are good in this one.
+    /// The other installations with these keys: each accepts the others' tokens.
     pub fn shared_with(&self, stacks: &[Value], prefix: &str) -> BTreeSet<String> {
         stacks
             .iter()
@@ -101,13 +102,13 @@ impl Names {
         }
         stacks
             .iter()
-            // The root's stack has no AuthJwks: its nested stacks are what counts.
+            // The root stack has no AuthJwks; its nested stacks count.
             .filter(|stack| account::stack_parameter(stack, "AuthJwks").is_some())
             .filter(|stack| {
                 account::stack_parameter(stack, "AuthSigningKeyParameter") == Some(&self.signing)
             })
             .filter(|stack| {
-                // The parameter's name on AWS, its value in the emulator.
+                // AWS returns the parameter's name, the emulator its value.
                 !account::stack_parameter(stack, "AuthKmsKeyArn")
                     .is_some_and(|given| given == self.kms_key || given == kms_key)
             })
@@ -115,7 +116,7 @@ impl Names {
             .collect()
     }
 
-    /// The alias of the KMS key that is made for them.
+    /// The alias of the KMS key.
     fn alias(&self) -> String {
         let name = self.signing.trim_start_matches('/');
         let plain = |letter: char| {
@@ -129,8 +130,7 @@ impl Names {
     }
 }
 
-/// What it means that other installations use the same keys, with the next move of each that should
-/// have its own; `None` if there are no others.
+/// A warning if other installations use the same keys, with the next step of each.
 pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
     let names = Names::of(stacks, prefix);
     let mut installations = names.shared_with(stacks, prefix);
@@ -140,7 +140,7 @@ pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
     installations.insert(prefix.to_owned());
     let all: Vec<&str> = installations.iter().map(String::as_str).collect();
     let mut told = format!(
-        "{} share the keys in {}: an administrator's token of one is good in the others",
+        "{} share the keys in {}: each accepts administrator tokens of the others",
         all.join(" and "),
         names.set
     );
@@ -164,20 +164,19 @@ pub fn issuer(prefix: &str) -> String {
     format!("https://auth.{prefix}.example")
 }
 
-/// Whether a pair was there before.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pair {
     Made,
     Kept,
 }
 
-/// Makes the KMS key and a pair, each unless there is one. An existing pair is never replaced:
-/// tokens signed with a key that no function knows yet would be refused. Nor is it encrypted anew
-/// here: the parameter's history would keep it as it was, so a rotation replaces it.
+/// Creates the KMS key and the key pair unless they exist. An existing pair is never replaced,
+/// because functions would refuse tokens of a key they do not know. It is not encrypted again
+/// either, because the parameter's history keeps the old version; a rotation replaces it.
 pub fn ensure(aws: &Aws, names: &Names, kms_key: Option<&str>) -> Result<Pair> {
     let kms_key = ensure_kms_key(aws, names, kms_key)?;
-    // The private half first and never over another: of two who do this at
-    // once one makes it, and both publish its public half.
+    // The private half first, and never over an existing one: of two operators one creates it and
+    // both publish its public half.
     let made = read(aws, &names.signing)?.is_none()
         && create(
             aws,
@@ -199,7 +198,7 @@ pub fn ensure(aws: &Aws, names: &Names, kms_key: Option<&str>) -> Result<Pair> {
     })
 }
 
-/// The ARN of the KMS key for these names; of two who make one at once, both use the first's.
+/// The ARN of the KMS key. If two operators create one at once, both use the first.
 fn ensure_kms_key(aws: &Aws, names: &Names, given: Option<&str>) -> Result<String> {
     if kms_key(aws, names)?.is_none() {
         let arn = match given {
@@ -213,14 +212,14 @@ fn ensure_kms_key(aws: &Aws, names: &Names, given: Option<&str>) -> Result<Strin
     let noted = kms_key(aws, names)?.context(format!("{} is gone", names.kms_key))?;
     match given {
         Some(given) if given != noted => Err(Error::new(format!(
-            "{} says {noted}, not {given}; leave out --kms-key, or delete that parameter first",
+            "{} contains {noted}, not {given}; omit --kms-key, or delete that parameter first",
             names.kms_key
         ))),
         _ => Ok(noted),
     }
 }
 
-/// The ARN that [`ensure`] noted.
+/// The ARN that [`ensure`] stored.
 pub fn kms_key(aws: &Aws, names: &Names) -> Result<Option<String>> {
     Ok(read(aws, &names.kms_key)?.map(|parameter| parameter.value))
 }
@@ -232,11 +231,10 @@ fn described(aws: &Aws, kms_key: &str) -> Result<Option<Value>> {
         json!({"KeyId": kms_key}),
         "NotFoundException",
     )
-    .context(format!("looking at the KMS key {kms_key}"))
+    .context(format!("reading the KMS key {kms_key}"))
 }
 
-/// The ARN of a described KMS key, if the parameter store can encrypt under it and its policy is
-/// the account's own to write.
+/// The ARN of a KMS key, if the parameter store can use it and the account controls its policy.
 fn usable(described: &Value) -> Result<String> {
     let key = &described["KeyMetadata"];
     let wanted = [
@@ -249,13 +247,13 @@ fn usable(described: &Value) -> Result<String> {
     match wanted.iter().find(|(name, value)| key[*name] != *value) {
         None => Ok(arn.to_owned()),
         Some((name, value)) => Err(Error::new(format!(
-            "the KMS key {arn} cannot be used: its {name} is {}, and {value} is wanted",
+            "the KMS key {arn} cannot be used: its {name} is {}, but must be {value}",
             key[*name]
         ))),
     }
 }
 
-/// What stops the noted KMS key from being used, if anything does.
+/// The reason why the stored KMS key cannot be used.
 pub fn kms_key_trouble(aws: &Aws, kms_key: &str) -> Result<Option<String>> {
     Ok(match described(aws, kms_key)? {
         None => Some(format!("there is no KMS key {kms_key}")),
@@ -279,12 +277,12 @@ fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
         .map_err(|error| {
             let next = match error.is_passing() {
                 true => format!(
-                    ". It may be there all the same: where KMS lists a new one with the \
-                     description `{description}`, give its ARN with --kms-key"
+                    ". It may exist all the same: look in KMS for a new key with the description \
+                     `{description}`, and pass its ARN with --kms-key"
                 ),
                 false => String::new(),
             };
-            Error::new(format!("making the KMS key: {error}{next}"))
+            Error::new(format!("creating the KMS key: {error}{next}"))
         })?;
     let arn = usable(&made)?;
     match aws.call(
@@ -293,25 +291,25 @@ fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
         json!({"AliasName": alias, "TargetKeyId": arn}),
     ) {
         Ok(_) => Ok(arn),
-        // Another operator was first: theirs is used, and this one must not be paid for.
+        // Another operator was first. Theirs is used and this one is deleted, because it costs
+        // money.
         Err(error) if error.is("AlreadyExistsException") => {
             aws.call(
                 "kms",
                 "ScheduleKeyDeletion",
                 json!({"KeyId": arn, "PendingWindowInDays": 7}),
             )
-            .context(format!("removing the superfluous KMS key {arn}"))?;
+            .context(format!("deleting the second KMS key {arn}"))?;
             usable(&described(aws, &alias)?.context(format!("{alias} is gone"))?)
         }
         Err(error) => Err(Error::new(format!(
-            "naming the KMS key {arn} {alias}: {error}. Give it with --kms-key"
+            "naming the KMS key {arn} {alias}: {error}. Pass it with --kms-key"
         ))),
     }
 }
 
-/// Who may do what with the KMS key. Everything is left to IAM, so a principal needs a permission of
-/// its own for each action. Plaintext is given through the parameter store alone, and for these two
-/// parameters alone.
+/// Leaves all permissions to IAM, so a principal needs its own permission for each action. Only the
+/// parameter store can decrypt, and only these two parameters.
 fn key_policy(place: &Place, names: &Names) -> Value {
     let account = place.arn("iam", "", "root");
     let parameters = [&names.signing, &names.next]
@@ -337,7 +335,7 @@ fn key_policy(place: &Place, names: &Names) -> Value {
                 "Sid": "SigningKeysThroughTheParameterStoreAsIamAllows",
                 "Effect": "Allow",
                 "Principal": {"AWS": account},
-                // GenerateDataKey is for parameters of the advanced tier.
+                // GenerateDataKey is for advanced parameters.
                 "Action": ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
                 "Resource": "*",
                 "Condition": {"StringEquals": {
@@ -349,9 +347,9 @@ fn key_policy(place: &Place, names: &Names) -> Value {
     })
 }
 
-/// The KMS key that a secret parameter is encrypted under, as it was named.
+/// The KMS key of a secret parameter, as it was named.
 pub fn encryption(aws: &Aws, name: &str) -> Result<String> {
-    // A page of the listing may be empty and not the last.
+    // A page may be empty without being the last.
     let described = aws
         .list(
             "ssm",
@@ -359,27 +357,24 @@ pub fn encryption(aws: &Aws, name: &str) -> Result<String> {
             "Parameters",
             json!({"ParameterFilters": [{"Key": "Name", "Values": [name]}]}),
         )
-        .context(format!("looking at the parameter {name}"))?;
+        .context(format!("reading the parameter {name}"))?;
     let key = described.iter().find_map(|one| one["KeyId"].as_str());
     Ok(key
-        .context(format!(
-            "AWS does not say under which key the parameter {name} is encrypted"
-        ))?
+        .context(format!("AWS returned no KMS key for the parameter {name}"))?
         .to_owned())
 }
 
-/// What is wrong with the key that encrypts the signing key, with the next move.
+/// A warning if the signing key is encrypted under the default key.
 pub fn weakness(encryption: &str) -> Option<String> {
     (encryption == DEFAULT_KMS_KEY).then(|| {
         format!(
             "the signing key is encrypted under the account's default key ({DEFAULT_KMS_KEY}): \
-             every principal of the account with ssm:GetParameter can read it. Run \
-             waybill keys create, deploy the templates, then run waybill keys rotate --wait"
+             every principal of the account with ssm:GetParameter can read it. Next: waybill keys \
+             create, deploy the templates, then waybill keys rotate --wait"
         )
     })
 }
 
-/// The public key set, as the templates will find it.
 pub fn key_set(aws: &Aws, names: &Names) -> Result<Option<String>> {
     Ok(read(aws, &names.set)?.map(|parameter| parameter.value))
 }
@@ -400,7 +395,7 @@ pub fn kids(set: &str) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// A parameter as it was when it was read. No `Debug`: the value may be a private key.
+/// A parameter as it was read. No `Debug`, because the value may be a private key.
 #[derive(Clone)]
 pub struct Parameter {
     pub value: String,
@@ -408,11 +403,10 @@ pub struct Parameter {
     pub since: Timestamp,
 }
 
-/// What a parameter is to hold.
+/// The new value of a parameter.
 pub struct Content {
     kind: &'static str,
     value: String,
-    /// What encrypts it, if anything does.
     kms_key: Option<String>,
 }
 
@@ -455,7 +449,7 @@ enum Refused {
     Failed(Error),
 }
 
-/// A parameter, decrypted.
+/// Reads a parameter and decrypts it.
 pub fn read(aws: &Aws, name: &str) -> Result<Option<Parameter>> {
     let found = aws
         .find(
@@ -471,11 +465,11 @@ pub fn read(aws: &Aws, name: &str) -> Result<Option<Parameter>> {
         value: found["Value"].as_str().unwrap_or_default().to_owned(),
         version: found["Version"].as_u64().unwrap_or_default(),
         since: time(&found["LastModifiedDate"])
-            .context(format!("the date of the parameter {name}"))?,
+            .context(format!("the parameter {name} has no date"))?,
     }))
 }
 
-/// Whether a parameter is there. Nothing is decrypted.
+/// Checks that a parameter exists, without decrypting it.
 pub fn is_there(aws: &Aws, name: &str) -> Result<bool> {
     let found = aws
         .find(
@@ -484,19 +478,19 @@ pub fn is_there(aws: &Aws, name: &str) -> Result<bool> {
             json!({"Name": name}),
             "ParameterNotFound",
         )
-        .context(format!("looking for the parameter {name}"))?;
+        .context(format!("checking the parameter {name}"))?;
     Ok(found.is_some())
 }
 
-/// The private key in the parameter `name`, which must be there.
+/// Reads an existing private key.
 pub fn signing_key(aws: &Aws, name: &str) -> Result<SigningKey> {
     let parameter = read(aws, name)?.context(format!(
-        "there is no parameter {name}; make a key with waybill keys create"
+        "the parameter {name} is missing; create a key with waybill keys create"
     ))?;
     SigningKey::from_pkcs8_base64(&parameter.value).context(format!("the parameter {name}"))
 }
 
-/// Writes a parameter that is not there; `false` if somebody else was first.
+/// Creates a parameter; `false` if it exists.
 pub fn create(aws: &Aws, name: &str, content: &Content) -> Result<bool> {
     match content.put(aws, name, false) {
         Ok(_) => Ok(true),
@@ -505,12 +499,11 @@ pub fn create(aws: &Aws, name: &str, content: &Content) -> Result<bool> {
     }
 }
 
-/// Writes a parameter that is as it was `seen`; `false` if somebody else was first, whose work is
-/// kept.
+/// Overwrites a parameter that is still as `seen`; `false` if another operator was first, whose
+/// value stays.
 ///
-/// The parameter store has no conditional write, but it numbers versions. A write that turns out to
-/// have covered another, made since the look just before it, is taken back; unless a third has come
-/// by then, who has seen this one and decided on it.
+/// The parameter store has no conditional write, but it numbers versions. If this write covered
+/// another one, it is undone, unless a third write has followed that saw this one.
 pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Result<bool> {
     let is_at = |version| Ok(read(aws, name)?.is_some_and(|now| now.version == version));
     if !is_at(seen.version)? {
@@ -536,7 +529,6 @@ pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Re
     Ok(false)
 }
 
-/// Writes a parameter whatever it was.
 fn overwrite(aws: &Aws, name: &str, content: &Content) -> Result<u64> {
     content
         .put(aws, name, true)
@@ -558,7 +550,7 @@ mod tests {
         json!({"StackName": name, "Parameters": parameters})
     }
 
-    /// The users stack of an installation, as it is deployed with these keys.
+    /// The users stack of an installation with these keys.
     fn users(prefix: &str, folder: &str) -> Value {
         let (set, signing) = (format!("{folder}/jwks"), format!("{folder}/signing-key"));
         let given = [
@@ -570,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameters_lie_beside_the_signing_key() {
+    fn parameter_names_derive_from_the_prefix() {
         let names = Names::own("waybill");
         assert_eq!(names.set, "/waybill/auth/jwks");
         assert_eq!(names.signing, "/waybill/auth/signing-key");
@@ -581,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn each_prefix_has_keys_of_its_own_before_it_is_deployed() {
+    fn a_new_prefix_has_its_own_keys() {
         let waybill = [users("waybill", "/waybill/auth")];
         let shop = Names::of(&waybill, "shop");
         assert_eq!(shop, Names::own("shop"));
@@ -590,14 +582,14 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_keeps_the_keys_it_was_deployed_with() {
+    fn an_installation_keeps_its_deployed_keys() {
         let stacks = [users("shop", "/keys")];
         assert_eq!(Names::of(&stacks, "shop"), Names::in_folder("/keys"));
         assert_eq!(Names::to_create(&stacks, "shop").set, "/keys/jwks");
     }
 
     #[test]
-    fn an_installation_with_anothers_keys_can_have_its_own() {
+    fn an_installation_with_shared_keys_can_get_its_own() {
         let stacks = [
             users("waybill", "/waybill/auth"),
             users("shop", "/waybill/auth"),
@@ -619,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn issuers_decrypt_only_once_they_are_deployed_with_the_kms_key() {
+    fn issuers_need_a_deployment_with_the_kms_key() {
         let names = Names::own("shop");
         let deployed = |given: Option<&str>| {
             let mut users = users("shop", "/shop/auth");
@@ -642,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kms_key_decrypts_through_the_parameter_store_alone() {
+    fn only_the_parameter_store_decrypts() {
         let place = Place {
             partition: "aws".to_owned(),
             account: "123456789012".to_owned(),
@@ -660,7 +652,7 @@ mod tests {
                 .filter_map(Value::as_str)
                 .collect();
             assert!(actions.iter().all(|one| !one.contains('*')), "{actions:?}");
-            // Grants and re-encryption lead past the conditions.
+            // Grants and re-encryption would bypass the conditions.
             for key in ["kms:Decrypt", "kms:CreateGrant", "kms:ReEncryptFrom"] {
                 let conditional = !statement["Condition"].is_null();
                 assert!(!actions.contains(&key) || conditional, "{key}");
@@ -678,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_enabled_symmetric_key_of_the_account_is_taken() {
+    fn only_an_enabled_symmetric_customer_key_is_usable() {
         let described = |name: &str, value: &str| {
             let mut key = json!({
                 "Arn": "arn:key/a", "KeyManager": "CUSTOMER", "KeyState": "Enabled",
@@ -703,14 +695,14 @@ mod tests {
     }
 
     #[test]
-    fn the_accounts_default_key_is_a_weakness() {
+    fn the_default_key_is_a_weakness() {
         let told = weakness(DEFAULT_KMS_KEY).expect("a weakness");
         assert!(told.contains("waybill keys rotate"), "{told}");
         assert_eq!(weakness("arn:key/a"), None);
     }
 
     #[test]
-    fn the_ids_of_a_set_are_those_of_its_keys() {
+    fn a_set_has_the_ids_of_its_keys() {
         let key = SigningKey::generate();
         assert_eq!(kids(&jwks(&[key.public_jwk()])), [key.kid()].into());
         assert_eq!(kids("not a set"), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! What the developer's and the operator's command share: a stack, how to call it, and how to print.
+//! The parts that the developer's and the operator's commands share.
 
 pub mod account;
 pub mod admin;

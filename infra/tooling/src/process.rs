@@ -1,4 +1,4 @@
-//! Running programs, and finding and ending the ones this tool left running.
+//! Runs programs, and finds and ends processes that this tool started.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result};
 
-/// Runs to the end with the terminal's own output; a failure names the program.
+/// Runs a program to its end with the terminal's output.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = name_of(command);
     let status = command
@@ -20,7 +20,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     }
 }
 
-/// Runs to the end and keeps the output, which a failure shows.
+/// Runs a program to its end and returns its output. A failure contains the output.
 pub fn capture(command: &mut Command) -> Result<String> {
     let name = name_of(command);
     let output = command
@@ -53,7 +53,7 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// A process of this machine that is not a zombie.
+/// A running process, not a zombie.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
@@ -61,7 +61,7 @@ pub struct Process {
     pub command: String,
 }
 
-/// Every process that `ps` shows or, where there is none, `/proc`.
+/// Every process, from `ps` or, without that, from `/proc`.
 pub fn all() -> Vec<Process> {
     let listing = Command::new("ps")
         .args(["-A", "-ww", "-o", "pid=,pgid=,stat=,command="])
@@ -103,7 +103,7 @@ fn from_proc() -> Vec<Process> {
             let path = entry.ok()?.path();
             let pid = path.file_name()?.to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-            // The name in parentheses may hold anything; what follows it does not.
+            // The name in parentheses may contain anything; the fields after it do not.
             let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
             let state = fields.next()?;
             let group = fields.nth(1)?.parse().ok()?;
@@ -118,9 +118,8 @@ fn from_proc() -> Vec<Process> {
         .collect()
 }
 
-/// What is left of a process group, of the processes whose command names `mark`.
-///
-/// The mark keeps a recycled number from ending somebody else's processes.
+/// The processes of a group whose command line contains `mark`. The mark protects other processes
+/// that reuse the group's number.
 pub fn of_group(group: u32, mark: &Path) -> Vec<Process> {
     let mark = mark.to_string_lossy();
     all()
@@ -129,7 +128,7 @@ pub fn of_group(group: u32, mark: &Path) -> Vec<Process> {
         .collect()
 }
 
-/// Asks what is left of the group to end, waits, then insists.
+/// Sends TERM to the group, waits, then sends KILL.
 pub fn end_group(group: u32, mark: &Path) {
     for (name, patience) in [
         ("TERM", Duration::from_secs(3)),
@@ -150,7 +149,7 @@ pub fn end_group(group: u32, mark: &Path) {
     }
 }
 
-/// Signals processes, by id. One that is gone meanwhile is no failure.
+/// Signals processes by id. A missing process is no error.
 pub fn signal(name: &str, pids: &[u32]) {
     let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
     let _ = Command::new("sh")
@@ -164,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_ps_is_taken_apart() {
+    fn a_line_of_ps_is_parsed() {
         assert_eq!(
             parse_ps("  412   400 Ssl  python /x/ministack --one  two"),
             Some(Process {
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn this_very_process_is_found() {
+    fn this_process_is_found() {
         let own = std::process::id();
         assert!(all().iter().any(|process| process.pid == own));
         assert!(from_proc().is_empty() || from_proc().iter().any(|process| process.pid == own));

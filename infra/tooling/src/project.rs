@@ -1,17 +1,17 @@
-//! Where things are in the project's own folder.
+//! The paths of the checkout.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Context, Error, Result};
 
-/// The clone this command runs in.
+/// The checkout this command runs in.
 #[derive(Debug, Clone)]
 pub struct Project {
     root: PathBuf,
 }
 
-/// One service: a folder below `functions/` with its crate and its template.
+/// A service: a folder below `functions/` with a crate and a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     pub name: String,
@@ -19,7 +19,7 @@ pub struct Service {
 }
 
 impl Project {
-    /// The project around the current directory.
+    /// Finds the checkout around the current directory.
     pub fn find() -> Result<Self> {
         let start = std::env::current_dir().context("the current directory")?;
         start
@@ -28,10 +28,10 @@ impl Project {
             .map(|root| Self {
                 root: root.to_owned(),
             })
-            .context("this is not inside the project: no infra/xtask above the current directory")
+            .context("run this inside the checkout: no infra/xtask above the current directory")
     }
 
-    /// A copy of the project.
+    /// A copy of the checkout.
     pub fn at(root: PathBuf) -> Self {
         Self { root }
     }
@@ -40,12 +40,12 @@ impl Project {
         &self.root
     }
 
-    /// The ignored folder that holds tools, state and logs.
+    /// The ignored folder for tools, state and logs.
     pub fn folder(&self) -> PathBuf {
         self.root.join(".waybill")
     }
 
-    /// Where the templates expect each function: `<binary>/bootstrap`.
+    /// The folder where the templates expect each function: `<binary>/bootstrap`.
     pub fn bootstraps(&self) -> PathBuf {
         self.root.join("target/lambda")
     }
@@ -54,7 +54,7 @@ impl Project {
         self.root.join("infra/gateway/template.yaml")
     }
 
-    /// Cargo, as from a terminal.
+    /// Cargo with the environment of a terminal.
     pub fn cargo(&self) -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
@@ -63,8 +63,8 @@ impl Project {
         command
     }
 
-    /// Takes out what `cargo run` has put into this program's environment about
-    /// this program. Some build scripts look at it and would run again.
+    /// Removes the variables that `cargo run` sets for this program. Some build scripts read them
+    /// and would run again.
     pub fn without_cargo_variables<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let about_this = [
             "CARGO_PKG_",
@@ -84,7 +84,7 @@ impl Project {
         command
     }
 
-    /// The services, by name.
+    /// The services, sorted by name.
     pub fn services(&self) -> Result<Vec<Service>> {
         let folder = self.root.join("functions");
         let mut services = Vec::new();

@@ -1,4 +1,4 @@
-//! A running local stack as others see it: where it answers and how to reach what is behind it.
+//! A running local stack: its addresses and its demo administrator.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::error::{Context, Result};
 use crate::http::Client;
 use crate::state::write_whole;
 
-/// What every name of a local stack begins with.
+/// The prefix of a local stack's names.
 pub const LOCAL_PREFIX: &str = "waybill";
 
-/// Written by `cargo xtask up` and by `cargo xtask test`.
+/// Written by `cargo xtask up` and `cargo xtask test`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
     pub prefix: String,
@@ -21,12 +21,12 @@ pub struct Stack {
     /// The emulator, for AWS calls.
     pub endpoint: String,
     pub api_id: String,
-    /// The gateway: paths begin `/api/v1/`.
+    /// The gateway, for paths that begin with `/api/v1/`.
     pub base_url: String,
     pub admin: Account,
 }
 
-/// The administrator that seeding made, with a password of this stack alone.
+/// The seeded administrator. The password belongs to this stack only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Account {
     pub email: String,
@@ -36,7 +36,7 @@ pub struct Account {
 impl Stack {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
-            .context("there is no stack here yet; start one with cargo xtask up")?;
+            .context("there is no stack yet; start one with cargo xtask up")?;
         serde_json::from_str(&text)
             .context(format!("{} is damaged; run cargo xtask up", path.display()))
     }
@@ -48,17 +48,16 @@ impl Stack {
         )
     }
 
-    /// AWS calls to the emulator, with the rights of its root user.
+    /// AWS calls to the emulator, as its root user.
     pub fn aws(&self) -> Aws {
         Aws::local(&self.endpoint)
     }
 
-    /// The API.
     pub fn http(&self) -> Client {
         Client::new(&self.base_url)
     }
 
-    /// Where the table, queue or function `name` of this stack is found by name.
+    /// The full name of a table, queue or function.
     pub fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)
     }
@@ -69,8 +68,7 @@ pub fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// The gateway's address. The emulator puts the API's id in the path, and
-/// finds the `$default` stage by itself.
+/// The gateway's address. The emulator puts the API's id in the path and uses the `$default` stage.
 pub fn base_url(port: u16, api_id: &str) -> String {
     format!("{}/_aws/execute-api/{api_id}", endpoint(port))
 }

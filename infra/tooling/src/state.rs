@@ -1,4 +1,4 @@
-//! The folder one local stack lives in: its emulator, its state, its description, its lock.
+//! The folder of one local stack: its emulator, state, description and lock.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,49 +7,48 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Error, Result};
 use crate::project::Project;
 
-/// Everything one local stack keeps on disk. Two stacks share nothing but the tools.
+/// All files of one local stack. Two stacks share only the tools.
 #[derive(Debug, Clone)]
 pub struct Home {
     folder: PathBuf,
 }
 
 impl Home {
-    /// The developer's own stack.
     pub fn developer(project: &Project) -> Self {
         Self {
             folder: project.folder(),
         }
     }
 
-    /// One of the throwaway stacks of `cargo xtask test`.
+    /// A temporary stack of `cargo xtask test`.
     pub fn test(project: &Project, number: usize) -> Self {
         Self {
             folder: project.folder().join(format!("test/{number}")),
         }
     }
 
-    /// The one a stack's description lies in.
+    /// The folder that contains a stack's description.
     pub fn of(description: &Path) -> Option<Self> {
         let folder = description.parent()?.to_path_buf();
         Some(Self { folder })
     }
 
-    /// What the command line of every process of this stack names.
+    /// Every process of this stack has this path in its command line.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// How `cargo xtask` describes this stack to the tests and to itself.
+    /// The description of the stack, for tests and commands.
     pub fn stack(&self) -> PathBuf {
         self.folder.join("stack.json")
     }
 
-    /// Who the emulator is; there from its start to its orderly end.
+    /// The emulator's process; exists from its start to its orderly end.
     pub fn emulator(&self) -> PathBuf {
         self.folder.join("emulator.json")
     }
 
-    /// The program that is the emulator.
+    /// The emulator's program.
     pub fn launcher(&self) -> PathBuf {
         self.folder.join("emulator.py")
     }
@@ -58,22 +57,22 @@ impl Home {
         self.folder.join("emulator.log")
     }
 
-    /// What the emulator saves when it is stopped.
+    /// The emulator's saved state.
     pub fn state(&self) -> PathBuf {
         self.folder.join("state")
     }
 
-    /// Where the emulator unpacks functions.
+    /// The folder into which the emulator unpacks functions.
     pub fn scratch(&self) -> PathBuf {
         self.folder.join("tmp")
     }
 
-    /// Begins a new log of the emulator.
+    /// Deletes the emulator's log.
     pub fn forget_log(&self) -> Result<()> {
         remove(&self.emulator_log(), |path| fs::remove_file(path))
     }
 
-    /// Forgets the stack. Tools and other stacks stay.
+    /// Deletes the stack's files. Tools and other stacks stay.
     pub fn wipe(&self) -> Result<()> {
         for folder in [self.state(), self.scratch()] {
             remove(&folder, |path| fs::remove_dir_all(path))?;
@@ -89,7 +88,7 @@ impl Home {
         Ok(())
     }
 
-    /// Takes the stack for one command; a second one is told who has it.
+    /// Locks the stack for one command. The error of a second command names the first.
     pub fn lock(&self) -> Result<Lock> {
         fs::create_dir_all(&self.folder).context(self.folder.display())?;
         let path = self.folder.join("lock");
@@ -106,7 +105,7 @@ impl Home {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
                 return Err(Error::new(format!(
-                    "another cargo xtask ({}) is working on this stack; wait until it is done",
+                    "another cargo xtask ({}) is using this stack; wait until it ends",
                     holder.trim()
                 )));
             }
@@ -128,8 +127,7 @@ impl Home {
     }
 }
 
-/// Held while a command changes the stack; the operating system gives it back
-/// however the command ends.
+/// The operating system releases the lock, however the command ends.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
@@ -142,13 +140,13 @@ fn remove(path: &Path, how: impl Fn(&Path) -> std::io::Result<()>) -> Result<()>
     }
 }
 
-/// Writes a file so that a reader sees the old one or the new one, whole.
+/// Writes a file atomically: a reader sees the old text or the new one.
 pub fn write_whole(path: &Path, text: &str) -> Result<()> {
     let unfinished = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
-        // It may hold the demo admin's password.
+        // The file may contain the demo administrator's password.
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&unfinished)?.write_all(text.as_bytes())?;
         fs::rename(&unfinished, path)

@@ -1,4 +1,4 @@
-//! How a stack is: its emulator, its stacks, its functions, its queues, and the orders that are parked.
+//! The state of a stack: its functions, queues and parked orders.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use crate::account;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 
-/// What was found; the names of its fields are those of `--json`.
+/// The names of the fields are those of `--json`.
 #[derive(Debug, Serialize)]
 pub struct Status {
     pub stacks: Vec<Stack>,
     pub queues: Vec<Queue>,
-    /// Orders that wait for an operator.
+    /// Orders that need an operator.
     pub parked: usize,
-    /// Each with the next move.
+    /// Problems, each with the next step.
     pub wrong: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ fn queue(aws: &Aws, url: &str) -> Result<Queue> {
     let ask = json!({"QueueUrl": url, "AttributeNames": ["All"]});
     let depth = aws
         .call("sqs", "GetQueueAttributes", ask)
-        .context(format!("looking at {url}"))?;
+        .context(format!("reading {url}"))?;
     let number = |name: &str| {
         let number = depth["Attributes"][format!("ApproximateNumberOfMessages{name}")].as_str();
         number.and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -116,7 +116,7 @@ impl Status {
             .filter(|queue| queue.name.ends_with("-dlq"));
         let dead: u64 = dead.map(|queue| queue.waiting + queue.in_flight).sum();
         if dead > 0 {
-            let dead = format!("messages that failed for good: {dead}; next: waybill dlq ls");
+            let dead = format!("dead letters: {dead}; next: waybill dlq ls");
             self.wrong.push(dead);
         }
         if self.parked > 0 {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_stack_a_dead_letter_or_a_parked_order_fails() {
+    fn failed_stacks_dead_letters_and_parked_orders_fail() {
         assert!(judged("UPDATE_COMPLETE", 0, 0).verdict().is_ok());
         for (status, says) in [
             (judged("ROLLBACK_COMPLETE", 0, 0), "stack waybill-orders"),

@@ -1,5 +1,5 @@
-//! Everything this tool prints. Text that comes from outside (messages, errors, names, log lines)
-//! reaches a terminal with its control characters visible and its lines bounded.
+//! All output of the tools. Foreign text (messages, errors, names, log lines) is printed with
+//! visible control characters and bounded lines.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// How many characters of a line are printed: ten lines of a wide terminal.
+/// The longest printed line: ten lines of a wide terminal.
 pub const LINE: usize = 2_000;
 
 /// Prints lines to stdout. False means that stdout is closed.
@@ -19,23 +19,23 @@ pub fn say(text: impl Display) -> bool {
     writeln!(std::io::stdout(), "{}", each_line(text, foreign)).is_ok()
 }
 
-/// As [`say`], with every line in full: for what is printed because it is deleted next.
+/// Like [`say`], with whole lines, for text that is deleted next.
 pub fn say_whole(text: impl Display) -> bool {
     writeln!(std::io::stdout(), "{}", each_line(text, visible)).is_ok()
 }
 
-/// Prints what a program reads: the listings of `--json`.
+/// Prints JSON.
 pub fn say_json(value: &impl serde::Serialize) -> bool {
     say_whole(serde_json::to_string_pretty(value).expect("values of text and numbers become JSON"))
 }
 
 /// Prints lines to stderr.
 pub fn complain(text: impl Display) {
-    // Without a reader of stderr there is nothing left to report.
+    // Without stderr there is no place to report this.
     let _ = writeln!(std::io::stderr(), "{}", each_line(text, foreign));
 }
 
-/// Prints how a program failed, its name in red where that is seen.
+/// Prints a program's error, with its name in red on a terminal.
 pub fn fail(name: &str, error: impl Display) {
     let stderr = std::io::stderr();
     // <https://no-color.org>
@@ -52,7 +52,7 @@ pub fn put(text: impl Display) -> bool {
     writeln!(std::io::stdout(), "{text}").is_ok()
 }
 
-/// Refuses to print foreign text as it is to a terminal, which would obey it.
+/// Refuses to print raw foreign text to a terminal, which would interpret it.
 pub fn not_a_terminal(command: &str) -> Result<()> {
     if std::io::stdout().is_terminal() {
         return Err(Error::new(format!(
@@ -67,7 +67,7 @@ pub fn foreign(text: &str) -> String {
     cut(text, LINE)
 }
 
-/// As [`foreign`], of at most so many characters.
+/// Like [`foreign`], with at most `most` characters.
 pub fn cut(text: &str, most: usize) -> String {
     let mut shown = visible(text);
     if let Some((cut, _)) = shown.char_indices().nth(most) {
@@ -78,7 +78,7 @@ pub fn cut(text: &str, most: usize) -> String {
     shown
 }
 
-/// Every string of a JSON document as [`foreign`] shows it.
+/// Applies [`foreign`] to every string of a JSON document.
 pub fn sanitize(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(foreign(text)),
@@ -91,8 +91,8 @@ pub fn sanitize(value: &Value) -> Value {
     }
 }
 
-/// Characters that a terminal obeys or hides are escaped as JSON escapes them, so that a JSON
-/// document stays the same document.
+/// Escapes characters that a terminal interprets or hides. JSON's escapes keep a JSON document the
+/// same.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -108,8 +108,8 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// Controls (C0 but the tab, DEL, C1), those of direction (Unicode UAX #9), line separators, blanks
-/// without width, and tags. Joiners (U+200C, U+200D) belong to how some scripts are written.
+/// Controls (C0 except the tab, DEL, C1), text direction (Unicode UAX #9), line separators,
+/// zero-width blanks and tags. Joiners (U+200C, U+200D) are part of some scripts.
 fn is_hidden(character: char) -> bool {
     (character.is_control() && character != '\t')
         || matches!(
@@ -130,14 +130,14 @@ fn each_line(text: impl Display, shown: fn(&str) -> String) -> String {
     lines.join("\n")
 }
 
-/// An amount in minor units as people write it: `14.00 USD`, `1400 JPY`, `1.400 KWD`. A code that
-/// ISO 4217 does not know, or gives no minor unit, is said to count minor units.
+/// Formats an amount in minor units: `14.00 USD`, `1400 JPY`, `1.400 KWD`. Without a minor unit in
+/// ISO 4217, the unit is `minor units of CODE`.
 pub fn money(amount: impl Into<i128>, currency: &str) -> String {
     let (amount, unit) = (decimal(amount, currency), unit(currency));
     format!("{amount} {unit}")
 }
 
-/// The number in [`money`].
+/// The number of [`money`].
 pub fn decimal(amount: impl Into<i128>, currency: &str) -> String {
     let amount = amount.into();
     let digits = exponent(currency).unwrap_or(0);
@@ -150,7 +150,7 @@ pub fn decimal(amount: impl Into<i128>, currency: &str) -> String {
     format!("{sign}{whole}.{rest:0width$}", width = usize::from(digits))
 }
 
-/// What the number in [`money`] counts.
+/// The unit of [`money`].
 pub fn unit(currency: &str) -> String {
     match exponent(currency) {
         Some(_) => currency.to_owned(),
@@ -162,7 +162,7 @@ fn exponent(currency: &str) -> Option<u16> {
     Currency::from_code(currency)?.exponent()
 }
 
-/// One step of a longer command: its name now, its outcome and time when it ends.
+/// One step of a longer command, printed with its outcome and time.
 pub struct Step {
     name: &'static str,
     begun: Instant,
@@ -176,7 +176,7 @@ impl Step {
         }
     }
 
-    /// Says to a person what is going on meanwhile, when it may take long.
+    /// On a terminal, prints the activity of a slow step.
     pub fn note(&self, text: impl Display) {
         if std::io::stdout().is_terminal() {
             say(format_args!("{:>10}  {text} ...", self.name));
@@ -199,7 +199,7 @@ pub fn seconds(time: Duration) -> String {
     }
 }
 
-/// How long ago that was, in the one unit that matters.
+/// The time since then, in its largest useful unit.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     match now.duration_since(since).as_secs().max(0) {
         seconds @ ..120 => format!("{seconds} s"),
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_numbers_read_naturally() {
+    fn times_and_counts_have_units() {
         assert_eq!(seconds(Duration::from_millis(1450)), "1.4 s");
         assert_eq!(seconds(Duration::from_secs(125)), "2 min 05 s");
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_of_foreign_text_are_visible() {
+    fn control_characters_are_escaped() {
         for (text, expected) in [
             ("\u{1b}]0;owned\u{7}", "\\u001b]0;owned\\u0007"),
             ("a\r\nnext: rm", "a\\u000d\\u000anext: rm"),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_says_by_how_much() {
+    fn a_long_line_is_cut_with_a_count() {
         let long = "\u{e9}".repeat(LINE + 200_000);
         let shown = foreign(&long);
         assert!(
@@ -304,9 +304,9 @@ mod tests {
         assert_eq!(each_line(&long, visible), long);
     }
 
-    /// Every other way to print would let foreign text through as it is.
+    /// Any other way to print would let foreign text through.
     #[test]
-    fn nothing_prints_but_this_module() {
+    fn only_this_module_prints() {
         fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
             for entry in std::fs::read_dir(folder).expect("a folder") {
                 let path = entry.expect("an entry").path();

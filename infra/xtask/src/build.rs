@@ -1,4 +1,4 @@
-//! The functions, built with one `cargo build` and laid out where the templates look for them.
+//! Builds the functions with one `cargo build` and copies them to where the templates expect them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,13 @@ use serde::Deserialize;
 use crate::error::{Context, Error, Result};
 use crate::project::{Project, Service};
 
-/// What a build produced.
 pub struct Built {
     pub functions: usize,
-    /// How many of them differ from what was laid out before.
+    /// How many of them differ from the copies.
     pub changed: usize,
 }
 
-/// The lines of cargo's `--message-format=json` that matter.
+/// A line of cargo's `--message-format=json`.
 #[derive(Deserialize)]
 struct Artifact {
     executable: PathBuf,
@@ -36,7 +35,7 @@ pub struct Binary {
     is_test: bool,
 }
 
-/// Builds every function and lays out what changed.
+/// Builds every function and copies those that changed.
 pub fn build(project: &Project, services: &[Service]) -> Result<Built> {
     let packages = services
         .iter()
@@ -45,7 +44,7 @@ pub fn build(project: &Project, services: &[Service]) -> Result<Built> {
     lay_out(project, services, &built)
 }
 
-/// Runs a build and answers the programs that it made.
+/// Runs a build and returns the programs.
 pub fn compile(cargo: &mut Command) -> Result<Vec<Binary>> {
     let output = cargo
         .arg("--message-format=json-render-diagnostics")
@@ -55,11 +54,10 @@ pub fn compile(cargo: &mut Command) -> Result<Vec<Binary>> {
         .context("cannot run cargo")?;
     match output.status.success() {
         true => Ok(binaries(&String::from_utf8_lossy(&output.stdout))),
-        false => Err(Error::new("it does not build")),
+        false => Err(Error::new("the build failed")),
     }
 }
 
-/// The programs that cargo says it built.
 fn binaries(messages: &str) -> Vec<Binary> {
     let artifacts = messages
         .lines()
@@ -72,9 +70,9 @@ fn binaries(messages: &str) -> Vec<Binary> {
     artifacts.map(binary).collect()
 }
 
-/// Lays the functions out where the templates look for them.
+/// Copies the functions to where the templates expect them.
 pub fn lay_out(project: &Project, services: &[Service], built: &[Binary]) -> Result<Built> {
-    // One layout at a time: the developer's stack and the tests share the folder.
+    // The developer's stack and the tests share the folder, so one process copies at a time.
     fs::create_dir_all(project.bootstraps()).context("target/lambda")?;
     let turn = File::create(project.bootstraps().join(".lock")).context("target/lambda/.lock")?;
     turn.lock().context("target/lambda/.lock")?;
@@ -94,8 +92,7 @@ pub fn lay_out(project: &Project, services: &[Service], built: &[Binary]) -> Res
     Ok(laid_out)
 }
 
-/// Copies one binary unless the same is there. What a release build for AWS
-/// left in its place has another size or time, and is replaced.
+/// Copies a binary unless the same one is there. A release build for AWS differs in size or time.
 fn place(project: &Project, binary: &Path) -> Result<bool> {
     let name = binary.file_name().context("a binary without a name")?;
     let folder = project.bootstraps().join(name);
@@ -110,7 +107,7 @@ fn place(project: &Project, binary: &Path) -> Result<bool> {
     }
     let copy = || -> std::io::Result<()> {
         fs::create_dir_all(&folder)?;
-        // Beside its folder, not in it: a deployment running meanwhile packs the folder.
+        // Not inside the folder, which a running deployment may pack.
         let unfinished = folder.with_extension("new");
         fs::copy(binary, &unfinished)?;
         File::options()
@@ -128,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_artifacts_that_can_be_run_count() {
+    fn only_executables_count() {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","manifest_path":"/f/orders/Cargo.toml","#,
             r#""profile":{"test":false},"executable":null}"#,

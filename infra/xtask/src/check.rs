@@ -1,5 +1,4 @@
-//! The checks of the inner loop: of one service, or of the packages whose files differ from the last
-//! commit.
+//! The quick checks, for one service or for the packages with uncommitted changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,12 +12,8 @@ use crate::project::Project;
 use crate::test;
 use crate::ui::say;
 
-/// Format, lints of everything that depends on the change, tests of the changed packages, and the
-/// rules between templates, contracts and code.
-///
-/// # Errors
-///
-/// The first check that failed, or a service that is not there.
+/// Checks the format, the lints, the rules between templates, contracts and code, and the tests of
+/// the changed packages.
 pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     let packages = match service {
         Some(service) => BTreeSet::from([known(project, service)?]),
@@ -42,8 +37,7 @@ pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     }
     let names: Vec<&str> = packages.iter().map(String::as_str).collect();
     say(match names.join(", ").as_str() {
-        "" => "no file of a package differs from the last commit; format, lints and rules hold"
-            .to_owned(),
+        "" => "no package has uncommitted changes; format, lints and rules hold".to_owned(),
         names => format!("{names}: checked; cargo xtask test checks everything"),
     });
     Ok(())
@@ -105,7 +99,7 @@ fn changed_packages(project: &Project) -> Result<BTreeSet<String>> {
     Ok(owners(&packages, status.split('\0')))
 }
 
-/// The packages that own the files which `git status --porcelain -z` lists.
+/// The packages of the files that `git status --porcelain -z` lists.
 fn owners<'a>(
     packages: &BTreeMap<PathBuf, String>,
     status: impl Iterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for. The comments on commands and options are their `--help`.
+//! The command line. The comments on commands and options are their `--help`.
 
 use clap::{Parser, Subcommand};
 use tooling::command::EXIT_CODES;
@@ -7,7 +7,7 @@ use crate::new::Scaffolded;
 use crate::seed_bugs::SeedBugs;
 use crate::sim::Simulation;
 
-/// The developer's command; the operator's is `cargo waybill`
+/// Develop Waybill; `cargo waybill` operates it
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -17,63 +17,63 @@ pub struct Cli {
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Build, start, deploy and seed everything that changed; print what to try
+    /// Build, start, deploy and seed the local stack; only changes are built and deployed
     Up {
-        /// The emulator's port; a free one where it is not given
+        /// The emulator's port; by default a free one
         #[arg(long, value_parser = clap::value_parser!(u16).range(1024..))]
         port: Option<u16>,
     },
     /// Stop the local stack and keep its state
     Down {
-        /// Forget the state too
+        /// Delete the state too
         #[arg(long)]
         wipe: bool,
     },
-    /// Stacks, functions, queue depths and parked orders; fails when something is wrong
+    /// Print stacks, functions, queue depths and parked orders; fail if one of them has a problem
     Status,
-    /// Print the base URL and nothing else
+    /// Print the base URL
     Url,
-    /// Print `export X=...` lines: the tables, queues and keys of the stack
+    /// Print `export X=...` lines with the tables, queues and keys of the stack
     Env,
-    /// `cargo lambda watch` against the same tables and queues
+    /// Run `cargo lambda watch` with the stack's tables and queues
     Watch {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build the functions for AWS, small and for arm64, where the templates look for them
+    /// Build the functions for AWS, by default for arm64
     Bundle {
         #[arg(long = "x86_64")]
         x86_64: bool,
     },
-    /// Orders that end every way, their timelines, and the balance of stock and money
+    /// Place orders with every outcome; print their timelines and the balance of stock and money
     Demo,
-    /// Format, lints, rules, and the tests of one service or of what differs from the last commit
+    /// Check format, lints, rules and the tests of one service or of the uncommitted changes
     Check {
         /// A folder below functions/
         service: Option<String>,
     },
-    /// Every check: format, lints, tests, templates, and the whole system on stacks of its own
+    /// Check everything: format, lints, tests, templates and the whole system on its own stacks
     Test {
-        /// Leave the system out
+        /// Skip the system tests
         #[arg(long)]
         fast: bool,
     },
-    /// Write everything mechanical of an endpoint or a service, and list what to fill in
+    /// Create the files of a new endpoint or service, and list what to write by hand
     New {
         #[command(subcommand)]
         what: Scaffolded,
     },
-    /// The services under every fault: N worlds of the production handlers, and every order of a few
-    /// events
+    /// Simulate the services under faults: N random runs, and every order of events for a few
+    /// orders
     Sim(Simulation),
-    /// Bugs on purpose, one at a time, in a copy below target/: whether the simulation finds them
+    /// Seed one bug at a time in a copy below target/, and check that the simulation finds it
     SeedBugs(SeedBugs),
-    /// Measure what docs/measured.md shows, and write it there
+    /// Run the measurements of docs/measured.md and write the page
     Measure {
-        /// Only these
+        /// Only these measurements
         names: Vec<String>,
     },
-    /// `cargo mutants`: changes what decides, one place at a time; a test has to notice
+    /// Run `cargo mutants`: change the decision code in one place at a time; a test must fail
     Mutants {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tiers_own_options_are_passed_on_to_it() {
+    fn a_tiers_options_are_passed_on() {
         let Ok(Command::Sim(simulation)) = parsed("sim --tier engine --seeds 1 --orders 9 --trace")
         else {
             panic!("it is a simulation");

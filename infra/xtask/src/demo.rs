@@ -1,4 +1,4 @@
-//! A tour of the running system: orders that end every way, their timelines, and the books balanced.
+//! A tour of the running system: orders with every outcome, their timelines, and the balance.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,11 +22,11 @@ const BEANS: &str = "espresso-beans-1kg";
 const PRINT: &str = "signed-print";
 const SKUS: [&str; 5] = [CUP, GRINDER, SCALE, BEANS, PRINT];
 
-/// Below this an item is restocked, so that the demo can be repeated for ever.
+/// Items below this level are restocked, so that the demo can be repeated.
 const RESTOCK_BELOW: i64 = 20;
 const RESTOCK_BY: i64 = 100;
 
-/// One order of the tour and how it must end.
+/// One order of the tour, with its expected outcome.
 struct Scene {
     title: &'static str,
     lines: Vec<(&'static str, i64)>,
@@ -42,7 +42,7 @@ enum Ending {
     Cancelled,
 }
 
-/// What inventory says of one item to an administrator.
+/// An item as an administrator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stock {
     sku: &'static str,
@@ -51,13 +51,13 @@ struct Stock {
     held: i64,
 }
 
-/// What became of one scene's money, in minor units.
+/// The money of one scene, in minor units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Money {
     owed: i64,
     charged: i64,
     refunded: i64,
-    /// Unknown of an order that was never priced.
+    /// `None` for an order without a price.
     currency: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub fn run(stack: &Stack) -> Result<()> {
         Ok(())
     } else {
         Err(Error::new(format!(
-            "the books do not balance:\n  {}",
+            "stock or money does not balance:\n  {}",
             faults.join("\n  ")
         )))
     }
@@ -197,7 +197,7 @@ impl Tour {
         Ok(stock)
     }
 
-    /// Places the order, brings it to its end, shows how it got there.
+    /// Places the order, waits for its outcome and prints its timeline.
     fn play(&self, scene: &Scene) -> Result<Money> {
         let lines: Vec<Value> = scene
             .lines
@@ -241,7 +241,7 @@ impl Tour {
             && code != expected
         {
             return Err(Error::new(format!(
-                "order {id} was to be rejected as {expected}, not: {order}"
+                "order {id} should be rejected as {expected}, but is {order}"
             )));
         }
         self.print_timeline(id)?;
@@ -264,12 +264,12 @@ impl Tour {
             let ended = ["CONFIRMED", "REJECTED", "CANCELLED"]
                 .iter()
                 .any(|ended| order["status"] == *ended);
-            // A confirmed order on its way to be cancelled has not ended.
+            // An order is confirmed until its cancellation is complete.
             if (ended && !(status == "CANCELLED" && order["status"] == "CONFIRMED"))
                 || Instant::now() >= deadline
             {
                 return Err(Error::new(format!(
-                    "order {id} was to become {status}: {order}"
+                    "order {id} should become {status}, but is {order}"
                 )));
             }
             thread::sleep(PAUSE);
@@ -311,7 +311,7 @@ impl Tour {
         }
         let payment = answer.expect(200, "reading the payment")?;
         let amount = |name: &str| payment[name]["amount"].as_i64().unwrap_or(0);
-        // Asked for and declined has an amount, but nobody's name for a charge.
+        // A declined payment has an amount, but no payment id.
         let taken = payment["payment_id"].is_string();
         Ok(Money {
             owed,
@@ -361,8 +361,7 @@ fn print_stock(stock: &[Stock]) {
     }
 }
 
-/// Every unit is either to be had or held, and what became held is what was
-/// confirmed: the rejected and the cancelled orders gave everything back.
+/// Each unit is available or held, and only confirmed orders hold more than before.
 fn stock_faults(before: &[Stock], after: &[Stock], scenes: &[Scene]) -> Vec<String> {
     let mut faults = Vec::new();
     for (before, after) in before.iter().zip(after) {
@@ -382,7 +381,8 @@ fn stock_faults(before: &[Stock], after: &[Stock], scenes: &[Scene]) -> Vec<Stri
             .sum();
         if after.held - before.held != confirmed {
             faults.push(format!(
-                "{sku}: {confirmed} were confirmed, but {} more are held (unless somebody else ordered meanwhile)",
+                "{sku}: {confirmed} were confirmed, but {} more are held (another customer may \
+                 have ordered meanwhile)",
                 after.held - before.held
             ));
         }
@@ -406,8 +406,7 @@ fn print_money(scenes: &[Scene], money: &[Money]) {
     }
 }
 
-/// What was charged and not given back is what a confirmed order costs, and
-/// nothing for any other.
+/// The net charge is the total of a confirmed order, and zero for any other.
 fn money_faults(scenes: &[Scene], money: &[Money]) -> Vec<String> {
     let mut faults = Vec::new();
     for (scene, money) in scenes.iter().zip(money) {
@@ -450,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn balanced_stock_has_no_faults() {
+    fn balanced_stock_has_no_differences() {
         assert_eq!(
             stock_faults(&stock(10, 0), &stock(8, 2), &confirmed(2)),
             Vec::<String>::new()
@@ -458,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_is_nowhere_is_a_fault() {
+    fn a_missing_unit_is_a_difference() {
         assert_eq!(
             stock_faults(&stock(10, 0), &stock(7, 2), &confirmed(2)),
             ["stoneware-cup: 10 are not 7 + 2"]
@@ -466,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_a_failed_order_kept_is_a_fault() {
+    fn a_unit_kept_by_a_failed_order_is_a_difference() {
         assert_eq!(
             stock_faults(&stock(10, 0), &stock(7, 3), &confirmed(2)).len(),
             1
@@ -474,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn money_kept_for_an_order_that_is_not_confirmed_is_a_fault() {
+    fn money_of_an_unconfirmed_order_is_a_difference() {
         let scenes = confirmed(1);
         let kept = Money {
             owed: 0,
@@ -497,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeline_reads_as_time_event_attempt_and_detail() {
+    fn a_timeline_line_has_time_event_attempt_and_detail() {
         let entry = json!({"at": "2026-11-23T20:21:31.512Z", "event": "stock_refused", "detail": "only 3 left"});
         assert_eq!(
             timeline_line(&entry),

@@ -1,4 +1,4 @@
-//! Each stack deployed by `sam deploy` from its own template, if it is not what is there already.
+//! Deploys each stack from its own template with `sam deploy`, unless it is deployed already.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,17 +21,17 @@ const LAUNCHER: &str = include_str!("sam.py");
 const BUCKET: &str = "waybill-local-artifacts";
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A template as far as deploying it needs to know.
+/// The parts of a template that a deployment needs.
 #[derive(Debug)]
 pub struct Template {
     path: PathBuf,
-    /// Its own, followed by those of the templates nested in it.
+    /// The text, followed by the texts of nested templates.
     text: String,
     parameters: BTreeSet<String>,
     code: BTreeSet<PathBuf>,
 }
 
-/// One stack as it should be.
+/// One stack to deploy.
 #[derive(Debug)]
 pub struct Plan {
     pub stack: String,
@@ -87,9 +87,8 @@ fn keys(mapping: Option<&Yaml>) -> BTreeSet<String> {
 }
 
 impl Plan {
-    /// `values` are offered to every template, which takes those it declares.
-    /// `resolved` is what the deployment reads elsewhere, such as the key set
-    /// in the parameter store: when it changes, the stack has to change.
+    /// Each template takes those `values` that it declares. `resolved` stands for values that the
+    /// deployment reads elsewhere, such as the key set: the stack changes with them.
     pub fn new(
         stack: &str,
         template: Template,
@@ -104,7 +103,7 @@ impl Plan {
         let mut code = BTreeMap::new();
         for bootstrap in &template.code {
             let bytes = fs::read(bootstrap).context(format!(
-                "{} is not built, although {} names it",
+                "{} is not built, but {} names it",
                 bootstrap.display(),
                 template.path.display()
             ))?;
@@ -119,7 +118,6 @@ impl Plan {
         })
     }
 
-    /// The functions in it.
     pub fn functions(&self) -> usize {
         self.template.code.len()
     }
@@ -133,7 +131,7 @@ fn fingerprint(
 ) -> String {
     let mut digest = Sha256::new();
     let mut add = |part: &[u8]| {
-        // The length first, so that no two lists of parts read the same.
+        // The length comes first, so that different lists of parts never read the same.
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     };
@@ -154,12 +152,12 @@ fn fingerprint(
         .collect()
 }
 
-/// What a local emulator has been given.
+/// Deploys to a local emulator.
 pub struct Deployer<'a> {
     project: &'a Project,
     aws: &'a Aws,
     endpoint: &'a str,
-    /// Stacks by name, with their status.
+    /// The status of stacks, by name.
     present: BTreeMap<String, String>,
 }
 
@@ -177,7 +175,7 @@ impl<'a> Deployer<'a> {
         })
     }
 
-    /// Whether the stack is there and made from exactly this.
+    /// Whether the stack was deployed from exactly this plan.
     pub fn is_current(&self, plan: &Plan) -> Result<bool> {
         let whole = self.present.get(&plan.stack).is_some_and(|status| {
             matches!(
@@ -196,11 +194,11 @@ impl<'a> Deployer<'a> {
                 json!({"Name": note(&plan.stack)}),
                 "ParameterNotFound",
             )
-            .context("reading what is deployed")?;
+            .context("reading the record of the stack")?;
         Ok(note.is_some_and(|note| note["Parameter"]["Value"] == plan.fingerprint.as_str()))
     }
 
-    /// The bucket `sam deploy` puts code into.
+    /// Creates the bucket that `sam deploy` uploads code to.
     pub fn prepare(&self) -> Result<()> {
         self.aws
             .find(
@@ -209,12 +207,12 @@ impl<'a> Deployer<'a> {
                 json!({"Bucket": BUCKET}),
                 "BucketAlreadyOwnedByYou",
             )
-            .context("making the bucket for code")?;
+            .context("creating the bucket for code")?;
         Ok(())
     }
 
-    /// Deploys, and notes from what. A deployment that fails or is killed
-    /// leaves no note, so the next one is not skipped.
+    /// Deploys, then records the plan. A deployment that fails or is killed records nothing, so the
+    /// next one is not skipped.
     pub fn deploy(&self, plan: &Plan) -> Result<()> {
         self.settle(&plan.stack)?;
         self.aws
@@ -224,7 +222,7 @@ impl<'a> Deployer<'a> {
                 json!({"Name": note(&plan.stack)}),
                 "ParameterNotFound",
             )
-            .context("forgetting what is deployed")?;
+            .context("deleting the record of the stack")?;
         let mut command = Command::new(tools::SAM.program(self.project, "python"));
         command
             .current_dir(self.project.root())
@@ -260,11 +258,11 @@ impl<'a> Deployer<'a> {
                 "PutParameter",
                 json!({"Name": note(&plan.stack), "Value": plan.fingerprint, "Type": "String", "Overwrite": true}),
             )
-            .context("noting what is deployed")?;
+            .context("writing the record of the stack")?;
         Ok(())
     }
 
-    /// Why a deployment failed, out of the stack's own events where they say it.
+    /// Adds the reasons in the stack's events to a failed deployment.
     fn explain(&self, stack: &str, error: Error) -> Error {
         let events = self.aws.call(
             "cloudformation",
@@ -288,15 +286,14 @@ impl<'a> Deployer<'a> {
         Error::new(format!("deploying {stack} failed:\n{reasons}"))
     }
 
-    /// Deletes a stack with those nested in it, and what was uploaded for it.
+    /// Deletes a stack with its nested stacks and its code.
     pub fn delete(&self, stack: &str) -> Result<()> {
         self.begin_deletion(stack)?;
         self.come_to_rest(stack, true)?;
         self.discard_old_code(stack)
     }
 
-    /// The emulator keeps the bucket in memory: what the deployed template, and those nested in it, do
-    /// not name any more is removed.
+    /// Deletes old code, because the emulator keeps the bucket in memory.
     fn discard_old_code(&self, stack: &str) -> Result<()> {
         let nested = format!("{stack}-");
         let mut current = String::new();
@@ -327,8 +324,7 @@ impl<'a> Deployer<'a> {
         Ok(())
     }
 
-    /// Brings a stack that an earlier deployment left half-way to where
-    /// another can begin.
+    /// Waits for an earlier deployment, or deletes what it left.
     fn settle(&self, stack: &str) -> Result<()> {
         self.come_to_rest(stack, false)
     }
@@ -344,7 +340,7 @@ impl<'a> Deployer<'a> {
                     json!({"StackName": stack}),
                     "does not exist",
                 )
-                .context(format!("looking at {stack}"))?
+                .context(format!("reading {stack}"))?
             else {
                 return Ok(());
             };
@@ -364,20 +360,19 @@ impl<'a> Deployer<'a> {
             }
         }
         Err(Error::new(format!(
-            "{stack} does not come to rest; cargo xtask down --wipe starts over"
+            "{stack} does not settle; to start over, run cargo xtask down --wipe"
         )))
     }
 
     fn begin_deletion(&self, stack: &str) -> Result<()> {
         self.aws
             .call("cloudformation", "DeleteStack", json!({"StackName": stack}))
-            .context(format!("removing what is left of {stack}"))?;
+            .context(format!("deleting {stack}"))?;
         Ok(())
     }
 }
 
-/// Where it is noted what a stack was made from: in the emulator itself, so
-/// that the note is lost when the stack is.
+/// The name of a stack's record. It is in the emulator, so that it is lost with the stack.
 fn note(stack: &str) -> String {
     format!("/waybill/local/deployed/{stack}")
 }
@@ -414,7 +409,7 @@ Resources:
     }
 
     #[test]
-    fn a_template_tells_its_parameters_and_where_its_code_is() {
+    fn a_template_names_its_parameters_and_code() {
         let template = parse();
         assert_eq!(
             template.parameters,
@@ -430,7 +425,7 @@ Resources:
     }
 
     #[test]
-    fn the_root_is_deployed_again_when_a_nested_template_changes() {
+    fn the_root_contains_its_nested_templates() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
         let template = Template::read(root).expect("the root");
         for service in ["users", "orders", "inventory", "payments"] {
@@ -442,7 +437,7 @@ Resources:
     }
 
     #[test]
-    fn a_template_is_given_only_the_parameters_it_declares() {
+    fn a_plan_has_only_declared_parameters() {
         let mut template = parse();
         template.code.clear();
         let values = [
@@ -457,7 +452,7 @@ Resources:
     }
 
     #[test]
-    fn code_that_is_not_built_is_named() {
+    fn missing_code_is_named() {
         let refusal = Plan::new("waybill-orders", parse(), &[], "")
             .expect_err("nothing is built")
             .to_string();
@@ -465,7 +460,7 @@ Resources:
     }
 
     #[test]
-    fn a_fingerprint_changes_with_anything_that_is_deployed() {
+    fn a_fingerprint_covers_everything_deployed() {
         let parameters: BTreeMap<_, _> = [("A".to_owned(), "1".to_owned())].into();
         let code: BTreeMap<_, _> = [(PathBuf::from("f"), b"elf".to_vec())].into();
         let original = fingerprint("t", &parameters, "k", &code);

@@ -1,4 +1,4 @@
-//! Functions outside the emulator's gateway: their variables for a shell, `cargo lambda watch`.
+//! Functions outside the emulator: variables for a shell, `cargo lambda watch` and builds for AWS.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -12,8 +12,8 @@ use crate::stack::Stack;
 use crate::tools;
 use crate::ui::complain;
 
-/// What the deployed functions are configured with, all together, and how to
-/// reach the emulator. One name has one meaning in every function.
+/// The variables of all deployed functions, and those that reach the emulator. A name has the same
+/// value in every function.
 pub fn environment(stack: &Stack) -> Result<BTreeMap<String, String>> {
     let aws = stack.aws();
     let mut variables: BTreeMap<String, String> = local_environment(&stack.endpoint)
@@ -35,7 +35,7 @@ pub fn environment(stack: &Stack) -> Result<BTreeMap<String, String>> {
     Ok(variables)
 }
 
-/// The same, as lines for a shell to evaluate.
+/// The variables as lines for a shell.
 pub fn exports(variables: &BTreeMap<String, String>) -> String {
     variables
         .iter()
@@ -47,7 +47,6 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// `cargo lambda watch` with those variables, until it is interrupted.
 pub fn watch(project: &Project, stack: &Stack, arguments: &[String]) -> Result<()> {
     let mut command = cargo_lambda(project)?;
     command
@@ -57,12 +56,12 @@ pub fn watch(project: &Project, stack: &Stack, arguments: &[String]) -> Result<(
     process::run(&mut command)
 }
 
-/// Builds every function as it goes to AWS.
+/// Builds every function for AWS.
 pub fn bundle(project: &Project, x86_64: bool) -> Result<()> {
     let mut command = cargo_lambda(project)?;
     command
-        // Without cargo-lambda's own idea of a release profile, which aborts on
-        // a panic; here one message's panic must not take its batch along.
+        // cargo-lambda's release profile aborts on a panic; here a panic must fail one message, not
+        // its batch.
         .args(["build", "--release", "--disable-optimizations"])
         .arg(if x86_64 { "--x86-64" } else { "--arm64" })
         .args(
@@ -82,7 +81,7 @@ fn cargo_lambda(project: &Project) -> Result<Command> {
     }
     let mut command = Command::new(tool.program(project, "cargo-lambda"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Its compiler for other targets comes with it.
+    // cargo-lambda brings its own cross-compiler.
     let paths = std::iter::once(tool.bin(project)).chain(std::env::split_paths(&path));
     command
         .current_dir(project.root())
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_reaches_the_shell_whatever_is_in_it() {
+    fn exported_values_are_quoted() {
         let variables = [(
             "AUTH_JWKS".to_owned(),
             r#"{"keys":["it's $HOME"]}"#.to_owned(),

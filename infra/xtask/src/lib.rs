@@ -1,4 +1,4 @@
-//! The developer's command, as a library that the system tests use too.
+//! The developer's command, as a library for the system tests.
 
 mod build;
 mod check;

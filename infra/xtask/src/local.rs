@@ -1,4 +1,4 @@
-//! A local stack as a whole: brought up with what changed, and taken down.
+//! Starts, updates and stops a local stack.
 
 use std::path::Path;
 use std::thread;
@@ -16,14 +16,14 @@ use crate::state::Home;
 use crate::tools::{self, Tool};
 use crate::ui::{Step, count, say};
 
-/// Brings the stack in `home` up to date with the sources. The caller holds the lock.
+/// Updates the stack in `home` from the sources. The caller holds the lock.
 pub fn up(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Stack> {
     let services = project.services()?;
     prepare(project, || build::build(project, &services))?;
     start(project, home, asked_port, &services)
 }
 
-/// Brings up a stack of functions that are built already.
+/// Starts a stack whose functions are built.
 pub fn start(
     project: &Project,
     home: &Home,
@@ -39,12 +39,12 @@ pub fn start(
         region: LOCAL_REGION.to_owned(),
         port: emulator.port,
         endpoint: endpoint.clone(),
-        // The gateway's template asks for its prefix as the API's id.
+        // The gateway's template uses the prefix as the API's id.
         api_id: LOCAL_PREFIX.to_owned(),
         base_url: base_url(emulator.port, LOCAL_PREFIX),
         admin: seed::account(&aws)?,
     };
-    // Before deploying, so that a deployment that fails can be looked into.
+    // Written before the deployment, so that a failed one can be inspected.
     stack.write(&home.stack())?;
     deploy(project, &aws, &stack, services, &key_set)?;
     let step = Step::begin("seed");
@@ -68,12 +68,12 @@ pub fn down(home: &Home, wipe: bool) -> Result<()> {
         Condition::Running(emulator) => {
             step.note("saving its state and stopping");
             emulator.stop(home)?;
-            step.end("stopped; cargo xtask up goes on from here");
+            step.end("stopped; cargo xtask up continues from here");
         }
         Condition::Lost(emulator) => {
             emulator.clear_away(home);
             std::fs::remove_file(home.emulator()).context(home.emulator().display())?;
-            step.end("had ended before; cleared away what it left running");
+            step.end("had ended before; its processes were stopped");
         }
         Condition::Stopped => step.end("is not running"),
     }
@@ -84,7 +84,7 @@ pub fn down(home: &Home, wipe: bool) -> Result<()> {
     Ok(())
 }
 
-/// Installs the tools that are missing while `functions` builds.
+/// Installs missing tools while `functions` builds.
 pub fn prepare(project: &Project, functions: impl FnOnce() -> Result<Built>) -> Result<()> {
     let needed = [tools::SAM, tools::MINISTACK];
     let missing: Vec<Tool> = needed
@@ -97,11 +97,11 @@ pub fn prepare(project: &Project, functions: impl FnOnce() -> Result<Built>) -> 
         && let Condition::Running(_) = emulator::condition(&Home::developer(project))
     {
         return Err(Error::new(
-            "the emulator's version is to change; run cargo xtask down first",
+            "the emulator's version changes; run cargo xtask down first",
         ));
     }
     if !missing.is_empty() {
-        // Before minutes are spent on building.
+        // Fails before minutes are spent on the build.
         tools::find_python()?;
     }
     thread::scope(|scope| {
@@ -130,7 +130,7 @@ pub fn prepare(project: &Project, functions: impl FnOnce() -> Result<Built>) -> 
         for thread in installing {
             thread
                 .join()
-                .unwrap_or_else(|_| Err(Error::new("installing a tool broke off")))?;
+                .unwrap_or_else(|_| Err(Error::new("the installation of a tool crashed")))?;
         }
         built.map(|_| ())
     })
@@ -142,7 +142,8 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
         Condition::Running(running) => {
             if let Some(port) = asked_port.filter(|port| *port != running.port) {
                 return Err(Error::new(format!(
-                    "the stack is up on port {}; run cargo xtask down before asking for port {port}",
+                    "the stack is running on port {}; run cargo xtask down before choosing port \
+                     {port}",
                     running.port
                 )));
             }
@@ -150,7 +151,7 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
             return Ok(running);
         }
         Condition::Lost(lost) => {
-            step.note("it had ended without `down`: going on from the state saved last");
+            step.note("it had ended without `down`; continuing from the last saved state");
             lost.clear_away(home);
         }
         Condition::Stopped => {}
@@ -176,8 +177,7 @@ fn ensure_keys(aws: &Aws) -> Result<String> {
     keys::key_set(aws, &names)?.context("the key set is gone from the parameter store")
 }
 
-/// The gateway first, because the services hang their routes on it; then the
-/// services, which do not know one another, side by side.
+/// Deploys the gateway first, because the services add routes to it; then the services in parallel.
 fn deploy(
     project: &Project,
     aws: &Aws,
@@ -207,13 +207,13 @@ fn deploy(
                 scope.spawn(move || deploy_one(deployer, &plan(&service.name, &service.template)?))
             })
             .collect();
-        // Every one is heard, so that a failure of one does not hide another's.
+        // Joins all threads, so that one failure does not hide another.
         let outcomes: Vec<_> = running
             .into_iter()
             .map(|thread| {
                 thread
                     .join()
-                    .unwrap_or_else(|_| Err(Error::new("a deployment broke off")))
+                    .unwrap_or_else(|_| Err(Error::new("a deployment crashed")))
             })
             .collect();
         let failures: Vec<String> = outcomes
@@ -228,17 +228,17 @@ fn deploy(
     })
 }
 
-/// The whole installation as it is deployed on AWS, from the root template. `up` deploys its parts one
-/// by one and leaves alone what did not change.
+/// The whole installation from the root template, as on AWS. `up` deploys its parts instead and
+/// skips unchanged ones.
 pub fn root(project: &Project, stack: &Stack, key_set: &str) -> Result<Plan> {
     let template = Template::read(&project.root().join("template.yaml"))?;
     let mut values = values(stack)?.to_vec();
-    // The root finds its own names for these, and a deployment on AWS does not give them either.
+    // The root template derives these itself, as on AWS.
     values.retain(|(name, _)| !name.starts_with("Auth"));
     Plan::new(&stack.prefix, template, &values, key_set)
 }
 
-/// What the templates are given.
+/// The values for the templates' parameters.
 fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
     let names = Names::own(&stack.prefix);
     Ok([
@@ -250,9 +250,9 @@ fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
         ("ApiId", stack.api_id.clone()),
         ("ApiUrl", stack.base_url.clone()),
         ("Architecture", architecture()?.to_owned()),
-        // Where anything may be made to go wrong on purpose.
+        // Allows fault injection.
         ("Stage", "dev".to_owned()),
-        // Here everybody comes from one address: the seed, the demo and every test.
+        // The seed, the demo and all tests register from one address.
         ("RegistrationsPerSource", "1000000".to_owned()),
     ])
 }
@@ -272,7 +272,7 @@ fn deploy_one(deployer: &Deployer<'_>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Functions run as processes of this machine.
+/// The emulator runs functions as processes of this machine.
 fn architecture() -> Result<&'static str> {
     match std::env::consts::ARCH {
         "x86_64" => Ok("x86_64"),

@@ -1,4 +1,4 @@
-//! Mutation testing: what decides is changed, one place at a time, and a test has to notice.
+//! Mutation testing: cargo-mutants changes the code in one place at a time, and a test must fail.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +13,11 @@ use crate::project::Project;
 use crate::tools;
 use crate::ui::say;
 
-/// How many of the changes that compile the tests have to notice, in percent of each crate's.
+/// The share of compiling mutants of each crate that the tests must catch, in percent.
 const AT_LEAST: u32 = 95;
 
-/// `cargo mutants` as `.cargo/mutants.toml` sets it up, then a line for each crate it has changed.
-/// It works on a copy, and builds it in a folder of its own that makes the next time quicker.
+/// Runs `cargo mutants` with `.cargo/mutants.toml` and prints a line for each crate. It works on a
+/// copy, with a target folder of its own.
 pub fn run(project: &Project, arguments: &[String]) -> Result<()> {
     let path = project.folder().join("mutants.out/outcomes.json");
     forget(&path)?;
@@ -32,15 +32,15 @@ pub fn run(project: &Project, arguments: &[String]) -> Result<()> {
         .without_cargo_variables(&mut command)
         .status()
         .context("cannot run cargo-mutants")?;
-    // 2 and 3: some change was not noticed, or let the tests run out of time. That is counted
-    // below. After anything else there is nothing to count.
+    // 2 and 3: a mutant was missed or timed out, which is counted below. Other codes leave nothing
+    // to count.
     if !matches!(status.code(), Some(0 | 2 | 3)) {
         return Err(Error::new(format!("cargo-mutants failed ({status})")));
     }
     judge(&read(&path)?)
 }
 
-/// An earlier run's outcomes are not this one's.
+/// Deletes the outcomes of an earlier run.
 fn forget(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -58,8 +58,7 @@ fn read(path: &Path) -> Result<Report> {
     }
 }
 
-const NOTHING_TRIED: &str = "no change was tried, so nothing is shown: the arguments only list \
-                             changes, or leave none";
+const NOTHING_TRIED: &str = "no mutant was tested: the arguments only list mutants or exclude all";
 
 fn judge(report: &Report) -> Result<()> {
     let tallies = report.tallies();
@@ -72,8 +71,8 @@ fn judge(report: &Report) -> Result<()> {
         Ok(())
     } else {
         Err(Error::new(format!(
-            "less than {AT_LEAST} % noticed in {}: .waybill/mutants.out/missed.txt says which \
-             changes were not; write down as a test what each of them broke",
+            "less than {AT_LEAST} % caught in {}: write a test for each mutant in \
+             .waybill/mutants.out/missed.txt",
             short.join(", ")
         )))
     }
@@ -82,7 +81,7 @@ fn judge(report: &Report) -> Result<()> {
 fn table(tallies: &BTreeMap<&str, Tally>) -> String {
     let mut text = format!(
         "\n{:12} {:>8} {:>8} {:>8} {:>8} {:>12}",
-        "crate", "changes", "noticed", "missed", "timeout", "not compiled"
+        "crate", "mutants", "caught", "missed", "timeout", "not compiled"
     );
     for (name, tally) in tallies {
         text.push_str(&format!(
@@ -106,7 +105,7 @@ fn below_the_mark<'a>(tallies: &BTreeMap<&'a str, Tally>) -> Vec<&'a str> {
         .collect()
 }
 
-/// What cargo-mutants writes to `outcomes.json`, as far as it is looked at here.
+/// A part of cargo-mutants' `outcomes.json`.
 #[derive(Deserialize)]
 struct Report {
     outcomes: Vec<Outcome>,
@@ -120,7 +119,7 @@ struct Outcome {
 
 #[derive(Deserialize)]
 enum Scenario {
-    /// The tests of the code as it is.
+    /// The tests of the unchanged code.
     Baseline,
     Mutant {
         package: String,
@@ -158,7 +157,7 @@ impl Report {
                 Summary::MissedMutant => tally.missed += 1,
                 Summary::Timeout => tally.timeout += 1,
                 Summary::Unviable => tally.unviable += 1,
-                // Said of the baseline only.
+                // Only the baseline has these.
                 Summary::Success | Summary::Failure => {}
             }
         }
@@ -167,7 +166,7 @@ impl Report {
 }
 
 impl Tally {
-    /// A change that does not compile needs no test; one that hangs is not counted as noticed.
+    /// Mutants that compile. A timeout does not count as caught.
     fn judged(&self) -> u32 {
         self.caught + self.missed + self.timeout
     }
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn each_crate_is_counted_by_itself_and_the_baseline_not_at_all() {
+    fn mutants_are_counted_for_each_crate() {
         let report = report(
             &[
                 ("a", "CaughtMutant"),
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_tried_no_change_is_no_pass() {
+    fn a_run_without_mutants_fails() {
         for outcomes in ["", &outcome("a", "Unviable")] {
             let error = judge(&report(outcomes)).expect_err("nothing was tried");
             assert_eq!(error.to_string(), NOTHING_TRIED);
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_run_left_is_not_judged() {
+    fn earlier_outcomes_are_deleted() {
         let folder = std::env::temp_dir().join(format!("waybill-mutants-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let path = folder.join("outcomes.json");
@@ -244,7 +243,7 @@ mod tests {
                           "summary": "CaughtMutant"}]}"#;
         fs::write(&path, earlier).expect("a file");
         assert!(read(&path).is_ok());
-        // Twice: where there is nothing there is nothing to forget.
+        // Twice: deleting a missing file is no error.
         for _ in 0..2 {
             forget(&path).expect("it goes");
             let error = read(&path).err().expect("there is nothing to judge");
@@ -254,12 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn nineteen_of_twenty_are_enough_and_a_timeout_is_not_noticed() {
+    fn nineteen_of_twenty_pass_and_timeouts_count_as_missed() {
         let tally = |caught, missed, timeout| Tally {
             caught,
             missed,
             timeout,
-            // What does not compile changes nothing.
             unviable: 50,
         };
         let tallies = BTreeMap::from([

@@ -1,7 +1,7 @@
-//! `cargo xtask new`: everything mechanical of an endpoint or of a service.
+//! `cargo xtask new`: creates the files of an endpoint or a service.
 //!
-//! Every text is computed before the first is written, so a refusal changes nothing. What is written
-//! compiles, passes the rules, deploys, and answers administrators with a placeholder.
+//! All texts are computed before the first is written, so a refusal changes nothing. The result
+//! compiles, passes the rules, deploys and answers administrators with a placeholder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,15 +16,15 @@ use crate::error::{Context, Error, Result};
 use crate::project::Project;
 use crate::ui::say;
 
-/// The longest name of a function whose prefix is as long as the templates allow (Lambda: 64).
+/// The longest function name that fits with the longest prefix (Lambda allows 64 characters).
 const MAX_FUNCTION: usize = 31;
 
-/// CloudWatch takes ten metrics for an alarm, and each function needs two.
+/// An alarm takes ten metrics, and each function needs two.
 const FUNCTIONS_OF_AN_ALARM: usize = 5;
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// What names no module or crate: words of Rust, and its own crates.
+/// Rust's keywords and crates, which cannot name a module or crate.
 const RESERVED: &str = "abstract alloc as async await become box break const continue core crate do dyn else \
     enum extern false final fn for gen if impl in let loop macro main match mod move mut override priv pub ref \
     return self static std struct super test trait true try type typeof union unsafe unsized use virtual where \
@@ -32,19 +32,19 @@ const RESERVED: &str = "abstract alloc as async await become box break const con
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Scaffolded {
-    /// An endpoint of a service that is there
+    /// An endpoint of an existing service
     Endpoint {
         service: String,
-        /// What its function does, as in `update-me`
+        /// The function's verb, such as `update-me`
         name: String,
-        /// Method and path, as in 'GET /api/v1/orders/{id}/receipt'
+        /// Method and path, such as 'GET /api/v1/orders/{id}/receipt'
         route: String,
     },
     /// A service with a table and one endpoint
     Service { name: String },
 }
 
-/// Writes what was asked for, and says what is left to do.
+/// Writes the files and prints what is left to do.
 pub fn run(project: &Project, what: &Scaffolded) -> Result<()> {
     let scaffold = match what {
         Scaffolded::Endpoint {
@@ -59,14 +59,14 @@ pub fn run(project: &Project, what: &Scaffolded) -> Result<()> {
     Ok(())
 }
 
-/// New texts of files, by their paths from the project's root.
+/// The new texts of files, by their paths from the project's root.
 pub struct Scaffold {
     files: BTreeMap<String, String>,
-    /// What is still to be done by hand: a file, and what about it.
+    /// Work left to do by hand: a file and a description.
     todo: Vec<(String, &'static str)>,
 }
 
-/// The words that are filled in, by their names between `{{` and `}}`.
+/// The values of the `{{NAME}}` placeholders.
 type Words = BTreeMap<&'static str, String>;
 
 fn fill(text: &str, words: &Words) -> String {
@@ -75,13 +75,13 @@ fn fill(text: &str, words: &Words) -> String {
     })
 }
 
-/// An endpoint for a service that is there.
+/// An endpoint of an existing service.
 pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Result<Scaffold> {
     let services = names_of_services(project)?;
     if !services.contains(service) {
         let there = services.into_iter().collect::<Vec<_>>().join(", ");
         return refuse(format!(
-            "there is no service `{service}`; there are: {there}"
+            "there is no service `{service}`; the services are: {there}"
         ));
     }
     let folder = format!("functions/{service}");
@@ -93,7 +93,7 @@ pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Re
     ] {
         if project.root().join(&folder).join(&taken).exists() {
             return refuse(format!(
-                "`{name}` is taken: {folder}/{taken} is there already; give another name"
+                "`{name}` is taken: {folder}/{taken} exists; give another name"
             ));
         }
     }
@@ -153,7 +153,7 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
             .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit());
     if !well_formed {
         return refuse(format!(
-            "`{name}` is no name for a service; give one word of a-z and 0-9, as in `shipments`"
+            "`{name}` is not a service name; give one word of a-z and 0-9, such as `shipments`"
         ));
     }
     let mut files = Files {
@@ -174,7 +174,7 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
     refuse_uncommitted(project, "template.yaml")?;
     let folder = format!("functions/{name}");
     if project.root().join(&folder).exists() {
-        return refuse(format!("{folder} is there already; give another name"));
+        return refuse(format!("{folder} exists; give another name"));
     }
     let service = pascal(name);
     words.extend([
@@ -237,11 +237,11 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
     })?;
     let mut todo = todo(&folder, &words);
     todo.extend([
-        (format!("{folder}/src/lib.rs"), "what the service is for"),
+        (format!("{folder}/src/lib.rs"), "the purpose of the service"),
         (format!("{folder}/src/store.rs"), "its rows"),
         (
             "README.md".to_owned(),
-            "the picture, if the service belongs there",
+            "the picture, if it should show the service",
         ),
         (
             "docs/deploy.md".to_owned(),
@@ -261,7 +261,7 @@ fn todo(folder: &str, words: &Words) -> Vec<(String, &'static str)> {
     vec![
         (
             format!("{folder}/src/handlers/{module}.rs"),
-            "what it answers, and whom",
+            "its answer and its permitted callers",
         ),
         (
             format!("{folder}/openapi.yaml"),
@@ -269,21 +269,20 @@ fn todo(folder: &str, words: &Words) -> Vec<(String, &'static str)> {
         ),
         (
             format!("{folder}/template.yaml"),
-            "what its role may do beyond logs, if anything",
+            "permissions of its role beyond logs",
         ),
         (
             PERMISSIONS.to_owned(),
-            "the same, by UPDATE_EXPECT=1 cargo test -p system-tests --test rules",
+            "the same, with UPDATE_EXPECT=1 cargo test -p system-tests --test rules",
         ),
-        (format!("{folder}/tests/{module}.rs"), "what it promises"),
+        (format!("{folder}/tests/{module}.rs"), "its tests"),
         (
             "tests/system/matrix.rs".to_owned(),
-            "its body, or the id it asks for, if it takes one",
+            "its body or id, if it takes one",
         ),
     ]
 }
 
-/// What a refusal is: nothing was carried out.
 fn refuse<T>(message: String) -> Result<T> {
     Err(Error::new(message).not_carried_out())
 }
@@ -296,7 +295,7 @@ fn names_of_services(project: &Project) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// The words of an endpoint, from what was asked for.
+/// The placeholders of an endpoint.
 fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
     let is_word = |word: &str| {
         !word.is_empty()
@@ -307,34 +306,32 @@ fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.split('-').all(is_word)
     {
         return refuse(format!(
-            "`{name}` is no name for an endpoint; give words of a-z and 0-9 joined by `-`, as in `update-me`"
+            "`{name}` is not an endpoint name; give words of a-z and 0-9 joined by `-`, such as \
+             `update-me`"
         ));
     }
     for word in [service, name] {
         if RESERVED.split_whitespace().any(|reserved| reserved == word) {
-            return refuse(format!(
-                "`{word}` names something else in Rust; give another name"
-            ));
+            return refuse(format!("`{word}` is reserved in Rust; give another name"));
         }
     }
     let binary = format!("{service}-{name}");
     if binary.len() > MAX_FUNCTION {
         let (length, most) = (binary.len(), MAX_FUNCTION);
         return refuse(format!(
-            "the function `{binary}` has {length} letters, and Lambda leaves {most}; give a shorter name"
+            "the function name `{binary}` has {length} letters, but Lambda allows {most}; give a \
+             shorter name"
         ));
     }
-    let example = "as in 'GET /api/v1/orders/{id}/receipt'";
+    let example = "such as 'GET /api/v1/orders/{id}/receipt'";
     let Some((method, path)) = route.split_once(' ') else {
         return refuse(format!(
-            "`{route}` is no route; give a method and a path, {example}"
+            "`{route}` is not a route; give a method and a path, {example}"
         ));
     };
     if !METHODS.contains(&method) {
         let known = METHODS.join(", ");
-        return refuse(format!(
-            "`{method}` is no method of an endpoint; give one of {known}"
-        ));
+        return refuse(format!("`{method}` is not a method; give one of {known}"));
     }
     let mut parameters = BTreeSet::new();
     let is_part = |part: &str| match part
@@ -349,8 +346,8 @@ fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
     let parts = path.strip_prefix("/api/v1/").unwrap_or_default();
     if !parts.split('/').all(is_part) {
         return refuse(format!(
-            "`{path}` is no path of an endpoint; give /api/v1/ and parts of a-z, 0-9 and `-`, or parameters \
-             each named once, {example}"
+            "`{path}` is not a path of the API; give /api/v1/ and parts of a-z, 0-9 and `-` or \
+             distinct parameters, {example}"
         ));
     }
     let operation = pascal(&binary);
@@ -369,7 +366,7 @@ fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
     ]))
 }
 
-/// `update-me` as `UpdateMe`.
+/// Converts `update-me` to `UpdateMe`.
 fn pascal(name: &str) -> String {
     let words = name
         .split('-')
@@ -377,7 +374,7 @@ fn pascal(name: &str) -> String {
     words.collect()
 }
 
-/// A path without its parameters' names, of which API Gateway and OpenAPI make no difference.
+/// A path without the names of its parameters, which API Gateway and OpenAPI ignore.
 fn shape(path: &str) -> String {
     let parts = path
         .split('/')
@@ -405,7 +402,7 @@ fn refuse_taken_route(project: &Project, words: &Words) -> Result<()> {
             }
             if its_path != path {
                 return refuse(format!(
-                    "`{path}` is {its_path} of {}, whose parameters have other names; give it as it is there",
+                    "`{path}` exists as {its_path} in {}; use the same parameter names",
                     service.name
                 ));
             }
@@ -437,21 +434,19 @@ fn table_in(template: &Yaml) -> Option<String> {
         .map(|(id, _)| id.to_owned())
 }
 
-/// So that `git diff` shows what was written, and nothing else.
+/// Keeps `git diff` limited to the scaffold.
 fn refuse_uncommitted(project: &Project, path: &str) -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(project.root())
         .args(["status", "--porcelain", "--", path]);
     let changed = git.output().is_ok_and(|output| !output.stdout.is_empty());
     if changed {
-        return refuse(format!(
-            "{path} has changes that are not committed; commit or stash them first"
-        ));
+        return refuse(format!("{path} has uncommitted changes; commit them first"));
     }
     Ok(())
 }
 
-/// The files as they will be: those changed so far, and the rest as they are.
+/// The changed texts, over the files on disk.
 struct Files<'a> {
     project: &'a Project,
     texts: BTreeMap<String, String>,
@@ -469,7 +464,7 @@ impl Files<'_> {
         let text = self.read(path)?;
         let changed = change(&text);
         let changed = changed.context(format!(
-            "{path} has no place for this; it was written otherwise"
+            "{path} has no place for this; its layout has changed"
         ))?;
         if path.ends_with(".yaml") {
             let _: Yaml = serde_yaml_ng::from_str(&changed).context(path)?;
@@ -478,7 +473,7 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// The handler, the function's program, and its test.
+    /// Adds the handler, the function's program and its test.
     fn add_sources(&mut self, folder: &str, words: &Words) -> Result<()> {
         let (module, binary) = (&words["module"], &words["binary"]);
         for (path, text) in [
@@ -502,7 +497,7 @@ impl Files<'_> {
     }
 }
 
-/// As `cargo fmt` would have it: where a line breaks depends on the names in it.
+/// Formats with rustfmt: line breaks depend on the names.
 fn formatted(text: &str) -> Result<String> {
     let mut rustfmt = Command::new("rustfmt");
     rustfmt
@@ -517,7 +512,7 @@ fn formatted(text: &str) -> Result<String> {
     String::from_utf8(output.stdout).context("rustfmt")
 }
 
-/// The type that a service's handlers are wired with.
+/// The store type that a service's handlers use.
 fn store_of(files: &mut Files, folder: &str) -> Result<String> {
     let sources = ["src/store.rs", "src/store/mod.rs"].map(|path| format!("{folder}/{path}"));
     let source = files
@@ -533,7 +528,7 @@ fn store_of(files: &mut Files, folder: &str) -> Result<String> {
         .to_owned())
 }
 
-/// The text with lines before the first that fits.
+/// Inserts lines before the first line that fits.
 fn before_line(text: &str, fits: impl Fn(&str) -> bool, lines: &str) -> Option<String> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -545,7 +540,7 @@ fn before_line(text: &str, fits: impl Fn(&str) -> bool, lines: &str) -> Option<S
     None
 }
 
-/// The text with a line in its place among those that begin alike.
+/// Inserts a line in order among lines with the same start.
 fn among(text: &str, start: &str, line: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let alike = |at: &usize| lines[*at].starts_with(start) && lines[*at].ends_with(';');
@@ -560,14 +555,14 @@ fn among(text: &str, start: &str, line: &str) -> Option<String> {
     Some([&lines[..at], &[line], &lines[at..]].concat().join("\n") + "\n")
 }
 
-/// The text with a block in its place among those whose first lines are not indented.
+/// Inserts a block in order among blocks whose first lines are not indented.
 fn among_blocks(text: &str, block: &str) -> String {
     let head = block.lines().next().unwrap_or_default();
     before_line(text, |line| !line.starts_with(' ') && line > head, block)
         .unwrap_or_else(|| format!("{text}{block}"))
 }
 
-/// What `cargo` would write of `new/Cargo.toml.txt`.
+/// The entry that cargo writes for `new/Cargo.toml.txt`.
 const LOCKED: &str = r#"[[package]]
 name = "{{service}}"
 version = "0.1.0"
@@ -615,7 +610,7 @@ fn alarm(kind: &str, words: &Words) -> String {
     fill(include_str!("new/alarm.yaml"), &words)
 }
 
-/// The template with the endpoint's part after the last endpoint's, and in an alarm with room for it.
+/// Adds the endpoint to the template, and to an alarm with room for it.
 fn in_template(text: &str, words: &Words) -> Option<String> {
     let part = fill(include_str!("new/endpoint.yaml"), words);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -671,7 +666,7 @@ fn in_template(text: &str, words: &Words) -> Option<String> {
     ))
 }
 
-/// The root template with the service as the last application, and its policy's name.
+/// Adds the service to the root template, as the last application.
 fn in_root(text: &str, words: &mut Words) -> Option<String> {
     let template: Yaml = serde_yaml_ng::from_str(text).ok()?;
     let (last, _) = resources(&template).last()?;
@@ -683,7 +678,7 @@ fn in_root(text: &str, words: &mut Words) -> Option<String> {
     Some(text + &fill(output, words))
 }
 
-/// The answers that are no success: status, slug, and the words of a document that has no others.
+/// Error answers: status, slug and description, for a document without its own.
 const PROBLEMS: [(&str, &str, &str); 5] = [
     ("400", "invalid-request", "The request is not valid."),
     (
@@ -744,7 +739,7 @@ fn operation(document: &Yaml, words: &Words) -> String {
     fill(include_str!("new/operation.yaml"), &words)
 }
 
-/// What most operations of a document refer to for a status.
+/// The reference that most operations of a document use for a status.
 fn reference(document: &Yaml, status: &str) -> Option<String> {
     let paths = document.get("paths")?.as_mapping()?.values();
     let operations = paths
@@ -755,7 +750,7 @@ fn reference(document: &Yaml, status: &str) -> Option<String> {
         let security = operation
             .get("security")
             .and_then(|all| serde_json::to_string(all).ok());
-        // Elsewhere a 403 may have another reason.
+        // Other operations may use 403 for another reason.
         if status == "403" && !security.is_some_and(|security| security.contains("admin")) {
             continue;
         }
@@ -770,7 +765,7 @@ fn reference(document: &Yaml, status: &str) -> Option<String> {
     most.map(|(reference, _)| reference.to_owned())
 }
 
-/// The API's description with the operation, below its path if that is there.
+/// Adds the operation to the API's description.
 fn in_description(text: &str, words: &Words) -> Option<String> {
     let document: Yaml = serde_yaml_ng::from_str(text).ok()?;
     let operation = operation(&document, words);
@@ -785,7 +780,7 @@ fn in_description(text: &str, words: &Words) -> Option<String> {
 }
 
 impl Scaffold {
-    /// Writes all files; should one fail, those before it are as they were.
+    /// Writes all files. If one fails, the earlier ones are restored.
     pub fn write(&self, project: &Project) -> Result<()> {
         let mut undo: Vec<(&String, Option<String>)> = Vec::new();
         for (path, text) in &self.files {
@@ -808,17 +803,17 @@ impl Scaffold {
         Ok(())
     }
 
-    /// The files, and what is to be filled in.
+    /// Lists the files and the work left to do.
     pub fn report(&self) -> String {
-        let mut lines = vec![format!("wrote or changed {} files:", self.files.len())];
+        let mut lines = vec![format!("wrote {} files:", self.files.len())];
         lines.extend(self.files.keys().map(|path| format!("  {path}")));
-        lines.push("fill in:".to_owned());
+        lines.push("write by hand:".to_owned());
         let todo = self
             .todo
             .iter()
             .map(|(path, what)| format!("  {path}: {what}"));
         lines.extend(todo);
-        lines.push("then: cargo xtask check, and cargo xtask up to call it".to_owned());
+        lines.push("then: cargo xtask check, and cargo xtask up to try it".to_owned());
         lines.join("\n")
     }
 }

@@ -1,4 +1,4 @@
-//! Each command, as the calls it consists of.
+//! Runs a parsed command.
 
 use tooling::status;
 
@@ -10,7 +10,6 @@ use crate::state::Home;
 use crate::ui::{self, say};
 use crate::{check, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim, test};
 
-/// Does what was asked.
 pub fn run(command: Command) -> Result<()> {
     let project = Project::find().map_err(Error::not_carried_out)?;
     let home = Home::developer(&project);
@@ -54,7 +53,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
         Command::Moved { .. } => {
             let asked: Vec<String> = std::env::args().skip(1).collect();
-            let moved = format!("this is now: cargo waybill {}", asked.join(" "));
+            let moved = format!("run cargo waybill {} instead", asked.join(" "));
             Err(Error::new(moved).not_carried_out())
         }
     }
@@ -69,22 +68,25 @@ Waybill is up on port {port}:  {url}
 
 Three things to try:
 
-  1. What there is to order
-     curl -s {url}/api/v1/items
+  1. List the items
+     \
+           curl -s {url}/api/v1/items
 
-  2. Become a customer
-     curl -s {url}/api/v1/users -H 'content-type: application/json' \
-       -d '{{"email":"ada@example.com","password":"a long pass phrase","name":"Ada"}}'
+  2. Register and log in
+     curl -s {url}/api/v1/users -H \
+           'content-type: application/json' -d '{{"email":"ada@example.com","password":"a long pass phrase","name":"Ada"}}'
      TOKEN=$(curl -s {url}/api/v1/auth/login -H 'content-type: application/json' \
        -d '{{"email":"ada@example.com","password":"a long pass phrase"}}' |
        sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
-  3. Place an order, and see what became of it
-     curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
+  3. Place an order and read its status
+     \
+                                          curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
        -d '{{"lines":[{{"sku":"stoneware-cup","quantity":2}}],"payment_method":"pm_card_visa"}}'
      curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN"
 
-Or watch it all at once: cargo xtask demo
+Or watch a tour of all \
+                                                                  outcomes: cargo xtask demo
 "#
     )
 }

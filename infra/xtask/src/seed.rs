@@ -1,4 +1,4 @@
-//! What a new stack begins with: an administrator and a few things to order. Safe to repeat.
+//! Seeds a new stack with an administrator and a few items. A repeat changes nothing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::stack::{Account, Stack};
 
-/// One thing to order; the price is in US cents.
+/// An item; the price is in US cents.
 pub struct Item {
     pub sku: &'static str,
     pub name: &'static str,
@@ -56,8 +56,8 @@ pub const ITEMS: [Item; 5] = [
 const ACCOUNT: &str = "/waybill/local/admin";
 const SEEDED: &str = "/waybill/local/seeded";
 
-/// The administrator's address and password. The password belongs to this
-/// stack alone and is kept in its own parameter store.
+/// The administrator's address and password. The password belongs to this stack and is in its
+/// parameter store.
 pub fn account(aws: &Aws) -> Result<Account> {
     let known = aws
         .find(
@@ -85,7 +85,7 @@ pub fn account(aws: &Aws) -> Result<Account> {
     Ok(account)
 }
 
-/// Brings in what is missing. Says whether anything was.
+/// Creates missing seeds; `false` if there were none.
 pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
     let wanted = ITEMS.map(|item| item.sku).join(",");
     let done = aws
@@ -95,7 +95,7 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
             json!({"Name": SEEDED}),
             "ParameterNotFound",
         )
-        .context("reading what is seeded")?;
+        .context("reading the record of the seeds")?;
     let http = stack.http();
     if done.is_some_and(|answer| answer["Parameter"]["Value"] == wanted.as_str()) {
         http.get("/api/v1/items", None)?
@@ -132,12 +132,12 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
     Ok(true)
 }
 
-/// An account that stays logged in: an administrator's token is good for two minutes.
+/// An account that logs in again when needed: an administrator's token lasts two minutes.
 #[derive(Debug)]
 pub struct LoggedIn {
     http: Client,
     account: Account,
-    /// The token, and until when it is used.
+    /// The token, and the time until which it is used.
     kept: Mutex<Option<(String, Instant)>>,
 }
 
@@ -150,7 +150,7 @@ impl LoggedIn {
         }
     }
 
-    /// An access token that is good for at least half of its lifetime.
+    /// An access token with at least half of its lifetime left.
     pub fn token(&self) -> Result<String> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((token, until)) = &*kept
@@ -170,7 +170,7 @@ impl LoggedIn {
         Ok(token)
     }
 
-    /// Makes the next token a new one, after a test has ended the earlier ones.
+    /// Drops the token, after a test has ended the session.
     pub fn forget(&self) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

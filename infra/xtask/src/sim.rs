@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: the proof that nothing is lost and nothing happens twice, as long as one likes.
+//! `cargo xtask sim`: runs the simulation for as long as wanted.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,16 +8,15 @@ use crate::process;
 use crate::project::Project;
 use crate::ui::say;
 
-/// Which of the two ways of proving it.
+/// The two simulations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tier {
-    /// The production handlers and stores on a DynamoDB engine in process.
+    /// The production handlers and stores on an in-process DynamoDB engine
     Engine,
-    /// The decisions of all services in every order there is, for a few orders.
+    /// The decisions of all services in every order of events, for a few orders
     Exhaustive,
 }
 
-/// What to simulate.
 #[derive(Debug, PartialEq, Eq, clap::Args)]
 pub struct Simulation {
     /// Only this tier
@@ -26,18 +25,19 @@ pub struct Simulation {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     pub from: u64,
-    /// How many worlds
+    /// The number of random runs
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
-    /// What the tier itself takes, to replay and narrow down a failure: `sim --tier engine -- --help`
+    /// Options of the tier itself, to replay and narrow down a failure: `sim --tier engine --
+    /// --help`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, requires = "tier")]
     pub options: Vec<String>,
 }
 
-/// The cargo profile of what is run for long.
+/// The cargo profile for long runs.
 const PROFILE: &str = "sim";
 
-/// The programs of these packages, in the folder of the profile in a target directory.
+/// Builds the programs of these packages in a target directory.
 pub fn build(project: &Project, target: &Path, profile: &str, packages: &[&str]) -> Result<()> {
     let mut cargo = project.cargo();
     cargo.args(["build", "--quiet", "--profile", profile]);
@@ -66,8 +66,7 @@ pub fn run(project: &Project, simulation: &Simulation) -> Result<()> {
             }
         };
         arguments.extend(simulation.options.iter().cloned());
-        // As they were built together: `cargo run` would build each with features of its own, and
-        // every dependency with it.
+        // `cargo run` would build each with its own features, and every dependency again.
         let program = target.join(PROFILE).join(program);
         process::run(Command::new(program).args(arguments))?;
         say("");

@@ -1,4 +1,4 @@
-//! The pinned tools, each in a folder of its own inside the project's.
+//! The pinned tools, each in its own folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,14 @@ use crate::process;
 use crate::project::Project;
 use crate::ui::say;
 
-/// A Python package with a program in it. Their own dependencies conflict, so
-/// they do not share an environment.
+/// A Python package with a program. Their dependencies conflict, so each has its own environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Tool {
     folder: &'static str,
     pin: &'static str,
 }
 
-/// Deploys.
+/// Deploys the stacks.
 pub const SAM: Tool = Tool {
     folder: "sam",
     pin: "aws-sam-cli==1.170.0",
@@ -27,7 +26,7 @@ pub const MINISTACK: Tool = Tool {
     folder: "ministack",
     pin: "ministack[full]==1.5.33",
 };
-/// Cross-compiles for AWS and watches sources; the local stack does without it.
+/// Cross-compiles for AWS and watches sources; the local stack does not need it.
 pub const CARGO_LAMBDA: Tool = Tool {
     folder: "cargo-lambda",
     pin: "cargo-lambda==1.9.2",
@@ -38,7 +37,6 @@ const CARGO_MUTANTS: &str = "27.1.0";
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
 impl Tool {
-    /// A program of this tool.
     pub fn program(self, project: &Project, name: &str) -> PathBuf {
         self.bin(project).join(name)
     }
@@ -51,8 +49,8 @@ impl Tool {
         fs::read_to_string(self.marker(project)).is_ok_and(|pin| pin.trim() == self.pin)
     }
 
-    /// Installs unless the right version is there. An installation that was
-    /// cut short has no marker and is started over.
+    /// Installs the pinned version unless it is there. An interrupted installation has no marker
+    /// and is repeated.
     pub fn install(self, project: &Project) -> Result<()> {
         if self.is_installed(project) {
             return Ok(());
@@ -100,16 +98,14 @@ impl Tool {
     }
 }
 
-/// Installs cargo-mutants unless the right version is there, and says where.
+/// Installs the pinned cargo-mutants unless it is there, and returns its path.
 pub fn install_cargo_mutants(project: &Project) -> Result<PathBuf> {
     let name = format!("cargo-mutants-{CARGO_MUTANTS}");
     let directory = project.folder().join("tools").join(name);
-    // Cargo puts a program there when it is whole, and not before.
+    // Cargo puts the program there only when it is complete.
     let program = directory.join("bin/cargo-mutants");
     if !program.is_file() {
-        say(format_args!(
-            "installing cargo-mutants {CARGO_MUTANTS}, this once ..."
-        ));
+        say(format_args!("installing cargo-mutants {CARGO_MUTANTS} ..."));
         process::run(
             project
                 .cargo()
@@ -122,7 +118,7 @@ pub fn install_cargo_mutants(project: &Project) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A Python that is new enough, from `PATH`.
+/// Finds a recent Python on `PATH`.
 pub fn find_python() -> Result<PathBuf> {
     let mut found = Vec::new();
     for name in [
@@ -144,7 +140,7 @@ pub fn find_python() -> Result<PathBuf> {
     }
     let (major, minor) = OLDEST_PYTHON;
     let found = if found.is_empty() {
-        "there is none on PATH".to_owned()
+        "none is on PATH".to_owned()
     } else {
         found.join(", ")
     };
@@ -164,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pythons_are_told_apart_by_number_not_by_letter() {
+    fn python_versions_compare_as_numbers() {
         assert_eq!(python_version("Python 3.9.2\n"), Some((3, 9)));
         assert!(python_version("Python 3.11.7") >= Some(OLDEST_PYTHON));
         assert!(python_version("Python 3.9.2") < Some(OLDEST_PYTHON));

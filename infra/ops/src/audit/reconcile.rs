@@ -1,19 +1,19 @@
-//! Whether the four services' books agree: a pure function of their rows and the time.
+//! Compares the four services' rows: a pure function of the rows and the time.
 //!
-//! At rest, and so of every order that has ended:
-//! - stock: of each sku, `stocked = available + held`, none negative, and `held` is what the
-//!   reservations of confirmed orders and of those in flight hold;
-//! - money: the net charge is the total where the order is confirmed and nothing otherwise, by
-//!   payments' records and by the provider's own ledger; nothing is refunded beyond its charge.
+//! For every order that has ended:
+//! - stock: for each SKU `stocked = available + held`, no level is negative, and `held` is the sum
+//!   of the reservations of confirmed orders and orders in flight;
+//! - money: the net charge is the order's total if it is confirmed, and zero otherwise. Payments'
+//!   records and the provider's ledger agree. No refund exceeds its charge.
 //!
-//! Each finding has a next move, and ends once that move was made.
+//! Each finding names a next step and disappears once that step is done.
 //!
-//! An order in flight owes a step: it is named only when it is stuck, or in a state that its saga
-//! cannot have reached. What an operator abandoned is not a discrepancy but written off, unless
-//! it was charged or reserved only afterwards, when nobody could have decided about it.
+//! An order in flight is reported only if it is stuck or in a state that its saga cannot reach. A
+//! step that an operator abandoned is written off, not a discrepancy, unless the charge or
+//! reservation came after the decision.
 //!
-//! Of an order with a row that cannot be read nothing is said but this: what the other rows seem to
-//! lack may be in that one.
+//! An order with an unreadable row is reported only for that row, which may hold what the others
+//! lack.
 
 mod ledger;
 mod money;
@@ -32,24 +32,24 @@ use super::rows::{Misfiled, Order, Payment, Reservation, ReservationStatus, RowK
 use ledger::{LedgerEntry, ledger};
 use money::refund_given_up;
 
-/// What the books say altogether, and what is wrong with them.
+/// The totals and the findings.
 #[derive(Debug, Default, Serialize)]
 pub struct Reconciliation {
     pub stock: BTreeMap<String, Stock>,
     pub money: BTreeMap<String, Cash>,
     pub orders: Counts,
     pub written_off: Vec<WrittenOff>,
-    /// Carried out although it had been abandoned. The books balance.
+    /// Carried out after an operator abandoned it. The books balance.
     pub after_all: Vec<WrittenOff>,
-    /// What is out of the ordinary, and balances.
+    /// Unusual, but balanced.
     pub remarks: Vec<String>,
-    /// How many rows were read, by table.
+    /// The number of rows read, by table.
     pub rows: BTreeMap<&'static str, usize>,
     #[serde(skip)]
     pub findings: Vec<Finding>,
 }
 
-/// A sku's units. `held` is the sum of the four after it.
+/// The units of a SKU. `held` is the sum of the four fields after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stock {
     pub stocked: i128,
@@ -61,7 +61,8 @@ pub struct Stock {
     pub unexplained: i128,
 }
 
-/// A currency's money, in minor units. `charged - refunded` is the sum of the four after them.
+/// The money of a currency, in minor units. `charged - refunded` is the sum of the four fields
+/// after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cash {
     pub charged: i128,
@@ -80,26 +81,25 @@ pub struct Counts {
     pub in_flight: usize,
 }
 
-/// What an operator declared settled by hand, and the books therefore still show.
+/// A difference that an operator settled by hand, so the books still show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WrittenOff {
     pub order: Uuid,
     pub what: String,
-    /// Who, and why.
+    /// The operator and the reason.
     pub decision: String,
-    /// What to do where it may have been done twice.
+    /// The next step if the refund or release happened twice.
     pub next: Option<&'static str>,
 }
 
-/// Something that does not balance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     pub subject: Subject,
     pub kind: Kind,
     pub what: String,
     pub next: String,
-    /// The rows it was concluded from, in their versions. Two looks that find the same in the same
-    /// rows have seen it, and not the system moving.
+    /// The versions of the rows behind this finding. Two snapshots with equal evidence saw the same
+    /// rows.
     #[serde(skip)]
     pub evidence: String,
 }
@@ -161,7 +161,6 @@ pub enum Kind {
     RefundBeyondCharge,
 }
 
-/// Compares the books with one another.
 pub fn reconcile(rows: &Rows, now: Timestamp) -> Reconciliation {
     let mut audit = Audit {
         reservations: rows.reservations.iter().map(|r| (r.order_id, r)).collect(),
@@ -206,11 +205,11 @@ struct Audit<'b> {
     orders: BTreeMap<Uuid, &'b Order>,
     reservations: BTreeMap<Uuid, &'b Reservation>,
     payments: BTreeMap<Uuid, &'b Payment>,
-    /// By how much each item was adjusted in all.
+    /// The sum of each item's adjustments.
     adjusted: BTreeMap<&'b str, i128>,
-    /// By the charge's key.
+    /// By the key of the charge.
     ledger: BTreeMap<&'b str, LedgerEntry<'b>>,
-    /// Orders of which some row cannot be read, in whichever table.
+    /// Orders with an unreadable row in any table.
     unreadable: BTreeSet<Uuid>,
     done: Reconciliation,
 }
@@ -233,7 +232,7 @@ impl<'b> Audit<'b> {
         self.find_next(subject, kind, what, next, evidence);
     }
 
-    /// For a next move that depends on more than the kind.
+    /// For a next step that depends on more than the kind.
     fn find_next(
         &mut self,
         subject: Subject,
@@ -256,7 +255,6 @@ impl<'b> Audit<'b> {
         self.find(Subject::Order(order.id), kind, what, evidence);
     }
 
-    /// The versions of an order's rows.
     fn evidence(&self, order: &Order) -> String {
         let payment = self.payments.get(&order.id);
         let reservation = self.reservations.get(&order.id);
@@ -272,7 +270,7 @@ impl<'b> Audit<'b> {
         for unreadable in &self.rows.unreadable {
             let (row, cause) = (&unreadable.row, &unreadable.cause);
             let subject = match subject_of(row) {
-                // Its stock is not judged by what cannot be read.
+                // An unreadable item does not make its stock wrong.
                 Subject::Item(_) => Subject::Row(row.to_string()),
                 subject => subject,
             };
@@ -291,7 +289,7 @@ impl<'b> Audit<'b> {
             self.misfiled(misfiled);
         }
         for row in &self.rows.unknown {
-            let remark = format!("row {row}: of no kind that this version knows");
+            let remark = format!("row {row}: this version does not know its kind");
             self.done.remarks.push(remark);
         }
     }
@@ -341,7 +339,7 @@ impl<'b> Audit<'b> {
         self.payment(order);
     }
 
-    /// What can be read of an order that cannot be judged goes to its account all the same.
+    /// Books the readable amounts of an order that cannot be judged.
     fn book_unjudged(&mut self, order: &Order) {
         let reservation = self.reservations.get(&order.id).copied();
         if let Some(reservation) = reservation.filter(|r| r.status == ReservationStatus::Reserved) {
@@ -357,7 +355,6 @@ impl<'b> Audit<'b> {
     }
 }
 
-/// Whose row it is.
 fn subject_of(row: &RowKey) -> Subject {
     match (row.order(), row.sku()) {
         (Some(id), _) => Subject::Order(id),
@@ -366,7 +363,6 @@ fn subject_of(row: &RowKey) -> Subject {
     }
 }
 
-/// A row that is itself the subject is not named again.
 fn its_row(subject: &Subject, row: &RowKey) -> String {
     match subject {
         Subject::Row(_) => "it".to_owned(),

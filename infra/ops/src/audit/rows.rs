@@ -1,11 +1,11 @@
-//! The four services' books: what an audit needs of the rows of their tables, read without trust.
+//! Parses the rows of the four tables without trusting them.
 //!
-//! Rows come as plain JSON, so that an AWS account, the emulator and a test's own engine are read
-//! alike. No row is passed over: it is read; or unreadable; or of a kind that this version does not
-//! know. A row that is read here may still be one that its service cannot read (`misshapen`). Or it is
-//! missing from a list, because an attribute of an index is not what its service writes (`misfiled`).
+//! Rows are plain JSON, so that an AWS account, the emulator and a test's engine are read alike.
+//! Every row is parsed, unreadable or of an unknown kind. A parsed row may still be one that its
+//! service cannot read (`misshapen`). It may also be missing from a list, because an index
+//! attribute is wrong (`misfiled`).
 //!
-//! Attributes that are not mentioned here are allowed, so that newer rows are read too.
+//! Unknown attributes are allowed, so that newer rows can be read.
 
 mod shape;
 
@@ -31,24 +31,23 @@ pub struct Rows {
     pub adjustments: Vec<Adjustment>,
     pub reservations: Vec<Reservation>,
     pub payments: Vec<Payment>,
-    /// The simulator's ledger: what the provider says, whatever payments has on record. A real
-    /// provider's books are not in a table of ours.
+    /// The simulator's ledger: the provider's own view. A real provider's ledger is not in our
+    /// tables.
     pub charges: Vec<Charge>,
     pub refunds: Vec<Refund>,
     pub unreadable: Vec<Unreadable>,
-    /// Read here, and not what their services write.
+    /// Parsed here, but not readable for their service.
     pub misshapen: Vec<Unreadable>,
     pub misfiled: Vec<Misfiled>,
-    /// Rows of no kind that is known here.
+    /// Rows of an unknown kind.
     pub unknown: Vec<RowKey>,
-    /// How many rows there were, by table.
+    /// The number of rows, by table.
     pub rows: BTreeMap<&'static str, usize>,
-    /// Orders whose first row, or whose payment, came while the tables were read: whatever else has
-    /// been read of them is the system at work.
+    /// Orders whose row or payment was written during the scan: their other rows are work in
+    /// progress.
     pub meanwhile: BTreeSet<Uuid>,
 }
 
-/// Which row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowKey {
     pub table: &'static str,
@@ -56,20 +55,19 @@ pub struct RowKey {
     pub sk: String,
 }
 
-/// A row that cannot be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     pub row: RowKey,
     pub cause: String,
 }
 
-/// An attribute that an index is made of, and that is not what the service writes.
+/// An index attribute with another value than its service writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfiled {
     pub row: RowKey,
     pub attribute: &'static str,
     pub is: String,
-    /// Nothing where the attribute must not be there.
+    /// `None` if the attribute must be absent.
     pub must_be: Option<String>,
     pub effect: &'static str,
 }
@@ -89,7 +87,6 @@ impl RowKey {
         }
     }
 
-    /// The order it belongs to.
     pub fn order(&self) -> Option<Uuid> {
         match self.pk.strip_prefix("ORDER#") {
             Some(id) => Uuid::try_parse(id).ok(),
@@ -97,19 +94,18 @@ impl RowKey {
         }
     }
 
-    /// The item it belongs to.
     pub fn sku(&self) -> Option<&str> {
         self.pk.strip_prefix("ITEM#")
     }
 }
 
-/// The order that a charge, or the refund of one, is for, by the key the provider knows it under.
+/// The order of a charge or refund, from the provider's key.
 pub fn charged_for(key: &str) -> Option<Uuid> {
     let id = key.strip_prefix("charge-")?;
     Uuid::try_parse(id.strip_suffix("-refund").unwrap_or(id)).ok()
 }
 
-/// What the provider's rows are kept under, before the key.
+/// The prefix of the provider's keys.
 const LEDGER: &str = "SIMULATOR#";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -126,7 +122,7 @@ pub struct Order {
     pub total: Option<Money>,
     pub state: State,
     pub attempt: u32,
-    /// As it is spelled: the sweeper's index compares texts.
+    /// As text, because the sweeper's index compares texts.
     pub due_at: Option<String>,
     pub due_shard: Option<String>,
     #[serde(default)]
@@ -152,7 +148,6 @@ pub enum State {
     Cancelled,
 }
 
-/// As the orders' rows have it.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -175,7 +170,7 @@ pub struct Entry {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Item {
-    /// As its key has it.
+    /// From the key.
     #[serde(skip)]
     pub sku: String,
     #[serde(flatten)]
@@ -187,7 +182,7 @@ pub struct Item {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Adjustment {
-    /// As its key has it.
+    /// From the key.
     #[serde(skip)]
     pub sku: String,
     pub delta: i64,
@@ -195,7 +190,7 @@ pub struct Adjustment {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Reservation {
-    /// As its key has it.
+    /// From the key.
     #[serde(skip)]
     pub order_id: Uuid,
     pub status: ReservationStatus,
@@ -222,7 +217,7 @@ pub struct ReservedLine {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Payment {
-    /// As its key has it.
+    /// From the key.
     #[serde(skip)]
     pub order_id: Uuid,
     pub user_id: Uuid,
@@ -251,7 +246,6 @@ pub struct AskedCharge {
     pub money: Money,
 }
 
-/// As the payments' rows have it.
 impl fmt::Display for PaymentStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -261,7 +255,7 @@ impl fmt::Display for PaymentStatus {
 /// A charge in the provider's ledger.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Charge {
-    /// As its key has it.
+    /// From the key.
     #[serde(skip)]
     pub key: String,
     asked: Option<Money>,
@@ -277,7 +271,7 @@ enum Outcome {
 }
 
 impl Charge {
-    /// What was taken; nothing where it was declined or cancelled.
+    /// The charged amount; `None` if the charge was declined or cancelled.
     pub fn taken(&self) -> Option<&Money> {
         self.asked
             .as_ref()
@@ -294,17 +288,16 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// The charge it gives back.
     pub fn charge_key(&self) -> Option<&str> {
         self.payment_id.strip_prefix(SIMULATED)
     }
 }
 
-/// A payment's id at the simulator is the charge's key behind this.
+/// The simulator's payment id is this prefix and the charge's key.
 pub const SIMULATED: &str = "sim_";
 
 impl Rows {
-    /// Reads the rows of the four tables. Of users' rows, only what they need to be listed is read.
+    /// Parses the four tables. Of users, only the attributes of their lists are read.
     pub fn read(
         users: &[Value],
         orders: &[Value],
@@ -334,7 +327,7 @@ impl Rows {
         let order = self.parsed::<Order, OrderShape>(&place, row, |order| {
             is_keyed(&place, "id", order.id, "ORDER#")?;
             match (&order.due_at, order.due()) {
-                (Some(due_at), None) => Err(format!("due_at {due_at:?} is no time")),
+                (Some(due_at), None) => Err(format!("due_at {due_at:?} is not a time")),
                 (Some(_), Some(_)) | (None, _) => Ok(()),
             }
         });
@@ -344,10 +337,10 @@ impl Rows {
         }
     }
 
-    /// What the indexes of the orders table are made of.
+    /// Checks the attributes that the indexes of the orders table use.
     fn file_order(&mut self, place: &RowKey, row: &Value, order: &Order) {
-        const NOT_LISTED: &str = "its customer's list does not have it, or not where it belongs";
-        const NO_END: &str = "the sweeper comes back to it every minute, though it has ended";
+        const NOT_LISTED: &str = "its customer's list omits or misplaces it";
+        const NO_END: &str = "the sweeper processes it every minute, although it has ended";
         let mut file = |attribute, must_be: Option<String>, effect| {
             self.file(place, row, attribute, must_be, effect);
         };
@@ -355,7 +348,7 @@ impl Rows {
         file("user_id", Some(user), NOT_LISTED);
         let placed = format!("{:.3}#{}", order.created_at, order.id);
         file("placed", Some(placed), NOT_LISTED);
-        // Of an order in flight they are judged with the time.
+        // For an order in flight, `progress` judges these.
         if !order.state.is_in_flight() {
             file("due_at", None, NO_END);
             file("due_shard", None, NO_END);
@@ -405,7 +398,7 @@ impl Rows {
             self.payments.extend(keyed);
         } else if is_ledger && place.sk == "CHARGE" {
             let own = |charge: &Charge| match (charge.outcome, &charge.asked) {
-                (Outcome::Charged, None) => Err("it is charged without an amount".to_owned()),
+                (Outcome::Charged, None) => Err("it is charged but has no amount".to_owned()),
                 (Outcome::Charged | Outcome::Declined | Outcome::Cancelled, _) => Ok(()),
             };
             let charge = self.parsed::<_, ChargeShape>(&place, row, own);
@@ -423,7 +416,7 @@ impl Rows {
         }
     }
 
-    /// Whose reservation or payment was read, and no order.
+    /// The orders of reservations and payments whose order was not read.
     pub fn without_order(&self) -> BTreeSet<Uuid> {
         let ordered: BTreeSet<Uuid> = self.orders.iter().map(|order| order.id).collect();
         let reserved = self.reservations.iter().map(|r| r.order_id);
@@ -433,7 +426,7 @@ impl Rows {
         ids
     }
 
-    /// For whom the provider took money, and no payment was read.
+    /// The orders of charges whose payment was not read.
     pub fn without_payment(&self) -> BTreeSet<Uuid> {
         let paid: BTreeSet<Uuid> = self.payments.iter().map(|p| p.order_id).collect();
         let taken = self
@@ -445,11 +438,11 @@ impl Rows {
         ids
     }
 
-    /// Takes in which users there are, and whether lists have them.
+    /// Adds existing users, and checks the attributes of their lists.
     pub fn add_users(&mut self, rows: &[Value]) {
         for row in rows {
             let place = self.count("users", row);
-            // What else is in the table is none of an audit's business.
+            // Other rows of this table are not audited.
             let Some(id) = place.pk.strip_prefix("USER#") else {
                 continue;
             };
@@ -459,7 +452,7 @@ impl Rows {
                     const NOT_LISTED: &str = "no list of users has it";
                     self.file(&place, row, "id", Some(id.to_string()), NOT_LISTED);
                     if !STATUSES.contains(&key(row, "status")) {
-                        const EFFECT: &str = "no list of users has it; once it is deactivated, an \
+                        const EFFECT: &str = "no list of users has it; after deactivating it, an \
                                               administrator can activate it";
                         let status = Some("deactivated".to_owned());
                         self.file(&place, row, "status", status, EFFECT);
@@ -474,7 +467,7 @@ impl Rows {
         self.orders.iter().map(|order| order.user_id).collect()
     }
 
-    /// Takes in what was found of these when it was looked for by itself.
+    /// Adds the rows that were looked up after the scan.
     pub fn found_meanwhile(&mut self, orders: &[Value], payments: &[Value]) {
         let found = Self::read(&[], orders, &[], payments);
         let orders = found.orders.iter().map(|order| order.id);
@@ -493,7 +486,7 @@ impl Rows {
         RowKey::of(table, row)
     }
 
-    /// Compares an attribute that an index is made of with what the service writes.
+    /// Compares an index attribute with the value that its service writes.
     fn file(
         &mut self,
         place: &RowKey,
@@ -522,8 +515,7 @@ impl Rows {
         self.unreadable.push(Unreadable { row, cause });
     }
 
-    /// A row as it is needed here, if it is under its own key. Whether its service could read it is
-    /// another question.
+    /// Parses a row and checks its key. `misshapen` gets a row that its service could not read.
     fn parsed<T: DeserializeOwned, S: Shape>(
         &mut self,
         place: &RowKey,
@@ -547,7 +539,6 @@ impl Rows {
 }
 
 impl State {
-    /// Still to end.
     pub fn is_in_flight(self) -> bool {
         match self {
             State::Verifying
@@ -567,12 +558,12 @@ impl Order {
         self.timeline.iter().find(|entry| entry.what == what)
     }
 
-    /// When the sweeper is to come to it.
+    /// The deadline that the sweeper checks.
     pub fn due(&self) -> Option<Timestamp> {
         self.due_at.as_ref()?.parse().ok()
     }
 
-    /// The partition of the sweeper's index that it belongs to.
+    /// The sweeper's partition for this order.
     pub fn shard(&self) -> String {
         match self.parked {
             true => PARKED.to_owned(),
@@ -580,7 +571,7 @@ impl Order {
         }
     }
 
-    /// Whether the sweeper looks where it is filed.
+    /// Whether the sweeper reads the partition the order is in.
     pub fn is_swept(&self) -> bool {
         let shard = self.due_shard.as_deref();
         shard.is_some_and(|shard| swept_shards().any(|swept| swept == shard))
@@ -591,16 +582,16 @@ impl Order {
 pub const DUE_SHARDS: u8 = 8;
 const PARKED: &str = "PARKED";
 
-/// What `due_shard` may be for the sweeper to find an order.
+/// Every `due_shard` that the sweeper reads.
 pub fn swept_shards() -> impl Iterator<Item = String> {
     let due = (0..DUE_SHARDS).map(|number| format!("DUE#{number}"));
     due.chain([PARKED.to_owned()])
 }
 
-/// The statuses that users are listed by.
+/// The statuses with a list of users.
 const STATUSES: [&str; 2] = ["active", "deactivated"];
 
-/// What orders writes in a timeline; tests hold it to that.
+/// The timeline events that orders writes; a test compares them.
 pub const EVENTS: [&str; 25] = [
     "order_placed",
     "rehearsal_begun",
@@ -629,10 +620,10 @@ pub const EVENTS: [&str; 25] = [
     "order_cancelled",
 ];
 
-/// Why inventory refuses; tests hold it to that.
+/// The reasons inventory refuses for; a test compares them.
 pub const REFUSALS: [&str; 4] = ["unknown_item", "mixed_currency", "out_of_stock", "released"];
 
-/// Whether a row is where its service looks for it.
+/// Checks that a row is under its own key.
 fn is_keyed(place: &RowKey, name: &str, is: impl ToString, prefix: &str) -> Result<(), String> {
     let is = is.to_string();
     match place.pk.strip_prefix(prefix) == Some(&*is) {
@@ -647,7 +638,7 @@ fn is_keyed(place: &RowKey, name: &str, is: impl ToString, prefix: &str) -> Resu
 fn is_of_an_order(place: &RowKey) -> Result<(), String> {
     match place.order() {
         Some(id) => is_keyed(place, "order", id, "ORDER#"),
-        None => Err("its key names no order".to_owned()),
+        None => Err("its key has no order id".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One look at the books: every table read once, and what seems to be missing looked for by itself.
+//! One snapshot: every table is scanned once, and rows that seem to be missing are looked up.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -11,21 +11,21 @@ use super::rows::Rows;
 use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 
-/// One call to DynamoDB, by its operation.
+/// Calls one DynamoDB operation.
 pub type Call<'c> = &'c dyn Fn(&str, Value) -> std::result::Result<Value, AwsError>;
 
-/// `BatchGetItem` takes this many keys.
+/// The limit of `BatchGetItem`.
 const BATCH: usize = 100;
 
-/// How often in a row a batch may come back with nothing in it.
+/// How many empty batches in a row are accepted.
 const FRUITLESS: u32 = 8;
 
-/// What is waited after the first that does; twice as long after each further one (`BatchGetItem`
-/// leaves keys unprocessed when it is throttled, and its reference strongly recommends to back off).
+/// The wait after the first empty batch; it doubles each time. DynamoDB leaves keys unprocessed
+/// when it throttles, and recommends exponential backoff.
 const BACKOFF: Duration = Duration::from_millis(50);
 
-/// Orders come before their participants, and their users last: nobody orders before they are
-/// registered, and no user is ever deleted.
+/// Reads orders before their participants, and users last: users register before they order and are
+/// never deleted.
 pub fn snapshot(call: Call<'_>, prefix: &str) -> Result<Rows> {
     let reader = Reader {
         call,
@@ -50,7 +50,7 @@ struct Reader<'c> {
 }
 
 impl Reader<'_> {
-    /// Every row of a table, as plain JSON.
+    /// Scans a table.
     fn scan(&self, table: &str) -> Result<Vec<Value>> {
         let table = format!("{}-{table}", self.prefix);
         let mut rows = Vec::new();
@@ -58,10 +58,10 @@ impl Reader<'_> {
         loop {
             let mut page =
                 (self.call)("Scan", request.clone()).context(format!("reading {table}"))?;
-            // Without any it holds an empty list.
-            let items = page["Items"].as_array().context(format!(
-                "reading {table}: DynamoDB's answer has no list of rows"
-            ))?;
+            // An empty page still has an empty list.
+            let items = page["Items"]
+                .as_array()
+                .context(format!("reading {table}: DynamoDB's answer has no Items"))?;
             rows.extend(items.iter().map(|item| plain(&json!({"M": item}))));
             match page["LastEvaluatedKey"].take() {
                 Value::Object(key) if !key.is_empty() => {
@@ -77,13 +77,13 @@ impl Reader<'_> {
         self.rows(table, sk, None, &pks.collect::<Vec<_>>())
     }
 
-    /// Which of these there are, with what they are listed by and nothing else about them.
+    /// Reads only the attributes of the users' lists.
     fn users(&self, ids: &BTreeSet<Uuid>) -> Result<Vec<Value>> {
         let pks: Vec<String> = ids.iter().map(|id| format!("USER#{id}")).collect();
         self.rows("users", "USER", Some("pk, sk, id, #status"), &pks)
     }
 
-    /// The rows with these keys that there are, or of each these attributes.
+    /// The existing rows with these keys, or only these attributes of them.
     fn rows(
         &self,
         table: &str,
@@ -101,13 +101,13 @@ impl Reader<'_> {
             let mut wanted = json!({&table: {"Keys": keys, "ConsistentRead": true}});
             if let Some(attributes) = attributes {
                 wanted[&table]["ProjectionExpression"] = json!(attributes);
-                // DynamoDB reserves the word.
+                // `status` is a reserved word in DynamoDB.
                 wanted[&table]["ExpressionAttributeNames"] = json!({"#status": "status"});
             }
             let mut fruitless = 0;
             while wanted.as_object().is_some_and(|tables| !tables.is_empty()) {
                 let mut answer = (self.call)("BatchGetItem", json!({"RequestItems": wanted}))
-                    .context(format!("looking into {table}"))?;
+                    .context(format!("reading {table}"))?;
                 let found = rows.len();
                 let items = answer["Responses"][&table].as_array().into_iter().flatten();
                 rows.extend(items.map(|item| plain(&json!({"M": item}))));
@@ -118,7 +118,7 @@ impl Reader<'_> {
                 }
                 if fruitless == FRUITLESS {
                     return Err(Error::new(format!(
-                        "looking into {table}: DynamoDB is too busy; run this again later"
+                        "reading {table}: DynamoDB is too busy; run this again later"
                     )));
                 }
                 thread::sleep(self.backoff * (1 << fruitless));
@@ -129,8 +129,7 @@ impl Reader<'_> {
     }
 }
 
-/// An attribute as DynamoDB spells it (`{"N": "7"}`) as the value it is. What is not needed here
-/// (sets, bytes) stays as it is.
+/// Converts an attribute such as `{"N": "7"}` to its value. Sets and bytes stay as they are.
 fn plain(attribute: &Value) -> Value {
     let Some((kind, value)) = attribute
         .as_object()
@@ -141,7 +140,7 @@ fn plain(attribute: &Value) -> Value {
     match (kind.as_str(), value) {
         ("S" | "BOOL", value) => value.clone(),
         ("NULL", _) => Value::Null,
-        // A number that is no whole one is left as text, which no field is read from.
+        // A fraction stays text, which no field accepts.
         ("N", Value::String(text)) => text
             .parse::<i64>()
             .map_or_else(|_| Value::String(text.clone()), Value::from),
@@ -161,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// How many rows are found where one key stays unprocessed so often.
+    /// The number of rows found after this many unprocessed answers.
     fn found_after(unprocessed: u32) -> Result<usize> {
         let calls = Cell::new(0);
         let call = |operation: &str, request: Value| {
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_busy_is_asked_again_and_not_for_ever() {
+    fn a_busy_table_is_retried_a_few_times() {
         for unprocessed in [0, 1, FRUITLESS] {
             let found = found_after(unprocessed).expect("it answers in time");
             assert_eq!(found, 1, "{unprocessed}");
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_rows_is_not_an_empty_table() {
+    fn an_answer_without_items_is_an_error() {
         let scanned = |answer: Value| {
             let reader = Reader {
                 call: &|_, _| Ok(answer.clone()),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_read_as_the_values_they_are() {
+    fn attributes_become_plain_values() {
         let row = json!({"M": {
             "pk": {"S": "a"}, "n": {"N": "-7"}, "half": {"N": "0.5"}, "no": {"NULL": true},
             "yes": {"BOOL": true}, "list": {"L": [{"N": "1"}, {"M": {"x": {"S": "y"}}}]},

@@ -1,4 +1,4 @@
-//! Looks at books that stand still, that move, and at those of a shop that goes on selling.
+//! Audits of tables at rest, of changing tables and of a shop that goes on selling.
 
 use std::cell::{Cell, RefCell};
 
@@ -39,7 +39,7 @@ fn failure(audit: &Audit) -> (u8, String) {
 }
 
 #[test]
-fn books_that_balance_are_read_once() {
+fn balanced_tables_are_read_once() {
     let (audit, looked) = audit([&[], &[found("cup", "1")]]);
     assert_eq!(looked, 1);
     assert!(audit.verdict().is_ok());
@@ -47,7 +47,7 @@ fn books_that_balance_are_read_once() {
 }
 
 #[test]
-fn what_one_look_alone_finds_is_the_system_at_work() {
+fn a_finding_of_one_snapshot_is_dropped() {
     for second in [&[][..], &[found("pot", "1")]] {
         let (audit, looked) = audit([&[found("cup", "1")], second]);
         assert_eq!(looked, 2);
@@ -57,7 +57,7 @@ fn what_one_look_alone_finds_is_the_system_at_work() {
 }
 
 #[test]
-fn only_what_both_looks_find_in_unchanged_rows_is_certain() {
+fn only_findings_in_unchanged_rows_are_certain() {
     let (pot, cup) = (found("pot", "same"), |n: &str| found("cup", n));
     let (certain, _) = audit([&[pot.clone(), cup("1")], &[pot.clone(), cup("2")]]);
     let told = "does not balance: item pot".to_owned();
@@ -68,15 +68,15 @@ fn only_what_both_looks_find_in_unchanged_rows_is_certain() {
     assert!(report.contains("item cup: seen as 2\n\n"), "{report}");
 
     let (undecided, _) = audit([&[cup("1")], &[cup("2")]]);
-    let told = "cannot tell whether these balance: item cup".to_owned();
+    let told = "undecided, run this again: item cup".to_owned();
     assert_eq!(failure(&undecided), (2, told));
     let report = undecided.report();
-    assert!(report.contains("not certain"), "{report}");
+    assert!(report.contains("undecided: both"), "{report}");
     assert!(report.ends_with("everything else balances"), "{report}");
 }
 
 #[test]
-fn what_was_carried_out_after_all_is_told_at_the_end_with_its_next_move_and_fails_nothing() {
+fn late_refunds_are_reported_last_and_fail_nothing() {
     let mut rows = balanced();
     let entry = json!({"at": "2026-01-02T03:01:00Z", "what": "refund_abandoned",
                        "detail": "by olga: paid back by hand"});
@@ -89,8 +89,8 @@ fn what_was_carried_out_after_all_is_told_at_the_end_with_its_next_move_and_fail
     let (_, end) = report.split_once("everything balances").expect("it does");
     for expected in [
         "attention: carried out after",
-        &format!("order {}: refunded after all", id(3)),
-        "by olga: paid back by hand\n      next: if it was paid back by hand",
+        &format!("order {}: refunded in spite of that", id(3)),
+        "by olga: paid back by hand\n      next: if it was also refunded by hand",
     ] {
         assert!(end.contains(expected), "{expected}: {report}");
     }
@@ -139,7 +139,7 @@ fn a_report_escapes_foreign_text_and_shows_decimals() {
 }
 
 #[test]
-fn columns_are_as_wide_as_their_numbers() {
+fn columns_fit_their_numbers() {
     let mut rows = balanced();
     let mut charge = rows
         .payments
@@ -167,7 +167,7 @@ fn columns_are_as_wide_as_their_numbers() {
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_named_once() {
+fn an_unreadable_row_is_named_once() {
     let mut rows = balanced();
     let mut item = rows.inventory[0].clone();
     (item["pk"], item["stocked"]) = (json!("ITEM#plate"), json!("many"));
@@ -178,20 +178,20 @@ fn a_row_that_cannot_be_read_is_named_once() {
     assert_eq!(report.matches("ITEM#plate").count(), 1, "{report}");
 }
 
-/// A shop that sells cups: at every call of an audit, orders are placed and others go on.
+/// A shop that sells cups. At every call of an audit it places orders and advances others.
 struct Shop {
     rows: RefCell<Tables>,
-    /// Orders on their way: the number, and how many of its writes are done.
+    /// Open orders: the number, and how many of its writes are done.
     active: RefCell<Vec<(u128, usize)>>,
     next: Cell<u128>,
-    /// How many are placed at every call.
+    /// How many orders each call places.
     rate: usize,
     chance: Cell<u64>,
 }
 
 const WRITES: usize = 7;
 const WRITES_OF_A_CANCELLED_ONE: usize = 14;
-/// So few rows come with one page of a scan.
+/// The rows in a page of a scan.
 const PAGE: usize = 48;
 
 impl Shop {
@@ -207,12 +207,12 @@ impl Shop {
             rate,
             chance: Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         };
-        // It has been open for a while.
+        // The shop has open orders before the audit begins.
         (0..20).for_each(|_| shop.goes_on());
         shop
     }
 
-    /// A world's dice (xorshift64).
+    /// A random number below `limit` (xorshift64).
     fn below(&self, limit: u64) -> u64 {
         let mut chance = self.chance.get();
         chance ^= chance << 13;
@@ -273,7 +273,7 @@ impl Shop {
         page
     }
 
-    /// At most three keys at a time, as a table that is busy does.
+    /// At most three keys at a time, like a busy table.
     fn batch(&self, tables: &Value) -> Value {
         let (name, wanted) = tables
             .as_object()
@@ -313,7 +313,7 @@ fn table_of<'r>(rows: &'r Tables, name: &str) -> &'r [Value] {
     }
 }
 
-/// Tables come in no order that anybody knows.
+/// Rows come in the order of a hash, as in DynamoDB.
 fn place(pk: &Value, sk: &Value) -> (u64, String, String) {
     let text = |value: &Value| value.as_str().expect("a key").to_owned();
     let hash = text(pk)
@@ -324,7 +324,6 @@ fn place(pk: &Value, sk: &Value) -> (u64, String, String) {
     (hash, text(pk), text(sk))
 }
 
-/// A row as DynamoDB spells it.
 fn item(row: &Value) -> Value {
     typed(row)["M"].take()
 }
@@ -345,7 +344,7 @@ fn typed(value: &Value) -> Value {
     }
 }
 
-/// The writes of an order's saga, one after another: confirmed by the seventh, and cancelled then.
+/// One write of an order's saga. The seventh confirms it; those after it cancel it.
 fn write(rows: &mut Tables, number: u128, nth: usize) {
     match nth {
         0 => rows.order(number, "reserving"),
@@ -391,7 +390,7 @@ fn payment_is(rows: &mut Tables, number: u128, status: &str) {
 }
 
 #[test]
-fn nothing_is_certain_of_a_busy_shop_that_balances() {
+fn a_busy_balanced_shop_has_no_certain_finding() {
     for seed in 0..10 {
         let audit = Shop::new(balanced(), 1 + seed as usize % 2, seed).audit();
         assert_eq!(audit.certain, [], "seed {seed}");
@@ -401,7 +400,7 @@ fn nothing_is_certain_of_a_busy_shop_that_balances() {
 }
 
 #[test]
-fn orders_that_came_after_the_orders_were_read_are_looked_for() {
+fn orders_newer_than_the_scan_are_looked_up() {
     for seed in 0..10 {
         let shop = Shop::new(balanced(), 2, seed);
         let call = |operation: &str, params: Value| shop.call(operation, &params);
@@ -419,10 +418,10 @@ fn orders_that_came_after_the_orders_were_read_are_looked_for() {
 }
 
 #[test]
-fn only_what_does_not_balance_is_named_in_a_busy_shop() {
+fn a_busy_shop_reports_only_real_differences() {
     type Spoil = fn(&mut Tables);
     let order = |number| (1, format!("does not balance: order {}", id(number)));
-    let item = (2, "cannot tell whether these balance: item cup".to_owned());
+    let item = (2, "undecided, run this again: item cup".to_owned());
     let cases: [(Spoil, (u8, String)); 5] = [
         (|rows| rows.reservation(99, "RESERVED"), order(99)),
         (

@@ -1,4 +1,4 @@
-//! The messages of a dead-letter queue: received, read, found by id, and given back.
+//! Receives, parses, finds and gives back the messages of a dead-letter queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,25 +11,24 @@ use crate::aws::AwsError;
 use crate::error::{Context, Error, Result};
 use crate::ui::count;
 
-/// How long a message is hidden from others at least, should the command that received it be killed.
+/// The shortest visibility timeout. A killed command hides messages this long.
 const HIDDEN_SECONDS: u32 = 60;
 
-/// `ReceiveMessage` and the batches take at most this many.
+/// The limit of `ReceiveMessage` and of the batch calls.
 pub const BATCH: usize = 10;
 
-/// A queue is looked into so far, unless all of it is wanted; what is beyond is counted by SQS alone.
+/// How many messages of a queue are read unless all are wanted.
 pub const LOOKED_AT: usize = 1_000;
 
-/// Looking through all of a queue takes a second for at least so many messages.
+/// Reading a whole queue takes at most a second for this many messages.
 const LOOKED_AT_A_SECOND: usize = 20;
 
-/// So many polls in a row that bring nothing new, although SQS counts more, are believed.
+/// After this many polls without a new message the pass ends, even if SQS counts more.
 const IDLE_POLLS: usize = 3;
 
-/// One call of SQS: the account's, the emulator's, or a test's.
+/// Calls one SQS operation.
 pub type Sqs<'a> = dyn Fn(&str, Value) -> std::result::Result<Value, AwsError> + 'a;
 
-/// A message that failed for good.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
     pub id: String,
@@ -37,7 +36,7 @@ pub struct DeadLetter {
     pub body: String,
     pub attributes: Map<String, Value>,
     pub message_attributes: Map<String, Value>,
-    /// What it says it is, where it can be read.
+    /// `None` if the body cannot be parsed.
     pub envelope: Option<Envelope>,
 }
 
@@ -66,7 +65,7 @@ impl DeadLetter {
         self.attributes.get(name)?.as_str()?.parse().ok()
     }
 
-    /// When it was first sent; a move to the dead-letter queue does not change that.
+    /// When the message was first sent. A move to the dead-letter queue keeps this time.
     pub fn sent_at(&self) -> Option<Timestamp> {
         Timestamp::from_millisecond(self.number("SentTimestamp")?).ok()
     }
@@ -75,7 +74,7 @@ impl DeadLetter {
         self.envelope.as_ref().map(|envelope| envelope.order)
     }
 
-    /// All that SQS gave, but the receipt.
+    /// The message as SQS returned it, without the receipt.
     pub fn record(&self) -> Value {
         json!({"MessageId": self.id, "Attributes": self.attributes,
                "MessageAttributes": self.message_attributes, "Body": self.body})
@@ -88,7 +87,7 @@ impl DeadLetter {
     }
 }
 
-/// What every message of this system has; `data` is its type's own.
+/// The fields that every message of this system has.
 fn envelope(body: &str) -> Option<Envelope> {
     let body: Value = serde_json::from_str(body).ok()?;
     let text = |name: &str| body[name].as_str();
@@ -108,8 +107,7 @@ pub fn url(sqs: &Sqs<'_>, name: &str) -> Result<String> {
     Ok(url.context(format!("{name} has no address"))?.to_owned())
 }
 
-/// What SQS counts in a queue, hidden messages included. On AWS it follows what happens by up to a
-/// minute.
+/// The number of messages SQS counts, hidden ones included. On AWS it lags by up to a minute.
 fn depth(sqs: &Sqs<'_>, url: &str) -> Result<usize> {
     let names = [
         "ApproximateNumberOfMessages",
@@ -120,37 +118,36 @@ fn depth(sqs: &Sqs<'_>, url: &str) -> Result<usize> {
     names.iter().try_fold(0, |sum, name| {
         let text = answer["Attributes"][name].as_str();
         let number: Option<usize> = text.and_then(|text| text.parse().ok());
-        Ok(sum + number.context(format!("counting {url}: SQS does not say {name}"))?)
+        Ok(sum + number.context(format!("counting {url}: SQS returned no {name}"))?)
     })
 }
 
-/// How far a pass goes into a queue.
+/// How many messages a pass reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// Up to [`LOOKED_AT`] messages.
     Sample,
-    /// As many as SQS counts, and [`LOOKED_AT`] at least.
+    /// As many as SQS counts, but at least [`LOOKED_AT`].
     Whole,
-    /// As many as SQS counts, or a batch where it counts fewer: what comes meanwhile keeps no pass going
-    /// for ever.
+    /// As many as SQS counts, but at least one batch. New arrivals cannot prolong the pass.
     Counted,
 }
 
-/// One pass through a dead-letter queue. It hides what it receives for as long as it takes. At its end it
-/// gives back what was not taken.
+/// One pass through a dead-letter queue. Received messages stay hidden during the pass. Its end
+/// gives back those that were not moved.
 pub struct Pass<'a> {
     sqs: &'a Sqs<'a>,
     pub url: String,
     hidden: u32,
-    /// What SQS counted at the beginning.
+    /// The messages SQS counted at the start.
     counted: usize,
     most: usize,
     pub seen: usize,
-    /// Received and not looked at, because so many were not counted.
+    /// Received beyond `most`.
     beyond: usize,
-    /// The latest receipts of what is hidden, by id.
+    /// The latest receipts of hidden messages, by id.
     pub receipts: BTreeMap<String, String>,
-    /// Messages that this pass moved, by the ids they had and the ids they were given.
+    /// The old and new ids of messages that this pass moved.
     pub moved: BTreeSet<String>,
 }
 
@@ -176,7 +173,7 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// The next messages that have not come before; none at the end.
+    /// The next new messages; empty at the end.
     pub fn next(&mut self) -> Result<Vec<DeadLetter>> {
         for _ in 0..IDLE_POLLS {
             if self.seen == self.most {
@@ -203,7 +200,7 @@ impl<'a> Pass<'a> {
         Ok(Vec::new())
     }
 
-    /// A short poll asks some of a queue's servers and may find nothing, so every poll is a long one.
+    /// Polls long, because a short poll asks only some servers and may miss messages.
     fn poll(&self) -> Result<Vec<DeadLetter>> {
         let request = json!({
             "QueueUrl": self.url,
@@ -219,7 +216,7 @@ impl<'a> Pass<'a> {
         Ok(messages.filter_map(DeadLetter::read).collect())
     }
 
-    /// About how many more there are: hidden by somebody else, or beyond what was looked at.
+    /// About how many messages were not read: hidden by another reader, or beyond the limit.
     pub fn more(&self) -> usize {
         self.counted.saturating_sub(self.seen).max(self.beyond)
     }
@@ -231,7 +228,7 @@ impl Drop for Pass<'_> {
     }
 }
 
-/// Makes messages visible again. One that this fails for is visible soon anyway.
+/// Makes messages visible again. If this fails, the visibility timeout does it.
 fn give_back<'r>(sqs: &Sqs<'_>, url: &str, receipts: impl IntoIterator<Item = &'r String>) {
     let receipts: Vec<&String> = receipts.into_iter().collect();
     for batch in receipts.chunks(BATCH) {
@@ -244,20 +241,19 @@ fn give_back<'r>(sqs: &Sqs<'_>, url: &str, receipts: impl IntoIterator<Item = &'
     }
 }
 
-/// How long messages are hidden while so many are looked at. SQS allows 12 hours.
+/// The visibility timeout for a pass over this many messages. SQS allows 12 hours.
 pub fn hidden_seconds(messages: usize) -> u32 {
     let seconds = u32::try_from(messages / LOOKED_AT_A_SECOND).unwrap_or(u32::MAX);
     HIDDEN_SECONDS.saturating_add(seconds).min(12 * 60 * 60)
 }
 
-/// What was seen of a dead-letter queue.
 #[derive(Debug)]
 pub struct Seen {
     pub letters: Vec<DeadLetter>,
     pub more: usize,
 }
 
-/// The messages of a dead-letter queue, which are all given back.
+/// Reads the messages of a dead-letter queue and gives all of them back.
 pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<Seen> {
     let mut pass = Pass::begin(sqs, prefix, queue, reach)?;
     let mut letters = Vec::new();
@@ -271,7 +267,7 @@ pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<S
     }
 }
 
-/// One message, hidden from others until it is given back or its time is over.
+/// One message, hidden from others until it is given back or its timeout ends.
 #[derive(Debug)]
 pub struct Found {
     pub queue: Queue,
@@ -313,25 +309,25 @@ pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: Uuid) -> Result<F
         .collect();
     let rest = match more {
         0 => {
-            ", and there are no more; if it is in no other queue, it is not dead yet, or it was sent back \
-              or dropped"
+            ", and there are no more; it may be in another queue, still being retried, sent back \
+             or dropped"
         }
         more => &out_of_sight(more),
     };
     Err(Error::new(format!(
-        "no message in sight is {id}: {} looked at in {}{rest}",
+        "message {id} was not found: {} read in {}{rest}",
         count(seen, "message"),
         names.join(", ")
     )))
 }
 
-/// What to say of messages that SQS counts and nobody here has seen.
+/// Describes the messages that SQS counts but this command did not see.
 pub fn out_of_sight(more: usize) -> String {
     if more == 0 {
         return String::new();
     }
     format!(
-        "; SQS counts about {more} more: hidden for a minute (for some, where a queue is large) by \
-         somebody else's look or one that was killed, or beyond the first {LOOKED_AT} of a queue"
+        "; SQS counts about {more} more: hidden by another reader for a minute (or longer in a \
+         large queue), or beyond the first {LOOKED_AT} of a queue"
     )
 }

@@ -1,4 +1,4 @@
-//! What a function's log says about the messages it failed at.
+//! Finds the errors of dead letters in the function's log.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::dead_letter::{DeadLetter, Sqs};
 use crate::error::{Context, Error, Result};
 
-/// How a message failed the last time.
+/// The last failure of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub at: i64,
@@ -17,35 +17,37 @@ pub struct Failure {
     pub trace: Option<String>,
 }
 
-/// The last failure of each message that the function logged, by the message's id.
+/// The last logged failure of each message, by the message's id.
 #[derive(Debug)]
 pub struct Log {
     failures: BTreeMap<String, Failure>,
-    /// Why not all of it was read.
+    /// The error that ended reading early.
     unread: Option<String>,
 }
 
-pub const NOT_LOGGED: &str = "(not in the function's log: it died, timed out, or the log is gone)";
+pub const NOT_LOGGED: &str = "(not in the function's log: it crashed, timed out, or the log has \
+                              expired)";
 
-/// The `maxReceiveCount` of every queue: after this try a message is moved to the dead letters.
+/// The `maxReceiveCount` of every queue: after this attempt SQS moves the message to the
+/// dead-letter queue.
 pub const LAST_TRY: i64 = 5;
 
-/// How long after a message was sent its last try is looked for, in minutes: most fail for good
-/// within minutes, some wait for hours, and no queue keeps one longer than 14 days.
+/// How long after the send time the last attempt is searched, in minutes. Most messages fail within
+/// minutes, some after hours; no queue keeps one longer than 14 days.
 const AFTER: [i64; 3] = [20, 12 * 60, 14 * 24 * 60];
 
-/// Lines may be stamped a little earlier than their message: two services, two clocks.
+/// Log lines may be stamped slightly before their message, by another clock.
 const BEFORE: i64 = 60_000;
 
-/// Stretches of the log no further apart than this are read as one.
+/// Windows closer than this are read as one.
 const APART: i64 = 60 * 60_000;
 
-/// A day of a busy function is many pages; a list of dead letters is not worth more than these.
+/// The limit of log pages for one list.
 const PAGES: usize = 200;
 
 impl Log {
-    /// Letters are worth showing without their errors, too: why the log, or a part of it, cannot be
-    /// read takes the place of those that were not found.
+    /// Reads as much as it can. The error of an unreadable log replaces the errors that were not
+    /// found.
     pub fn read(logs: &Logs<'_>, group: &str, letters: &[DeadLetter]) -> Self {
         let mut failures = BTreeMap::new();
         let unread = read(logs, group, letters, &mut failures).err();
@@ -63,7 +65,7 @@ impl Log {
         }
     }
 
-    /// Why only a part of it was read, where some of it was.
+    /// The error that ended reading, if a part of the log was read.
     pub fn read_in_part(&self) -> Option<&str> {
         self.unread.as_deref().filter(|_| !self.failures.is_empty())
     }
@@ -72,24 +74,24 @@ impl Log {
         self.failures.get(&letter.id)
     }
 
-    /// The error of a letter, without what differs from one message to the next.
+    /// The error of a message, without ids, so that equal errors form a group.
     pub fn error_of(&self, letter: &DeadLetter) -> String {
         match (self.failure_of(letter), &self.unread) {
             (Some(failure), _) => normalised(&failure.error),
             (None, None) => NOT_LOGGED.to_owned(),
             (None, Some(_)) if !self.failures.is_empty() => {
-                "(not in the part of the function's log that was read)".to_owned()
+                "(not in the part of the log that was read)".to_owned()
             }
             (None, Some(why)) => format!("(the function's log could not be read: {why})"),
         }
     }
 }
 
-/// One call of CloudWatch Logs.
+/// Calls one operation of CloudWatch Logs.
 type Logs<'a> = Sqs<'a>;
 
-/// From a little before each letter was sent to when its last try can have been, the near first,
-/// until there is nothing left to look for.
+/// Searches the time after each message was sent, near times first, until every last attempt is
+/// found.
 fn read(
     logs: &Logs<'_>,
     group: &str,
@@ -118,15 +120,15 @@ fn is_last(failure: Option<&Failure>) -> bool {
     failure.is_some_and(|failure| failure.receive_count >= Some(LAST_TRY))
 }
 
-/// A stretch of the log, and the messages that may be in it.
+/// A time window of the log, and the messages that may be in it.
 struct Window<'l> {
     from: i64,
     to: i64,
     wanted: Vec<&'l str>,
 }
 
-/// From so long until so long after each message was sent, in milliseconds; what overlaps, or
-/// nearly does, is read once. The messages come in the order they were sent.
+/// Windows from `from` to `to` milliseconds after each message was sent. Close windows are merged.
+/// `wanted` is sorted by time.
 fn windows<'l>(wanted: &[(i64, &'l str)], from: i64, to: i64) -> Vec<Window<'l>> {
     let mut windows: Vec<Window<'l>> = Vec::new();
     for (sent, id) in wanted {
@@ -162,7 +164,7 @@ fn read_window(
         }
         *pages += 1;
         let page = match logs("FilterLogEvents", request.clone()) {
-            // It has never been called.
+            // The function has never run.
             Err(error) if error.is("ResourceNotFoundException") => return Ok(()),
             page => page.context(format!("reading {group}"))?,
         };
@@ -181,7 +183,7 @@ fn read_window(
     }
 }
 
-/// The runner's line about a message that failed: its message's id and what it says.
+/// Parses the runner's line about a failed message into the message's id and its failure.
 pub fn failure(event: &Value) -> Option<(String, Failure)> {
     let line: Value = serde_json::from_str(event["message"].as_str()?).ok()?;
     let detail = line["message"].as_str()?.strip_prefix("message failed: ")?;
@@ -198,7 +200,7 @@ pub fn failure(event: &Value) -> Option<(String, Failure)> {
     Some((line["message_id"].as_str()?.to_owned(), failure))
 }
 
-/// An error without what differs from one message to the next: ids.
+/// Replaces ids in an error.
 fn normalised(error: &str) -> String {
     let mut text = String::new();
     let mut word = String::new();
@@ -214,14 +216,13 @@ fn normalised(error: &str) -> String {
     text.trim_end().to_owned()
 }
 
-/// UUIDs, and what is as long and has digits in it: request ids, traces, hashes.
+/// UUIDs and long words with digits: request ids, traces, hashes.
 fn is_id(word: &str) -> bool {
     Uuid::try_parse(word).is_ok()
         || (word.len() >= 16 && word.contains(|character: char| character.is_ascii_digit()))
 }
 
-/// An error that an operation does not model is shown with the id of the request it answered, in
-/// whatever form the service has for that.
+/// The SDK prints an unmodelled error with its request id, in the service's own format.
 fn without_request_ids(error: &str) -> String {
     const NAME: &str = "aws_request_id: \"";
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Whether an operator has abandoned what a command asks for: a refund that was paid by hand must
-//! not be made once more by a letter that is sent back.
+//! Checks whether an operator abandoned a command's step. A redrive must not repeat a refund that
+//! was paid by hand.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,23 @@ use super::Queue;
 use super::dead_letter::DeadLetter;
 use crate::error::Result;
 
-/// An order as `orders-admin` shows it.
+/// Asks `orders-admin` for an order.
 pub type Ask<'a> = dyn Fn(Uuid) -> Result<Value> + 'a;
 
-/// So many questions in a row without an answer, and no more are asked: each may take long.
+/// After this many failed calls in a row `orders-admin` is not called again, because each call may
+/// take long.
 const UNANSWERED: usize = 3;
 
-/// What may be done with a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Send,
-    /// An operator went on without this step.
+    /// An operator abandoned this step.
     Abandoned(String),
-    /// Why nobody knows.
+    /// The reason why this is unknown.
     Unknown(String),
 }
 
-/// The orders of letters; each is asked for once.
+/// The orders of messages; each is asked for once.
 pub struct Orders<'a> {
     ask: &'a Ask<'a>,
     known: BTreeMap<Uuid, std::result::Result<Value, String>>,
@@ -42,7 +42,7 @@ impl<'a> Orders<'a> {
         }
     }
 
-    /// Asks only for commands: what orders itself takes is answers, and no answer is abandoned.
+    /// Checks only commands: replies go to orders itself, and no reply can be abandoned.
     pub fn verdict(&mut self, queue: Queue, letter: &DeadLetter) -> Verdict {
         let Some(envelope) = letter
             .envelope
@@ -57,7 +57,7 @@ impl<'a> Orders<'a> {
         };
         let order = &answer["order"];
         match answer["outcome"].as_str() {
-            // An `orders-admin` of before names no next move, and nothing that was abandoned.
+            // An older `orders-admin` returns neither `next` nor `abandoned`.
             Some("found") if order["next"].is_string() => {
                 let forbids = |step: &&Value| {
                     let mut commands = step["commands"].as_array().into_iter().flatten();
@@ -71,7 +71,6 @@ impl<'a> Orders<'a> {
                     None => Verdict::Send,
                 }
             }
-            // Nobody can have abandoned anything of it.
             Some("no_such_order") => Verdict::Send,
             _ => Verdict::Unknown(format!("orders-admin answers {answer}")),
         }
@@ -81,7 +80,9 @@ impl<'a> Orders<'a> {
         let (ask, unanswered) = (self.ask, &mut self.unanswered);
         self.known.entry(id).or_insert_with(|| {
             if *unanswered >= UNANSWERED {
-                return Err("orders-admin is not asked any more, as it does not answer".to_owned());
+                return Err(
+                    "orders-admin did not answer before, so it was not called again".to_owned(),
+                );
             }
             let answer = ask(id).map_err(|error| error.to_string());
             *unanswered = if answer.is_ok() { 0 } else { *unanswered + 1 };

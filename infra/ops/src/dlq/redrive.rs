@@ -1,4 +1,4 @@
-//! Sending dead letters back to where they failed, or away for good.
+//! Sends dead letters back to their queue, or drops them.
 
 use std::collections::BTreeSet;
 
@@ -11,23 +11,23 @@ use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
 use crate::ui::{count, foreign};
 
-/// What became of a dead-letter queue's messages.
+/// The result for one dead-letter queue.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     pub sent: usize,
-    /// Not sent, because no function can read them and nobody asked for them.
+    /// Skipped, because no function can parse them.
     pub unreadable: usize,
-    /// Not sent, because an operator abandoned what they ask for.
+    /// Skipped, because an operator abandoned their step.
     pub abandoned: Vec<Left>,
-    /// Not sent, because `orders-admin` does not say whether that is so, and why it does not.
+    /// Skipped, because `orders-admin` did not answer.
     pub unasked: Vec<Left>,
-    /// Sent here and failed again already; left.
+    /// Sent back and failed again already.
     pub failing: usize,
-    /// What else SQS counted in the queue.
+    /// Further messages that SQS counted.
     pub more: usize,
 }
 
-/// A command that was not sent back.
+/// A skipped command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     pub id: String,
@@ -35,8 +35,8 @@ pub struct Left {
     pub why: String,
 }
 
-/// Sends back what is chosen and says what came of it, up to an error too. What was chosen and is
-/// still there is an error, unless it is left for good reason.
+/// Sends the selected messages back and reports the result, also after an error. A selected message
+/// that remains is an error unless it was skipped for a reason.
 pub fn run(
     sqs: &Sqs<'_>,
     ask: &Ask<'_>,
@@ -67,8 +67,8 @@ pub fn run(
     let text = moves(&told, redrive);
     if told.iter().any(|(_, moved)| moved.is_unfinished(redrive)) {
         let short = match redrive.dry_run {
-            true => "not everything would go back",
-            false => "not everything went back",
+            true => "some messages would stay",
+            false => "some messages stayed",
         };
         return Err(Error::new(format!("{short}\n{text}")));
     }
@@ -81,7 +81,7 @@ impl Moved {
     }
 }
 
-/// Sends back the message that is named.
+/// Sends back one message.
 fn one(
     sqs: &Sqs<'_>,
     prefix: &str,
@@ -105,8 +105,8 @@ fn one(
         return Err(error);
     }
     text.push_str(
-        "\nnobody waited for what becomes of it: waybill dlq ls has it again if it fails, at once \
-         what no function can read, within four minutes what its table or provider fails",
+        "\nits result is not known yet: if it fails again, waybill dlq ls lists it, at once or \
+         within four minutes",
     );
     Ok(text)
 }
@@ -145,14 +145,14 @@ pub fn send_back(
         if new_ids.contains(id) {
             moved.failing += 1;
         } else if pass.moved.contains(id) {
-            // It came again, because its receipt was not valid any more when it was deleted.
+            // Received again, because its receipt had expired when it was deleted.
             delete_sent(sqs, &pass.url, id, receipt)?;
         }
     }
     Ok(())
 }
 
-/// Whether a message is to go back; why not is noted.
+/// Decides whether a message goes back, and notes the reason if not.
 fn goes(
     orders: &mut Orders<'_>,
     redrive: &Redrive,
@@ -176,7 +176,7 @@ fn goes(
     match orders.verdict(queue, letter) {
         Verdict::Send => return true,
         Verdict::Abandoned(step) => {
-            let why = format!("its {step} was abandoned by an operator");
+            let why = format!("an operator abandoned its {step}");
             moved.abandoned.push(left(why));
         }
         Verdict::Unknown(why) => moved.unasked.push(left(why)),
@@ -184,9 +184,9 @@ fn goes(
     false
 }
 
-/// Prints a message whole, then deletes it: the other way round it could be lost unseen. What is printed
-/// takes its time (the log, the order), so the message is received anew: SQS may say yes to deleting by an
-/// old receipt, and not do it.
+/// Prints a message, then deletes it, so that it is never lost unseen. Printing reads the log and
+/// the order, which takes time, so the message is received again for a fresh receipt: SQS may
+/// accept an expired one and delete nothing.
 pub fn drop_one(
     sqs: &Sqs<'_>,
     prefix: &str,
@@ -198,24 +198,24 @@ pub fn drop_one(
     first.give_back(sqs);
     let text = shown(&first);
     let found = find(sqs, prefix, &[first.queue], id).context(format!(
-        "{id} was here a moment ago and is held by somebody else now, or gone; nothing is dropped, so do \
-         this again in a minute"
+        "{id} was here a moment ago and is held by another reader or gone; nothing was dropped, so \
+         run this again in a minute"
     ))?;
     if !print(&text) {
         found.give_back(sqs);
         return Err(Error::new(format!(
-            "{id} could not be printed, so it stays where it is"
+            "{id} could not be printed, so it was not dropped"
         )));
     }
     let request = json!({"QueueUrl": found.url, "ReceiptHandle": found.letter.receipt});
-    sqs("DeleteMessage", request).context(format!("deleting {id}; do this again"))?;
+    sqs("DeleteMessage", request).context(format!("deleting {id}; run this again"))?;
     Ok(format!(
-        "\n{id} is dropped: what is printed above is all that is left of it. An order it belongs to goes \
-         on as if it had never come: waybill saga ls"
+        "\n{id} is dropped; only the text above is left of it. Its order continues as if the \
+         message had never arrived: waybill saga ls"
     ))
 }
 
-/// Drops every message of an order, one after the other.
+/// Drops every message of an order.
 pub fn drop_order(
     sqs: &Sqs<'_>,
     prefix: &str,
@@ -243,7 +243,7 @@ pub fn drop_order(
         }
     }
     if letters.is_empty() {
-        told.push(format!("no message in sight is of order {order}"));
+        told.push(format!("no message was found for order {order}"));
     }
     let told = told.join("\n");
     match letters.is_empty() || more > 0 {
@@ -252,7 +252,7 @@ pub fn drop_order(
     }
 }
 
-/// Sends a message where it came from, then deletes it: the other way round it could be lost.
+/// Sends a message, then deletes it from the dead-letter queue, so that it is never lost.
 fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &DeadLetter) -> Result<String> {
     let mut message = json!({"QueueUrl": to, "MessageBody": letter.body});
     let attributes: Map<String, Value> = letter
@@ -263,13 +263,13 @@ fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &DeadLetter) -> Result<S
     if !attributes.is_empty() {
         message["MessageAttributes"] = Value::Object(attributes);
     }
-    // The one system attribute a sender may set.
+    // The only system attribute a sender may set.
     if let Some(trace) = letter.attributes.get("AWSTraceHeader") {
         message["MessageSystemAttributes"] =
             json!({"AWSTraceHeader": {"DataType": "String", "StringValue": trace}});
     }
     let sent = sqs("SendMessage", message).context(format!(
-        "sending {} back; it stays where it is, so do this again",
+        "sending {} back; it was not moved, so run this again",
         letter.id
     ))?;
     delete_sent(sqs, from, &letter.id, &letter.receipt)?;
@@ -279,12 +279,12 @@ fn forward(sqs: &Sqs<'_>, from: &str, to: &str, letter: &DeadLetter) -> Result<S
 fn delete_sent(sqs: &Sqs<'_>, from: &str, id: &str, receipt: &str) -> Result<()> {
     let request = json!({"QueueUrl": from, "ReceiptHandle": receipt});
     sqs("DeleteMessage", request).context(format!(
-        "{id} is sent back and is still in the dead-letter queue; do this again, a repeat does no harm"
+        "{id} was sent back but is still in the dead-letter queue; run this again, a repeat is safe"
     ))?;
     Ok(())
 }
 
-/// An attribute as it is sent: without what SQS reserves for lists.
+/// An attribute without the members that SQS reserves for lists.
 fn to_send(attribute: &Value) -> Value {
     let mut sent = attribute.clone();
     if let Some(members) = sent.as_object_mut() {
@@ -308,40 +308,40 @@ pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
         );
         if moved.unreadable > 0 {
             line.push_str(&format!(
-                ", {} left that no function can read (--unparseable or --id sends those)",
+                ", {} skipped that no function can parse (--unparseable or --id sends them)",
                 moved.unreadable
             ));
         }
         if !moved.abandoned.is_empty() {
             line.push_str(&format!(
-                ", {} left whose step an operator abandoned (waybill dlq drop ID takes one \
-                 away; --id sends one all the same)",
+                ", {} skipped whose step an operator abandoned (waybill dlq drop ID drops one; \
+                 --id sends one anyway)",
                 moved.abandoned.len()
             ));
         }
         if !moved.unasked.is_empty() {
             line.push_str(&format!(
-                ", {} left because orders-admin does not say whether an operator abandoned their \
-                 step (do this again when it does; --id sends one all the same)",
+                ", {} skipped because orders-admin did not answer whether their step was abandoned \
+                 (run this again later; --id sends one anyway)",
                 moved.unasked.len()
             ));
         }
         if moved.failing > 0 {
             line.push_str(&format!(
-                ", {} failed again while this went on: the cause is not gone (waybill dlq ls)",
+                ", {} failed again already: the cause remains (waybill dlq ls)",
                 moved.failing
             ));
         }
         if moved.more > 0 {
             line.push_str(&format!(
-                ", about {} more are there by SQS's count: come since this began, or hidden for a \
-                 minute by somebody else; do this again then",
+                ", about {} more by SQS's count: new, or hidden by another reader for a minute; \
+                 run this again then",
                 moved.more
             ));
         }
         for left in moved.abandoned.iter().chain(&moved.unasked) {
             line.push_str(&format!(
-                "\n  {} of order {} left: {}",
+                "\n  {} of order {} skipped: {}",
                 foreign(&left.id),
                 left.order,
                 foreign(&left.why)

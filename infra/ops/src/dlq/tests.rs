@@ -1,4 +1,4 @@
-//! Looking, grouping and sending back, against queues in memory that can fail at any call.
+//! Lists, groups and redrives against in-memory queues that can fail at any call.
 
 use std::cell::RefCell;
 
@@ -45,9 +45,9 @@ fn order(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-/// Two queues (the others are empty) and the orders. What is received stays hidden until it is given
-/// back, or for a number of polls: they are the clock. A message may be deleted and given back only
-/// with the receipt of its last receive; with another one SQS says yes and does nothing.
+/// Two queues and the orders; the other queues are empty. A received message stays hidden until it
+/// is given back or for a number of polls. With an expired receipt SQS accepts a call and does
+/// nothing.
 #[derive(Default)]
 struct Fake {
     state: RefCell<State>,
@@ -61,20 +61,20 @@ struct State {
     writes: usize,
     /// The write that fails, and whether it takes effect first.
     fails: Option<(usize, bool)>,
-    /// Whether the function fails again at once whatever comes back.
+    /// Every message that is sent back fails again at once.
     broken: bool,
-    /// Whether with each message that is sent back another one fails.
+    /// With each message that is sent back another one fails.
     besides: bool,
-    /// Every other poll finds nothing.
+    /// Every other poll returns nothing.
     flaky: bool,
     polls: usize,
-    /// For how many polls a message is hidden; for ever where it is not said.
+    /// For how many polls a message is hidden; `None` for ever.
     hidden_for: Option<usize>,
-    /// So many deletions are answered and not done.
+    /// So many deletions are accepted and not done.
     deaf: usize,
-    /// What happened to the orders that are known.
+    /// The last event of known orders.
     orders: BTreeMap<Uuid, &'static str>,
-    /// Whether `orders-admin` does not answer.
+    /// `orders-admin` does not answer.
     unreachable: bool,
     asked: usize,
 }
@@ -86,7 +86,7 @@ struct Message {
     attributes: Value,
     system: Value,
     hidden: bool,
-    /// Of its last receive.
+    /// The poll that received it last.
     receipt: usize,
 }
 
@@ -96,7 +96,7 @@ impl Message {
     }
 
     fn is_held_by(&self, receipt: &Value) -> bool {
-        // The cheap question first: there may be many.
+        // The cheap check first: there may be many messages.
         let receipt = receipt.as_str().expect("a receipt");
         receipt.starts_with(&self.id) && receipt == self.handle()
     }
@@ -185,7 +185,6 @@ impl Fake {
         Ok(moved)
     }
 
-    /// As the command does it, over these queues.
     fn run(&self, queues: &[Queue], redrive: &Redrive) -> Result<String> {
         let call = self.calls();
         redrive::run(&call, &|order| self.ask(order), "w", queues, redrive)
@@ -201,7 +200,7 @@ impl Fake {
         look(&call, "w", QUEUE, Reach::Sample).expect("it answers")
     }
 
-    /// Drops what is named, with something that happens while its log is read.
+    /// Drops a message while `meanwhile` happens.
     fn drop(&self, id: Uuid, meanwhile: &dyn Fn(), prints: bool) -> Result<String> {
         let call = self.calls();
         let shown = |found: &Found| {
@@ -216,7 +215,7 @@ impl Fake {
         drop_one(&call, "w", id, &shown, &print)
     }
 
-    /// As another one's look does it.
+    /// Receives every message, as another reader does.
     fn take_all(&self) {
         self.show_all();
         let request = json!({"QueueUrl": "w-payments-commands-dlq", "WaitTimeSeconds": 1});
@@ -238,7 +237,7 @@ impl Fake {
         state.dead.iter().filter(|message| message.hidden).count()
     }
 
-    /// As time does.
+    /// Lets every visibility timeout end.
     fn show_all(&self) {
         for message in &mut self.state.borrow_mut().dead {
             message.hidden = false;
@@ -350,7 +349,7 @@ impl State {
 }
 
 #[test]
-fn looking_takes_nothing_away_and_gives_everything_back() {
+fn listing_gives_every_message_back() {
     let bodies: Vec<String> = (0..35).map(|n| body(&format!("Kind{n}"))).collect();
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
     let fake = Fake::with(&bodies);
@@ -368,7 +367,7 @@ fn looking_takes_nothing_away_and_gives_everything_back() {
 }
 
 #[test]
-fn sending_back_moves_everything_that_can_be_read_and_leaves_the_rest_in_sight() {
+fn redrive_skips_messages_that_cannot_be_parsed() {
     let (good, broken) = (body("StockReserved"), "not JSON");
     let fake = Fake::with(&[&good, broken, &good]);
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
@@ -388,7 +387,7 @@ fn sending_back_moves_everything_that_can_be_read_and_leaves_the_rest_in_sight()
 }
 
 #[test]
-fn one_message_can_be_chosen_readable_or_not() {
+fn redrive_by_id_sends_any_message() {
     let good = body("StockReserved");
     let fake = Fake::with(&[&good, "not JSON", &good]);
     let only = Redrive {
@@ -401,7 +400,7 @@ fn one_message_can_be_chosen_readable_or_not() {
         "{told}"
     );
     assert!(
-        told.contains("waybill dlq ls has it again if it fails"),
+        told.contains("if it fails again, waybill dlq ls lists it"),
         "{told}"
     );
     assert_eq!(fake.source(), ["not JSON"]);
@@ -421,7 +420,7 @@ fn a_dry_run_sends_nothing() {
 }
 
 #[test]
-fn failing_at_any_write_and_doing_it_again_loses_nothing() {
+fn a_redrive_that_fails_at_any_write_loses_nothing() {
     let bodies: Vec<String> = (0..12).map(|n| body(&format!("Kind{n}"))).collect();
     let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
     for nth in 0..24 {
@@ -429,8 +428,8 @@ fn failing_at_any_write_and_doing_it_again_loses_nothing() {
             let fake = Fake::with(&texts);
             fake.state.borrow_mut().fails = Some((nth, takes_effect));
             let error = fake.redrive(&Redrive::default()).expect_err("a call broke");
-            assert!(error.to_string().contains("do this again"), "{error}");
-            // What was received and not moved is in sight again without waiting for it.
+            assert!(error.to_string().contains("run this again"), "{error}");
+            // Received messages that were not moved are visible again at once.
             assert_eq!(fake.hidden(), 0);
             fake.state.borrow_mut().fails = None;
             fake.redrive(&Redrive::default()).expect("it answers");
@@ -448,10 +447,10 @@ fn failing_at_any_write_and_doing_it_again_loses_nothing() {
 }
 
 #[test]
-fn dying_between_send_and_delete_leaves_a_message_in_both_queues() {
+fn a_crash_after_the_send_leaves_the_message_in_both_queues() {
     let good = body("StockReserved");
     let fake = Fake::with(&[&good]);
-    // Killed: the delete never happens, and nothing is given back either.
+    // A killed process deletes nothing and gives nothing back.
     let killed = |operation: &str, params: Value| match operation {
         "DeleteMessage" | "ChangeMessageVisibilityBatch" => Err(broken("Killed", "")),
         _ => fake.call(operation, &params),
@@ -468,7 +467,7 @@ fn dying_between_send_and_delete_leaves_a_message_in_both_queues() {
 }
 
 #[test]
-fn what_fails_again_at_once_is_not_sent_round_and_round() {
+fn a_message_that_fails_again_is_sent_once() {
     let good = body("StockReserved");
     let fake = Fake::with(&[&good, &good]);
     fake.state.borrow_mut().broken = true;
@@ -477,14 +476,11 @@ fn what_fails_again_at_once_is_not_sent_round_and_round() {
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("the cause is not gone").to_string();
-    assert!(
-        error.contains("2 failed again while this went on"),
-        "{error}"
-    );
+    assert!(error.contains("2 failed again already"), "{error}");
 }
 
 #[test]
-fn attributes_go_back_with_their_message() {
+fn redrive_keeps_attributes() {
     let fake = Fake::default();
     let attributes = json!({
         "source": {"DataType": "String", "StringValue": "shop"},
@@ -536,7 +532,7 @@ fn logged(id: &str, at: i64, detail: &str, cause: Option<&str>) -> Value {
 }
 
 #[test]
-fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
+fn errors_are_grouped_without_ids() {
     let now = Timestamp::from_second(10_000).expect("a time");
     let letters = [
         letter("a", &body("StockReserved"), 4_000_000),
@@ -571,14 +567,14 @@ fn an_error_is_found_by_its_messages_id_and_grouped_without_what_differs() {
 }
 
 #[test]
-fn a_line_that_is_not_about_a_message_is_no_failure() {
+fn other_log_lines_are_no_failures() {
     for message in ["START RequestId: 7", "{\"message\": \"swept\"}", "{}"] {
         assert_eq!(failure(&json!({"timestamp": 1, "message": message})), None);
     }
 }
 
 #[test]
-fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
+fn show_prints_message_error_and_timeline() {
     let order = json!({"outcome": "found", "order": {
         "order_id": ORDER, "status": "PENDING", "state": "charging", "waits_for": "ChargePayment",
         "timeline": [{"at": "2026-01-02T03:04:05Z", "event": "order_placed", "attempt": null,
@@ -607,7 +603,7 @@ fn a_message_is_shown_whole_with_its_error_and_its_orders_timeline() {
 }
 
 #[test]
-fn text_before_a_deletion_names_no_command_for_the_message() {
+fn drop_names_no_command_for_the_deleted_message() {
     let long = json!({"text": "x".repeat(200_000)}).to_string();
     for body in ["not JSON", &long] {
         let text = shown(&letter("c", body, 0), &no_log(), None, Purpose::Drop);
@@ -618,7 +614,7 @@ fn text_before_a_deletion_names_no_command_for_the_message() {
 }
 
 #[test]
-fn a_long_type_is_cut_where_a_person_reads_it() {
+fn a_long_type_is_cut() {
     let kind = "x".repeat(100);
     let letter = letter("a", &body(&kind), 0);
     let cut = format!("{} ... (36 more characters)", "x".repeat(64));
@@ -627,7 +623,7 @@ fn a_long_type_is_cut_where_a_person_reads_it() {
     assert!(text.contains(&format!("type        {cut}\n")), "{text}");
 }
 
-/// What somebody sends who wants to write on an operator's screen.
+/// Text that tries to control an operator's terminal.
 fn hostile() -> String {
     format!(
         "\u{1b}[2J\u{9b}1m\u{202e}\n  1 x forged\norder       forged{}",
@@ -649,7 +645,7 @@ fn is_safe(text: &str) {
 }
 
 #[test]
-fn foreign_text_is_listed_and_shown_escaped_and_cut() {
+fn foreign_text_is_escaped_and_cut() {
     let hostile = hostile();
     let order = json!({"outcome": "found", "order": {
         "order_id": ORDER, "status": hostile, "state": "charging", "waits_for": "ChargePayment",
@@ -729,10 +725,10 @@ fn what_was_sent_back_and_what_was_not_is_told() {
     let told = [(OTHER, moved(0, 0, 0, 0)), (QUEUE, last)];
     let text = moves(&told, &Redrive::default());
     for expected in [
-        "payments-commands: 2 messages went back, 1 left that no function can read",
-        "1 failed again while this went on",
-        "about 3 more are there",
-        &format!("\n  m5 of order {ORDER} left: it is asleep"),
+        "payments-commands: 2 messages went back, 1 skipped that no function can parse",
+        "1 failed again already",
+        "about 3 more by",
+        &format!("\n  m5 of order {ORDER} skipped: it is asleep"),
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
@@ -743,7 +739,7 @@ fn what_was_sent_back_and_what_was_not_is_told() {
 }
 
 #[test]
-fn polls_that_find_nothing_in_a_queue_that_holds_something_end_nothing() {
+fn an_empty_poll_does_not_end_a_pass() {
     let fake = Fake::with(&[body("StockReserved").as_str(); 35]);
     fake.state.borrow_mut().flaky = true;
     assert_eq!(fake.look().letters.len(), 35);
@@ -752,7 +748,7 @@ fn polls_that_find_nothing_in_a_queue_that_holds_something_end_nothing() {
 }
 
 #[test]
-fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
+fn hidden_messages_are_reported() {
     let good = body("StockReserved");
     let fake = Fake::with(&[&good, &good]);
     for message in &mut fake.state.borrow_mut().dead {
@@ -763,7 +759,7 @@ fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
     let text = described(&seen, &no_log(), &List::default(), Timestamp::UNIX_EPOCH);
     assert!(text.contains("about 2 more: hidden"), "{text}");
     let told = fake.run(&[QUEUE], &Redrive::default());
-    let told = told.expect_err("not everything went back").to_string();
+    let told = told.expect_err("some messages stayed").to_string();
     assert!(
         told.contains("0 messages went back, about 2 more"),
         "{told}"
@@ -773,18 +769,18 @@ fn what_somebody_else_looks_at_is_told_and_never_taken_for_nothing() {
 }
 
 #[test]
-fn what_others_send_and_fails_meanwhile_does_not_go_round_for_ever() {
+fn new_arrivals_do_not_prolong_a_redrive() {
     let good = body("StockReserved");
     let fake = Fake::with(&[good.as_str(); 12]);
     fake.state.borrow_mut().besides = true;
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
-    // Of the twelve that came besides, eight were received.
+    // The pass received eight of the twelve new messages.
     assert_eq!((moved.sent, moved.failing, moved.more), (12, 0, 8));
     assert_eq!((fake.dead().len(), fake.hidden()), (12, 0));
 }
 
 #[test]
-fn an_error_keeps_the_tally() {
+fn an_error_includes_the_messages_sent_so_far() {
     let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
     fake.state.borrow_mut().fails = Some((6, false));
     let error = fake
@@ -795,9 +791,9 @@ fn an_error_keeps_the_tally() {
         error.starts_with("payments-commands: 3 messages went back"),
         "{error}"
     );
-    assert!(error.contains("do this again"), "{error}");
+    assert!(error.contains("run this again"), "{error}");
 
-    // That one call broke does not mean that there is nothing.
+    // An error at the first call is reported alone.
     let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
     fake.state.borrow_mut().fails = Some((0, false));
     let error = fake
@@ -812,7 +808,7 @@ fn an_error_keeps_the_tally() {
 }
 
 #[test]
-fn a_message_is_dropped_only_when_it_was_printed() {
+fn drop_deletes_only_a_printed_message() {
     let fake = Fake::with(&["not JSON", "neither"]);
     assert!(fake.drop(message(1), &|| {}, false).is_err());
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
@@ -825,9 +821,9 @@ fn a_message_is_dropped_only_when_it_was_printed() {
 }
 
 #[test]
-fn a_message_whose_time_is_over_before_it_is_printed_is_dropped_all_the_same_or_told() {
+fn drop_receives_a_fresh_receipt_before_it_deletes() {
     let fake = Fake::with(&["not JSON"]);
-    // In sight again, perhaps looked at by somebody and given back: the first receipt is worth nothing.
+    // Another reader received the message and gave it back, so the first receipt has expired.
     let looked_at = || {
         fake.take_all();
         fake.show_all();
@@ -840,13 +836,13 @@ fn a_message_whose_time_is_over_before_it_is_printed_is_dropped_all_the_same_or_
 
     let fake = Fake::with(&["not JSON"]);
     let error = fake.drop(message(1), &|| fake.take_all(), true);
-    let error = error.expect_err("somebody else has it").to_string();
-    assert!(error.contains("held by somebody else now"), "{error}");
+    let error = error.expect_err("another reader has it").to_string();
+    assert!(error.contains("held by another reader"), "{error}");
     assert_eq!(fake.dead().len(), 1);
 }
 
 #[test]
-fn a_whole_id_is_found_in_a_queue_of_any_size() {
+fn an_id_is_found_in_a_queue_of_any_size() {
     let fake = Fake::default();
     for number in 0..LOOKED_AT as u128 + 500 {
         let id = Uuid::from_u128(number).to_string();
@@ -858,7 +854,7 @@ fn a_whole_id_is_found_in_a_queue_of_any_size() {
     assert_eq!(fake.hidden(), 1);
     let none = message(9_999);
     let error = fake.find(none).expect_err("it is not").to_string();
-    assert!(error.contains("1499 messages looked at"), "{error}");
+    assert!(error.contains("1499 messages read"), "{error}");
     assert!(error.contains("about 1 more: hidden"), "{error}");
     fake.show_all();
     let error = fake.find(none).expect_err("it is not").to_string();
@@ -867,23 +863,7 @@ fn a_whole_id_is_found_in_a_queue_of_any_size() {
 }
 
 #[test]
-fn an_id_that_is_not_there_may_be_elsewhere_or_not_dead_yet() {
-    let id = message(7);
-    let fake = Fake::default();
-    fake.put_as(&id.to_string(), "not JSON", json!({}), json!({}));
-    let only = Redrive {
-        id: Some(id),
-        ..Redrive::default()
-    };
-    let error = fake.run(&[OTHER], &only);
-    let error = error.expect_err("it is in another one").to_string();
-    let told = "0 messages looked at in users-commands-dlq, and there are no more; if it is in no \
-                other queue, it is not dead yet, or it was sent back or dropped";
-    assert!(error.ends_with(told), "{error}");
-}
-
-#[test]
-fn messages_are_hidden_for_as_long_as_a_pass_takes() {
+fn the_visibility_timeout_grows_with_the_queue() {
     assert_eq!(
         [0, 2_000, usize::MAX].map(hidden_seconds),
         [60, 160, 43_200]
@@ -891,7 +871,7 @@ fn messages_are_hidden_for_as_long_as_a_pass_takes() {
 }
 
 #[test]
-fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
+fn an_orders_messages_are_listed_sent_back_and_dropped() {
     let (seventh, eighth) = (
         body_of("StockReserved", order(7)),
         body_of("StockReserved", order(8)),
@@ -940,15 +920,11 @@ fn the_messages_of_an_order_are_listed_sent_back_and_dropped_by_its_id() {
         (vec!["not JSON".to_owned()], 0)
     );
     let error = drop_order(&call, "w", order(7), &shown, &print).expect_err("there are none");
-    assert!(
-        error
-            .to_string()
-            .contains("no message in sight is of order")
-    );
+    assert!(error.to_string().contains("no message was found for order"));
 }
 
 #[test]
-fn all_ids_are_listed_only_where_asked_for() {
+fn the_all_option_lists_every_id() {
     let letters: Vec<DeadLetter> = (0..5)
         .map(|number| letter(&format!("a{number}"), &body("StockReserved"), 1))
         .collect();
@@ -967,7 +943,7 @@ fn all_ids_are_listed_only_where_asked_for() {
 }
 
 #[test]
-fn a_queue_that_cannot_be_read_keeps_no_other_from_being_listed() {
+fn an_unreadable_queue_does_not_stop_the_list() {
     let fake = Fake::with(&["not JSON"]);
     let call = |operation: &str, params: Value| {
         if params["QueueName"] == "w-inventory-commands-dlq" {
@@ -1004,7 +980,7 @@ fn a_queue_that_cannot_be_read_keeps_no_other_from_being_listed() {
 }
 
 #[test]
-fn records_say_what_was_not_seen_and_what_cannot_be_read() {
+fn json_records_contain_hidden_counts_and_errors() {
     let fake = Fake::with(&["not JSON", &body("StockReserved")]);
     let call = |operation: &str, params: Value| {
         if params["QueueName"] == "w-inventory-commands-dlq" {
@@ -1043,7 +1019,7 @@ fn records_say_what_was_not_seen_and_what_cannot_be_read() {
 }
 
 #[test]
-fn what_an_operator_abandoned_is_left_unless_it_is_named() {
+fn redrive_skips_abandoned_commands_unless_named() {
     for (kind, event, step) in [
         ("RefundPayment", "refund_abandoned", Some("refund")),
         ("ChargePayment", "refund_abandoned", Some("refund")),
@@ -1067,12 +1043,12 @@ fn what_an_operator_abandoned_is_left_unless_it_is_named() {
                 .expect("it is left for a reason");
             let left = step.map(|step| {
                 format!(
-                    "{} of order {ORDER} left: its {step} was abandoned",
+                    "{} of order {ORDER} skipped: an operator abandoned its {step}",
                     message(1)
                 )
             });
             assert_eq!(
-                told.contains("by an operator"),
+                told.contains("an operator abandoned"),
                 left.is_some(),
                 "{kind}: {told}"
             );
@@ -1095,7 +1071,7 @@ fn what_an_operator_abandoned_is_left_unless_it_is_named() {
 }
 
 #[test]
-fn an_order_is_asked_for_once_and_only_about_commands() {
+fn orders_admin_is_called_once_an_order_for_commands() {
     let (command, reply) = (body("RefundPayment"), body("StockReserved"));
     let fake = Fake::with(&[&command, &command, &reply, &command]);
     fake.run(&[QUEUE], &Redrive::default()).expect("it answers");
@@ -1110,7 +1086,7 @@ fn an_order_is_asked_for_once_and_only_about_commands() {
 }
 
 #[test]
-fn where_orders_cannot_be_asked_commands_are_left_and_told() {
+fn redrive_skips_commands_without_orders_admin() {
     let commands: Vec<String> = (1..=9)
         .map(|number| body_of("RefundPayment", order(number)))
         .collect();
@@ -1120,14 +1096,14 @@ fn where_orders_cannot_be_asked_commands_are_left_and_told() {
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("nine are left").to_string();
     for expected in [
-        "0 messages went back, 9 left because orders-admin does not say",
+        "0 messages went back, 9 skipped because orders-admin did not answer",
         &format!(
-            "{} of order {} left: calling w-orders-admin: it is",
+            "{} of order {} skipped: calling w-orders-admin: it is",
             message(1),
             order(1)
         ),
         &format!(
-            "{} of order {} left: orders-admin is not asked any more",
+            "{} of order {} skipped: orders-admin did not answer before",
             message(9),
             order(9)
         ),
@@ -1150,7 +1126,7 @@ fn where_orders_cannot_be_asked_commands_are_left_and_told() {
 }
 
 #[test]
-fn a_message_that_was_sent_and_not_deleted_is_deleted_when_it_comes_again() {
+fn a_sent_message_that_returns_is_deleted() {
     let fake = Fake::with(&[body("StockReserved").as_str()]);
     {
         let mut state = fake.state.borrow_mut();
@@ -1162,7 +1138,7 @@ fn a_message_that_was_sent_and_not_deleted_is_deleted_when_it_comes_again() {
 }
 
 #[test]
-fn a_pass_that_meets_only_what_it_has_met_ends_and_says_so() {
+fn a_pass_without_new_messages_ends() {
     let good = body("StockReserved");
     let mut bodies = vec!["not JSON"; 40];
     bodies.resize(100, &good);
@@ -1170,11 +1146,14 @@ fn a_pass_that_meets_only_what_it_has_met_ends_and_says_so() {
     fake.state.borrow_mut().hidden_for = Some(4);
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("60 are still there").to_string();
-    assert!(error.contains("0 messages went back, 40 left"), "{error}");
+    assert!(
+        error.contains("0 messages went back, 40 skipped"),
+        "{error}"
+    );
     assert!(error.contains("about 60 more"), "{error}");
 }
 
-/// A function's log in pages of ten, which may end at any of them.
+/// A function's log in pages of ten; reading may fail at any page.
 struct Lines {
     events: Vec<Value>,
     pages: RefCell<usize>,
@@ -1225,7 +1204,7 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
 #[test]
-fn the_log_is_read_around_a_letter_and_no_further_than_its_last_try() {
+fn the_log_is_read_up_to_the_last_attempt() {
     let sent = 100 * DAY;
     // Another message fails every ten minutes, for ten days.
     let noise = (0..1_440).map(|n| logged("noise", sent + n * 10 * MINUTE, "no", None));
@@ -1240,13 +1219,12 @@ fn the_log_is_read_around_a_letter_and_no_further_than_its_last_try() {
         let pages = *lines.pages.borrow();
         assert!(pages <= most, "{pages} pages for {after}");
     }
-    // Stamped a little before it was sent, by another clock.
+    // Stamped by a clock that runs slow.
     let lines = Lines::of(vec![logged("old", sent - 500, "no table", None)]);
     assert_eq!(
         lines.read(std::slice::from_ref(&old)).error_of(&old),
         "no table"
     );
-    // No log goes on for ever.
     let endless = |_: &str, _: Value| {
         let event = logged("noise", sent, "no", None);
         Ok(json!({"events": [event], "nextToken": "more"}))
@@ -1259,7 +1237,7 @@ fn the_log_is_read_around_a_letter_and_no_further_than_its_last_try() {
 }
 
 #[test]
-fn what_was_read_of_a_log_is_worth_something_although_a_page_fails() {
+fn a_failed_page_keeps_the_errors_read_before() {
     let sent = 100 * DAY;
     let letters = [
         letter("a", &body("StockReserved"), sent),
@@ -1289,7 +1267,7 @@ fn what_was_read_of_a_log_is_worth_something_although_a_page_fails() {
 }
 
 #[test]
-fn errors_that_differ_in_what_aws_numbers_them_by_are_one_group() {
+fn aws_request_ids_do_not_split_a_group() {
     let same = [
         "unhandled: Error { code: \"Gone\", message: \"no\", aws_request_id: \
          \"7QK5V2N8XJ4R0T6M3B9CWHYAZPLDFGESU1OI7QK5V2N8XJ4R0T6M\" }",
@@ -1315,7 +1293,7 @@ fn errors_that_differ_in_what_aws_numbers_them_by_are_one_group() {
 }
 
 #[test]
-fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
+fn an_unreadable_log_does_not_stop_the_list() {
     let denied = |_: &str, _: Value| Err(broken("AccessDeniedException", "not yours"));
     let letter = letter("a", &body("StockReserved"), 1);
     let log = Log::read(&denied, "/aws/lambda/f", std::slice::from_ref(&letter));
@@ -1331,7 +1309,7 @@ fn a_log_that_cannot_be_read_keeps_no_message_from_being_shown() {
 }
 
 #[test]
-fn a_queue_is_known_by_its_name_its_dead_letters_or_in_full() {
+fn a_queue_has_three_accepted_names() {
     for name in [
         "payments-commands",
         "payments-commands-dlq",
@@ -1348,12 +1326,12 @@ fn a_queue_is_known_by_its_name_its_dead_letters_or_in_full() {
 }
 
 #[test]
-fn the_queues_are_those_of_the_templates() {
+fn the_queues_come_from_the_templates() {
     assert!(QUEUES.contains(&QUEUE) && QUEUES.contains(&OTHER));
 }
 
 #[test]
-fn messages_are_moved_to_the_dead_letters_after_their_last_try() {
+fn every_queue_has_the_same_receive_count() {
     let project = crate::project::Project::find().expect("this is the project");
     for service in project.services().expect("it has services") {
         let text = std::fs::read_to_string(&service.template).expect("a template");

@@ -24,7 +24,7 @@ impl Credentials {
     }
 }
 
-/// Every header the request is to be sent with.
+/// All headers of the signed request.
 pub(super) fn headers(
     request: &Request,
     endpoint: &str,
@@ -62,7 +62,7 @@ fn signed(
         .iter()
         .map(|(name, value)| format!("{name}:{}\n", value.trim()))
         .collect();
-    // Every service but S3 encodes the path once more.
+    // Every service but S3 encodes the path twice.
     let path = match request.service {
         "s3" => request.path.clone(),
         _ => encoded(&request.path, "/"),
@@ -86,7 +86,7 @@ fn signed(
             "{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}"
         ),
     ));
-    // The client sets it from the URL.
+    // The client sets this header itself.
     headers.retain(|(name, _)| name != "host");
     headers
 }
@@ -107,9 +107,9 @@ mod tests {
     use super::*;
     use crate::aws::wire;
 
-    /// Held against what botocore answers for the same request.
+    /// The expected signature is botocore's.
     #[test]
-    fn a_request_is_signed_as_an_sdk_signs_it() {
+    fn a_signature_equals_botocores() {
         let request = wire::request(
             "lambda",
             "Invoke",

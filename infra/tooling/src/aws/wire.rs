@@ -1,11 +1,11 @@
-//! How each service wants to be asked, and how it answers.
+//! Encodes requests and decodes answers in each service's protocol.
 
 use serde_json::{Value, json};
 
 use super::AwsError;
 use crate::http::Response;
 
-/// What is signed and sent.
+/// A request to be signed and sent.
 pub(super) struct Request {
     pub service: &'static str,
     pub operation: String,
@@ -21,16 +21,16 @@ pub(super) struct Request {
 
 #[derive(Clone, Copy)]
 enum Protocol {
-    /// JSON both ways; the header names the operation.
+    /// JSON in both directions; a header names the operation.
     Json {
         version: &'static str,
         target: &'static str,
     },
-    /// A form there, XML back.
+    /// A form as request, XML as answer.
     Query { version: &'static str },
-    /// Paths of its own, JSON.
+    /// REST paths, JSON.
     Lambda,
-    /// Paths of its own, XML.
+    /// REST paths, XML.
     S3,
 }
 
@@ -43,7 +43,7 @@ impl Request {
     }
 }
 
-/// The part of the DNS name that a region's partition has.
+/// The DNS suffix of a region's partition.
 pub(super) fn domain(region: &str) -> &'static str {
     match region.split_once('-') {
         Some(("cn", _)) => "amazonaws.com.cn",
@@ -52,7 +52,7 @@ pub(super) fn domain(region: &str) -> &'static str {
     }
 }
 
-/// What a listing is asked for the next page by, and where an answer holds it.
+/// The parameter that requests the next page, and the field that holds its token.
 pub(super) fn page_tokens(service: &str) -> (&'static str, &'static str) {
     match service {
         "lambda" => ("Marker", "NextMarker"),
@@ -157,8 +157,8 @@ fn lambda(operation: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Fills the path's names from the parameters. What is left goes into the query of a GET, else into the
-/// body; `Payload` and `Body` are the body.
+/// Fills the path's placeholders. The other parameters go into the query of a GET or into the body;
+/// `Payload` and `Body` are the body.
 fn rest(request: &mut Request, method: &'static str, path: &str, params: &Value) {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut fields: Vec<(String, String)> = query
@@ -178,7 +178,7 @@ fn rest(request: &mut Request, method: &'static str, path: &str, params: &Value)
         } else if ["Payload", "Body"].contains(&name.as_str()) {
             request.body = text;
         } else if method == "GET" {
-            // S3 writes its parameters with dashes.
+            // S3's query parameters are in lower case with dashes.
             let name = match (request.service, name.as_str()) {
                 ("s3", "MaxKeys") => "max-keys".to_owned(),
                 ("s3", "Prefix") => "prefix".to_owned(),
@@ -196,7 +196,7 @@ fn rest(request: &mut Request, method: &'static str, path: &str, params: &Value)
     (request.method, request.path, request.query) = (method, path, form(fields));
 }
 
-/// `{"Tags": [{"Key": "a"}]}` as `Tags.member.1.Key=a`.
+/// Encodes `{"Tags": [{"Key": "a"}]}` as `Tags.member.1.Key=a`.
 fn flatten(name: &str, value: &Value, fields: &mut Vec<(String, String)>) {
     let below = |part: &str| match name {
         "" => part.to_owned(),
@@ -220,7 +220,7 @@ fn flatten(name: &str, value: &Value, fields: &mut Vec<(String, String)>) {
     }
 }
 
-/// Sorted, as a signature wants a query.
+/// Encodes a form, sorted as signatures need it.
 fn form(fields: Vec<(String, String)>) -> String {
     let mut fields: Vec<String> = fields
         .iter()
@@ -230,7 +230,7 @@ fn form(fields: Vec<(String, String)>) -> String {
     fields.join("&")
 }
 
-/// Percent-encoded as a signature wants it (RFC 3986), but for the characters of `kept`.
+/// Percent-encodes a text as signatures need it (RFC 3986), except the characters of `kept`.
 pub(super) fn encoded(text: &str, kept: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
@@ -250,7 +250,7 @@ pub(super) fn encoded(text: &str, kept: &str) -> String {
 pub(super) fn answer(request: &Request, answer: &Response) -> Result<Value, AwsError> {
     let is_xml = matches!(request.protocol, Protocol::Query { .. } | Protocol::S3);
     if answer.status >= 300 {
-        // What stands in between, such as a proxy, refuses in a language of its own.
+        // A proxy may answer in another format.
         let body = match is_xml {
             true => xml(&answer.body).unwrap_or_default(),
             false => answer.value(),
@@ -267,7 +267,7 @@ pub(super) fn answer(request: &Request, answer: &Response) -> Result<Value, AwsE
         true => xml(&answer.body),
         false => json(&answer.body),
     };
-    // Taken for an empty answer it would say that there is nothing.
+    // An invalid answer must not look like an empty one.
     let invalid = |why| AwsError::new("InvalidAnswer", format!("{} with {why}", answer.status));
     Ok(match body.map_err(invalid)? {
         Value::Null => json!({}),
@@ -278,7 +278,7 @@ pub(super) fn answer(request: &Request, answer: &Response) -> Result<Value, AwsE
     })
 }
 
-/// The services have four ways to name what is wrong.
+/// Services name their errors in four different ways.
 fn refusal(answer: &Response, body: &Value) -> AwsError {
     let error = match body.get("Error") {
         Some(error) => error,
@@ -308,16 +308,16 @@ fn json(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(text).map_err(|error| format!("a body that is no JSON: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("a body that is not JSON: {error}"))
 }
 
-/// What the root holds: a list where its elements are called as AWS calls those of lists.
+/// Converts XML to JSON. Elements named `member` or `Bucket` form a list.
 fn xml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
     let document = roxmltree::Document::parse(text)
-        .map_err(|error| format!("a body that is no XML: {error}"))?;
+        .map_err(|error| format!("a body that is not XML: {error}"))?;
     Ok(element(document.root_element()))
 }
 
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_names_of_xml_become_those_of_json() {
+    fn xml_becomes_json() {
         let text = "<R><Op><Stacks><member><StackName>a&amp;b</StackName><Outputs/></member></Stacks>\
                     </Op></R>";
         let told = xml(text).expect("it is XML");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_not_an_empty_one() {
+    fn an_invalid_answer_is_an_error() {
         const PAGE: &str = "<html><p>Sign in to this network";
         for (service, operation) in [
             ("dynamodb", "Scan"),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_in_another_language_is_told_by_its_status() {
+    fn a_foreign_error_page_is_named_by_its_status() {
         for body in [
             "<html><p>Bad Gateway",
             "<html><p>Bad Gateway</p></html>",
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_names_the_members_of_lists() {
+    fn a_form_encodes_lists() {
         let params = json!({"StackName": "s", "Parameters": [{"ParameterKey": "K", "ParameterValue": "a b"}]});
         let request = request("cloudformation", "UpdateStack", &params).expect("a request");
         assert_eq!(
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_named_as_aws_names_them() {
+    fn error_codes_are_those_of_aws() {
         let told = |headers: &[(&str, &str)], body: &str| {
             let headers = headers
                 .iter()

@@ -1,4 +1,4 @@
-//! What is written keeps the rules and answers; what cannot be written is refused with the next move.
+//! Scaffolds keep the rules and answer; bad input is refused with the next step.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ fn here() -> Project {
     Project::find().expect("tests run inside the project")
 }
 
-/// The new files whole, and of the others the lines that are new.
+/// New files in full, and the added lines of the others.
 fn difference(project: &Project, scaffold: &Scaffold) -> String {
     let mut shown = String::new();
     for (path, text) in &scaffold.files {
@@ -31,7 +31,7 @@ fn difference(project: &Project, scaffold: &Scaffold) -> String {
 }
 
 #[test]
-fn an_endpoint_is_the_reviewed_one() {
+fn an_endpoint_equals_the_golden_file() {
     let project = here();
     let route = "GET /api/v1/payments/{order_id}/receipt";
     let scaffold = endpoint(&project, "payments", "receipt", route).expect("it is new");
@@ -40,7 +40,7 @@ fn an_endpoint_is_the_reviewed_one() {
 }
 
 #[test]
-fn a_sixth_endpoint_of_a_kind_gets_an_alarm_of_its_own() {
+fn a_sixth_endpoint_gets_its_own_alarm() {
     let text = fs::read_to_string(here().root().join("functions/payments/template.yaml"));
     let mut text = text.expect("payments has a template");
     let count = |text: &str, what: &str| text.matches(what).count();
@@ -55,44 +55,50 @@ fn a_sixth_endpoint_of_a_kind_gets_an_alarm_of_its_own() {
 }
 
 #[test]
-fn bad_input_is_refused_with_what_is_wanted() {
+fn bad_input_is_refused_with_an_example() {
     let project = here();
     let good = "GET /api/v1/payments/{order_id}/receipt";
     for ((service, name, route), refusal) in [
         (
             ("paymnets", "receipt", good),
-            "there are: inventory, orders, payments, users",
+            "the services are: inventory, orders, payments, users",
         ),
         (
             ("payments", "get", good),
             "`get` is taken: functions/payments/src/handlers/get.rs",
         ),
-        (("payments", "Receipt", good), "`Receipt` is no name"),
-        (("payments", "re--ceipt", good), "`re--ceipt` is no name"),
         (
-            ("payments", "move", good),
-            "`move` names something else in Rust",
+            ("payments", "Receipt", good),
+            "`Receipt` is not an endpoint name",
         ),
         (
+            ("payments", "re--ceipt", good),
+            "`re--ceipt` is not an endpoint name",
+        ),
+        (("payments", "move", good), "`move` is reserved in Rust"),
+        (
             ("payments", "a-very-long-name-of-a-receipt", good),
-            "has 38 letters, and Lambda leaves 31",
+            "has 38 letters, but Lambda allows 31",
         ),
         (
             ("payments", "receipt", "/api/v1/x"),
-            "`/api/v1/x` is no route",
+            "`/api/v1/x` is not a route",
         ),
         (
             ("payments", "receipt", "get /api/v1/x"),
             "one of GET, POST, PUT, PATCH, DELETE",
         ),
-        (("payments", "receipt", "GET /v1/x"), "`/v1/x` is no path"),
+        (
+            ("payments", "receipt", "GET /v1/x"),
+            "`/v1/x` is not a path",
+        ),
         (
             ("payments", "receipt", "GET /api/v1/x/"),
-            "`/api/v1/x/` is no path",
+            "`/api/v1/x/` is not a path",
         ),
         (
             ("payments", "receipt", "GET /api/v1/{a}/{a}"),
-            "each named once",
+            "distinct parameters",
         ),
         (
             ("payments", "receipt", "GET /api/v1/payments/{id}"),
@@ -100,7 +106,7 @@ fn bad_input_is_refused_with_what_is_wanted() {
         ),
         (
             ("payments", "receipt", "POST /api/v1/payments/{id}"),
-            "is /api/v1/payments/{order_id} of payments",
+            "exists as /api/v1/payments/{order_id} in payments",
         ),
     ] {
         let error = endpoint(&project, service, name, route)
@@ -114,7 +120,7 @@ fn bad_input_is_refused_with_what_is_wanted() {
         ("serde", "is a crate of this workspace already"),
         ("ship-ments", "give one word of a-z and 0-9"),
         ("2nd", "give one word of a-z and 0-9"),
-        ("core", "names something else in Rust"),
+        ("core", "is reserved in Rust"),
         ("items", "`GET /api/v1/items` is taken: inventory answers"),
     ] {
         let error = service(&project, name).err().expect(refusal);
@@ -123,7 +129,7 @@ fn bad_input_is_refused_with_what_is_wanted() {
 }
 
 #[test]
-fn a_write_that_fails_leaves_all_as_it_was() {
+fn a_failed_write_restores_all_files() {
     let folder = std::env::temp_dir().join(format!("waybill-new-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for this test");
     fs::write(folder.join("a"), "before").expect("a file");
@@ -146,10 +152,10 @@ fn a_write_that_fails_leaves_all_as_it_was() {
     fs::remove_dir_all(folder).expect("it is there");
 }
 
-/// The copy's dependencies are those of this workspace, built already. Its own crates have another
-/// version: cargo takes crates of one version for the same, wherever their workspace lies.
+/// The copy reuses this workspace's built dependencies. Its own crates get another version, because
+/// cargo takes crates of one version for the same.
 #[test]
-fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
+fn a_copy_with_scaffolds_keeps_the_rules() {
     let project = here();
     let target = project.root().join("target");
     let copy = Project::at(target.join("scaffolded"));
@@ -160,7 +166,7 @@ fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
     let other = own.replacen("\nversion = \"0.1.0\"", "\nversion = \"0.1.0-copy\"", 1);
     assert_ne!(own, other, "the workspace has another version");
     fs::write(&manifest, other).expect("written");
-    // Empty folders of a run before stay behind.
+    // An earlier run may have left empty folders.
     let _ = fs::remove_dir_all(copy.root().join("functions/shipments"));
     let route = "GET /api/v1/payments/{order_id}/receipt";
     let added = service(&copy, "shipments").expect("it is new");
@@ -172,7 +178,7 @@ fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
     let tests = ["rules", "shipments", "payments"]
         .map(|name| ["--test", name])
         .concat();
-    // The rules' modules, and of payments what is about the endpoint.
+    // The modules of the rules, and the endpoint's tests in payments.
     let wanted = "aws contracts dependencies licences permissions receipt templates list";
     for arguments in [
         vec!["fmt", "--all", "--check"],
@@ -196,7 +202,7 @@ fn a_copy_with_a_new_endpoint_and_service_keeps_the_rules() {
         let mut cargo = copy.cargo();
         cargo.args(&arguments).env("CARGO_BUILD_BUILD_DIR", &target);
         cargo.env("CARGO_TARGET_DIR", copy.root().join("target"));
-        // The reviewed texts are the copy's, and stay as they were written.
+        // The golden files are the copy's.
         cargo.env("CARGO_WORKSPACE_DIR", copy.root());
         cargo.env_remove("UPDATE_EXPECT");
         process::capture(&mut cargo)

@@ -7,7 +7,7 @@ use super::{Audit, Kind, Subject, add, sum};
 use crate::audit::rows::{Charge, Money, Payment, PaymentStatus, Rows, SIMULATED, charged_for};
 use crate::ui::money;
 
-/// What the provider has about one charge.
+/// The provider's entries for one charge.
 #[derive(Default)]
 pub(super) struct LedgerEntry<'b> {
     charge: Option<&'b Charge>,
@@ -23,7 +23,6 @@ impl<'b> LedgerEntry<'b> {
         sum(self.refunds.iter().map(|money| i128::from(money.amount)))
     }
 
-    /// What it took and gave back, for a person.
     fn shown(&self) -> String {
         let mut given: BTreeMap<&str, i128> = BTreeMap::new();
         for back in &self.refunds {
@@ -36,7 +35,7 @@ impl<'b> LedgerEntry<'b> {
             false => given.join(" and "),
         };
         let taken = self.taken().map_or("nothing".to_owned(), shown);
-        format!("the provider took {taken} and gave {given} back")
+        format!("the provider charged {taken} and refunded {given}")
     }
 }
 
@@ -55,8 +54,8 @@ pub(super) fn ledger(rows: &Rows) -> BTreeMap<&str, LedgerEntry<'_>> {
 }
 
 impl Audit<'_> {
-    /// What the provider says is charged for a payment; its record, where the provider's books are
-    /// not ours to read.
+    /// The net amount by the provider's ledger or, if that is not in our tables, by payments'
+    /// record.
     pub(super) fn net(&self, payment: &Payment) -> Option<Net> {
         let charge = payment.charge.as_ref()?;
         if let Some(entry) = self.ledger.get(charge.key.as_str()) {
@@ -80,7 +79,7 @@ impl Audit<'_> {
         })
     }
 
-    /// What a payment's record and the provider say differently of it.
+    /// Describes how a payment's record differs from the ledger, if it does.
     pub(super) fn against_ledger(&self, payment: &Payment) -> Option<String> {
         let charge = payment.charge.as_ref()?;
         let simulated = payment
@@ -96,7 +95,7 @@ impl Audit<'_> {
         let all = i128::from(charge.money.amount);
         let is_whole = taken == Some(&charge.money);
         let agrees = match payment.status {
-            // Written before the provider is asked: it may have answered, to nobody.
+            // Payments writes this before it asks the provider, whose answer may be lost.
             PaymentStatus::Charging => given_back == 0,
             PaymentStatus::Charged => is_whole && given_back == 0,
             PaymentStatus::Refunding => is_whole,
@@ -145,7 +144,7 @@ impl Audit<'_> {
                 continue;
             };
             if is_judged && given_back < taken {
-                let what = format!("{}, and payments knows nothing of it", entry.shown());
+                let what = format!("{}, and payments has no record of it", entry.shown());
                 self.find(subject, Kind::LedgerOfNobody, what, evidence);
             }
             let net = Net {

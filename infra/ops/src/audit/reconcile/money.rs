@@ -1,11 +1,11 @@
-//! What is charged for each order against what it owes.
+//! Compares the charges of each order with its total.
 
 use super::next::REFUNDED_TWICE;
 use super::{Audit, Kind, Subject, WrittenOff, add};
 use crate::audit::rows::{Entry, Money, Order, Payment, PaymentStatus, State};
 use crate::ui::money;
 
-/// What is charged for an order and not given back.
+/// The charges and refunds of an order.
 pub(super) struct Net {
     pub currency: String,
     pub charged: i128,
@@ -23,7 +23,7 @@ impl Net {
 }
 
 impl<'b> Audit<'b> {
-    /// Whether the total is the sum of the lines.
+    /// Checks that the lines add up to the total.
     pub(super) fn total(&mut self, order: &Order) {
         let must_have = matches!(order.state, State::Charging | State::Confirmed);
         let Some(total) = &order.total else {
@@ -51,7 +51,7 @@ impl<'b> Audit<'b> {
         let outstanding = net.as_ref().map_or(0, Net::amount);
         if let Some(payment) = payment {
             if payment.user_id != order.user_id {
-                let what = format!("its payment is user {}'s", payment.user_id);
+                let what = format!("its payment belongs to user {}", payment.user_id);
                 self.find_in(order, Kind::AnotherUser, what);
             }
             if let Some(what) = self.against_ledger(payment) {
@@ -61,7 +61,7 @@ impl<'b> Audit<'b> {
         }
         match order.state {
             State::Confirmed => self.owes_total(order, payment, net.as_ref()),
-            // The provider may or may not have done what it was asked.
+            // The provider may not have processed the request yet.
             State::Charging | State::RefundingToReject | State::RefundingToCancel => {}
             State::Verifying
             | State::Reserving
@@ -91,7 +91,7 @@ impl<'b> Audit<'b> {
         let total = order.total.as_ref().map_or("nothing".to_owned(), shown);
         let (net, status) = (shown_net(net), shown_status(payment));
         let what =
-            format!("it is confirmed for {total} and {net} is charged (its payment is {status})");
+            format!("it is confirmed for {total} but {net} is charged (its payment is {status})");
         self.find_in(order, Kind::NotCharged, what);
     }
 
@@ -113,9 +113,9 @@ impl<'b> Audit<'b> {
             let what = format!("it is {state} and {net} is charged");
             self.find_in(order, Kind::OverRefunded, what);
         } else if order.has("refund_abandoned").is_some() {
-            // A command whose step was abandoned is not sent back.
+            // A redrive skips a command whose step was abandoned.
             let what = format!(
-                "its payment is {}, {net} is charged, and that came after its refund was abandoned",
+                "its payment is {} and {net} is charged, after its refund was abandoned",
                 shown_status(payment)
             );
             self.find_in(order, Kind::ChargedAfterAll, what);
@@ -128,7 +128,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// Nothing is wrong with these books, and perhaps with somebody's own.
+    /// These books balance, but the operator may have paid or restocked by hand as well.
     pub(super) fn after_all(
         &mut self,
         order: &Order,
@@ -138,14 +138,14 @@ impl<'b> Audit<'b> {
     ) {
         self.done.after_all.push(WrittenOff {
             order: order.id,
-            what: format!("{done} after all, so twice if it was also settled by hand"),
+            what: format!("{done} in spite of that, so twice if it was also settled by hand"),
             decision: entry.detail.clone().unwrap_or_default(),
             next: Some(next),
         });
     }
 
-    /// Whether the provider was asked for the order's total. Another amount that was charged and given
-    /// back is settled; no row is wrong then.
+    /// Checks the amount that the provider was asked for. A wrong amount that was refunded is
+    /// settled and only a remark.
     fn asked_of_provider(&mut self, order: &Order, payment: &Payment, outstanding: i128) {
         let (Some(charge), Some(total)) = (&payment.charge, &order.total) else {
             return;
@@ -154,7 +154,7 @@ impl<'b> Audit<'b> {
             return;
         }
         let (asked, total) = (shown(&charge.money), shown(total));
-        let what = format!("{asked} was asked of the provider and its total is {total}");
+        let what = format!("the provider was asked for {asked}, but its total is {total}");
         let is_undone = match order.state {
             State::ReleasingToReject
             | State::ReleasingToCancel
@@ -168,14 +168,14 @@ impl<'b> Audit<'b> {
             | State::RefundingToCancel => false,
         };
         if is_undone && payment.status == PaymentStatus::Refunded && outstanding == 0 {
-            let remark = format!("order {}: {what}; it was given back", order.id);
+            let remark = format!("order {}: {what}; it was refunded", order.id);
             self.done.remarks.push(remark);
         } else {
             self.find_in(order, Kind::ChargedOtherwise, what);
         }
     }
 
-    /// Rows an order's money to its account.
+    /// Books an order's money.
     pub(super) fn book(&mut self, order: &Order, net: &Net, given_up: bool) {
         let cash = self.done.money.entry(net.currency.clone()).or_default();
         cash.charged = add(cash.charged, net.charged);
@@ -196,7 +196,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// A settled payment without an order is no fault: nothing is charged any more.
+    /// A settled payment without an order is no finding: nothing is charged any more.
     pub(super) fn payments_of_nobody(&mut self) {
         for payment in &self.rows.payments {
             let id = payment.order_id;
@@ -216,7 +216,7 @@ impl<'b> Audit<'b> {
                 };
                 let (status, net) = (payment.status, shown_net(net.as_ref()));
                 let what = format!(
-                    "its payment is {status}, {net} is charged, and there is no such order"
+                    "its payment is {status} and {net} is charged, but there is no such order"
                 );
                 self.find(subject, kind, what, evidence);
             } else if is_judged && let Some(what) = self.against_ledger(payment) {
@@ -240,7 +240,6 @@ impl<'b> Audit<'b> {
     }
 }
 
-/// Asked of the provider, and not settled.
 fn is_open(payment: &Payment) -> bool {
     match payment.status {
         PaymentStatus::Charging | PaymentStatus::Refunding => true,
@@ -251,7 +250,8 @@ fn is_open(payment: &Payment) -> bool {
     }
 }
 
-/// The same of a payment. A refund that has begun was what the decision was about.
+/// The decision to leave a payment as it is. A refund that has begun is the one the decision was
+/// about.
 pub(super) fn refund_given_up<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry> {
     order.has("refund_abandoned").filter(|entry| {
         payment.status == PaymentStatus::Refunding || payment.updated_at <= entry.at

@@ -1,31 +1,31 @@
-//! Whether the saga of an order in flight goes on by itself.
+//! Checks that the saga of an order in flight continues by itself.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Audit, Kind, Subject};
 use crate::audit::rows::Order;
 
-/// The sweeper comes every minute: an order it has passed over twice is stuck.
+/// The sweeper runs every minute: an order it skipped twice is stuck.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(120);
 
-/// No step's time is as long: an hour, the longest that can be configured, 16 times at the last try.
+/// Longer than any step: the largest timeout is an hour, times 16 for the last attempt.
 const NEVER: SignedDuration = SignedDuration::from_hours(24);
 
 impl Audit<'_> {
-    /// Whether the saga goes on by itself.
     pub(super) fn progress(&mut self, order: &Order) {
         if !order.state.is_in_flight() {
             return;
         }
         let state = order.state;
         let Some(due_at) = order.due() else {
-            let what = format!("it is {state} without due_at: no sweeper finds it");
+            let what = format!("it is {state} without due_at: the sweeper cannot find it");
             self.find_in(order, Kind::NeverDue, what);
             return;
         };
         if let Some((what, attribute, must_be)) = self.missed_by_sweeper(order, due_at) {
             let what = format!("it is {state} and {what}");
-            // Before its time a first attempt is only asked for again, and its row stays.
+            // Before the deadline, a retry of a first attempt only sends the command again and
+            // leaves the row.
             if due_at <= self.now || order.parked || order.attempt != 1 {
                 self.find_in(order, Kind::NeverDue, what);
             } else {
@@ -48,8 +48,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Why the sweeper does not find an order that is due some time: what is wrong, the attribute, and
-    /// what it must be.
+    /// Finds why the sweeper will not find an order: the cause, the attribute and its right value.
     fn missed_by_sweeper(
         &self,
         order: &Order,
@@ -57,17 +56,18 @@ impl Audit<'_> {
     ) -> Option<(String, &'static str, String)> {
         if !order.is_swept() {
             let shard = order.due_shard.as_deref().unwrap_or("missing");
-            let what = format!("its due_shard is {shard}: the sweeper does not look there");
+            let what =
+                format!("its due_shard is {shard}: the sweeper does not read that partition");
             return Some((what, "due_shard", order.shard()));
         }
         let spelled = order.due_at.as_deref().unwrap_or_default();
         let must_be = format!("{due_at:.3}");
         if spelled != must_be {
-            let what = format!("its due_at is spelled {spelled}: the sweeper compares texts");
+            let what = format!("its due_at has the format {spelled}: the sweeper compares texts");
             return Some((what, "due_at", must_be));
         }
         (due_at.duration_since(self.now) > NEVER).then(|| {
-            let what = format!("is due at {due_at} only: the sweeper passes it over until then");
+            let what = format!("is not due before {due_at}: the sweeper skips it until then");
             (what, "due_at", format!("{:.3}", self.now))
         })
     }

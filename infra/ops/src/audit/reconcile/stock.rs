@@ -1,4 +1,4 @@
-//! What is reserved for each order, and what each item holds.
+//! Checks the reservation of each order and the levels of each item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +23,12 @@ impl<'b> Audit<'b> {
                     self.find_in(order, Kind::NotReserved, what);
                 }
                 Some(reservation) if !same_lines(order, reservation) => {
-                    let what = "inventory holds other lines for it than it has".to_owned();
+                    let what = "inventory holds other lines for it than it ordered".to_owned();
                     self.find_in(order, Kind::ReservedOtherwise, what);
                 }
                 Some(_) => {}
             },
-            // It is not known whether the command, or its undoing, has been carried out.
+            // The command or its compensation may not have run yet.
             State::Reserving | State::ReleasingToReject | State::ReleasingToCancel => {}
             State::Verifying | State::Rejected | State::Cancelled => {
                 if let Some(reservation) = reserved {
@@ -73,7 +73,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// Rows what a reservation holds to the order's account.
+    /// Books the units that a reservation holds.
     pub(super) fn hold(&mut self, order: &Order, reservation: &Reservation) {
         for line in &reservation.lines {
             let stock = self.done.stock.entry(line.sku.clone()).or_default();
@@ -111,7 +111,7 @@ impl<'b> Audit<'b> {
                 }
                 continue;
             }
-            let what = "inventory holds stock for it and there is no such order".to_owned();
+            let what = "inventory holds stock for it, but there is no such order".to_owned();
             let evidence = reservation.updated_at.to_string();
             self.find(
                 Subject::Order(id),
@@ -122,7 +122,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// Each item against what is held of it.
+    /// Compares each item with its reservations.
     pub(super) fn stock(&mut self) {
         let rows = self.rows;
         let mut held: BTreeMap<&str, (i128, BTreeSet<Uuid>)> = BTreeMap::new();
@@ -134,7 +134,7 @@ impl<'b> Audit<'b> {
                 orders.insert(reservation.order_id);
             }
         }
-        // What is missing may be in the rows that cannot be read.
+        // The missing units may be in unreadable rows.
         let unreadable = rows.unreadable.iter();
         let unreadable = unreadable.map(|unreadable| &unreadable.row);
         let unreadable = unreadable.filter(|row| row.table == "inventory");
@@ -149,7 +149,7 @@ impl<'b> Audit<'b> {
         }
         held.retain(|sku, _| !items.contains(sku));
         for (sku, (units, holders)) in held {
-            let what = format!("{units} are reserved of it and there is no such item");
+            let what = format!("{units} units of it are reserved, but there is no such item");
             self.find_held(
                 sku,
                 Kind::NoSuchItem,
@@ -160,7 +160,8 @@ impl<'b> Audit<'b> {
         }
     }
 
-    /// What an item's row says against its reservations, where some orders' are `unreadable`.
+    /// Compares an item's levels with its reservations. The reservations of the `unreadable` orders
+    /// are not counted.
     fn levels(
         &mut self,
         item: &Item,
@@ -174,7 +175,7 @@ impl<'b> Audit<'b> {
         (stock.stocked, stock.available, stock.held) = (stocked, available, held);
         let explained = sum([stock.confirmed, stock.in_flight, stock.written_off].into_iter());
         stock.unexplained = add(held, -explained);
-        // These are one row's, which is never read half written: once seen, it is so.
+        // One row holds all three levels, so one snapshot is enough evidence.
         for (kind, is_so) in [
             (Kind::LevelsDiffer, stocked != add(available, held)),
             (Kind::BelowZero, levels.iter().any(|level| *level < 0)),
@@ -191,8 +192,8 @@ impl<'b> Audit<'b> {
         let evidence = format!("{stocked} {available} {held} {holders:?}");
         if held > reserved && !unreadable.is_empty() {
             let next = format!(
-                "the reservations of {} cannot be read and are not counted: mend those rows, then \
-                 audit again",
+                "the reservations of {} cannot be read and are not counted: repair those rows, \
+                 then audit again",
                 named(unreadable)
             );
             let subject = Subject::Item(item.sku.clone());
@@ -229,10 +230,10 @@ impl<'b> Audit<'b> {
     }
 }
 
-/// How many orders of an item are named.
+/// At most this many orders of an item are named.
 const NAMED: usize = 20;
 
-/// So that they can be compared: an item's orders may be thousands.
+/// An item may have thousands of orders, so only the first are named.
 fn named(orders: &BTreeSet<Uuid>) -> String {
     let first: Vec<String> = orders.iter().take(NAMED).map(Uuid::to_string).collect();
     let mut names = first.join(", ");
@@ -243,14 +244,14 @@ fn named(orders: &BTreeSet<Uuid>) -> String {
     names
 }
 
-/// The decision to leave a reservation as it is. What was reserved later, nobody decided about.
+/// The decision to leave a reservation as it is. It does not cover a later reservation.
 fn release_given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
     order
         .has("release_abandoned")
         .filter(|entry| reservation.updated_at <= entry.at)
 }
 
-/// Whether a reservation holds exactly an order's lines, at its prices.
+/// Checks that a reservation holds an order's lines at its prices.
 fn same_lines(order: &Order, reservation: &Reservation) -> bool {
     order.lines.len() == reservation.lines.len()
         && order.lines.iter().all(|line| {

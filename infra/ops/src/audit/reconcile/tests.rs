@@ -1,4 +1,4 @@
-//! Rows that balance, and each way of not balancing, one broken at a time and named.
+//! Balanced rows, and one test case for each way in which they can fail to balance.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::*;
 
 pub(in crate::audit) const PRICE: i64 = 700;
 
-/// Tables as the four services write them, for orders of one cup each.
+/// The tables as the four services write them. Each order is for one cup.
 #[derive(Clone, Default)]
 pub(in crate::audit) struct Tables {
     pub users: Vec<Value>,
@@ -112,7 +112,7 @@ impl Tables {
     pub fn charge(&mut self, number: u128, outcome: &str) {
         let mut row = json!({"pk": format!("SIMULATOR#{}", key(number)), "sk": "CHARGE",
             "asked": {"amount": PRICE, "currency": "USD", "method": "pm"}, "outcome": outcome});
-        // What each outcome needs; a test may turn one into another.
+        // Every outcome's fields, so that a test can change the outcome.
         row["payment_id"] = json!(format!("sim_{}", key(number)));
         row["code"] = json!("card_declined");
         row["detail"] = json!("the card was declined");
@@ -178,7 +178,7 @@ impl Tables {
         let pk = format!("ORDER#{}", id(number));
         rows.iter_mut()
             .find(|row| row["pk"] == pk.as_str() && row["sk"] == sk)
-            .expect("there is such a row")
+            .expect("the row exists")
     }
 
     pub fn order_row(&mut self, number: u128) -> &mut Value {
@@ -198,7 +198,7 @@ impl Tables {
         self.payments
             .iter_mut()
             .find(|row| row["pk"] == pk.as_str())
-            .expect("there is such a row")
+            .expect("the row exists")
     }
 
     fn refund_row(&mut self, number: u128) -> &mut Value {
@@ -206,7 +206,7 @@ impl Tables {
         self.payments
             .iter_mut()
             .find(|row| row["pk"] == pk.as_str())
-            .expect("there is such a row")
+            .expect("the row exists")
     }
 
     pub fn without(&mut self, number: u128, sk: &str) {
@@ -269,9 +269,9 @@ impl Tables {
 }
 
 /// One order of every kind:
-/// 1 confirmed, 2 declined, 3 cancelled after its charge, 4 out of stock, 5 voided;
-/// 10 to 15 in flight: verifying, reserving, charging (the provider has, payments does not know
-/// yet), refunding, releasing twice.
+/// - ended: 1 confirmed, 2 declined, 3 cancelled after its charge, 4 out of stock, 5 voided;
+/// - in flight: 10 verifying, 11 reserving, 12 charging (only the provider knows yet), 13
+///   refunding, 14 and 15 releasing.
 pub(in crate::audit) fn balanced() -> Tables {
     let mut rows = Tables {
         users: vec![
@@ -334,7 +334,7 @@ pub(in crate::audit) fn balanced() -> Tables {
 }
 
 #[test]
-fn books_that_agree_balance_to_the_unit_and_to_the_cent() {
+fn consistent_tables_balance() {
     let done = balanced().read();
     assert_eq!(done.findings, []);
     assert_eq!(done.written_off, []);
@@ -374,11 +374,11 @@ fn books_that_agree_balance_to_the_unit_and_to_the_cent() {
 }
 
 #[test]
-fn empty_books_balance() {
+fn empty_tables_balance() {
     assert_eq!(Tables::default().read().findings, []);
 }
 
-/// Name, edits, subject and kinds of each way of not balancing. An edit is a verb of `Tables::edit`.
+/// Name, edits, subject and kinds of each case. See `Tables::edit` for the edits.
 const BREAKS: &str = r#"
 a state nobody writes | order 1 state "dreaming" | order 1 | Unreadable
 a reservation nobody can read | reservation 1 status "DREAMT" | order 1 | Unreadable
@@ -464,7 +464,6 @@ struct Break {
     kinds: Vec<&'static str>,
 }
 
-/// The balanced books after these edits.
 fn edited(edits: &str) -> Tables {
     let mut rows = balanced();
     edits.split("; ").for_each(|edit| rows.edit(edit));
@@ -500,7 +499,7 @@ fn named(kind: Kind) -> String {
 }
 
 #[test]
-fn each_broken_invariant_is_named_with_its_next_move() {
+fn each_broken_invariant_is_a_finding_with_a_next_step() {
     for case in breaks() {
         let name = case.name;
         let findings = case.rows.read().findings;
@@ -516,13 +515,13 @@ fn each_broken_invariant_is_named_with_its_next_move() {
             );
             assert!(!finding.next.contains('{'), "{name}: {}", finding.next);
         }
-        // Units of the wrong reservation are missing from, or beyond, what the item holds.
+        // The item then holds other units than its reservations.
         let follows = |other: &&Finding| other.kind == Kind::HeldDiffers;
         assert!(others.iter().all(follows), "{name}: {others:#?}");
     }
 }
 
-/// What an advice says, and what becomes of the rows when it is followed.
+/// A part of an advice, and a function that follows it.
 type Way = (&'static str, fn(&mut Tables, &Finding));
 
 const WAYS: [Way; 14] = [
@@ -530,7 +529,7 @@ const WAYS: [Way; 14] = [
         rows.order_row(number(finding))["attempt"] = json!(1);
         rows.is_due(number(finding));
     }),
-    ("or what saga ls names", |rows, finding| {
+    ("or the next step that saga ls prints", |rows, finding| {
         rows.note(number(finding), "refund_abandoned");
         rows.order_row(number(finding))["state"] = json!("releasing_to_cancel");
         rows.is_due(number(finding));
@@ -548,7 +547,7 @@ const WAYS: [Way; 14] = [
     ("RefundPayment was lost", |rows, finding| {
         rows.settle(number(finding));
     }),
-    ("refund at the provider what it took", |rows, finding| {
+    ("refund its charge at the provider", |rows, finding| {
         rows.settle(number(finding));
     }),
     ("or refund it at the provider", |rows, finding| {
@@ -568,7 +567,7 @@ const WAYS: [Way; 14] = [
         }
         rows.inventory.push(adjustment(json!(-1), 5));
     }),
-    ("delete the refund that is wrong", |rows, finding| {
+    ("delete the wrong refund", |rows, finding| {
         let refund = format!("sim_{}", key(number(finding)));
         let place = rows
             .payments
@@ -578,7 +577,7 @@ const WAYS: [Way; 14] = [
     }),
     ("set its ", as_told),
     ("remove its ", as_told),
-    ("mend", |rows, _| *rows = balanced()),
+    ("repair", |rows, _| *rows = balanced()),
     ("restore", |rows, _| *rows = balanced()),
 ];
 
@@ -619,7 +618,7 @@ fn as_told(rows: &mut Tables, finding: &Finding) {
 }
 
 #[test]
-fn a_finding_ends_when_its_advice_is_followed() {
+fn a_finding_disappears_after_its_next_step() {
     let mut unused: BTreeSet<&str> = WAYS.iter().map(|(says, _)| *says).collect();
     for Break { name, rows, .. } in breaks() {
         for finding in rows.read().findings {
@@ -632,7 +631,7 @@ fn a_finding_ends_when_its_advice_is_followed() {
                 unused.remove(says);
                 let mut rows = rows.clone();
                 follow(&mut rows, &finding);
-                // Of several attributes that are misfiled one is mended at a time.
+                // One misfiled attribute is corrected at a time.
                 let is_same = |left: &&Finding| {
                     (&left.subject, left.kind) == (&finding.subject, finding.kind)
                         && (left.kind != Kind::Misfiled || left.next == finding.next)
@@ -643,11 +642,11 @@ fn a_finding_ends_when_its_advice_is_followed() {
             }
         }
     }
-    assert_eq!(unused, BTreeSet::new(), "no finding says so");
+    assert_eq!(unused, BTreeSet::new(), "no finding has this next step");
 }
 
 #[test]
-fn a_payment_of_no_order_is_settled_once_refunded() {
+fn a_refunded_payment_needs_no_order() {
     for status in ["REFUNDED", "DECLINED", "VOIDED"] {
         let mut rows = balanced();
         rows.payment(99, status);
@@ -658,7 +657,7 @@ fn a_payment_of_no_order_is_settled_once_refunded() {
     rows.payment(99, "REFUNDED");
     rows.charge(99, "CHARGED");
     rows.refund(99, PRICE);
-    // Of this one payments has no record.
+    // Payments has no record of this one.
     rows.charge(98, "CHARGED");
     rows.refund(98, PRICE);
     let done = rows.read();
@@ -667,16 +666,16 @@ fn a_payment_of_no_order_is_settled_once_refunded() {
 }
 
 #[test]
-fn another_amount_is_a_remark_once_given_back() {
+fn a_refunded_wrong_amount_is_a_remark() {
     let done =
         edited("payment 3 charge.amount 1; ledger 3 asked.amount 1; refund 3 amount 1").read();
     assert_eq!(done.findings, []);
-    let told = "0.01 USD was asked of the provider and its total is 7.00 USD; it was given back";
+    let told = "the provider was asked for 0.01 USD, but its total is 7.00 USD; it was refunded";
     assert_eq!(done.remarks, [format!("order {}: {told}", id(3))]);
 }
 
 #[test]
-fn every_row_is_read_or_named() {
+fn every_row_is_read_or_reported() {
     let mut rows = balanced();
     let all = |rows: &Tables| {
         let orders = rows.orders.len();
@@ -714,7 +713,7 @@ fn every_row_is_read_or_named() {
 }
 
 #[test]
-fn attributes_that_are_not_known_are_allowed() {
+fn unknown_attributes_are_allowed() {
     let mut rows = balanced();
     rows.order_row(1)["lines"][0]["name"] = json!("Cup");
     rows.reservation_row(1)["lines"][0]["name"] = json!("Cup");
@@ -730,9 +729,8 @@ fn attributes_that_are_not_known_are_allowed() {
     assert_eq!((done.findings, done.remarks), (vec![], vec![]));
 }
 
-/// Services write them, and never read them.
 #[test]
-fn attributes_that_no_service_reads_may_be_missing() {
+fn write_only_attributes_may_be_missing() {
     let mut rows = balanced();
     let all = rows.orders.iter_mut().chain(&mut rows.inventory);
     for row in all.chain(&mut rows.payments) {
@@ -751,7 +749,7 @@ fn attributes_that_no_service_reads_may_be_missing() {
 }
 
 #[test]
-fn currencies_that_are_no_longer_accepted_are_read() {
+fn unaccepted_currencies_are_read() {
     let mut rows = balanced();
     let text = serde_json::to_string(&[&rows.orders, &rows.inventory, &rows.payments]);
     let text = text.expect("JSON").replace("\"USD\"", "\"UDS\"");
@@ -763,15 +761,15 @@ fn currencies_that_are_no_longer_accepted_are_read() {
 }
 
 #[test]
-fn every_kind_of_finding_is_broken_here() {
+fn the_cases_cover_every_kind_of_finding() {
     let broken: BTreeSet<&str> = breaks().flat_map(|case| case.kinds).collect();
-    // The last of the enum, and as many in all as it has.
+    // The last variant, and the number of variants.
     assert!(broken.contains("RefundBeyondCharge"));
     assert_eq!(broken.len(), Kind::RefundBeyondCharge as usize + 1);
 }
 
 #[test]
-fn what_does_not_balance_is_in_the_unexplained_columns() {
+fn differences_are_in_the_unexplained_columns() {
     let done = edited("reservation 2 status \"RESERVED\"; hold 1; +charge 4 CHARGED").read();
     assert_eq!(done.stock["cup"].unexplained, 1);
     let cash = done.money["USD"];
@@ -786,7 +784,7 @@ fn what_does_not_balance_is_in_the_unexplained_columns() {
 }
 
 #[test]
-fn what_an_operator_abandoned_is_written_off_and_not_a_discrepancy() {
+fn abandoned_steps_are_written_off() {
     let rows = edited(
         "payment 3 status \"REFUNDING\"; -refund 3; note 3 refund_abandoned; reservation 2 status \
          \"RESERVED\"; hold 1; note 2 release_abandoned",
@@ -815,13 +813,13 @@ fn what_an_operator_abandoned_is_written_off_and_not_a_discrepancy() {
 }
 
 #[test]
-fn an_abandoned_step_that_was_carried_out_after_all_is_not_written_off() {
+fn an_abandoned_step_that_still_ran_is_not_written_off() {
     let done = edited("note 3 refund_abandoned; note 3 release_abandoned").read();
     assert_eq!((done.findings, done.written_off), (vec![], vec![]));
 }
 
 #[test]
-fn what_was_charged_or_reserved_after_its_undoing_was_abandoned_is_not_written_off() {
+fn a_charge_after_the_decision_is_not_written_off() {
     let rows = edited(
         "-refund 3; payment 3 status \"CHARGED\"; payment 3 updated_at \"2026-01-02T03:03:30.000Z\"; \
          note 3 refund_abandoned; reservation 2 status \"RESERVED\"; reservation 2 updated_at \
@@ -840,7 +838,7 @@ fn what_was_charged_or_reserved_after_its_undoing_was_abandoned_is_not_written_o
 }
 
 #[test]
-fn what_was_carried_out_after_it_was_abandoned_is_told() {
+fn a_step_that_ran_after_the_decision_is_reported() {
     let rows = edited(
         "note 3 refund_abandoned; note 3 release_abandoned; payment 3 updated_at \
          \"2026-01-02T03:03:30.000Z\"; reservation 3 updated_at \"2026-01-02T03:03:30.000Z\"",
@@ -852,15 +850,15 @@ fn what_was_carried_out_after_it_was_abandoned_is_told() {
     assert_eq!(
         told,
         [
-            "released after all, so twice if it was also settled by hand",
-            "refunded after all, so twice if it was also settled by hand",
+            "released in spite of that, so twice if it was also settled by hand",
+            "refunded in spite of that, so twice if it was also settled by hand",
         ]
     );
     assert!(done.after_all.iter().all(|entry| entry.next.is_some()));
 }
 
 #[test]
-fn nothing_is_said_of_an_item_that_an_unreadable_row_may_explain_but_that() {
+fn an_unreadable_row_changes_the_items_next_step() {
     let findings = edited("reservation 1 status \"DREAMT\"").read().findings;
     let held = findings.iter().find(|f| f.kind == Kind::HeldDiffers);
     let next = &held.expect("a unit is not accounted for").next;
@@ -868,7 +866,7 @@ fn nothing_is_said_of_an_item_that_an_unreadable_row_may_explain_but_that() {
         next.contains("cannot be read") && next.contains(&id(1).to_string()),
         "{next}"
     );
-    assert!(!next.contains("mend its row by hand"), "{next}");
+    assert!(!next.contains("repair its row by hand"), "{next}");
 
     let unreadable = edited("item 0 held \"many\"").read();
     assert_eq!(kinds(&unreadable), [Kind::Unreadable]);
@@ -880,7 +878,7 @@ fn nothing_is_said_of_an_item_that_an_unreadable_row_may_explain_but_that() {
 }
 
 #[test]
-fn money_of_an_order_that_cannot_be_judged_is_counted() {
+fn money_of_unreadable_orders_is_counted() {
     let all = balanced().read().money["USD"];
     for spoil in [
         "payment 1 version \"two\"",
@@ -894,7 +892,7 @@ fn money_of_an_order_that_cannot_be_judged_is_counted() {
 }
 
 #[test]
-fn an_item_names_the_first_twenty_of_its_orders_and_how_many_more_there_are() {
+fn an_item_names_its_first_twenty_orders() {
     let mut rows = balanced();
     rows.inventory[0]["stocked"] = json!(100);
     rows.inventory[0]["available"] = json!(95);
@@ -907,7 +905,7 @@ fn an_item_names_the_first_twenty_of_its_orders_and_how_many_more_there_are() {
     let [finding] = &findings[..] else {
         panic!("{findings:#?}");
     };
-    // Five of the balanced books come first.
+    // Five orders of the balanced tables come first.
     for (number, is_named) in [
         (1, true),
         (11, true),
@@ -922,12 +920,12 @@ fn an_item_names_the_first_twenty_of_its_orders_and_how_many_more_there_are() {
 }
 
 #[test]
-fn what_came_while_the_tables_were_read_is_in_flight_and_no_fault() {
+fn rows_written_during_the_scan_are_in_flight() {
     let mut rows = balanced();
     rows.reservation(99, "RESERVED");
     rows.payment(99, "CHARGED");
     rows.charge(99, "CHARGED");
-    // Payments' row of this one came after its table was read.
+    // This payment's row came after the scan.
     rows.charge(98, "CHARGED");
     let mut parsed = Rows::read(&rows.users, &rows.orders, &rows.inventory, &rows.payments);
     assert_eq!(parsed.without_order(), BTreeSet::from([id(99)]));
@@ -949,13 +947,13 @@ fn what_came_while_the_tables_were_read_is_in_flight_and_no_fault() {
 }
 
 #[test]
-fn an_order_is_overdue_only_when_the_sweeper_has_passed_it_over_twice() {
+fn an_order_is_overdue_after_two_sweeps() {
     let done = edited("order 11 due_at \"2026-01-02T03:02:05.000Z\"").read();
     assert_eq!(done.findings, []);
 }
 
 #[test]
-fn a_provider_whose_books_are_elsewhere_is_taken_at_payments_word() {
+fn without_a_ledger_payments_record_counts() {
     let mut rows = balanced();
     rows.payments.retain(|row| row["sk"] == "PAYMENT");
     for row in &mut rows.payments {
@@ -965,12 +963,12 @@ fn a_provider_whose_books_are_elsewhere_is_taken_at_payments_word() {
     }
     let done = rows.read();
     assert_eq!(done.findings, []);
-    // The charge in flight is not on record yet.
+    // The charge in flight is not recorded yet.
     assert_eq!(done.money["USD"].in_flight, i128::from(PRICE));
 }
 
 #[test]
-fn the_largest_amounts_are_added_without_overflow() {
+fn the_largest_amounts_do_not_overflow() {
     let mut rows = Tables {
         users: balanced().users,
         ..Tables::default()
@@ -991,7 +989,7 @@ fn the_largest_amounts_are_added_without_overflow() {
 }
 
 #[test]
-fn the_same_fault_in_moved_rows_is_another_finding() {
+fn changed_rows_make_another_finding() {
     let mut rows = balanced();
     rows.hold(1);
     let before = rows.read().findings;

@@ -1,4 +1,4 @@
-//! What each service needs of its rows to read them.
+//! The fields that each service needs to read its own rows.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::{EVENTS, Money, PaymentStatus, REFUSALS, ReservationStatus, RowKey};
 
-/// What a service needs to read a kind of row. What it writes and never reads may be missing.
+/// The fields a service reads. Fields that it only writes may be missing.
 pub(super) trait Shape: DeserializeOwned {
     fn check(&self, place: &RowKey) -> Result<(), String>;
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 pub(super) struct OrderShape {
     lines: Vec<LineShape>,
     payment_method: String,
@@ -36,14 +36,14 @@ struct LineShape {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "only asked to be there")]
+#[allow(dead_code, reason = "these fields only have to exist")]
 struct ReasonShape {
     code: String,
     detail: String,
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 struct EntryShape {
     what: String,
     attempt: Option<u32>,
@@ -77,7 +77,7 @@ impl Shape for OrderShape {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 pub(super) struct ItemShape {
     name: String,
     #[serde(flatten)]
@@ -95,7 +95,7 @@ impl Shape for ItemShape {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 pub(super) struct AdjustmentShape {
     id: Uuid,
     reason: String,
@@ -117,7 +117,7 @@ impl Shape for AdjustmentShape {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 pub(super) struct ReservationShape {
     status: ReservationStatus,
     #[serde(default)]
@@ -134,7 +134,7 @@ struct HeldShape {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 struct RefusalShape {
     code: String,
     detail: String,
@@ -159,14 +159,14 @@ impl Shape for ReservationShape {
                     false => Err(format!("it is refused as {:?}", refusal.code)),
                 }
             }
-            // What was released is not read again.
+            // A service does not read the lines of a released reservation.
             (ReservationStatus::Released, _) => Ok(()),
         }
     }
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "most is only asked to be there")]
+#[allow(dead_code, reason = "most fields only have to exist")]
 pub(super) struct PaymentShape {
     status: PaymentStatus,
     charge: Option<AskedShape>,
@@ -220,7 +220,7 @@ pub(super) struct ChargeShape {
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(dead_code, reason = "only asked to be there")]
+#[allow(dead_code, reason = "these fields only have to exist")]
 enum OutcomeShape {
     Charged { payment_id: String },
     Declined { code: String, detail: String },
@@ -245,7 +245,7 @@ impl Shape for RefundShape {
     }
 }
 
-/// An amount in any three capitals: rows keep currencies that are no longer accepted.
+/// Any three capitals are a currency: old rows may hold currencies that are no longer accepted.
 #[derive(Deserialize)]
 #[serde(try_from = "Money")]
 struct MoneyShape(Money);
@@ -258,7 +258,7 @@ impl TryFrom<Money> for MoneyShape {
         let is_code = currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase());
         match *amount >= 0 && is_code {
             true => Ok(Self(money)),
-            false => Err(format!("{amount} {currency:?} is no amount of money")),
+            false => Err(format!("{amount} {currency:?} is not a valid amount")),
         }
     }
 }
@@ -267,7 +267,7 @@ impl MoneyShape {
     fn is_above_nothing(&self) -> Result<(), String> {
         match self.0.amount >= 1 {
             true => Ok(()),
-            false => Err("its amount is nothing".to_owned()),
+            false => Err("its amount is below 1".to_owned()),
         }
     }
 }
@@ -276,7 +276,7 @@ fn is_line(sku: &str, quantity: i64) -> Result<(), String> {
     is_sku(sku)?;
     match quantity >= 1 {
         true => Ok(()),
-        false => Err(format!("{quantity} units of {sku} are no line")),
+        false => Err(format!("{quantity} units of {sku} are not a valid line")),
     }
 }
 
@@ -285,19 +285,19 @@ fn is_sku(sku: &str) -> Result<(), String> {
     let begins = sku.starts_with(|first: char| first.is_ascii_alphanumeric());
     match begins && sku.len() <= 64 && sku.bytes().all(is_in_it) {
         true => Ok(()),
-        false => Err(format!("{sku:?} is no sku")),
+        false => Err(format!("{sku:?} is not a SKU")),
     }
 }
 
-/// A payment method: what it may be is narrower today, and was never wider.
+/// A payment method. Today's rule is narrower, but old rows follow this one.
 fn is_token(text: &str) -> Result<(), String> {
     let is_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let is_card_number =
         (12..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     match (1..=128).contains(&text.len()) && text.bytes().all(is_in_it) && !is_card_number {
         true => Ok(()),
-        // It may be a card's number, which is not to be shown.
-        false => Err("its payment method is no token".to_owned()),
+        // It may be a card number, so it is not printed.
+        false => Err("its payment method is not a token".to_owned()),
     }
 }
 
