@@ -21,7 +21,7 @@ const MARGIN: Duration = Duration::from_secs(300);
 /// Connects to the account. Refuses an environment that redirects AWS calls.
 pub fn account(profile: Option<&str>) -> Result<Aws> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    leads_to_aws(names)?;
+    refuse_redirects(names)?;
     let (runtime, region, provider) = search(profile)?;
     let search = Mutex::new((runtime, None::<Found>));
     Ok(Aws::account(
@@ -100,13 +100,13 @@ fn cause(error: &dyn std::error::Error) -> String {
 
 /// `cargo xtask env` exports such a variable. In that shell, an audit of an account would read the
 /// emulator.
-fn leads_to_aws(names: impl Iterator<Item = String>) -> Result<()> {
+fn refuse_redirects(names: impl Iterator<Item = String>) -> Result<()> {
     const ENDPOINT: &str = "AWS_ENDPOINT_URL";
-    let leads_elsewhere = |name: &String| {
+    let redirects = |name: &String| {
         name.strip_prefix(ENDPOINT)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
     };
-    let mut elsewhere: Vec<String> = names.filter(leads_elsewhere).collect();
+    let mut elsewhere: Vec<String> = names.filter(redirects).collect();
     elsewhere.sort();
     if elsewhere.is_empty() {
         return Ok(());
@@ -124,6 +124,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::assert_contains;
     use crate::aws::local_environment;
 
     /// Environment variables belong to a process, so the search runs in a child process.
@@ -167,25 +168,25 @@ mod tests {
             .output();
         std::fs::remove_file(&file).expect("it can be removed");
         let searched = searched.expect("it runs");
-        let told = String::from_utf8_lossy(&searched.stdout);
+        let output = String::from_utf8_lossy(&searched.stdout);
         assert!(
-            searched.status.success() && told.contains("1 passed"),
-            "{told}"
+            searched.status.success() && output.contains("1 passed"),
+            "{output}"
         );
     }
 
     #[test]
     fn a_redirecting_shell_is_refused_for_an_account() {
-        let checked = |names: &[&str]| leads_to_aws(names.iter().map(|name| (*name).to_owned()));
+        let checked =
+            |names: &[&str]| refuse_redirects(names.iter().map(|name| (*name).to_owned()));
         assert!(checked(&["AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URLS"]).is_ok());
         for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
             let error = checked(&["AWS_REGION", name]).expect_err("it leads elsewhere");
             let error = error.to_string();
-            assert!(error.contains(&format!("{name} is set")), "{error}");
-            assert!(error.contains("use another shell"), "{error}");
+            assert_contains(&error, &[&format!("{name} is set"), "use another shell"]);
         }
         // `cargo xtask env` exports these variables.
         let exported = local_environment("http://127.0.0.1:4566");
-        assert!(leads_to_aws(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
+        assert!(refuse_redirects(exported.into_iter().map(|(name, _)| name.to_owned())).is_err());
     }
 }

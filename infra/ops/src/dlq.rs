@@ -27,7 +27,7 @@ use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
 use crate::ui::{age, count, cut, foreign, say_whole};
-use dead_letter::{DeadLetter, Found, Reach, Seen, Sqs, find, look, out_of_sight};
+use dead_letter::{DeadLetter, Found, Reach, Seen, Sqs, find, look, unseen};
 use log::Log;
 
 /// A queue, whose dead letters are in `<name>-dlq`, and the function that consumes it.
@@ -110,15 +110,15 @@ const NAMED: usize = 3;
 
 /// Runs a command and returns its whole output.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
-    let mut told: Vec<String> = Vec::new();
-    match run_with(aws, prefix, action, &mut |part| told.push(part)) {
+    let mut output: Vec<String> = Vec::new();
+    match run_with(aws, prefix, action, &mut |part| output.push(part)) {
         Ok(last) => {
-            told.push(last);
-            Ok(told.join("\n"))
+            output.push(last);
+            Ok(output.join("\n"))
         }
         Err(error) => {
-            told.push(error.to_string());
-            Err(Error::new(told.join("\n")))
+            output.push(error.to_string());
+            Err(Error::new(output.join("\n")))
         }
     }
 }
@@ -346,7 +346,7 @@ fn describe(
         "{}-dlq  {}{}",
         queue.name,
         count(letters.len(), "message"),
-        out_of_sight(*more)
+        unseen(*more)
     )?;
     if let Some(why) = log.read_in_part() {
         write!(text, "\n  (log read in part: {})", foreign(why))?;

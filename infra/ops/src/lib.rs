@@ -14,3 +14,11 @@ pub mod saga;
 
 pub use run::run;
 use tooling::{account, admin, aws, emulator, error, keys, project, state, ui};
+
+#[cfg(test)]
+#[track_caller]
+fn assert_contains(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text:.5000}");
+    }
+}

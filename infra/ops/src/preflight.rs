@@ -573,6 +573,7 @@ fn simulated(function: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assert_contains;
 
     fn asked() -> Asked {
         Asked {
@@ -632,8 +633,7 @@ mod tests {
         };
         let (weight, said) = about_concurrency(&unreserved, 10, 10);
         assert_eq!(weight, Weight::Stops);
-        assert!(said.contains("the account allows 10"), "{said}");
-        assert!(said.contains("request 1000"), "{said}");
+        assert_contains(&said, &["the account allows 10", "request 1000"]);
         let findings = compare(
             &unreserved,
             &Found {
@@ -653,7 +653,7 @@ mod tests {
         };
         let (weight, said) = about_concurrency(&asked, 10, 10);
         assert_eq!(weight, Weight::Note);
-        assert!(said.contains("That leaves 2 for requests"), "{said}");
+        assert_contains(&said, &["That leaves 2 for requests"]);
         assert_eq!(about_concurrency(&asked, 10, 8).0, Weight::Stops);
         assert_eq!(about_concurrency(&asked, 108, 108).0, Weight::Fits);
     }
@@ -663,8 +663,7 @@ mod tests {
         assert_eq!(about_concurrency(&asked(), 1000, 150).0, Weight::Fits);
         let (weight, said) = about_concurrency(&asked(), 1000, 149);
         assert_eq!(weight, Weight::Stops);
-        assert!(said.contains("other functions reserve 851"), "{said}");
-        assert!(said.contains("request 1001"), "{said}");
+        assert_contains(&said, &["other functions reserve 851", "request 1001"]);
     }
 
     #[test]
@@ -684,7 +683,7 @@ mod tests {
         found.failed_stacks = vec!["waybill".to_owned()];
         let (about, said) = stop(&found);
         assert_eq!(about, "stacks");
-        assert!(said.contains("sam delete"), "{said}");
+        assert_contains(&said, &["sam delete"]);
     }
 
     #[test]
@@ -693,7 +692,7 @@ mod tests {
         found.missing_parameters = vec!["/shop/auth/jwks".to_owned()];
         let (about, said) = stop(&found);
         assert_eq!(about, "keys");
-        assert!(said.contains("waybill keys create"), "{said}");
+        assert_contains(&said, &["waybill keys create"]);
 
         let mut found = good();
         found.key_weaknesses = vec!["the default key".to_owned()];
@@ -809,7 +808,7 @@ Resources:
                 said.starts_with("shop-payments-commands does not start"),
                 "{said}"
             );
-            assert!(said.contains("SimulatorInProduction=true"), "{said}");
+            assert_contains(&said, &["SimulatorInProduction=true"]);
         }
         let meant = [("Stage", "production"), ("SimulatorInProduction", "true")];
         for given in [&[("Stage", "staging")][..], &meant] {
@@ -856,7 +855,7 @@ Resources:
             assert!(error.ends_with(says), "{error}");
         }
         let unknown = judged("CommandsConcurrencies", "2").expect_err("it is in no template");
-        assert!(unknown.contains("CommandsConcurrencies"), "{unknown}");
+        assert_contains(&unknown, &["CommandsConcurrencies"]);
         for (name, value) in [
             ("Stage", "dev"),
             ("CommandsConcurrency", "2"),

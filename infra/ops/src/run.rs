@@ -274,6 +274,7 @@ fn account_of(_profile: Option<&str>) -> Result<Aws> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assert_contains;
 
     #[test]
     fn named_commands_get_the_options_of_this_call() {
@@ -282,36 +283,36 @@ mod tests {
             profile: None,
             prefix: "shop".to_owned(),
         };
-        let told = |aws, text: &str| with_options(&target(aws), Ok(text.to_owned()));
-        let named = told(true, "next: waybill dlq ls").expect("a text");
-        assert!(
-            named.contains("(add --aws --prefix shop to each"),
-            "{named}"
-        );
+        let output = |aws, text: &str| with_options(&target(aws), Ok(text.to_owned()));
+        let named = output(true, "next: waybill dlq ls").expect("a text");
+        assert_contains(&named, &["(add --aws --prefix shop to each"]);
         for (target, text) in [
             (false, "next: waybill dlq ls"),
             (true, "nothing has failed for good"),
         ] {
-            assert_eq!(told(target, text).expect("a text"), text);
+            assert_eq!(output(target, text).expect("a text"), text);
         }
         let error = || Err(Error::new("see waybill dlq ls"));
-        let told = with_options(&target(true), error()).expect_err("an error");
-        assert!(told.to_string().contains("--prefix shop"), "{told}");
+        let output = with_options(&target(true), error()).expect_err("an error");
+        assert!(output.to_string().contains("--prefix shop"), "{output}");
         let profile = Some("admin".to_owned());
         let target = Target {
             profile,
             ..target(true)
         };
-        let told = with_options(&target, error()).expect_err("an error");
+        let output = with_options(&target, error()).expect_err("an error");
         let hint = "(add --aws --profile admin --prefix shop to each command named here)";
-        assert!(told.to_string().contains(hint), "{told}");
+        assert!(output.to_string().contains(hint), "{output}");
     }
 
     #[test]
     fn an_audit_that_did_not_run_exits_with_3() {
         let nowhere = Err(Error::new("asking AWS which account this is: ExpiredToken"));
         let error = audited(nowhere, "shop").expect_err("nothing is reached");
-        let told = "the audit did not run: asking AWS which account this is: ExpiredToken";
-        assert_eq!((error.exit_code(), error.to_string()), (3, told.to_owned()));
+        let output = "the audit did not run: asking AWS which account this is: ExpiredToken";
+        assert_eq!(
+            (error.exit_code(), error.to_string()),
+            (3, output.to_owned())
+        );
     }
 }

@@ -100,7 +100,7 @@ impl AwsError {
     }
 
     /// Whether a retry may succeed.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         [
             NO_ANSWER,
             "Throttl",
@@ -172,7 +172,7 @@ impl Aws {
         let mut attempt = 1;
         loop {
             match self.send(&request) {
-                Err(error) if attempt < attempts && error.is_passing() => {
+                Err(error) if attempt < attempts && error.is_transient() => {
                     thread::sleep(wait);
                     wait *= 2;
                     attempt += 1;
@@ -290,7 +290,7 @@ fn located(identity: &Value, region: &str) -> Result<Place> {
 }
 
 /// Variables that could redirect a local call to a real account.
-pub const FOREIGN_VARIABLES: [&str; 5] = [
+pub const REDIRECTING_VARIABLES: [&str; 5] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
@@ -373,32 +373,35 @@ mod tests {
             "SlowDown",
             "ThrottlingException",
         ] {
-            assert!(AwsError::new(code, "later").is_passing(), "{code}");
+            assert!(AwsError::new(code, "later").is_transient(), "{code}");
         }
-        assert!(!AwsError::new("AccessDenied", "no").is_passing());
+        assert!(!AwsError::new("AccessDenied", "no").is_transient());
     }
 
     #[test]
     fn missing_credentials_name_the_next_step() {
-        let told = |code: &str| {
+        let output = |code: &str| {
             let (code, message) = (code.to_owned(), "no".to_owned());
             unidentified(&AwsError { code, message }).to_string()
         };
         for code in [NO_CREDENTIALS, "ExpiredToken"] {
-            let told = told(code);
+            let output = output(code);
             let begins = format!("asking AWS which account this is: {code}: no; next: ");
-            assert!(told.starts_with(&begins), "{told}");
-            assert!(told.contains("AWS_PROFILE"), "{told}");
+            assert!(output.starts_with(&begins), "{output}");
+            assert!(output.contains("AWS_PROFILE"), "{output}");
         }
-        assert!(!told(NO_ANSWER).contains("credentials"));
+        assert!(!output(NO_ANSWER).contains("credentials"));
     }
 
     #[test]
     fn the_account_is_described_with_region_and_prefix() {
         let identity = json!({"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
         let place = located(&identity, "eu-west-1").expect("all is known");
-        let told = place.described("shop");
-        assert_eq!(told, "account 123456789012, region eu-west-1, prefix shop");
+        let output = place.described("shop");
+        assert_eq!(
+            output,
+            "account 123456789012, region eu-west-1, prefix shop"
+        );
         assert!(located(&json!({}), "eu-west-1").is_err());
     }
 }

@@ -119,14 +119,8 @@ impl Names {
     /// The alias of the KMS key.
     fn alias(&self) -> String {
         let name = self.signing.trim_start_matches('/');
-        let plain = |letter: char| {
-            if letter.is_ascii_alphanumeric() {
-                letter
-            } else {
-                '-'
-            }
-        };
-        format!("alias/{}", name.chars().map(plain).collect::<String>())
+        let name = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        format!("alias/{name}")
     }
 }
 
@@ -139,7 +133,7 @@ pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
     }
     installations.insert(prefix.to_owned());
     let all: Vec<&str> = installations.iter().map(String::as_str).collect();
-    let mut told = format!(
+    let mut output = format!(
         "{} share the keys in {}: each accepts administrator tokens of the others",
         all.join(" and "),
         names.set
@@ -147,7 +141,7 @@ pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
     for other in all {
         let own = Names::own(other);
         if own != names {
-            told.push_str(&format!(
+            output.push_str(&format!(
                 ". For {other}: waybill keys create --aws --prefix {other}, then deploy it with \
                  AuthJwksParameter={} AuthSigningKeyParameter={} AuthIssuer={}",
                 own.set,
@@ -156,7 +150,7 @@ pub fn sharing(stacks: &[Value], prefix: &str) -> Option<String> {
             ));
         }
     }
-    Some(told)
+    Some(output)
 }
 
 /// The `iss` of an installation's tokens, as the root template derives it.
@@ -191,10 +185,9 @@ pub fn ensure(aws: &Aws, names: &Names, kms_key: Option<&str>) -> Result<Pair> {
             &Content::open(jwks(&[signing.public_jwk()])),
         )?
     };
-    Ok(if made || published {
-        Pair::Made
-    } else {
-        Pair::Kept
+    Ok(match made || published {
+        true => Pair::Made,
+        false => Pair::Kept,
     })
 }
 
@@ -275,7 +268,7 @@ fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
             json!({"Description": description, "Policy": policy}),
         )
         .map_err(|error| {
-            let next = match error.is_passing() {
+            let next = match error.is_transient() {
                 true => format!(
                     ". It may exist all the same: look in KMS for a new key with the description \
                      `{description}`, and pass its ARN with --kms-key"
@@ -383,16 +376,10 @@ pub fn key_set(aws: &Aws, names: &Names) -> Result<Option<String>> {
 pub fn kids(set: &str) -> BTreeSet<String> {
     serde_json::from_str::<Value>(set)
         .ok()
-        .and_then(|set| {
-            let keys = set["keys"].as_array()?;
-            Some(
-                keys.iter()
-                    .filter_map(|key| key["kid"].as_str())
-                    .map(str::to_owned)
-                    .collect(),
-            )
-        })
-        .unwrap_or_default()
+        .iter()
+        .flat_map(|set| set["keys"].as_array().into_iter().flatten())
+        .filter_map(|key| key["kid"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// A parameter as it was read. No `Debug`, because the value may be a private key.
@@ -421,13 +408,21 @@ impl Content {
 
     pub fn secret(key: &SigningKey, kms_key: String) -> Self {
         Self {
-            kind: "SecureString",
-            value: key.to_pkcs8_base64(),
             kms_key: Some(kms_key),
+            ..Self::encrypted(key.to_pkcs8_base64())
         }
     }
 
-    fn put(&self, aws: &Aws, name: &str, over: bool) -> std::result::Result<u64, Refused> {
+    /// Encrypted under the default key.
+    pub fn encrypted(value: String) -> Self {
+        Self {
+            kind: "SecureString",
+            ..Self::open(value)
+        }
+    }
+
+    /// Writes the parameter and returns its version; `None` if it exists and `over` is false.
+    fn put(&self, aws: &Aws, name: &str, over: bool) -> Result<Option<u64>> {
         let mut params = json!({
             "Name": name, "Type": self.kind, "Value": self.value, "Overwrite": over,
         });
@@ -435,18 +430,11 @@ impl Content {
             params["KeyId"] = json!(key);
         }
         match aws.call("ssm", "PutParameter", params) {
-            Ok(answer) => Ok(answer["Version"].as_u64().unwrap_or_default()),
-            Err(error) if error.code == "ParameterAlreadyExists" => Err(Refused::Exists),
-            Err(error) => Err(Refused::Failed(Error::new(format!(
-                "writing the parameter {name}: {error}"
-            )))),
+            Ok(answer) => Ok(Some(answer["Version"].as_u64().unwrap_or_default())),
+            Err(error) if error.code == "ParameterAlreadyExists" => Ok(None),
+            Err(error) => Err(error).context(format!("writing the parameter {name}")),
         }
     }
-}
-
-enum Refused {
-    Exists,
-    Failed(Error),
 }
 
 /// Reads a parameter and decrypts it.
@@ -492,11 +480,7 @@ pub fn signing_key(aws: &Aws, name: &str) -> Result<SigningKey> {
 
 /// Creates a parameter; `false` if it exists.
 pub fn create(aws: &Aws, name: &str, content: &Content) -> Result<bool> {
-    match content.put(aws, name, false) {
-        Ok(_) => Ok(true),
-        Err(Refused::Exists) => Ok(false),
-        Err(Refused::Failed(error)) => Err(error),
-    }
+    Ok(content.put(aws, name, false)?.is_some())
 }
 
 /// Overwrites a parameter that is still as `seen`; `false` if another operator was first, whose
@@ -529,13 +513,9 @@ pub fn replace(aws: &Aws, name: &str, seen: &Parameter, content: &Content) -> Re
     Ok(false)
 }
 
-fn overwrite(aws: &Aws, name: &str, content: &Content) -> Result<u64> {
-    content
-        .put(aws, name, true)
-        .map_err(|refused| match refused {
-            Refused::Failed(error) => error,
-            Refused::Exists => Error::new(format!("the parameter {name} cannot be replaced")),
-        })
+pub fn overwrite(aws: &Aws, name: &str, content: &Content) -> Result<u64> {
+    let version = content.put(aws, name, true)?;
+    version.context(format!("the parameter {name} cannot be replaced"))
 }
 
 #[cfg(test)]
@@ -598,8 +578,11 @@ mod tests {
             let names = Names::of(&stacks, prefix);
             let others = names.shared_with(&stacks, prefix);
             assert_eq!(others, [other.to_owned()].into());
-            let told = sharing(&stacks, prefix).expect("they share");
-            assert!(told.contains("AuthJwksParameter=/shop/auth/jwks"), "{told}");
+            let output = sharing(&stacks, prefix).expect("they share");
+            assert!(
+                output.contains("AuthJwksParameter=/shop/auth/jwks"),
+                "{output}"
+            );
             let created = Names::to_create(&stacks, prefix);
             assert_eq!(created, Names::own(prefix));
         }
@@ -696,8 +679,8 @@ mod tests {
 
     #[test]
     fn the_default_key_is_a_weakness() {
-        let told = weakness(DEFAULT_KMS_KEY).expect("a weakness");
-        assert!(told.contains("waybill keys rotate"), "{told}");
+        let output = weakness(DEFAULT_KMS_KEY).expect("a weakness");
+        assert!(output.contains("waybill keys rotate"), "{output}");
         assert_eq!(weakness("arn:key/a"), None);
     }
 

@@ -128,17 +128,17 @@ impl Status {
     }
 
     pub fn report(&self) -> String {
-        let mut told = String::new();
+        let mut output = String::new();
         for Stack {
             name,
             status,
             functions,
         } in &self.stacks
         {
-            told.push_str(&format!("{name:<22}{status:<22}{functions:>3} functions\n"));
+            output.push_str(&format!("{name:<22}{status:<22}{functions:>3} functions\n"));
         }
         let (waiting, in_flight, delayed) = ("waiting", "in flight", "delayed");
-        told.push_str(&format!(
+        output.push_str(&format!(
             "\n{:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n",
             "queue"
         ));
@@ -149,12 +149,12 @@ impl Status {
             delayed,
         } in &self.queues
         {
-            told.push_str(&format!(
+            output.push_str(&format!(
                 "{name:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n"
             ));
         }
-        told.push_str(&format!("\nparked orders: {}", self.parked));
-        told
+        output.push_str(&format!("\nparked orders: {}", self.parked));
+        output
     }
 
     pub fn verdict(&self) -> Result<()> {

@@ -11,8 +11,9 @@ use serde_yaml_ng::Value as Yaml;
 use sha2::{Digest, Sha256};
 
 use crate::account;
-use crate::aws::{Aws, FOREIGN_VARIABLES, LOCAL_REGION, local_environment};
+use crate::aws::{Aws, LOCAL_REGION, REDIRECTING_VARIABLES, local_environment};
 use crate::error::{Context, Error, Result};
+use crate::keys::{self as parameters, Content};
 use crate::process;
 use crate::project::Project;
 use crate::tools;
@@ -186,16 +187,8 @@ impl<'a> Deployer<'a> {
         if !whole {
             return Ok(false);
         }
-        let note = self
-            .aws
-            .find(
-                "ssm",
-                "GetParameter",
-                json!({"Name": note(&plan.stack)}),
-                "ParameterNotFound",
-            )
-            .context("reading the record of the stack")?;
-        Ok(note.is_some_and(|note| note["Parameter"]["Value"] == plan.fingerprint.as_str()))
+        let recorded = parameters::read(self.aws, &record(&plan.stack))?;
+        Ok(recorded.is_some_and(|recorded| recorded.value == plan.fingerprint))
     }
 
     /// Creates the bucket that `sam deploy` uploads code to.
@@ -214,12 +207,12 @@ impl<'a> Deployer<'a> {
     /// Deploys, then records the plan. A deployment that fails or is killed records nothing, so the
     /// next one is not skipped.
     pub fn deploy(&self, plan: &Plan) -> Result<()> {
-        self.settle(&plan.stack)?;
+        self.settle(&plan.stack, false)?;
         self.aws
             .find(
                 "ssm",
                 "DeleteParameter",
-                json!({"Name": note(&plan.stack)}),
+                json!({"Name": record(&plan.stack)}),
                 "ParameterNotFound",
             )
             .context("deleting the record of the stack")?;
@@ -239,7 +232,7 @@ impl<'a> Deployer<'a> {
             .envs(local_environment(self.endpoint))
             .env("SAM_CLI_TELEMETRY", "0")
             .env("SAM_CLI_POLL_DELAY", "0.2");
-        for name in FOREIGN_VARIABLES {
+        for name in REDIRECTING_VARIABLES {
             command.env_remove(name);
         }
         if !plan.parameters.is_empty() {
@@ -252,13 +245,8 @@ impl<'a> Deployer<'a> {
         }
         process::capture(&mut command).map_err(|error| self.explain(&plan.stack, error))?;
         self.discard_old_code(&plan.stack)?;
-        self.aws
-            .call(
-                "ssm",
-                "PutParameter",
-                json!({"Name": note(&plan.stack), "Value": plan.fingerprint, "Type": "String", "Overwrite": true}),
-            )
-            .context("writing the record of the stack")?;
+        let fingerprint = Content::open(plan.fingerprint.clone());
+        parameters::overwrite(self.aws, &record(&plan.stack), &fingerprint)?;
         Ok(())
     }
 
@@ -289,7 +277,7 @@ impl<'a> Deployer<'a> {
     /// Deletes a stack with its nested stacks and its code.
     pub fn delete(&self, stack: &str) -> Result<()> {
         self.begin_deletion(stack)?;
-        self.come_to_rest(stack, true)?;
+        self.settle(stack, true)?;
         self.discard_old_code(stack)
     }
 
@@ -324,12 +312,8 @@ impl<'a> Deployer<'a> {
         Ok(())
     }
 
-    /// Waits for an earlier deployment, or deletes what it left.
-    fn settle(&self, stack: &str) -> Result<()> {
-        self.come_to_rest(stack, false)
-    }
-
-    fn come_to_rest(&self, stack: &str, mut deleting: bool) -> Result<()> {
+    /// Waits for an earlier deployment, or deletes a stack that it left unusable.
+    fn settle(&self, stack: &str, mut deleting: bool) -> Result<()> {
         let deadline = Instant::now() + SETTLE_PATIENCE;
         while Instant::now() < deadline {
             let Some(answer) = self
@@ -373,7 +357,7 @@ impl<'a> Deployer<'a> {
 }
 
 /// The name of a stack's record. It is in the emulator, so that it is lost with the stack.
-fn note(stack: &str) -> String {
+fn record(stack: &str) -> String {
     format!("/waybill/local/deployed/{stack}")
 }
 

@@ -10,6 +10,7 @@ use crate::admin;
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::http::Client;
+use crate::keys::{self, Content};
 use crate::stack::{Account, Stack};
 
 /// An item; the price is in US cents.
@@ -21,37 +22,21 @@ pub struct Item {
 }
 
 pub const ITEMS: [Item; 5] = [
-    Item {
-        sku: "espresso-beans-1kg",
-        name: "Espresso beans, 1 kg",
-        price: 2_490,
-        stock: 500,
-    },
-    Item {
-        sku: "hand-grinder",
-        name: "Hand grinder",
-        price: 8_900,
-        stock: 120,
-    },
-    Item {
-        sku: "brass-scale",
-        name: "Brass scale",
-        price: 5_450,
-        stock: 80,
-    },
-    Item {
-        sku: "stoneware-cup",
-        name: "Stoneware cup",
-        price: 1_800,
-        stock: 300,
-    },
-    Item {
-        sku: "signed-print",
-        name: "Signed print, one of three",
-        price: 24_000,
-        stock: 3,
-    },
+    item("espresso-beans-1kg", "Espresso beans, 1 kg", 2_490, 500),
+    item("hand-grinder", "Hand grinder", 8_900, 120),
+    item("brass-scale", "Brass scale", 5_450, 80),
+    item("stoneware-cup", "Stoneware cup", 1_800, 300),
+    item("signed-print", "Signed print, one of three", 24_000, 3),
 ];
+
+const fn item(sku: &'static str, name: &'static str, price: i64, stock: i64) -> Item {
+    Item {
+        sku,
+        name,
+        price,
+        stock,
+    }
+}
 
 const ACCOUNT: &str = "/waybill/local/admin";
 const SEEDED: &str = "/waybill/local/seeded";
@@ -59,45 +44,25 @@ const SEEDED: &str = "/waybill/local/seeded";
 /// The administrator's address and password. The password belongs to this stack and is in its
 /// parameter store.
 pub fn account(aws: &Aws) -> Result<Account> {
-    let known = aws
-        .find(
-            "ssm",
-            "GetParameter",
-            json!({"Name": ACCOUNT, "WithDecryption": true}),
-            "ParameterNotFound",
-        )
-        .context("reading the demo admin's password")?;
-    if let Some(account) =
-        known.and_then(|answer| serde_json::from_str(answer["Parameter"]["Value"].as_str()?).ok())
-    {
+    let known = keys::read(aws, ACCOUNT)?;
+    if let Some(account) = known.and_then(|known| serde_json::from_str(&known.value).ok()) {
         return Ok(account);
     }
     let account = Account {
         email: "admin@waybill.example".to_owned(),
         password: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
     };
-    put(
-        aws,
-        ACCOUNT,
-        "SecureString",
-        &serde_json::to_string(&account).context("the demo admin")?,
-    )?;
+    let text = serde_json::to_string(&account).context("the demo admin")?;
+    keys::overwrite(aws, ACCOUNT, &Content::encrypted(text))?;
     Ok(account)
 }
 
 /// Creates missing seeds; `false` if there were none.
 pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
     let wanted = ITEMS.map(|item| item.sku).join(",");
-    let done = aws
-        .find(
-            "ssm",
-            "GetParameter",
-            json!({"Name": SEEDED}),
-            "ParameterNotFound",
-        )
-        .context("reading the record of the seeds")?;
+    let done = keys::read(aws, SEEDED)?;
     let http = stack.http();
-    if done.is_some_and(|answer| answer["Parameter"]["Value"] == wanted.as_str()) {
+    if done.is_some_and(|done| done.value == wanted) {
         http.get("/api/v1/items", None)?
             .expect(200, "listing the items")?;
         return Ok(false);
@@ -128,7 +93,7 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
             )));
         }
     }
-    put(aws, SEEDED, "String", &wanted)?;
+    keys::overwrite(aws, SEEDED, &Content::open(wanted))?;
     Ok(true)
 }
 
@@ -174,14 +139,4 @@ impl LoggedIn {
     pub fn forget(&self) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-fn put(aws: &Aws, name: &str, kind: &str, value: &str) -> Result<()> {
-    aws.call(
-        "ssm",
-        "PutParameter",
-        json!({"Name": name, "Type": kind, "Value": value, "Overwrite": true}),
-    )
-    .context(format!("writing the parameter {name}"))?;
-    Ok(())
 }

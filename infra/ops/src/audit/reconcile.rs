@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use super::rows::{Misfiled, Order, Payment, Reservation, ReservationStatus, RowKey, Rows, State};
 use ledger::{LedgerEntry, ledger};
-use money::refund_given_up;
+use money::refund_abandoned;
 
 /// The totals and the findings.
 #[derive(Debug, Default, Serialize)]
@@ -191,8 +191,8 @@ pub fn reconcile(rows: &Rows, now: Timestamp) -> Reconciliation {
     for order in &rows.orders {
         audit.order(order);
     }
-    audit.reservations_of_nobody();
-    audit.payments_of_nobody();
+    audit.reservations_without_order();
+    audit.payments_without_order();
     audit.ledger_entries();
     audit.stock();
     audit.done.findings.sort();
@@ -349,8 +349,8 @@ impl<'b> Audit<'b> {
         if let Some(payment) = payment
             && let Some(net) = self.net(payment)
         {
-            let given_up = refund_given_up(order, payment).is_some();
-            self.book(order, &net, given_up);
+            let is_abandoned = refund_abandoned(order, payment).is_some();
+            self.book(order, &net, is_abandoned);
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::reconcile::Kind;
 use super::reconcile::tests::{PRICE, Tables, balanced, id, key, now};
 use super::*;
+use crate::assert_contains;
 use crate::aws::AwsError;
 
 fn found(sku: &str, evidence: &str) -> Finding {
@@ -60,18 +61,18 @@ fn a_finding_of_one_snapshot_is_dropped() {
 fn only_findings_in_unchanged_rows_are_certain() {
     let (pot, cup) = (found("pot", "same"), |n: &str| found("cup", n));
     let (certain, _) = audit([&[pot.clone(), cup("1")], &[pot.clone(), cup("2")]]);
-    let told = "does not balance: item pot".to_owned();
-    assert_eq!(failure(&certain), (1, told));
+    let output = "does not balance: item pot".to_owned();
+    assert_eq!(failure(&certain), (1, output));
     let report = certain.report();
     let named = "1 thing does not balance\n  item pot: seen as same\n      next: mend it";
     assert!(report.contains(named), "{report}");
-    assert!(report.contains("item cup: seen as 2\n\n"), "{report}");
+    assert_contains(&report, &["item cup: seen as 2\n\n"]);
 
     let (undecided, _) = audit([&[cup("1")], &[cup("2")]]);
-    let told = "undecided, run this again: item cup".to_owned();
-    assert_eq!(failure(&undecided), (2, told));
+    let output = "undecided, run this again: item cup".to_owned();
+    assert_eq!(failure(&undecided), (2, output));
     let report = undecided.report();
-    assert!(report.contains("undecided: both"), "{report}");
+    assert_contains(&report, &["undecided: both"]);
     assert!(report.ends_with("everything else balances"), "{report}");
 }
 
@@ -124,10 +125,7 @@ fn a_report_escapes_foreign_text_and_shows_decimals() {
         assert!(line.chars().count() < 3 * crate::ui::LINE, "{line}");
         assert!(!line.starts_with("  item forged"), "{line}");
     }
-    assert!(
-        report.contains("\\u001b[2J\\u000a  item forged"),
-        "{report}"
-    );
+    assert_contains(&report, &["\\u001b[2J\\u000a  item forged"]);
     let money = report.lines().find(|line| line.starts_with("USD "));
     let money: Vec<&str> = money.expect("a currency").split_whitespace().collect();
     assert_eq!(money[1..5], ["35.00", "14.00", "21.00", "="], "{report}");
@@ -173,8 +171,8 @@ fn an_unreadable_row_is_named_once() {
     (item["pk"], item["stocked"]) = (json!("ITEM#plate"), json!("many"));
     rows.inventory.push(item);
     let report = Shop::new(rows, 0, 0).audit().report();
-    let told = "row ITEM#plate ITEM of the inventory table: it cannot be read: ";
-    assert!(report.contains(told), "{report}");
+    let output = "row ITEM#plate ITEM of the inventory table: it cannot be read: ";
+    assert!(report.contains(output), "{report}");
     assert_eq!(report.matches("ITEM#plate").count(), 1, "{report}");
 }
 
@@ -208,7 +206,7 @@ impl Shop {
             chance: Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         };
         // The shop has open orders before the audit begins.
-        (0..20).for_each(|_| shop.goes_on());
+        (0..20).for_each(|_| shop.advance());
         shop
     }
 
@@ -222,7 +220,7 @@ impl Shop {
         chance % limit
     }
 
-    fn goes_on(&self) {
+    fn advance(&self) {
         let mut active = self.active.borrow_mut();
         for _ in 0..self.rate {
             let number = self.next.get();
@@ -246,7 +244,7 @@ impl Shop {
     }
 
     fn call(&self, operation: &str, params: &Value) -> std::result::Result<Value, AwsError> {
-        self.goes_on();
+        self.advance();
         Ok(match operation {
             "Scan" => self.scan(params),
             "BatchGetItem" => self.batch(&params["RequestItems"]),
@@ -298,7 +296,7 @@ impl Shop {
     fn audit(&self) -> Audit {
         let call = |operation: &str, params: Value| self.call(operation, &params);
         let look = || Ok(reconcile(&snapshot(&call, "w")?, now()));
-        let audit = both(look, || (0..10).for_each(|_| self.goes_on()));
+        let audit = both(look, || (0..10).for_each(|_| self.advance()));
         audit.expect("it answers")
     }
 }

@@ -18,10 +18,10 @@ const HIDDEN_SECONDS: u32 = 60;
 pub const BATCH: usize = 10;
 
 /// How many messages of a queue are read unless all are wanted.
-pub const LOOKED_AT: usize = 1_000;
+pub const SAMPLE_SIZE: usize = 1_000;
 
 /// Reading a whole queue takes at most a second for this many messages.
-const LOOKED_AT_A_SECOND: usize = 20;
+const READ_PER_SECOND: usize = 20;
 
 /// After this many polls without a new message the pass ends, even if SQS counts more.
 const IDLE_POLLS: usize = 3;
@@ -125,9 +125,9 @@ fn depth(sqs: &Sqs<'_>, url: &str) -> Result<usize> {
 /// How many messages a pass reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Up to [`LOOKED_AT`] messages.
+    /// Up to [`SAMPLE_SIZE`] messages.
     Sample,
-    /// As many as SQS counts, but at least [`LOOKED_AT`].
+    /// As many as SQS counts, but at least [`SAMPLE_SIZE`].
     Whole,
     /// As many as SQS counts, but at least one batch. New arrivals cannot prolong the pass.
     Counted,
@@ -156,8 +156,8 @@ impl<'a> Pass<'a> {
         let url = url(sqs, &format!("{prefix}-{}-dlq", queue.name))?;
         let counted = depth(sqs, &url)?;
         let most = match reach {
-            Reach::Sample => LOOKED_AT,
-            Reach::Whole => counted.max(LOOKED_AT),
+            Reach::Sample => SAMPLE_SIZE,
+            Reach::Whole => counted.max(SAMPLE_SIZE),
             Reach::Counted => counted.max(BATCH),
         };
         Ok(Self {
@@ -243,7 +243,7 @@ fn give_back<'r>(sqs: &Sqs<'_>, url: &str, receipts: impl IntoIterator<Item = &'
 
 /// The visibility timeout for a pass over this many messages. SQS allows 12 hours.
 pub fn hidden_seconds(messages: usize) -> u32 {
-    let seconds = u32::try_from(messages / LOOKED_AT_A_SECOND).unwrap_or(u32::MAX);
+    let seconds = u32::try_from(messages / READ_PER_SECOND).unwrap_or(u32::MAX);
     HIDDEN_SECONDS.saturating_add(seconds).min(12 * 60 * 60)
 }
 
@@ -312,7 +312,7 @@ pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: Uuid) -> Result<F
             ", and there are no more; it may be in another queue, still being retried, sent back \
              or dropped"
         }
-        more => &out_of_sight(more),
+        more => &unseen(more),
     };
     Err(Error::new(format!(
         "message {id} was not found: {} read in {}{rest}",
@@ -322,12 +322,12 @@ pub fn find(sqs: &Sqs<'_>, prefix: &str, queues: &[Queue], id: Uuid) -> Result<F
 }
 
 /// Describes the messages that SQS counts but this command did not see.
-pub fn out_of_sight(more: usize) -> String {
+pub fn unseen(more: usize) -> String {
     if more == 0 {
         return String::new();
     }
     format!(
         "; SQS counts about {more} more: hidden by another reader for a minute (or longer in a \
-         large queue), or beyond the first {LOOKED_AT} of a queue"
+         large queue), or beyond the first {SAMPLE_SIZE} of a queue"
     )
 }

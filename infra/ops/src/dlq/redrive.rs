@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::dead_letter::{DeadLetter, Found, Pass, Reach, Sqs, find, look, out_of_sight, url};
+use super::dead_letter::{DeadLetter, Found, Pass, Reach, Sqs, find, look, unseen, url};
 use super::orders::{Ask, Orders, Verdict};
 use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
@@ -47,25 +47,25 @@ pub fn run(
     if let Some(id) = redrive.id {
         return one(sqs, prefix, queues, id, redrive);
     }
-    let mut told: Vec<(Queue, Moved)> = Vec::new();
+    let mut output: Vec<(Queue, Moved)> = Vec::new();
     let mut orders = Orders::new(ask);
     for queue in queues {
         let mut moved = Moved::default();
         let outcome = send_back(sqs, &mut orders, prefix, *queue, redrive, &mut moved);
-        told.push((*queue, moved));
+        output.push((*queue, moved));
         if let Err(error) = outcome {
             let failed = format!("{}: {error}", queue.name);
             return Err(Error::new(
-                if told.iter().all(|(_, moved)| *moved == Moved::default()) {
+                if output.iter().all(|(_, moved)| *moved == Moved::default()) {
                     failed
                 } else {
-                    format!("{}\n{failed}", moves(&told, redrive))
+                    format!("{}\n{failed}", moves(&output, redrive))
                 },
             ));
         }
     }
-    let text = moves(&told, redrive);
-    if told.iter().any(|(_, moved)| moved.is_unfinished(redrive)) {
+    let text = moves(&output, redrive);
+    if output.iter().any(|(_, moved)| moved.is_unfinished(redrive)) {
         let short = match redrive.dry_run {
             true => "some messages would stay",
             false => "some messages stayed",
@@ -231,24 +231,24 @@ pub fn drop_order(
         letters.extend(seen.letters);
     }
     letters.retain(|letter| letter.order() == Some(order));
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for DeadLetter { id, .. } in &letters {
         let id = Uuid::try_parse(id).context(format!("{id} is no message's id"))?;
         match drop_one(sqs, prefix, id, shown, print) {
-            Ok(dropped) => told.push(dropped),
+            Ok(dropped) => output.push(dropped),
             Err(error) => {
-                told.push(error.to_string());
-                return Err(Error::new(told.join("\n")));
+                output.push(error.to_string());
+                return Err(Error::new(output.join("\n")));
             }
         }
     }
     if letters.is_empty() {
-        told.push(format!("no message was found for order {order}"));
+        output.push(format!("no message was found for order {order}"));
     }
-    let told = told.join("\n");
+    let output = output.join("\n");
     match letters.is_empty() || more > 0 {
-        true => Err(Error::new(told + &out_of_sight(more))),
-        false => Ok(told),
+        true => Err(Error::new(output + &unseen(more))),
+        false => Ok(output),
     }
 }
 
@@ -294,9 +294,9 @@ fn to_send(attribute: &Value) -> Value {
     sent
 }
 
-pub fn moves(told: &[(Queue, Moved)], redrive: &Redrive) -> String {
+pub fn moves(output: &[(Queue, Moved)], redrive: &Redrive) -> String {
     let mut lines = Vec::new();
-    for (queue, moved) in told {
+    for (queue, moved) in output {
         if *moved == Moved::default() {
             continue;
         }

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 
-use super::dead_letter::{BATCH, LOOKED_AT, hidden_seconds};
+use super::dead_letter::{BATCH, SAMPLE_SIZE, hidden_seconds};
 use super::log::{LAST_TRY, NOT_LOGGED, failure};
 use super::orders::{Orders, Verdict};
 use super::redrive::{Left, Moved, drop_one, drop_order, moves, send_back};
 use super::*;
+use crate::assert_contains;
 use crate::aws::AwsError;
 use uuid::Uuid;
 
@@ -14,10 +15,6 @@ const ORDER: &str = "00000000-0000-0000-0000-000000000007";
 const QUEUE: Queue = Queue {
     name: "payments-commands",
     consumer: "payments-commands",
-};
-const OTHER: Queue = Queue {
-    name: "users-commands",
-    consumer: "users-verify",
 };
 
 fn broken(code: &str, message: &str) -> AwsError {
@@ -35,6 +32,13 @@ fn body_of(kind: &str, order: Uuid) -> String {
     json!({"id": Uuid::from_u128(1), "type": kind, "version": 1, "order_id": order,
            "time": "2026-01-02T03:04:05.678Z", "data": {}})
     .to_string()
+}
+
+fn by_id(id: Uuid) -> Redrive {
+    Redrive {
+        id: Some(id),
+        ..Redrive::default()
+    }
 }
 
 fn message(number: u128) -> Uuid {
@@ -390,19 +394,13 @@ fn redrive_skips_messages_that_cannot_be_parsed() {
 fn redrive_by_id_sends_any_message() {
     let good = body("StockReserved");
     let fake = Fake::with(&[&good, "not JSON", &good]);
-    let only = Redrive {
-        id: Some(message(2)),
-        ..Redrive::default()
-    };
-    let told = fake.run(&[QUEUE], &only).expect("it answers");
+    let only = by_id(message(2));
+    let output = fake.run(&[QUEUE], &only).expect("it answers");
     assert!(
-        told.starts_with("payments-commands: 1 message went back\n"),
-        "{told}"
+        output.starts_with("payments-commands: 1 message went back\n"),
+        "{output}"
     );
-    assert!(
-        told.contains("if it fails again, waybill dlq ls lists it"),
-        "{told}"
-    );
+    assert_contains(&output, &["if it fails again, waybill dlq ls lists it"]);
     assert_eq!(fake.source(), ["not JSON"]);
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
 }
@@ -476,7 +474,7 @@ fn a_message_that_fails_again_is_sent_once() {
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("the cause is not gone").to_string();
-    assert!(error.contains("2 failed again already"), "{error}");
+    assert_contains(&error, &["2 failed again already"]);
 }
 
 #[test]
@@ -585,21 +583,19 @@ fn show_prints_message_error_and_timeline() {
     let log = log_with(logged("a", 1_000, "no table", None));
     let charged = letter("a", &body("PaymentCharged"), 0);
     let text = shown(&charged, &log, Some(&order), Purpose::Show);
-    for expected in [
-        "message     a",
-        "received    6 times",
-        "error       no table",
-        "\"type\": \"PaymentCharged\"",
-        "PENDING (charging), waits for ChargePayment (as orders-admin shows it)",
-        "charge_payment_requested (1): again",
-    ] {
-        assert!(text.contains(expected), "{expected}: {text}");
-    }
-    let text = shown(&letter("c", "not JSON", 0), &log, None, Purpose::Show);
-    assert!(
-        text.contains("not JSON") && text.contains("redrive --id c"),
-        "{text}"
+    assert_contains(
+        &text,
+        &[
+            "message     a",
+            "received    6 times",
+            "error       no table",
+            "\"type\": \"PaymentCharged\"",
+            "PENDING (charging), waits for ChargePayment (as orders-admin shows it)",
+            "charge_payment_requested (1): again",
+        ],
     );
+    let text = shown(&letter("c", "not JSON", 0), &log, None, Purpose::Show);
+    assert_contains(&text, &["not JSON", "redrive --id c"]);
 }
 
 #[test]
@@ -620,7 +616,7 @@ fn a_long_type_is_cut() {
     let cut = format!("{} ... (36 more characters)", "x".repeat(64));
     assert_eq!(kind_of(&letter), cut);
     let text = shown(&letter, &no_log(), None, Purpose::Show);
-    assert!(text.contains(&format!("type        {cut}\n")), "{text}");
+    assert_contains(&text, &[&format!("type        {cut}\n")]);
 }
 
 /// Text that tries to control an operator's terminal.
@@ -671,13 +667,12 @@ fn foreign_text_is_escaped_and_cut() {
             "{}",
             text.lines().count()
         );
-        assert!(
-            text.contains("in full: waybill dlq show a --raw > FILE"),
-            "{text:.5000}"
-        );
-        assert!(
-            text.contains("waits for ChargePayment, 1.400 KWD (as"),
-            "{text:.5000}"
+        assert_contains(
+            &text,
+            &[
+                "in full: waybill dlq show a --raw > FILE",
+                "waits for ChargePayment, 1.400 KWD (as",
+            ],
         );
         let record = letter.record().to_string();
         let read: Value = serde_json::from_str(&record).expect("JSON");
@@ -708,37 +703,6 @@ fn foreign_text_is_escaped_and_cut() {
 }
 
 #[test]
-fn what_was_sent_back_and_what_was_not_is_told() {
-    let moved = |sent: usize, unreadable, failing, more| Moved {
-        sent,
-        unreadable,
-        failing,
-        more,
-        ..Moved::default()
-    };
-    let mut last = moved(2, 1, 1, 3);
-    last.unasked.push(Left {
-        id: "m5".to_owned(),
-        order: order(7),
-        why: "it is asleep".to_owned(),
-    });
-    let told = [(OTHER, moved(0, 0, 0, 0)), (QUEUE, last)];
-    let text = moves(&told, &Redrive::default());
-    for expected in [
-        "payments-commands: 2 messages went back, 1 skipped that no function can parse",
-        "1 failed again already",
-        "about 3 more by",
-        &format!("\n  m5 of order {ORDER} skipped: it is asleep"),
-    ] {
-        assert!(text.contains(expected), "{expected}: {text}");
-    }
-    assert_eq!(
-        moves(&told[..1], &Redrive::default()),
-        "there is nothing to send back"
-    );
-}
-
-#[test]
 fn an_empty_poll_does_not_end_a_pass() {
     let fake = Fake::with(&[body("StockReserved").as_str(); 35]);
     fake.state.borrow_mut().flaky = true;
@@ -757,15 +721,12 @@ fn hidden_messages_are_reported() {
     let seen = fake.look();
     assert_eq!((seen.letters.len(), seen.more), (0, 2));
     let text = described(&seen, &no_log(), &List::default(), Timestamp::UNIX_EPOCH);
-    assert!(text.contains("about 2 more: hidden"), "{text}");
-    let told = fake.run(&[QUEUE], &Redrive::default());
-    let told = told.expect_err("some messages stayed").to_string();
-    assert!(
-        told.contains("0 messages went back, about 2 more"),
-        "{told}"
-    );
+    assert_contains(&text, &["about 2 more: hidden"]);
+    let output = fake.run(&[QUEUE], &Redrive::default());
+    let output = output.expect_err("some messages stayed").to_string();
+    assert_contains(&output, &["0 messages went back, about 2 more"]);
     let error = fake.find(message(1)).expect_err("it is hidden").to_string();
-    assert!(error.contains("about 2 more: hidden"), "{error}");
+    assert_contains(&error, &["about 2 more: hidden"]);
 }
 
 #[test]
@@ -791,7 +752,7 @@ fn an_error_includes_the_messages_sent_so_far() {
         error.starts_with("payments-commands: 3 messages went back"),
         "{error}"
     );
-    assert!(error.contains("run this again"), "{error}");
+    assert_contains(&error, &["run this again"]);
 
     // An error at the first call is reported alone.
     let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
@@ -812,8 +773,8 @@ fn drop_deletes_only_a_printed_message() {
     let fake = Fake::with(&["not JSON", "neither"]);
     assert!(fake.drop(message(1), &|| {}, false).is_err());
     assert_eq!((fake.dead().len(), fake.hidden()), (2, 0));
-    let told = fake.drop(message(1), &|| {}, true).expect("it is dropped");
-    assert!(told.contains("is dropped"), "{told}");
+    let output = fake.drop(message(1), &|| {}, true).expect("it is dropped");
+    assert_contains(&output, &["is dropped"]);
     assert_eq!(
         (fake.dead(), fake.hidden()),
         (vec!["neither".to_owned()], 0)
@@ -828,37 +789,36 @@ fn drop_receives_a_fresh_receipt_before_it_deletes() {
         fake.take_all();
         fake.show_all();
     };
-    let told = fake
+    let output = fake
         .drop(message(1), &looked_at, true)
         .expect("it is dropped");
-    assert!(told.contains("is dropped"), "{told}");
+    assert_contains(&output, &["is dropped"]);
     assert!(fake.dead().is_empty());
 
     let fake = Fake::with(&["not JSON"]);
     let error = fake.drop(message(1), &|| fake.take_all(), true);
     let error = error.expect_err("another reader has it").to_string();
-    assert!(error.contains("held by another reader"), "{error}");
+    assert_contains(&error, &["held by another reader"]);
     assert_eq!(fake.dead().len(), 1);
 }
 
 #[test]
 fn an_id_is_found_in_a_queue_of_any_size() {
     let fake = Fake::default();
-    for number in 0..LOOKED_AT as u128 + 500 {
+    for number in 0..SAMPLE_SIZE as u128 + 500 {
         let id = Uuid::from_u128(number).to_string();
         fake.put_as(&id, "not JSON", json!({}), json!({}));
     }
-    let last = message(LOOKED_AT as u128 + 499);
+    let last = message(SAMPLE_SIZE as u128 + 499);
     let found = fake.find(last).expect("it is there");
     assert_eq!(found.letter.id, last.to_string());
     assert_eq!(fake.hidden(), 1);
     let none = message(9_999);
     let error = fake.find(none).expect_err("it is not").to_string();
-    assert!(error.contains("1499 messages read"), "{error}");
-    assert!(error.contains("about 1 more: hidden"), "{error}");
+    assert_contains(&error, &["1499 messages read", "about 1 more: hidden"]);
     fake.show_all();
     let error = fake.find(none).expect_err("it is not").to_string();
-    assert!(error.contains("sent back or dropped"), "{error}");
+    assert_contains(&error, &["sent back or dropped"]);
     assert_eq!(fake.hidden(), 0);
 }
 
@@ -882,29 +842,31 @@ fn an_orders_messages_are_listed_sent_back_and_dropped() {
         order: Some(order(8)),
         ..List::default()
     };
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     list_all(
         &call,
         &|_, _| no_log(),
         "w",
         &list,
         Timestamp::UNIX_EPOCH,
-        &mut |part| told.push(part),
+        &mut |part| output.push(part),
     )
     .expect("it answers");
-    let told = told.concat();
-    assert!(told.contains("payments-commands-dlq  1 message"), "{told}");
-    assert!(
-        told.contains(&format!("{}  order {}", message(2), order(8))),
-        "{told}"
+    let output = output.concat();
+    assert_contains(
+        &output,
+        &[
+            "payments-commands-dlq  1 message",
+            &format!("{}  order {}", message(2), order(8)),
+        ],
     );
 
     let redrive = Redrive {
         order: Some(order(8)),
         ..Redrive::default()
     };
-    let told = fake.run(&[QUEUE], &redrive).expect("the others may stay");
-    assert_eq!(told, "payments-commands: 1 message went back");
+    let output = fake.run(&[QUEUE], &redrive).expect("the others may stay");
+    assert_eq!(output, "payments-commands: 1 message went back");
     assert_eq!((fake.source(), fake.hidden()), (vec![eighth], 0));
 
     let shown = |found: &Found| found.letter.body.clone();
@@ -952,7 +914,7 @@ fn an_unreadable_queue_does_not_stop_the_list() {
         fake.call(operation, &params)
     };
     let list = List::default();
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     let outcome = list_all(
         &call,
         &|_, _| no_log(),
@@ -960,7 +922,7 @@ fn an_unreadable_queue_does_not_stop_the_list() {
         &list,
         Timestamp::UNIX_EPOCH,
         &mut |part| {
-            told.push(part);
+            output.push(part);
         },
     );
     let error = outcome.expect_err("one is not listed").to_string();
@@ -968,14 +930,14 @@ fn an_unreadable_queue_does_not_stop_the_list() {
         error.ends_with("could be read: inventory-commands"),
         "{error}"
     );
-    assert_eq!(told.len(), 2, "each by itself: {told:?}");
+    assert_eq!(output.len(), 2, "each by itself: {output:?}");
     assert!(
-        told[0].contains("inventory-commands-dlq  cannot be read"),
-        "{told:?}"
+        output[0].contains("inventory-commands-dlq  cannot be read"),
+        "{output:?}"
     );
     assert!(
-        told[1].contains("payments-commands-dlq  1 message"),
-        "{told:?}"
+        output[1].contains("payments-commands-dlq  1 message"),
+        "{output:?}"
     );
 }
 
@@ -998,11 +960,11 @@ fn json_records_contain_hidden_counts_and_errors() {
     let records = recorded(&call, &|_, _| no_log(), "w", Some(order(7)));
     let error = records.verdict().expect_err("one is not read").to_string();
     assert!(error.ends_with("be read: inventory-commands"), "{error}");
-    let told = json!(records);
-    let letters = told["letters"].as_array().expect("letters");
-    assert_eq!(letters.len(), 1, "{told}");
+    let output = json!(records);
+    let letters = output["letters"].as_array().expect("letters");
+    assert_eq!(letters.len(), 1, "{output}");
     assert_eq!(letters[0]["order_id"], json!(order(7)));
-    let queues = told["queues"].as_array().expect("queues");
+    let queues = output["queues"].as_array().expect("queues");
     assert_eq!(queues.len(), QUEUES.len());
     for queue in queues {
         let (more, why) = match queue["queue"].as_str() {
@@ -1012,8 +974,8 @@ fn json_records_contain_hidden_counts_and_errors() {
         };
         assert_eq!(queue["more"], more, "{queue}");
         match (queue["unreadable"].as_str(), why) {
-            (Some(told), Some(why)) => assert!(told.ends_with(why), "{told}"),
-            (told, why) => assert_eq!(told, why),
+            (Some(output), Some(why)) => assert!(output.ends_with(why), "{output}"),
+            (output, why) => assert_eq!(output, why),
         }
     }
 }
@@ -1038,7 +1000,7 @@ fn redrive_skips_abandoned_commands_unless_named() {
                 dry_run,
                 ..Redrive::default()
             };
-            let told = fake
+            let output = fake
                 .run(&[QUEUE], &redrive)
                 .expect("it is left for a reason");
             let left = step.map(|step| {
@@ -1048,21 +1010,18 @@ fn redrive_skips_abandoned_commands_unless_named() {
                 )
             });
             assert_eq!(
-                told.contains("an operator abandoned"),
+                output.contains("an operator abandoned"),
                 left.is_some(),
-                "{kind}: {told}"
+                "{kind}: {output}"
             );
             assert!(
-                left.is_none_or(|left| told.contains(&left)),
-                "{kind}: {told}"
+                left.is_none_or(|left| output.contains(&left)),
+                "{kind}: {output}"
             );
         }
         let sent = if step.is_some() { 1 } else { 2 };
         assert_eq!((fake.source().len(), fake.hidden()), (sent, 0), "{kind}");
-        let only = Redrive {
-            id: Some(message(1)),
-            ..Redrive::default()
-        };
+        let only = by_id(message(1));
         if step.is_some() {
             fake.run(&[QUEUE], &only).expect("it is named");
         }
@@ -1095,27 +1054,25 @@ fn redrive_skips_commands_without_orders_admin() {
     fake.state.borrow_mut().unreachable = true;
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("nine are left").to_string();
-    for expected in [
-        "0 messages went back, 9 skipped because orders-admin did not answer",
-        &format!(
-            "{} of order {} skipped: calling w-orders-admin: it is",
-            message(1),
-            order(1)
-        ),
-        &format!(
-            "{} of order {} skipped: orders-admin did not answer before",
-            message(9),
-            order(9)
-        ),
-    ] {
-        assert!(error.contains(expected), "{expected}: {error}");
-    }
+    assert_contains(
+        &error,
+        &[
+            "0 messages went back, 9 skipped because orders-admin did not answer",
+            &format!(
+                "{} of order {} skipped: calling w-orders-admin: it is",
+                message(1),
+                order(1)
+            ),
+            &format!(
+                "{} of order {} skipped: orders-admin did not answer before",
+                message(9),
+                order(9)
+            ),
+        ],
+    );
     assert_eq!((fake.source().len(), fake.hidden()), (0, 0));
     assert_eq!(fake.state.borrow().asked, 3, "each may take long");
-    let only = Redrive {
-        id: Some(message(9)),
-        ..Redrive::default()
-    };
+    let only = by_id(message(9));
     fake.run(&[QUEUE], &only).expect("it is named");
     assert_eq!(fake.source().len(), 1);
 
@@ -1132,8 +1089,8 @@ fn a_sent_message_that_returns_is_deleted() {
         let mut state = fake.state.borrow_mut();
         (state.deaf, state.hidden_for) = (1, Some(1));
     }
-    let told = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
-    assert_eq!(told, "payments-commands: 1 message went back");
+    let output = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
+    assert_eq!(output, "payments-commands: 1 message went back");
     assert_eq!((fake.dead().len(), fake.source().len()), (0, 1));
 }
 
@@ -1146,11 +1103,10 @@ fn a_pass_without_new_messages_ends() {
     fake.state.borrow_mut().hidden_for = Some(4);
     let error = fake.run(&[QUEUE], &Redrive::default());
     let error = error.expect_err("60 are still there").to_string();
-    assert!(
-        error.contains("0 messages went back, 40 skipped"),
-        "{error}"
+    assert_contains(
+        &error,
+        &["0 messages went back, 40 skipped", "about 60 more"],
     );
-    assert!(error.contains("about 60 more"), "{error}");
 }
 
 /// A function's log in pages of ten; reading may fail at any page.
@@ -1260,10 +1216,7 @@ fn a_failed_page_keeps_the_errors_read_before() {
         more: 0,
     };
     let text = described(&seen, &log, &List::default(), Timestamp::UNIX_EPOCH);
-    assert!(
-        text.contains("(log read in part: reading /f: Throttling"),
-        "{text}"
-    );
+    assert_contains(&text, &["(log read in part: reading /f: Throttling"]);
 }
 
 #[test]
@@ -1288,8 +1241,8 @@ fn aws_request_ids_do_not_split_a_group() {
     for trace in traces {
         assert_eq!(group(trace), "trace <id> of table waybill-orders");
     }
-    let told = "ProvisionedThroughputExceededException: version 17";
-    assert_eq!(group(told), told);
+    let output = "ProvisionedThroughputExceededException: version 17";
+    assert_eq!(group(output), output);
 }
 
 #[test]
@@ -1298,9 +1251,9 @@ fn an_unreadable_log_does_not_stop_the_list() {
     let letter = letter("a", &body("StockReserved"), 1);
     let log = Log::read(&denied, "/aws/lambda/f", std::slice::from_ref(&letter));
     let error = log.error_of(&letter);
-    assert!(
-        error.contains("could not be read: reading /aws/lambda/f: AccessDenied"),
-        "{error}"
+    assert_contains(
+        &error,
+        &["could not be read: reading /aws/lambda/f: AccessDenied"],
     );
 
     let missing = |_: &str, _: Value| Err(broken("ResourceNotFoundException", "no group"));
@@ -1327,7 +1280,7 @@ fn a_queue_has_three_accepted_names() {
 
 #[test]
 fn the_queues_come_from_the_templates() {
-    assert!(QUEUES.contains(&QUEUE) && QUEUES.contains(&OTHER));
+    assert!(QUEUES.contains(&QUEUE));
 }
 
 #[test]

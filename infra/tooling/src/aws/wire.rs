@@ -359,9 +359,9 @@ mod tests {
     fn xml_becomes_json() {
         let text = "<R><Op><Stacks><member><StackName>a&amp;b</StackName><Outputs/></member></Stacks>\
                     </Op></R>";
-        let told = xml(text).expect("it is XML");
+        let output = xml(text).expect("it is XML");
         assert_eq!(
-            told,
+            output,
             json!({"Op": {"Stacks": [{"StackName": "a&b", "Outputs": ""}]}})
         );
     }
@@ -411,7 +411,7 @@ mod tests {
             for (service, operation) in [("dynamodb", "Scan"), ("s3", "ListBuckets")] {
                 let error = answered(service, operation, 502, body).expect_err("a refusal");
                 assert_eq!(error.code, "Internal502", "{service}: {body}");
-                assert!(error.is_passing());
+                assert!(error.is_transient());
             }
             let error = answered("sts", "GetCallerIdentity", 403, body).expect_err("a refusal");
             assert_eq!(error.code, "403", "{body}");
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn error_codes_are_those_of_aws() {
-        let told = |headers: &[(&str, &str)], body: &str| {
+        let output = |headers: &[(&str, &str)], body: &str| {
             let headers = headers
                 .iter()
                 .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
@@ -445,10 +445,10 @@ mod tests {
         };
         let json =
             r#"{"__type": "com.amazonaws.dynamodb#ResourceNotFoundException", "message": "no"}"#;
-        assert_eq!(told(&[], json), "ResourceNotFoundException: no");
+        assert_eq!(output(&[], json), "ResourceNotFoundException: no");
         let lambda = [("x-amzn-errortype", "ResourceNotFoundException:http://x/")];
         assert_eq!(
-            told(&lambda, r#"{"Message": "no"}"#),
+            output(&lambda, r#"{"Message": "no"}"#),
             "ResourceNotFoundException: no"
         );
         let sqs = [(
@@ -456,6 +456,6 @@ mod tests {
             "AWS.SimpleQueueService.NonExistentQueue;Sender",
         )];
         let code = "AWS.SimpleQueueService.NonExistentQueue: no";
-        assert_eq!(told(&sqs, r#"{"message": "no"}"#), code);
+        assert_eq!(output(&sqs, r#"{"message": "no"}"#), code);
     }
 }

@@ -152,7 +152,7 @@ impl Audit<'_> {
                 charged: taken,
                 refunded: given_back,
             };
-            self.book_of_nobody(&net, came_meanwhile);
+            self.book_without_order(&net, came_meanwhile);
         }
         self.ledger = entries;
     }

@@ -70,9 +70,9 @@ impl<'b> Audit<'b> {
             | State::Rejected
             | State::Cancelled => self.owes_nothing(order, payment, net.as_ref()),
         }
-        let given_up = payment.and_then(|payment| refund_given_up(order, payment));
+        let is_abandoned = payment.and_then(|payment| refund_abandoned(order, payment));
         if let Some(net) = net {
-            self.book(order, &net, given_up.is_some());
+            self.book(order, &net, is_abandoned.is_some());
         }
         let refunded = payment.filter(|payment| payment.status == PaymentStatus::Refunded);
         if let (Some(entry), Some(payment)) = (order.has("refund_abandoned"), refunded)
@@ -102,7 +102,7 @@ impl<'b> Audit<'b> {
             return;
         }
         let state = order.state;
-        if let Some(entry) = payment.and_then(|payment| refund_given_up(order, payment)) {
+        if let Some(entry) = payment.and_then(|payment| refund_abandoned(order, payment)) {
             self.done.written_off.push(WrittenOff {
                 order: order.id,
                 what: net,
@@ -176,12 +176,12 @@ impl<'b> Audit<'b> {
     }
 
     /// Books an order's money.
-    pub(super) fn book(&mut self, order: &Order, net: &Net, given_up: bool) {
+    pub(super) fn book(&mut self, order: &Order, net: &Net, is_abandoned: bool) {
         let cash = self.done.money.entry(net.currency.clone()).or_default();
         cash.charged = add(cash.charged, net.charged);
         cash.refunded = add(cash.refunded, net.refunded);
         let amount = net.amount();
-        if given_up {
+        if is_abandoned {
             cash.written_off = add(cash.written_off, amount);
         } else if order.state == State::Confirmed {
             let total = order.total.as_ref();
@@ -197,7 +197,7 @@ impl<'b> Audit<'b> {
     }
 
     /// A settled payment without an order is no finding: nothing is charged any more.
-    pub(super) fn payments_of_nobody(&mut self) {
+    pub(super) fn payments_without_order(&mut self) {
         for payment in &self.rows.payments {
             let id = payment.order_id;
             if self.orders.contains_key(&id) {
@@ -223,12 +223,12 @@ impl<'b> Audit<'b> {
                 self.find(subject, Kind::LedgerDiffers, what, evidence);
             }
             if let Some(net) = net {
-                self.book_of_nobody(&net, came_meanwhile);
+                self.book_without_order(&net, came_meanwhile);
             }
         }
     }
 
-    pub(super) fn book_of_nobody(&mut self, net: &Net, came_meanwhile: bool) {
+    pub(super) fn book_without_order(&mut self, net: &Net, came_meanwhile: bool) {
         let cash = self.done.money.entry(net.currency.clone()).or_default();
         cash.charged = add(cash.charged, net.charged);
         cash.refunded = add(cash.refunded, net.refunded);
@@ -252,7 +252,7 @@ fn is_open(payment: &Payment) -> bool {
 
 /// The decision to leave a payment as it is. A refund that has begun is the one the decision was
 /// about.
-pub(super) fn refund_given_up<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry> {
+pub(super) fn refund_abandoned<'o>(order: &'o Order, payment: &Payment) -> Option<&'o Entry> {
     order.has("refund_abandoned").filter(|entry| {
         payment.status == PaymentStatus::Refunding || payment.updated_at <= entry.at
     })

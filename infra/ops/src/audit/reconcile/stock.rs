@@ -55,7 +55,7 @@ impl<'b> Audit<'b> {
             .map(|line| format!("{} of {}", line.quantity, line.sku))
             .collect();
         let lines = lines.join(", ");
-        match release_given_up(order, reservation) {
+        match release_abandoned(order, reservation) {
             Some(entry) => self.done.written_off.push(WrittenOff {
                 order: order.id,
                 what: lines,
@@ -80,7 +80,7 @@ impl<'b> Audit<'b> {
             let account = match order.state {
                 State::Confirmed => &mut stock.confirmed,
                 State::Rejected | State::Cancelled => {
-                    if release_given_up(order, reservation).is_none() {
+                    if release_abandoned(order, reservation).is_none() {
                         continue;
                     }
                     &mut stock.written_off
@@ -97,7 +97,7 @@ impl<'b> Audit<'b> {
         }
     }
 
-    pub(super) fn reservations_of_nobody(&mut self) {
+    pub(super) fn reservations_without_order(&mut self) {
         for reservation in &self.rows.reservations {
             let id = reservation.order_id;
             let is_held = reservation.status == ReservationStatus::Reserved;
@@ -245,7 +245,7 @@ fn named(orders: &BTreeSet<Uuid>) -> String {
 }
 
 /// The decision to leave a reservation as it is. It does not cover a later reservation.
-fn release_given_up<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
+fn release_abandoned<'o>(order: &'o Order, reservation: &Reservation) -> Option<&'o Entry> {
     order
         .has("release_abandoned")
         .filter(|entry| reservation.updated_at <= entry.at)

@@ -575,8 +575,8 @@ const WAYS: [Way; 14] = [
             .rposition(|row| row["sk"] == "REFUND" && row["payment_id"] == refund.as_str());
         rows.payments.remove(place.expect("a refund"));
     }),
-    ("set its ", as_told),
-    ("remove its ", as_told),
+    ("set its ", as_advised),
+    ("remove its ", as_advised),
     ("repair", |rows, _| *rows = balanced()),
     ("restore", |rows, _| *rows = balanced()),
 ];
@@ -589,7 +589,7 @@ fn number(finding: &Finding) -> u128 {
 }
 
 /// `set its ATTRIBUTE to VALUE in its row PK SK of the TABLE table`, or `remove its ATTRIBUTE from ...`.
-fn as_told(rows: &mut Tables, finding: &Finding) {
+fn as_advised(rows: &mut Tables, finding: &Finding) {
     let next = &*finding.next;
     let (attribute, value, place) = match next.strip_prefix("set its ") {
         Some(rest) => {
@@ -670,8 +670,8 @@ fn a_refunded_wrong_amount_is_a_remark() {
     let done =
         edited("payment 3 charge.amount 1; ledger 3 asked.amount 1; refund 3 amount 1").read();
     assert_eq!(done.findings, []);
-    let told = "the provider was asked for 0.01 USD, but its total is 7.00 USD; it was refunded";
-    assert_eq!(done.remarks, [format!("order {}: {told}", id(3))]);
+    let output = "the provider was asked for 0.01 USD, but its total is 7.00 USD; it was refunded";
+    assert_eq!(done.remarks, [format!("order {}: {output}", id(3))]);
 }
 
 #[test]
@@ -846,9 +846,9 @@ fn a_step_that_ran_after_the_decision_is_reported() {
     let done = rows.read();
     assert_eq!(done.findings, []);
     assert_eq!(done.written_off, []);
-    let told: Vec<&str> = done.after_all.iter().map(|entry| &*entry.what).collect();
+    let output: Vec<&str> = done.after_all.iter().map(|entry| &*entry.what).collect();
     assert_eq!(
-        told,
+        output,
         [
             "released in spite of that, so twice if it was also settled by hand",
             "refunded in spite of that, so twice if it was also settled by hand",
