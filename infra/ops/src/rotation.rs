@@ -348,45 +348,28 @@ mod tests {
     }
 
     /// Every state of two keys, one verifier and one issuer.
-    fn every_state() -> Vec<Observed> {
-        let sets = [kids(&[]), kids(&["a"]), kids(&["b"]), kids(&["a", "b"])];
-        let optional = [None, Some("a".to_owned()), Some("b".to_owned())];
-        let notes = optional
-            .clone()
-            .map(|kid| kid.map(|kid| Since { kid, since: BEGIN }));
-        let mut all = Vec::new();
-        for set in &sets {
-            for has in &sets {
-                for signing in ["a", "b"] {
-                    for next in &optional {
-                        for kid in &optional {
-                            for published in &notes {
-                                for signs in &notes {
-                                    all.push(Observed {
-                                        set: set.clone(),
-                                        signing: signing.to_owned(),
-                                        next: next.clone(),
-                                        verifiers: vec![Verifier {
-                                            name: "users-me".to_owned(),
-                                            kids: has.clone(),
-                                        }],
-                                        issuers: vec![Issuer {
-                                            name: "users-login".to_owned(),
-                                            kid: kid.clone(),
-                                        }],
-                                        record: Record {
-                                            published: published.clone(),
-                                            signing: signs.clone(),
-                                        },
-                                    });
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        all
+    fn every_state() -> impl Iterator<Item = Observed> {
+        (0..4 * 4 * 2 * 3_usize.pow(4)).map(|mut number| {
+            let mut pick = |count: usize| {
+                let picked = number % count;
+                number /= count;
+                picked
+            };
+            let sets = [&[][..], &["a"], &["b"], &["a", "b"]].map(kids);
+            let (set, deployed) = (sets[pick(4)].clone(), sets[pick(4)].clone());
+            let signing = ["a", "b"][pick(2)].to_owned();
+            let mut kid = || [None, Some("a"), Some("b")][pick(3)].map(str::to_owned);
+            let (next, issuing) = (kid(), kid());
+            let mut noted = || kid().map(|kid| Since { kid, since: BEGIN });
+            let (published, signs) = (noted(), noted());
+            let mut observed = at_rest();
+            (observed.set, observed.signing, observed.next) = (set, signing, next);
+            observed.verifiers.truncate(1);
+            observed.verifiers[0].kids = deployed;
+            observed.issuers[0].kid = issuing;
+            (observed.record.published, observed.record.signing) = (published, signs);
+            observed
+        })
     }
 
     #[test]

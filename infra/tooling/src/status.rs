@@ -129,29 +129,22 @@ impl Status {
 
     pub fn report(&self) -> String {
         let mut output = String::new();
-        for Stack {
-            name,
-            status,
-            functions,
-        } in &self.stacks
-        {
-            output.push_str(&format!("{name:<22}{status:<22}{functions:>3} functions\n"));
+        for stack in &self.stacks {
+            let functions = stack.functions;
+            output += &format!(
+                "{:<22}{:<22}{functions:>3} functions\n",
+                stack.name, stack.status
+            );
         }
         let (waiting, in_flight, delayed) = ("waiting", "in flight", "delayed");
         output.push_str(&format!(
             "\n{:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n",
             "queue"
         ));
-        for Queue {
-            name,
-            waiting,
-            in_flight,
-            delayed,
-        } in &self.queues
-        {
-            output.push_str(&format!(
-                "{name:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n"
-            ));
+        for queue in &self.queues {
+            let (name, waiting) = (&queue.name, queue.waiting);
+            let (in_flight, delayed) = (queue.in_flight, queue.delayed);
+            output += &format!("{name:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n");
         }
         output.push_str(&format!("\nparked orders: {}", self.parked));
         output

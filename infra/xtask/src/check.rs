@@ -22,15 +22,14 @@ pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     let cargo = |arguments: &[&str]| process::run(project.cargo().args(arguments));
     cargo(&["fmt", "--all", "--check"])?;
     test::lint(project, process::run)?;
-    let rules = [
+    cargo(&[
         "test",
         "--quiet",
         "--package",
         "system-tests",
         "--test",
         "rules",
-    ];
-    cargo(&rules)?;
+    ])?;
     let named = packages.iter().flat_map(|name| ["--package", name]);
     if !packages.is_empty() {
         process::run(project.cargo().args(["test", "--quiet"]).args(named))?;
@@ -70,13 +69,7 @@ struct Package {
 }
 
 fn changed_packages(project: &Project) -> Result<BTreeSet<String>> {
-    let metadata = [
-        "metadata",
-        "--no-deps",
-        "--offline",
-        "--format-version",
-        "1",
-    ];
+    let metadata = "metadata --no-deps --offline --format-version 1".split(' ');
     let metadata = process::capture(project.cargo().args(metadata))?;
     let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
     let folder = |package: &Package| {
@@ -88,13 +81,7 @@ fn changed_packages(project: &Project) -> Result<BTreeSet<String>> {
         Some((folder.to_owned(), package.name.clone()))
     };
     let packages: BTreeMap<PathBuf, String> = metadata.packages.iter().filter_map(folder).collect();
-    let status = [
-        "status",
-        "--porcelain",
-        "--untracked-files=all",
-        "--no-renames",
-        "-z",
-    ];
+    let status = "status --porcelain --untracked-files=all --no-renames -z".split(' ');
     let status = process::capture(Command::new("git").current_dir(project.root()).args(status))?;
     Ok(owners(&packages, status.split('\0')))
 }

@@ -178,10 +178,7 @@ impl Tour {
         let mut stock = Vec::new();
         for sku in SKUS {
             let doing = format!("reading {sku}");
-            let item = self
-                .http
-                .get(&format!("/api/v1/items/{sku}"), Some(&self.admin.token()?))?
-                .expect(200, &doing)?;
+            let item = self.get(&format!("/api/v1/items/{sku}"), &self.admin, &doing)?;
             let number = |name: &str| {
                 item[name]
                     .as_i64()
@@ -197,6 +194,11 @@ impl Tour {
         Ok(stock)
     }
 
+    fn get(&self, path: &str, reader: &LoggedIn, doing: &str) -> Result<Value> {
+        let answer = self.http.get(path, Some(&reader.token()?))?;
+        answer.expect(200, doing)
+    }
+
     /// Places the order, waits for its outcome and prints its timeline.
     fn play(&self, scene: &Scene) -> Result<Money> {
         let lines: Vec<Value> = scene
@@ -206,31 +208,21 @@ impl Tour {
             .collect();
         let key = Uuid::new_v4().to_string();
         let body = json!({"lines": lines, "payment_method": scene.payment_method});
+        let (token, headers) = (self.customer.token()?, [("idempotency-key", &*key)]);
         let placed = self
             .http
-            .json(
-                "POST",
-                "/api/v1/orders",
-                Some(&self.customer.token()?),
-                &[("idempotency-key", &key)],
-                &body,
-            )?
-            .expect(202, "placing the order")?;
+            .json("POST", "/api/v1/orders", Some(&token), &headers, &body)?;
+        let placed = placed.expect(202, "placing the order")?;
         let id = placed["id"].as_str().context("an order without an id")?;
         let order = match scene.ending {
             Ending::Confirmed => self.wait(id, "CONFIRMED")?,
             Ending::Rejected(_) => self.wait(id, "REJECTED")?,
             Ending::Cancelled => {
                 self.wait(id, "CONFIRMED")?;
-                self.http
-                    .send(
-                        "POST",
-                        &format!("/api/v1/orders/{id}/cancel"),
-                        Some(&self.customer.token()?),
-                        &[],
-                        None,
-                    )?
-                    .expect(202, "cancelling the order")?;
+                let path = format!("/api/v1/orders/{id}/cancel");
+                let token = self.customer.token()?;
+                let answer = self.http.send("POST", &path, Some(&token), &[], None)?;
+                answer.expect(202, "cancelling the order")?;
                 self.wait(id, "CANCELLED")?
             }
         };
@@ -251,13 +243,8 @@ impl Tour {
     fn wait(&self, id: &str, status: &str) -> Result<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let order = self
-                .http
-                .get(
-                    &format!("/api/v1/orders/{id}"),
-                    Some(&self.customer.token()?),
-                )?
-                .expect(200, "reading the order")?;
+            let path = format!("/api/v1/orders/{id}");
+            let order = self.get(&path, &self.customer, "reading the order")?;
             if order["status"] == status {
                 return Ok(order);
             }
@@ -277,13 +264,8 @@ impl Tour {
     }
 
     fn print_timeline(&self, id: &str) -> Result<()> {
-        let timeline = self
-            .http
-            .get(
-                &format!("/api/v1/orders/{id}/timeline"),
-                Some(&self.customer.token()?),
-            )?
-            .expect(200, "reading the timeline")?;
+        let path = format!("/api/v1/orders/{id}/timeline");
+        let timeline = self.get(&path, &self.customer, "reading the timeline")?;
         for entry in timeline["items"].as_array().into_iter().flatten() {
             say(timeline_line(&sanitize(entry)));
         }
@@ -291,10 +273,10 @@ impl Tour {
     }
 
     fn money(&self, id: &str, order: &Value) -> Result<Money> {
-        let owed = if order["status"] == "CONFIRMED" {
-            order["total"]["amount"].as_i64().unwrap_or(0)
-        } else {
-            0
+        let total = order["total"]["amount"].as_i64().unwrap_or(0);
+        let owed = match order["status"] == "CONFIRMED" {
+            true => total,
+            false => 0,
         };
         let currency = order["total"]["currency"].as_str().map(str::to_owned);
         let answer = self.http.get(
@@ -348,15 +330,11 @@ fn print_stock(stock: &[Stock]) {
         "\n{:<20}{:>8} = {:>9} + {:>5}",
         "Stock", "stocked", "available", "held"
     ));
-    for Stock {
-        sku,
-        stocked,
-        available,
-        held,
-    } in stock
-    {
+    for item in stock {
+        let (stocked, available, held) = (item.stocked, item.available, item.held);
         say(format_args!(
-            "{sku:<20}{stocked:>8} = {available:>9} + {held:>5}"
+            "{:<20}{stocked:>8} = {available:>9} + {held:>5}",
+            item.sku
         ));
     }
 }

@@ -68,15 +68,8 @@ impl Tool {
         })?;
         process::capture(
             Command::new(self.program(project, "python"))
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                    "--no-input",
-                    self.pin,
-                ])
+                .args("-m pip install --quiet --disable-pip-version-check --no-input".split(' '))
+                .arg(self.pin)
                 .env_remove("PYTHONPATH"),
         )
         .context(format!("installing {}", self.pin))?;
@@ -121,14 +114,8 @@ pub fn install_cargo_mutants(project: &Project) -> Result<PathBuf> {
 /// Finds a recent Python on `PATH`.
 pub fn find_python() -> Result<PathBuf> {
     let mut found = Vec::new();
-    for name in [
-        "python3",
-        "python3.13",
-        "python3.12",
-        "python3.11",
-        "python3.10",
-        "python",
-    ] {
+    let names = "python3 python3.13 python3.12 python3.11 python3.10 python";
+    for name in names.split(' ') {
         let path = Path::new(name);
         let Ok(version) = process::capture(Command::new(path).arg("--version")) else {
             continue;
@@ -139,10 +126,9 @@ pub fn find_python() -> Result<PathBuf> {
         found.push(format!("{name} is {}", version.trim()));
     }
     let (major, minor) = OLDEST_PYTHON;
-    let found = if found.is_empty() {
-        "none is on PATH".to_owned()
-    } else {
-        found.join(", ")
+    let found = match found.is_empty() {
+        true => "none is on PATH".to_owned(),
+        false => found.join(", "),
     };
     Err(Error::new(format!(
         "Python {major}.{minor} or newer is needed for the AWS emulator and the SAM CLI, and {found}; \

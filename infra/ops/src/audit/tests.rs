@@ -376,7 +376,8 @@ fn order_is(rows: &mut Tables, number: u128, state: &str) {
     let version = rows.order_row(number)["version"]
         .as_u64()
         .expect("a version");
-    rows.without(number, "ORDER");
+    let row = rows.order_row(number).clone();
+    rows.remove(&row);
     rows.order(number, state);
     rows.order_row(number)["version"] = json!(version + 1);
 }

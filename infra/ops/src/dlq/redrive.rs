@@ -306,52 +306,45 @@ pub fn moves(output: &[(Queue, Moved)], redrive: &Redrive) -> String {
             queue.name,
             count(moved.sent, "message")
         );
-        if moved.unreadable > 0 {
-            line.push_str(&format!(
-                ", {} skipped that no function can parse (--unparseable or --id sends them)",
-                moved.unreadable
-            ));
-        }
-        if !moved.abandoned.is_empty() {
-            line.push_str(&format!(
-                ", {} skipped whose step an operator abandoned (waybill dlq drop ID drops one; \
-                 --id sends one anyway)",
-                moved.abandoned.len()
-            ));
-        }
-        if !moved.unasked.is_empty() {
-            line.push_str(&format!(
-                ", {} skipped because orders-admin did not answer whether their step was abandoned \
-                 (run this again later; --id sends one anyway)",
-                moved.unasked.len()
-            ));
-        }
-        if moved.failing > 0 {
-            line.push_str(&format!(
-                ", {} failed again already: the cause remains (waybill dlq ls)",
-                moved.failing
-            ));
+        for (number, what) in [
+            (
+                moved.unreadable,
+                "skipped that no function can parse (--unparseable or --id sends them)",
+            ),
+            (
+                moved.abandoned.len(),
+                "skipped whose step an operator abandoned (waybill dlq drop ID drops one; --id sends one \
+                 anyway)",
+            ),
+            (
+                moved.unasked.len(),
+                "skipped because orders-admin did not answer whether their step was abandoned (run this \
+                 again later; --id sends one anyway)",
+            ),
+            (
+                moved.failing,
+                "failed again already: the cause remains (waybill dlq ls)",
+            ),
+        ] {
+            if number > 0 {
+                line += &format!(", {number} {what}");
+            }
         }
         if moved.more > 0 {
-            line.push_str(&format!(
-                ", about {} more by SQS's count: new, or hidden by another reader for a minute; \
-                 run this again then",
+            line += &format!(
+                ", about {} more by SQS's count: new, or hidden by another reader for a minute; run this \
+                 again then",
                 moved.more
-            ));
+            );
         }
         for left in moved.abandoned.iter().chain(&moved.unasked) {
-            line.push_str(&format!(
-                "\n  {} of order {} skipped: {}",
-                foreign(&left.id),
-                left.order,
-                foreign(&left.why)
-            ));
+            let (id, why) = (foreign(&left.id), foreign(&left.why));
+            line += &format!("\n  {id} of order {} skipped: {why}", left.order);
         }
         lines.push(line);
     }
-    if lines.is_empty() {
-        "there is nothing to send back".to_owned()
-    } else {
-        lines.join("\n")
+    match lines.is_empty() {
+        true => "there is nothing to send back".to_owned(),
+        false => lines.join("\n"),
     }
 }

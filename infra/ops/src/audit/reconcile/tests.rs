@@ -144,9 +144,7 @@ impl Tables {
             ["note", _, event] => self.note(of, event),
             [row, _] => {
                 let row = self.found(&row[1..], of).clone();
-                for rows in [&mut self.orders, &mut self.inventory, &mut self.payments] {
-                    rows.retain(|other| *other != row);
-                }
+                self.remove(&row);
             }
             [row, _, path, value] => {
                 let attribute = path.split('.').fold(self.found(row, of), |at, part| {
@@ -174,45 +172,40 @@ impl Tables {
         }
     }
 
-    fn row<'r>(rows: &'r mut [Value], number: u128, sk: &str) -> &'r mut Value {
-        let pk = format!("ORDER#{}", id(number));
-        rows.iter_mut()
-            .find(|row| row["pk"] == pk.as_str() && row["sk"] == sk)
-            .expect("the row exists")
+    fn row(&mut self, pk: &str, sk: &str) -> &mut Value {
+        let tables = [&mut self.orders, &mut self.inventory, &mut self.payments];
+        let mut rows = tables.into_iter().flatten();
+        let row = rows.find(|row| row["pk"] == pk && row["sk"] == sk);
+        row.expect("the row exists")
+    }
+
+    fn row_of(&mut self, number: u128, sk: &str) -> &mut Value {
+        self.row(&format!("ORDER#{}", id(number)), sk)
     }
 
     pub fn order_row(&mut self, number: u128) -> &mut Value {
-        Self::row(&mut self.orders, number, "ORDER")
+        self.row_of(number, "ORDER")
     }
 
     pub fn payment_row(&mut self, number: u128) -> &mut Value {
-        Self::row(&mut self.payments, number, "PAYMENT")
+        self.row_of(number, "PAYMENT")
     }
 
     pub fn reservation_row(&mut self, number: u128) -> &mut Value {
-        Self::row(&mut self.inventory, number, "RESERVATION")
+        self.row_of(number, "RESERVATION")
     }
 
     fn ledger_row(&mut self, number: u128) -> &mut Value {
-        let pk = format!("SIMULATOR#{}", key(number));
-        self.payments
-            .iter_mut()
-            .find(|row| row["pk"] == pk.as_str())
-            .expect("the row exists")
+        self.row(&format!("SIMULATOR#{}", key(number)), "CHARGE")
     }
 
     fn refund_row(&mut self, number: u128) -> &mut Value {
-        let pk = format!("SIMULATOR#{}-refund", key(number));
-        self.payments
-            .iter_mut()
-            .find(|row| row["pk"] == pk.as_str())
-            .expect("the row exists")
+        self.row(&format!("SIMULATOR#{}-refund", key(number)), "REFUND")
     }
 
-    pub fn without(&mut self, number: u128, sk: &str) {
-        let pk = format!("ORDER#{}", id(number));
+    pub fn remove(&mut self, row: &Value) {
         for rows in [&mut self.orders, &mut self.inventory, &mut self.payments] {
-            rows.retain(|row| row["pk"] != pk.as_str() || row["sk"] != sk);
+            rows.retain(|other| other != row);
         }
     }
 
@@ -338,39 +331,14 @@ fn consistent_tables_balance() {
     let done = balanced().read();
     assert_eq!(done.findings, []);
     assert_eq!(done.written_off, []);
-    assert_eq!(
-        done.orders,
-        Counts {
-            confirmed: 1,
-            rejected: 3,
-            cancelled: 1,
-            in_flight: 6
-        }
-    );
-    assert_eq!(
-        done.stock["cup"],
-        Stock {
-            stocked: 10,
-            available: 5,
-            held: 5,
-            confirmed: 1,
-            in_flight: 4,
-            written_off: 0,
-            unexplained: 0
-        }
-    );
-    let price = i128::from(PRICE);
-    assert_eq!(
-        done.money["USD"],
-        Cash {
-            charged: 5 * price,
-            refunded: 2 * price,
-            confirmed: price,
-            in_flight: 2 * price,
-            written_off: 0,
-            unexplained: 0
-        }
-    );
+    let orders = json!({"confirmed": 1, "rejected": 3, "cancelled": 1, "in_flight": 6});
+    assert_eq!(json!(done.orders), orders);
+    let stock = json!({"stocked": 10, "available": 5, "held": 5, "confirmed": 1, "in_flight": 4,
+                       "written_off": 0, "unexplained": 0});
+    assert_eq!(json!(done.stock["cup"]), stock);
+    let money = json!({"charged": 5 * PRICE, "refunded": 2 * PRICE, "confirmed": PRICE,
+                       "in_flight": 2 * PRICE, "written_off": 0, "unexplained": 0});
+    assert_eq!(json!(done.money["USD"]), money);
 }
 
 #[test]
