@@ -1,4 +1,4 @@
-//! Each function that moves orders on has a route for every command its events can lead to.
+//! Each function has a route for every command that its events can lead to.
 
 use orders::domain::{Decision, Event, Ignored, decide, place};
 use orders::messages::owed_message;
@@ -8,7 +8,7 @@ use crate::samples::{STATES, TIMEOUT, draft, ends, order_in, start};
 use crate::world::World;
 
 #[test]
-fn every_function_has_a_route_for_what_it_leads_to() {
+fn every_function_has_a_route_for_its_commands() {
     let world = World::new();
     let context = world.context();
     for verified in [true, false] {

@@ -1,4 +1,4 @@
-//! The sweeper while a queue is behind.
+//! The sweeper during a backlog of a queue.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::world::{INVENTORY_QUEUE, PAYMENTS_QUEUE, REPLIES_QUEUE, USERS_QUEUE, 
 
 const ORDERS: u128 = 250;
 
-/// More than a queue's function takes at once.
+/// Creates a backlog: more messages than the queue's function takes at once.
 fn fill(world: &World, queue: &str) {
     world
         .aws
         .keep_elsewhere(queue, TAKEN_AT_ONCE as usize + 1, 0);
 }
 
-/// An order of its own in a state, that has been due since then.
+/// An order in a state, due since a time.
 fn due(number: u128, state: State, attempt: u32, since: i64) -> Order {
     let mut order = order_in(state);
     order.id = OrderId(Uuid::from_u128(number << 8));
@@ -32,7 +32,7 @@ fn due(number: u128, state: State, attempt: u32, since: i64) -> Order {
     order
 }
 
-/// Hundreds of orders whose commands wait for a function that takes none; half of them on their last try.
+/// Hundreds of orders whose commands wait for a stopped function; half are on their last attempt.
 async fn with_stopped_inventory() -> World {
     let world = World::new();
     for number in 0..ORDERS {
@@ -50,7 +50,7 @@ fn counts(swept: &Value) -> [u64; 4] {
 }
 
 #[tokio::test]
-async fn what_waits_in_a_queue_is_neither_sent_again_nor_given_up() {
+async fn a_waiting_command_is_neither_sent_again_nor_given_up() {
     let world = with_stopped_inventory().await;
     let rows = world.aws.dump(&world.table);
     let writes = world.aws.writes();
@@ -62,14 +62,14 @@ async fn what_waits_in_a_queue_is_neither_sent_again_nor_given_up() {
     assert_eq!(world.aws.writes(), writes);
     assert_eq!(world.aws.dump(&world.table), rows);
     assert_eq!(world.commands().len(), ORDERS as usize);
-    // The function has taken them all: what has no answer then is lost.
+    // The function has taken all commands; those without an answer are lost.
     let swept = world.sweep().await.unwrap();
     let half = ORDERS as u64 / 2;
     assert_eq!(counts(&swept), [2 * half, 2 * half, half, 0]);
 }
 
 #[tokio::test]
-async fn after_an_hour_a_held_order_is_driven_all_the_same() {
+async fn after_an_hour_a_held_back_order_goes_on() {
     let world = with_stopped_inventory().await;
     let over = after(30) + HELD_BACK_FOR;
     world.clock.set(over - SignedDuration::from_millis(1));
@@ -81,13 +81,13 @@ async fn after_an_hour_a_held_order_is_driven_all_the_same() {
     let half = ORDERS as u64 / 2;
     let swept = world.sweep().await.unwrap();
     assert_eq!(counts(&swept), [2 * half, 2 * half, half, 0]);
-    // One more command each, and then they wait again.
+    // After one more command each order waits again.
     world.clock.pass(60);
     assert_eq!(counts(&world.sweep().await.unwrap()), [0, 0, 0, 2 * half]);
 }
 
 #[tokio::test]
-async fn an_order_ends_though_its_queue_is_behind_for_good() {
+async fn an_order_ends_despite_a_lasting_backlog() {
     let world = World::new();
     fill(&world, INVENTORY_QUEUE);
     world.put(&due(1, State::Reserving, 1, 30)).await;
@@ -104,7 +104,7 @@ async fn an_order_ends_though_its_queue_is_behind_for_good() {
 }
 
 #[tokio::test]
-async fn orders_that_wait_for_others_are_driven_meanwhile() {
+async fn orders_that_wait_for_other_queues_go_on() {
     let world = World::new();
     fill(&world, PAYMENTS_QUEUE);
     for (number, state) in [
@@ -127,7 +127,7 @@ async fn orders_that_wait_for_others_are_driven_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_compensation_is_not_parked_while_its_queue_is_behind() {
+async fn a_compensation_is_not_parked_during_a_backlog() {
     let world = World::new();
     fill(&world, PAYMENTS_QUEUE);
     let refund = due(1, State::Refunding(Ending::Cancelled), MAX_ATTEMPTS, 30);
@@ -142,7 +142,7 @@ async fn a_compensation_is_not_parked_while_its_queue_is_behind() {
 }
 
 #[tokio::test]
-async fn answers_that_wait_hold_every_order_back() {
+async fn a_backlog_of_replies_holds_every_order_back() {
     let world = World::new();
     fill(&world, REPLIES_QUEUE);
     world.put(&due(1, State::Verifying, 1, 30)).await;
@@ -152,7 +152,7 @@ async fn answers_that_wait_hold_every_order_back() {
 }
 
 #[tokio::test]
-async fn what_the_function_takes_at_once_is_no_backlog() {
+async fn messages_within_the_functions_capacity_are_no_backlog() {
     for (waiting, in_flight, held) in [
         (TAKEN_AT_ONCE, 0, 0),
         (0, 9_999, 0),
@@ -168,9 +168,9 @@ async fn what_the_function_takes_at_once_is_no_backlog() {
     }
 }
 
-/// The index runs behind: the order may have moved on to a step of its own time.
+/// The index lags behind: the order may have moved on to a step with a later due time.
 #[tokio::test]
-async fn an_order_that_is_not_due_any_more_is_not_counted_as_held() {
+async fn an_order_with_a_later_due_time_is_not_held_back() {
     let world = World::new();
     fill(&world, INVENTORY_QUEUE);
     world.put(&placed(1)).await;
@@ -188,7 +188,7 @@ async fn an_order_that_is_not_due_any_more_is_not_counted_as_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queues_that_cannot_be_asked_hold_nothing_back() {
+async fn a_queue_of_unknown_length_holds_nothing_back() {
     for fault in [Fault::BeforeEffect, Fault::Throttle] {
         let world = World::new();
         fill(&world, INVENTORY_QUEUE);
@@ -210,7 +210,7 @@ async fn queues_that_cannot_be_asked_hold_nothing_back() {
 }
 
 #[tokio::test]
-async fn each_queue_is_asked_once_in_a_run_that_finds_an_order() {
+async fn a_run_with_an_order_reads_each_queue_once() {
     let world = World::new();
     let asked = |world: &World| {
         let calls = world.aws.calls();
@@ -233,7 +233,7 @@ async fn each_queue_is_asked_once_in_a_run_that_finds_an_order() {
 }
 
 #[tokio::test]
-async fn a_backlog_is_logged_and_rings_the_alarm_on_overdue_orders() {
+async fn a_backlog_is_logged_and_counts_as_overdue() {
     let world = with_stopped_inventory().await;
     world.clock.set(after(30 + 240));
     let logs = Logs::start();
@@ -244,7 +244,7 @@ async fn a_backlog_is_logged_and_rings_the_alarm_on_overdue_orders() {
         let line = lines
             .next()
             .unwrap_or_else(|| panic!("no {event} in {lines:?}"));
-        assert!(lines.next().is_none(), "{event} is told twice");
+        assert!(lines.next().is_none(), "{event} is logged twice");
         line.clone()
     };
     let behind = of("queue_behind");

@@ -1,4 +1,4 @@
-//! The gateway's events, as AWS documents them, through every endpoint.
+//! The gateway's events from the AWS documentation, at every endpoint.
 
 use serde_json::json;
 use shared_lambda::http::Request;
@@ -8,7 +8,7 @@ use crate::samples::ANN;
 use crate::world::{World, customer};
 
 #[tokio::test]
-async fn an_order_is_taken_in_every_wrapping() {
+async fn an_order_is_accepted_in_every_wrapping() {
     let order = json!({"lines": [{"sku": "cup", "quantity": 1}], "payment_method": "pm_card_visa"});
     for wrapping in events::WRAPPINGS {
         let world = World::new();

@@ -1,5 +1,4 @@
-//! Orders whose steps go wrong on purpose: who may ask for it, what is stored and shown of it, and
-//! what each command carries.
+//! Orders with injected faults: permission, rows, responses and commands.
 
 use orders::domain::{Command, Ending, Fault, InjectedFaults, MAX_ATTEMPTS, OrderId, State};
 use orders::messages::{Routes, owed_message};
@@ -9,7 +8,7 @@ use shared_lambda::http::{Request, Response};
 use test_support::contracts::{assert_enveloped, assert_valid};
 
 use crate::domain::faults::order_with_faults;
-use crate::samples::{ANN, STATES, order_in};
+use crate::samples::{ANN, STATES, order_in, set_attribute};
 use crate::world::{
     INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, body, customer, posting, reply,
     user,
@@ -19,7 +18,7 @@ fn cups() -> Value {
     json!({"lines": [{"sku": "cup", "quantity": 2}], "payment_method": "pm_card_visa"})
 }
 
-fn rehearsing(faults: &str, key: Option<&str>) -> Request {
+fn with_faults(faults: &str, key: Option<&str>) -> Request {
     posting(&cups(), key).with_header("waybill-fault", faults)
 }
 
@@ -34,10 +33,10 @@ fn routes() -> Routes {
         .payments(PAYMENTS_QUEUE.to_owned())
 }
 
-// ---- what commands carry
+// ---- Commands
 
 #[test]
-fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contract() {
+fn every_command_has_its_fault_in_the_envelope() {
     let context = World::new().context();
     for state in STATES {
         let Some(command) = state.command() else {
@@ -60,22 +59,28 @@ fn every_command_says_its_fault_in_an_envelope_that_keeps_its_participants_contr
             assert_enveloped(participant, &sent);
             assert_enveloped("orders", &sent);
             assert_valid(participant, kind, &sent["data"]);
-            let said = sent.as_object_mut().unwrap().remove("fault");
-            assert_eq!(said, Some(json!(fault)), "{step}={fault}");
-            assert_eq!(sent, plain, "{step}={fault}: and nothing else is different");
+            let found = sent.as_object_mut().unwrap().remove("fault");
+            assert_eq!(found, Some(json!(fault)), "{step}={fault}");
+            assert_eq!(sent, plain, "{step}={fault} changes nothing else");
         }
     }
 }
 
 #[tokio::test]
-async fn whoever_sends_a_command_again_sends_it_with_the_fault_of_its_attempt() {
+async fn a_repeated_command_has_the_fault_of_its_attempt() {
     let world = World::new();
     let ann = customer(ANN);
     let placed = world
-        .place(&ann, rehearsing("reserve_stock=lost_reply_once", Some("k")))
+        .place(
+            &ann,
+            with_faults("reserve_stock=lost_reply_once", Some("k")),
+        )
         .await;
     world
-        .place(&ann, rehearsing("reserve_stock=lost_reply_once", Some("k")))
+        .place(
+            &ann,
+            with_faults("reserve_stock=lost_reply_once", Some("k")),
+        )
         .await;
     let faults = |commands: &[Value]| -> Vec<Value> {
         commands
@@ -103,10 +108,10 @@ async fn whoever_sends_a_command_again_sends_it_with_the_fault_of_its_attempt() 
 }
 
 #[tokio::test]
-async fn a_command_that_is_lost_every_time_ends_as_one_that_nobody_answers() {
+async fn a_lasting_timeout_ends_like_a_missing_answer() {
     let world = World::new();
     let placed = world
-        .place(&customer(ANN), rehearsing("reserve_stock=timeout", None))
+        .place(&customer(ANN), with_faults("reserve_stock=timeout", None))
         .await;
     let id = id_of(&placed);
     let mut carried = world.commands();
@@ -133,30 +138,30 @@ async fn a_command_that_is_lost_every_time_ends_as_one_that_nobody_answers() {
 // ---- POST /api/v1/orders
 
 #[tokio::test]
-async fn a_rehearsal_is_taken_stored_and_shown_as_one() {
+async fn faults_are_stored_and_shown() {
     for stage in [Stage::Dev, Stage::Staging] {
         let world = World::in_stage(stage);
         let ann = customer(ANN);
         let faults = "release_stock=fail,charge_payment=lost_reply";
-        let told = "charge_payment=lost_reply, release_stock=fail";
-        let placed = world.place(&ann, rehearsing(faults, None)).await;
+        let canonical = "charge_payment=lost_reply, release_stock=fail";
+        let placed = world.place(&ann, with_faults(faults, None)).await;
         assert_eq!(placed.status, 202);
-        assert_eq!(body(&placed)["rehearsal"], told);
+        assert_eq!(body(&placed)["rehearsal"], canonical);
         let id = id_of(&placed);
-        assert_eq!(world.aws.dump(&world.table)[0]["rehearsal"], told);
-        assert_eq!(world.order(id).await.faults.unwrap().to_string(), told);
+        assert_eq!(world.aws.dump(&world.table)[0]["rehearsal"], canonical);
+        assert_eq!(world.order(id).await.faults.unwrap().to_string(), canonical);
         let shown = world.get(&ann, about(id.0)).await;
-        assert_eq!(body(&shown)["rehearsal"], told);
+        assert_eq!(body(&shown)["rehearsal"], canonical);
         let timeline = body(&world.timeline(&ann, about(id.0)).await);
         assert_eq!(
             timeline["items"][1],
-            json!({"at": "2026-01-02T03:04:05.678Z", "event": "rehearsal_begun", "detail": told})
+            json!({"at": "2026-01-02T03:04:05.678Z", "event": "rehearsal_begun", "detail": canonical})
         );
     }
 }
 
 #[tokio::test]
-async fn an_order_in_earnest_has_nothing_of_a_rehearsal_in_any_stage() {
+async fn an_order_without_faults_is_the_same_in_every_stage() {
     let mut rows = Vec::new();
     for stage in [Stage::Dev, Stage::Staging, Stage::Production] {
         let world = World::in_stage(stage);
@@ -181,12 +186,12 @@ async fn an_order_in_earnest_has_nothing_of_a_rehearsal_in_any_stage() {
 }
 
 #[tokio::test]
-async fn production_refuses_a_rehearsal_whatever_it_says_and_takes_no_order() {
+async fn production_refuses_every_fault_header() {
     let world = World::in_stage(Stage::Production);
     for faults in ["charge_payment=fail", "nonsense", ""] {
         for request in [
-            rehearsing(faults, None),
-            rehearsing(faults, Some("key")),
+            with_faults(faults, None),
+            with_faults(faults, Some("key")),
             Request::new().with_header("waybill-fault", faults),
         ] {
             let refused = world.place(&customer(ANN), request).await;
@@ -199,21 +204,18 @@ async fn production_refuses_a_rehearsal_whatever_it_says_and_takes_no_order() {
     }
     assert!(world.aws.dump(&world.table).is_empty());
     assert!(world.commands().is_empty());
-    assert_eq!(world.users.count(), 0, "and users is not asked");
+    assert_eq!(world.users.count(), 0, "users is not asked");
 }
 
 #[tokio::test]
-async fn a_wrong_header_is_named_with_what_else_is_wrong_and_leaves_nothing() {
+async fn an_invalid_header_is_reported_with_the_other_errors() {
     let world = World::new();
-    let wrong = posting(
-        &json!({"lines": [], "payment_method": "pm_card_visa"}),
-        None,
-    )
-    .with_header("waybill-fault", "charge_payment=explode");
+    let empty = json!({"lines": [], "payment_method": "pm_card_visa"});
+    let wrong = posting(&empty, None).with_header("waybill-fault", "charge_payment=explode");
     let refused = world.place(&customer(ANN), wrong).await;
     assert_eq!(refused.status, 400);
-    let told = body(&refused);
-    let pointers: Vec<&str> = told["errors"]
+    let problem = body(&refused);
+    let pointers: Vec<&str> = problem["errors"]
         .as_array()
         .unwrap()
         .iter()
@@ -230,7 +232,7 @@ async fn the_same_key_with_other_faults_is_another_request() {
     let place = async |faults: Option<&str>| {
         let request = match faults {
             None => posting(&cups(), Some("key")),
-            Some(faults) => rehearsing(faults, Some("key")),
+            Some(faults) => with_faults(faults, Some("key")),
         };
         world.place(&ann, request).await
     };
@@ -254,11 +256,11 @@ async fn the_same_key_with_other_faults_is_another_request() {
 }
 
 #[tokio::test]
-async fn a_rehearsed_question_to_users_is_asked_by_queue_and_lets_nobody_in() {
+async fn a_fault_in_verify_user_asks_users_by_queue() {
     let world = World::new();
     world.users.always(user(ANN, "deactivated"));
     let placed = world
-        .place(&customer(ANN), rehearsing("verify_user=fail_once", None))
+        .place(&customer(ANN), with_faults("verify_user=fail_once", None))
         .await;
     assert_eq!((placed.status, world.users.count()), (202, 0));
     let id = id_of(&placed);
@@ -275,31 +277,29 @@ async fn a_rehearsed_question_to_users_is_asked_by_queue_and_lets_nobody_in() {
         .unwrap();
     assert_eq!(world.order(id).await.state, State::Rejected);
 
-    // Any other step's rehearsal asks over REST first, as ever.
+    // With a fault in another step users is asked over REST first.
     let refused = world
-        .place(&customer(ANN), rehearsing("reserve_stock=fail", None))
+        .place(&customer(ANN), with_faults("reserve_stock=fail", None))
         .await;
     assert_eq!(refused.status, 403);
 }
 
 #[tokio::test]
-async fn a_stored_rehearsal_that_is_none_is_an_error_that_names_it() {
+async fn an_invalid_stored_fault_is_an_error() {
     let world = World::new();
     let order = order_with_faults(State::Charging, "charge_payment=fail");
     world.put(&order).await;
-    let mut row = world.aws.dump(&world.table).remove(0);
-    row["rehearsal"] = json!("charge_payment=answer_twice");
-    world.aws.put_raw(&world.table, row.clone());
+    let store = |faults| set_attribute(&world.aws, &world.table, "rehearsal", json!(faults));
+    store("charge_payment=answer_twice");
     assert_eq!(world.order(order.id).await.faults, None);
-    row["rehearsal"] = json!("charge_payment=explode");
-    world.aws.put_raw(&world.table, row);
+    store("charge_payment=explode");
     let error = world.store().get(order.id).await.unwrap_err();
     let text = shared_lambda::telemetry::chain(&error);
     assert!(text.contains("rehearsal"), "{text}");
 }
 
 #[test]
-fn the_api_description_allows_exactly_the_faults_there_are() {
+fn openapi_accepts_exactly_the_known_faults() {
     let path = test_support::template::workspace_root().join("functions/orders/openapi.yaml");
     let openapi: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let parameters = &openapi["paths"]["/api/v1/orders"]["post"]["parameters"];
@@ -311,11 +311,11 @@ fn the_api_description_allows_exactly_the_faults_there_are() {
         .unwrap();
     let validator = jsonschema::validator_for(&header["schema"]).unwrap();
     assert!(validator.is_valid(&header["example"]));
-    let said = header["description"].as_str().unwrap();
+    let text = header["description"].as_str().unwrap();
     for step in Command::all().map(|command| command.action().name) {
-        assert!(said.contains(&format!("`{step}`")), "{step}");
+        assert!(text.contains(&format!("`{step}`")), "{step}");
         for fault in Fault::ALL {
-            assert!(said.contains(&format!("`{}`", fault.as_str())), "{fault:?}");
+            assert!(text.contains(&format!("`{}`", fault.as_str())), "{fault:?}");
             let one = format!("{step}={}", fault.as_str());
             let two = format!("{one}, release_stock=fail");
             assert!(validator.is_valid(&json!(one)), "{one}");

@@ -1,4 +1,4 @@
-//! Every test of this service.
+//! The tests of this service, in one binary.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! Whether a reply answers what its order asked.
+//! Replies that contradict their order.
 
 use orders::domain::{Ending, State};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn stock(cups: i64, price: i64) -> Value {
     ]})
 }
 
-/// Delivers a reply to an order in a state, and says what it was refused for.
+/// Delivers a reply to an order in a state, and returns the reason of a refusal.
 async fn refused(state: State, kind: &str, data: &Value) -> Option<String> {
     let world = World::new();
     let order = order_in(state);
@@ -30,12 +30,12 @@ async fn refused(state: State, kind: &str, data: &Value) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_reply_about_another_user_is_a_failure_in_every_state() {
+async fn another_user_is_a_failure_in_every_state() {
     for state in STATES {
         for kind in ["UserVerified", "UserRefused"] {
             let about = |user| json!({"user_id": user, "code": "some_code", "detail": "words"});
             let detail = refused(state, kind, &about(BOB)).await;
-            let detail = detail.unwrap_or_else(|| panic!("{kind} in {state:?} is taken"));
+            let detail = detail.unwrap_or_else(|| panic!("{kind} in {state:?} is accepted"));
             assert!(detail.contains("another user"), "{detail}");
             assert_eq!(refused(state, kind, &about(ANN)).await, None, "{state:?}");
         }
@@ -43,11 +43,11 @@ async fn a_reply_about_another_user_is_a_failure_in_every_state() {
 }
 
 #[tokio::test]
-async fn stock_at_another_price_than_before_is_a_failure() {
+async fn a_changed_price_of_reserved_stock_is_a_failure() {
     for state in STATES {
         let detail = refused(state, "StockReserved", &stock(2, 1251)).await;
         match state {
-            // The first reply says the price.
+            // The first reply sets the price.
             State::Reserving => assert_eq!(detail, None),
             _ => assert!(detail.is_some(), "{state:?}"),
         }
@@ -55,7 +55,7 @@ async fn stock_at_another_price_than_before_is_a_failure() {
 }
 
 #[tokio::test]
-async fn stock_of_other_lines_than_asked_for_is_a_failure() {
+async fn stock_of_other_lines_is_a_failure() {
     for state in STATES {
         let detail = refused(state, "StockReserved", &stock(3, 1250)).await;
         assert!(detail.is_some(), "{state:?}");
@@ -63,7 +63,7 @@ async fn stock_of_other_lines_than_asked_for_is_a_failure() {
 }
 
 #[tokio::test]
-async fn the_same_stock_again_is_a_repeat() {
+async fn the_same_stock_is_a_repeat() {
     for state in STATES
         .into_iter()
         .filter(|state| *state != State::Verifying)
@@ -78,7 +78,7 @@ async fn the_same_stock_again_is_a_repeat() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_an_item_that_is_not_ordered_is_a_failure() {
+async fn a_refusal_of_an_item_not_in_the_order_is_a_failure() {
     let of = |sku: &str| json!({"code": "out_of_stock", "detail": "0 left", "sku": sku});
     for state in [State::Reserving, State::Rejected, State::Cancelled] {
         let detail = refused(state, "StockRefused", &of("lid")).await;
@@ -88,7 +88,7 @@ async fn a_refusal_of_an_item_that_is_not_ordered_is_a_failure() {
 }
 
 #[tokio::test]
-async fn another_amount_than_the_orders_is_a_failure_in_every_state() {
+async fn another_amount_is_a_failure_in_every_state() {
     let undoing = [
         State::Refunding(Ending::Rejected),
         State::Refunding(Ending::Cancelled),
@@ -111,7 +111,7 @@ async fn another_amount_than_the_orders_is_a_failure_in_every_state() {
             ),
         ] {
             let detail = refused(state, kind, &wrong).await;
-            assert!(detail.is_some(), "{kind} in {state:?} is taken");
+            assert!(detail.is_some(), "{kind} in {state:?} is accepted");
             assert_eq!(
                 refused(state, kind, &right).await,
                 None,
@@ -122,7 +122,7 @@ async fn another_amount_than_the_orders_is_a_failure_in_every_state() {
 }
 
 #[tokio::test]
-async fn a_contradiction_says_both_sides_and_the_next_move() {
+async fn a_contradiction_names_both_sides_and_the_next_move() {
     let (bob, ann) = (BOB.to_string(), ANN.to_string());
     let charged = json!({"payment_id": "p", "amount": usd(3501)});
     let cases = [
@@ -154,7 +154,7 @@ async fn a_contradiction_says_both_sides_and_the_next_move() {
 }
 
 #[tokio::test]
-async fn a_reply_about_no_order_names_it_and_the_next_move() {
+async fn a_reply_to_an_unknown_order_names_the_next_move() {
     let order = order_in(State::Reserving);
     let message = reply(order.id, "StockReserved", &stock(2, 1250));
     let failure = World::new().deliver(&message).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! The replies function and the sweeper, whatever is delivered twice, lost, late, or killed on the
-//! way. `tests/simulation/tests/cases.rs` drives whole orders with the real participants.
+//! The replies function and the sweeper under repeats, losses, delays and crashes.
+//! `tests/simulation/tests/cases.rs` drives whole orders with the real participants.
 
 use std::time::Duration;
 
@@ -10,27 +10,23 @@ use shared_lambda::sqs::Failure;
 use test_support::{Fault, crashable};
 use tokio::time::Instant;
 
-use crate::samples::{STATES, after, ends, order_in, placed};
+use crate::samples::{STATES, after, ends, order_in, placed, spoil, swept};
 use crate::world::{INVENTORY_QUEUE, World, reply};
 
 #[tokio::test]
-async fn a_read_that_fails_brings_the_reply_back() {
+async fn a_failed_read_redelivers_the_reply() {
     let world = World::new();
     let order = placed(1);
     world.put(&order).await;
-    let released = reply(
-        order.id,
-        "StockRefused",
-        &json!({"code": "out_of_stock", "detail": "d"}),
-    );
+    let refused = sample_reply(order.id, "StockRefused");
     world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
-    let failure = world.deliver(&released).await.unwrap_err();
+    let failure = world.deliver(&refused).await.unwrap_err();
     assert!(failure.is_retried());
-    world.deliver(&released).await.unwrap();
+    world.deliver(&refused).await.unwrap();
     assert_eq!(world.order(order.id).await.state, State::Rejected);
 }
 
-// ---- replies that do not fit
+// ---- Replies
 
 fn sample(kind: &str) -> Value {
     let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
@@ -49,72 +45,52 @@ fn sample(kind: &str) -> Value {
     }
 }
 
-#[tokio::test]
-async fn an_overtaken_reply_is_acknowledged_and_nothing_is_sent() {
-    let overtaken = [
-        (State::Charging, "UserVerified"),
-        (State::Confirmed, "StockReserved"),
-        (State::Refunding(Ending::Rejected), "PaymentCharged"),
-        (State::Refunding(Ending::Cancelled), "PaymentDeclined"),
-        (State::Releasing(Ending::Cancelled), "StockRefused"),
-        (State::Cancelled, "PaymentRefunded"),
-        (State::Rejected, "StockReserved"),
-        (State::Cancelled, "UserVerified"),
-    ];
-    for (state, kind) in overtaken {
-        let world = World::new();
-        let order = order_in(state);
-        world.put(&order).await;
-        world
-            .deliver(&reply(order.id, kind, &sample(kind)))
-            .await
-            .unwrap();
-        assert_eq!(world.order(order.id).await, order);
-        assert!(world.commands().is_empty(), "{kind} in {state:?}");
-    }
+fn sample_reply(order: OrderId, kind: &str) -> String {
+    reply(order, kind, &sample(kind))
 }
 
 #[tokio::test]
-async fn a_reply_whose_first_delivery_died_before_sending_sends_what_is_owed() {
-    let repeats = [
-        (State::Reserving, "UserVerified", "ReserveStock"),
-        (State::Charging, "StockReserved", "ChargePayment"),
+async fn repeats_send_the_owed_command_and_overtaken_replies_nothing() {
+    let (reject, cancel) = (Ending::Rejected, Ending::Cancelled);
+    let cases: [(State, &str, &[&str]); 13] = [
+        (State::Reserving, "UserVerified", &["ReserveStock"]),
+        (State::Charging, "StockReserved", &["ChargePayment"]),
         (
-            State::Releasing(Ending::Rejected),
+            State::Releasing(reject),
             "PaymentDeclined",
-            "ReleaseStock",
+            &["ReleaseStock"],
         ),
+        (State::Releasing(reject), "StockReserved", &["ReleaseStock"]),
         (
-            State::Releasing(Ending::Rejected),
-            "StockReserved",
-            "ReleaseStock",
-        ),
-        (
-            State::Releasing(Ending::Cancelled),
+            State::Releasing(cancel),
             "PaymentRefunded",
-            "ReleaseStock",
+            &["ReleaseStock"],
         ),
+        (State::Charging, "UserVerified", &[]),
+        (State::Confirmed, "StockReserved", &[]),
+        (State::Refunding(reject), "PaymentCharged", &[]),
+        (State::Refunding(cancel), "PaymentDeclined", &[]),
+        (State::Releasing(cancel), "StockRefused", &[]),
+        (State::Cancelled, "PaymentRefunded", &[]),
+        (State::Rejected, "StockReserved", &[]),
+        (State::Cancelled, "UserVerified", &[]),
     ];
-    for (state, kind, owed) in repeats {
+    for (state, kind, sent) in cases {
         let world = World::new();
         let order = order_in(state);
         world.put(&order).await;
-        world
-            .deliver(&reply(order.id, kind, &sample(kind)))
-            .await
-            .unwrap();
-        assert_eq!(world.command_types(), [owed], "{kind} in {state:?}");
+        world.deliver(&sample_reply(order.id, kind)).await.unwrap();
+        assert_eq!(world.command_types(), sent, "{kind} in {state:?}");
         assert_eq!(world.order(order.id).await, order);
     }
 }
 
 #[tokio::test]
-async fn a_reply_that_cannot_be_understood_or_placed_is_a_failure_for_the_dead_letter_queue() {
+async fn an_invalid_reply_goes_to_the_dead_letter_queue() {
     let world = World::new();
     let order = placed(1);
     world.put(&order).await;
-    let mut newer: Value =
-        serde_json::from_str(&reply(order.id, "StockReserved", &sample("StockReserved"))).unwrap();
+    let mut newer: Value = serde_json::from_str(&sample_reply(order.id, "StockReserved")).unwrap();
     newer["version"] = json!(2);
     let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
     let reserved = |line: Value| reply(order.id, "StockReserved", &json!({"lines": [line]}));
@@ -137,7 +113,7 @@ async fn a_reply_that_cannot_be_understood_or_placed_is_a_failure_for_the_dead_l
         reserved(
             json!({"sku": "cup", "quantity": 2, "unit_price": {"amount": 1, "currency": "$"}}),
         ),
-        reply(placed(404).id, "StockReserved", &sample("StockReserved")),
+        sample_reply(placed(404).id, "StockReserved"),
     ];
     for body in poison {
         let failure: Failure = world.deliver(&body).await.unwrap_err();
@@ -148,7 +124,7 @@ async fn a_reply_that_cannot_be_understood_or_placed_is_a_failure_for_the_dead_l
 }
 
 #[tokio::test]
-async fn a_reply_with_fields_of_a_later_version_is_taken() {
+async fn a_reply_with_unknown_fields_is_accepted() {
     let world = World::new();
     let order = placed(1);
     world.put(&order).await;
@@ -163,12 +139,12 @@ async fn a_reply_with_fields_of_a_later_version_is_taken() {
 }
 
 #[tokio::test]
-async fn two_deliveries_of_a_reply_at_once_write_once_and_both_are_acknowledged() {
+async fn parallel_deliveries_of_a_reply_write_once() {
     for seed in 0..20 {
         let world = World::new();
         let order = placed(1);
         world.put(&order).await;
-        let body = reply(order.id, "StockReserved", &sample("StockReserved"));
+        let body = sample_reply(order.id, "StockReserved");
         world.aws.interleave(seed);
         let deliveries = (0..4).map(|_| world.deliver(&body));
         for delivered in futures_util::future::join_all(deliveries).await {
@@ -183,24 +159,10 @@ async fn two_deliveries_of_a_reply_at_once_write_once_and_both_are_acknowledged(
     }
 }
 
-// ---- the sweeper
-
-/// What a run that could read everything answers.
-fn swept(due: usize, sent: usize, parked: usize) -> Value {
-    json!({
-        "due": due,
-        "sent": sent,
-        "parked": parked,
-        "given_up": 0,
-        "unreadable": 0,
-        "cut_short": false,
-        "parked_now": parked,
-        "held_back": 0,
-    })
-}
+// ---- The sweeper
 
 #[tokio::test]
-async fn the_sweeper_sends_again_what_every_order_in_flight_owes_and_counts() {
+async fn the_sweeper_sends_the_commands_of_all_due_orders() {
     let world = World::new();
     for state in STATES {
         world.put(&order_in(state)).await;
@@ -234,7 +196,7 @@ async fn the_sweeper_sends_again_what_every_order_in_flight_owes_and_counts() {
 }
 
 #[tokio::test]
-async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hour() {
+async fn an_unanswered_compensation_is_parked_and_sent_hourly() {
     let world = World::new();
     let mut order = order_in(State::Releasing(Ending::Cancelled));
     order.attempt = MAX_ATTEMPTS;
@@ -274,40 +236,9 @@ async fn a_compensation_nobody_answers_is_parked_visibly_and_asked_for_every_hou
 }
 
 #[tokio::test]
-async fn a_parked_refund_that_is_answered_goes_on_to_release_with_all_its_tries() {
+async fn many_unreadable_orders_do_not_delay_the_others() {
     let world = World::new();
-    let mut order = order_in(State::Refunding(Ending::Rejected));
-    (order.attempt, order.parked) = (9, true);
-    world.put(&order).await;
-    let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
-    world.deliver(&refunded).await.unwrap();
-    let now = world.order(order.id).await;
-    assert_eq!(
-        (now.state, now.attempt, now.parked, now.due_at),
-        (
-            State::Releasing(Ending::Rejected),
-            1,
-            false,
-            Some(after(30))
-        )
-    );
-    assert_eq!(world.command_types(), ["ReleaseStock"]);
-}
-
-/// Makes the rows of these orders such as no code of this service writes.
-fn spoil(world: &World, ids: &[OrderId]) {
-    for mut row in world.aws.dump(&world.table) {
-        if ids.iter().any(|id| row["pk"] == format!("ORDER#{}", id.0)) {
-            row["state"] = json!("dreaming");
-            world.aws.put_raw(&world.table, row);
-        }
-    }
-}
-
-#[tokio::test]
-async fn orders_that_cannot_be_read_are_counted_and_starve_nobody_however_many() {
-    let world = World::new();
-    // All of one partition, the bad ones first in line and more of them than one run takes on.
+    // All in one partition: first more unreadable orders than a page has, then readable ones.
     let id = |number: u128| placed(number << 8).id;
     let (bad, good) = (1..=260_u128, 261..=265_u128);
     for number in bad.clone().chain(good.clone()) {
@@ -315,21 +246,11 @@ async fn orders_that_cannot_be_read_are_counted_and_starve_nobody_however_many()
         order.due_at = Some(after(i64::try_from(number).unwrap()));
         world.put(&order).await;
     }
-    spoil(&world, &bad.map(id).collect::<Vec<_>>());
+    spoil(&world.aws, &world.table, &bad.map(id).collect::<Vec<_>>());
     world.clock.set(after(600));
-    assert_eq!(
-        world.sweep().await.unwrap(),
-        json!({
-            "due": 5,
-            "sent": 5,
-            "parked": 0,
-            "given_up": 0,
-            "unreadable": 260,
-            "cut_short": false,
-            "parked_now": 0,
-            "held_back": 0,
-        })
-    );
+    let mut expected = swept(5, 5, 0);
+    expected["unreadable"] = json!(260);
+    assert_eq!(world.sweep().await.unwrap(), expected);
     assert_eq!(world.command_types().len(), 5);
     for number in good {
         assert_eq!(world.order(id(number)).await.attempt, 2);
@@ -337,7 +258,7 @@ async fn orders_that_cannot_be_read_are_counted_and_starve_nobody_however_many()
 }
 
 #[tokio::test]
-async fn every_run_counts_what_is_parked_even_if_whoever_parked_it_died_at_once() {
+async fn a_run_counts_parked_orders_of_a_crashed_run() {
     let world = World::new();
     let mut order = order_in(State::Refunding(Ending::Cancelled));
     order.attempt = MAX_ATTEMPTS;
@@ -346,19 +267,16 @@ async fn every_run_counts_what_is_parked_even_if_whoever_parked_it_died_at_once(
     world.aws.fault_at(0, Fault::KillAfter);
     assert!(crashable(world.sweep()).await.is_none());
     assert!(world.order(order.id).await.parked);
-    // Not due for an hour, and counted all the same.
+    // It is not due for an hour, but still counted.
     let next = world.sweep().await.unwrap();
     assert_eq!((&next["due"], &next["parked_now"]), (&json!(0), &json!(1)));
 
     world.aws.fault_on("dynamodb:Query", Fault::Throttle);
-    assert!(
-        world.sweep().await.is_err(),
-        "a count that fails is heard of"
-    );
+    assert!(world.sweep().await.is_err(), "a failed count fails the run");
 }
 
 #[tokio::test]
-async fn a_partition_that_cannot_be_read_does_not_keep_the_others_waiting() {
+async fn an_unreadable_partition_does_not_delay_the_others() {
     let world = World::new();
     for number in 0..8 {
         world.put(&placed(number)).await;
@@ -371,7 +289,7 @@ async fn a_partition_that_cannot_be_read_does_not_keep_the_others_waiting() {
 }
 
 #[tokio::test]
-async fn messages_the_queue_does_not_take_fail_the_run_and_are_sent_by_a_later_one() {
+async fn a_failed_send_fails_the_run_and_is_sent_later() {
     for fault in [
         Fault::BeforeEffect,
         Fault::PartialSend(vec![0]),
@@ -409,7 +327,7 @@ async fn a_reply_whose_next_command_has_no_route_is_a_failure() {
     let order = order_in(State::Reserving);
     world.put(&order).await;
     world.replies.routes = orders::messages::Routes::default();
-    let reserved = reply(order.id, "StockReserved", &sample("StockReserved"));
+    let reserved = sample_reply(order.id, "StockReserved");
     let failure = world.deliver(&reserved).await.unwrap_err();
     assert!(!failure.is_retried());
     assert!(
@@ -421,12 +339,12 @@ async fn a_reply_whose_next_command_has_no_route_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_order_that_moved_on_since_the_index_was_written_is_left_alone() {
+async fn an_order_that_moved_on_since_the_query_is_skipped() {
     let world = World::new();
     let order = placed(1);
     world.put(&order).await;
     world.clock.set(after(30));
-    // Between the query and the read the order is rejected.
+    // Another function rejects the order between the query and the read.
     let (aws, table) = (world.aws.clone(), world.table.clone());
     world.aws.on_call(move |call| {
         if call.name() == "dynamodb:GetItem" {
@@ -445,13 +363,13 @@ async fn an_order_that_moved_on_since_the_index_was_written_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_sweeper_and_a_reply_at_once_leave_one_next_step() {
+async fn a_parallel_sweep_and_reply_leave_one_next_step() {
     for seed in 0..40 {
         let world = World::new();
         let order = placed(1);
         world.put(&order).await;
         world.clock.set(after(30));
-        let body = reply(order.id, "StockReserved", &sample("StockReserved"));
+        let body = sample_reply(order.id, "StockReserved");
         world.aws.interleave(seed);
         let (swept, delivered) =
             futures_util::future::join(world.sweep(), world.deliver(&body)).await;
@@ -464,7 +382,7 @@ async fn a_sweeper_and_a_reply_at_once_leave_one_next_step() {
 }
 
 #[tokio::test]
-async fn many_due_orders_are_all_driven_and_sent_in_batches() {
+async fn many_due_orders_are_sent_in_batches() {
     let world = World::new();
     for number in 0..60 {
         world.put(&placed(number << 8)).await;
@@ -488,13 +406,13 @@ async fn many_due_orders_are_all_driven_and_sent_in_batches() {
 }
 
 #[tokio::test]
-async fn a_sweeper_that_dies_has_counted_no_more_attempts_than_one_batch_of_messages() {
+async fn a_crashed_run_has_at_most_one_batch_unsent() {
     let world = World::new();
     for number in 0..60 {
         world.put(&placed(number << 8)).await;
     }
     world.clock.set(after(30));
-    // Ten writes and a message batch, over and over: it dies at the third batch.
+    // Each batch is ten writes and one send. The run crashes at the third send.
     world.aws.fault_at(32, Fault::KillBefore);
     assert!(crashable(world.sweep()).await.is_none());
     let mut counted = 0;
@@ -502,12 +420,12 @@ async fn a_sweeper_that_dies_has_counted_no_more_attempts_than_one_batch_of_mess
         counted += world.order(placed(number << 8).id).await.attempt - 1;
     }
     assert_eq!((counted, world.commands().len()), (30, 20));
-    // The others have lost nothing but a minute.
+    // The other orders are only a minute late.
     assert_eq!(world.sweep().await.unwrap()["sent"], 30);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_does_not_answer_takes_no_attempt_from_the_orders_of_another() {
+async fn a_silent_queue_does_not_affect_another_queues_orders() {
     let world = World::new();
     for number in 0..3 {
         world.put(&placed(number << 8)).await;
@@ -518,13 +436,13 @@ async fn a_queue_that_does_not_answer_takes_no_attempt_from_the_orders_of_anothe
     world.clock.set(after(30));
     world.never_answer(|call| call.request["QueueUrl"] == INVENTORY_QUEUE);
     let error = world.sweep().await.unwrap_err().to_string();
-    // Each of those whose attempt nobody was sent, and no other.
+    // Only the orders whose commands were not sent.
     assert!(error.starts_with("3 orders or partitions"), "{error}");
     assert_eq!(world.command_types(), ["ChargePayment"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_takes_too_long_ends_by_itself_says_so_and_the_next_goes_on() {
+async fn a_long_run_ends_itself_and_the_next_continues() {
     let world = World::new();
     for number in 0..150 {
         world.put(&placed(number << 8)).await;
@@ -539,7 +457,7 @@ async fn a_run_that_takes_too_long_ends_by_itself_says_so_and_the_next_goes_on()
     let began = Instant::now();
     let first = world.sweep().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(60));
-    // Nine times ten orders begin within 25 seconds.
+    // Nine batches of ten orders start within 25 seconds.
     assert_eq!(
         (&first["sent"], &first["cut_short"]),
         (&json!(90), &json!(true))
@@ -553,7 +471,7 @@ async fn a_run_that_takes_too_long_ends_by_itself_says_so_and_the_next_goes_on()
 }
 
 #[tokio::test]
-async fn a_backlog_of_one_partition_does_not_keep_the_others_waiting() {
+async fn a_full_partition_does_not_delay_the_others() {
     let world = World::new();
     // More than a page in one partition, and one order in each of the others.
     for number in (0..150_u128).map(|number| number << 8).chain(1..8) {
@@ -572,13 +490,13 @@ async fn a_backlog_of_one_partition_does_not_keep_the_others_waiting() {
     let again: Vec<usize> = (0..queries.len())
         .filter(|at| queries[*at] == "DUE#0")
         .collect();
-    // All nine partitions have had their first page before any has its second.
+    // All nine partitions have their first page before any has its second.
     assert_eq!(again.len(), 2, "{queries:?}");
     assert!(again[1] >= 9, "{queries:?}");
 }
 
 #[tokio::test]
-async fn another_partition_is_first_in_every_minute() {
+async fn a_different_partition_is_first_each_minute() {
     let world = World::new();
     let mut first = Vec::new();
     for minute in 0..9 {
@@ -594,7 +512,7 @@ async fn another_partition_is_first_in_every_minute() {
 }
 
 #[tokio::test]
-async fn forward_steps_that_are_given_up_are_counted_and_others_are_not() {
+async fn only_forward_steps_that_are_given_up_are_counted() {
     let world = World::new();
     let last_try = |state| {
         let mut order = order_in(state);
@@ -610,16 +528,16 @@ async fn forward_steps_that_are_given_up_are_counted_and_others_are_not() {
     world.clock.set(after(30));
     let swept = world.sweep().await.unwrap();
     assert_eq!((&swept["due"], &swept["given_up"]), (&json!(4), &json!(3)));
-    // What undoes them is asked for again half a minute later, which is no giving up.
+    // Their compensations are sent again half a minute later and not given up.
     world.clock.set(after(60));
     let swept = world.sweep().await.unwrap();
     assert_eq!((&swept["due"], &swept["given_up"]), (&json!(2), &json!(0)));
 }
 
 #[tokio::test]
-async fn a_sweep_whose_write_is_not_answered_is_sent_for_all_the_same() {
+async fn a_write_without_an_answer_still_sends() {
     let mut world = World::new();
-    // As in production, the client itself repeats a call without an answer.
+    // As in production, the SDK repeats a call without an answer.
     let retrying = world.aws.dynamodb_with_attempts(2);
     world.sweep.saga.orders = OrderStore::new(retrying, world.table.clone());
     world.put(&placed(1)).await;

@@ -1,5 +1,5 @@
-//! The orders service as one test runs it: its functions on an AWS of their own, a users service
-//! that answers as told, and a clock that stands still until it is moved.
+//! The orders service in a test: its functions on a simulated AWS, a stub of the users service, and a
+//! clock that the test moves.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,10 +35,10 @@ pub const INVENTORY_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/invento
 pub const PAYMENTS_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/payments-commands";
 pub const REPLIES_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/orders-replies";
 
-/// The trace every request of a test belongs to, so that whole answers can be compared.
+/// The trace of all requests, so that tests can compare whole responses.
 pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// Read once: some tests need hundreds of worlds.
+/// Read once, because some tests create hundreds of worlds.
 static TEMPLATE: LazyLock<Template> = LazyLock::new(|| Template::of_service("orders"));
 
 pub struct World {
@@ -86,7 +86,7 @@ impl World {
         OrderStore::new(self.aws.dynamodb(), self.table.clone())
     }
 
-    /// From now on such calls to AWS get no answer, however long they are waited for.
+    /// From now on such calls to AWS never get an answer.
     pub fn never_answer(&self, which: fn(&Call) -> bool) {
         self.aws.on_call(move |call| async move {
             if which(&call) {
@@ -149,8 +149,8 @@ impl World {
         .await
     }
 
-    /// One message of the queue `orders-replies`, as the runner handles it: acknowledged only
-    /// when what it led to was sent.
+    /// Handles one message of the queue `orders-replies` as the runner does: it acknowledges the message
+    /// only after the send.
     pub async fn deliver(&self, body: &str) -> Result<(), Failure> {
         let envelope = Envelope::parse(body)?;
         let context = self.origin.context(envelope.traceparent.as_deref());
@@ -160,17 +160,14 @@ impl World {
             .map_err(|error| Failure::retry("its answer was not accepted", error))
     }
 
-    /// One run of the sweeper.
     pub async fn sweep(&self) -> Result<Value, shared_lambda::Error> {
         sweep::handle(&self.sweep, self.context()).await
     }
 
-    /// One call of the operators' function.
     pub async fn admin(&self, request: Value) -> Result<Value, shared_lambda::Error> {
         admin::handle(&self.admin, self.context(), request).await
     }
 
-    /// The order as it is stored.
     pub async fn order(&self, id: OrderId) -> Order {
         self.store()
             .get(id)
@@ -179,12 +176,12 @@ impl World {
             .expect("the order is there")
     }
 
-    /// Stores an order as it is, without asking how it came to be so.
+    /// Inserts an order without running its saga.
     pub async fn put(&self, order: &Order) {
         self.store().insert(order).await.unwrap();
     }
 
-    /// Everything that waits on the command queues.
+    /// Takes all messages from the command queues.
     pub fn commands(&self) -> Vec<Value> {
         [USERS_QUEUE, INVENTORY_QUEUE, PAYMENTS_QUEUE]
             .iter()
@@ -192,14 +189,14 @@ impl World {
             .collect()
     }
 
-    /// The types of everything that waits on the command queues.
+    /// Takes all messages from the command queues, and returns their types.
     pub fn command_types(&self) -> Vec<String> {
         let text = |command: Value| command["type"].as_str().unwrap().to_owned();
         self.commands().into_iter().map(text).collect()
     }
 }
 
-/// The variables of every function of the template: each reads its own.
+/// The variables of all functions of the template.
 fn setup(aws: &Aws, users: &StubUsers, table: &str, stage: Stage) -> Setup {
     let timeout = TIMEOUT.0.as_secs().to_string();
     let stage = format!("{stage:?}").to_lowercase();
@@ -216,7 +213,7 @@ fn setup(aws: &Aws, users: &StubUsers, table: &str, stage: Stage) -> Setup {
     Setup::for_tests(users.clone(), &variables).with_clients(aws.dynamodb(), aws.sqs())
 }
 
-/// Users as placing asks it, in a test's time.
+/// The client of users with short timeouts.
 fn impatient(users: &StubUsers) -> Users {
     let policy = rest::Policy {
         timeout: Duration::from_millis(20),
@@ -264,12 +261,11 @@ pub fn posting(body: &Value, key: Option<&str>) -> Request {
     }
 }
 
-/// The body of a response.
 pub fn body(response: &Response) -> Value {
     serde_json::from_str(response.body.as_deref().expect("there is a body")).unwrap()
 }
 
-/// A reply as a participant puts it onto the queue.
+/// A participant's reply as it is in the queue.
 pub fn reply(order_id: OrderId, kind: &str, data: &Value) -> String {
     json!({
         "id": Uuid::new_v5(&order_id.0, kind.as_bytes()),
@@ -283,7 +279,7 @@ pub fn reply(order_id: OrderId, kind: &str, data: &Value) -> String {
     .to_string()
 }
 
-/// Time, as the test tells it. Clones are the same clock.
+/// A clock that the test sets. Clones share the time.
 #[derive(Clone)]
 pub struct Clock(Arc<Mutex<Timestamp>>);
 
@@ -314,7 +310,7 @@ impl Clock {
     }
 }
 
-/// What the users service does with one question.
+/// A behaviour of the users service.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Gives(u16, String),
@@ -322,7 +318,7 @@ pub enum Answer {
     NeverComes,
 }
 
-/// The users service, seen over HTTP. Clones are the same one.
+/// A stub of the users service over HTTP; every user is active unless set otherwise. Clones share state.
 #[derive(Clone, Debug, Default)]
 pub struct StubUsers(Arc<Mutex<Stub>>);
 
@@ -333,7 +329,7 @@ struct Stub {
     questions: Vec<Question>,
 }
 
-/// A question as it was asked.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub uri: String,
@@ -342,18 +338,16 @@ pub struct Question {
 }
 
 impl StubUsers {
-    /// From now on, unless it was told otherwise for a question to come. At first every user is
-    /// active.
+    /// Sets the answer to all requests without an answer from [`StubUsers::next`].
     pub fn always(&self, answer: Answer) {
         self.0.lock().unwrap().always = Some(answer);
     }
 
-    /// For the next question that has no answer planned.
+    /// Adds the answer to the next request.
     pub fn next(&self, answer: Answer) {
         self.0.lock().unwrap().next.push_back(answer);
     }
 
-    /// What was asked so far.
     pub fn questions(&self) -> Vec<Question> {
         self.0.lock().unwrap().questions.clone()
     }
@@ -363,7 +357,7 @@ impl StubUsers {
     }
 }
 
-/// A user as users describes them.
+/// The answer with a user.
 pub fn user(id: Uuid, status: &str) -> Answer {
     let user = json!({
         "id": id, "email": "ann@example.com", "name": "Ann", "role": "customer",
@@ -372,7 +366,7 @@ pub fn user(id: Uuid, status: &str) -> Answer {
     Answer::Gives(200, user.to_string())
 }
 
-/// A problem as users words it.
+/// The answer with a problem.
 pub fn problem(status: u16) -> Answer {
     let problem = json!({
         "type": "urn:waybill:problem:not-found", "title": "There is no such resource",

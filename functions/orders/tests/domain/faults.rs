@@ -1,4 +1,4 @@
-//! Which fault a step of a rehearsed order has, and for how long.
+//! The injected fault of a step, and its duration.
 
 use orders::domain::{
     Command, Ending, Event, Fault, InjectedFaults, MAX_ATTEMPTS, Order, State, TimelineEvent, owed,
@@ -15,7 +15,7 @@ pub fn order_with_faults(state: State, faults: &str) -> Order {
 }
 
 #[test]
-fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
+fn faults_have_one_canonical_form() {
     for text in [
         "reserve_stock=fail, charge_payment=lost_reply_once",
         "charge_payment=lost_reply_once,reserve_stock=fail",
@@ -42,7 +42,7 @@ fn faults_are_read_however_they_are_spaced_and_ordered_and_shown_one_way() {
 }
 
 #[test]
-fn an_earlier_row_is_read_without_its_retired_fault() {
+fn an_older_row_is_read_without_its_retired_fault() {
     let read =
         |text| InjectedFaults::from_record(text).map(|read| read.map(|read| read.to_string()));
     let kept = "reserve_stock=fail, release_stock=timeout".to_owned();
@@ -54,7 +54,7 @@ fn an_earlier_row_is_read_without_its_retired_fault() {
 }
 
 #[test]
-fn what_is_no_rehearsal_is_told_what_would_be() {
+fn an_invalid_text_gets_the_grammar() {
     for text in [
         "",
         " ",
@@ -71,13 +71,13 @@ fn what_is_no_rehearsal_is_told_what_would_be() {
         "charge_payment=fail;reserve_stock=fail",
         "charge_payment=fail=fail",
     ] {
-        let told = InjectedFaults::parse(text).unwrap_err().to_string();
+        let error = InjectedFaults::parse(text).unwrap_err().to_string();
         for known in [
             "charge_payment=lost_reply_once",
             "release_stock",
             "timeout_once",
         ] {
-            assert!(told.contains(known), "{text:?}: {told}");
+            assert!(error.contains(known), "{text:?}: {error}");
         }
     }
     let twice = InjectedFaults::parse("charge_payment=fail, charge_payment=fail").unwrap_err();
@@ -88,7 +88,7 @@ fn what_is_no_rehearsal_is_told_what_would_be() {
 }
 
 #[test]
-fn a_fault_is_in_force_for_its_own_step_and_for_as_many_attempts_as_its_name_says() {
+fn a_fault_affects_its_step_and_attempts_only() {
     for state in STATES {
         for step in Command::all() {
             for fault in Fault::ALL {
@@ -109,7 +109,7 @@ fn a_fault_is_in_force_for_its_own_step_and_for_as_many_attempts_as_its_name_say
 }
 
 #[test]
-fn an_operator_who_has_a_parked_step_tried_again_has_mended_it() {
+fn an_operators_retry_ends_the_faults() {
     for state in [
         State::Refunding(Ending::Cancelled),
         State::Releasing(Ending::Rejected),
@@ -126,7 +126,7 @@ fn an_operator_who_has_a_parked_step_tried_again_has_mended_it() {
 }
 
 #[test]
-fn the_timeline_begins_with_what_is_rehearsed() {
+fn the_timeline_begins_with_the_faults() {
     let mut draft = draft(1);
     draft.faults = Some(InjectedFaults::parse("release_stock=fail,charge_payment=fail").unwrap());
     let order = place(draft, true, TIMEOUT, start());

@@ -1,4 +1,4 @@
-//! When a customer may place one more order.
+//! The limits on a customer's open and unpaid orders.
 
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
@@ -28,7 +28,7 @@ fn cancelled() -> Event {
     cancel(CancelledBy::Customer)
 }
 
-/// Its lines cost more than any amount may be.
+/// An order whose total is too large.
 fn too_large() -> Order {
     let mut lines = draft_reserved();
     for line in &mut lines {
@@ -41,14 +41,14 @@ fn paid(id: u128) -> Order {
     through(placed(id), &[stock_reserved(), charged()])
 }
 
-/// Placed for another total than it comes to.
+/// An order with another expected total.
 fn dearer(id: u128) -> Order {
     let mut draft = draft(id);
     draft.expected_total = Some(usd(1));
     through(place(draft, true, TIMEOUT, after(0)), &[stock_reserved()])
 }
 
-/// An order that is placed at a moment, open, for so many units of one sku.
+/// An open order for units of one sku.
 fn open(sku: &str, units: i64, at: Timestamp) -> Order {
     let mut draft = draft(1);
     draft.lines = vec![line(sku, units)];
@@ -71,7 +71,7 @@ fn seconds(lines: &[Line], recent: &[Order], now: Timestamp) -> u32 {
 }
 
 #[test]
-fn a_customer_has_five_open_orders_at_most() {
+fn a_customer_has_at_most_five_open_orders() {
     let four = many(4, placed);
     assert_eq!(may_place(&one(), &four, after(0)), Ok(()));
     let five = many(5, placed);
@@ -85,13 +85,13 @@ fn a_customer_has_five_open_orders_at_most() {
         wait.to_string(),
         "5 of your orders are not paid for yet, and 5 may be open at once; try again in 1 seconds"
     );
-    // The longer they are open, the longer it is until it is worth asking, up to a minute.
+    // The wait grows with the age of the oldest order, up to a minute.
     assert_eq!(seconds(&one(), &five, after(7)), 7);
     assert_eq!(seconds(&one(), &five, after(1_000)), 60);
 }
 
 #[test]
-fn several_open_orders_ask_for_ten_units_of_a_sku_at_most() {
+fn several_open_orders_hold_at_most_ten_units_of_a_sku() {
     assert_eq!(
         may_place(&[line("mug", 10_000)], &many(4, placed), after(0)),
         Ok(())
@@ -112,8 +112,8 @@ fn several_open_orders_ask_for_ten_units_of_a_sku_at_most() {
 }
 
 #[test]
-fn three_unpaid_orders_are_free_and_then_the_delay_doubles() {
-    // The decline comes two seconds after the placing.
+fn after_three_unpaid_orders_the_delay_doubles() {
+    // The payment is declined two seconds after the placement.
     let delays = [0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600];
     for (count, delay) in delays.into_iter().enumerate() {
         let recent = many(count, declined);
@@ -130,7 +130,7 @@ fn three_unpaid_orders_are_free_and_then_the_delay_doubles() {
 }
 
 #[test]
-fn an_order_of_many_units_waits_from_the_first_unpaid_one_on() {
+fn an_order_of_many_units_waits_after_one_unpaid_order() {
     let ten = [line("mug", 10)];
     let eleven = [line("pot", 1), line("mug", 11)];
     assert_eq!(may_place(&eleven, &[], after(2)), Ok(()));
@@ -142,7 +142,7 @@ fn an_order_of_many_units_waits_from_the_first_unpaid_one_on() {
 }
 
 #[test]
-fn after_an_unpaid_order_one_may_be_open() {
+fn after_an_unpaid_order_only_one_may_be_open() {
     let recent = [declined(1), placed(2)];
     let limit = Limit::OpenOrders {
         open: 1,
@@ -155,7 +155,7 @@ fn after_an_unpaid_order_one_may_be_open() {
 }
 
 #[test]
-fn any_unpaid_order_that_took_stock_counts_as_a_declined_one() {
+fn every_unpaid_order_that_took_stock_counts() {
     let cancelled_while = |events: &[Event]| {
         let mut events = events.to_vec();
         events.push(cancelled());
@@ -167,7 +167,7 @@ fn any_unpaid_order_that_took_stock_counts_as_a_declined_one() {
         cancelled_while(&[]),
         cancelled_while(&[stock_reserved()]),
         too_large(),
-        // Paid for, cancelled and given back: it held its stock for nothing as well.
+        // A cancelled order held its stock for nothing even if it was paid.
         through(paid(1), &[cancelled()]),
     ];
     for order in unpaid {
@@ -179,7 +179,7 @@ fn any_unpaid_order_that_took_stock_counts_as_a_declined_one() {
 }
 
 #[test]
-fn what_the_customer_did_not_do_counts_for_nothing() {
+fn events_that_the_customer_did_not_cause_do_not_count() {
     let refused = |code: &str| Event::StockRefused {
         sku: None,
         code: code.to_owned(),
@@ -221,7 +221,7 @@ fn what_the_customer_did_not_do_counts_for_nothing() {
 }
 
 #[test]
-fn a_parked_order_waits_for_an_operator_and_stops_no_customer() {
+fn parked_orders_do_not_count() {
     let parked = |id| Order {
         parked: true,
         ..placed(id)
@@ -230,7 +230,7 @@ fn a_parked_order_waits_for_an_operator_and_stops_no_customer() {
 }
 
 #[test]
-fn each_paid_order_widens_every_limit() {
+fn each_paid_order_raises_every_limit() {
     let with_paid = |count, mut recent: Vec<Order>| {
         recent.extend(many(count, paid));
         recent
@@ -260,9 +260,8 @@ fn each_paid_order_widens_every_limit() {
     );
 }
 
-/// What README and ARCHITECTURE say of it.
 #[test]
-fn who_never_pays_places_ten_orders_an_hour_and_33_a_day() {
+fn without_paying_ten_orders_an_hour_and_33_a_day_pass() {
     let at = |secs: i64| SignedDuration::from_secs(secs);
     let mut orders: Vec<Order> = Vec::new();
     let (mut now, end) = (after(0), after(0) + RECENT_WINDOW);
@@ -270,7 +269,7 @@ fn who_never_pays_places_ten_orders_an_hour_and_33_a_day() {
     while now < end {
         match may_place(&one(), &orders, now) {
             Ok(()) => {
-                // It holds its stock for a second.
+                // Each order holds its stock for a second.
                 let order = place(draft(1), true, TIMEOUT, now);
                 now += at(1);
                 orders.push(at_once(order, now));
@@ -282,7 +281,7 @@ fn who_never_pays_places_ten_orders_an_hour_and_33_a_day() {
     assert_eq!((in_an_hour, orders.len()), (10, 33));
 }
 
-/// Declined, and its stock given back.
+/// The order, declined and released at one time.
 fn at_once(mut order: Order, now: Timestamp) -> Order {
     let declined = Event::PaymentDeclined {
         code: "card_declined".to_owned(),
@@ -315,7 +314,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_wait_is_at_least_a_second_and_at_most_an_hour(
+    fn a_wait_is_at_most_an_hour(
         recent in any_recent(), units in 1..30_i64, now in 7202..16_000_i64,
     ) {
         let wait = seconds(&[line("mug", units)], &recent, after(now));
@@ -323,7 +322,7 @@ proptest! {
     }
 
     #[test]
-    fn it_does_not_matter_in_which_order_the_orders_are_read(
+    fn the_sequence_of_orders_does_not_matter(
         recent in any_recent(), units in 1..30_i64, now in 7202..16_000_i64, turned in 0..40_usize,
     ) {
         let lines = [line("mug", units)];
@@ -337,7 +336,7 @@ proptest! {
     }
 
     #[test]
-    fn paying_never_makes_anybody_wait_longer(
+    fn paying_never_lengthens_a_wait(
         recent in any_recent(), units in 1..30_i64, now in 7202..16_000_i64,
     ) {
         let lines = [line("mug", units)];
@@ -347,9 +346,9 @@ proptest! {
         prop_assert!(seconds(&lines, &richer, after(now)) <= before);
     }
 
-    /// One who waits as told, and has nothing open, is let in.
+    /// A customer who waits and has no open order may order.
     #[test]
-    fn a_delay_is_over_when_it_was_said_to_be(
+    fn after_the_stated_wait_an_order_passes(
         recent in any_recent(), units in 1..30_i64, now in 7202..16_000_i64,
     ) {
         let lines = [line("mug", units)];
@@ -366,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn who_pays_for_everything_or_mistypes_thrice_never_waits(
+    fn paid_orders_and_three_mistakes_never_wait(
         count in 0..40_usize, failed in 0..=FREE_UNPAID, now in 7202..16_000_i64,
     ) {
         let mut recent = many(count, paid);

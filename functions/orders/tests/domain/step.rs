@@ -1,4 +1,4 @@
-//! The declaration of the steps is whole, and ordered as a saga's steps are.
+//! The declaration of the steps is complete and in a saga's sequence.
 
 use std::collections::BTreeSet;
 
@@ -23,6 +23,6 @@ fn every_command_and_compensation_is_declared_once() {
 }
 
 #[test]
-fn what_cannot_be_undone_comes_after_what_can() {
+fn compensatable_steps_come_before_the_pivot() {
     assert!(STEPS.iter().map(|step| step.kind).is_sorted());
 }

@@ -1,9 +1,9 @@
-//! What of an order's timeline is everybody's to read.
+//! The timeline events whose details customers may not read.
 
 use orders::domain::TimelineEvent;
 
 #[test]
-fn what_an_operator_did_is_told_apart_from_what_the_saga_did() {
+fn operators_events_are_known() {
     let by_operators: Vec<&str> = TimelineEvent::ALL
         .iter()
         .filter(|what| what.is_by_operator())
