@@ -351,7 +351,7 @@ async fn a_list_of_one_status_has_exactly_its_orders() {
         let wanted: Vec<OrderId> = (1..=40)
             .rev()
             .filter(|number| order_in(state(*number)).status() == status)
-            .map(|number| id(number))
+            .map(id)
             .collect();
         assert!(!wanted.is_empty());
         for limit in [1, 3, 4, 20, 100] {
