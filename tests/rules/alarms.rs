@@ -1,4 +1,4 @@
-//! What rings, whom it tells, and that the runbook knows it.
+//! Alarms: which exist, where they are sent, and that the runbook has each.
 
 use std::collections::BTreeSet;
 
@@ -178,7 +178,7 @@ fn every_alarm_is_in_the_runbook_and_names_a_command() {
     }
 }
 
-/// What an alarm watches: the namespace, name and dimensions of a metric.
+/// The metric of an alarm: its namespace, name and dimensions.
 fn watched(metric: &Value) -> [Value; 3] {
     ["Namespace", "MetricName", "Dimensions"].map(|part| metric[part].clone())
 }
@@ -198,7 +198,7 @@ fn every_alarm_on_how_many_there_are_has_one_on_more_beside_it() {
                 .iter()
                 .find(|(_, _, alarm)| alarm["AlarmName"] == name.as_str())
                 .unwrap_or_else(|| panic!("{location} {id} has no alarm {name}"));
-            // The emulator refuses metric math, and without a topic there is nobody to tell.
+            // The emulator refuses metric math, and without a topic an alarm is sent nowhere.
             assert_eq!(resource["Condition"], "AlarmsAreSent", "{name}");
             let queries = growing["Metrics"].as_array().unwrap();
             let [expression, counted, others @ ..] = queries.as_slice() else {
@@ -325,6 +325,6 @@ fn no_alarm_rings_at_a_first_deployment() {
             }
         }
     }
-    // The sweeper's silence is told.
+    // Missing data of the sweeper raises the alarm.
     assert_eq!(told, ["OldestDueOrderSeconds"]);
 }

@@ -1,4 +1,4 @@
-//! What an AWS account needs of the templates and the emulator does not notice.
+//! Requirements of AWS that the emulator does not check.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,7 +133,7 @@ fn instances_can_be_reserved_for_all_that_no_route_reaches() {
     }
 }
 
-/// Whoever may call them without an account could use up all instances, each with a whole CPU.
+/// Callers without an account could otherwise use up all instances, each with a whole CPU.
 #[test]
 fn the_functions_that_hash_passwords_can_be_limited() {
     let mut limited = Vec::new();
@@ -155,7 +155,7 @@ fn the_functions_that_hash_passwords_can_be_limited() {
 }
 
 #[test]
-fn every_queue_refuses_whoever_does_not_use_tls() {
+fn every_queue_refuses_calls_without_tls() {
     for service in services() {
         let policies = service.resources("AWS::SQS::QueuePolicy");
         for (id, _) in service.resources("AWS::SQS::Queue") {
@@ -278,7 +278,7 @@ fn orders_asks_users_where_the_root_says_the_api_is() {
     );
     assert_eq!(document["Outputs"]["ApiUrl"]["Value"], url);
     assert_eq!(document["Parameters"]["ApiUrl"]["Default"], "");
-    // Without either address nobody could be asked.
+    // One of the two addresses is needed to reach users.
     let rules = document["Rules"].as_object().unwrap().values();
     let rule = json!({"Fn::Equals": [{"Ref": "DisableExecuteApiEndpoint"}, "true"]});
     let asserted = json!({"Fn::Not": [{"Fn::Equals": [{"Ref": "ApiUrl"}, ""]}]});
@@ -288,9 +288,9 @@ fn orders_asks_users_where_the_root_says_the_api_is() {
     assert!(found, "an API without an address is deployed");
 }
 
-/// What a password's hash and a token's signature take their time in. The rest is built small.
+/// The crates of password hashes and token signatures. The rest is built small.
 #[test]
-fn what_is_optimised_for_the_local_stack_is_so_for_aws() {
+fn crates_optimised_for_the_local_stack_are_so_for_aws() {
     let manifest = read(&workspace_root().join("Cargo.toml"));
     let optimised = |profile: &str| -> BTreeSet<String> {
         let title = format!("\n[profile.{profile}.package]\n");
@@ -301,7 +301,7 @@ fn what_is_optimised_for_the_local_stack_is_so_for_aws() {
             .filter_map(|line| line.strip_suffix(" = { opt-level = 3 }"));
         names.map(str::to_owned).collect()
     };
-    // What no function is built of.
+    // Crates that no function links.
     let of_tests = ["dynoxide-rs", "libsqlite3-sys", "proptest"].map(str::to_owned);
     let local = optimised("dev");
     let mut expected: BTreeSet<String> = local.difference(&of_tests.into()).cloned().collect();

@@ -68,7 +68,7 @@ fn operations(service: &Service) -> Vec<(String, serde_json::Value)> {
 }
 
 #[test]
-fn every_operation_says_what_a_request_is_refused_for() {
+fn every_operation_describes_its_refusals() {
     for service in services() {
         for (route, operation) in operations(&service) {
             let answers = &operation["responses"];
@@ -83,7 +83,7 @@ fn every_operation_says_what_a_request_is_refused_for() {
 
 /// The matrix of the system tests takes from here who may use a route.
 #[test]
-fn an_operation_describes_what_its_security_refuses() {
+fn an_operation_describes_the_refusals_of_its_security() {
     for service in services() {
         let of_all = yaml(&service.folder.join("openapi.yaml"))["security"].clone();
         for (route, operation) in operations(&service) {

@@ -1,4 +1,4 @@
-//! What may depend on what.
+//! Dependencies between crates and modules.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -84,7 +84,7 @@ fn the_developers_tool_is_compiled_without_aws_clients() {
 
 /// Checking a token needs no network, and nothing that could reach one is linked for it.
 #[test]
-fn whoever_checks_tokens_links_nothing_that_could_call_anybody() {
+fn a_token_check_links_no_client() {
     const NETWORKING: [&str; 16] = [
         "async-std",
         "aws-",
@@ -208,7 +208,7 @@ fn time_and_ids_come_from_the_context_alone() {
 }
 
 #[test]
-fn every_source_file_says_what_it_is_for() {
+fn every_source_file_begins_with_its_purpose() {
     let root = test_support::template::workspace_root();
     for folder in [
         "functions",

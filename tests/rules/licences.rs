@@ -1,4 +1,4 @@
-//! What comes in from outside: every package of Cargo.lock is held to deny.toml.
+//! Dependencies: every package of Cargo.lock keeps the rules of deny.toml.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -100,7 +100,7 @@ fn every_package_may_be_used_under_a_licence_that_is_allowed() {
 }
 
 #[test]
-fn nothing_comes_in_that_is_banned_or_from_elsewhere_than_one_registry() {
+fn no_package_is_banned_or_from_another_registry() {
     let banned = listed("bans", "deny");
     let packages = packages();
     for package in &packages {

@@ -4,7 +4,7 @@ use test_support::template::workspace_root;
 
 use crate::{files, read};
 
-/// The limit that editors are told is held here: rustfmt leaves comments alone. A string is not broken,
+/// The limit in .editorconfig is held here: rustfmt leaves comments alone. A string is not broken,
 /// nor is a row of a table or a drawing.
 #[test]
 fn no_line_is_longer_than_editors_are_told() {

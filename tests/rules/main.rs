@@ -47,7 +47,7 @@ impl Service {
             .collect()
     }
 
-    /// Whether it takes messages.
+    /// Whether it has a queue.
     pub fn has_queue(&self) -> bool {
         !self.resources("AWS::SQS::Queue").is_empty()
     }
@@ -57,7 +57,7 @@ impl Service {
         &self.template.document()["Resources"][id]["Properties"]
     }
 
-    /// What takes from its queues: the function's id, the queue's, and the mapping as it is written.
+    /// The consumers of its queues: the function's id, the queue's, and the mapping as written.
     pub fn triggers(&self) -> Vec<(String, String, &serde_json::Value)> {
         let triggers = self.resources("AWS::Lambda::EventSourceMapping");
         let ids = |(id, trigger): (String, serde_json::Value)| {
@@ -112,7 +112,7 @@ pub fn owner(arn: &serde_json::Value) -> &str {
     arn.strip_suffix(".Arn").expect("an ARN of this template")
 }
 
-/// What is there on a condition, and nothing otherwise.
+/// A value on a condition, else nothing.
 pub fn only_if(condition: &str, value: serde_json::Value) -> serde_json::Value {
     serde_json::json!({"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]})
 }

@@ -30,7 +30,7 @@ fn conditional_grants(service: &Service, role: &str) -> BTreeMap<(String, String
     grants
 }
 
-/// What a policy allows, one by one: action, resource and the condition, which may be none.
+/// The grants of a policy: action, resource and optional condition.
 pub fn statements(document: &Value) -> Vec<(String, String, Value)> {
     let mut statements = Vec::new();
     for statement in document["Statement"].as_array().unwrap() {
@@ -59,7 +59,7 @@ fn role_of(properties: &Value) -> String {
 }
 
 #[test]
-fn every_function_has_a_role_of_its_own_without_managed_policies() {
+fn every_function_has_its_own_role_without_managed_policies() {
     for service in services() {
         let mut roles = BTreeSet::new();
         for (id, _, properties) in service.functions() {
@@ -114,7 +114,7 @@ fn every_function_may_write_its_own_log_and_no_other() {
 }
 
 #[test]
-fn the_functions_of_queues_may_do_what_a_trigger_needs() {
+fn functions_of_queues_have_the_triggers_permissions() {
     for service in services() {
         for (id, queue, _) in service.triggers() {
             let function = service
@@ -163,7 +163,7 @@ fn the_sweeper_may_ask_every_queue_and_knows_its_limits() {
     assert_eq!(may_ask.count(), queues);
 }
 
-/// What calls of the SDK, and of `shared_lambda::table::Table`, need.
+/// The permissions that calls of the SDK and of `shared_lambda::table::Table` need.
 const CALLS: [(&str, &str); 14] = [
     (".table.get(", "dynamodb:GetItem"),
     (".table.insert(", "dynamodb:PutItem"),
@@ -182,7 +182,7 @@ const CALLS: [(&str, &str); 14] = [
 ];
 
 #[test]
-fn a_service_is_granted_the_table_actions_its_code_uses_and_no_others() {
+fn a_service_may_use_exactly_its_codes_table_actions() {
     for service in services() {
         let source: String = crate::files(&service.folder.join("src"))
             .iter()
@@ -204,7 +204,7 @@ fn a_service_is_granted_the_table_actions_its_code_uses_and_no_others() {
     }
 }
 
-/// Whoever can read the signing key can be anybody, so only those who issue tokens may; and they
+/// The signing key can impersonate every user, so only functions that issue tokens may read it; and they
 /// may read nothing else that is secret.
 #[test]
 fn the_signing_key_is_read_by_those_who_issue_tokens_alone() {
@@ -271,7 +271,7 @@ fn grant_line(action: &str, resource: &str, condition: &Value) -> String {
     }
 }
 
-/// A service's one policy for operators, which its stack names and attaches to nobody.
+/// A service's one policy for operators. Its stack attaches it to no role.
 fn operators_policy(service: &Service) -> Value {
     let mut policies = service.resources("AWS::IAM::ManagedPolicy");
     let (id, policy) = policies.pop().expect(&service.name);
@@ -286,7 +286,7 @@ fn operators_policy(service: &Service) -> Value {
 
 /// The commands an operator has: `dlq` for each queue, `audit` for the table, `saga` and `sweep`.
 #[test]
-fn an_operator_may_do_what_the_commands_need_and_no_more() {
+fn an_operator_may_do_exactly_the_commands_calls() {
     for service in services() {
         let mut needed = BTreeSet::new();
         let mut need = |actions: &[&str], resource: &str| {
@@ -330,7 +330,7 @@ fn an_operator_may_do_what_the_commands_need_and_no_more() {
     }
 }
 
-/// What `dlq` and `audit` can ask of AWS, by the names their calls have. (A batch of messages is
+/// The AWS calls of `dlq` and `audit`. (A batch of messages is
 /// allowed as its messages are; a batch of items is not.)
 const OPERATORS_CALLS: [(&str, &str); 14] = [
     ("\"GetQueueUrl\"", "sqs:GetQueueUrl"),
@@ -350,7 +350,7 @@ const OPERATORS_CALLS: [(&str, &str); 14] = [
 ];
 
 #[test]
-fn whatever_dlq_and_audit_call_is_allowed() {
+fn the_calls_of_dlq_and_audit_are_allowed() {
     let sources = test_support::template::workspace_root().join("infra/ops/src");
     let source: String = crate::files(&sources)
         .iter()
@@ -378,7 +378,7 @@ fn whatever_dlq_and_audit_call_is_allowed() {
 }
 
 #[test]
-fn what_operators_may_do_is_what_was_reviewed() {
+fn the_operators_permissions_are_the_reviewed_ones() {
     let mut text = String::new();
     for service in services() {
         writeln!(text, "{}", service.name).unwrap();

@@ -174,7 +174,7 @@ fn every_route_is_documented_and_every_documented_route_exists() {
 }
 
 #[test]
-fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
+fn every_function_has_a_trigger_or_an_operator() {
     for service in services() {
         let mut reached: Vec<String> = routes(&service).into_values().collect();
         let permitted: BTreeSet<String> = service
@@ -192,7 +192,7 @@ fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
         for (_, schedule) in service.resources("AWS::Scheduler::Schedule") {
             reached.push(owner(&schedule["Target"]["Arn"]).to_owned());
         }
-        // What operators call by name; they may call others too.
+        // Operators call this one by name; they may call others too.
         for (id, policy) in service.resources("AWS::IAM::ManagedPolicy") {
             for (action, function, _) in statements(&policy["PolicyDocument"]) {
                 let function = function.strip_suffix(".Arn").expect(&id);
@@ -212,7 +212,7 @@ fn every_function_is_reached_by_a_route_a_queue_a_schedule_or_an_operator() {
 /// A schedule comes round again, so a run that failed is repeated neither by the scheduler, which only
 /// delivers the call, nor by Lambda, which takes it for later.
 #[test]
-fn what_a_schedule_calls_is_called_once_each_time() {
+fn a_schedule_calls_its_function_once_each_time() {
     let mut seen = 0;
     for service in services() {
         for (id, schedule) in service.resources("AWS::Scheduler::Schedule") {
@@ -331,10 +331,10 @@ fn an_endpoint_costs_at_most_45_lines_of_a_template() {
     }
 }
 
-/// Whoever takes orders or commands asks by itself whether anything may go wrong on purpose, and a
-/// stack that is not told where it is takes itself to be in production.
+/// Every function that takes orders or commands reads the stage itself, and a stack without a stage
+/// is in production.
 #[test]
-fn nothing_goes_wrong_on_purpose_unless_a_stack_is_told_that_it_is_not_in_production() {
+fn faults_are_injected_only_outside_production() {
     let outer = template("template.yaml");
     let mut asking = Vec::new();
     let is_safe = |stage: &Value| {

@@ -38,7 +38,7 @@ fn nothing_that_needs_a_token_is_done_without_one() {
 }
 
 #[test]
-fn what_is_somebody_elses_is_not_there() {
+fn another_customers_order_is_not_found() {
     let world = world();
     let _shared = world.shared();
     let sku = world.item(5, 700);

@@ -62,7 +62,7 @@ fn an_item_is_created_once_changed_and_listed() {
 }
 
 #[test]
-fn stock_is_adjusted_by_deltas_never_below_zero_and_once_per_key() {
+fn an_adjustment_applies_once_per_key_and_never_below_zero() {
     let world = world();
     let _shared = world.shared();
     let sku = world.item(5, 700);

@@ -1,9 +1,9 @@
 //! Chaos: functions are killed, the emulator is restarted, users is gone, messages are lost and
 //! queues are poisoned while fifty clients order. Nothing acknowledged is lost, nothing happens
-//! twice, and the books balance afterwards.
+//! twice, and stock and money balance afterwards.
 //!
-//! The seed decides what is ordered and what is done to the system when; how the two meet is the
-//! machine's business. `WAYBILL_CHAOS_SEED` repeats a plan.
+//! The seed decides the orders and the disturbances with their times. How they interleave depends on
+//! the machine. `WAYBILL_CHAOS_SEED` repeats a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,10 +28,10 @@ const CLIENTS: usize = 50;
 const ORDERS_EACH: usize = 5;
 const PRICE: i64 = 700;
 
-/// Of the first item there is too little for everybody, of the second there is enough.
+/// The first item runs out; the second does not.
 const STOCKED: [i64; 2] = [60, 10_000];
 
-/// How long the clients are disturbed.
+/// How long the disturbances last.
 const CHAOS: Duration = Duration::from_secs(40);
 
 const OUTAGE: Duration = Duration::from_secs(8);
@@ -39,16 +39,15 @@ const OUTAGE: Duration = Duration::from_secs(8);
 /// How often messages are taken off a queue and thrown away.
 const LOSSES: usize = 16;
 
-/// While this lasts a killed function's message comes back so soon, and not after the 90 s of the
-/// templates: more than any function may run.
+/// The visibility timeout in seconds during the test, instead of the templates' 90 s. It is longer
+/// than any function may run.
 const VISIBILITY: &str = "20";
 
-/// How long a client insists, and how long the system may take to come to rest afterwards. It has
-/// to: an order's next step is sent again 30 s after the last, by a sweeper that is called all the
-/// time here.
+/// How long a client retries, and how long the system may take to end all orders afterwards. The
+/// sweeper, which runs all the time here, sends an order's next step again after 30 s.
 const RECOVERY: Duration = Duration::from_secs(180);
 
-/// The emulator answers about as much as it can when so many ask at once.
+/// The emulator's throughput does not grow with more readers.
 const READERS: usize = 8;
 
 const QUEUES: [&str; 4] = [
@@ -58,7 +57,7 @@ const QUEUES: [&str; 4] = [
     "orders-replies",
 ];
 
-const POISON: &str = "poison: nobody can read this";
+const POISON: &str = "poison: not an envelope";
 
 /// SplitMix64.
 struct Dice(u64);
@@ -80,59 +79,77 @@ impl Dice {
     }
 }
 
-/// What is done to the system.
+/// A disturbance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Blow {
-    /// So many of the functions' processes, whatever they are doing.
+enum Disturbance {
+    /// Kills this many of the functions' processes.
     Kill(usize),
     Poison(&'static str),
-    /// What is found in the queue.
+    /// Deletes the messages in the queue.
     Lose(&'static str),
     UsersIsGone,
     UsersIsBack,
     Restart,
 }
 
-/// The blows in their order, each with its time.
-fn plan(dice: &mut Dice) -> Vec<(Duration, Blow)> {
-    let mut blows = Vec::new();
+/// The disturbances in their order, each with its time.
+fn plan(dice: &mut Dice) -> Vec<(Duration, Disturbance)> {
+    let mut disturbances = Vec::new();
     let mut at = Duration::ZERO;
     while at < CHAOS {
         at += Duration::from_millis(200 + dice.below(600));
-        blows.push((at, Blow::Kill(1 + dice.below(8) as usize)));
+        disturbances.push((at, Disturbance::Kill(1 + dice.below(8) as usize)));
     }
     for queue in QUEUES {
-        blows.push((dice.until(CHAOS), Blow::Poison(queue)));
+        disturbances.push((dice.until(CHAOS), Disturbance::Poison(queue)));
     }
     for _ in 0..LOSSES {
-        blows.push((dice.until(CHAOS), Blow::Lose(dice.pick::<&str>(&QUEUES))));
+        disturbances.push((
+            dice.until(CHAOS),
+            Disturbance::Lose(dice.pick::<&str>(&QUEUES)),
+        ));
     }
     let gone = dice.until(CHAOS - OUTAGE);
-    blows.push((gone, Blow::UsersIsGone));
-    blows.push((gone + OUTAGE, Blow::UsersIsBack));
-    blows.push((CHAOS / 4 + dice.until(CHAOS / 2), Blow::Restart));
-    blows.sort_by_key(|(at, _)| *at);
-    blows
+    disturbances.push((gone, Disturbance::UsersIsGone));
+    disturbances.push((gone + OUTAGE, Disturbance::UsersIsBack));
+    disturbances.push((CHAOS / 4 + dice.until(CHAOS / 2), Disturbance::Restart));
+    disturbances.sort_by_key(|(at, _)| *at);
+    disturbances
 }
 
 #[test]
-fn the_same_seed_is_the_same_plan_and_every_plan_has_every_blow() {
+fn a_seed_gives_one_plan_with_every_disturbance() {
     for seed in 0..1_000 {
         let plan = |seed| plan(&mut Dice(seed));
-        let blows = plan(seed);
-        assert_eq!(blows, plan(seed));
-        assert_ne!(blows, plan(seed + 1));
-        let count = |is: fn(&Blow) -> bool| blows.iter().filter(|(_, blow)| is(blow)).count();
-        assert!(count(|blow| matches!(blow, Blow::Kill(_))) > 40);
-        assert_eq!(count(|blow| matches!(blow, Blow::Poison(_))), QUEUES.len());
-        assert_eq!(count(|blow| matches!(blow, Blow::Lose(_))), LOSSES);
-        assert_eq!(count(|blow| *blow == Blow::Restart), 1);
-        let at = |wanted| blows.iter().position(|(_, blow)| *blow == wanted);
-        assert!(at(Blow::UsersIsGone) < at(Blow::UsersIsBack));
+        let disturbances = plan(seed);
+        assert_eq!(disturbances, plan(seed));
+        assert_ne!(disturbances, plan(seed + 1));
+        let count = |is: fn(&Disturbance) -> bool| {
+            disturbances
+                .iter()
+                .filter(|(_, disturbance)| is(disturbance))
+                .count()
+        };
+        assert!(count(|disturbance| matches!(disturbance, Disturbance::Kill(_))) > 40);
+        assert_eq!(
+            count(|disturbance| matches!(disturbance, Disturbance::Poison(_))),
+            QUEUES.len()
+        );
+        assert_eq!(
+            count(|disturbance| matches!(disturbance, Disturbance::Lose(_))),
+            LOSSES
+        );
+        assert_eq!(count(|disturbance| *disturbance == Disturbance::Restart), 1);
+        let at = |wanted| {
+            disturbances
+                .iter()
+                .position(|(_, disturbance)| *disturbance == wanted)
+        };
+        assert!(at(Disturbance::UsersIsGone) < at(Disturbance::UsersIsBack));
     }
 }
 
-/// What was done.
+/// Counts of the disturbances.
 #[derive(Default)]
 struct Tally {
     kills: AtomicUsize,
@@ -163,7 +180,7 @@ struct Order {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_restarts() {
+fn acknowledged_orders_survive_kills_losses_and_a_restart() {
     let world = world();
     let _alone = world.alone();
     let seed = std::env::var("WAYBILL_CHAOS_SEED").ok();
@@ -174,7 +191,7 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
     let begun = Instant::now();
 
     let items = STOCKED.map(|stocked| world.item(stocked, PRICE));
-    // One each: a customer who leaves orders unpaid is slowed down.
+    // One each: unpaid orders limit a customer.
     let customers: Vec<Customer> = (0..CLIENTS).map(|_| Customer::new()).collect();
     let letters = dead_letters(world);
     assert_eq!(letters, 0, "dead letters are there already: waybill dlq ls");
@@ -201,7 +218,7 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
     let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     let poison = count(&tally.poison);
 
-    // Five kills use up a message's deliveries. One redrive, and it goes well.
+    // Five kills use up a message's deliveries. One redrive delivers it.
     let used_up = dead_letters(world).checked_sub(poison as u64);
     let used_up = used_up.expect("poison is never acknowledged");
     if used_up > 0 {
@@ -243,7 +260,7 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
         assert!(endings.contains_key(ending), "nothing {ending}");
     }
 
-    // Stock and money, by the services' own word.
+    // Stock and money, as the services answer.
     for (item, stocked) in STOCKED.into_iter().enumerate() {
         let mine = orders.iter().zip(&statuses);
         let confirmed = mine.filter(|(order, status)| order.item == item && *status == "CONFIRMED");
@@ -258,12 +275,12 @@ fn nothing_acknowledged_is_lost_while_functions_are_killed_and_the_emulator_rest
         let taken_back = order.cancelled && status != "CANCELLED";
         assert!(!taken_back, "{} was cancelled, is {status}", order.id);
     }
-    // A call that was made again made no second order.
+    // A repeated call made no second order.
     let acknowledged: BTreeSet<&String> = orders.iter().map(|order| &order.id).collect();
     let theirs: Vec<String> = customers.iter().flat_map(all_orders).collect();
     assert_eq!(theirs.len(), orders.len());
     assert_eq!(theirs.iter().collect::<BTreeSet<_>>(), acknowledged);
-    // And by their tables and the payment provider's own ledger.
+    // The same by the tables and the payment provider's ledger.
     let audit = audit::take(&world.aws, &world.stack.prefix).unwrap();
     assert!(audit.verdict().is_ok(), "{}", audit.report());
 }
@@ -317,8 +334,8 @@ fn be_a_client(
     (0..ORDERS_EACH).map(|_| place()).collect()
 }
 
-/// Sends a request until it is answered, and not with one of the answers that say that somebody
-/// was not there to answer. A 500 of ours would be a bug's.
+/// Sends a request until the API answers it. A 429 and a 502 to 504 are retried; a 500 with a body is
+/// a bug.
 fn insist(
     customer: &Customer,
     path: &str,
@@ -337,12 +354,14 @@ fn insist(
         match sent {
             Ok(answer) => match answer.status {
                 429 => {
-                    tally.retry("told to wait".to_owned());
+                    tally.retry("answered 429".to_owned());
                     pause = retry_after(&answer);
                 }
                 502..=504 => tally.retry(format!("answered {}", answer.status)),
-                // What we answer has a body. This is the emulator, as it stops.
-                500 if answer.body.is_empty() => tally.retry("answered 500 by nobody".to_owned()),
+                // Waybill's answers have a body. This is the emulator while it stops.
+                500 if answer.body.is_empty() => {
+                    tally.retry("answered 500 by the emulator".to_owned())
+                }
                 status => return (status, answer.value()),
             },
             Err(_) => tally.retry("not answered".to_owned()),
@@ -352,14 +371,14 @@ fn insist(
     }
 }
 
-/// Does what the plan says, when it says so or as soon after as it can.
+/// Runs the plan, each disturbance at its time or as soon after as possible.
 fn rage(world: &World, tally: &Tally, mut dice: Dice) {
     let begun = Instant::now();
     let mut outage = None;
-    for (at, blow) in plan(&mut dice) {
+    for (at, disturbance) in plan(&mut dice) {
         thread::sleep(at.saturating_sub(begun.elapsed()));
-        match blow {
-            Blow::Kill(number) => {
+        match disturbance {
+            Disturbance::Kill(number) => {
                 let running = running();
                 let mut alive = running.functions(&home());
                 let mut doomed = Vec::new();
@@ -369,24 +388,24 @@ fn rage(world: &World, tally: &Tally, mut dice: Dice) {
                 process::signal("KILL", &doomed);
                 add(&tally.kills, doomed.len());
             }
-            Blow::Poison(queue) => {
+            Disturbance::Poison(queue) => {
                 let request = json!({"QueueUrl": world.queue_url(queue), "MessageBody": POISON});
                 world.aws.call("sqs", "SendMessage", request).unwrap();
                 add(&tally.poison, 1);
             }
-            Blow::Lose(queue) => {
+            Disturbance::Lose(queue) => {
                 let lost = take(world, queue, |message| message["Body"] != POISON);
                 add(&tally.lost, lost);
             }
-            Blow::UsersIsGone => {
+            Disturbance::UsersIsGone => {
                 outage = Some((
                     Broken::new(world, "users-get", "USERS_TABLE"),
                     Paused::new(world, "users-verify"),
                 ));
                 add(&tally.outages, 1);
             }
-            Blow::UsersIsBack => outage = None,
-            Blow::Restart => {
+            Disturbance::UsersIsBack => outage = None,
+            Disturbance::Restart => {
                 let emulator = running();
                 emulator.stop(&home()).unwrap();
                 let log = std::fs::read_to_string(home().emulator_log()).unwrap();
@@ -524,7 +543,7 @@ fn dead_letters(world: &World) -> u64 {
     QUEUES.iter().map(depth).sum()
 }
 
-/// What is left in the dead-letter queues is the poison, all of it and nothing else.
+/// Checks that the dead-letter queues hold the poison and nothing else, and empties them.
 fn take_poison(world: &World, poison: usize) {
     let mut taken = 0;
     eventually("the poison is in the dead-letter queues", || {
@@ -549,7 +568,7 @@ fn take(world: &World, queue: &str, is_taken: impl Fn(&Value) -> bool) -> usize 
     for message in messages.filter(|message| is_taken(message)) {
         let receipt = &message["ReceiptHandle"];
         let request = json!({"QueueUrl": url, "ReceiptHandle": receipt});
-        // Somebody else may have been given it meanwhile, whose it is then.
+        // Another receiver may have it meanwhile.
         let deleted = world
             .aws
             .find("sqs", "DeleteMessage", request, "ReceiptHandleIsInvalid");

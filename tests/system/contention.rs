@@ -38,7 +38,7 @@ fn of_twenty_orders_for_the_last_unit_one_is_confirmed() {
 }
 
 #[test]
-fn of_a_thousand_orders_by_fifty_clients_on_a_hundred_units_a_hundred_are_confirmed() {
+fn a_thousand_orders_on_a_hundred_units_confirm_a_hundred() {
     const CLIENTS: usize = 50;
     const ORDERS_EACH: usize = 20;
     const UNITS: usize = 100;

@@ -42,7 +42,7 @@ fn script(text: &str) -> Option<String> {
     let mut script = String::new();
     let mut is_inside = false;
     let mut step = String::new();
-    let mut run = |script: &mut String, step: &mut String| {
+    let run = |script: &mut String, step: &mut String| {
         if !step.trim().is_empty() {
             let _ = write!(script, "{{\n{step}}} >\"$output\" 2>&1\n");
         }

@@ -1,5 +1,5 @@
-//! Orders whose steps are told to go wrong: each ends as the README says, and in production none is
-//! told anything.
+//! Orders with injected faults: each ends as docs/fault-injection.md says, and production ignores the
+//! faults.
 
 use ops::{audit, dlq, saga};
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use crate::world::{Configured, Customer, World, eventually, order_body, world};
 
 const PRICE: i64 = 700;
 
-/// One order that is rehearsed, with stock of its own.
-struct Rehearsed<'w> {
+/// An order with injected faults and stock of its own.
+struct Faulty<'w> {
     world: &'w World,
     customer: &'w Customer,
     faults: &'static str,
@@ -17,7 +17,7 @@ struct Rehearsed<'w> {
     id: String,
 }
 
-impl<'w> Rehearsed<'w> {
+impl<'w> Faulty<'w> {
     fn place(
         world: &'w World,
         customer: &'w Customer,
@@ -26,7 +26,7 @@ impl<'w> Rehearsed<'w> {
     ) -> Self {
         let sku = world.item(5, PRICE);
         let answer = customer.try_with_faults(faults, &order_body(&sku, 2, payment_method));
-        let order = answer.expect(202, "placing a rehearsal").unwrap();
+        let order = answer.expect(202, "placing an order with faults").unwrap();
         assert_eq!(order["rehearsal"], faults);
         let id = order["id"].as_str().unwrap().to_owned();
         Self {
@@ -91,7 +91,7 @@ const CONFIRMED: [&str; 8] = [
     "order_confirmed",
 ];
 
-/// Empties the dead-letter queues of what was told to fail, and of nothing else.
+/// Empties the dead-letter queues. They hold commands with the fault `fail` and nothing else.
 fn discard_dead_letters(world: &World) {
     for queue in [
         "users-commands-dlq",
@@ -114,11 +114,11 @@ fn discard_dead_letters(world: &World) {
 }
 
 #[test]
-fn what_fails_once_is_got_over_without_anybody() {
+fn a_delivery_that_fails_once_is_retried() {
     let world = world();
     let _shared = world.shared();
     let customer = Customer::new();
-    let place = |faults, method| Rehearsed::place(world, &customer, faults, method);
+    let place = |faults, method| Faulty::place(world, &customer, faults, method);
     let asked_again = place("verify_user=fail_once", "pm_card_visa");
     let delayed = place(
         "reserve_stock=fail_once, charge_payment=fail_once",
@@ -137,9 +137,9 @@ fn what_fails_once_is_got_over_without_anybody() {
 }
 
 #[test]
-fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
+fn lost_steps_are_retried_then_given_up_or_parked() {
     let world = world();
-    // Alone, because the sweeper is hurried and the dead-letter queues are looked into.
+    // Alone, because the test runs the sweeper often and reads the dead-letter queues.
     let _alone = world.alone();
     // No customer may have more than five orders open and unpaid.
     let [customer, another] = [(); 2].map(|()| Customer::new());
@@ -154,8 +154,8 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
         "ORDERS_STEP_TIMEOUT_SECONDS",
         "1",
     );
-    let place = |faults, method| Rehearsed::place(world, &customer, faults, method);
-    let place_another = |faults, method| Rehearsed::place(world, &another, faults, method);
+    let place = |faults, method| Faulty::place(world, &customer, faults, method);
+    let place_another = |faults, method| Faulty::place(world, &another, faults, method);
     let lost_reply = place("charge_payment=lost_reply_once", "pm_card_visa");
     let lost_command = place("reserve_stock=timeout_once", "pm_card_visa");
     let cancelled = place("refund_payment=lost_reply_once", "pm_card_visa");
@@ -241,7 +241,7 @@ fn what_is_lost_is_asked_for_again_and_what_stays_lost_is_given_up_or_parked() {
 }
 
 #[test]
-fn production_takes_no_rehearsal_and_acts_on_none() {
+fn production_refuses_and_ignores_injected_faults() {
     let world = world();
     let _alone = world.alone();
     let customer = Customer::new();
@@ -260,11 +260,11 @@ fn production_takes_no_rehearsal_and_acts_on_none() {
             .expect(200, "listing")
             .unwrap();
         assert_eq!(listed["items"], json!([]), "no order was taken");
-        // Orders in earnest are taken as ever.
+        // Orders without faults are taken.
         let id = customer.place(&sku, 1, "pm_card_visa");
         customer.ends(&id, "CONFIRMED");
     }
-    // An order that was taken where rehearsing is allowed, by participants in production.
+    // An order placed in dev with faults, and participants in production.
     let payments = ["payments-commands"];
     let _simulated = Configured::new(world, &payments, "SIMULATOR_IN_PRODUCTION", "true");
     let _production = Configured::new(
@@ -274,7 +274,7 @@ fn production_takes_no_rehearsal_and_acts_on_none() {
         "production",
     );
     let all = "verify_user=fail, reserve_stock=timeout, charge_payment=fail";
-    let ignored = Rehearsed::place(world, &customer, all, "pm_card_visa");
+    let ignored = Faulty::place(world, &customer, all, "pm_card_visa");
     ignored.ends("CONFIRMED");
     assert_eq!(ignored.journey(), CONFIRMED);
     let token = customer.place(&sku, 1, "pm_sim_lostReply");

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::world::{Customer, order_body, world};
 
 #[test]
-fn an_order_is_confirmed_and_its_money_and_stock_are_accounted_for() {
+fn a_confirmed_order_accounts_for_its_money_and_stock() {
     let world = world();
     let _shared = world.shared();
     let (tea, cup) = (world.item(10, 1_250), world.item(4, 900));
@@ -102,7 +102,7 @@ fn an_order_for_an_unknown_item_is_rejected() {
 }
 
 #[test]
-fn a_total_other_than_the_expected_one_rejects_the_order_and_gives_the_stock_back() {
+fn an_unexpected_total_rejects_the_order_and_frees_the_stock() {
     let world = world();
     let _shared = world.shared();
     let sku = world.item(5, 700);
@@ -243,13 +243,13 @@ fn the_same_key_is_the_same_order_and_another_body_is_refused() {
     );
 
     // A key is its user's own.
-    let somebody = Customer::new();
-    let theirs = somebody
+    let another = Customer::new();
+    let theirs = another
         .try_place(Some(&key), &body)
         .expect(202, "placing")
         .unwrap();
     assert_ne!(theirs["id"], ids[0].as_str());
-    somebody.ends(theirs["id"].as_str().unwrap(), "CONFIRMED");
+    another.ends(theirs["id"].as_str().unwrap(), "CONFIRMED");
     assert_eq!(world.stock(&sku), (50, 48, 2));
 }
 

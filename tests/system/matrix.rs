@@ -1,15 +1,13 @@
-//! The authorization matrix: every route of every template, asked by everybody there is.
+//! The authorization matrix: every route of every template, called by every kind of caller.
 //!
-//! A token that is flawed is the administrator's in all other respects and signed with the stack's
-//! real key, so that nothing but the one flaw keeps it out.
+//! A flawed token is an administrator's token in all other respects, signed with the stack's real
+//! key. So only the one flaw keeps it out.
 //!
-//! An access token is believed for the time it lives, 15 minutes or an administrator's 2; its user
-//! may be deactivated meanwhile.
-//! What that user may then still do stands under `deactivated`: read what is theirs and cancel
-//! their orders, until the token expires. They get no new token at once, and place no new order
-//! after [`PERMISSION_LIFETIME`]. An administrator goes on, besides, with the catalogue, its stock
-//! and everybody's orders and payments, which stands under `deactivated_admin`; about users the
-//! table is asked, and they neither see nor change any but themselves.
+//! An access token stays valid for its lifetime, 15 minutes or an administrator's 2, although its user
+//! may be deactivated meanwhile. `deactivated` is what that user may then still do: read their own
+//! data and cancel their orders. They get no new token, and place no order after
+//! [`PERMISSION_LIFETIME`]. `deactivated_admin` adds the catalogue, its stock and all orders and
+//! payments. Requests about users read the table, and allow such an administrator only their own.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +29,7 @@ const PERMISSION_LIFETIME: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     /// There is no token.
-    Nobody,
+    Anonymous,
     Expired,
     WrongAudience,
     WrongIssuer,
@@ -50,8 +48,8 @@ enum Who {
     DeactivatedAdmin,
 }
 
-const EVERYBODY: [Who; 12] = [
-    Who::Nobody,
+const CALLERS: [Who; 12] = [
+    Who::Anonymous,
     Who::Expired,
     Who::WrongAudience,
     Who::WrongIssuer,
@@ -68,7 +66,7 @@ const EVERYBODY: [Who; 12] = [
 /// The statuses a route answers with.
 #[derive(Clone, Copy)]
 struct Rule {
-    nobody: u16,
+    anonymous: u16,
     /// Every token that is not a good one.
     flawed: u16,
     owner: u16,
@@ -79,11 +77,11 @@ struct Rule {
 }
 
 impl Rule {
-    /// What a route's `openapi.yaml` says about it. A requirement of `[admin]` names a role, as
+    /// A route as its `openapi.yaml` describes it. A requirement of `[admin]` names a role, as
     /// OpenAPI 3.1 allows for bearer tokens.
     fn described(path: &str, security: &Value, done: u16) -> Self {
         let public = Self {
-            nobody: done,
+            anonymous: done,
             flawed: done,
             owner: done,
             other: done,
@@ -104,7 +102,7 @@ impl Rule {
             return optional;
         }
         let own = Self {
-            nobody: 401,
+            anonymous: 401,
             ..optional
         };
         let roles = first.as_object().unwrap().values().next().unwrap();
@@ -125,7 +123,7 @@ impl Rule {
 
     fn status(self, who: Who) -> u16 {
         match who {
-            Who::Nobody => self.nobody,
+            Who::Anonymous => self.anonymous,
             Who::Expired
             | Who::WrongAudience
             | Who::WrongIssuer
@@ -141,7 +139,7 @@ impl Rule {
     }
 }
 
-/// What is sent besides the token.
+/// The request without its token.
 struct Ask {
     path: String,
     body: Option<Value>,
@@ -243,7 +241,7 @@ fn ask(row: &Row, cast: &Cast, who: Who) -> Ask {
             let current = &cast.person(who).password;
             json!({"current_password": current, "new_password": new_password()})
         }
-        // Nobody makes an administrator of themselves, or brings themselves back.
+        // No user can become administrator or active again by themselves.
         "PATCH /api/v1/users/{id}" if who == Who::Admin => json!({"status": "active"}),
         "PATCH /api/v1/users/{id}" => json!({"status": "active", "role": "admin"}),
         "POST /api/v1/items" => {
@@ -262,7 +260,7 @@ fn ask(row: &Row, cast: &Cast, who: Who) -> Ask {
     }
 }
 
-/// Somebody with both their tokens.
+/// A user with both tokens.
 struct Person {
     id: Uuid,
     email: String,
@@ -271,20 +269,20 @@ struct Person {
     refresh: String,
 }
 
-/// What one customer ordered: one order to be looked at, and one to be cancelled.
+/// One customer's orders: one to be read, and one to be cancelled.
 struct Orders {
     read: String,
     cancelled: String,
 }
 
-/// Everybody in the matrix and what is theirs.
+/// The matrix's users and their orders.
 struct Cast {
     owner: Person,
     other: Person,
     admin: Person,
     deactivated: Person,
     deactivated_admin: Person,
-    /// Logs in for those who are nobody.
+    /// Logs in for callers without an account.
     spare: Person,
     owners: Orders,
     deactivateds: Orders,
@@ -302,7 +300,7 @@ fn new_password() -> String {
 }
 
 impl Person {
-    /// Somebody registered; an administrator if `admin`.
+    /// Registers a user; an administrator if `admin`.
     fn new(world: &World, admin: bool) -> Self {
         let customer = Customer::new();
         if admin {
@@ -415,7 +413,7 @@ impl Cast {
         }
     }
 
-    /// Whose resource it is that somebody asks for.
+    /// The owner of the resource that is asked for.
     fn owner(&self, who: Who) -> &Person {
         match who {
             Who::Deactivated => &self.deactivated,
@@ -430,7 +428,7 @@ impl Cast {
         }
     }
 
-    /// Who logs in where the token does not matter: so many at once as nobody is throttled for.
+    /// Accounts for logins where the token does not matter: enough to stay below the login limits.
     fn logging_in(&self, who: Who) -> &Person {
         match who {
             Who::Owner
@@ -453,7 +451,7 @@ impl Cast {
 
     fn token(&self, who: Who) -> Option<&str> {
         match who {
-            Who::Nobody => None,
+            Who::Anonymous => None,
             Who::RefreshToken => Some(&self.owner.refresh),
             Who::Owner | Who::OtherCustomer | Who::Deactivated => Some(&self.person(who).access),
             Who::Admin
@@ -546,17 +544,17 @@ fn climbing(token: &str) -> String {
     format!("{header}.{claims}.{signature}")
 }
 
-/// What a route answered somebody.
+/// A route's answer to one caller.
 struct Cell {
     route: String,
     who: Who,
     expected: u16,
-    /// What was wrong, if anything.
+    /// The difference from the expected answer, if any.
     wrong: Option<String>,
 }
 
 #[test]
-fn every_route_answers_everybody_as_the_matrix_says() {
+fn every_route_answers_every_caller_as_the_matrix_says() {
     let world = world();
     let _shared = world.shared();
     let mut cast = Cast::new(world);
@@ -567,7 +565,7 @@ fn every_route_answers_everybody_as_the_matrix_says() {
         .iter()
         .flat_map(|row| {
             cast.renew_tokens(world);
-            everybody_asks(world, &cast, row)
+            every_caller_asks(world, &cast, row)
         })
         .collect();
 
@@ -575,7 +573,7 @@ fn every_route_answers_everybody_as_the_matrix_says() {
         "authorization matrix: {} cells, {} routes by {} kinds of callers, in {:.0} s",
         cells.len(),
         rows.len(),
-        EVERYBODY.len(),
+        CALLERS.len(),
         begun.elapsed().as_secs_f64()
     );
     let wrong: Vec<String> = cells
@@ -589,7 +587,7 @@ fn every_route_answers_everybody_as_the_matrix_says() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(cells.len(), rows.len() * EVERYBODY.len());
+    assert_eq!(cells.len(), rows.len() * CALLERS.len());
 
     // And what was refused was not done.
     let order = cast.owner.customer().order(&cast.owners.read);
@@ -626,10 +624,10 @@ fn every_exception_for_deactivated_users_names_a_route() {
     }
 }
 
-/// One row, all at once: nobody's answer depends on another's.
-fn everybody_asks(world: &World, cast: &Cast, row: &Row) -> Vec<Cell> {
+/// One row, all callers at once: no answer depends on another.
+fn every_caller_asks(world: &World, cast: &Cast, row: &Row) -> Vec<Cell> {
     std::thread::scope(|scope| {
-        let asking: Vec<_> = EVERYBODY
+        let asking: Vec<_> = CALLERS
             .into_iter()
             .map(|who| scope.spawn(move || asks(world, cast, row, who)))
             .collect();
@@ -703,7 +701,7 @@ fn judge(answer: &Response, expected: u16, who: Who) -> Result<(), String> {
     let challenge = answer.header("www-authenticate").unwrap_or_default();
     let challenged = match who {
         _ if expected != 401 => true,
-        Who::Nobody => challenge.starts_with("Bearer") && !challenge.contains("error="),
+        Who::Anonymous => challenge.starts_with("Bearer") && !challenge.contains("error="),
         Who::Deactivated | Who::DeactivatedAdmin => challenge.starts_with("Bearer"),
         _ => challenge.starts_with("Bearer") && challenge.contains(r#"error="invalid_token""#),
     };

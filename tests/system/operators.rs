@@ -1,4 +1,4 @@
-//! What an operator sees and does when something has gone wrong for good: dead letters, parked
+//! The operator's commands after a lasting failure: dead letters, parked
 //! orders, books that do not balance.
 
 use ops::audit::{self, Audit};
@@ -100,7 +100,7 @@ fn id_beneath(listed: &str, error: &str) -> String {
 }
 
 #[test]
-fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() {
+fn a_dead_letter_shows_its_error_and_redrives_after_the_mend() {
     let world = world();
     let _alone = world.alone();
     let sku = world.item(5, 700);
@@ -147,7 +147,7 @@ fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() 
     );
     let error = audit(world).verdict().unwrap_err().to_string();
     assert!(error.contains(&id), "{error}");
-    // The sweeper goes on for everybody else, and says how many it could not read.
+    // The sweeper goes on with other orders and reports how many it could not read.
     let swept = world.sweep();
     let payload: Value = serde_json::from_str(swept["Payload"].as_str().unwrap()).unwrap();
     assert!(payload["unreadable"].is_number(), "{payload}");
@@ -178,7 +178,7 @@ fn a_dead_letter_is_found_with_its_error_and_goes_back_when_the_cause_is_gone() 
 }
 
 #[test]
-fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() {
+fn an_unreadable_letter_redrives_only_by_id_and_unchanged() {
     let world = world();
     let _alone = world.alone();
     let (queue, dead) = ("users-commands", "users-commands-dlq");
@@ -246,7 +246,7 @@ fn what_nobody_can_read_goes_back_only_when_asked_for_with_all_its_attributes() 
 }
 
 #[test]
-fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_from_a_fault() {
+fn a_parked_order_is_retried_or_abandoned_and_audited() {
     let world = world();
     let _alone = world.alone();
     let sku = world.item(5, 700);
@@ -294,7 +294,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
                 })
                 .then_some(())
         });
-        // What the alarm goes by.
+        // The metric of the alarm.
         eventually("the sweeper's log counts two parked orders", || {
             world.sweep();
             logged_by_sweeper(world, "parked_now")
@@ -311,7 +311,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
         for id in [&retried, &abandoned] {
             assert!(error.contains(id.as_str()), "{error}");
         }
-        // What was asked in vain is lost, too.
+        // The commands that got no answer are lost, too.
         let url = world.queue_url("payments-commands");
         let purge = json!({"QueueUrl": url});
         world.aws.call("sqs", "PurgeQueue", purge).unwrap();
@@ -352,7 +352,7 @@ fn a_parked_order_is_seen_retried_or_abandoned_and_the_audit_tells_a_write_off_f
 }
 
 #[test]
-fn an_audit_names_the_order_whose_rows_were_changed_behind_the_services_backs() {
+fn an_audit_names_the_order_whose_rows_were_edited() {
     let world = world();
     let _alone = world.alone();
     let sku = world.item(5, 700);

@@ -1,4 +1,4 @@
-//! What happens while a part of the system is gone.
+//! Outages of one part of the system.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -137,7 +137,7 @@ fn orders_are_taken_and_carried_out_while_users_cannot_be_asked() {
 }
 
 #[test]
-fn orders_wait_while_users_is_gone_altogether_and_a_refused_user_is_rejected() {
+fn orders_wait_for_users_and_a_refused_user_is_rejected() {
     let world = world();
     let _alone = world.alone();
     let sku = world.item(5, 700);
@@ -198,7 +198,7 @@ fn an_order_cancelled_while_it_is_pending_gives_everything_back() {
     assert_eq!(world.stock(&sku), (5, 5, 0));
 }
 
-/// Takes the one message off a queue that nobody is reading.
+/// Deletes the one message of a queue without a consumer.
 fn lose_message(world: &World, queue: &str) {
     let url = world.queue_url(queue);
     eventually(&format!("a message in {queue}"), || {
@@ -230,18 +230,18 @@ fn the_sweeper_makes_up_for_messages_that_were_lost() {
         id
     };
     // Not yet known to any instance of orders-place, which therefore has to ask.
-    let stranger = Customer::new();
+    let newcomer = Customer::new();
     let verifying = {
         let _rest_is_down = Broken::new(world, "users-get", "USERS_TABLE");
         let _queue_is_down = Paused::new(world, "users-verify");
-        let id = stranger.place(&sku, 1, "pm_card_visa");
+        let id = newcomer.place(&sku, 1, "pm_card_visa");
         lose_message(world, "users-commands");
         id
     };
     for (who, id, asked) in [
         (&customer, &charging, "charge_payment_requested"),
         (&customer, &reserving, "reserve_stock_requested"),
-        (&stranger, &verifying, "verify_user_requested"),
+        (&newcomer, &verifying, "verify_user_requested"),
     ] {
         eventually(&format!("the sweeper finds order {id}"), || {
             world.sweep();

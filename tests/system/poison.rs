@@ -1,4 +1,4 @@
-//! A message nobody can understand goes to the dead-letter queue and takes nobody along.
+//! An unreadable message goes to the dead-letter queue; its batch does not fail with it.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -58,9 +58,9 @@ fn envelope(order_id: &str, kind: &str, data: &Value) -> String {
 }
 
 #[test]
-fn poison_goes_to_the_dead_letter_queue_and_its_batch_neighbours_pass() {
+fn poison_becomes_a_dead_letter_and_its_batch_passes() {
     let world = world();
-    // Alone, so that whatever the dead-letter queues hold came from here.
+    // Alone: the dead-letter queues hold only this test's messages.
     let _alone = world.alone();
     let sku = world.item(5, 700);
     let customer = Customer::new();

@@ -5,7 +5,7 @@ use xtask::project::Project;
 
 use crate::world::{World, world};
 
-/// What does not fit, but for concurrency: the emulator's quota depends on this machine's memory.
+/// The findings without concurrency: the emulator's quota depends on this machine's memory.
 fn problems(world: &World, prefix: &str) -> Vec<Finding> {
     let project = Project::find().unwrap();
     let given = [("Stage".to_owned(), "dev".to_owned())];

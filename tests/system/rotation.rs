@@ -21,10 +21,10 @@ const CLIENTS: usize = 20;
 const CALLS_PER_TOKEN: usize = 10;
 
 #[test]
-fn while_the_signing_key_is_rotated_twice_nobody_with_a_good_token_is_refused() {
+fn good_tokens_pass_while_the_signing_key_is_rotated_twice() {
     let world = world();
     let _alone = world.alone();
-    // Whoever comes after this test finds the administrator's token ended.
+    // This test ends the administrator's token for later tests.
     let _forgets = Finally(|| world.forget_admin());
     let names = Names::own(&world.stack.prefix);
     assert!(
@@ -65,7 +65,7 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
     const ROUNDS: usize = 5;
     let world = world();
     let _shared = world.shared();
-    let names = names_of_nobody();
+    let names = unused_names();
     let operators = [(); 2].map(|()| world.stack.aws());
     std::thread::scope(|scope| {
         for aws in &operators {
@@ -95,7 +95,7 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
             );
         }
     }
-    // Whatever ever signed had been published by then, and was no older key come back.
+    // Every key was published before it signed, and no older key came back.
     let published = versions(world, &names.set);
     let signed: Vec<(String, Timestamp)> = versions(world, &names.signing)
         .into_iter()
@@ -118,7 +118,7 @@ fn two_operators_who_rotate_at_once_lose_no_key() {
 fn a_rotation_replaces_a_key_under_the_accounts_default_key() {
     let world = world();
     let _shared = world.shared();
-    let names = names_of_nobody();
+    let names = unused_names();
     let old = SigningKey::generate();
     let readable = Content::secret(&old, DEFAULT_KMS_KEY.to_owned());
     assert!(keys::create(&world.aws, &names.signing, &readable).unwrap());
@@ -142,12 +142,12 @@ fn a_rotation_replaces_a_key_under_the_accounts_default_key() {
     assert!(!shown.contains("warning"), "{shown}");
 }
 
-/// Keys of nobody's: no function and no stack is touched.
-fn names_of_nobody() -> Names {
+/// Parameter names that no function and no stack uses.
+fn unused_names() -> Names {
     Names::in_folder(&format!("/test/{}", Uuid::new_v4().simple()))
 }
 
-/// What a parameter has held, and since when, from its first version on.
+/// The values of a parameter with their times, from its first version on.
 fn versions(world: &World, name: &str) -> Vec<(String, Timestamp)> {
     let params = json!({"Name": name, "WithDecryption": true});
     let history = world
@@ -170,8 +170,8 @@ fn versions(world: &World, name: &str) -> Vec<(String, Timestamp)> {
     versions.map(|(_, value, since)| (value, since)).collect()
 }
 
-/// Every step, as an operator calls them one by one, but for the waits: what they wait for, that
-/// nobody holds a token of the old key any more, is looked at instead.
+/// Every step, as an operator calls them one by one. Instead of waiting until all tokens of the old
+/// key have expired, the test checks that none is left.
 fn rotate_once(world: &World, names: &Names, load: &Load, onlooker: &Customer) {
     let step = || rotate(&world.aws, names, Extent::OnePart, Waits::Skipped).unwrap();
     let published = || keys::kids(&keys::read(&world.aws, &names.set).unwrap().unwrap().value);
@@ -209,7 +209,7 @@ fn rotate_once(world: &World, names: &Names, load: &Load, onlooker: &Customer) {
     assert_eq!((profile(&old), profile(&new)), (401, 200));
 }
 
-/// What the clients do and saw.
+/// The clients' actions and observations.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,
@@ -293,7 +293,7 @@ impl Load {
     }
 }
 
-/// A new token, or the status that came instead. Who is told to wait waits.
+/// A new token, or the status of the refusal. A 429 is waited for.
 fn log_in(customer: &Customer) -> Result<String, u16> {
     loop {
         let body = json!({"email": customer.email, "password": customer.password});

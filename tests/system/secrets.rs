@@ -14,7 +14,7 @@ use xtask::project::Project;
 
 use crate::world::{Customer, World, eventually, world};
 
-/// What the passwords of all system tests begin with.
+/// The beginning of every password in the system tests.
 const PASSWORDS: &str = "pass phrase ";
 
 /// Where the addresses of all system tests are.
@@ -24,7 +24,7 @@ const ADDRESSES: &str = "@customers.example";
 const HASHES: &str = "$argon2";
 
 /// From this length on a word that could be base64 is taken for key material. Our refresh tokens
-/// have 64 characters; ids, traces and hashes in hexadecimal are told apart by their alphabet.
+/// have 64 characters; hexadecimal ids, traces and hashes have another alphabet.
 const LONG: usize = 60;
 
 #[test]
@@ -350,7 +350,7 @@ fn token_like(line: &str) -> Option<&str> {
 }
 
 #[test]
-fn what_looks_like_a_token_or_a_key_is_found() {
+fn the_search_finds_texts_like_tokens_and_keys() {
     let customer = Customer::new();
     assert!(token_like(&format!("token={}", customer.token)).is_some());
     assert!(token_like(&format!("{{\"cause\":\"bad {}\"}}", customer.token)).is_some());

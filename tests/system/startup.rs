@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use shared_auth::{SigningKey, jwks};
 use test_support::template::{Template, workspace_root};
 
-/// What works without being set.
+/// Variables that have a default.
 const OPTIONAL: [&str; 2] = ["LOG_LEVEL", "TRUSTED_FRONT_SHA256"];
 
 /// Each function's binary with the variables its template gives it, all of them usable.
@@ -46,7 +46,7 @@ fn usable(name: &str) -> String {
         "SIMULATOR_IN_PRODUCTION" => "true".to_owned(),
         "STAGE" => "production".to_owned(),
         "TRUSTED_FRONT_SHA256" => String::new(),
-        // Nobody listens there, should a function look for its secret.
+        // A closed port, for a function that reads its secret.
         _ => "http://127.0.0.1:9/".to_owned(),
     }
 }
@@ -69,7 +69,7 @@ fn refusal<'a>(
 
 /// Guessing could only ever guess wrong about production.
 #[test]
-fn a_function_in_a_stage_nobody_knows_refuses_to_start() {
+fn a_function_in_an_unknown_stage_refuses_to_start() {
     let mut tried = Vec::new();
     for (binary, mut variables) in functions() {
         let Some(stage) = variables.get_mut("STAGE") else {
@@ -108,7 +108,7 @@ fn production_does_not_start_on_the_payment_simulator_unasked() {
 }
 
 #[test]
-fn a_function_that_lacks_a_variable_refuses_to_start_and_names_it() {
+fn a_function_without_a_variable_refuses_to_start_by_name() {
     let mut tried = 0;
     for (binary, variables) in functions() {
         for missing in variables.keys() {

@@ -1,4 +1,4 @@
-//! The stack under test and the people in it.
+//! The stack under test and its users.
 
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -13,15 +13,15 @@ use xtask::seed::LoggedIn;
 use xtask::stack::Stack;
 use xtask::state::Home;
 
-/// How long anything the stack was asked to do may take before a test gives up on it. The machine
-/// under a test run is small and shared; nothing is concluded from how long it takes.
+/// How long the stack may take for anything before a test fails. The machine may be slow and shared,
+/// so tests conclude nothing from times.
 /// `WAYBILL_TEST_PATIENCE` (in seconds) shortens it for runs that are meant to fail.
 fn patience() -> Duration {
     let seconds = std::env::var("WAYBILL_TEST_PATIENCE").ok();
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(120))
 }
 
-/// Between two looks at something that is not there yet.
+/// Between two polls.
 const PAUSE: Duration = Duration::from_millis(150);
 
 pub struct World {
@@ -59,7 +59,7 @@ impl World {
             .unwrap_or_else(|broken| broken.into_inner())
     }
 
-    /// For tests that break something or count everything: nobody else runs meanwhile.
+    /// For tests that break something or count everything: no other test runs meanwhile.
     pub fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.quiet
             .write()
@@ -149,7 +149,7 @@ impl World {
             .unwrap()
     }
 
-    /// What is charged for an order and not given back.
+    /// An order's charge minus its refund.
     pub fn net_charge(&self, order: &str) -> i64 {
         let answer = self.payment(order);
         if answer.status == 404 {
@@ -251,7 +251,7 @@ impl Drop for Configured<'_> {
     }
 }
 
-/// Somebody who orders.
+/// A customer.
 pub struct Customer {
     pub id: String,
     pub token: String,
@@ -320,7 +320,7 @@ impl Customer {
         self.placed(&self.try_place(None, &body))
     }
 
-    /// The same by a customer who has many orders open, and waits as long as they are told.
+    /// The same by a customer with many open orders, who waits as long as a 429 says.
     pub fn place_patiently(&self, sku: &str, quantity: i64, payment_method: &str) -> String {
         let body = order_body(sku, quantity, payment_method);
         let key = Uuid::new_v4().to_string();
