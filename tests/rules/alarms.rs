@@ -116,10 +116,10 @@ fn every_alarm_is_sent_to_the_topic_where_one_is_given() {
     }
 }
 
-/// The rows of the README's runbook: the alarms each is about, and the commands it names.
+/// The rows of the runbook: the alarms each is about, and the commands it names.
 fn runbook() -> Vec<(Vec<String>, Vec<String>)> {
-    let readme = read(&workspace_root().join("README.md"));
-    let table = readme.split("| alarm | what to run |").nth(1).unwrap();
+    let page = read(&workspace_root().join("docs/operate.md"));
+    let table = page.split("| alarm | run |").nth(1).unwrap();
     let table = table.split("\n\n").next().unwrap();
     let quoted = |cell: &str| -> Vec<String> {
         let parts = cell.split('`').skip(1).step_by(2);
