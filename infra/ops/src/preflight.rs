@@ -201,8 +201,8 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
         named(&in_the_way).map(|names| {
             format!(
                 "{names} exist but belong to no stack of this installation, so a deployment fails. \
-                 Next: adopt or delete them (docs/operate.md, Tables that stayed), or deploy with \
-                 another Prefix"
+                 Next: adopt or delete them (docs/operate/update-and-remove.md, Tables that stayed), \
+                 or deploy with another Prefix"
             )
         }),
         Weight::Stops,

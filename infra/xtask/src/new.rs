@@ -244,7 +244,7 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
             "the picture, if it should show the service",
         ),
         (
-            "docs/deploy.md".to_owned(),
+            "docs/operate/update-and-remove.md".to_owned(),
             "its table, where tables are restored",
         ),
     ]);
