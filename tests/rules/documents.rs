@@ -236,11 +236,13 @@ fn refused(line: &str) -> Option<String> {
     let arguments = |name: &str| {
         let start = line.find(name)?;
         let words = line[start..end(start)].split_whitespace();
-        Some(
-            words
-                .map(|word| word.trim_matches(['"', '\'']).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        let words = words.map(|word| word.trim_matches(['"', '\'']));
+        // A variable may stand for an id.
+        let valued = words.map(|word| match word.starts_with('$') {
+            true => "00000000-0000-0000-0000-000000000000".to_owned(),
+            false => word.to_owned(),
+        });
+        Some(valued.collect::<Vec<_>>())
     };
     let complaint = |error: clap::Error| match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => None,
