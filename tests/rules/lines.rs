@@ -7,7 +7,7 @@ use crate::{files, read};
 /// The limit in .editorconfig is held here: rustfmt leaves comments alone. A string is not broken,
 /// nor is a row of a table or a drawing.
 #[test]
-fn no_line_is_longer_than_editors_are_told() {
+fn no_line_is_longer_than_the_limit() {
     let root = workspace_root();
     let settings = read(&root.join(".editorconfig"));
     let limit = settings.split("max_line_length = ").nth(1).unwrap();

@@ -1,41 +1,8 @@
-//! Many at once.
+//! Many orders at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::world::{Customer, eventually, world};
-
-#[test]
-fn of_twenty_orders_for_the_last_unit_one_is_confirmed() {
-    let world = world();
-    let _shared = world.shared();
-    let sku = world.item(1, 700);
-    let customers: Vec<Customer> = (0..4).map(|_| Customer::new()).collect();
-    let placed: Vec<(&Customer, String)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..20)
-            .map(|n| {
-                let (customer, sku) = (&customers[n % 4], &sku);
-                scope.spawn(move || (customer, customer.place(sku, 1, "pm_card_visa")))
-            })
-            .collect();
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
-    });
-    let mut confirmed = 0;
-    for (customer, id) in &placed {
-        let order = eventually("the order ends", || {
-            let order = customer.order(id);
-            (order["status"] != "PENDING").then_some(order)
-        });
-        if order["status"] == "CONFIRMED" {
-            confirmed += 1;
-            assert_eq!(world.net_charge(id), 700);
-        } else {
-            assert_eq!(order["failure"]["code"], "out_of_stock", "{order}");
-            assert_eq!(world.net_charge(id), 0);
-        }
-    }
-    assert_eq!(confirmed, 1);
-    assert_eq!(world.stock(&sku), (1, 0, 1));
-}
 
 #[test]
 fn a_thousand_orders_on_a_hundred_units_confirm_a_hundred() {
