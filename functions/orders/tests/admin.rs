@@ -108,9 +108,8 @@ async fn stuck_orders_are_parked_or_missed_twice_by_the_sweeper() {
 
 #[tokio::test]
 async fn an_unreadable_row_is_reported() {
-    let world = World::new();
     let order = placed(1);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     set_attribute(&world.aws, &world.table, "state", json!("dreaming"));
     let answer = world.admin(json!({"action": "list"})).await.unwrap();
     assert_eq!(answer["orders"], json!([]));
@@ -189,8 +188,7 @@ async fn a_failed_send_is_reported_and_a_repeat_sends() {
         (&refunding, retry(&refunding)),
         (&refunding, abandon(&refunding, "refund")),
     ] {
-        let world = World::new();
-        world.put(order).await;
+        let world = World::with(&order).await;
         // The order's write, then the send.
         world.aws.fault_at(1, Fault::BeforeEffect);
         let answer = world.admin(request.clone()).await.unwrap();
@@ -207,9 +205,8 @@ async fn a_failed_send_is_reported_and_a_repeat_sends() {
 
 #[tokio::test]
 async fn a_failed_send_without_a_write_is_not_sent() {
-    let world = World::new();
     let order = order_in(State::Charging);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     // There is nothing to write: the first attempt is still waiting.
     world
         .aws
@@ -238,10 +235,9 @@ async fn a_command_without_a_route_is_not_sent() {
 
 #[tokio::test]
 async fn a_retry_repairs_an_order_without_a_due_time() {
-    let world = World::new();
     let mut order = order_in(State::Charging);
     order.due_at = None;
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let list = json!({"action": "list", "stuck": true});
     // The order is in no index, so a list does not find it.
     assert!(listed(&world.admin(list.clone()).await.unwrap()).is_empty());
@@ -255,9 +251,8 @@ async fn a_retry_repairs_an_order_without_a_due_time() {
 
 #[tokio::test]
 async fn the_first_decision_to_abandon_a_step_stands() {
-    let world = World::new();
     let order = parked(State::Refunding(Ending::Cancelled));
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let request = |reason: &str, by: &str| {
         json!({"action": "abandon", "order_id": order.id.0, "step": "refund",
                "reason": reason, "by": by})
@@ -295,8 +290,7 @@ async fn a_step_that_was_never_requested_cannot_be_abandoned() {
     let mut rejected = order_in(State::Rejected);
     rejected.timeline.retain(|entry| !is_refund(entry.event));
     for order in [declined, rejected] {
-        let world = World::new();
-        world.put(&order).await;
+        let world = World::with(&order).await;
         let answer = world.admin(abandon(&order, "refund")).await.unwrap();
         assert_eq!(answer["outcome"], "never_asked", "{answer}");
         assert_eq!(world.order(order.id).await, order);
@@ -306,9 +300,8 @@ async fn a_step_that_was_never_requested_cannot_be_abandoned() {
 #[tokio::test]
 async fn a_retry_sends_the_command_and_ends_the_parking() {
     for state in STATES.into_iter().filter(|state| !ends(*state)) {
-        let world = World::new();
         let order = parked(state);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         world.clock.set(after(100));
         let answer = world.admin(retry(&order)).await.unwrap();
         assert_eq!(answer["outcome"], "sent", "{state:?}");
@@ -330,9 +323,8 @@ async fn a_retry_sends_the_command_and_ends_the_parking() {
 #[tokio::test]
 async fn a_retry_of_an_order_that_has_ended_does_nothing() {
     for state in STATES.into_iter().filter(|state| ends(*state)) {
-        let world = World::new();
         let order = order_in(state);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         let answer = world.admin(retry(&order)).await.unwrap();
         assert_eq!(answer["outcome"], "nothing_owed", "{state:?}");
         assert!(world.commands().is_empty());
@@ -342,9 +334,8 @@ async fn a_retry_of_an_order_that_has_ended_does_nothing() {
 
 #[tokio::test]
 async fn abandoning_goes_on_to_the_release_and_to_the_end() {
-    let world = World::new();
     let order = parked(State::Refunding(Ending::Cancelled));
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let answer = world.admin(abandon(&order, "refund")).await.unwrap();
     assert_eq!(answer["outcome"], "abandoned");
     assert_eq!(world.command_types(), ["ReleaseStock"]);
@@ -378,9 +369,8 @@ async fn abandoning_goes_on_to_the_release_and_to_the_end() {
 
 #[tokio::test]
 async fn the_first_of_decision_and_answer_counts() {
-    let world = World::new();
     let order = parked(State::Refunding(Ending::Rejected));
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
     world.deliver(&refunded).await.unwrap();
     let before = world.order(order.id).await;
@@ -392,9 +382,8 @@ async fn the_first_of_decision_and_answer_counts() {
     assert_eq!(world.aws.fired(), 1);
     assert_eq!(world.order(order.id).await, before);
 
-    let world = World::new();
     let order = parked(State::Releasing(Ending::Rejected));
-    world.put(&order).await;
+    let world = World::with(&order).await;
     world.admin(abandon(&order, "release")).await.unwrap();
     let before = world.order(order.id).await;
     let released = reply(order.id, "StockReleased", &json!({}));
@@ -404,9 +393,8 @@ async fn the_first_of_decision_and_answer_counts() {
 
 #[tokio::test]
 async fn the_answer_has_the_next_move_and_the_abandoned_step() {
-    let world = World::new();
     let parked = parked(State::Refunding(Ending::Cancelled));
-    world.put(&parked).await;
+    let world = World::with(&parked).await;
     let order = world.admin(show(&parked)).await.unwrap()["order"].take();
     let names = ["next", "participant", "compensation"].map(|name| order[name].as_str());
     let expected = ["retry_or_abandon", "payments", "refund"];
@@ -455,8 +443,7 @@ async fn a_repeat_after_any_crash_or_failure_ends_the_same() {
                 Fault::AfterEffect,
                 Fault::Throttle,
             ] {
-                let world = World::new();
-                world.put(order).await;
+                let world = World::with(&order).await;
                 world.aws.fault_at(nth, fault.clone());
                 let how = format!("{request}, {fault:?} at write {nth}");
                 let first = crashable(world.admin(request.clone())).await;
@@ -482,9 +469,8 @@ async fn a_repeat_after_any_crash_or_failure_ends_the_same() {
 #[tokio::test]
 async fn parallel_operators_and_a_reply_leave_one_next_step() {
     for seed in 0..40 {
-        let world = World::new();
         let order = parked(State::Refunding(Ending::Cancelled));
-        world.put(&order).await;
+        let world = World::with(&order).await;
         world.aws.interleave(seed);
         let refunded = reply(order.id, "PaymentRefunded", &json!({"refunded": null}));
         let (one, other, replied) = futures_util::future::join3(
@@ -514,9 +500,8 @@ async fn parallel_operators_and_a_reply_leave_one_next_step() {
 
 #[tokio::test]
 async fn show_has_the_whole_order_or_no_such_order() {
-    let world = World::new();
     let order = order_in(State::Confirmed);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let shown = world.admin(show(&order)).await.unwrap();
     assert_eq!(shown["outcome"], "found");
     assert_eq!(shown["order"]["status"], "CONFIRMED");
@@ -533,9 +518,8 @@ async fn show_has_the_whole_order_or_no_such_order() {
 
 #[tokio::test]
 async fn an_invalid_request_is_explained_and_changes_nothing() {
-    let world = World::new();
     let order = parked(State::Refunding(Ending::Rejected));
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let with = |mut request: Value, field: &str, value: Value| {
         request[field] = value;
         request

@@ -200,8 +200,7 @@ async fn a_queue_of_unknown_length_holds_nothing_back() {
         assert_eq!(counts(&world.sweep().await.unwrap()), [1, 1, 0, 0]);
         assert_eq!(world.aws.fired(), 4);
     }
-    let world = World::new();
-    world.put(&placed(1)).await;
+    let world = World::with(&placed(1)).await;
     world.clock.set(after(30));
     world.never_answer(|call| call.action == "GetQueueAttributes");
     let began = Instant::now();

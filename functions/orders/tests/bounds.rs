@@ -4,7 +4,7 @@ use orders::domain::{OrderId, State, TimelineEvent};
 use serde_json::{Value, json};
 
 use crate::samples::{ANN, STATES, order_in, placed, set_attribute};
-use crate::world::{World, about, body, customer, reply};
+use crate::world::{World, about, body, customer, id_of, reply};
 
 #[tokio::test]
 async fn a_response_does_not_repeat_a_card_number() {
@@ -47,7 +47,7 @@ async fn reserved_at(amount: i64) -> (World, OrderId) {
     let (lines, reserved) = largest(amount);
     let order = json!({"lines": lines, "payment_method": "pm_card_visa"});
     let response = world.post(ANN, &order, None).await;
-    let id = OrderId(body(&response)["id"].as_str().unwrap().parse().unwrap());
+    let id = id_of(&response);
     world
         .deliver(&reply(id, "StockReserved", &reserved))
         .await
@@ -81,9 +81,8 @@ async fn too_large_a_total_rejects_the_order() {
 
 #[tokio::test]
 async fn a_line_has_the_items_name_at_its_reservation() {
-    let world = World::new();
     let order = order_in(State::Reserving);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let names = async || -> Value {
         let shown = body(&world.get(&customer(ANN), about(order.id.0)).await);
         let lines = shown["lines"].as_array().unwrap().iter();
@@ -113,9 +112,8 @@ async fn a_long_detail_is_shortened() {
         (State::Reserving, "StockRefused", "REJECTED"),
         (State::Charging, "PaymentDeclined", "PENDING"),
     ] {
-        let world = World::new();
         let order = order_in(state);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         let data = json!({"code": code, "detail": detail});
         world.deliver(&reply(order.id, kind, &data)).await.unwrap();
         let shown = body(&world.get(&customer(ANN), about(order.id.0)).await);
@@ -153,8 +151,7 @@ async fn the_largest_order_fits_into_an_item() {
     entry.event = TimelineEvent::RetryRequested;
     entry.detail = Some(format!("by {}", &wide[..400]));
     order.timeline = vec![entry; orders::domain::MAX_TIMELINE + 20];
-    let world = World::new();
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let data = json!({"code": wide, "detail": wide});
     world
         .deliver(&reply(order.id, "PaymentDeclined", &data))
@@ -186,9 +183,8 @@ fn older(state: State) -> Value {
 #[tokio::test]
 async fn an_order_with_an_older_token_and_currency_goes_on() {
     for state in STATES {
-        let world = World::new();
         let order = order_in(state);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         for (name, value) in older(state).as_object().unwrap() {
             set_attribute(&world.aws, &world.table, name, value.clone());
         }
@@ -208,9 +204,8 @@ async fn an_order_with_an_older_token_and_currency_goes_on() {
 
 #[tokio::test]
 async fn a_reply_in_an_older_currency_is_read() {
-    let world = World::new();
     let order = placed(1);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let uds = |amount: i64| json!({"amount": amount, "currency": "UDS"});
     let reserved = json!({"lines": [
         {"sku": "cup", "quantity": 2, "unit_price": uds(1250)},

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::samples::{ANN, BOB, STATES, order_in, usd};
 use crate::world::{
     INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, admin, body, customer, posting,
-    reply, user,
+    reply, routes, user,
 };
 
 /// Each participant, its queue, its commands and its replies.
@@ -39,13 +39,6 @@ const PARTICIPANTS: [(&str, &str, &[&str], &[&str]); 3] = [
         &["PaymentCharged", "PaymentDeclined", "PaymentRefunded"],
     ),
 ];
-
-fn routes() -> Routes {
-    Routes::default()
-        .users(USERS_QUEUE.to_owned())
-        .inventory(INVENTORY_QUEUE.to_owned())
-        .payments(PAYMENTS_QUEUE.to_owned())
-}
 
 #[test]
 fn every_command_follows_its_contract_in_an_envelope() {

@@ -1,17 +1,16 @@
 //! Orders with injected faults: permission, rows, responses and commands.
 
-use orders::domain::{Command, Ending, Fault, InjectedFaults, MAX_ATTEMPTS, OrderId, State};
-use orders::messages::{Routes, owed_message};
+use orders::domain::{Command, Ending, Fault, InjectedFaults, MAX_ATTEMPTS, State};
+use orders::messages::owed_message;
 use serde_json::{Value, json};
 use shared_lambda::Stage;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::Request;
 use test_support::contracts::{assert_enveloped, assert_valid};
 
 use crate::domain::faults::order_with_faults;
 use crate::samples::{ANN, STATES, order_in, set_attribute};
 use crate::world::{
-    INVENTORY_QUEUE, PAYMENTS_QUEUE, USERS_QUEUE, World, about, body, customer, posting, reply,
-    user,
+    USERS_QUEUE, World, about, body, customer, id_of, posting, reply, routes, user,
 };
 
 fn cups() -> Value {
@@ -20,17 +19,6 @@ fn cups() -> Value {
 
 fn with_faults(faults: &str, key: Option<&str>) -> Request {
     posting(&cups(), key).with_header("waybill-fault", faults)
-}
-
-fn id_of(response: &Response) -> OrderId {
-    OrderId(body(response)["id"].as_str().unwrap().parse().unwrap())
-}
-
-fn routes() -> Routes {
-    Routes::default()
-        .users(USERS_QUEUE.to_owned())
-        .inventory(INVENTORY_QUEUE.to_owned())
-        .payments(PAYMENTS_QUEUE.to_owned())
 }
 
 // ---- Commands
@@ -286,9 +274,8 @@ async fn a_fault_in_verify_user_asks_users_by_queue() {
 
 #[tokio::test]
 async fn an_invalid_stored_fault_is_an_error() {
-    let world = World::new();
     let order = order_with_faults(State::Charging, "charge_payment=fail");
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let store = |faults| set_attribute(&world.aws, &world.table, "rehearsal", json!(faults));
     store("charge_payment=answer_twice");
     assert_eq!(world.order(order.id).await.faults, None);

@@ -19,9 +19,8 @@ fn stock(cups: i64, price: i64) -> Value {
 
 /// Delivers a reply to an order in a state, and returns the reason of a refusal.
 async fn refused(state: State, kind: &str, data: &Value) -> Option<String> {
-    let world = World::new();
     let order = order_in(state);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let failure = world.deliver(&reply(order.id, kind, data)).await.err()?;
     assert!(!failure.is_retried(), "{kind} in {state:?}");
     assert_eq!(world.order(order.id).await, order);

@@ -15,9 +15,8 @@ use crate::world::{INVENTORY_QUEUE, World, reply};
 
 #[tokio::test]
 async fn a_failed_read_redelivers_the_reply() {
-    let world = World::new();
     let order = placed(1);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let refused = sample_reply(order.id, "StockRefused");
     world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
     let failure = world.deliver(&refused).await.unwrap_err();
@@ -76,9 +75,8 @@ async fn repeats_send_the_owed_command_and_overtaken_replies_nothing() {
         (State::Cancelled, "UserVerified", &[]),
     ];
     for (state, kind, sent) in cases {
-        let world = World::new();
         let order = order_in(state);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         world.deliver(&sample_reply(order.id, kind)).await.unwrap();
         assert_eq!(world.command_types(), sent, "{kind} in {state:?}");
         assert_eq!(world.order(order.id).await, order);
@@ -87,9 +85,8 @@ async fn repeats_send_the_owed_command_and_overtaken_replies_nothing() {
 
 #[tokio::test]
 async fn an_invalid_reply_goes_to_the_dead_letter_queue() {
-    let world = World::new();
     let order = placed(1);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let mut newer: Value = serde_json::from_str(&sample_reply(order.id, "StockReserved")).unwrap();
     newer["version"] = json!(2);
     let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
@@ -125,9 +122,8 @@ async fn an_invalid_reply_goes_to_the_dead_letter_queue() {
 
 #[tokio::test]
 async fn a_reply_with_unknown_fields_is_accepted() {
-    let world = World::new();
     let order = placed(1);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     let mut data = sample("StockReserved");
     data["warehouse"] = json!("north");
     data["lines"][0]["batch"] = json!(7);
@@ -141,9 +137,8 @@ async fn a_reply_with_unknown_fields_is_accepted() {
 #[tokio::test]
 async fn parallel_deliveries_of_a_reply_write_once() {
     for seed in 0..20 {
-        let world = World::new();
         let order = placed(1);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         let body = sample_reply(order.id, "StockReserved");
         world.aws.interleave(seed);
         let deliveries = (0..4).map(|_| world.deliver(&body));
@@ -197,10 +192,9 @@ async fn the_sweeper_sends_the_commands_of_all_due_orders() {
 
 #[tokio::test]
 async fn an_unanswered_compensation_is_parked_and_sent_hourly() {
-    let world = World::new();
     let mut order = order_in(State::Releasing(Ending::Cancelled));
     order.attempt = MAX_ATTEMPTS;
-    world.put(&order).await;
+    let world = World::with(&order).await;
     world.clock.set(after(30));
     let parked = swept(1, 1, 1);
     assert_eq!(world.sweep().await.unwrap(), parked);
@@ -259,10 +253,9 @@ async fn many_unreadable_orders_do_not_delay_the_others() {
 
 #[tokio::test]
 async fn a_run_counts_parked_orders_of_a_crashed_run() {
-    let world = World::new();
     let mut order = order_in(State::Refunding(Ending::Cancelled));
     order.attempt = MAX_ATTEMPTS;
-    world.put(&order).await;
+    let world = World::with(&order).await;
     world.clock.set(after(30));
     world.aws.fault_at(0, Fault::KillAfter);
     assert!(crashable(world.sweep()).await.is_none());
@@ -295,9 +288,8 @@ async fn a_failed_send_fails_the_run_and_is_sent_later() {
         Fault::PartialSend(vec![0]),
         Fault::Throttle,
     ] {
-        let world = World::new();
         let order = placed(1);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         world.clock.set(after(30));
         world.aws.fault_on("sqs:SendMessageBatch", fault);
         assert!(world.sweep().await.is_err());
@@ -310,8 +302,7 @@ async fn a_failed_send_fails_the_run_and_is_sent_later() {
 
 #[tokio::test]
 async fn a_command_without_a_route_fails_the_run() {
-    let mut world = World::new();
-    world.put(&order_in(State::Charging)).await;
+    let mut world = World::with(&order_in(State::Charging)).await;
     world.sweep.saga.routes = orders::messages::Routes::default();
     world.clock.pass(31);
     let error = world.sweep().await.unwrap_err().to_string();
@@ -323,9 +314,8 @@ async fn a_command_without_a_route_fails_the_run() {
 
 #[tokio::test]
 async fn a_reply_whose_next_command_has_no_route_is_a_failure() {
-    let mut world = World::new();
     let order = order_in(State::Reserving);
-    world.put(&order).await;
+    let mut world = World::with(&order).await;
     world.replies.routes = orders::messages::Routes::default();
     let reserved = sample_reply(order.id, "StockReserved");
     let failure = world.deliver(&reserved).await.unwrap_err();
@@ -340,9 +330,8 @@ async fn a_reply_whose_next_command_has_no_route_is_a_failure() {
 
 #[tokio::test]
 async fn an_order_that_moved_on_since_the_query_is_skipped() {
-    let world = World::new();
     let order = placed(1);
-    world.put(&order).await;
+    let world = World::with(&order).await;
     world.clock.set(after(30));
     // Another function rejects the order between the query and the read.
     let (aws, table) = (world.aws.clone(), world.table.clone());
@@ -365,9 +354,8 @@ async fn an_order_that_moved_on_since_the_query_is_skipped() {
 #[tokio::test]
 async fn a_parallel_sweep_and_reply_leave_one_next_step() {
     for seed in 0..40 {
-        let world = World::new();
         let order = placed(1);
-        world.put(&order).await;
+        let world = World::with(&order).await;
         world.clock.set(after(30));
         let body = sample_reply(order.id, "StockReserved");
         world.aws.interleave(seed);

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use orders::advance::Saga;
 use orders::domain::{Order, OrderId};
 use orders::handlers::{admin, cancel, get, list, place, replies, sweep, timeline};
+use orders::messages::Routes;
 use orders::store::OrderStore;
 use orders::users_client::Users;
 use serde_json::{Value, json};
@@ -57,6 +58,13 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         Self::in_stage(Stage::Dev)
+    }
+
+    /// A world with one order.
+    pub async fn with(order: &Order) -> Self {
+        let world = Self::new();
+        world.put(order).await;
+        world
     }
 
     pub fn in_stage(stage: Stage) -> Self {
@@ -263,6 +271,19 @@ pub fn posting(body: &Value, key: Option<&str>) -> Request {
 
 pub fn body(response: &Response) -> Value {
     serde_json::from_str(response.body.as_deref().expect("there is a body")).unwrap()
+}
+
+/// The id of the order in a response.
+pub fn id_of(response: &Response) -> OrderId {
+    OrderId(body(response)["id"].as_str().unwrap().parse().unwrap())
+}
+
+/// Routes to all participants.
+pub fn routes() -> Routes {
+    Routes::default()
+        .users(USERS_QUEUE.to_owned())
+        .inventory(INVENTORY_QUEUE.to_owned())
+        .payments(PAYMENTS_QUEUE.to_owned())
 }
 
 /// A participant's reply as it is in the queue.

@@ -15,7 +15,7 @@ use shared_lambda::{Context, Error, Setup, Stage, rest, telemetry};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::view::{OrderBody, polled};
+use super::view::{MoneyBody, OrderBody, polled};
 use crate::advance::Saga;
 use crate::domain::{
     Command, Currency, Draft, InjectedFaults, Line, MAX_LINES, Money, Order, OrderId, Participant,
@@ -72,25 +72,16 @@ struct LineBody {
     quantity: i64,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MoneyBody {
-    amount: i64,
-    currency: String,
-}
-
-impl MoneyBody {
-    /// Reads `/expected_total`, and adds its errors.
-    fn parse(&self, errors: &mut Fields) -> Option<Money> {
-        let amount = Money::minor_units(self.amount);
-        let amount = errors.take_number("/expected_total/amount", self.amount, amount);
-        let currency = Currency::parse(&self.currency);
-        let currency = errors.take("/expected_total/currency", currency);
-        Some(Money {
-            amount: amount?,
-            currency: currency?,
-        })
-    }
+/// Reads `/expected_total`, and adds its errors.
+fn expected_total(body: &MoneyBody, errors: &mut Fields) -> Option<Money> {
+    let amount = Money::minor_units(body.amount);
+    let amount = errors.take_number("/expected_total/amount", body.amount, amount);
+    let currency = Currency::parse(&body.currency);
+    let currency = errors.take("/expected_total/currency", currency);
+    Some(Money {
+        amount: amount?,
+        currency: currency?,
+    })
 }
 
 pub async fn handle(
@@ -300,11 +291,11 @@ fn draft(
     let lines = lines(&body.lines, errors);
     let payment_method = PaymentMethod::parse(&body.payment_method);
     let payment_method = errors.take("/payment_method", payment_method);
-    let expected_total = match &body.expected_total {
-        Some(money) => money.parse(errors).map(Some),
+    let expected = match &body.expected_total {
+        Some(money) => expected_total(money, errors).map(Some),
         None => Some(None),
     };
-    let (payment_method, expected_total, faults) = (payment_method?, expected_total?, faults?);
+    let (payment_method, expected_total, faults) = (payment_method?, expected?, faults?);
     let mut canonical = serde_json::to_vec(body).expect("a body that was read is plain JSON");
     if let Some(faults) = &faults {
         canonical.extend_from_slice(faults.to_string().as_bytes());

@@ -1,6 +1,6 @@
 //! The JSON form of an order, and which orders a caller may see.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
@@ -71,10 +71,11 @@ pub(super) struct LineBody {
     unit_price: Option<MoneyBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct MoneyBody {
-    amount: i64,
-    currency: String,
+    pub(super) amount: i64,
+    pub(super) currency: String,
 }
 
 #[derive(Serialize)]
