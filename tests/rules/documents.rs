@@ -187,7 +187,7 @@ fn sentences_are_short_and_name_who_acts() {
                 };
                 if let Some(word) = sentence
                     .iter()
-                    .map(|word| bare(word))
+                    .map(bare)
                     .find(|word| UNCLEAR.contains(&word.as_str()))
                 {
                     found.push(format!("{word}: {shown}"));
