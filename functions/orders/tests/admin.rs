@@ -188,7 +188,7 @@ async fn a_failed_send_is_reported_and_a_repeat_sends() {
         (&refunding, retry(&refunding)),
         (&refunding, abandon(&refunding, "refund")),
     ] {
-        let world = World::with(&order).await;
+        let world = World::with(order).await;
         // The order's write, then the send.
         world.aws.fault_at(1, Fault::BeforeEffect);
         let answer = world.admin(request.clone()).await.unwrap();
@@ -443,7 +443,7 @@ async fn a_repeat_after_any_crash_or_failure_ends_the_same() {
                 Fault::AfterEffect,
                 Fault::Throttle,
             ] {
-                let world = World::with(&order).await;
+                let world = World::with(order).await;
                 world.aws.fault_at(nth, fault.clone());
                 let how = format!("{request}, {fault:?} at write {nth}");
                 let first = crashable(world.admin(request.clone())).await;
