@@ -7,19 +7,10 @@ use clap::Parser;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Tag, TagEnd};
 use test_support::template::workspace_root;
 
+use crate::words::UNCLEAR;
 use crate::{files, read};
 
 const LONGEST_SENTENCE: usize = 30;
-
-/// Words that hide who does something, or what.
-const UNCLEAR: [&str; 6] = [
-    "whoever",
-    "whatever",
-    "somebody",
-    "nobody",
-    "everybody",
-    "anybody",
-];
 
 struct Document {
     /// Below the project's root.

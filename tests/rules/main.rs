@@ -12,6 +12,7 @@ mod licences;
 mod lines;
 mod permissions;
 mod templates;
+mod words;
 
 use std::path::{Path, PathBuf};
 

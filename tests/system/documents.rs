@@ -75,7 +75,7 @@ fn script(text: &str) -> Option<String> {
     (!script.is_empty()).then_some(script)
 }
 
-/// What a document's commands printed, where one failed.
+/// The output of a document whose commands failed.
 fn failure(path: &Path) -> Option<String> {
     let script = script(&std::fs::read_to_string(path).unwrap())?;
     let name = path.strip_prefix(workspace_root()).unwrap();

@@ -664,8 +664,8 @@ fn asks(world: &World, cast: &Cast, row: &Row, who: Who) -> Cell {
     }
 }
 
-/// What a deactivated user's order is answered once the permission that users gave before has run
-/// out. Should users not answer in time then, the order is taken and rejected by the saga.
+/// The answer to a deactivated user's order, once the remembered permission has expired. If users does
+/// not answer in time, the order is taken and the saga rejects it.
 fn after_the_permission(cast: &Cast, who: Who, answer: impl Fn() -> Response) -> Response {
     while cast.since.elapsed() <= PERMISSION_LIFETIME {
         std::thread::sleep(Duration::from_millis(200));

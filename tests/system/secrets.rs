@@ -43,7 +43,7 @@ fn nothing_secret_is_in_any_log_line_of_the_whole_run() {
     let (user_id, planted) = plant(world);
     secrets.extend(planted);
 
-    // What is printed shows up a moment later. Of a retired token there has to be a word, so there
+    // A printed line shows up a moment later. Of a retired token there has to be a word, so there
     // is something in the logs for a secret to be found in.
     let lines = eventually("the use of a retired token is logged", || {
         let lines = lines(world);

@@ -73,7 +73,7 @@ pub fn run(project: &Project, fast: bool) -> Result<()> {
         .map_or(outcome, Err)
 }
 
-/// What was checked so far.
+/// The results so far.
 struct Stages {
     /// Each check's output is a file here.
     logs: PathBuf,
@@ -326,7 +326,7 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
     let guards = homes
         .iter()
         .map(|home| {
-            // What a run that was killed may have left.
+            // A killed run may have left stacks.
             local::down(home, true)?;
             Guard::start(home)
         })
