@@ -13,6 +13,7 @@
 //! for known and unknown addresses alike, and only login and password change read hashes.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -20,7 +21,10 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use shared_lambda::table::{Row, TableError, condition_failed, key, number, parsed, text, to_row};
+use shared_lambda::Error;
+use shared_lambda::table::{
+    Row, Table, TableError, condition_failed, key, millis, number, parsed, text, to_row,
+};
 use uuid::Uuid;
 
 use crate::domain::{Email, Role, Status, User, UserName};
@@ -57,13 +61,14 @@ pub struct Credential {
 /// The service's table.
 #[derive(Clone, Debug)]
 pub struct UserStore {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 impl UserStore {
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self {
+            table: Table::new(client, table),
+        }
     }
 
     /// Adds a user whose address is free. Writes both rows or neither, and overwrites no row.
@@ -95,7 +100,7 @@ impl UserStore {
 
     fn put_new(&self, operation: &'static str, row: Row) -> Result<TransactWriteItem, TableError> {
         let put = Put::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(row))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -106,8 +111,8 @@ impl UserStore {
 
     pub async fn credential(&self, email: &Email) -> Result<Option<Credential>, TableError> {
         const OPERATION: &str = "read a credential";
-        let row: Option<EmailRow> = self.row(OPERATION, &email_pk(email), EMAIL).await?;
-        Ok(row.map(|row| Credential {
+        let row = self.get(OPERATION, &email_pk(email), EMAIL).await?;
+        Ok(row.map(|row: EmailRow| Credential {
             user_id: row.user_id,
             password: HashedPassword::from_record(row.password_hash),
             generation: row.generation,
@@ -116,29 +121,25 @@ impl UserStore {
 
     pub async fn user(&self, id: Uuid) -> Result<Option<User>, TableError> {
         const OPERATION: &str = "read a user";
-        let row: Option<UserRow> = self.row(OPERATION, &user_pk(id), USER).await?;
-        row.map(|row| row.parse(OPERATION)).transpose()
+        let pk = user_pk(id);
+        self.table.get(OPERATION, &pk, USER, UserRow::parse).await
     }
 
-    /// Strongly consistent: a new user can log in at once, and a deactivated one cannot.
-    async fn row<T: DeserializeOwned>(
+    /// Reads the current row under a secret key, such as an e-mail address or a session's id. Its
+    /// errors do not name the key, in contrast to those of [`Table::get`].
+    async fn get<R: DeserializeOwned>(
         &self,
         operation: &'static str,
         pk: &str,
         sk: &str,
-    ) -> Result<Option<T>, TableError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key(pk, sk)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| TableError::new(operation, error))?;
+    ) -> Result<Option<R>, TableError> {
+        let read = self.table.client.get_item().table_name(&self.table.name);
+        let read = read.set_key(Some(key(pk, sk))).consistent_read(true);
+        let answer = read.send().await;
+        let answer = answer.map_err(|error| TableError::new(operation, error))?;
         answer
             .item
-            .map(|item| parsed(operation, from_item(item)))
+            .map(|row| parsed(operation, from_item(row)))
             .transpose()
     }
 }
@@ -195,19 +196,19 @@ impl UserRow {
             name: user.name.as_str().to_owned(),
             role: user.role.as_str().to_owned(),
             status: user.status.as_str().to_owned(),
-            created_at: format!("{:.3}", user.created_at),
+            created_at: millis(user.created_at),
             generation: user.generation,
         }
     }
 
-    fn parse(self, operation: &'static str) -> Result<User, TableError> {
+    fn parse(self) -> Result<User, Error> {
         Ok(User {
             id: self.id,
             email: Email::from_record(self.email),
             name: UserName::from_record(self.name),
-            role: parsed(operation, Role::parse(&self.role))?,
-            status: parsed(operation, Status::parse(&self.status))?,
-            created_at: parsed(operation, self.created_at.parse::<Timestamp>())?,
+            role: Role::parse(&self.role)?,
+            status: Status::parse(&self.status)?,
+            created_at: self.created_at.parse::<Timestamp>()?,
             generation: self.generation,
         })
     }
@@ -225,4 +226,12 @@ fn user_pk(id: Uuid) -> String {
 fn holder(email: &CancellationReason) -> Option<Uuid> {
     let user_id = email.item()?.get("user_id")?.as_s().ok()?;
     Uuid::try_parse(user_id).ok()
+}
+
+/// Whether a row has changed since it was read, or a transaction is changing it.
+fn is_overtaken(error: &impl ProvideErrorMetadata) -> bool {
+    matches!(
+        error.code(),
+        Some("ConditionalCheckFailedException" | "TransactionConflictException")
+    )
 }

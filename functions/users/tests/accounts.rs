@@ -370,7 +370,7 @@ async fn administer(world: &World, by: Uuid, id: Uuid, body: &Value) -> Response
     world.call("PATCH /api/v1/users/{id}", request).await
 }
 
-/// Two users, of whom the second is an administrator.
+/// Two users; the second is an administrator.
 async fn with_admin() -> World {
     let world = World::new().await;
     populate(&world, 1..=2).await;
@@ -489,11 +489,11 @@ async fn administrators_who_demote_each_other_leave_at_least_one() {
         ];
         // A ring and its reverse: each demotes or deactivates two others.
         let pairs = (1..=4_u64).flat_map(|n| [(n, n % 4 + 1), (n, (n + 2) % 4 + 1)]);
-        let tries = pairs.enumerate().map(|(at, (by, whom))| {
+        let changes = pairs.enumerate().map(|(at, (by, target))| {
             let (world, body) = (&world, &bodies[at % 2]);
-            async move { administer(world, id(by), id(whom), body).await.status }
+            async move { administer(world, id(by), id(target), body).await.status }
         });
-        let statuses = join_all(tries).await;
+        let statuses = join_all(changes).await;
         assert!(
             statuses.iter().all(|s| [200, 403].contains(s)),
             "{statuses:?}"

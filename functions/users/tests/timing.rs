@@ -18,7 +18,7 @@ use users::store::{Account, Source};
 
 use crate::world::{NOW, World, id, with_body};
 
-const TRIES: usize = 150;
+const LOGINS: usize = 150;
 
 /// The largest difference of the medians, as a share of the larger one.
 const MEDIANS_APART: f64 = 0.05;
@@ -42,20 +42,20 @@ fn a_logins_time_shows_nothing_in_the_owners_network() {
 }
 
 fn no_difference(home: Option<&str>) {
-    let tries = std::env::var("WAYBILL_TIMING_TRIES")
-        .map_or(TRIES, |text| text.parse().expect("a number of tries"));
+    let logins = std::env::var("WAYBILL_TIMING_TRIES")
+        .map_or(LOGINS, |text| text.parse().expect("a number of logins"));
     // One thread runs the handler, the clients and the table.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap();
-    let (mut known, mut unknown) = runtime.block_on(sample(tries, home));
+    let (mut known, mut unknown) = runtime.block_on(sample(logins, home));
 
     let z = mann_whitney_z(&known, &unknown);
     let (a, b) = (median(&mut known), median(&mut unknown));
     let apart = (a - b).abs() / a.max(b);
     println!(
-        "{tries} logins each: known {:.3} ms, unknown {:.3} ms (medians, {:.3} % apart); \
+        "{logins} logins each: known {:.3} ms, unknown {:.3} ms (medians, {:.3} % apart); \
          Mann-Whitney z = {z:.2}, limit {Z_LIMIT}",
         a * 1e3,
         b * 1e3,
@@ -66,7 +66,7 @@ fn no_difference(home: Option<&str>) {
 }
 
 /// Seconds of CPU time of the logins with the known address, and of those with the unknown one.
-async fn sample(tries: usize, home: Option<&str>) -> (Vec<f64>, Vec<f64>) {
+async fn sample(logins: usize, home: Option<&str>) -> (Vec<f64>, Vec<f64>) {
     let mut world = World::new().await;
     let hours = Arc::new(AtomicI64::new(0));
     let clock = Arc::clone(&hours);
@@ -80,7 +80,7 @@ async fn sample(tries: usize, home: Option<&str>) -> (Vec<f64>, Vec<f64>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     // The first logins have cold caches and do not count.
     const COLD: usize = 5;
-    for turn in 0..tries + COLD {
+    for turn in 0..logins + COLD {
         // After two days all counts of failures have restarted (see `domain::throttle`).
         hours.fetch_add(48, Ordering::Relaxed);
         if home.is_some() {

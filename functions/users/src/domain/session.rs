@@ -110,7 +110,7 @@ impl Session {
     }
 
     /// Whether a token is the current one or the one before. Older hashes are not stored.
-    pub fn knows(&self, presented: &TokenHash) -> bool {
+    pub fn has_token(&self, presented: &TokenHash) -> bool {
         let retired = self.retired.as_ref().map(|retired| &retired.hash);
         *presented == self.current || Some(presented) == retired
     }

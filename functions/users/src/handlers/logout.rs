@@ -35,7 +35,7 @@ pub async fn handle(
     let mut tries = Tries::new(context.fresh_id);
     while tries.next().await {
         let session = store.session(token.session()).await?;
-        let Some(session) = session.filter(|session| session.knows(&token.hash())) else {
+        let Some(session) = session.filter(|session| session.has_token(&token.hash())) else {
             return Ok(Response::empty(204));
         };
         match store.end_session(&session).await? {

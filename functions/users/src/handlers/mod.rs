@@ -19,7 +19,7 @@ use shared_auth::{Caller, Issuer};
 use shared_lambda::Context;
 use shared_lambda::http::{Response, not_null, require_admin};
 use shared_lambda::problem::Problem;
-use shared_lambda::table::TableError;
+use shared_lambda::table::{TableError, millis};
 use uuid::Uuid;
 
 use crate::domain::{Role, User};
@@ -45,7 +45,7 @@ impl<'a> UserBody<'a> {
             name: user.name.as_str(),
             role: user.role.as_str(),
             status: user.status.as_str(),
-            created_at: format!("{:.3}", user.created_at),
+            created_at: millis(user.created_at),
         }
     }
 }

@@ -293,9 +293,10 @@ impl UserStore {
     }
 
     fn update_attempts(&self, pk: &str, expires_at: Timestamp) -> UpdateItemFluentBuilder {
-        self.client
+        self.table
+            .client
             .update_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(pk, ATTEMPTS)))
             .expression_attribute_values(":expires_at", number(expires_at.as_second()))
             .return_values(ReturnValue::AllNew)

@@ -5,15 +5,18 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, Update,
 };
-use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use shared_lambda::table::{TableError, cancellation_reasons, condition_failed, was_contended};
+use shared_lambda::contention::Tries;
+use shared_lambda::table::{
+    TableError, cancellation_reasons, condition_failed, read_row, was_contended,
+};
 use uuid::Uuid;
 
 use super::sessions::{SESSION, encode, session_pk};
-use super::{EMAIL, USER, UserRow, UserStore, email_pk, key, number, parsed, text, user_pk};
+use super::{
+    EMAIL, USER, UserRow, UserStore, email_pk, is_overtaken, key, number, parsed, text, user_pk,
+};
 use crate::domain::{Role, Session, Status, User, UserName};
 use crate::passwords::HashedPassword;
-use shared_lambda::contention::Tries;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renamed {
@@ -52,9 +55,10 @@ impl UserStore {
         let mut tries = Tries::new(call);
         while tries.next().await {
             let updated = self
+                .table
                 .client
                 .update_item()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .set_key(Some(key(&user_pk(id), USER)))
                 .update_expression("SET #name = :name")
                 .condition_expression("#status = :active")
@@ -71,8 +75,7 @@ impl UserStore {
             let error = match updated {
                 Ok(answer) => {
                     let row = answer.attributes.unwrap_or_default();
-                    let row: UserRow = parsed(OPERATION, from_item(row))?;
-                    return row.parse(OPERATION).map(Renamed::Done);
+                    return read_row(OPERATION, row, UserRow::parse).map(Renamed::Done);
                 }
                 Err(error) => error,
             };
@@ -102,7 +105,7 @@ impl UserStore {
         const OPERATION: &str = "change a password";
         let generation = user.generation + 1;
         let credential = Update::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(&email_pk(&user.email), EMAIL)))
             .update_expression("SET password_hash = :after, generation = :generation")
             .condition_expression("password_hash = :before")
@@ -112,7 +115,7 @@ impl UserStore {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build();
         let profile = Update::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(&user_pk(user.id), USER)))
             .update_expression("SET generation = :generation")
             // The user's sessions have not been ended since the user was read.
@@ -125,7 +128,7 @@ impl UserStore {
         let mut writes = vec![update(OPERATION, credential)?, update(OPERATION, profile)?];
         if let Some(session) = kept {
             let session = Update::builder()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .set_key(Some(key(&session_pk(session.id), SESSION)))
                 .update_expression("SET generation = :generation")
                 .condition_expression("current_hash = :hash AND generation = :was")
@@ -157,9 +160,10 @@ impl UserStore {
         after: &HashedPassword,
     ) -> Result<(), TableError> {
         let updated = self
+            .table
             .client
             .update_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(&email_pk(&user.email), EMAIL)))
             .update_expression("SET password_hash = :after")
             .condition_expression("password_hash = :before")
@@ -167,16 +171,11 @@ impl UserStore {
             .expression_attribute_values(":after", text(after.as_str()))
             .send()
             .await;
-        let Err(error) = updated else {
-            return Ok(());
-        };
-        match error.as_service_error() {
+        match updated {
+            Ok(_) => Ok(()),
             // A password change is under way, and it writes a new hash too.
-            Some(
-                UpdateItemError::ConditionalCheckFailedException(_)
-                | UpdateItemError::TransactionConflictException(_),
-            ) => Ok(()),
-            _ => Err(TableError::new("replace a password's hash", error)),
+            Err(error) if is_overtaken(&error) => Ok(()),
+            Err(error) => Err(TableError::new("replace a password's hash", error)),
         }
     }
 
@@ -191,7 +190,7 @@ impl UserStore {
     ) -> Result<Administered, TableError> {
         const OPERATION: &str = "change a user's status or role";
         let profile = Update::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(&user_pk(before.id), USER)))
             .update_expression("SET #status = :status, #role = :role, generation = :generation")
             .condition_expression(
@@ -207,7 +206,7 @@ impl UserStore {
             .expression_attribute_values(":generation", number(after.generation))
             .build();
         let admin_check = ConditionCheck::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(&user_pk(by), USER)))
             .condition_expression("#status = :active AND #role = :admin")
             .expression_attribute_names("#status", "status")
@@ -222,7 +221,7 @@ impl UserStore {
         if before.generation != after.generation {
             // A login under way starts its session with the generation that it read here.
             let credential = Update::builder()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .set_key(Some(key(&email_pk(&before.email), EMAIL)))
                 .update_expression("SET generation = :generation")
                 .condition_expression("user_id = :user")
@@ -250,6 +249,7 @@ impl UserStore {
         let mut tries = Tries::new(call);
         while tries.next().await {
             let written = self
+                .table
                 .client
                 .transact_write_items()
                 .set_transact_items(Some(writes.clone()))

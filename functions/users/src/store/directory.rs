@@ -2,10 +2,9 @@
 //! consistent. The list skips rows that cannot be read.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use shared_lambda::table::{Row, TableError, read_rows};
+use shared_lambda::table::{Row, TableError, read_row, read_rows};
 
-use super::{UserRow, UserStore, parsed, text};
+use super::{UserRow, UserStore, text};
 use crate::domain::{Status, User};
 
 const OPERATION: &str = "list users";
@@ -46,10 +45,8 @@ impl UserStore {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(id);
-        let read = read_rows(&self.table, rows, |row| {
-            let row: UserRow = parsed(OPERATION, from_item(row))?;
-            row.parse(OPERATION)
-        });
+        let read = |row| read_row(OPERATION, row, UserRow::parse);
+        let read = read_rows(&self.table.name, rows, read);
         Ok(UserPage {
             users: read.readable,
             next,
@@ -74,9 +71,10 @@ impl UserStore {
 
     fn by_status(&self, status: Status, before: Option<&str>) -> QueryFluentBuilder {
         let query = self
+            .table
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .index_name(BY_STATUS_INDEX)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", text(status.as_str()))

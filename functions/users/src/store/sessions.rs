@@ -1,7 +1,5 @@
 //! Sessions: one row for each family of refresh tokens. Ending a session deletes its row.
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -10,7 +8,7 @@ use shared_lambda::Error;
 use shared_lambda::table::TableError;
 use uuid::Uuid;
 
-use super::{Changed, UserStore, key, parsed, to_row};
+use super::{Changed, UserStore, is_overtaken, key, millis, number, parsed, text, to_row};
 use crate::domain::{Retired, Seed, Session, SessionId, TokenHash};
 use crate::migrations::CURRENT_SCHEMA;
 
@@ -20,9 +18,10 @@ impl UserStore {
     pub async fn start_session(&self, session: &Session) -> Result<(), TableError> {
         const OPERATION: &str = "start a session";
         // No condition: the id is random, and a retry by the SDK must succeed.
-        self.client
+        self.table
+            .client
             .put_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(to_row(OPERATION, &SessionRow::new(session))?))
             .send()
             .await
@@ -33,8 +32,8 @@ impl UserStore {
     /// `None` where the session has ended.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, TableError> {
         const OPERATION: &str = "read a session";
-        let row: Option<SessionRow> = self.row(OPERATION, &session_pk(id), SESSION).await?;
-        row.map(|row| row.parse(OPERATION)).transpose()
+        let row: Option<SessionRow> = self.get(OPERATION, &session_pk(id), SESSION).await?;
+        row.map(|row| parsed(OPERATION, row.parse())).transpose()
     }
 
     /// Exchanges the current token. Of parallel exchanges one succeeds.
@@ -46,25 +45,20 @@ impl UserStore {
         const OPERATION: &str = "rotate a refresh token";
         let was = SessionRow::new(before);
         let put = self
+            .table
             .client
             .put_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(to_row(OPERATION, &SessionRow::new(after))?))
             .condition_expression("current_hash = :hash AND generation = :generation")
-            .expression_attribute_values(":hash", super::text(&was.current_hash))
-            .expression_attribute_values(":generation", super::number(was.generation))
+            .expression_attribute_values(":hash", text(&was.current_hash))
+            .expression_attribute_values(":generation", number(was.generation))
             .send()
             .await;
-        let error = match put {
-            Ok(_) => return Ok(Changed::Done),
-            Err(error) => error,
-        };
-        match error.as_service_error() {
-            Some(
-                PutItemError::ConditionalCheckFailedException(_)
-                | PutItemError::TransactionConflictException(_),
-            ) => Ok(Changed::Overtaken),
-            _ => Err(TableError::new(OPERATION, error)),
+        match put {
+            Ok(_) => Ok(Changed::Done),
+            Err(error) if is_overtaken(&error) => Ok(Changed::Overtaken),
+            Err(error) => Err(TableError::new(OPERATION, error)),
         }
     }
 
@@ -72,26 +66,22 @@ impl UserStore {
     /// that keeps it. Succeeds where it has ended already.
     pub async fn end_session(&self, read: &Session) -> Result<Changed, TableError> {
         let deleted = self
+            .table
             .client
             .delete_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(key(&session_pk(read.id), SESSION)))
             .condition_expression(
                 "attribute_not_exists(pk) OR (current_hash = :hash AND generation = :generation)",
             )
-            .expression_attribute_values(":hash", super::text(&encode(&read.current.0)))
-            .expression_attribute_values(":generation", super::number(read.generation))
+            .expression_attribute_values(":hash", text(&encode(&read.current.0)))
+            .expression_attribute_values(":generation", number(read.generation))
             .send()
             .await;
-        let Err(error) = deleted else {
-            return Ok(Changed::Done);
-        };
-        match error.as_service_error() {
-            Some(
-                DeleteItemError::ConditionalCheckFailedException(_)
-                | DeleteItemError::TransactionConflictException(_),
-            ) => Ok(Changed::Overtaken),
-            _ => Err(TableError::new("end a session", error)),
+        match deleted {
+            Ok(_) => Ok(Changed::Done),
+            Err(error) if is_overtaken(&error) => Ok(Changed::Overtaken),
+            Err(error) => Err(TableError::new("end a session", error)),
         }
     }
 }
@@ -142,34 +132,32 @@ impl SessionRow {
             current_hash: encode(&session.current.0),
             retired: session.retired.as_ref().map(|retired| RetiredRow {
                 hash: encode(&retired.hash.0),
-                at: format!("{:.3}", retired.at),
+                at: millis(retired.at),
                 seed: encode(&retired.seed.0),
             }),
-            started_at: format!("{:.3}", session.started_at),
-            refreshed_at: format!("{:.3}", session.refreshed_at),
+            started_at: millis(session.started_at),
+            refreshed_at: millis(session.refreshed_at),
             expires_at: session.expires_at().as_second(),
         }
     }
 
-    fn parse(self, operation: &'static str) -> Result<Session, TableError> {
-        let time = |text: String| parsed(operation, text.parse::<Timestamp>());
-        let bytes = |text: String| parsed(operation, decode(&text));
+    fn parse(self) -> Result<Session, Error> {
         let retired = match self.retired {
             None => None,
             Some(retired) => Some(Retired {
-                hash: TokenHash(bytes(retired.hash)?),
-                at: time(retired.at)?,
-                seed: Seed(bytes(retired.seed)?),
+                hash: TokenHash(decode(&retired.hash)?),
+                at: retired.at.parse::<Timestamp>()?,
+                seed: Seed(decode(&retired.seed)?),
             }),
         };
         Ok(Session {
             id: SessionId(self.session_id),
             user_id: self.user_id,
             generation: self.generation,
-            current: TokenHash(bytes(self.current_hash)?),
+            current: TokenHash(decode(&self.current_hash)?),
             retired,
-            started_at: time(self.started_at)?,
-            refreshed_at: time(self.refreshed_at)?,
+            started_at: self.started_at.parse::<Timestamp>()?,
+            refreshed_at: self.refreshed_at.parse::<Timestamp>()?,
         })
     }
 }
