@@ -3,7 +3,8 @@
 //! Three limits apply before a password is accepted:
 //!
 //! - [`ACCOUNT`]: one account from one source. Its delays grow with the failures of that source
-//!   alone. At a known source, where the owner has logged in before, no other limit applies.
+//!   alone. At a known source, where the owner has logged in before, only this limit can delay the
+//!   right password.
 //! - [`SOURCE`]: one source, for all accounts together.
 //! - [`UNKNOWN_SOURCES`]: one account, from all unknown sources together.
 //!

@@ -12,7 +12,6 @@ use shared_lambda::{Context, Error, Setup};
 use super::{UserBody, is_active_admin, no_such_user};
 use crate::store::UserStore;
 
-/// The table of users.
 pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
     Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }

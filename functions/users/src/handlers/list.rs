@@ -28,7 +28,6 @@ struct ListBody<'a> {
     next_cursor: Option<String>,
 }
 
-/// The table of users.
 pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
     Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }

@@ -18,7 +18,6 @@ struct LogoutBody {
     refresh_token: String,
 }
 
-/// The table of users.
 pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
     Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }

@@ -8,7 +8,6 @@ use shared_lambda::{Context, Error, Setup};
 use super::{UserBody, no_such_user};
 use crate::store::UserStore;
 
-/// The table of users.
 pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
     Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }

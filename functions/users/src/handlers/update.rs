@@ -24,7 +24,6 @@ struct UpdateBody {
     role: Option<String>,
 }
 
-/// The table of users.
 pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
     Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }

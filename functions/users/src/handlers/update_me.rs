@@ -17,7 +17,6 @@ struct UpdateMeBody {
     name: Option<String>,
 }
 
-/// The table of users.
 pub fn wire(setup: &Setup) -> Result<UserStore, Error> {
     Ok(UserStore::new(setup.dynamodb(), setup.env("USERS_TABLE")?))
 }
