@@ -136,6 +136,7 @@ pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Re
         among(text, "mod ", &module)
     })?;
     files.add_sources(&folder, &words)?;
+    files.change(API_PAGE, |text| in_api_page(text, &words))?;
     files.change(PERMISSIONS, |text| {
         Some(among_blocks(text, &granted(&words)))
     })?;
@@ -219,6 +220,7 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
         Some(in_lock(text, &fill(LOCKED, &words)))
     })?;
     files.change("template.yaml", |text| in_root(text, &mut words))?;
+    files.change(API_PAGE, |text| in_api_page(text, &words))?;
     files.change("ARCHITECTURE.md", |text| {
         let (services, rest) = text.split_once(": one crate and one stack each")?;
         Some(format!(
@@ -256,6 +258,8 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
 
 const PERMISSIONS: &str = "tests/golden/permissions.txt";
 
+const API_PAGE: &str = "docs/api.md";
+
 fn todo(folder: &str, words: &Words) -> Vec<(String, &'static str)> {
     let module = &words["module"];
     vec![
@@ -274,6 +278,10 @@ fn todo(folder: &str, words: &Words) -> Vec<(String, &'static str)> {
         (
             PERMISSIONS.to_owned(),
             "the same, with UPDATE_EXPECT=1 cargo test -p system-tests --test rules",
+        ),
+        (
+            API_PAGE.to_owned(),
+            "its callers and purpose, in the table of endpoints",
         ),
         (format!("{folder}/tests/{module}.rs"), "its tests"),
         (
@@ -538,6 +546,17 @@ fn before_line(text: &str, fits: impl Fn(&str) -> bool, lines: &str) -> Option<S
         at += line.len();
     }
     None
+}
+
+/// Adds the last row of the table of endpoints.
+fn in_api_page(text: &str, words: &Words) -> Option<String> {
+    let start = text.find("\n| endpoint |")?;
+    let end = start + text[start..].find("\n\n")? + 1;
+    let row = fill(
+        "| `{{METHOD}} {{path}}` | administrators | a placeholder |\n",
+        words,
+    );
+    Some(format!("{}{row}{}", &text[..end], &text[end..]))
 }
 
 /// Inserts a line in order among lines with the same start.

@@ -152,8 +152,8 @@ fn a_failed_write_restores_all_files() {
     fs::remove_dir_all(folder).expect("it is there");
 }
 
-/// The copy reuses this workspace's built dependencies. Its own crates get another version, because
-/// cargo takes crates of one version for the same.
+/// The copy reuses this workspace's built dependencies: `--workspace` gives them the same features. Its
+/// own crates get another version, because cargo takes crates of one version for the same.
 #[test]
 fn a_copy_with_scaffolds_keeps_the_rules() {
     let project = here();
@@ -173,27 +173,25 @@ fn a_copy_with_scaffolds_keeps_the_rules() {
     added.write(&copy).expect("written");
     let added = endpoint(&copy, "payments", "receipt", route).expect("it is new");
     added.write(&copy).expect("written");
-    let scaffolded = ["--package", "shipments", "--package", "payments"];
+    let scaffolded = ["--test", "shipments", "--test", "payments"];
     let offline = ["--quiet", "--offline"];
-    let tests = ["rules", "shipments", "payments"]
-        .map(|name| ["--test", name])
-        .concat();
+    let programs = ["--bin", "shipments-list", "--bin", "payments-receipt"];
     // The modules of the rules, and the endpoint's tests in payments.
     let wanted = "aws contracts dependencies licences permissions receipt templates list";
     for arguments in [
         vec!["fmt", "--all", "--check"],
         [
-            &["clippy", "--all-targets"],
+            &["clippy", "--workspace"],
             &offline[..],
             &scaffolded,
+            &programs,
             &["--", "-D", "warnings"],
         ]
         .concat(),
         [
-            &["test", "--package", "system-tests"],
+            &["test", "--workspace", "--test", "rules"],
             &offline[..],
             &scaffolded,
-            &tests,
             &["--"],
             &wanted.split(' ').collect::<Vec<_>>(),
         ]
