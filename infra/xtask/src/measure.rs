@@ -104,7 +104,7 @@ const MEASUREMENTS: [Measurement; 11] = [
     },
     Measurement {
         name: "sim",
-        command: "cargo xtask sim --seeds 10000",
+        command: "cargo xtask sim",
         rows: &[(
             "simulation and exhaustive search",
             Seen::Lines(&["states", "worlds", "violations", "hash", "seconds"]),
