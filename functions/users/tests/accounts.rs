@@ -8,42 +8,14 @@ use test_support::Fault;
 use users::store::UserStore;
 use uuid::Uuid;
 
-use crate::handlers::{
-    ada, assert_problem, internal, invalid_credentials, no_such_user, problem, unavailable,
+use crate::handlers::ada;
+use crate::problems::{
+    admin_only, assert_problem, deactivated, internal, invalid, invalid_credentials, no_such_user,
+    own_rights, unavailable,
 };
-use crate::world::{
-    NOW, PASSWORD, World, body_of, hashed, id, invalid, refresh_token, user, with_body,
-};
+use crate::world::{NOW, PASSWORD, World, body_of, hashed, id, refresh_token, user, with_body};
 
 const NEW_PASSWORD: &str = "walnut ferry lantern";
-
-fn admin_only() -> Value {
-    problem(
-        403,
-        "admin-only",
-        "The caller may not do this",
-        "only an administrator may manage users",
-    )
-}
-
-fn deactivated() -> Value {
-    problem(
-        403,
-        "deactivated",
-        "The caller may not do this",
-        "your account is deactivated",
-    )
-}
-
-fn own_rights() -> Value {
-    problem(
-        409,
-        "own-rights",
-        "The resource does not allow this now",
-        "you cannot change your own role or status, so that one administrator always remains; ask \
-         another administrator",
-    )
-}
 
 /// Registers users by number, with one slow hash for all.
 async fn populate(world: &World, numbers: std::ops::RangeInclusive<u64>) {
@@ -73,11 +45,9 @@ async fn an_active_user_changes_their_name() {
     assert_problem(&rename(&world, id(1), &body).await, &deactivated());
     assert_eq!(world.aws.dump(&world.table), before);
     world.set(id(1), "status", "active").await;
-    world.aws.fault_on("dynamodb:UpdateItem", Fault::Throttle);
+    world.fault("UpdateItem", Fault::Throttle);
     assert_problem(&rename(&world, id(1), &body).await, &unavailable());
-    world
-        .aws
-        .fault_on("dynamodb:UpdateItem", Fault::TransactionConflict);
+    world.fault("UpdateItem", Fault::TransactionConflict);
     let renamed = rename(&world, id(1), &body).await;
     let mut expected = ada(id(1));
     expected["name"] = json!("Augusta Ada King");
@@ -208,9 +178,7 @@ async fn a_password_change_is_atomic() {
     ] {
         let world = World::new().await;
         let own = world.quickly_logged_in("ada@example.com").await;
-        world
-            .aws
-            .fault_on("dynamodb:TransactWriteItems", fault.clone());
+        world.fault("TransactWriteItems", fault.clone());
         let body = json!({
             "current_password": PASSWORD,
             "new_password": NEW_PASSWORD,
@@ -226,9 +194,7 @@ async fn a_password_change_is_atomic() {
     let world = World::new().await;
     world.quickly_logged_in("ada@example.com").await;
     let store = UserStore::new(world.aws.dynamodb_with_attempts(3), world.table.clone());
-    world
-        .aws
-        .fault_on("dynamodb:TransactWriteItems", Fault::AfterEffect);
+    world.fault("TransactWriteItems", Fault::AfterEffect);
     let ada = store.user(id(1)).await.unwrap().unwrap();
     let changed = store
         .change_password(&ada, &hashed(PASSWORD), &hashed(NEW_PASSWORD), None, id(5))
@@ -355,8 +321,8 @@ async fn the_table_confirms_that_the_lists_reader_is_an_admin() {
     let request = world.request_of(id(1), Role::Customer);
     let response = world.call("GET /api/v1/users", request).await;
     assert_problem(&response, &admin_only());
-    for action in ["dynamodb:GetItem", "dynamodb:Query"] {
-        world.aws.fault_on(action, Fault::Throttle);
+    for action in ["GetItem", "Query"] {
+        world.fault(action, Fault::Throttle);
         assert_problem(&list(&world, &[]).await, &unavailable());
     }
 }
@@ -513,7 +479,7 @@ async fn a_change_of_status_or_role_is_atomic() {
     let off = json!({"status": "deactivated"});
     for fault in [Fault::BeforeEffect, Fault::AfterEffect] {
         let world = with_admin().await;
-        world.aws.fault_on("dynamodb:TransactWriteItems", fault);
+        world.fault("TransactWriteItems", fault);
         let lost = administer(&world, id(2), id(1), &off).await;
         assert_problem(&lost, &unavailable());
         let again = administer(&world, id(2), id(1), &off).await;
@@ -527,9 +493,7 @@ async fn a_change_of_status_or_role_is_atomic() {
         assert_eq!(generations, [1, 1]);
     }
     let world = with_admin().await;
-    world
-        .aws
-        .fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
+    world.fault("TransactWriteItems", Fault::TransactionConflict);
     assert_eq!(administer(&world, id(2), id(1), &off).await.status, 200);
     world.set(id(1), "role", "owner").await;
     assert_problem(&administer(&world, id(2), id(1), &off).await, &internal());

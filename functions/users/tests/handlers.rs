@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use serde_json::{Value, json};
 use shared_auth::{Role, SigningKey};
-use shared_lambda::http::{Request, Response, respond};
+use shared_lambda::http::{Request, respond};
 use shared_lambda::sqs::{self, Queue};
 use test_support::Fault;
 use tokio::time::Instant;
@@ -14,7 +14,10 @@ use users::handlers::verify;
 use uuid::Uuid;
 
 use crate::described::described;
-use crate::world::{INSTANCE, NOW, PASSWORD, REPLIES, World, body_of, id, with_body};
+use crate::problems::{
+    assert_problem, email_taken, internal, invalid_credentials, no_such_user, unavailable,
+};
+use crate::world::{NOW, PASSWORD, REPLIES, World, body_of, id, with_body};
 
 const COMMANDS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-users-commands";
 
@@ -27,52 +30,6 @@ fn recorded_login() -> Request {
     request(include_str!("fixtures/login.json"))
 }
 
-pub fn problem(status: u16, slug: &str, title: &str, detail: &str) -> Value {
-    json!({
-        "type": format!("urn:waybill:problem:{slug}"),
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": INSTANCE,
-    })
-}
-
-pub fn unavailable() -> Value {
-    problem(
-        503,
-        "unavailable",
-        "The service is busy or not reachable",
-        "nothing was lost; try again shortly, with the same Idempotency-Key where you sent one",
-    )
-}
-
-pub fn internal() -> Value {
-    problem(
-        500,
-        "internal",
-        "Something went wrong here",
-        "the failure has been logged; name the instance when you report it",
-    )
-}
-
-pub fn no_such_user() -> Value {
-    problem(
-        404,
-        "not-found",
-        "There is no such resource",
-        "there is no such user, or you may not see it",
-    )
-}
-
-pub fn invalid_credentials() -> Value {
-    problem(
-        401,
-        "invalid-credentials",
-        "The caller is not authenticated",
-        "the e-mail address or the password is wrong, or the account is not active",
-    )
-}
-
 pub fn ada(user_id: Uuid) -> Value {
     json!({
         "id": user_id,
@@ -82,16 +39,6 @@ pub fn ada(user_id: Uuid) -> Value {
         "status": "active",
         "created_at": NOW,
     })
-}
-
-pub fn assert_problem(response: &Response, expected: &Value) {
-    assert_eq!(body_of(response), *expected);
-    assert_eq!(json!(response.status), expected["status"]);
-    assert_eq!(
-        response.header("content-type"),
-        Some("application/problem+json")
-    );
-    assert_eq!(response.header("cache-control"), Some("no-store"));
 }
 
 // ---- All together
@@ -143,12 +90,7 @@ async fn an_address_is_the_same_in_any_spelling() {
     world.registered("ada@example.com").await;
     for email in ["ada@example.com", " ADA@Example.COM\n"] {
         let body = json!({"email": email, "password": "another long password", "name": "Eve"});
-        let detail = "this e-mail address is already registered; log in instead";
-        let title = "The resource does not allow this now";
-        assert_problem(
-            &world.register(with_body(&body)).await,
-            &problem(409, "email-taken", title, detail),
-        );
+        assert_problem(&world.register(with_body(&body)).await, &email_taken());
         world.session(email).await;
     }
 }
@@ -173,11 +115,11 @@ async fn an_unreachable_table_is_503_and_a_broken_row_500() {
     let of_ada = || world.request_of(user_id, Role::Customer);
     let by_id = || of_ada().with_path_parameter("id", user_id.to_string());
 
-    world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
+    world.fault("GetItem", Fault::Throttle);
     assert_problem(&world.me(of_ada()).await, &unavailable());
-    world.aws.fault_on("dynamodb:GetItem", Fault::BeforeEffect);
+    world.fault("GetItem", Fault::BeforeEffect);
     assert_problem(&world.get(by_id()).await, &unavailable());
-    world.aws.fault_on("dynamodb:GetItem", Fault::BeforeEffect);
+    world.fault("GetItem", Fault::BeforeEffect);
     assert_problem(&world.log_in(recorded_login()).await, &unavailable());
     assert_eq!(world.aws.fired(), 3);
 
@@ -463,7 +405,7 @@ async fn a_command_is_acknowledged_after_its_reply_is_sent() {
     let user_id = world.registered("ada@example.com").await;
     let message = command(id(60), json!({"user_id": user_id}));
 
-    world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
+    world.fault("GetItem", Fault::Throttle);
     assert_eq!(deliver(&world, batch(&[&message])).await, ["m1"]);
     world
         .aws

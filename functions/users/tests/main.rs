@@ -7,6 +7,7 @@ mod described;
 mod domain;
 mod events;
 mod handlers;
+mod problems;
 mod sessions;
 mod store;
 mod throttle;

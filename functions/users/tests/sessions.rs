@@ -11,19 +11,10 @@ use users::domain::{GRACE, IDLE_LIFETIME, Seed, Session, Verdict};
 use users::store::Changed;
 use users::tokens::RefreshToken;
 
-use crate::handlers::{assert_problem, problem, unavailable};
+use crate::problems::{assert_problem, invalid_refresh_token, unavailable};
 use crate::world::{PASSWORD, World, body_of, id, refresh_token, row, with_body};
 
 const EMAIL: &str = "ada@example.com";
-
-fn refused() -> Value {
-    problem(
-        401,
-        "invalid-refresh-token",
-        "The caller is not authenticated",
-        "the refresh token is not valid or no longer valid; log in again",
-    )
-}
 
 async fn logged_in() -> (World, String) {
     let world = World::new().await;
@@ -149,13 +140,13 @@ async fn every_refused_token_gets_the_same_answer() {
     let (world, token) = logged_in().await;
     let other = RefreshToken::first(Seed([77; 32])).reveal();
     for token in ["", "nonsense", &other, &token[..60], &format!("{token}=")] {
-        assert_problem(&world.refreshed(token).await, &refused());
+        assert_problem(&world.refreshed(token).await, &invalid_refresh_token());
     }
     let access = body_of(&world.refreshed(&token).await)["access_token"]
         .as_str()
         .unwrap()
         .to_owned();
-    assert_problem(&world.refreshed(&access).await, &refused());
+    assert_problem(&world.refreshed(&access).await, &invalid_refresh_token());
     assert_eq!(sessions(&world).len(), 1, "none of these ends a session");
 }
 
@@ -166,8 +157,8 @@ async fn a_reused_token_ends_the_session_for_thief_and_owner() {
     world.pass(60);
     let thiefs = refresh_token(&world.refreshed(&stolen).await);
     world.pass(60);
-    assert_problem(&world.refreshed(&stolen).await, &refused());
-    assert_problem(&world.refreshed(&thiefs).await, &refused());
+    assert_problem(&world.refreshed(&stolen).await, &invalid_refresh_token());
+    assert_problem(&world.refreshed(&thiefs).await, &invalid_refresh_token());
     // The user's other sessions go on.
     assert_eq!(world.refreshed(&other).await.status, 200);
 }
@@ -176,7 +167,7 @@ async fn a_reused_token_ends_the_session_for_thief_and_owner() {
 async fn a_lost_refresh_can_be_repeated() {
     for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
         let (world, first) = logged_in().await;
-        world.aws.fault_on("dynamodb:PutItem", fault.clone());
+        world.fault("PutItem", fault.clone());
         assert_problem(&world.refreshed(&first).await, &unavailable());
         world.pass(20);
         let again = world.refreshed(&first).await;
@@ -219,11 +210,11 @@ async fn a_session_ends_after_7_idle_days_and_after_30_days() {
         token = refresh_token(&answer);
     }
     world.pass(2 * DAY);
-    assert_problem(&world.refreshed(&token).await, &refused());
+    assert_problem(&world.refreshed(&token).await, &invalid_refresh_token());
 
     let idle = world.session(EMAIL).await;
     world.pass(7 * DAY);
-    assert_problem(&world.refreshed(&idle).await, &refused());
+    assert_problem(&world.refreshed(&idle).await, &invalid_refresh_token());
 }
 
 #[tokio::test]
@@ -231,8 +222,8 @@ async fn deactivation_ends_a_session_even_within_the_grace() {
     let (world, first) = logged_in().await;
     let second = refresh_token(&world.refreshed(&first).await);
     world.set(id(1), "status", "deactivated").await;
-    assert_problem(&world.refreshed(&first).await, &refused());
-    assert_problem(&world.refreshed(&second).await, &refused());
+    assert_problem(&world.refreshed(&first).await, &invalid_refresh_token());
+    assert_problem(&world.refreshed(&second).await, &invalid_refresh_token());
     assert!(sessions(&world).is_empty());
 }
 
@@ -324,7 +315,7 @@ async fn a_logout_with_a_wrong_secret_ends_nothing() {
     // A client whose last answer was lost has only the token before.
     logout(&first).await;
     assert!(sessions(&world).is_empty());
-    assert_problem(&world.refreshed(&second).await, &refused());
+    assert_problem(&world.refreshed(&second).await, &invalid_refresh_token());
 }
 
 #[tokio::test]
@@ -336,11 +327,9 @@ async fn a_logout_ends_only_the_session_of_its_token() {
     for token in [first.as_str(), &second, &unknown, "nonsense", ""] {
         assert_eq!(world.log_out(token).await, Response::empty(204));
     }
-    assert_problem(&world.refreshed(&second).await, &refused());
+    assert_problem(&world.refreshed(&second).await, &invalid_refresh_token());
     assert_eq!(world.refreshed(&kept).await.status, 200);
-    world
-        .aws
-        .fault_on("dynamodb:DeleteItem", Fault::BeforeEffect);
+    world.fault("DeleteItem", Fault::BeforeEffect);
     assert_problem(&world.log_out(&kept).await, &unavailable());
 }
 
@@ -348,13 +337,11 @@ async fn a_logout_ends_only_the_session_of_its_token() {
 async fn a_logout_retries_after_a_transaction_conflict() {
     let (world, token) = logged_in().await;
     for _ in 0..3 {
-        world
-            .aws
-            .fault_on("dynamodb:DeleteItem", Fault::TransactionConflict);
+        world.fault("DeleteItem", Fault::TransactionConflict);
     }
     assert_eq!(world.log_out(&token).await, Response::empty(204));
     assert_eq!(world.aws.fired(), 3);
-    assert_problem(&world.refreshed(&token).await, &refused());
+    assert_problem(&world.refreshed(&token).await, &invalid_refresh_token());
 }
 
 // ---- users-login
@@ -469,18 +456,18 @@ async fn play(steps: &[Step]) {
                 true => Fault::AfterEffect,
                 false => Fault::BeforeEffect,
             };
-            world.aws.fault_on("dynamodb:PutItem", fault);
+            world.fault("PutItem", fault);
         }
         let answers = join_all((0..step.copies).map(|_| world.refreshed(&presented))).await;
         world.aws.clear_faults();
         if !alive {
             // Reuse outside the grace ends the session and returns no token.
             for answer in &answers {
-                assert_problem(answer, &refused());
+                assert_problem(answer, &invalid_refresh_token());
             }
             assert_eq!(world.store.session(id).await.unwrap(), None);
             let current = chain[last].reveal();
-            assert_problem(&world.refreshed(&current).await, &refused());
+            assert_problem(&world.refreshed(&current).await, &invalid_refresh_token());
             return;
         }
         // The client repeats requests whose answers were lost.
@@ -536,7 +523,7 @@ async fn mix(rotations: usize, wait: i64, presented: &[usize], seed: u64) {
         if answer.status == 200 {
             chain.push(RefreshToken::parse(&refresh_token(answer)).unwrap());
         } else {
-            assert_problem(answer, &refused());
+            assert_problem(answer, &invalid_refresh_token());
         }
     }
     chain.sort_by_key(|token| token.hash().0);

@@ -1,7 +1,7 @@
 //! The limits on failed logins and registrations: delays, parallel guesses, and the owner's access.
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use shared_auth::Role;
 use shared_lambda::http::{Request, Response};
 use test_support::Fault;
@@ -11,7 +11,7 @@ use users::store::{Account, Counter, Source};
 use users::tokens::RefreshToken;
 use uuid::Uuid;
 
-use crate::handlers::{assert_problem, problem, unavailable};
+use crate::problems::{assert_problem, too_many_requests, unavailable};
 use crate::world::{PASSWORD, REGISTRATIONS, World, with_body};
 
 const EMAIL: &str = "ada@example.com";
@@ -19,15 +19,6 @@ const HOME: &str = "192.0.2.1";
 const ELSEWHERE: &str = "198.51.100.7";
 const UNKNOWN: &str = "198.51.100.8";
 const HOUR: i64 = 60 * 60;
-
-fn try_later(seconds: u32) -> Value {
-    problem(
-        429,
-        "too-many-requests",
-        "Too many requests",
-        &format!("try again in {seconds} seconds"),
-    )
-}
 
 fn registration(email: &str) -> Request {
     with_body(&json!({"email": email, "password": PASSWORD, "name": "Ada"}))
@@ -49,7 +40,7 @@ async fn assert_logs_in(world: &World, source: &str) {
 }
 
 fn assert_waits(response: &Response, seconds: u32) {
-    assert_problem(response, &try_later(seconds));
+    assert_problem(response, &too_many_requests(seconds));
     let wait = seconds.to_string();
     assert_eq!(response.header("retry-after"), Some(wait.as_str()));
 }
@@ -401,7 +392,7 @@ async fn a_flood_from_unknown_sources_does_not_delay_a_known_one() {
 #[tokio::test]
 async fn a_count_that_the_table_throttles_is_a_503() {
     let world = World::new().await;
-    world.aws.fault_on("dynamodb:UpdateItem", Fault::Throttle);
+    world.fault("UpdateItem", Fault::Throttle);
     assert_problem(&own_login(&world, HOME).await, &unavailable());
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use shared_auth::Role;
 use shared_lambda::http::Request;
 
-use crate::handlers::assert_problem;
-use crate::world::{World, id, invalid, with_body};
+use crate::problems::{assert_problem, invalid};
+use crate::world::{World, id, with_body};
 
 /// A route, a body, and the body's errors.
 type Case = (

@@ -177,6 +177,11 @@ impl World {
         Seed(bytes)
     }
 
+    /// Plans a fault for the next call of a DynamoDB action.
+    pub fn fault(&self, action: &str, fault: Fault) {
+        self.aws.fault_on(&format!("dynamodb:{action}"), fault);
+    }
+
     /// Advances the clock.
     pub fn pass(&self, seconds: i64) {
         self.clock.fetch_add(seconds, Ordering::Relaxed);
@@ -306,25 +311,4 @@ pub fn with_body(body: &Value) -> Request {
 
 pub fn body_of(response: &Response) -> Value {
     serde_json::from_str(response.body.as_deref().unwrap()).unwrap()
-}
-
-/// The whole 400 with these errors.
-pub fn invalid(errors: &[(&str, &str)]) -> Value {
-    let detail = match errors {
-        [("", detail)] => (*detail).to_owned(),
-        [(pointer, detail)] => format!("{pointer} {detail}"),
-        _ => format!("{} things are wrong; see errors", errors.len()),
-    };
-    let errors: Vec<Value> = errors
-        .iter()
-        .map(|(pointer, detail)| json!({"pointer": pointer, "detail": detail}))
-        .collect();
-    json!({
-        "type": "urn:waybill:problem:invalid-request",
-        "title": "The request is not valid",
-        "status": 400,
-        "detail": detail,
-        "instance": INSTANCE,
-        "errors": errors,
-    })
 }

@@ -68,7 +68,7 @@ pub struct Rate {
 
 /// One account, from all sources where it is not known.
 ///
-/// NIST SP 800-63B §5.2.2 would lock an account after 100 failures in a row, so anybody could lock
+/// NIST SP 800-63B §5.2.2 would lock an account after 100 failures in a row, so any client could lock
 /// out any owner. This rate bounds the guesses instead.
 pub const UNKNOWN_SOURCES: Rate = Rate {
     free: 20,
