@@ -209,7 +209,9 @@ pub fn owed_message(
             Outgoing::with_fault(queue_url, id, &ReleaseStock {}, fault, context)
         }
         Command::ChargePayment => {
-            let total = order.total.expect("without it nothing is owed");
+            let total = order
+                .total
+                .expect("an order without a total owes no charge");
             let charge = ChargePayment {
                 user_id,
                 amount: total.into(),
@@ -291,6 +293,6 @@ fn money(data: &MoneyData) -> Result<Money, Failure> {
     Money::stored(data.amount, &data.currency).map_err(|error| invalid("an amount", error))
 }
 
-fn invalid(what: &str, error: InvalidValue) -> Failure {
-    Failure::unprocessable(format!("{what} {error}"))
+fn invalid(part: &str, error: InvalidValue) -> Failure {
+    Failure::unprocessable(format!("{part} {error}"))
 }

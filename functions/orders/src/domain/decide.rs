@@ -288,8 +288,8 @@ pub fn decide(order: &Order, event: &Event, timeout: StepTimeout, now: Timestamp
             State::Refunding(_) | State::Releasing(_) | State::Rejected | State::Cancelled
                 if refunded.is_some_and(|amount| Some(amount) != order.total) =>
             {
-                let what = "another amount was refunded than was charged";
-                other_amount(order, what, *refunded)
+                let problem = "another amount was refunded than was charged";
+                other_amount(order, problem, *refunded)
             }
             State::Refunding(ending) => order.advance(now, |next| {
                 let detail = match refunded {
@@ -420,29 +420,29 @@ fn not_parked(why: &'static str) -> Decision {
     Decision::Refuse(Refusal::NotParked(why))
 }
 
-fn contradiction(order: &Order, what: &str) -> Decision {
+fn contradiction(order: &Order, problem: &str) -> Decision {
     Decision::Refuse(Refusal::Contradiction(format!(
-        "{what} (the order is {:?})",
+        "{problem} (the order is {:?})",
         order.state
     )))
 }
 
 /// A contradiction between a value in the reply and the order's own; names both.
-fn differs(order: &Order, what: &str, received: impl Display, has: impl Display) -> Decision {
-    let what = format!(
-        "{what}: {received}, and the order has {has}; nothing was changed; compare both before this \
+fn differs(order: &Order, problem: &str, received: impl Display, has: impl Display) -> Decision {
+    let problem = format!(
+        "{problem}: {received}, and the order has {has}; nothing was changed; compare both before this \
          is sent again"
     );
-    contradiction(order, &what)
+    contradiction(order, &problem)
 }
 
-fn other_amount(order: &Order, what: &str, received: Option<Money>) -> Decision {
+fn other_amount(order: &Order, problem: &str, received: Option<Money>) -> Decision {
     let shown =
         |amount: Option<Money>| amount.map_or_else(|| "none".to_owned(), |some| some.to_string());
-    differs(order, what, shown(received), shown(order.total))
+    differs(order, problem, shown(received), shown(order.total))
 }
 
-fn other_stock(order: &Order, what: &str, received: &[ReservedLine]) -> Decision {
+fn other_stock(order: &Order, problem: &str, received: &[ReservedLine]) -> Decision {
     let shown = |sku: &Sku, quantity: Quantity, price: Option<Money>| match price {
         Some(price) => format!("{} {sku} at {price}", quantity.units()),
         None => format!("{} {sku}", quantity.units()),
@@ -460,7 +460,7 @@ fn other_stock(order: &Order, what: &str, received: &[ReservedLine]) -> Decision
         .map(|line| shown(&line.sku, line.quantity, line.unit_price));
     differs(
         order,
-        what,
+        problem,
         listed(received.collect()),
         listed(has.collect()),
     )
@@ -473,8 +473,8 @@ fn stock_reserved(
     now: Timestamp,
 ) -> Decision {
     let Some(reserved) = matching(order, lines) else {
-        let what = "other lines were reserved than were asked for";
-        return other_stock(order, what, lines);
+        let problem = "other lines were reserved than were asked for";
+        return other_stock(order, problem, lines);
     };
     let Some(total) = total(lines) else {
         return contradiction(order, "the reserved lines do not add up to one amount");

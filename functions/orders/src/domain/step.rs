@@ -158,14 +158,14 @@ impl Command {
         let mut steps = STEPS.iter();
         steps
             .find(|step| step.actions().any(|action| action.command == self))
-            .expect("a test finds every command declared")
+            .expect("a test checks that every command is declared")
     }
 
     pub fn action(self) -> &'static Action {
         let mut actions = self.step().actions();
         actions
             .find(|action| action.command == self)
-            .expect("the step was found by it")
+            .expect("the step has the action of its command")
     }
 
     /// The compensation, if the command is one.
@@ -197,6 +197,6 @@ impl Compensation {
             .filter_map(|step| Some((step, step.undo.as_ref()?)));
         undoing
             .find(|(_, undo)| undo.compensation == self)
-            .expect("a test finds every compensation declared")
+            .expect("a test checks that every compensation is declared")
     }
 }
