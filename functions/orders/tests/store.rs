@@ -37,6 +37,13 @@ impl Table {
     }
 }
 
+/// A table with one order.
+async fn table_with(order: &Order) -> Table {
+    let table = table().await;
+    table.store.insert(order).await.unwrap();
+    table
+}
+
 fn id(number: u128) -> OrderId {
     OrderId(Uuid::from_u128(number))
 }
@@ -85,8 +92,7 @@ async fn an_order_is_read_as_written_in_every_state() {
 
 #[tokio::test]
 async fn a_row_follows_the_key_design() {
-    let table = table().await;
-    table.store.insert(&placed(0x2a)).await.unwrap();
+    let table = table_with(&placed(0x2a)).await;
     let id = "00000000-0000-0000-0000-00000000002a";
     assert_eq!(
         table.aws.dump(&table.name),
@@ -130,10 +136,9 @@ async fn a_second_insert_returns_the_first_order() {
 
 #[tokio::test]
 async fn an_insert_does_not_reveal_another_users_order() {
-    let table = table().await;
     let (anns, mut bobs) = (placed(1), placed(1));
     bobs.user_id = UserId(BOB);
-    table.store.insert(&anns).await.unwrap();
+    let table = table_with(&anns).await;
     let error = table.store.insert(&bobs).await.unwrap_err();
     assert!(error.is_corrupt());
     let text = chain(&error);
@@ -144,9 +149,8 @@ async fn an_insert_does_not_reveal_another_users_order() {
 
 #[tokio::test]
 async fn an_update_needs_the_version_before_it() {
-    let table = table().await;
     let before = placed(1);
-    table.store.insert(&before).await.unwrap();
+    let table = table_with(&before).await;
     let (mut winner, mut loser) = (before.clone(), before.clone());
     (winner.version, winner.attempt) = (2, 2);
     (loser.version, loser.attempt) = (2, 5);
@@ -173,9 +177,8 @@ async fn an_update_does_not_create_an_order() {
 #[tokio::test]
 async fn of_twenty_parallel_updates_one_succeeds() {
     for seed in 0..10 {
-        let table = table().await;
         let before = placed(1);
-        table.store.insert(&before).await.unwrap();
+        let table = table_with(&before).await;
         table.aws.interleave(seed);
         let writers = (0..20).map(|attempt| {
             let mut next = before.clone();
@@ -245,9 +248,8 @@ async fn a_corrupt_row_is_an_error_that_names_the_field() {
             "id that is not its key's",
         ),
     ] {
-        let table = table().await;
         let order = order_in(State::Charging);
-        table.store.insert(&order).await.unwrap();
+        let table = table_with(&order).await;
         set_attribute(&table.aws, &table.name, field, wrong.clone());
         let error = table.store.get(order.id).await.unwrap_err();
         assert!(error.is_corrupt(), "{field} = {wrong}");
@@ -264,9 +266,8 @@ async fn a_row_needs_no_index_keys_and_may_have_unknown_fields() {
         ("due_shard", Value::Null),
         ("gift_wrap", json!(true)),
     ] {
-        let table = table().await;
         let order = placed(1);
-        table.store.insert(&order).await.unwrap();
+        let table = table_with(&order).await;
         set_attribute(&table.aws, &table.name, field, value);
         let read = table.store.get(order.id).await.unwrap();
         assert_eq!(read, Some(order), "{field}");
@@ -542,9 +543,8 @@ async fn found_due(table: &Table, order: &Order) -> Vec<DuePartition> {
 #[tokio::test]
 async fn only_orders_in_flight_are_in_the_due_index() {
     for state in STATES {
-        let table = table().await;
         let order = order_in(state);
-        table.store.insert(&order).await.unwrap();
+        let table = table_with(&order).await;
         let shard = DuePartition::Shard(order.id.0.as_bytes()[15] % DUE_SHARDS);
         let expected: &[DuePartition] = if ends(state) { &[] } else { &[shard] };
         assert_eq!(found_due(&table, &order).await, expected, "{state:?}");
@@ -553,9 +553,8 @@ async fn only_orders_in_flight_are_in_the_due_index() {
 
 #[tokio::test]
 async fn parked_and_ended_orders_move_in_the_due_index() {
-    let table = table().await;
     let mut order = order_in(State::Releasing(Ending::Cancelled));
-    table.store.insert(&order).await.unwrap();
+    let table = table_with(&order).await;
     assert_ne!(found_due(&table, &order).await, [DuePartition::Parked]);
 
     (order.version, order.parked) = (order.version + 1, true);
