@@ -1,4 +1,4 @@
-//! What a verifier and a key set accept and refuse.
+//! Tokens and key sets that a verifier accepts or refuses.
 
 use std::process::Command;
 
@@ -54,144 +54,7 @@ fn an_issued_token_has_the_form_of_rfc_9068() {
 }
 
 #[test]
-fn the_authorization_header_must_hold_a_bearer_token() {
-    let world = world();
-    let token = world
-        .issuer
-        .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil())
-        .token;
-    let check = |value: Option<&str>| world.verifier.caller(value, now()).map(|c| c.user_id);
-    assert_eq!(check(Some(&format!("Bearer {token}"))), Ok(Uuid::nil()));
-    assert_eq!(check(Some(&format!("bearer {token}"))), Ok(Uuid::nil()));
-    assert_eq!(check(None), Err(TokenError::Missing));
-    assert_eq!(check(Some(&token)), Err(TokenError::NotBearer));
-    assert_eq!(
-        check(Some(&format!("Basic {token}"))),
-        Err(TokenError::NotBearer)
-    );
-    assert_eq!(check(Some("Bearer ")), Err(TokenError::Malformed));
-}
-
-#[test]
-fn every_forged_header_is_refused() {
-    let world = world();
-    let claims = good_claims().to_string();
-    let kid = world.key.kid();
-    let other = SigningKey::generate();
-    let with = |change: Value| {
-        let mut header = good_header(&world);
-        for (name, value) in change.as_object().unwrap() {
-            header[name] = value.clone();
-        }
-        header.to_string()
-    };
-    let cases = [
-        (with(json!({"alg": "none"})), TokenError::Malformed),
-        (with(json!({"alg": "HS256"})), TokenError::WrongAlgorithm),
-        (with(json!({"alg": "RS256"})), TokenError::WrongAlgorithm),
-        (with(json!({"alg": "EdDSA"})), TokenError::WrongAlgorithm),
-        (with(json!({"alg": "ES384"})), TokenError::WrongAlgorithm),
-        (with(json!({"typ": "JWT"})), TokenError::WrongType),
-        (with(json!({"typ": "rt+jwt"})), TokenError::WrongType),
-        (with(json!({"kid": other.kid()})), TokenError::UnknownKey),
-        (
-            with(json!({"kid": "../../etc/passwd"})),
-            TokenError::UnknownKey,
-        ),
-        (with(json!({"crit": ["exp"]})), TokenError::Malformed),
-        (
-            format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#),
-            TokenError::WrongType,
-        ),
-        (
-            r#"{"alg":"ES256","typ":"at+jwt"}"#.to_owned(),
-            TokenError::UnknownKey,
-        ),
-        (
-            format!(r#"{{"alg":"ES256","alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#),
-            TokenError::Malformed,
-        ),
-        ("[]".to_owned(), TokenError::Malformed),
-    ];
-    for (header, expected) in cases {
-        let token = forge(&world.key, &header, &claims);
-        assert_eq!(
-            world.verifier.verify(&token, now()),
-            Err(expected),
-            "{header}"
-        );
-    }
-}
-
-#[test]
-fn a_key_in_the_header_is_not_used() {
-    let world = world();
-    let mine = SigningKey::generate();
-    let header = json!({"typ": "at+jwt", "alg": "ES256", "kid": world.key.kid(),
-                        "jwk": mine.public_jwk(), "jku": "https://evil.example/jwks.json"});
-    let token = forge(&mine, &header.to_string(), &good_claims().to_string());
-    assert_eq!(
-        world.verifier.verify(&token, now()),
-        Err(TokenError::WrongSignature)
-    );
-}
-
-#[test]
-fn every_forged_claim_is_refused() {
-    let world = world();
-    let header = good_header(&world).to_string();
-    let t = now().as_second();
-    let with = |name: &str, value: Value| {
-        let mut claims = good_claims();
-        claims[name] = value;
-        claims.to_string()
-    };
-    let without = |name: &str| {
-        let mut claims = good_claims();
-        claims.as_object_mut().unwrap().remove(name);
-        claims.to_string()
-    };
-    let cases = [
-        (
-            with("iss", json!("https://evil.example")),
-            TokenError::WrongIssuer,
-        ),
-        (with("aud", json!("other-api")), TokenError::WrongAudience),
-        (with("aud", json!(["other-api"])), TokenError::WrongAudience),
-        (with("exp", json!(t)), TokenError::Expired),
-        (with("exp", json!("9999999999")), TokenError::Malformed),
-        (with("exp", json!(-1)), TokenError::Malformed),
-        (with("nbf", json!(t + 31)), TokenError::NotYetValid),
-        (with("role", json!("superuser")), TokenError::Malformed),
-        (with("role", json!(["admin"])), TokenError::Malformed),
-        (with("sub", json!("not-a-uuid")), TokenError::Malformed),
-        (without("iss"), TokenError::Malformed),
-        (without("sub"), TokenError::Malformed),
-        (without("aud"), TokenError::Malformed),
-        (without("exp"), TokenError::Malformed),
-        (without("nbf"), TokenError::Malformed),
-        (without("role"), TokenError::Malformed),
-        (
-            good_claims()
-                .to_string()
-                .replacen('{', r#"{"role":"admin","#, 1),
-            TokenError::Malformed,
-        ),
-    ];
-    for (claims, expected) in cases {
-        let token = forge(&world.key, &header, &claims);
-        assert_eq!(
-            world.verifier.verify(&token, now()),
-            Err(expected),
-            "{claims}"
-        );
-    }
-    let skewed = forge(&world.key, &header, &with("nbf", json!(t + 30)));
-    assert!(world.verifier.verify(&skewed, now()).is_ok());
-}
-
-#[test]
-fn a_changed_byte_anywhere_is_refused() {
+fn a_token_with_any_changed_byte_is_refused() {
     let world = world();
     let token = world
         .issuer
@@ -209,22 +72,7 @@ fn a_changed_byte_anywhere_is_refused() {
 }
 
 #[test]
-fn text_that_is_not_a_token_is_refused() {
-    let world = world();
-    let token = world
-        .issuer
-        .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil())
-        .token;
-    let padded = format!("{token}==");
-    let with_space = token.replace('.', " .");
-    let long = "a".repeat(5000);
-    for text in ["", ".", "..", "a.b.c", "null", &padded, &with_space, &long] {
-        assert!(world.verifier.verify(text, now()).is_err(), "{text}");
-    }
-}
-
-#[test]
-fn a_good_token_is_looked_at_up_to_4096_bytes() {
+fn a_valid_token_may_have_4096_bytes() {
     let world = world();
     let header = good_header(&world).to_string();
     let of_length = |length: usize| {
@@ -248,14 +96,14 @@ fn a_good_token_is_looked_at_up_to_4096_bytes() {
 }
 
 #[test]
-fn an_es256_signature_goes_by_no_other_algorithms_name() {
+fn es256_refuses_another_algorithms_name() {
     let world = world();
     let kind = |error: jsonwebtoken::errors::Error| error.into_kind();
     let key = EncodingKey::from_ec_der(&STANDARD.decode(world.key.to_pkcs8_base64()).unwrap());
     let signed = jsonwebtoken::encode(&Header::new(Algorithm::ES384), &good_claims(), &key);
     assert_eq!(signed.map_err(kind), Err(ErrorKind::UnsupportedAlgorithm));
 
-    // Signed by the right key with the wrong name on it, and asked for by that name.
+    // The right key, with the wrong name in the header and in the verification.
     let token = forge(&world.key, r#"{"alg":"ES384"}"#, &good_claims().to_string());
     let jwk = world.key.public_jwk();
     let coordinate = |name: &str| jwk[name].as_str().unwrap().to_owned();
@@ -268,12 +116,10 @@ fn an_es256_signature_goes_by_no_other_algorithms_name() {
 }
 
 #[test]
-fn a_verifier_is_configured_by_three_variables_and_names_the_one_that_is_not_set() {
-    // A process cannot change its own variables without endangering its other threads: the
-    // verifier is asked for in another one, which runs this very test with the variables given.
+fn a_verifier_names_the_missing_one_of_its_three_variables() {
+    // Setting variables is unsafe with threads, so a second process runs this same test with them.
     const INSIDE: &str = "SHARED_AUTH_TESTS_INSIDE";
-    const NAME: &str =
-        "tokens::a_verifier_is_configured_by_three_variables_and_names_the_one_that_is_not_set";
+    const NAME: &str = "tokens::a_verifier_names_the_missing_one_of_its_three_variables";
     if std::env::var_os(INSIDE).is_some() {
         let token = std::env::var("TOKEN").unwrap();
         match Verifier::from_env() {
@@ -320,7 +166,7 @@ fn a_verifier_is_configured_by_three_variables_and_names_the_one_that_is_not_set
 }
 
 #[test]
-fn a_verifier_that_cannot_start_says_what_is_wrong_with_its_keys() {
+fn a_verifier_explains_what_is_wrong_with_its_keys() {
     let printed = |keys: &str| match Verifier::new(keys, ISSUER, AUDIENCE) {
         Ok(_) => panic!("{keys} is a key set"),
         Err(error @ ConfigError::Keys(_)) => format!("{error:?}"),
@@ -334,7 +180,7 @@ fn a_verifier_that_cannot_start_says_what_is_wrong_with_its_keys() {
 }
 
 #[test]
-fn only_an_admin_is_an_admin() {
+fn the_role_admin_makes_an_administrator() {
     let world = world();
     for (role, expected) in [(Role::Customer, false), (Role::Admin, true)] {
         let token = world
@@ -347,7 +193,7 @@ fn only_an_admin_is_an_admin() {
 }
 
 #[test]
-fn two_keys_are_trusted_while_one_replaces_the_other() {
+fn both_keys_are_trusted_during_a_rotation() {
     let (old, new) = (SigningKey::generate(), SigningKey::generate());
     let set = jwks(&[old.public_jwk(), new.public_jwk()]);
     let verifier = Verifier::new(&set, ISSUER, AUDIENCE).unwrap();
@@ -360,7 +206,7 @@ fn two_keys_are_trusted_while_one_replaces_the_other() {
 }
 
 #[test]
-fn a_key_set_that_is_not_wholly_understood_is_refused() {
+fn a_key_set_with_one_unsuitable_key_is_refused() {
     let good = SigningKey::generate().public_jwk();
     let with = |name: &str, value: &str| {
         let mut key = good.clone();
@@ -395,7 +241,7 @@ fn a_key_set_that_is_not_wholly_understood_is_refused() {
 }
 
 #[test]
-fn a_signing_key_survives_being_stored() {
+fn a_stored_signing_key_is_read_back() {
     let key = SigningKey::generate();
     let kept = SigningKey::from_pkcs8_base64(&key.to_pkcs8_base64()).unwrap();
     assert_eq!(kept.kid(), key.kid());
@@ -403,13 +249,12 @@ fn a_signing_key_survives_being_stored() {
 }
 
 #[test]
-fn secrets_do_not_show_in_debug_output() {
+fn debug_output_hides_secrets() {
     let world = world();
     let token = world
         .issuer
         .issue(Uuid::nil(), Role::Customer, now(), Uuid::nil());
     let caller = world.verifier.verify(&token.token, now()).unwrap();
-    // What tells them apart is shown, and nothing else.
     let nil = Uuid::nil();
     assert_eq!(
         format!("{caller:?}"),
