@@ -1,4 +1,4 @@
-//! Batches in which one message is broken, one handler fails, or an answer is not taken.
+//! Batches with a broken message, a failing handler or a refused answer.
 
 use std::cell::RefCell;
 use std::future::Ready;
@@ -24,7 +24,7 @@ const REPLIES: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-
 const USERS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-users-commands";
 const RECORDED: &str = include_str!("fixtures/sqs_batch.json");
 
-/// The ids of the recorded batch: a good message, one that is no envelope, and a good one.
+/// The ids of the recorded batch: a valid message, one without an envelope, and a valid one.
 const GOOD: &str = "059f36b4-87a3-44ab-83d2-661975830a7d";
 const POISON: &str = "2e1424d4-f796-459a-8184-9c92662be6da";
 const ALSO_GOOD: &str = "a1d2c3b4-0000-4a5b-8c6d-112233445566";
@@ -66,7 +66,7 @@ fn recorded() -> SqsEvent {
     serde_json::from_str(RECORDED).unwrap()
 }
 
-/// A batch of good messages, named, received so many times before.
+/// A batch of valid messages, by id and receive count.
 fn batch(messages: &[(&str, u32)]) -> SqsEvent {
     let records: Vec<Value> = messages
         .iter()
@@ -98,16 +98,28 @@ fn reply(order_id: Uuid, note: &str, context: &Context) -> Outgoing {
     Outgoing::new(REPLIES, order_id, &payload, context)
 }
 
+/// The batch with one member of its first record changed.
+fn with(mut event: SqsEvent, member: &str, value: Value) -> SqsEvent {
+    let mut changed = serde_json::to_value(&event.records[0]).unwrap();
+    changed[member] = value;
+    event.records[0] = serde_json::from_value(changed).unwrap();
+    event
+}
+
+async fn fail(_: Context, _: Envelope) -> Result<Vec<Outgoing>, Failure> {
+    Err(Failure::retry("the table is busy", "throttled"))
+}
+
 async fn answer_once(context: Context, envelope: Envelope) -> Result<Vec<Outgoing>, Failure> {
     Ok(vec![reply(envelope.subject, "", &context)])
 }
 
-/// When a function of a queue is stopped.
+/// The timeout of a function with a queue.
 fn in_15_seconds() -> Instant {
     Instant::now() + Duration::from_secs(15)
 }
 
-/// The batch's answer as Lambda reads it.
+/// The batch's answer to Lambda.
 async fn failed<F, Fut>(aws: &Aws, event: SqsEvent, handler: F) -> Value
 where
     F: Fn(Context, Envelope) -> Fut,
@@ -122,7 +134,7 @@ fn failures(ids: &[&str]) -> Value {
     json!({ "batchItemFailures": failures })
 }
 
-/// The orders whose answers wait on the reply queue.
+/// The orders with an answer on the reply queue.
 fn answered(aws: &Aws) -> Vec<u128> {
     let orders = aws.sent(REPLIES).into_iter().map(|message| {
         let id: Uuid = message["order_id"].as_str().unwrap().parse().unwrap();
@@ -131,7 +143,7 @@ fn answered(aws: &Aws) -> Vec<u128> {
     orders.collect()
 }
 
-/// The waits asked for, by receipt handle.
+/// The requested visibility timeouts, by receipt handle.
 fn waits(aws: &Aws) -> Vec<(String, i64)> {
     let calls = aws.calls();
     let changes = calls
@@ -160,7 +172,7 @@ fn batch_sizes(aws: &Aws) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn of_a_recorded_batch_only_the_poisoned_message_fails() {
+async fn only_the_poison_of_a_recorded_batch_fails() {
     let aws = Aws::new();
     let seen = RefCell::new(Vec::new());
     let response = failed(&aws, recorded(), async |context, envelope| {
@@ -171,24 +183,20 @@ async fn of_a_recorded_batch_only_the_poisoned_message_fails() {
     .await;
     assert_eq!(response, failures(&[POISON]));
     assert_eq!(*seen.borrow(), ["mug-white", "tea"]);
-    let traces: Vec<Value> = aws
-        .sent(REPLIES)
-        .iter()
-        .map(|message| message["traceparent"].clone())
-        .collect();
-    assert!(
-        traces[0]
-            .as_str()
-            .unwrap()
-            .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
-        "the trace goes on in the answer: {traces:?}"
-    );
-    assert_eq!(traces.len(), 2);
+    let sent = aws.sent(REPLIES);
+    let trace = sent[0]["traceparent"].as_str().unwrap();
+    assert!(trace.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+    assert_eq!(sent.len(), 2);
 }
 
 #[tokio::test]
-async fn a_batch_in_which_all_went_well_reports_nothing_and_changes_no_visibility() {
+async fn a_successful_batch_makes_no_needless_calls() {
     let aws = Aws::new();
+    assert_eq!(failed(&aws, batch(&[]), answer_once).await, failures(&[]));
+    let silent = async |_, _| Ok(Vec::new());
+    let response = failed(&aws, batch(&[("a", 1)]), silent).await;
+    assert_eq!(response, failures(&[]));
+    assert_eq!(aws.calls(), []);
     let response = failed(&aws, batch(&[("a", 1), ("b", 1)]), answer_once).await;
     assert_eq!(response, failures(&[]));
     assert_eq!(answered(&aws), [0, 1]);
@@ -196,20 +204,8 @@ async fn a_batch_in_which_all_went_well_reports_nothing_and_changes_no_visibilit
 }
 
 #[tokio::test]
-async fn an_empty_batch_and_a_handler_without_answers_call_nobody() {
-    let aws = Aws::new();
-    assert_eq!(failed(&aws, batch(&[]), answer_once).await, failures(&[]));
-    let silent = async |_, _| Ok(Vec::new());
-    assert_eq!(
-        failed(&aws, batch(&[("a", 1)]), silent).await,
-        failures(&[])
-    );
-    assert_eq!(aws.calls(), []);
-}
-
-#[tokio::test]
-async fn what_is_no_message_of_ours_fails_alone_whatever_it_is() {
-    let bodies = [
+async fn a_body_that_is_not_an_envelope_fails_alone() {
+    for body in [
         Value::Null,
         json!(""),
         json!("not json"),
@@ -217,12 +213,9 @@ async fn what_is_no_message_of_ours_fails_alone_whatever_it_is() {
         json!("17"),
         json!("{}"),
         json!(r#"{"type": "ReserveStock"}"#),
-    ];
-    for body in bodies {
-        let mut event = serde_json::to_value(batch(&[("bad", 1), ("good", 1)])).unwrap();
-        event["Records"][0]["body"] = body.clone();
+    ] {
+        let event = with(batch(&[("bad", 1), ("good", 1)]), "body", body.clone());
         let aws = Aws::new();
-        let event = serde_json::from_value(event).unwrap();
         let response = failed(&aws, event, answer_once).await;
         assert_eq!(response, failures(&["bad"]), "{body}");
         assert_eq!(answered(&aws), [1]);
@@ -230,7 +223,7 @@ async fn what_is_no_message_of_ours_fails_alone_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn a_message_of_another_type_is_left_for_the_dead_letter_queue() {
+async fn a_message_of_an_unknown_type_becomes_a_dead_letter() {
     let aws = Aws::new();
     let response = failed(&aws, batch(&[("a", 1)]), async |_, envelope| {
         Err(envelope.unknown())
@@ -241,39 +234,33 @@ async fn a_message_of_another_type_is_left_for_the_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn a_panic_before_the_first_await_fails_one_message() {
-    let aws = Aws::new();
-    let handler = |context: Context, envelope: Envelope| -> Ready<Result<Vec<Outgoing>, Failure>> {
+async fn a_panic_before_or_after_an_await_fails_one_message() {
+    let at_once = |context: Context, envelope: Envelope| -> Ready<Result<Vec<Outgoing>, Failure>> {
         assert_ne!(envelope.subject.as_u128(), 1, "a bug");
         std::future::ready(Ok(vec![reply(envelope.subject, "", &context)]))
     };
-    let response = failed(&aws, batch(&[("a", 1), ("b", 1), ("c", 1)]), handler).await;
-    assert_eq!(response, failures(&["b"]));
-    assert_eq!(answered(&aws), [0, 2]);
+    let later = async |context, envelope: Envelope| {
+        tokio::task::yield_now().await;
+        assert_ne!(envelope.subject.as_u128(), 1, "a bug");
+        answer_once(context, envelope).await
+    };
+    let event = || batch(&[("a", 1), ("b", 1), ("c", 1)]);
+    let (first, second) = (Aws::new(), Aws::new());
+    let responses = [
+        failed(&first, event(), at_once).await,
+        failed(&second, event(), later).await,
+    ];
+    for (aws, response) in [first, second].iter().zip(responses) {
+        assert_eq!(response, failures(&["b"]));
+        assert_eq!(answered(aws), [0, 2]);
+        assert_eq!(waits(aws), [("receipt-1".to_owned(), 2)]);
+    }
 }
 
 #[tokio::test]
-async fn a_panic_after_an_await_fails_one_message() {
+async fn a_failed_message_waits_longer_after_each_delivery() {
     let aws = Aws::new();
-    let response = failed(
-        &aws,
-        batch(&[("a", 1), ("b", 1), ("c", 1)]),
-        async |context, envelope: Envelope| {
-            tokio::task::yield_now().await;
-            assert_ne!(envelope.subject.as_u128(), 1, "a bug");
-            answer_once(context, envelope).await
-        },
-    )
-    .await;
-    assert_eq!(response, failures(&["b"]));
-    assert_eq!(answered(&aws), [0, 2]);
-    assert_eq!(waits(&aws), [("receipt-1".to_owned(), 2)]);
-}
-
-#[tokio::test]
-async fn a_message_that_fails_waits_longer_each_time_for_three_minutes_in_all() {
-    let aws = Aws::new();
-    let messages = [
+    let receives = [
         ("a", 1),
         ("b", 2),
         ("c", 3),
@@ -281,40 +268,28 @@ async fn a_message_that_fails_waits_longer_each_time_for_three_minutes_in_all() 
         ("e", 5),
         ("f", 1000),
     ];
-    let response = failed(&aws, batch(&messages), async |_, _| {
-        Err(Failure::retry("the table is busy", "throttled"))
-    })
-    .await;
+    let response = failed(&aws, batch(&receives), fail).await;
     assert_eq!(response, failures(&["a", "b", "c", "d", "e", "f"]));
-    let seconds: Vec<i64> = waits(&aws)
-        .into_iter()
-        .map(|(_, seconds)| seconds)
-        .collect();
+    let seconds: Vec<i64> = waits(&aws).iter().map(|(_, seconds)| *seconds).collect();
     assert_eq!(seconds, [2, 10, 50, 120, 0, 0]);
 }
 
 #[tokio::test]
-async fn a_message_without_a_readable_receive_count_waits_as_at_its_first() {
+async fn an_unreadable_receive_count_means_the_first_delivery() {
     for count in [json!({}), json!({"ApproximateReceiveCount": "many"})] {
-        let mut event = serde_json::to_value(batch(&[("a", 1)])).unwrap();
-        event["Records"][0]["attributes"] = count;
         let aws = Aws::new();
-        let event = serde_json::from_value(event).unwrap();
-        failed(&aws, event, async |_, _| Err(Failure::retry("x", "y"))).await;
+        failed(&aws, with(batch(&[("a", 1)]), "attributes", count), fail).await;
         assert_eq!(waits(&aws), [("receipt-0".to_owned(), 2)]);
     }
 }
 
 #[tokio::test]
-async fn a_visibility_that_cannot_be_changed_changes_nothing_else() {
+async fn an_unchanged_visibility_timeout_is_only_a_warning() {
     for fault in [Fault::Throttle, Fault::BeforeEffect] {
         let logs = Logs::start();
         let aws = Aws::new();
         aws.fault_on("sqs:ChangeMessageVisibilityBatch", fault);
-        let response = failed(&aws, batch(&[("a", 1)]), async |_, _| {
-            Err(Failure::retry("x", "y"))
-        })
-        .await;
+        let response = failed(&aws, batch(&[("a", 1)]), fail).await;
         assert_eq!(response, failures(&["a"]));
         let levels: Vec<Value> = logs.lines().iter().map(|l| l["level"].clone()).collect();
         assert_eq!(levels, ["ERROR", "WARN"]);
@@ -322,18 +297,15 @@ async fn a_visibility_that_cannot_be_changed_changes_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_message_without_a_receipt_handle_fails_and_keeps_its_visibility() {
-    let mut event = serde_json::to_value(batch(&[("a", 1), ("b", 1)])).unwrap();
-    event["Records"][0]["receiptHandle"] = Value::Null;
+async fn a_message_without_a_receipt_keeps_its_visibility_timeout() {
     let aws = Aws::new();
-    let event = serde_json::from_value(event).unwrap();
-    let response = failed(&aws, event, async |_, _| Err(Failure::retry("x", "y"))).await;
-    assert_eq!(response, failures(&["a", "b"]));
+    let event = with(batch(&[("a", 1), ("b", 1)]), "receiptHandle", Value::Null);
+    assert_eq!(failed(&aws, event, fail).await, failures(&["a", "b"]));
     assert_eq!(waits(&aws), [("receipt-1".to_owned(), 2)]);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_refused_fails_the_message_it_belongs_to() {
+async fn a_refused_answer_fails_its_message() {
     let aws = Aws::new();
     aws.fault_on("sqs:SendMessageBatch", Fault::PartialSend(vec![1]));
     let response = failed(&aws, batch(&[("a", 1), ("b", 1), ("c", 1)]), answer_once).await;
@@ -342,7 +314,7 @@ async fn an_answer_that_is_refused_fails_the_message_it_belongs_to() {
 }
 
 #[tokio::test]
-async fn a_refused_answer_is_found_among_several_answers_and_queues() {
+async fn a_refused_answer_among_several_queues_fails_its_message() {
     let aws = Aws::new();
     // The third entry of the reply queue's batch is the second answer of the second message.
     aws.fault_on("sqs:SendMessageBatch", Fault::PartialSend(vec![2]));
@@ -371,48 +343,39 @@ async fn a_refused_answer_is_found_among_several_answers_and_queues() {
 }
 
 #[tokio::test]
-async fn a_batch_of_answers_that_is_not_taken_fails_every_message_behind_it() {
+async fn a_refused_batch_of_answers_fails_all_its_messages() {
     for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
         let aws = Aws::new();
         aws.fault_on("sqs:SendMessageBatch", fault.clone());
         let response = failed(&aws, batch(&[("a", 1), ("b", 2)]), answer_once).await;
         assert_eq!(response, failures(&["a", "b"]), "{fault:?}");
-        // Taken, but not known to be: the message comes back and its answer is sent again.
+        // Accepted without confirmation: the message comes back and its answer is sent again.
         let sent = if fault == Fault::AfterEffect { 2 } else { 0 };
         assert_eq!(answered(&aws).len(), sent, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn more_than_ten_answers_go_in_several_batches() {
+async fn more_than_ten_answers_make_several_batches() {
     let aws = Aws::new();
     let many = async |context: Context, envelope: Envelope| {
-        let answers = 0..23;
-        Ok(answers
-            .map(|n| reply(envelope.subject, &n.to_string(), &context))
-            .collect())
+        let answer = |n: u32| reply(envelope.subject, &n.to_string(), &context);
+        Ok((0..23).map(answer).collect())
     };
     let response = failed(&aws, batch(&[("a", 1)]), many).await;
     assert_eq!(response, failures(&[]));
     assert_eq!(batch_sizes(&aws), [10, 10, 3]);
-    let notes: Vec<Value> = aws
-        .sent(REPLIES)
-        .iter()
-        .map(|message| message["data"]["note"].clone())
-        .collect();
-    let expected: Vec<Value> = (0..23).map(|n: u32| json!(n.to_string())).collect();
-    assert_eq!(notes, expected);
+    for (n, message) in aws.sent(REPLIES).iter().enumerate() {
+        assert_eq!(message["data"]["note"], n.to_string());
+    }
 }
 
 #[tokio::test]
-async fn long_answers_go_in_batches_of_no_more_than_256_kib() {
+async fn a_batch_of_answers_has_at_most_256_kib() {
     let aws = Aws::new();
     let long = async |context: Context, envelope: Envelope| {
-        Ok(vec![reply(
-            envelope.subject,
-            &"x".repeat(100 * 1024),
-            &context,
-        )])
+        let note = "x".repeat(100 * 1024);
+        Ok(vec![reply(envelope.subject, &note, &context)])
     };
     let messages = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
     let response = failed(&aws, batch(&messages), long).await;
@@ -421,7 +384,7 @@ async fn long_answers_go_in_batches_of_no_more_than_256_kib() {
 }
 
 #[tokio::test]
-async fn an_answer_too_long_for_any_queue_fails_its_own_message_only() {
+async fn an_answer_too_long_for_sqs_fails_only_its_message() {
     let aws = Aws::new();
     let handler = async |context: Context, envelope: Envelope| {
         let is_second = envelope.subject.as_u128() == 1;
@@ -435,33 +398,22 @@ async fn an_answer_too_long_for_any_queue_fails_its_own_message_only() {
 }
 
 #[tokio::test]
-async fn a_message_delivered_twice_in_one_batch_is_reported_once_and_waits_by_each_receipt() {
+async fn a_message_twice_in_a_batch_fails_once_and_waits_twice() {
     let aws = Aws::new();
-    let response = failed(&aws, batch(&[("a", 1), ("a", 2)]), async |_, _| {
-        Err(Failure::retry("x", "y"))
-    })
-    .await;
+    let response = failed(&aws, batch(&[("a", 1), ("a", 2)]), fail).await;
     assert_eq!(response, failures(&["a"]));
-    assert_eq!(
-        waits(&aws),
-        [("receipt-0".to_owned(), 2), ("receipt-1".to_owned(), 10)]
-    );
+    let expected = [("receipt-0".to_owned(), 2), ("receipt-1".to_owned(), 10)];
+    assert_eq!(waits(&aws), expected);
 }
 
 #[tokio::test]
-async fn a_message_without_an_id_fails_the_whole_batch_rather_than_be_lost() {
-    let mut event = serde_json::to_value(batch(&[("a", 1)])).unwrap();
-    event["Records"][0]["messageId"] = Value::Null;
-    let event = serde_json::from_value(event).unwrap();
-    let response = failed(&Aws::new(), event, async |_, _| {
-        Err(Failure::retry("x", "y"))
-    })
-    .await;
-    // Lambda takes an empty identifier for a failure of all (its guide to partial batches).
-    assert_eq!(response, failures(&[""]));
+async fn a_message_without_an_id_fails_the_whole_batch() {
+    let event = with(batch(&[("a", 1)]), "messageId", Value::Null);
+    // For Lambda, an empty identifier fails the whole batch (its guide to partial batches).
+    assert_eq!(failed(&Aws::new(), event, fail).await, failures(&[""]));
 }
 
-/// What begins and ends when, of two messages.
+/// The sequence in which the handlers of two messages begin and end.
 async fn turns(one_at_a_time: bool) -> Vec<String> {
     let aws = Aws::new();
     let turns = RefCell::new(Vec::new());
@@ -470,25 +422,19 @@ async fn turns(one_at_a_time: bool) -> Vec<String> {
         queue = queue.one_at_a_time();
     }
     let event = batch(&[("a", 1), ("b", 1)]);
-    process(
-        &origin(),
-        &queue,
-        event,
-        in_15_seconds(),
-        async |_, envelope| {
-            let name = envelope.subject.as_u128();
-            turns.borrow_mut().push(format!("{name} begins"));
-            tokio::task::yield_now().await;
-            turns.borrow_mut().push(format!("{name} ends"));
-            Ok(Vec::new())
-        },
-    )
-    .await;
+    let handler = async |_, envelope: Envelope| {
+        let name = envelope.subject.as_u128();
+        turns.borrow_mut().push(format!("{name} begins"));
+        tokio::task::yield_now().await;
+        turns.borrow_mut().push(format!("{name} ends"));
+        Ok(Vec::new())
+    };
+    process(&origin(), &queue, event, in_15_seconds(), handler).await;
     turns.into_inner()
 }
 
 #[tokio::test]
-async fn messages_are_handled_side_by_side_unless_the_queue_says_otherwise() {
+async fn messages_are_handled_concurrently_or_one_at_a_time() {
     assert_eq!(turns(false).await[..2], ["0 begins", "1 begins"]);
     assert_eq!(
         turns(true).await,
@@ -497,12 +443,12 @@ async fn messages_are_handled_side_by_side_unless_the_queue_says_otherwise() {
 }
 
 #[tokio::test]
-async fn a_failure_is_one_log_line_that_finds_the_order_and_quotes_nothing() {
+async fn a_failure_is_one_log_line_without_the_content() {
     let logs = Logs::start();
-    let mut event = serde_json::to_value(batch(&[("a", 3)])).unwrap();
-    let body = event["Records"][0]["body"].as_str().unwrap();
-    event["Records"][0]["body"] = json!(body.replace(r#""lines":[]"#, r#""lines":"hunter2""#));
-    let event = serde_json::from_value(event).unwrap();
+    let event = batch(&[("a", 3)]);
+    let body = event.records[0].body.as_ref().unwrap();
+    let body = json!(body.replace(r#""lines":[]"#, r#""lines":"hunter2""#));
+    let event = with(event, "body", body);
     let aws = Aws::new();
     failed(&aws, event, async |_, envelope| {
         envelope.open::<ReserveStock>()?;
@@ -510,7 +456,7 @@ async fn a_failure_is_one_log_line_that_finds_the_order_and_quotes_nothing() {
     })
     .await;
     let mut lines = logs.lines();
-    // The stand-in knows no such receipt, which is said as well.
+    // The stand-in for SQS does not know the receipt.
     assert_eq!(lines.pop().unwrap()["level"], "WARN");
     let expected = json!({
         "level": "ERROR",
@@ -526,13 +472,10 @@ async fn a_failure_is_one_log_line_that_finds_the_order_and_quotes_nothing() {
 }
 
 #[tokio::test]
-async fn a_failures_cause_is_logged_with_its_chain() {
+async fn a_failure_is_logged_with_its_cause() {
     let logs = Logs::start();
     let aws = Aws::new();
-    failed(&aws, recorded(), async |_, _| {
-        Err(Failure::retry("the table is busy", "throttled"))
-    })
-    .await;
+    failed(&aws, recorded(), fail).await;
     let lines = logs.lines();
     let first = json!({
         "level": "ERROR",
@@ -551,7 +494,7 @@ async fn a_failures_cause_is_logged_with_its_chain() {
 }
 
 #[tokio::test]
-async fn sending_without_a_batch_behind_it_says_what_was_not_accepted() {
+async fn sending_without_a_batch_counts_the_refused_messages() {
     let aws = Aws::new();
     let two = || {
         let context = context();
@@ -575,7 +518,7 @@ async fn sending_without_a_batch_behind_it_says_what_was_not_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_outlasts_the_function_fails_alone_and_the_others_are_answered() {
+async fn a_handler_past_the_deadline_fails_alone() {
     let aws = Aws::new();
     let messages = [("quick", 1), ("endless", 1), ("slow", 1)];
     let began = Instant::now();
@@ -599,7 +542,7 @@ async fn a_handler_that_outlasts_the_function_fails_alone_and_the_others_are_ans
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_handlers_in_a_row_those_that_time_is_too_short_for_do_not_begin() {
+async fn sequential_handlers_past_the_deadline_do_not_start() {
     let aws = Aws::new();
     let queue = queue(&aws).one_at_a_time();
     let begun = RefCell::new(0);
@@ -617,7 +560,7 @@ async fn of_handlers_in_a_row_those_that_time_is_too_short_for_do_not_begin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_a_queue_does_not_take_in_time_fail_their_messages() {
+async fn answers_past_the_deadline_fail_their_messages() {
     let aws = Aws::new();
     aws.on_call(|call| async move {
         if call.action == "SendMessageBatch" {
@@ -633,7 +576,7 @@ async fn answers_that_a_queue_does_not_take_in_time_fail_their_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_who_waits_does_not_wait_for_a_queue() {
+async fn sending_stops_after_the_callers_patience() {
     let aws = Aws::new();
     aws.on_call(|_| async {
         sleep(Duration::from_secs(3600)).await;
@@ -649,7 +592,7 @@ async fn somebody_who_waits_does_not_wait_for_a_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_does_not_answer_takes_no_time_from_the_others() {
+async fn a_silent_queue_does_not_delay_the_others() {
     let aws = Aws::new();
     aws.on_call(|call| async move {
         if call.request["QueueUrl"] == "https://queues/0/silent" {
@@ -659,20 +602,17 @@ async fn a_queue_that_does_not_answer_takes_no_time_from_the_others() {
     });
     let to = |name: &str, index: u128| {
         let url = format!("https://queues/0/{name}");
-        let note = String::new();
-        Outgoing::new(
-            &url,
-            Uuid::from_u128(index),
-            &StockReserved { note },
-            &context(),
-        )
+        let payload = StockReserved {
+            note: name.to_owned(),
+        };
+        Outgoing::new(&url, Uuid::from_u128(index), &payload, &context())
     };
-    let outgoing = vec![
-        to("well", 1),
-        to("silent", 2),
-        to("well", 3),
-        to("silent", 4),
-    ];
+    let names = ["well", "silent", "well", "silent"];
+    let outgoing = names
+        .into_iter()
+        .zip(1..)
+        .map(|(name, index)| to(name, index))
+        .collect();
     let error = send_within(Duration::from_secs(2), &aws.sqs(), outgoing)
         .await
         .unwrap_err();
