@@ -36,8 +36,7 @@ async fn rename(world: &World, user_id: Uuid, body: &Value) -> Response {
 
 #[tokio::test(start_paused = true)]
 async fn an_active_user_changes_their_name() {
-    let world = World::new().await;
-    world.quickly_logged_in("ada@example.com").await;
+    let (world, _) = World::logged_in().await;
     let body = json!({"name": "  Augusta Ada King "});
     assert_problem(&rename(&world, id(99), &body).await, &no_such_user());
     world.set(id(1), "status", "deactivated").await;
@@ -71,8 +70,7 @@ async fn log_in(world: &World, password: &str) -> Response {
 
 #[tokio::test]
 async fn a_password_change_ends_every_session_except_the_kept_one() {
-    let world = World::new().await;
-    let own = world.quickly_logged_in("ada@example.com").await;
+    let (world, own) = World::logged_in().await;
     let other = world.session("ada@example.com").await;
     let body = json!({
         "current_password": PASSWORD,
@@ -99,7 +97,7 @@ async fn a_wrong_password_or_session_changes_nothing() {
     let world = World::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
     assert_problem(&change_password(&world, &body).await, &no_such_user());
-    let own = world.quickly_logged_in("ada@example.com").await;
+    let own = world.quick_login("ada@example.com").await;
     let bob = user(id(2), "bob@example.com");
     world.store.register(&bob, &hashed(PASSWORD)).await.unwrap();
     let bobs = world.session("bob@example.com").await;
@@ -130,8 +128,7 @@ async fn a_wrong_password_or_session_changes_nothing() {
 #[tokio::test]
 async fn of_parallel_password_changes_one_is_made() {
     for seed in 0..6 {
-        let world = World::new().await;
-        world.quickly_logged_in("ada@example.com").await;
+        let (world, _) = World::logged_in().await;
         world.aws.interleave(seed);
         let changes = (0..4).map(|n| {
             let world = &world;
@@ -155,8 +152,7 @@ async fn of_parallel_password_changes_one_is_made() {
 #[tokio::test]
 async fn no_session_of_the_old_password_outlives_a_change() {
     for seed in 0..12 {
-        let world = World::new().await;
-        world.quickly_logged_in("ada@example.com").await;
+        let (world, _) = World::logged_in().await;
         world.aws.interleave(seed);
         let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
         let (login, changed) =
@@ -176,8 +172,7 @@ async fn a_password_change_is_atomic() {
         (Fault::AfterEffect, 503),
         (Fault::TransactionConflict, 204),
     ] {
-        let world = World::new().await;
-        let own = world.quickly_logged_in("ada@example.com").await;
+        let (world, own) = World::logged_in().await;
         world.fault("TransactWriteItems", fault.clone());
         let body = json!({
             "current_password": PASSWORD,
@@ -191,8 +186,7 @@ async fn a_password_change_is_atomic() {
         assert_eq!(log_in(&world, PASSWORD).await.status == 200, !took);
     }
     // The SDK retries within one call, and finds the change done.
-    let world = World::new().await;
-    world.quickly_logged_in("ada@example.com").await;
+    let (world, _) = World::logged_in().await;
     let store = UserStore::new(world.aws.dynamodb_with_attempts(3), world.table.clone());
     world.fault("TransactWriteItems", Fault::AfterEffect);
     let ada = store.user(id(1)).await.unwrap().unwrap();

@@ -16,12 +16,6 @@ use crate::world::{PASSWORD, World, body_of, id, refresh_token, row, with_body};
 
 const EMAIL: &str = "ada@example.com";
 
-async fn logged_in() -> (World, String) {
-    let world = World::new().await;
-    let token = world.quickly_logged_in(EMAIL).await;
-    (world, token)
-}
-
 fn sessions(world: &World) -> Vec<Value> {
     let mut rows = world.aws.dump(&world.table);
     rows.retain(|row| row["sk"] == "SESSION");
@@ -79,7 +73,7 @@ fn a_successor_depends_on_the_token_and_the_seed() {
 
 #[tokio::test]
 async fn a_refresh_returns_a_new_valid_pair() {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     world.pass(600);
     let response = world.refreshed(&first).await;
     assert_eq!(response.status, 200);
@@ -105,7 +99,7 @@ async fn a_refresh_returns_a_new_valid_pair() {
 
 #[tokio::test]
 async fn a_sessions_row_has_no_token_and_expires() {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     world.pass(600);
     let second = refresh_token(&world.refreshed(&first).await);
     let row = row(&world.aws, &world.table, "SESSION");
@@ -122,7 +116,7 @@ async fn a_sessions_row_has_no_token_and_expires() {
 
 #[tokio::test]
 async fn a_new_role_appears_at_the_next_refresh() {
-    let (world, mut token) = logged_in().await;
+    let (world, mut token) = World::logged_in().await;
     for (role, lifetime) in [(TokenRole::Admin, 120), (TokenRole::Customer, 900)] {
         world.set(id(1), "role", role.as_str()).await;
         let response = world.refreshed(&token).await;
@@ -137,7 +131,7 @@ async fn a_new_role_appears_at_the_next_refresh() {
 
 #[tokio::test]
 async fn every_refused_token_gets_the_same_answer() {
-    let (world, token) = logged_in().await;
+    let (world, token) = World::logged_in().await;
     let other = RefreshToken::first(Seed([77; 32])).reveal();
     for token in ["", "nonsense", &other, &token[..60], &format!("{token}=")] {
         assert_problem(&world.refreshed(token).await, &invalid_refresh_token());
@@ -152,7 +146,7 @@ async fn every_refused_token_gets_the_same_answer() {
 
 #[tokio::test]
 async fn a_reused_token_ends_the_session_for_thief_and_owner() {
-    let (world, stolen) = logged_in().await;
+    let (world, stolen) = World::logged_in().await;
     let other = world.session(EMAIL).await;
     world.pass(60);
     let thiefs = refresh_token(&world.refreshed(&stolen).await);
@@ -166,7 +160,7 @@ async fn a_reused_token_ends_the_session_for_thief_and_owner() {
 #[tokio::test]
 async fn a_lost_refresh_can_be_repeated() {
     for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
-        let (world, first) = logged_in().await;
+        let (world, first) = World::logged_in().await;
         world.fault("PutItem", fault.clone());
         assert_problem(&world.refreshed(&first).await, &unavailable());
         world.pass(20);
@@ -180,7 +174,7 @@ async fn a_lost_refresh_can_be_repeated() {
 #[tokio::test]
 async fn parallel_refreshes_get_the_same_token() {
     for seed in 0..20 {
-        let (world, token) = logged_in().await;
+        let (world, token) = World::logged_in().await;
         world.aws.interleave(seed);
         let answers = join_all((0..4).map(|_| world.refreshed(&token))).await;
         let tokens: Vec<String> = answers
@@ -202,7 +196,7 @@ async fn parallel_refreshes_get_the_same_token() {
 #[tokio::test]
 async fn a_session_ends_after_7_idle_days_and_after_30_days() {
     const DAY: i64 = 24 * 60 * 60;
-    let (world, mut token) = logged_in().await;
+    let (world, mut token) = World::logged_in().await;
     for _ in 0..7 {
         world.pass(4 * DAY);
         let answer = world.refreshed(&token).await;
@@ -219,7 +213,7 @@ async fn a_session_ends_after_7_idle_days_and_after_30_days() {
 
 #[tokio::test]
 async fn deactivation_ends_a_session_even_within_the_grace() {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     let second = refresh_token(&world.refreshed(&first).await);
     world.set(id(1), "status", "deactivated").await;
     assert_problem(&world.refreshed(&first).await, &invalid_refresh_token());
@@ -230,7 +224,7 @@ async fn deactivation_ends_a_session_even_within_the_grace() {
 #[tokio::test]
 async fn a_refresh_does_not_revive_a_session_that_ends() {
     for seed in 0..50 {
-        let (world, token) = logged_in().await;
+        let (world, token) = World::logged_in().await;
         world.aws.interleave(seed);
         let (_, out) = tokio::join!(world.refreshed(&token), world.log_out(&token));
         assert_eq!(out.status, 204);
@@ -241,7 +235,7 @@ async fn a_refresh_does_not_revive_a_session_that_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_during_a_password_change_keeps_the_session() {
     for seed in 0..80 {
-        let (world, token) = logged_in().await;
+        let (world, token) = World::logged_in().await;
         world.aws.interleave(seed);
         let change = || {
             let body = json!({
@@ -270,7 +264,7 @@ async fn a_refresh_during_a_password_change_keeps_the_session() {
 
 #[tokio::test]
 async fn a_session_that_changed_since_it_was_read_stays() {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     let token = RefreshToken::parse(&first).unwrap();
     let read = world.store.session(token.session()).await.unwrap().unwrap();
     let second = refresh_token(&world.refreshed(&first).await);
@@ -298,7 +292,7 @@ async fn a_session_that_changed_since_it_was_read_stays() {
 
 #[tokio::test]
 async fn a_logout_with_a_wrong_secret_ends_nothing() {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     let token = RefreshToken::parse(&first).unwrap();
     // The session's id is the first third of a token; the secret is the rest.
     let forged = token.successor(Seed([9; 32])).reveal();
@@ -320,7 +314,7 @@ async fn a_logout_with_a_wrong_secret_ends_nothing() {
 
 #[tokio::test]
 async fn a_logout_ends_only_the_session_of_its_token() {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     let kept = world.session(EMAIL).await;
     let second = refresh_token(&world.refreshed(&first).await);
     let unknown = RefreshToken::first(Seed([77; 32])).reveal();
@@ -335,7 +329,7 @@ async fn a_logout_ends_only_the_session_of_its_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_retries_after_a_transaction_conflict() {
-    let (world, token) = logged_in().await;
+    let (world, token) = World::logged_in().await;
     for _ in 0..3 {
         world.fault("DeleteItem", Fault::TransactionConflict);
     }
@@ -349,7 +343,7 @@ async fn a_logout_retries_after_a_transaction_conflict() {
 #[tokio::test]
 async fn a_login_rehashes_an_old_hash_and_ends_no_session() {
     use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
-    let (world, session) = logged_in().await;
+    let (world, session) = World::logged_in().await;
     let params = Params::new(8192, 1, 1, None).unwrap();
     let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_with_salt(PASSWORD.as_bytes(), &[3; 16])
@@ -431,7 +425,7 @@ fn assert_one_live(session: Option<&Session>, chain: &[RefreshToken], now: Times
 }
 
 async fn play(steps: &[Step]) {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     // The tokens in the order in which they became current, and the time of the last.
     let mut chain = vec![RefreshToken::parse(&first).unwrap()];
     let mut rotated_at = world.now();
@@ -501,7 +495,7 @@ async fn play(steps: &[Step]) {
 
 /// Tokens of several ages in parallel: in any order no two are live, and an old one ends the session.
 async fn mix(rotations: usize, wait: i64, presented: &[usize], seed: u64) {
-    let (world, first) = logged_in().await;
+    let (world, first) = World::logged_in().await;
     let mut chain = vec![RefreshToken::parse(&first).unwrap()];
     for _ in 0..rotations {
         world.pass(40);

@@ -35,8 +35,7 @@ fn cases() -> Vec<Case> {
 
 /// A world with one user, and a request in their name and with their id in its path.
 async fn with_user() -> (World, Request) {
-    let world = World::new().await;
-    world.quickly_logged_in("ada@example.com").await;
+    let (world, _) = World::logged_in().await;
     let request = world.request_of(id(1), Role::Admin);
     (world, request.with_path_parameter("id", id(1).to_string()))
 }

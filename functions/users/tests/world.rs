@@ -199,9 +199,16 @@ impl World {
         refresh_token(&response)
     }
 
+    /// A world with the user `id(1)`, ada@example.com, and the refresh token of a session.
+    pub async fn logged_in() -> (Self, String) {
+        let world = Self::new().await;
+        let token = world.quick_login("ada@example.com").await;
+        (world, token)
+    }
+
     /// Registers a user with [`PASSWORD`] and starts a session, without the slow hashing; returns the
     /// refresh token.
-    pub async fn quickly_logged_in(&self, email: &str) -> String {
+    pub async fn quick_login(&self, email: &str) -> String {
         static HASH: LazyLock<HashedPassword> = LazyLock::new(|| hashed(PASSWORD));
         let user = user(id(1), email);
         let registered = self.store.register(&user, &HASH).await.unwrap();
