@@ -1,4 +1,4 @@
-//! One test's AWS: clients, tables, queues, and what went over the wire.
+//! The AWS of one test: clients, tables, queues and recorded calls.
 
 use crate::crashable::crash;
 use crate::dynamodb::{self, History};
@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-/// An AWS that nothing else shares. Clones are the same one.
+/// An AWS of its own. Clones share it.
 #[derive(Clone)]
 pub struct Aws {
     database: Database,
@@ -45,7 +45,7 @@ struct State {
     history: Option<History>,
     plan: Plan,
     hook: Option<Hook>,
-    dice: Option<Dice>,
+    rng: Option<Rng>,
     queues: Queues,
     parameters: BTreeMap<String, String>,
 }
@@ -59,12 +59,12 @@ impl Aws {
         }
     }
 
-    /// A DynamoDB client that does not retry: one call of it is one [`Call`].
+    /// A DynamoDB client without retries: each operation is one [`Call`].
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         self.dynamodb_with_attempts(1)
     }
 
-    /// A DynamoDB client that tries a call `attempts` times, without waiting in between.
+    /// A DynamoDB client that tries each operation `attempts` times, without delay.
     pub fn dynamodb_with_attempts(&self, attempts: u32) -> aws_sdk_dynamodb::Client {
         use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region, retry::RetryPartition};
         aws_sdk_dynamodb::Client::from_conf(
@@ -79,12 +79,12 @@ impl Aws {
         )
     }
 
-    /// An SQS client that does not retry: one call of it is one [`Call`].
+    /// An SQS client without retries: each operation is one [`Call`].
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         self.sqs_with_attempts(1)
     }
 
-    /// An SQS client that tries a call `attempts` times, without waiting in between.
+    /// An SQS client that tries each operation `attempts` times, without delay.
     pub fn sqs_with_attempts(&self, attempts: u32) -> aws_sdk_sqs::Client {
         use aws_sdk_sqs::config::{BehaviorVersion, Config, Region, retry::RetryPartition};
         aws_sdk_sqs::Client::from_conf(
@@ -99,18 +99,17 @@ impl Aws {
         )
     }
 
-    /// What leads any SDK client here: give it to the settings a function is
-    /// built from to test with production's own timeouts and retries.
+    /// The HTTP client of this AWS, for SDK clients with production's timeouts and retries.
     pub fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(self.clone())
     }
 
-    /// Creates the table a service's template declares and gives its name.
+    /// Creates a table of a service's template and returns its name.
     pub async fn create_table(&self, service: &str, logical_id: &str) -> String {
         self.create_table_from(&Template::of_service(service), logical_id)
     }
 
-    /// Creates the table a template declares and gives its name.
+    /// Creates a table of a template and returns its name.
     pub fn create_table_from(&self, template: &Template, logical_id: &str) -> String {
         let request = template::create_table_request(template, logical_id);
         dynamodb::create_table(&self.database, &request);
@@ -118,30 +117,28 @@ impl Aws {
         name.expect("a table's name is text").to_owned()
     }
 
-    /// Every item of a table as plain JSON in a stable order, to compare whole
-    /// tables: sets are sorted arrays, bytes are arrays of numbers, and a
-    /// number that JSON cannot hold exactly is text. It is not a [`Call`].
+    /// Every item of a table as plain JSON in a stable order. Sets become sorted arrays, bytes
+    /// arrays of numbers, and numbers that JSON cannot hold exactly text. Not a [`Call`].
     pub fn dump(&self, table: &str) -> Vec<Value> {
         dynamodb::dump(&self.database, table)
     }
 
-    /// One item of a table as plain JSON, in the words of [`dump`](Aws::dump). It is not a [`Call`].
+    /// One item as plain JSON, as in [`dump`](Aws::dump). Not a [`Call`].
     pub fn item(&self, table: &str, pk: &str, sk: &str) -> Option<Value> {
         dynamodb::item(&self.database, table, pk, sk)
     }
 
-    /// Lets a request that was on its way for long take effect now, whoever sent it and whatever
-    /// became of them. Nobody hears the answer. It is not a [`Call`].
+    /// Carries out a delayed request now and drops the answer. Not a [`Call`].
     pub fn arrive(&self, call: &Call) {
         self.answer(call, &[]);
     }
 
-    /// Puts an item given as plain JSON behind the clients' back. It is not a [`Call`].
+    /// Puts an item given as plain JSON. Not a [`Call`].
     pub fn put_raw(&self, table: &str, item: Value) {
         dynamodb::put(&self.database, table, &item);
     }
 
-    /// Takes the bodies of the messages that wait on a queue, in the order they were sent.
+    /// Takes the bodies of the visible messages, in the order they were sent.
     pub fn sent(&self, queue_url: &str) -> Vec<Value> {
         let body = |message: Message| {
             serde_json::from_str(&message.body).unwrap_or_else(|error| {
@@ -157,96 +154,92 @@ impl Aws {
             .collect()
     }
 
-    /// Takes the messages that wait on a queue, in the order they were sent.
+    /// Takes the visible messages, in the order they were sent.
     pub fn sent_messages(&self, queue_url: &str) -> Vec<Message> {
         self.state().queues.drain(queue_url)
     }
 
-    /// The messages of a queue that were received and not deleted.
+    /// The received messages that are not deleted.
     pub fn in_flight(&self, queue_url: &str) -> Vec<Message> {
         self.state().queues.in_flight(queue_url)
     }
 
-    /// Puts a message on a queue behind the clients' back; its id. It is not a [`Call`].
+    /// Sends a message and returns its id. Not a [`Call`].
     pub fn enqueue(&self, queue_url: &str, body: &str) -> String {
         self.state().queues.send(queue_url, body, &Value::Null)
     }
 
-    /// Counts messages that a test has taken and keeps itself, so that a queue that is asked says them
-    /// too: those that wait and those in flight.
+    /// Adds messages that the test itself holds to the queue's counts: visible and in flight.
     pub fn keep_elsewhere(&self, queue_url: &str, waiting: usize, in_flight: usize) {
         let queues = &mut self.state().queues;
         queues.keep_elsewhere(queue_url, waiting, in_flight);
     }
 
-    /// Lets the visibility timeout of every message in flight run out.
+    /// Makes every message in flight visible again.
     pub fn redeliver(&self, queue_url: &str) {
         self.state().queues.redeliver(queue_url);
     }
 
-    /// Sets a parameter that `GetParameter` answers with.
     pub fn set_parameter(&self, name: &str, value: &str) {
         let parameters = &mut self.state().parameters;
         parameters.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Every call so far, in the order they came, faulty ones included.
+    /// Every call so far, in order, failed ones included.
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
-    /// Forgets the calls so far; [`writes`](Aws::writes) goes on.
+    /// Forgets the calls so far, but not the count of [`writes`](Aws::writes).
     pub fn clear_calls(&self) {
         self.state().calls.clear();
     }
 
-    /// Keeps no calls from now on, for runs too long to remember each.
+    /// Stops recording calls, for long runs.
     pub fn keep_no_calls(&self) {
         let mut state = self.state();
         state.keeps_no_calls = true;
         state.calls.clear();
     }
 
-    /// Remembers from now on what each write replaces, for reads that are answered from the past.
+    /// Records the rows that writes replace, for stale reads.
     pub fn keep_history(&self) {
         self.state().history.get_or_insert_default();
     }
 
-    /// Whether a read would be answered otherwise from before the last so many writes. It is not a
-    /// [`Call`].
+    /// Whether a read would differ before the last `writes` writes. Not a [`Call`].
     pub fn would_be_stale(&self, call: &Call, writes: usize) -> bool {
         self.past_answer(call, writes).says() != self.answer(call, &[]).says()
     }
 
-    /// How many calls so far were writes, faulty ones included.
+    /// The count of writes, failed ones included.
     pub fn writes(&self) -> usize {
         self.state().plan.writes()
     }
 
-    /// Plans a fault for the `nth` write from now, counted from 0. A fault that
-    /// cannot befall that call lets it pass and does not count as
-    /// [fired](Aws::fired).
+    /// Plans a fault for the `nth` write from now, counted from 0. A fault that does not apply to
+    /// that call is skipped and does not count as [fired](Aws::fired).
     pub fn fault_at(&self, nth: usize, fault: Fault) {
         self.state().plan.at(nth, fault);
     }
 
-    /// Plans a fault for the next call of an action, e.g. `dynamodb:GetItem`;
-    /// planned twice, it befalls the next two.
+    /// Plans a fault for the next call of an action, e.g. `dynamodb:GetItem`. Planned twice, it
+    /// hits the next two.
     pub fn fault_on(&self, action: &str, fault: Fault) {
         self.state().plan.on(action, fault);
     }
 
-    /// Forgets the faults that have not come yet.
+    /// Drops the planned faults.
     pub fn clear_faults(&self) {
         self.state().plan.clear();
     }
 
-    /// How many faults came about. A test that plans one should see it here.
+    /// The count of injected faults. A test that plans one should check it.
     pub fn fired(&self) -> usize {
         self.state().plan.fired()
     }
 
-    /// Asks `hook` about every call from now on; a planned fault goes before its word.
+    /// Asks `hook` for the fault of every call from now on. A planned fault takes precedence.
     pub fn on_call<F>(&self, hook: impl Fn(Call) -> F + Send + Sync + 'static)
     where
         F: Future<Output = Option<Fault>> + Send + 'static,
@@ -254,11 +247,10 @@ impl Aws {
         self.state().hook = Some(Arc::new(move |call| Box::pin(hook(call))));
     }
 
-    /// Makes each call pause around its effect, by a count drawn from `seed`, so
-    /// that handlers joined on one thread interleave differently for each seed
-    /// and alike for the same. Without it a handler runs through in one go.
+    /// Makes each call pause around its effect, by a count drawn from `seed`. Handlers joined on
+    /// one thread then interleave, equally for equal seeds. Without it, a handler runs in one go.
     pub fn interleave(&self, seed: u64) {
-        self.state().dice = Some(Dice(seed));
+        self.state().rng = Some(Rng(seed));
     }
 
     async fn exchange(self, call: Call) -> Result<HttpResponse, ConnectorError> {
@@ -275,8 +267,8 @@ impl Aws {
         };
         if let Some(fault) = &fault {
             assert!(
-                fault.can_befall(&call),
-                "{fault:?} cannot befall {}",
+                fault.applies_to(&call),
+                "{fault:?} does not apply to {}",
                 call.name()
             );
             self.state().plan.count_fired();
@@ -339,7 +331,7 @@ impl Aws {
     }
 
     async fn pause(&self) {
-        let mut turns = self.state().dice.as_mut().map_or(0, Dice::roll);
+        let mut turns = self.state().rng.as_mut().map_or(0, Rng::next_pause);
         std::future::poll_fn(|context| {
             if turns == 0 {
                 return Poll::Ready(());
@@ -351,8 +343,7 @@ impl Aws {
         .await;
     }
 
-    /// A test that panicked while it held the state has failed already; the
-    /// rest of it may still look.
+    /// After a panic of a test, its other threads may still look.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state
             .lock()
@@ -398,19 +389,18 @@ fn retries(attempts: u32) -> RetryConfig {
         .with_initial_backoff(Duration::ZERO)
 }
 
-/// Clients of one partition share a budget of retries, which would be one
-/// budget for all tests of a process.
+/// Clients of one partition share a retry budget, so each client needs its own.
 fn fresh_partition() -> String {
     static PARTITIONS: AtomicU64 = AtomicU64::new(0);
     format!("test-{}", PARTITIONS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// SplitMix64: enough chance to shuffle with, and the same everywhere.
-struct Dice(u64);
+/// SplitMix64, to shuffle with.
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// 0 to 3.
-    fn roll(&mut self) -> u64 {
+    fn next_pause(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

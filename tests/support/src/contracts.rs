@@ -1,4 +1,4 @@
-//! The message contracts of a service: its JSON Schemas, and data held against them.
+//! The message contracts of a service: JSON Schemas, and checks against them.
 
 use crate::template::{Template, workspace_root};
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub fn schema(service: &str, message_type: &str) -> Value {
     read(&folder(service), message_type)
 }
 
-/// Panics with every violation if a message's `data` breaks its contract.
+/// Panics with all violations if a message's `data` breaks its contract.
 pub fn assert_valid(service: &str, message_type: &str, data: &Value) {
     let violations = violations(&folder(service), message_type, data);
     assert!(
@@ -38,7 +38,7 @@ pub fn assert_valid(service: &str, message_type: &str, data: &Value) {
     );
 }
 
-/// Panics with every violation if a whole message breaks the envelope of a service's `asyncapi.yaml`.
+/// Panics with all violations if a message breaks the envelope in a service's `asyncapi.yaml`.
 pub fn assert_enveloped(service: &str, message: &Value) {
     let validator = jsonschema::draft202012::options()
         .should_validate_formats(true)
@@ -64,13 +64,13 @@ pub fn envelope(service: &str) -> Value {
     document.document()["components"]["schemas"]["Envelope"].clone()
 }
 
-/// Whether a message's `data` keeps its contract, for data that should not.
+/// Whether a message's `data` keeps its contract.
 pub fn is_valid(service: &str, message_type: &str, data: &Value) -> bool {
     violations(&folder(service), message_type, data).is_empty()
 }
 
-/// Where and how data breaks a schema of a folder of them; empty if it does
-/// not. Formats (`uuid`, `date-time`) are checked, too.
+/// The violations of a schema in a folder, each with its place. Formats (`uuid`, `date-time`) are
+/// checked too.
 pub fn violations(folder: &Path, message_type: &str, data: &Value) -> Vec<String> {
     let validator = jsonschema::draft202012::options()
         .should_validate_formats(true)
@@ -99,7 +99,7 @@ fn read(folder: &Path, message_type: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name} is not JSON: {error}"))
 }
 
-/// Resolves a `$ref` to another file to the one beside it: nothing is fetched.
+/// Resolves a `$ref` to a file in the same folder, without a download.
 struct Neighbours(PathBuf);
 
 impl jsonschema::Retrieve for Neighbours {

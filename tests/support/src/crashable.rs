@@ -1,4 +1,4 @@
-//! A future that can be killed from beneath, as a process dies between two instructions.
+//! A future that a fault can end at any await, as a process crashes.
 
 use std::{
     cell::RefCell,
@@ -12,25 +12,24 @@ use std::{
 
 thread_local! {
     /// The innermost crashable future that is being polled on this thread.
-    static LIVING: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+    static RUNNING: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Runs a future as a process of its own: `None` if a fault killed it.
+/// Runs a future as its own process: `None` if a fault crashed it.
 ///
-/// A killed future is dropped where it stands: no error reaches its code, so
-/// none of its error handling runs, which is how a process dies.
+/// A crashed future is dropped where it stands, so none of its error handling runs.
 pub async fn crashable<T>(future: impl Future<Output = T>) -> Option<T> {
     let life = Arc::new(AtomicBool::new(true));
     let mut future = pin!(future);
-    std::future::poll_fn(|context| poll_living(future.as_mut(), &life, context)).await
+    std::future::poll_fn(|context| poll_running(future.as_mut(), &life, context)).await
 }
 
-fn poll_living<T>(
+fn poll_running<T>(
     future: Pin<&mut impl Future<Output = T>>,
     life: &Arc<AtomicBool>,
     context: &mut Context<'_>,
 ) -> Poll<Option<T>> {
-    let _outer = Outer(LIVING.replace(Some(Arc::clone(life))));
+    let _outer = Outer(RUNNING.replace(Some(Arc::clone(life))));
     let polled = future.poll(context);
     if life.load(Ordering::Relaxed) {
         polled.map(Some)
@@ -39,19 +38,19 @@ fn poll_living<T>(
     }
 }
 
-/// Puts the outer life back, whether the inner poll returns or panics.
+/// Restores the outer future, even after a panic.
 struct Outer(Option<Arc<AtomicBool>>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        LIVING.set(self.0.take());
+        RUNNING.set(self.0.take());
     }
 }
 
-/// Ends the crashable future that is being polled; nothing after this runs.
+/// Crashes the innermost crashable future; nothing after this runs.
 pub(crate) async fn crash() -> ! {
-    LIVING.with_borrow(|living| {
-        living
+    RUNNING.with_borrow(|running| {
+        running
             .as_ref()
             .expect("a call was to be killed outside of `crashable`")
             .store(false, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! DynamoDB: requests handed to the engine, and the answers it never gives by itself.
+//! DynamoDB: passes requests to the engine, and builds the answers that the engine never gives.
 
 use crate::wire::{Answer, Call};
 use dynoxide::actions::{
@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value, json};
 use std::collections::VecDeque;
 
 pub(crate) fn answer(database: &Database, call: &Call) -> Answer {
-    // The request as it came, not the parsed value: the engine's types read borrowed strings.
+    // The engine's types borrow strings, so they need the request as text.
     let request = &*call.text;
     let outcome = match call.action.as_str() {
         "PutItem" => relay(request, |request| database.put_item(request)),
@@ -54,7 +54,7 @@ fn run<Request: DeserializeOwned, Response: Serialize>(
     Ok(serde_json::to_value(response).expect("the engine's answers are JSON"))
 }
 
-/// The engine marks in the message which of DynamoDB's errors an unreadable request is.
+/// The engine's message says which DynamoDB error an unreadable request is.
 fn unreadable(error: serde_json::Error) -> DynoxideError {
     let message = error.to_string();
     match message.strip_prefix("SERIALIZATION:") {
@@ -75,7 +75,7 @@ pub(crate) fn throttled() -> Answer {
     )
 }
 
-/// Another transaction is at work on the first item.
+/// The error of a conflict with another transaction, on the first item.
 pub(crate) fn conflict(call: &Call) -> Answer {
     const MESSAGE: &str = "Transaction is ongoing for the item";
     let Some(items) = call.request["TransactItems"].as_array() else {
@@ -102,7 +102,7 @@ pub(crate) fn conflict(call: &Call) -> Answer {
     Answer::json(400, body.to_string())
 }
 
-/// Hands everything back.
+/// Returns all keys or writes as unprocessed.
 pub(crate) fn answer_with_nothing(call: &Call) -> Answer {
     let asked = &call.request["RequestItems"];
     Answer::ok(&match call.action.as_str() {
@@ -111,7 +111,7 @@ pub(crate) fn answer_with_nothing(call: &Call) -> Answer {
     })
 }
 
-/// Does the first key or write of each table and hands the rest back.
+/// Processes the first key or write of each table and returns the rest as unprocessed.
 pub(crate) fn answer_in_part(database: &Database, call: &Call) -> Answer {
     let mut done = Value::clone(&call.request);
     let mut rest = Map::new();
@@ -158,8 +158,7 @@ pub(crate) fn create_table(database: &Database, request: &Value) {
     }
 }
 
-/// Every item of a table in plain JSON, in the order of its canonical text. Like [`item`] without
-/// JSON in between: simulations compare whole tables.
+/// Every item of a table in plain JSON, in the order of its canonical text.
 pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
     let mut items = Vec::new();
     let mut start = None;
@@ -183,8 +182,7 @@ pub(crate) fn dump(database: &Database, table: &str) -> Vec<Value> {
     items
 }
 
-/// An item in plain JSON. Asked for in the engine's own types: simulations look at a row after every
-/// write.
+/// An item in plain JSON.
 pub(crate) fn item(database: &Database, table: &str, pk: &str, sk: &str) -> Option<Value> {
     get(database, table, pk, sk).as_ref().map(from_item)
 }
@@ -208,11 +206,11 @@ fn key(pk: &str, sk: &str) -> Item {
         .into()
 }
 
-/// What the last writes replaced, the latest last.
+/// The rows that the last writes replaced, latest last.
 #[derive(Debug, Default)]
 pub(crate) struct History(VecDeque<Image>);
 
-/// A row as it was, or that there was none.
+/// A row before a write; `None` if it did not exist.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     table: String,
@@ -221,7 +219,7 @@ pub(crate) struct Image {
     item: Option<Item>,
 }
 
-/// How many writes back a read can look.
+/// The number of writes that a stale read can look back.
 const REMEMBERED: usize = 64;
 
 impl History {
@@ -231,8 +229,8 @@ impl History {
         self.0.drain(..forgotten);
     }
 
-    /// The rows that the last writes to the call's tables wrote, each as it was before the first of
-    /// them.
+    /// The rows that the last writes to the call's tables changed, each as it was before the first
+    /// of them.
     pub(crate) fn before(&self, writes: usize, call: &Call) -> Vec<Image> {
         let latest_first = self.0.iter().rev();
         let of_call = latest_first.filter(|image| call.targets.contains(&image.table));
@@ -256,7 +254,7 @@ impl Image {
     }
 }
 
-/// The rows a call names, as they are.
+/// The current rows that a call names.
 pub(crate) fn images(database: &Database, call: &Call) -> Vec<Image> {
     let image = |(table, pk, sk): (String, String, String)| Image {
         item: get(database, &table, &pk, &sk),
@@ -267,8 +265,8 @@ pub(crate) fn images(database: &Database, call: &Call) -> Vec<Image> {
     call.written_keys().into_iter().map(image).collect()
 }
 
-/// Answers a read from before `replaced`: the writes are undone, and done again after it. Between
-/// the two nobody else may come, which on one thread nobody can.
+/// Answers a read from the past: undoes the writes, reads, and redoes them. Nothing else runs in
+/// between on one thread.
 pub(crate) fn answer_from(database: &Database, call: &Call, replaced: &[Image]) -> Answer {
     let present: Vec<Image> = replaced
         .iter()
@@ -373,7 +371,7 @@ fn from_attribute(value: &AttributeValue) -> Value {
     }
 }
 
-/// A number JSON cannot hold exactly stays text, so that no digit is lost.
+/// A number that JSON cannot hold exactly stays text.
 fn number(digits: &str) -> Value {
     if let Ok(integer) = digits.parse::<i64>() {
         return integer.into();
@@ -386,7 +384,7 @@ fn number(digits: &str) -> Value {
         .map_or_else(|| json!(digits), Value::Number)
 }
 
-/// JSON text that does not depend on the order in which a map keeps its members.
+/// JSON text with sorted members.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {

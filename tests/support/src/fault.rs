@@ -1,43 +1,43 @@
-//! What can go wrong with a call, and the plan of which call it befalls.
+//! The faults of calls, and the plan of the calls they hit.
 
 use crate::wire::Call;
 use std::{pin::Pin, sync::Arc};
 
-/// What befalls one call.
+/// A fault of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection breaks before the request arrives: nothing happened.
+    /// The connection breaks before the request arrives. No effect.
     BeforeEffect,
-    /// The request took effect and the connection broke before the answer came.
+    /// The request takes effect, then the connection breaks.
     AfterEffect,
-    /// The service refuses for its load: `ThrottlingException`, `RequestThrottled`. Nothing happened.
+    /// The service throttles: `ThrottlingException`, `RequestThrottled`. No effect.
     Throttle,
-    /// Another transaction holds the first item: a cancelled transaction with
-    /// that reason, or a `TransactionConflictException` for a single write.
+    /// Another transaction holds the first item: a cancelled transaction with that reason, or a
+    /// `TransactionConflictException` for a single write.
     TransactionConflict,
-    /// A batch of messages is accepted but for the entries at these positions.
+    /// A batch of messages is accepted, except the entries at these positions.
     PartialSend(Vec<usize>),
-    /// A DynamoDB batch does the first key or write of each table and hands the rest back.
+    /// A DynamoDB batch processes the first key or write of each table only.
     Unprocessed,
-    /// A DynamoDB batch does nothing and hands everything back.
+    /// A DynamoDB batch processes nothing.
     WhollyUnprocessed,
-    /// A read that need not be current sees its table as it was before the last so many of its
-    /// rows were written. Needs [`Aws::keep_history`](crate::Aws::keep_history).
+    /// An eventually consistent read misses this many of the last writes to its table. Needs
+    /// [`Aws::keep_history`](crate::Aws::keep_history).
     Stale(usize),
-    /// The caller's process ends before the request arrives. Needs [`crashable`](fn@crate::crashable).
+    /// The process crashes before the request arrives. Needs [`crashable`](fn@crate::crashable).
     KillBefore,
-    /// The caller's process ends once the request took effect. Needs [`crashable`](fn@crate::crashable).
+    /// The process crashes after the request took effect. Needs [`crashable`](fn@crate::crashable).
     KillAfter,
 }
 
 impl Fault {
     /// Whether AWS could answer this call so.
-    pub fn can_befall(&self, call: &Call) -> bool {
-        self.can_befall_action(&call.name())
+    pub fn applies_to(&self, call: &Call) -> bool {
+        self.applies_to_action(&call.name())
             && (!matches!(self, Fault::Stale(_)) || call.may_be_stale())
     }
 
-    /// Whether the request does what it asks for all the same, in part at least.
+    /// Whether the request takes effect, at least in part.
     pub fn takes_effect(&self) -> bool {
         match self {
             Fault::AfterEffect
@@ -53,7 +53,7 @@ impl Fault {
         }
     }
 
-    fn can_befall_action(&self, name: &str) -> bool {
+    fn applies_to_action(&self, name: &str) -> bool {
         match self {
             Fault::BeforeEffect
             | Fault::AfterEffect
@@ -80,12 +80,11 @@ impl Fault {
     }
 }
 
-/// Decides each call as it comes; a simulation may also wait here for its turn.
-/// A fault it names must be able to befall the call.
+/// Decides the fault of each call, and may wait. The fault must apply to the call.
 pub type Hook =
     Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Option<Fault>> + Send>> + Send + Sync>;
 
-/// The faults that were asked for and have not come yet.
+/// The planned faults.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     writes_so_far: usize,
@@ -108,8 +107,8 @@ impl Plan {
             "{action:?} is not a service and an action, as in dynamodb:PutItem"
         );
         assert!(
-            fault.can_befall_action(action),
-            "{fault:?} cannot befall {action}"
+            fault.applies_to_action(action),
+            "{fault:?} does not apply to {action}"
         );
         self.on_action.push((action.to_owned(), fault));
     }
@@ -131,18 +130,18 @@ impl Plan {
         self.on_action.clear();
     }
 
-    /// The fault planned for this call, which counts as a write where it is one.
+    /// The fault planned for this call. Counts writes.
     pub(crate) fn next(&mut self, call: &Call) -> Option<Fault> {
         let at_write = call.is_write().then(|| {
             let index = self.writes_so_far;
             self.writes_so_far += 1;
             take(&mut self.at_write, |planned, _| *planned == index)
         });
-        if let Some(fault) = at_write.flatten().filter(|fault| fault.can_befall(call)) {
+        if let Some(fault) = at_write.flatten().filter(|fault| fault.applies_to(call)) {
             return Some(fault);
         }
         take(&mut self.on_action, |planned, fault| {
-            *planned == call.name() && fault.can_befall(call)
+            *planned == call.name() && fault.applies_to(call)
         })
     }
 }

@@ -1,19 +1,15 @@
-//! What each test stands on: an AWS of its own, in process, beneath the real SDK clients.
+//! The base of every test: an AWS of its own, in process, beneath the real SDK clients.
 //!
-//! [`Aws`] gives real `aws-sdk-dynamodb` and `aws-sdk-sqs` clients whose HTTP
-//! client never opens a socket: DynamoDB requests reach an in-memory engine
-//! (dynoxide, on SQLite), SQS requests reach in-memory queues. Nothing is
-//! shared between two instances, so tables keep the names their templates give
-//! them and tests run at once.
+//! [`Aws`] gives real `aws-sdk-dynamodb` and `aws-sdk-sqs` clients whose HTTP client opens no socket.
+//! DynamoDB requests reach an in-memory engine (dynoxide, on SQLite), SQS requests in-memory queues.
+//! Instances share nothing, so tables keep the names of their templates and tests run at once.
 //!
-//! Failure is injected beneath the client ([`Fault`]), so what a handler sees
-//! is what it would see in production: the SDK's own error types after the
-//! SDK's own retries. Not imitated: reads that are behind and transaction
-//! conflicts by themselves (inject them), visibility timeouts and request
-//! tokens that run out by themselves (there is no clock here; see
-//! [`Aws::redeliver`] and [`Call::without_token`]).
+//! [`Fault`]s are injected beneath the client, so a handler sees the SDK's errors after the SDK's
+//! retries. Stale reads and transaction conflicts occur only if injected. There is no clock, so
+//! visibility timeouts and request tokens do not expire (see [`Aws::redeliver`] and
+//! [`Call::without_token`]).
 //!
-//! A walk of "die at every write, then redeliver" looks like this:
+//! A test that crashes at every write, then redelivers:
 //!
 //! ```text
 //! for nth in 0..writes_of_a_clean_run {

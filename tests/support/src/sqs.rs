@@ -1,30 +1,29 @@
-//! SQS: queues in memory, with everything of the API that a service calls.
+//! SQS: queues in memory, with the part of the API that services use.
 //!
-//! A queue exists once it is named. There is no time here: a message is there
-//! at once whatever its delay, and one that was received stays in flight until
-//! it is deleted, made visible, or [redelivered](crate::Aws::redeliver).
+//! Naming a queue creates it. There is no clock: a message is visible at once, and a received one
+//! stays in flight until it is deleted, made visible, or [redelivered](crate::Aws::redeliver).
 
 use crate::wire::{Answer, Call};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What SQS takes in one request, one message or one batch together: 1 MiB.
+/// The limit for one message or one batch: 1 MiB.
 const MAX_BYTES: usize = 1_048_576;
 const MAX_ENTRIES: usize = 10;
 
 /// A message as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Given by the queue, in order of arrival over all queues.
+    /// In the order of arrival over all queues.
     pub id: String,
     pub body: String,
-    /// What the sender asked for; nothing waits for it here.
+    /// The requested delay. It has no effect here.
     pub delay_seconds: Option<i64>,
-    /// `MessageAttributes` as they were on the wire.
+    /// `MessageAttributes` from the request.
     pub attributes: Value,
-    /// How often it was received.
+    /// The count of receives.
     pub receives: u32,
-    /// What its last `ChangeMessageVisibility` asked for, in seconds.
+    /// The seconds of its last `ChangeMessageVisibility`.
     pub visibility: Option<i64>,
     receipt: Option<String>,
 }
@@ -32,13 +31,13 @@ pub struct Message {
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     queues: BTreeMap<String, Vec<Message>>,
-    /// Messages that a test keeps itself and counts here: those that wait, and those in flight.
+    /// Messages that the test itself holds: visible and in flight.
     elsewhere: BTreeMap<String, (usize, usize)>,
     arrived: u64,
 }
 
 impl Queues {
-    /// Takes every message that waits, leaving those in flight.
+    /// Takes the visible messages.
     pub(crate) fn drain(&mut self, queue_url: &str) -> Vec<Message> {
         self.queue(queue_url)
             .extract_if(.., |message| message.receipt.is_none())
@@ -80,7 +79,7 @@ impl Queues {
         id
     }
 
-    /// Answers a call; of a batch that is sent, the entries at `refused` fail.
+    /// Answers a call. In a sent batch, the entries at `refused` fail.
     pub(crate) fn answer(&mut self, call: &Call, refused: &[usize]) -> Answer {
         let outcome = match call.action.as_str() {
             "SendMessage" => self.send_message(&call.request),
@@ -150,8 +149,7 @@ impl Queues {
             .take(wanted)
             .map(|message| {
                 message.receives += 1;
-                // A receipt belongs to one receipt of the message, as on AWS:
-                // an older one does not delete a message received again.
+                // As on AWS, an older receipt does not delete a message that was received again.
                 let receipt = format!("{}#{}", message.id, message.receives);
                 message.receipt = Some(receipt.clone());
                 let mut received = json!({
@@ -173,7 +171,7 @@ impl Queues {
         Ok(Value::Object(answer))
     }
 
-    /// The counts alone; SQS's own are approximate.
+    /// Only the counts of messages.
     fn attributes(&mut self, request: &Value) -> Result<Value, Refusal> {
         let queue_url = queue_url(request)?;
         let (waiting, in_flight) = self.elsewhere.get(queue_url).copied().unwrap_or_default();
@@ -196,7 +194,7 @@ impl Queues {
 
     fn delete(&mut self, queue_url: &str, entry: &Value) -> Result<(), Refusal> {
         let receipt = receipt_of(entry)?;
-        // Deleting what is gone succeeds, as on AWS.
+        // As on AWS, deleting a missing message succeeds.
         self.queue(queue_url)
             .retain(|message| message.receipt.as_deref() != Some(receipt));
         Ok(())
@@ -259,7 +257,7 @@ pub(crate) fn throttled() -> Answer {
     Refusal("RequestThrottled", "the rate of requests is too high").into_answer()
 }
 
-/// The error's name in SQS's model, and what it says.
+/// The error's name in SQS's model, and its message.
 struct Refusal(&'static str, &'static str);
 
 impl Refusal {
@@ -267,7 +265,7 @@ impl Refusal {
         Refusal("InvalidParameterValue", message)
     }
 
-    /// The error's name in the older protocol, which the SDK and a batch's failures go by.
+    /// The error's name in the query protocol, which the SDK reads.
     fn code(&self) -> String {
         let Refusal(shape, _) = self;
         match *shape {

@@ -1,4 +1,4 @@
-//! Parameter Store, as far as a function reads its configuration from it.
+//! Parameter Store: `GetParameter` only.
 
 use crate::wire::{Answer, Call};
 use serde_json::json;

@@ -1,10 +1,10 @@
-//! A service's CloudFormation template, read as the tests need it: what is deployed is what is tested.
+//! CloudFormation templates, as the tests read them.
 
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 use std::path::{Path, PathBuf};
 
-/// The workspace's root: the nearest folder above the running crate that holds `Cargo.lock`.
+/// The workspace's root: the nearest parent folder with a `Cargo.lock`.
 pub fn workspace_root() -> PathBuf {
     let start = std::env::var("CARGO_MANIFEST_DIR")
         .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
@@ -45,7 +45,7 @@ impl Template {
         Template::parse(&name, &text)
     }
 
-    /// Reads a template's text; `name` is what messages call it.
+    /// Parses a template; `name` appears in errors.
     pub fn parse(name: &str, text: &str) -> Template {
         let yaml: Yaml = serde_yaml_ng::from_str(text)
             .unwrap_or_else(|error| panic!("{name} is not YAML: {error}"));
@@ -70,8 +70,8 @@ impl Template {
             .collect()
     }
 
-    /// A resource's properties with references and substitutions resolved, as
-    /// far as parameters' defaults and pseudo parameters go.
+    /// A resource's properties, with references resolved to parameter defaults and pseudo
+    /// parameters.
     pub fn properties(&self, logical_id: &str, resource_type: &str) -> Value {
         let resource = &self.document["Resources"][logical_id];
         assert!(
@@ -87,7 +87,7 @@ impl Template {
         self.resolve(&resource["Properties"])
     }
 
-    /// `Ref`, `Fn::Sub`, `Fn::Join` and `Fn::GetAtt` replaced by text; other functions stay.
+    /// Replaces `Ref`, `Fn::Sub`, `Fn::Join` and `Fn::GetAtt` by text.
     pub fn resolve(&self, value: &Value) -> Value {
         match value {
             Value::Array(values) => values.iter().map(|value| self.resolve(value)).collect(),

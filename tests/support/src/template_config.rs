@@ -1,7 +1,5 @@
-//! What the services' templates deploy: tables, functions with their variables, queues with their
-//! consumers.
-//!
-//! It is read once: reading templates costs more than a small simulation.
+//! The deployed configuration from the templates: tables, functions and queues. Read once, because
+//! parsing costs more than a small simulation.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,11 +8,11 @@ use serde_json::Value;
 
 use crate::template::{self, Template};
 
-/// A service with what its template deploys.
+/// A service and its template.
 pub struct Service {
     pub name: String,
     pub template: Template,
-    /// The logical id of its table, where it has one.
+    /// The logical id of its table, if it has one.
     pub table: Option<String>,
     pub functions: Vec<Function>,
     pub queues: Vec<Queue>,
@@ -22,20 +20,20 @@ pub struct Service {
 
 /// A Lambda function.
 pub struct Function {
-    /// Of its binary.
+    /// The name of its binary.
     pub name: String,
     pub timeout_seconds: u32,
-    /// Its environment; what only a deploy can know stays as the template has it.
+    /// Its environment. Values that only a deploy knows stay unresolved.
     pub variables: BTreeMap<String, String>,
 }
 
 /// A queue that triggers a function.
 pub struct Queue {
     pub url: String,
-    /// The function that it triggers, by its binary's name.
+    /// The name of the function's binary.
     pub function: String,
     pub visibility_seconds: u32,
-    /// After so many receipts without success a message is dead.
+    /// The receives before a message is dead.
     pub max_receives: u32,
 }
 

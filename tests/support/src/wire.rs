@@ -1,4 +1,4 @@
-//! AWS's JSON protocols as the SDK speaks them: a request read into a call, an answer written.
+//! AWS's JSON protocols: reads requests into calls and writes answers.
 
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
@@ -15,18 +15,18 @@ const WRITES: [&str; 7] = [
     "sqs:SendMessageBatch",
 ];
 
-/// One request that reached the stand-in: an attempt, so a retried operation is several calls.
+/// One HTTP request. A retried operation is several calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The IAM prefix of the service: `dynamodb`, `sqs` or `ssm`.
     pub service: &'static str,
     /// The action as IAM and the API name it: `PutItem`, `SendMessageBatch`, ...
     pub action: String,
-    /// The tables, the queue URL or the parameter it is about; each once.
+    /// The distinct tables, queue URL or parameter.
     pub targets: Vec<String>,
     /// The request's whole JSON body.
     pub request: Arc<Value>,
-    /// The same as it came over the wire.
+    /// The body as text.
     pub(crate) text: Arc<str>,
 }
 
@@ -36,14 +36,13 @@ impl Call {
         format!("{}:{}", self.service, self.action)
     }
 
-    /// Whether a process that dies around this call may leave something behind:
-    /// a write to a table or a message sent. Taking and deleting messages is
-    /// not counted; losing either is a redelivery, which a test does by itself.
+    /// Whether the call writes to a table or sends a message. Receiving and deleting messages do
+    /// not count: the effect of their loss is a redelivery.
     pub fn is_write(&self) -> bool {
         WRITES.contains(&self.name().as_str())
     }
 
-    /// Table, `pk` and `sk` of every item a DynamoDB write names.
+    /// Table, `pk` and `sk` of every item that a DynamoDB write names.
     pub fn written_keys(&self) -> Vec<(String, String, String)> {
         let request = &self.request;
         let key = |write: &Value, member: &str| {
@@ -71,8 +70,7 @@ impl Call {
         }
     }
 
-    /// The same request as DynamoDB takes it when it has forgotten its token, which it does ten
-    /// minutes after the first one that carried it: as one that never came before.
+    /// The same request without its token, which DynamoDB forgets after ten minutes.
     #[must_use]
     pub fn without_token(&self) -> Call {
         let mut request = Value::clone(&self.request);
@@ -86,8 +84,8 @@ impl Call {
         }
     }
 
-    /// Whether this is a read that DynamoDB may answer from the past: one that does not ask for the
-    /// present, and every one of a global index, where none can.
+    /// Whether DynamoDB may answer this read from the past: eventually consistent reads, and every
+    /// read of a global index.
     pub fn may_be_stale(&self) -> bool {
         if self.service != "dynamodb" {
             return false;
@@ -132,7 +130,7 @@ impl Call {
     }
 }
 
-/// Every place in which one of these services' requests names what it is about.
+/// All tables, queues and parameters that a request names.
 fn targets(request: &Value) -> Vec<String> {
     let named = ["TableName", "QueueUrl", "Name"]
         .iter()
@@ -156,7 +154,7 @@ fn targets(request: &Value) -> Vec<String> {
     targets
 }
 
-/// What a service answers: a status and a JSON body.
+/// An answer: a status and a JSON body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: u16,
@@ -185,8 +183,8 @@ impl Answer {
         )
     }
 
-    /// Adds the header by which SQS names an error as its older protocol did;
-    /// the SDK takes the error's code from there.
+    /// Adds the header with the query protocol's error name, from which the SDK takes the error's
+    /// code.
     pub(crate) fn with_query_error(self, code: &str) -> Answer {
         Answer {
             query_error: Some(format!("{code};Sender")),
@@ -198,7 +196,7 @@ impl Answer {
         self.status == 200
     }
 
-    /// What it says, whatever the order its members are in.
+    /// The body as a value.
     pub(crate) fn says(&self) -> Value {
         serde_json::from_str(&self.body).expect("these services answer in JSON")
     }

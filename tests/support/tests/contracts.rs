@@ -1,4 +1,4 @@
-//! Data is held against the schemas, their neighbours and their formats.
+//! Checks data against schemas, their references and formats.
 
 use serde_json::json;
 use std::path::Path;
@@ -10,7 +10,7 @@ fn violations(data: serde_json::Value) -> Vec<String> {
 }
 
 #[test]
-fn data_that_keeps_its_contract_has_no_violations_and_may_hold_more() {
+fn valid_data_has_no_violations_and_may_have_more_members() {
     let data = json!({
         "user_id": "018f4e5a-7c3b-7d2e-9f10-3a5b6c7d8e9f",
         "total": { "amount": 1999, "currency": "USD" },
@@ -19,7 +19,7 @@ fn data_that_keeps_its_contract_has_no_violations_and_may_hold_more() {
 }
 
 #[test]
-fn every_violation_is_told_with_its_place() {
+fn every_violation_has_its_place() {
     let data = json!({ "user_id": "nobody", "total": { "amount": "1999" } });
     let expected = [
         r#"/total/amount: "1999" is not of type "integer""#,

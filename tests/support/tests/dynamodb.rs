@@ -6,62 +6,21 @@ use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue::{self, N, S},
-        ConditionCheck, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem, Update,
+        ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
     },
 };
 use serde_json::json;
 use std::collections::HashMap;
 
-fn key(pk: &str) -> HashMap<String, AttributeValue> {
-    HashMap::from([
-        ("pk".to_owned(), S(pk.to_owned())),
-        ("sk".to_owned(), S("ORDER".to_owned())),
-    ])
-}
-
 #[tokio::test]
-async fn what_is_put_is_got() {
+async fn a_refused_put_returns_the_existing_item() {
     let (aws, table) = aws_with_table();
-    let client = aws.dynamodb();
-    let mut item = key("a");
-    item.insert("version".to_owned(), N("1".to_owned()));
-    client
-        .put_item()
-        .table_name(&table)
-        .set_item(Some(item.clone()))
-        .send()
-        .await
-        .unwrap();
-    let got = client
-        .get_item()
-        .table_name(&table)
-        .set_key(Some(key("a")))
-        .consistent_read(true)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(got.item, Some(item));
-
-    let gone = client
-        .get_item()
-        .table_name(&table)
-        .set_key(Some(key("b")))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(gone.item, None);
-}
-
-#[tokio::test]
-async fn a_refused_put_returns_the_item_that_stands_in_its_way() {
-    let (aws, table) = aws_with_table();
-    aws.put_raw(&table, json!({ "pk": "a", "sk": "ORDER", "version": 1 }));
+    aws.put_raw(&table, json!({ "pk": "a", "sk": "s", "version": 1 }));
     let refused = aws
         .dynamodb()
         .put_item()
         .table_name(&table)
-        .set_item(Some(key("a")))
+        .set_item(Some(row("a")))
         .condition_expression("attribute_not_exists(pk)")
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .send()
@@ -75,27 +34,22 @@ async fn a_refused_put_returns_the_item_that_stands_in_its_way() {
 }
 
 #[tokio::test]
-async fn a_cancelled_transaction_gives_a_reason_and_an_item_for_each_part() {
+async fn a_cancelled_transaction_has_a_reason_for_each_part() {
     let (aws, table) = aws_with_table();
-    aws.put_raw(&table, json!({ "pk": "a", "sk": "ORDER", "stock": 1 }));
+    aws.put_raw(&table, json!({ "pk": "a", "sk": "s", "stock": 1 }));
     let update = Update::builder()
         .table_name(&table)
-        .set_key(Some(key("a")))
+        .set_key(Some(row("a")))
         .update_expression("SET stock = stock - :n")
         .condition_expression("stock >= :n")
         .expression_attribute_values(":n", N("2".to_owned()))
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .build()
         .unwrap();
-    let put = Put::builder()
-        .table_name(&table)
-        .set_item(Some(key("b")))
-        .build()
-        .unwrap();
     let cancelled = aws
         .dynamodb()
         .transact_write_items()
-        .transact_items(TransactWriteItem::builder().put(put).build())
+        .transact_items(in_transaction(put_of(&table, "b")))
         .transact_items(TransactWriteItem::builder().update(update).build())
         .send()
         .await
@@ -112,25 +66,25 @@ async fn a_cancelled_transaction_gives_a_reason_and_an_item_for_each_part() {
     assert_eq!(failed.item().unwrap()["stock"], N("1".to_owned()));
     assert_eq!(
         aws.dump(&table),
-        [json!({ "pk": "a", "sk": "ORDER", "stock": 1 })]
+        [json!({ "pk": "a", "sk": "s", "stock": 1 })]
     );
 }
 
 #[tokio::test]
-async fn a_transaction_takes_effect_as_a_whole_and_its_token_makes_it_happen_once() {
+async fn a_transaction_is_atomic_and_its_token_makes_it_idempotent() {
     let (aws, table) = aws_with_table();
-    aws.put_raw(&table, json!({ "pk": "a", "sk": "ORDER", "stock": 5 }));
+    aws.put_raw(&table, json!({ "pk": "a", "sk": "s", "stock": 5 }));
     let transact = || {
         let update = Update::builder()
             .table_name(&table)
-            .set_key(Some(key("a")))
+            .set_key(Some(row("a")))
             .update_expression("SET stock = stock - :n")
             .expression_attribute_values(":n", N("2".to_owned()))
             .build()
             .unwrap();
         let check = ConditionCheck::builder()
             .table_name(&table)
-            .set_key(Some(key("b")))
+            .set_key(Some(row("b")))
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .unwrap();
@@ -145,22 +99,22 @@ async fn a_transaction_takes_effect_as_a_whole_and_its_token_makes_it_happen_onc
     transact().await.unwrap();
     assert_eq!(
         aws.dump(&table),
-        [json!({ "pk": "a", "sk": "ORDER", "stock": 3 })]
+        [json!({ "pk": "a", "sk": "s", "stock": 3 })]
     );
 }
 
 #[tokio::test]
-async fn a_sparse_index_holds_the_items_that_have_its_keys_in_their_order() {
+async fn a_sparse_index_sorts_the_items_that_have_its_keys() {
     let (aws, table) = aws_with_table();
     for (pk, due_at) in [
         ("a", "2026-01-03"),
         ("b", "2026-01-01"),
         ("c", "2026-01-02"),
     ] {
-        let item = json!({ "pk": pk, "sk": "ORDER", "due": "1", "due_at": due_at, "x": true });
+        let item = json!({ "pk": pk, "sk": "s", "due": "1", "due_at": due_at, "x": true });
         aws.put_raw(&table, item);
     }
-    aws.put_raw(&table, json!({ "pk": "d", "sk": "ORDER" }));
+    aws.put_raw(&table, json!({ "pk": "d", "sk": "s" }));
     let query = aws
         .dynamodb()
         .query()
@@ -188,33 +142,13 @@ async fn a_sparse_index_holds_the_items_that_have_its_keys_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_batch_get_returns_what_there_is() {
-    let (aws, table) = aws_with_table();
-    aws.put_raw(&table, json!({ "pk": "a", "sk": "ORDER" }));
-    aws.put_raw(&table, json!({ "pk": "b", "sk": "ORDER" }));
-    let keys = KeysAndAttributes::builder()
-        .set_keys(Some(vec![key("a"), key("b"), key("c")]))
-        .build()
-        .unwrap();
-    let got = aws
-        .dynamodb()
-        .batch_get_item()
-        .request_items(&table, keys)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(got.responses.unwrap()[&table].len(), 2);
-    assert_eq!(got.unprocessed_keys, Some(HashMap::new()));
-}
-
-#[tokio::test]
-async fn the_capacity_a_write_consumed_is_reported_when_asked_for() {
+async fn a_write_reports_its_capacity_on_request() {
     let (aws, table) = aws_with_table();
     let put = aws
         .dynamodb()
         .put_item()
         .table_name(&table)
-        .set_item(Some(key("a")))
+        .set_item(Some(row("a")))
         .return_consumed_capacity(aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total)
         .send()
         .await
@@ -223,7 +157,7 @@ async fn the_capacity_a_write_consumed_is_reported_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_malformed_request_is_a_validation_error_and_an_unknown_table_a_missing_resource() {
+async fn bad_requests_get_dynamodbs_errors() {
     let (aws, table) = aws_with_table();
     let put = |table: &str, item| {
         let client = aws.dynamodb();
@@ -236,31 +170,26 @@ async fn a_malformed_request_is_a_validation_error_and_an_unknown_table_a_missin
     let no_key = HashMap::from([("pk".to_owned(), S("a".to_owned()))]);
     let invalid = put(&table, no_key).await.unwrap_err();
     assert_eq!(invalid.code(), Some("ValidationException"));
-    let missing = put("nowhere", key("a"))
+    let missing = put("nowhere", row("a"))
         .await
         .unwrap_err()
         .into_service_error();
     assert!(missing.is_resource_not_found_exception());
-}
-
-#[tokio::test]
-async fn an_update_that_names_a_reserved_word_is_refused() {
-    let (aws, table) = aws_with_table();
-    let refused = aws
+    let reserved_word = aws
         .dynamodb()
         .update_item()
         .table_name(&table)
-        .set_key(Some(key("a")))
+        .set_key(Some(row("a")))
         .update_expression("SET status = :s")
         .expression_attribute_values(":s", S("PENDING".to_owned()))
         .send()
         .await
         .unwrap_err();
-    assert_eq!(refused.code(), Some("ValidationException"));
+    assert_eq!(reserved_word.code(), Some("ValidationException"));
 }
 
 #[tokio::test]
-async fn a_dump_is_plain_sorted_and_whole() {
+async fn a_dump_is_plain_sorted_and_complete() {
     let (aws, table) = aws_with_table();
     for n in (0..300).rev() {
         let filler = "x".repeat(5_000);
@@ -287,24 +216,19 @@ async fn a_dump_is_plain_sorted_and_whole() {
 }
 
 #[tokio::test]
-async fn calls_are_recorded_with_what_they_are_about() {
+async fn calls_are_recorded_with_their_targets() {
     let (aws, table) = aws_with_table();
     let client = aws.dynamodb();
     client
         .get_item()
         .table_name(&table)
-        .set_key(Some(key("a")))
+        .set_key(Some(row("a")))
         .send()
         .await
         .unwrap();
-    let put = Put::builder()
-        .table_name(&table)
-        .set_item(Some(key("a")))
-        .build()
-        .unwrap();
     client
         .transact_write_items()
-        .transact_items(TransactWriteItem::builder().put(put).build())
+        .transact_items(in_transaction(put_of(&table, "a")))
         .send()
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! Each fault does what it says, to the call it was planned for and to no other.
+//! Each fault has its effect, and only on the call it was planned for.
 
 use super::*;
 use aws_sdk_dynamodb::{
@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue::{N, S},
-        KeysAndAttributes, Put, PutRequest, TransactWriteItem, Update, WriteRequest,
+        KeysAndAttributes, PutRequest, TransactWriteItem, Update, WriteRequest,
     },
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -18,8 +18,7 @@ async fn put(client: &Client, table: &str, pk: &str) -> Result<(), SdkError<PutI
     client
         .put_item()
         .table_name(table)
-        .item("pk", S(pk.to_owned()))
-        .item("sk", S("s".to_owned()))
+        .set_item(Some(row(pk)))
         .send()
         .await
         .map(drop)
@@ -34,7 +33,7 @@ fn keys(aws: &Aws, table: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_before_the_effect_leaves_nothing() {
+async fn a_connection_broken_before_the_effect_leaves_nothing() {
     let (aws, table) = aws_with_table();
     aws.fault_at(1, Fault::BeforeEffect);
     let client = aws.dynamodb();
@@ -47,7 +46,7 @@ async fn a_connection_that_breaks_before_the_effect_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_after_the_effect_hides_it() {
+async fn a_connection_broken_after_the_effect_hides_it() {
     let (aws, table) = aws_with_table();
     aws.fault_at(0, Fault::AfterEffect);
     let broken = put(&aws.dynamodb(), &table, "a").await.unwrap_err();
@@ -56,7 +55,7 @@ async fn a_connection_that_breaks_after_the_effect_hides_it() {
 }
 
 #[tokio::test]
-async fn the_sdk_retries_a_broken_connection_as_often_as_it_is_told() {
+async fn the_sdk_retries_as_often_as_configured() {
     let (aws, table) = aws_with_table();
     aws.fault_at(0, Fault::BeforeEffect);
     aws.fault_at(1, Fault::Throttle);
@@ -71,19 +70,13 @@ async fn the_sdk_retries_a_broken_connection_as_often_as_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_of_a_transaction_is_found_again_by_the_sdks_own_token() {
+async fn the_sdks_token_recovers_a_lost_transaction_answer() {
     let (aws, table) = aws_with_table();
     aws.fault_at(0, Fault::AfterEffect);
-    let put = Put::builder()
-        .table_name(&table)
-        .item("pk", S("a".to_owned()))
-        .item("sk", S("s".to_owned()))
-        .condition_expression("attribute_not_exists(pk)")
-        .build()
-        .unwrap();
+    let put = put_of(&table, "a").condition_expression("attribute_not_exists(pk)");
     aws.dynamodb_with_attempts(2)
         .transact_write_items()
-        .transact_items(TransactWriteItem::builder().put(put).build())
+        .transact_items(in_transaction(put))
         .send()
         .await
         .unwrap();
@@ -91,23 +84,14 @@ async fn a_lost_answer_of_a_transaction_is_found_again_by_the_sdks_own_token() {
 }
 
 #[tokio::test]
-async fn a_transaction_conflict_is_told_apart_from_a_failed_condition() {
+async fn a_transaction_conflict_differs_from_a_failed_condition() {
     let (aws, table) = aws_with_table();
     aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
-    let part = |pk: &str| {
-        let put = Put::builder()
-            .table_name(&table)
-            .item("pk", S(pk.to_owned()))
-            .item("sk", S("s".to_owned()))
-            .build()
-            .unwrap();
-        TransactWriteItem::builder().put(put).build()
-    };
     let cancelled = aws
         .dynamodb()
         .transact_write_items()
-        .transact_items(part("a"))
-        .transact_items(part("b"))
+        .transact_items(in_transaction(put_of(&table, "a")))
+        .transact_items(in_transaction(put_of(&table, "b")))
         .send()
         .await
         .unwrap_err()
@@ -166,98 +150,58 @@ async fn a_batch_of_messages_can_be_accepted_in_part() {
     assert!(throttled.into_service_error().is_request_throttled());
 }
 
-#[tokio::test]
-async fn a_batch_get_can_hand_keys_back() {
-    let (aws, table) = aws_with_table();
-    for pk in ["a", "b"] {
-        aws.put_raw(&table, serde_json::json!({ "pk": pk, "sk": "s" }));
-    }
-    aws.fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
-    let key = |pk: &str| {
-        [("pk", pk), ("sk", "s")]
-            .map(|(name, value)| (name.to_owned(), S(value.to_owned())))
-            .into()
-    };
-    let keys = KeysAndAttributes::builder()
-        .set_keys(Some(vec![key("a"), key("b")]))
-        .build()
-        .unwrap();
-    let got = aws
-        .dynamodb()
-        .batch_get_item()
-        .request_items(&table, keys)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(got.responses.unwrap()[&table], [key("a")]);
-    assert_eq!(got.unprocessed_keys.unwrap()[&table].keys(), [key("b")]);
+/// The found and the unprocessed rows of a batch get.
+async fn batch_get(aws: &Aws, table: &str, pks: [&str; 2]) -> (Vec<Row>, Vec<Row>) {
+    let keys = KeysAndAttributes::builder().set_keys(Some(pks.map(row).to_vec()));
+    let get = aws.dynamodb().batch_get_item();
+    let get = get.request_items(table, keys.build().unwrap());
+    let got = get.send().await.unwrap();
+    let found = got.responses.unwrap().remove(table).unwrap_or_default();
+    let unprocessed = got.unprocessed_keys.unwrap().remove(table);
+    (found, unprocessed.map_or_else(Vec::new, |left| left.keys))
 }
 
-#[tokio::test]
-async fn a_batch_write_can_hand_writes_back() {
-    let (aws, table) = aws_with_table();
-    aws.fault_on("dynamodb:BatchWriteItem", Fault::Unprocessed);
-    let write = |pk: &str| {
-        let put = PutRequest::builder()
-            .item("pk", S(pk.to_owned()))
-            .item("sk", S("s".to_owned()))
-            .build()
-            .unwrap();
+/// The unprocessed rows of a batch write.
+async fn batch_write(aws: &Aws, table: &str, pks: [&str; 2]) -> Vec<Row> {
+    let writes = pks.map(|pk| {
+        let put = PutRequest::builder().set_item(Some(row(pk)));
+        let put = put.build().unwrap();
         WriteRequest::builder().put_request(put).build()
-    };
-    let written = aws
-        .dynamodb()
-        .batch_write_item()
-        .request_items(&table, vec![write("a"), write("b")])
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(keys(&aws, &table), ["a"]);
-    assert_eq!(written.unprocessed_items.unwrap()[&table], [write("b")]);
+    });
+    let write = aws.dynamodb().batch_write_item();
+    let written = write.request_items(table, writes.to_vec()).send().await;
+    let mut unprocessed = written.unwrap().unprocessed_items.unwrap();
+    let unprocessed = unprocessed.remove(table).unwrap_or_default().into_iter();
+    unprocessed
+        .map(|write| write.put_request.unwrap().item)
+        .collect()
 }
 
 #[tokio::test]
-async fn a_batch_can_hand_everything_back() {
+async fn a_batch_can_be_partly_or_wholly_unprocessed() {
     let (aws, table) = aws_with_table();
-    put(&aws.dynamodb(), &table, "a").await.unwrap();
-    aws.fault_on("dynamodb:BatchGetItem", Fault::WhollyUnprocessed);
+    let both = ["a", "b"];
     aws.fault_on("dynamodb:BatchWriteItem", Fault::WhollyUnprocessed);
-    let row = |pk: &str| {
-        [("pk", pk), ("sk", "s")]
-            .map(|(name, value)| (name.to_owned(), S(value.to_owned())))
-            .into()
-    };
-    let keys_of = KeysAndAttributes::builder().keys(row("a")).build().unwrap();
-    let got = aws
-        .dynamodb()
-        .batch_get_item()
-        .request_items(&table, keys_of)
-        .send()
-        .await
-        .unwrap();
-    assert!(got.responses.unwrap().is_empty());
-    assert_eq!(got.unprocessed_keys.unwrap()[&table].keys(), [row("a")]);
-
-    let put = PutRequest::builder().set_item(Some(row("b"))).build();
-    let write = WriteRequest::builder().put_request(put.unwrap()).build();
-    let written = aws
-        .dynamodb()
-        .batch_write_item()
-        .request_items(&table, vec![write.clone()])
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(written.unprocessed_items.unwrap()[&table], [write]);
+    assert_eq!(batch_write(&aws, &table, both).await, both.map(row));
+    assert!(keys(&aws, &table).is_empty());
+    aws.fault_on("dynamodb:BatchWriteItem", Fault::Unprocessed);
+    assert_eq!(batch_write(&aws, &table, both).await, [row("b")]);
     assert_eq!(keys(&aws, &table), ["a"]);
+
+    aws.fault_on("dynamodb:BatchGetItem", Fault::Unprocessed);
+    let (found, unprocessed) = batch_get(&aws, &table, both).await;
+    assert_eq!((found, unprocessed), (vec![row("a")], vec![row("b")]));
+    aws.fault_on("dynamodb:BatchGetItem", Fault::WhollyUnprocessed);
+    let (found, unprocessed) = batch_get(&aws, &table, both).await;
+    assert_eq!((found, unprocessed), (vec![], both.map(row).to_vec()));
 }
 
-/// A row that an index finds while it is due.
+/// Puts a row, indexed while it is due.
 async fn count(client: &Client, table: &str, count: u32, due: Option<&str>) {
     let mut row = client
         .put_item()
         .table_name(table)
-        .item("pk", S("a".to_owned()))
-        .item("sk", S("s".to_owned()))
+        .set_item(Some(row("a")))
         .item("count", N(count.to_string()));
     if let Some(at) = due {
         row = row.item("due", S("all".to_owned()));
@@ -270,8 +214,7 @@ async fn counted(client: &Client, table: &str, consistent: bool) -> Option<Strin
     let got = client
         .get_item()
         .table_name(table)
-        .key("pk", S("a".to_owned()))
-        .key("sk", S("s".to_owned()))
+        .set_key(Some(row("a")))
         .consistent_read(consistent)
         .send()
         .await
@@ -296,7 +239,7 @@ async fn due(client: &Client, table: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_read_that_need_not_be_current_can_be_answered_from_the_past() {
+async fn an_eventually_consistent_read_can_be_stale() {
     let (aws, table) = aws_with_table();
     aws.keep_history();
     let client = aws.dynamodb();
@@ -316,7 +259,7 @@ async fn a_read_that_need_not_be_current_can_be_answered_from_the_past() {
 }
 
 #[tokio::test]
-async fn an_index_can_be_behind_whatever_is_asked_of_it() {
+async fn every_index_read_can_be_stale() {
     let (aws, table) = aws_with_table();
     aws.keep_history();
     let client = aws.dynamodb();
@@ -336,7 +279,7 @@ async fn an_index_can_be_behind_whatever_is_asked_of_it() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_refused_is_no_step_into_the_past() {
+async fn a_refused_write_is_not_part_of_the_history() {
     let (aws, table) = aws_with_table();
     aws.keep_history();
     let client = aws.dynamodb();
@@ -345,8 +288,7 @@ async fn a_write_that_was_refused_is_no_step_into_the_past() {
     let refused = client
         .put_item()
         .table_name(&table)
-        .item("pk", S("a".to_owned()))
-        .item("sk", S("s".to_owned()))
+        .set_item(Some(row("a")))
         .condition_expression("attribute_not_exists(pk)")
         .send()
         .await;
@@ -357,12 +299,11 @@ async fn a_write_that_was_refused_is_no_step_into_the_past() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_arrives_again_is_known_by_its_token_until_that_is_forgotten() {
+async fn a_token_deduplicates_a_transaction_until_it_expires() {
     let (aws, table) = aws_with_table();
     let add = Update::builder()
         .table_name(&table)
-        .key("pk", S("a".to_owned()))
-        .key("sk", S("s".to_owned()))
+        .set_key(Some(row("a")))
         .update_expression("ADD units :one")
         .expression_attribute_values(":one", N("1".to_owned()))
         .build()
@@ -383,7 +324,7 @@ async fn a_transaction_that_arrives_again_is_known_by_its_token_until_that_is_fo
 }
 
 #[tokio::test]
-async fn a_killed_process_runs_no_further_and_leaves_what_it_had_done() {
+async fn a_crashed_process_stops_and_keeps_its_effects() {
     let (aws, table) = aws_with_table();
     let client = aws.dynamodb_with_attempts(3);
     let handler = || async {
@@ -403,7 +344,7 @@ async fn a_killed_process_runs_no_further_and_leaves_what_it_had_done() {
 }
 
 #[tokio::test]
-async fn a_fault_that_cannot_befall_its_call_does_not_fire() {
+async fn a_fault_that_does_not_apply_does_not_fire() {
     let (aws, table) = aws_with_table();
     aws.fault_at(0, Fault::PartialSend(vec![0]));
     put(&aws.dynamodb(), &table, "a").await.unwrap();
@@ -411,13 +352,13 @@ async fn a_fault_that_cannot_befall_its_call_does_not_fire() {
 }
 
 #[test]
-#[should_panic(expected = "TransactionConflict cannot befall sqs:SendMessage")]
-fn a_fault_that_cannot_befall_an_action_is_refused() {
+#[should_panic(expected = "TransactionConflict does not apply to sqs:SendMessage")]
+fn a_fault_that_does_not_apply_to_an_action_is_refused() {
     Aws::new().fault_on("sqs:SendMessage", Fault::TransactionConflict);
 }
 
 #[tokio::test]
-async fn a_hook_sees_each_call_and_decides_it() {
+async fn a_hook_decides_each_call() {
     let (aws, table) = aws_with_table();
     let seen: Arc<Mutex<Vec<Call>>> = Arc::default();
     let log = Arc::clone(&seen);
@@ -436,7 +377,7 @@ async fn a_hook_sees_each_call_and_decides_it() {
     assert_eq!(keys(&aws, &table), ["a"]);
 }
 
-/// Two handlers that each write three items, and the order their writes came in.
+/// Two handlers write three items each: the order of the writes.
 async fn order_of_writes(seed: Option<u64>) -> Vec<String> {
     let (aws, table) = aws_with_table();
     if let Some(seed) = seed {
@@ -457,7 +398,7 @@ async fn order_of_writes(seed: Option<u64>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn joined_handlers_interleave_differently_for_each_seed_and_alike_for_the_same() {
+async fn the_seed_decides_the_interleaving_of_joined_handlers() {
     assert_eq!(order_of_writes(None).await, ["a", "a", "a", "b", "b", "b"]);
     let mut orders = Vec::new();
     for seed in 0..20 {
@@ -468,13 +409,4 @@ async fn joined_handlers_interleave_differently_for_each_seed_and_alike_for_the_
     orders.sort();
     orders.dedup();
     assert!(orders.len() > 3, "{orders:?}");
-}
-
-#[tokio::test]
-async fn two_instances_share_nothing() {
-    let (one, table) = aws_with_table();
-    let (other, _) = aws_with_table();
-    put(&one.dynamodb(), &table, "a").await.unwrap();
-    assert!(keys(&other, &table).is_empty());
-    assert!(other.calls().is_empty());
 }

@@ -1,4 +1,4 @@
-//! The stand-ins answer as AWS does, seen through the SDK's own types.
+//! The stand-ins answer as AWS does, tested through the SDK.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod contracts;
@@ -8,9 +8,15 @@ mod sqs;
 mod ssm;
 mod template;
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use test_support::{Aws, template::Template};
 
-/// A table as the services declare theirs: short tags, an index, things only AWS needs.
+type Row = HashMap<String, AttributeValue>;
+
+/// A template like those of the services.
 const TEMPLATE: &str = r#"
 AWSTemplateFormatVersion: '2010-09-09'
 Transform: AWS::Serverless-2016-10-31
@@ -56,4 +62,19 @@ fn aws_with_table() -> (Aws, String) {
     let template = Template::parse("template.yaml", TEMPLATE);
     let table = aws.create_table_from(&template, "OrdersTable");
     (aws, table)
+}
+
+fn row(pk: &str) -> Row {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("s"))])
+}
+
+fn put_of(table: &str, pk: &str) -> PutBuilder {
+    Put::builder().table_name(table).set_item(Some(row(pk)))
+}
+
+fn in_transaction(put: PutBuilder) -> TransactWriteItem {
+    TransactWriteItem::builder()
+        .put(put.build().unwrap())
+        .build()
 }

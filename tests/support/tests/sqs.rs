@@ -16,7 +16,7 @@ fn entry(id: &str, body: &str) -> SendMessageBatchRequestEntry {
 }
 
 #[tokio::test]
-async fn a_message_is_in_flight_until_it_is_deleted_and_comes_back_when_it_is_not() {
+async fn a_message_returns_until_it_is_deleted() {
     let aws = Aws::new();
     let client = aws.sqs();
     client
@@ -73,7 +73,7 @@ async fn a_message_is_in_flight_until_it_is_deleted_and_comes_back_when_it_is_no
 }
 
 #[tokio::test]
-async fn changing_visibility_to_nothing_brings_a_message_back_at_once() {
+async fn visibility_zero_returns_a_message_at_once() {
     let aws = Aws::new();
     let client = aws.sqs();
     aws.enqueue(QUEUE, "not JSON");
@@ -105,7 +105,7 @@ async fn changing_visibility_to_nothing_brings_a_message_back_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_sent_is_taken_once_and_in_order() {
+async fn sent_messages_are_taken_once_and_in_order() {
     let aws = Aws::new();
     let sent = aws
         .sqs()
@@ -124,7 +124,7 @@ async fn what_was_sent_is_taken_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn batches_that_sqs_would_refuse_are_refused() {
+async fn invalid_batches_are_refused() {
     let aws = Aws::new();
     let send = |entries: Vec<SendMessageBatchRequestEntry>| {
         let client = aws.sqs();
@@ -155,7 +155,7 @@ async fn batches_that_sqs_would_refuse_are_refused() {
 }
 
 #[tokio::test]
-async fn deleting_and_changing_in_batches_answers_for_each_entry() {
+async fn a_batch_has_an_answer_for_each_entry() {
     use aws_sdk_sqs::types::{
         ChangeMessageVisibilityBatchRequestEntry as Change,
         DeleteMessageBatchRequestEntry as Delete,
@@ -215,7 +215,7 @@ async fn deleting_and_changing_in_batches_answers_for_each_entry() {
 }
 
 #[tokio::test]
-async fn a_queue_counts_what_waits_and_what_is_in_flight() {
+async fn a_queue_counts_visible_and_in_flight_messages() {
     use aws_sdk_sqs::types::QueueAttributeName::{
         ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesNotVisible as InFlight,
         QueueArn,
@@ -238,7 +238,7 @@ async fn a_queue_counts_what_waits_and_what_is_in_flight() {
         [&Waiting, &InFlight].map(|name| counted[name].clone())
     };
     assert_eq!(counts().await, ["2", "1"]);
-    // What a test keeps itself is there as well.
+    // Messages held by the test count too.
     aws.keep_elsewhere(QUEUE, 5, 7);
     assert_eq!(counts().await, ["7", "8"]);
     let asked = client.get_queue_attributes().queue_url(QUEUE);

@@ -1,4 +1,4 @@
-//! Parameters are read as signed requests without an SDK client read them.
+//! Reads parameters as the functions do: with signed requests, without an SDK client.
 
 use super::*;
 use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
@@ -17,7 +17,7 @@ async fn get_parameter(aws: &Aws, name: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_parameter_that_was_set_is_read_and_another_is_not_found() {
+async fn only_a_set_parameter_is_found() {
     let aws = Aws::new();
     aws.set_parameter("/waybill/auth/signing-key", "secret");
     let (status, found) = get_parameter(&aws, "/waybill/auth/signing-key").await;

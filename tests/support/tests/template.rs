@@ -1,10 +1,10 @@
-//! Templates are read as they are deployed.
+//! Reads templates as they are deployed.
 
 use super::*;
 use serde_json::json;
 
 #[test]
-fn short_tags_resolve_to_the_parameters_defaults() {
+fn short_tags_resolve_to_parameter_defaults() {
     let template = Template::parse("template.yaml", TEMPLATE);
     assert_eq!(
         template.properties("Queue", "AWS::SQS::Queue"),
