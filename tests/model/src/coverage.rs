@@ -1,24 +1,24 @@
-//! What must be seen at least once: a run that never got there has shown nothing about it.
+//! The coverage goals: a search that never reaches a situation shows nothing about it.
 
 use orders::domain::{Ending, Order, State, TimelineEvent};
 use payments::domain::{Payment, PaymentState};
 
-macro_rules! situations {
+macro_rules! goals {
     ($($variant:ident => $name:literal,)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Situation { $($variant,)* }
+        pub enum CoverageGoal { $($variant,)* }
 
-        impl Situation {
-            pub const ALL: &[Situation] = &[$(Situation::$variant,)*];
+        impl CoverageGoal {
+            pub const ALL: &[CoverageGoal] = &[$(CoverageGoal::$variant,)*];
 
             pub fn as_str(self) -> &'static str {
-                match self { $(Situation::$variant => $name,)* }
+                match self { $(CoverageGoal::$variant => $name,)* }
             }
         }
     };
 }
 
-situations! {
+goals! {
     Verifying => "an order is Verifying",
     Reserving => "an order is Reserving",
     Charging => "an order is Charging",
@@ -34,9 +34,9 @@ situations! {
     RejectedDeclined => "rejected: payment_declined",
     RejectedUser => "rejected: user_not_allowed",
     RejectedTimedOut => "rejected: timed_out",
-    GaveUpVerifying => "gave up verifying the user",
-    GaveUpReserving => "gave up reserving",
-    GaveUpCharging => "gave up charging",
+    GaveUpVerifying => "verifying the user timed out",
+    GaveUpReserving => "reserving timed out",
+    GaveUpCharging => "charging timed out",
     ParkedRefunding => "parked a refund",
     ParkedReleasing => "parked a release",
     CancelledWhileVerifying => "cancelled while verifying",
@@ -44,44 +44,44 @@ situations! {
     CancelledWhileCharging => "cancelled while charging",
     CancelledAfterConfirmation => "cancelled after the confirmation",
     CancelledTooLate => "cancelled too late",
-    UnitsGivenBack => "units were given back",
+    UnitsReleased => "units were released",
     ReleaseLeftTombstone => "a release came before its reserve",
     ReserveMetTombstone => "a reserve was refused by a tombstone",
     PaymentCharged => "a payment was charged",
     PaymentDeclined => "a payment was declined",
     PaymentRefunded => "a payment was refunded",
     RefundLeftTombstone => "a refund came before its charge",
-    ChargeCancelledAtProvider => "a charge was cancelled before the provider made it",
-    ChargeFoundLate => "a charge was found only by trying to cancel it",
-    PaymentWriteOvertaken => "two payment handlers met at one payment",
-    SoldOnce => "one order has the unit and another was refused it",
-    SoldAgain => "a unit given back was sold to another order",
-    NobodyBought => "every order ended without the units",
-    AllBought => "every order was confirmed",
+    ChargeCancelledAtProvider => "a charge was cancelled before it was made",
+    ChargeFoundLate => "a charge was found by its cancellation",
+    PaymentWriteOvertaken => "two payment handlers wrote one payment",
+    SoldOnce => "one order got the unit and another was refused",
+    SoldAgain => "a released unit was sold to another order",
+    NoneConfirmed => "every order ended unconfirmed",
+    AllConfirmed => "every order was confirmed",
 }
 
-/// A set of them.
+/// A set of goals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen(u64);
+pub(crate) struct Covered(u64);
 
-impl Seen {
-    pub const NOTHING: Seen = Seen(0);
+impl Covered {
+    pub const NOTHING: Covered = Covered(0);
 
-    pub fn of(situation: Situation) -> Self {
-        Self(1 << situation as u64)
+    pub fn of(goal: CoverageGoal) -> Self {
+        Self(1 << goal as u64)
     }
 
-    pub fn when(condition: bool, situation: Situation) -> Self {
+    pub fn when(condition: bool, goal: CoverageGoal) -> Self {
         if condition {
-            Self::of(situation)
+            Self::of(goal)
         } else {
             Self::NOTHING
         }
     }
 
     #[must_use]
-    pub fn and(self, situation: Situation) -> Self {
-        self.and_all(Self::of(situation))
+    pub fn and(self, goal: CoverageGoal) -> Self {
+        self.and_all(Self::of(goal))
     }
 
     #[must_use]
@@ -89,79 +89,83 @@ impl Seen {
         Self(self.0 | other.0)
     }
 
-    pub fn contains(self, situation: Situation) -> bool {
-        self.0 >> situation as u64 & 1 == 1
+    pub fn contains(self, goal: CoverageGoal) -> bool {
+        self.0 >> goal as u64 & 1 == 1
     }
 
-    /// An order's write: where it is now, and what its timeline says about the way.
+    /// The goals of an order's write: its state, and the new entries of its timeline.
     pub fn of_order(before: Option<&Order>, after: &Order) -> Self {
         let state = Self::of(match after.state {
-            State::Verifying => Situation::Verifying,
-            State::Reserving => Situation::Reserving,
-            State::Charging => Situation::Charging,
-            State::Confirmed => Situation::Confirmed,
-            State::Refunding(Ending::Rejected) => Situation::RefundingRejected,
-            State::Refunding(Ending::Cancelled) => Situation::RefundingCancelled,
-            State::Releasing(Ending::Rejected) => Situation::ReleasingRejected,
-            State::Releasing(Ending::Cancelled) => Situation::ReleasingCancelled,
-            State::Rejected => Situation::Rejected,
-            State::Cancelled => Situation::Cancelled,
+            State::Verifying => CoverageGoal::Verifying,
+            State::Reserving => CoverageGoal::Reserving,
+            State::Charging => CoverageGoal::Charging,
+            State::Confirmed => CoverageGoal::Confirmed,
+            State::Refunding(Ending::Rejected) => CoverageGoal::RefundingRejected,
+            State::Refunding(Ending::Cancelled) => CoverageGoal::RefundingCancelled,
+            State::Releasing(Ending::Rejected) => CoverageGoal::ReleasingRejected,
+            State::Releasing(Ending::Cancelled) => CoverageGoal::ReleasingCancelled,
+            State::Rejected => CoverageGoal::Rejected,
+            State::Cancelled => CoverageGoal::Cancelled,
         });
         let code = after.failure.as_ref().map(|failure| failure.code.as_str());
         let why = match (after.state, code) {
-            (State::Rejected, Some("out_of_stock")) => Self::of(Situation::RejectedOutOfStock),
-            (State::Rejected, Some("price_changed")) => Self::of(Situation::RejectedPriceChanged),
-            (State::Rejected, Some("payment_declined")) => Self::of(Situation::RejectedDeclined),
-            (State::Rejected, Some("user_not_allowed")) => Self::of(Situation::RejectedUser),
-            (State::Rejected, Some("timed_out")) => Self::of(Situation::RejectedTimedOut),
+            (State::Rejected, Some("out_of_stock")) => Self::of(CoverageGoal::RejectedOutOfStock),
+            (State::Rejected, Some("price_changed")) => {
+                Self::of(CoverageGoal::RejectedPriceChanged)
+            }
+            (State::Rejected, Some("payment_declined")) => Self::of(CoverageGoal::RejectedDeclined),
+            (State::Rejected, Some("user_not_allowed")) => Self::of(CoverageGoal::RejectedUser),
+            (State::Rejected, Some("timed_out")) => Self::of(CoverageGoal::RejectedTimedOut),
             _ => Self::NOTHING,
         };
-        let told = before.map_or(0, |before| before.timeline.len());
-        let entries = after.timeline.iter().skip(told);
+        let known = before.map_or(0, |before| before.timeline.len());
+        let entries = after.timeline.iter().skip(known);
         let from = before.map(|before| before.state);
-        entries.fold(state.and_all(why), |seen, entry| {
-            seen.and_all(match (entry.event, from) {
+        entries.fold(state.and_all(why), |covered, entry| {
+            covered.and_all(match (entry.event, from) {
                 (TimelineEvent::CancelRequested, Some(State::Verifying)) => {
-                    Self::of(Situation::CancelledWhileVerifying)
+                    Self::of(CoverageGoal::CancelledWhileVerifying)
                 }
                 (TimelineEvent::CancelRequested, Some(State::Reserving)) => {
-                    Self::of(Situation::CancelledWhileReserving)
+                    Self::of(CoverageGoal::CancelledWhileReserving)
                 }
                 (TimelineEvent::CancelRequested, Some(State::Charging)) => {
-                    Self::of(Situation::CancelledWhileCharging)
+                    Self::of(CoverageGoal::CancelledWhileCharging)
                 }
                 (TimelineEvent::CancelRequested, Some(State::Confirmed)) => {
-                    Self::of(Situation::CancelledAfterConfirmation)
+                    Self::of(CoverageGoal::CancelledAfterConfirmation)
                 }
                 (TimelineEvent::StepTimedOut, Some(State::Verifying)) => {
-                    Self::of(Situation::GaveUpVerifying)
+                    Self::of(CoverageGoal::GaveUpVerifying)
                 }
                 (TimelineEvent::StepTimedOut, Some(State::Reserving)) => {
-                    Self::of(Situation::GaveUpReserving)
+                    Self::of(CoverageGoal::GaveUpReserving)
                 }
                 (TimelineEvent::StepTimedOut, Some(State::Charging)) => {
-                    Self::of(Situation::GaveUpCharging)
+                    Self::of(CoverageGoal::GaveUpCharging)
                 }
                 (TimelineEvent::OrderParked, Some(State::Refunding(_))) => {
-                    Self::of(Situation::ParkedRefunding)
+                    Self::of(CoverageGoal::ParkedRefunding)
                 }
                 (TimelineEvent::OrderParked, Some(State::Releasing(_))) => {
-                    Self::of(Situation::ParkedReleasing)
+                    Self::of(CoverageGoal::ParkedReleasing)
                 }
                 _ => Self::NOTHING,
             })
         })
     }
 
-    /// A payment's write.
+    /// The goals of a payment's write.
     pub fn of_payment(after: Option<&Payment>) -> Self {
         match after.map(|payment| &payment.state) {
             None | Some(PaymentState::Charging(_) | PaymentState::Refunding(..)) => Self::NOTHING,
-            Some(PaymentState::Charged(..)) => Self::of(Situation::PaymentCharged),
-            Some(PaymentState::Declined(..)) => Self::of(Situation::PaymentDeclined),
-            Some(PaymentState::Refunded(..)) => Self::of(Situation::PaymentRefunded),
-            Some(PaymentState::Voided(Some(_))) => Self::of(Situation::ChargeCancelledAtProvider),
-            Some(PaymentState::Voided(None)) => Self::of(Situation::RefundLeftTombstone),
+            Some(PaymentState::Charged(..)) => Self::of(CoverageGoal::PaymentCharged),
+            Some(PaymentState::Declined(..)) => Self::of(CoverageGoal::PaymentDeclined),
+            Some(PaymentState::Refunded(..)) => Self::of(CoverageGoal::PaymentRefunded),
+            Some(PaymentState::Voided(Some(_))) => {
+                Self::of(CoverageGoal::ChargeCancelledAtProvider)
+            }
+            Some(PaymentState::Voided(None)) => Self::of(CoverageGoal::RefundLeftTombstone),
         }
     }
 }

@@ -1,15 +1,14 @@
-//! Every interleaving of a few orders, on the pure cores of the four services.
+//! Every interleaving of a few orders, on the decisions of the four services.
 //!
-//! The search runs what production runs: `decide`, `owed` and `place` of orders, the reservation and
-//! stock decisions of inventory, `decide` and `settle` of payments and users' `may_order`. Around
-//! these it puts rows as values in memory, written under the stores' conditions ([`services`]), and
-//! messages as values that are lost, repeated, late and in any order.
+//! The search runs production code: `decide`, `owed` and `place` of orders, the reservation and
+//! stock decisions of inventory, `decide` and `settle` of payments, and `may_order` of users. Rows
+//! and messages are values in memory; writes follow the stores' conditions ([`services`]).
 //!
-//! It cannot see the stores' expressions, the wire format, the runner's batches or real queues. The
-//! simulation of the real handlers on a real engine shows those.
+//! It does not cover the stores' expressions, the wire format, the queue runner or real queues. The
+//! simulation covers those.
 
+pub mod coverage;
 pub mod exhaustive;
 pub mod messages;
 pub mod participants;
 pub mod services;
-pub mod situation;

@@ -1,7 +1,6 @@
-//! What goes from service to service, as values, and each service's words in the other's.
+//! The messages between services as values, and the translation between their types.
 //!
-//! In production this is `messages.rs` on either side of a queue; that both sides write and read
-//! the same JSON is held by the contract tests.
+//! Production does this in each service's `messages.rs`. The contract tests check the JSON.
 
 use inventory::domain as stock;
 use orders::domain as saga;
@@ -9,7 +8,7 @@ use payments::domain as money;
 use users::domain::NotAllowed;
 use uuid::Uuid;
 
-/// What a message says; which order it is about travels beside it.
+/// A message without its order id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     VerifyUser,
@@ -19,11 +18,11 @@ pub enum Body {
         amount: saga::Money,
     },
     RefundPayment,
-    /// A participant's reply, as the event orders makes of it.
+    /// A participant's reply, as an event of orders.
     Reply(saga::Event),
 }
 
-/// What never changes about an order, in the words of the participants that are told it.
+/// The constant facts of an order, in each participant's types.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub draft: saga::Draft,
@@ -34,15 +33,15 @@ pub struct Facts {
 impl Facts {
     pub fn new(draft: saga::Draft) -> Self {
         let wanted = draft.lines.iter().map(|line| stock::WantedLine {
-            sku: stock::Sku::parse(line.sku.as_str()).expect("both services know the same skus"),
+            sku: stock::Sku::parse(line.sku.as_str()).expect("both services accept the same skus"),
             quantity: stock::Quantity::parse(line.quantity.units().into())
-                .expect("both services know the same quantities"),
+                .expect("both services accept the same quantities"),
         });
         Self {
             wanted: stock::WantedLines::new(wanted.collect())
-                .expect("a draft has lines, each of another sku"),
+                .expect("a draft has lines with distinct skus"),
             method: money::PaymentMethod::stored(draft.payment_method.as_str())
-                .expect("both services know the same payment methods"),
+                .expect("both services accept the same payment methods"),
             draft,
         }
     }
@@ -51,7 +50,7 @@ impl Facts {
         self.draft.id.0
     }
 
-    /// What payments is asked to do. `None` for a body that is not for payments.
+    /// The command for payments. `None` for other messages.
     pub fn payment_command(&self, body: &Body) -> Option<money::Command> {
         let user_id = money::UserId(self.draft.user_id.0);
         match body {
@@ -67,14 +66,13 @@ impl Facts {
     }
 }
 
-/// The message that what an order owes becomes.
 pub fn command(order: &saga::Order, owed: saga::Command) -> Body {
     match owed {
         saga::Command::VerifyUser => Body::VerifyUser,
         saga::Command::ReserveStock => Body::ReserveStock,
         saga::Command::ReleaseStock => Body::ReleaseStock,
         saga::Command::ChargePayment => Body::ChargePayment {
-            amount: order.total.expect("without it nothing is owed"),
+            amount: order.total.expect("a charge is owed only with a total"),
         },
         saga::Command::RefundPayment => Body::RefundPayment,
     }
@@ -122,11 +120,11 @@ pub fn payment_reply(reply: money::Reply) -> Body {
 
 pub fn saga_money(amount: money::Money) -> saga::Money {
     saga::Money::stored(amount.amount(), amount.currency().as_str())
-        .expect("what payments takes, orders takes")
+        .expect("both services accept the same amounts")
 }
 
 fn saga_sku(sku: &stock::Sku) -> saga::Sku {
-    saga::Sku::stored(sku.as_str()).expect("both services know the same skus")
+    saga::Sku::stored(sku.as_str()).expect("both services accept the same skus")
 }
 
 fn reserved_line(line: &stock::ReservedLine) -> saga::ReservedLine {
@@ -135,7 +133,7 @@ fn reserved_line(line: &stock::ReservedLine) -> saga::ReservedLine {
         sku: saga_sku(&line.sku),
         name: None,
         quantity: saga::Quantity::stored(line.quantity.get())
-            .expect("both services know the same quantities"),
+            .expect("both services accept the same quantities"),
         unit_price: saga::Money::stored(price.amount.get(), price.currency.as_str())
             .expect("inventory's prices are above zero"),
     }

@@ -1,5 +1,5 @@
-//! The participants around their decisions: what a write does to a row, and a payment command step
-//! by step. Each function is one atomic operation of a store or of the provider.
+//! The participants' writes, and payment commands step by step. Each function is one atomic
+//! operation of a store or of the provider.
 
 use inventory::domain::{Item, Outcome, Reservation, ReservedLine};
 use jiff::Timestamp;
@@ -10,20 +10,20 @@ use payments::domain::{
 
 use crate::services::Services;
 
-/// `InventoryStore::reserve`: one transaction. False where a condition does not hold.
+/// `InventoryStore::reserve`: one transaction. False if a condition fails.
 pub fn reserve<S: Services>(
     services: &S,
     record: &mut Option<Reservation>,
     items: &mut [Item],
     outcome: &Outcome,
 ) -> bool {
-    if !services.nothing_is_there(record.is_some()) {
+    if !services.row_is_absent(record.is_some()) {
         return false;
     }
     match outcome {
         Outcome::Reserved(lines) => {
             let can_be_held = |line: &ReservedLine| {
-                find(items, line).is_some_and(|at| services.item_can_be_held(&items[at], line))
+                find(items, line).is_some_and(|at| services.can_hold(&items[at], line))
             };
             if !lines.iter().all(can_be_held) {
                 return false;
@@ -37,14 +37,14 @@ pub fn reserve<S: Services>(
 }
 
 /// `InventoryStore::release`: one transaction.
-pub fn give_back<S: Services>(
+pub fn release<S: Services>(
     services: &S,
     record: &mut Option<Reservation>,
     items: &mut [Item],
     lines: &[ReservedLine],
 ) -> bool {
     let can_be_given_back = |line: &ReservedLine| {
-        find(items, line).is_some_and(|at| services.item_can_be_given_back(&items[at], line))
+        find(items, line).is_some_and(|at| services.can_release(&items[at], line))
     };
     if !services.is_reserved(record.as_ref()) || !lines.iter().all(can_be_given_back) {
         return false;
@@ -56,7 +56,7 @@ pub fn give_back<S: Services>(
 
 /// `InventoryStore::put_tombstone`.
 pub fn put_tombstone<S: Services>(services: &S, record: &mut Option<Reservation>) -> bool {
-    let writes = services.nothing_is_there(record.is_some());
+    let writes = services.row_is_absent(record.is_some());
     if writes {
         *record = Some(Reservation::Released);
     }
@@ -67,27 +67,27 @@ fn find(items: &[Item], line: &ReservedLine) -> Option<usize> {
     items.iter().position(|item| item.sku == line.sku)
 }
 
-/// From what is available to what is held.
+/// Moves units from available to held, or back.
 fn move_units(items: &mut [Item], lines: &[ReservedLine], direction: i64) {
     for line in lines {
-        let at = find(items, line).expect("the condition has found it");
+        let at = find(items, line).expect("the condition found the item");
         items[at].levels.available -= direction * line.quantity.get();
         items[at].levels.held += direction * line.quantity.get();
     }
 }
 
-/// What the payment provider has on its own books, by which money is counted.
+/// The payment provider's ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     pub charges: Vec<ChargeRow>,
     pub refunds: Vec<RefundRow>,
 }
 
-/// One key's charge, settled for good.
+/// The final settlement of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeRow {
     pub key: ChargeKey,
-    /// Nothing where it was cancelled before anybody asked for it.
+    /// `None` if it was cancelled before the charge.
     pub amount: Option<Money>,
     pub settlement: Settlement,
 }
@@ -99,16 +99,16 @@ pub struct RefundRow {
 }
 
 impl Ledger {
-    fn charge(&mut self, charge: &Charge, pays: bool) -> Result<Settlement, String> {
+    fn charge(&mut self, charge: &Charge, accepts: bool) -> Result<Settlement, String> {
         if let Some(row) = self.charges.iter().find(|row| row.key == charge.key) {
             return match row.amount {
                 Some(amount) if amount != charge.amount => {
-                    Err("the key was used for another charge".to_owned())
+                    Err("the key belongs to another charge".to_owned())
                 }
                 Some(_) | None => Ok(row.settlement.clone()),
             };
         }
-        let settlement = if pays {
+        let settlement = if accepts {
             Settlement::Charged(PaymentId(charge.key.as_str().to_owned()))
         } else {
             Settlement::Declined(Decline {
@@ -150,7 +150,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// How often the order was charged, and what it was charged and given back in all.
     pub fn balance(&self) -> Balance {
         let mut balance = Balance::default();
         for row in &self.charges {
@@ -173,19 +172,18 @@ pub struct Balance {
     pub refunded: i64,
 }
 
-/// A payment command on its way through `carry_out` of payments' `handlers/commands.rs`, cut where
-/// the handler awaits something.
+/// A payment command in `carry_out` of payments' `handlers/commands.rs`, split at each await.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paying {
+pub struct PaymentTask {
     order_id: OrderId,
     command: Command,
     known: Option<Payment>,
-    pub step: PayStep,
+    pub step: TaskStep,
 }
 
-/// What it does next.
+/// The next operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PayStep {
+pub enum TaskStep {
     Find,
     Insert(Payment),
     Replace(Payment),
@@ -196,18 +194,18 @@ pub enum PayStep {
     FindToRecord(Charge, Settlement),
 }
 
-/// What a step came to.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Paid {
-    GoesOn,
-    /// A write met another's.
+pub enum TaskResult {
+    Continues,
+    /// Another handler wrote first.
     Overtaken,
     Answer(Reply),
-    /// No correct system gets here.
+    /// A bug.
     Unprocessable(String),
 }
 
-impl Paying {
+impl PaymentTask {
     pub fn begin<S: Services>(
         services: &S,
         order_id: OrderId,
@@ -222,95 +220,99 @@ impl Paying {
             order_id,
             command,
             known: None,
-            step: PayStep::Find,
+            step: TaskStep::Find,
         };
-        // A charge saves itself the read: its own conditional write finds out.
+        // A charge skips the read: its conditional insert detects an existing row.
         if is_charge {
-            let first = paying.think(services, now);
-            debug_assert_eq!(first, Paid::GoesOn, "a first charge is written down");
+            let first = paying.decide(services, now);
+            debug_assert_eq!(
+                first,
+                TaskResult::Continues,
+                "a charge begins with an insert"
+            );
         }
         paying
     }
 
-    /// Does the next thing. `pays`: what the provider answers to a charge it has not seen.
-    pub fn go<S: Services>(
+    /// Runs the next operation. `accepts`: the provider's answer to a new charge.
+    pub fn step<S: Services>(
         &mut self,
         services: &S,
         row: &mut Option<Payment>,
         ledger: &mut Ledger,
-        pays: bool,
+        accepts: bool,
         now: Timestamp,
-    ) -> Paid {
-        match std::mem::replace(&mut self.step, PayStep::Find) {
-            PayStep::Find => {
+    ) -> TaskResult {
+        match std::mem::replace(&mut self.step, TaskStep::Find) {
+            TaskStep::Find => {
                 self.known = row.clone();
-                self.think(services, now)
+                self.decide(services, now)
             }
-            PayStep::Insert(first) => {
-                if services.nothing_is_there(row.is_some()) {
+            TaskStep::Insert(first) => {
+                if services.row_is_absent(row.is_some()) {
                     *row = Some(first.clone());
                     self.known = Some(first);
-                    self.think(services, now)
+                    self.decide(services, now)
                 } else {
-                    Paid::Overtaken
+                    TaskResult::Overtaken
                 }
             }
-            PayStep::Replace(next) => {
+            TaskStep::Replace(next) => {
                 if replace(services, row, &next) {
                     self.known = Some(next);
-                    self.think(services, now)
+                    self.decide(services, now)
                 } else {
-                    Paid::Overtaken
+                    TaskResult::Overtaken
                 }
             }
-            PayStep::AskToCharge(charge) => match ledger.charge(&charge, pays) {
+            TaskStep::AskToCharge(charge) => match ledger.charge(&charge, accepts) {
                 Ok(settlement) => self.record(services, charge, settlement, now),
-                Err(refused) => Paid::Unprocessable(refused),
+                Err(refused) => TaskResult::Unprocessable(refused),
             },
-            PayStep::AskToCancel(charge) => {
+            TaskStep::AskToCancel(charge) => {
                 let settlement = ledger.cancel(&charge.key);
                 self.record(services, charge, settlement, now)
             }
-            PayStep::AskToRefund(charge, id, done) => {
+            TaskStep::AskToRefund(charge, id, done) => {
                 if let Err(refused) = ledger.refund(charge.key.refund(), &id, charge.amount) {
-                    return Paid::Unprocessable(refused);
+                    return TaskResult::Unprocessable(refused);
                 }
-                self.step = PayStep::Replace(done);
-                Paid::GoesOn
+                self.step = TaskStep::Replace(done);
+                TaskResult::Continues
             }
-            PayStep::Record(next, charge, settlement) => {
+            TaskStep::Record(next, charge, settlement) => {
                 if replace(services, row, &next) {
                     self.known = Some(next);
-                    self.think(services, now)
+                    self.decide(services, now)
                 } else {
-                    self.step = PayStep::FindToRecord(charge, settlement);
-                    Paid::Overtaken
+                    self.step = TaskStep::FindToRecord(charge, settlement);
+                    TaskResult::Overtaken
                 }
             }
-            PayStep::FindToRecord(charge, settlement) => {
+            TaskStep::FindToRecord(charge, settlement) => {
                 self.known = row.clone();
                 self.record(services, charge, settlement, now)
             }
         }
     }
 
-    fn think<S: Services>(&mut self, services: &S, now: Timestamp) -> Paid {
+    fn decide<S: Services>(&mut self, services: &S, now: Timestamp) -> TaskResult {
         let decision =
             services.decide_payment(self.order_id, self.known.as_ref(), &self.command, now);
         self.step = match decision {
-            Decision::Begin(first) => PayStep::Insert(first),
-            Decision::Advance(next) => PayStep::Replace(next),
-            Decision::AskToCharge(charge) => PayStep::AskToCharge(charge),
-            Decision::AskToCancel(charge) => PayStep::AskToCancel(charge),
+            Decision::Begin(first) => TaskStep::Insert(first),
+            Decision::Advance(next) => TaskStep::Replace(next),
+            Decision::AskToCharge(charge) => TaskStep::AskToCharge(charge),
+            Decision::AskToCancel(charge) => TaskStep::AskToCancel(charge),
             Decision::AskToRefund {
                 charge,
                 payment_id,
                 done,
-            } => PayStep::AskToRefund(charge, payment_id, done),
-            Decision::Answer(reply) => return Paid::Answer(reply),
-            Decision::Refuse(refusal) => return Paid::Unprocessable(refusal.to_string()),
+            } => TaskStep::AskToRefund(charge, payment_id, done),
+            Decision::Answer(reply) => return TaskResult::Answer(reply),
+            Decision::Refuse(refusal) => return TaskResult::Unprocessable(refusal.to_string()),
         };
-        Paid::GoesOn
+        TaskResult::Continues
     }
 
     fn record<S: Services>(
@@ -319,23 +321,23 @@ impl Paying {
         charge: Charge,
         settlement: Settlement,
         now: Timestamp,
-    ) -> Paid {
+    ) -> TaskResult {
         let Some(known) = &self.known else {
-            return Paid::Unprocessable("a payment has vanished".to_owned());
+            return TaskResult::Unprocessable("a payment row was deleted".to_owned());
         };
         match services.settle(known, &charge, &settlement, now) {
-            Settling::Known => self.think(services, now),
+            Settling::Known => self.decide(services, now),
             Settling::Advance(next) => {
-                self.step = PayStep::Record(next, charge, settlement);
-                Paid::GoesOn
+                self.step = TaskStep::Record(next, charge, settlement);
+                TaskResult::Continues
             }
-            // Both break the promise a key makes, which this provider keeps.
+            // Both break the provider's promise about keys, which this provider keeps.
             Settling::GiveBack(_) => {
-                Paid::Unprocessable("a charge was made that had been written off".to_owned())
+                TaskResult::Unprocessable("a charge was made after it was abandoned".to_owned())
             }
             Settling::Contradiction => {
-                let why = "the provider denies a charge it had confirmed, or confirms another";
-                Paid::Unprocessable(why.to_owned())
+                let why = "the provider denies a confirmed charge, or confirms another";
+                TaskResult::Unprocessable(why.to_owned())
             }
         }
     }
@@ -344,7 +346,7 @@ impl Paying {
 fn replace<S: Services>(services: &S, row: &mut Option<Payment>, next: &Payment) -> bool {
     let writes = row
         .as_ref()
-        .is_some_and(|stored| services.payment_is_the_one_read(stored, next));
+        .is_some_and(|stored| services.version_is_unchanged(stored, next));
     if writes {
         *row = Some(next.clone());
     }

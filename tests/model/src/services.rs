@@ -1,10 +1,8 @@
-//! The seam between the model and what it is a model of: every decision the four services make.
+//! All decisions of the four services, as a trait. The default methods are the production code.
 //!
-//! The default methods are the production code. The first half calls the services' `domain`
-//! modules. The second half are the conditions their stores put on a write: in production these are
-//! DynamoDB condition expressions, evaluated by the engine, so here they are repeated by hand, each
-//! naming the store function it stands for. Whether the expressions say the same is for the
-//! simulation on a real engine to show. A test that plants a fault overrides a method.
+//! The first half calls the `domain` modules. The second half repeats the stores' DynamoDB
+//! conditions by hand and names the store function of each. The simulation checks the real
+//! expressions. A test that seeds a bug overrides a method.
 
 use inventory::domain as stock;
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +10,10 @@ use orders::domain as saga;
 use payments::domain as money;
 use users::domain::{NotAllowed, User};
 
-/// How long a saga step may take before it is asked for again: the template's default.
+/// The template's default of the step timeout.
 pub const STEP_TIMEOUT: saga::StepTimeout = saga::StepTimeout(SignedDuration::from_secs(30));
 
-/// The services as they are deployed.
+/// Production's services.
 #[derive(Clone, Copy, Debug)]
 pub struct Production;
 
@@ -72,13 +70,13 @@ pub trait Services {
 
     /// `attribute_not_exists(pk)` of `PaymentStore::insert`, and of `InventoryStore::hold` and
     /// `InventoryStore::record` on the reservation.
-    fn nothing_is_there(&self, something: bool) -> bool {
+    fn row_is_absent(&self, something: bool) -> bool {
         !something
     }
 
     /// `InventoryStore::hold`, on each item: `available >= :more AND amount = :amount AND
     /// currency = :currency`.
-    fn item_can_be_held(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
+    fn can_hold(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
         item.levels.available >= line.quantity.get() && item.price == line.unit_price
     }
 
@@ -88,12 +86,12 @@ pub trait Services {
     }
 
     /// `InventoryStore::release`, on each item: `held >= :more`.
-    fn item_can_be_given_back(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
+    fn can_release(&self, item: &stock::Item, line: &stock::ReservedLine) -> bool {
         item.levels.held >= line.quantity.get()
     }
 
     /// `PaymentStore::replace`: `version = :followed`.
-    fn payment_is_the_one_read(&self, stored: &money::Payment, next: &money::Payment) -> bool {
+    fn version_is_unchanged(&self, stored: &money::Payment, next: &money::Payment) -> bool {
         stored.version + 1 == next.version
     }
 }

@@ -1,4 +1,4 @@
-//! Every test of the model: what it says about production, and that it can say no.
+//! The model's tests: production passes, and seeded bugs fail.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,33 +1,32 @@
-//! How big a world is walked through.
+//! The sizes of the searched worlds.
 
-use crate::situation::Situation;
+use crate::coverage::CoverageGoal;
 
-/// What there is in a world, and what can happen in it.
+/// The orders and stock of a world, and the events that can occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// At most 3.
     pub orders: usize,
-    /// How many units of the one item there are; each order wants one.
+    /// The units of the one item. Each order wants one.
     pub units: i8,
-    /// How many handlers may be at one order's payment at once: 1 or 2.
+    /// The handlers that may work on one order's payment at once: 1 or 2.
     pub handlers_at_once: usize,
-    /// Whether a message that was delivered may be lost all the same. It adds nothing to what can
-    /// go wrong (a message that may never arrive again is as good as lost) but for the states in
-    /// which only the sweeper can get things going. For one order only: it makes ninety conditions
-    /// out of each (751,049 of [`Config::LOSSY`] instead of 8,303), and those of two orders multiply.
+    /// Whether delivered messages can be lost. A message that never arrives again counts as lost
+    /// anyway; this adds states that only the sweeper can leave. Use one order: the local states
+    /// grow ninety-fold (751,049 of [`Config::LOSSY`] instead of 8,303), and those of two orders
+    /// multiply.
     pub lossy: bool,
-    /// Whether handlers die between what they write and what they send.
+    /// Whether handlers crash between a write and a send.
     pub crashes: bool,
     pub users_may_be_down: bool,
     pub prices_may_change: bool,
     pub customers_may_cancel: bool,
-    /// Whether operators retry steps. Elsewhere they do not: that every order can end must not rest
-    /// on them.
+    /// Whether operators retry steps. Otherwise each order must end without them.
     pub operators_retry: bool,
 }
 
 impl Config {
-    /// Everything that can happen to one order, two payment handlers at once included.
+    /// One order with every event, and two payment handlers at once.
     pub const ALONE: Config = Config {
         orders: 1,
         units: 1,
@@ -40,7 +39,7 @@ impl Config {
         operators_retry: true,
     };
 
-    /// One order whose messages are lost even after they have been delivered.
+    /// One order whose delivered messages can be lost.
     pub const LOSSY: Config = Config {
         handlers_at_once: 1,
         lossy: true,
@@ -48,7 +47,7 @@ impl Config {
         ..Config::ALONE
     };
 
-    /// Two orders contend for one unit, and everything else that can happen does.
+    /// Two orders contend for one unit, with every other event.
     pub const PAIR: Config = Config {
         orders: 2,
         handlers_at_once: 1,
@@ -56,7 +55,7 @@ impl Config {
         ..Config::ALONE
     };
 
-    /// Three orders contend for two units; nobody dies and nobody cancels.
+    /// Three orders contend for two units, without crashes and cancellations.
     pub const TRIO: Config = Config {
         orders: 3,
         units: 2,
@@ -69,14 +68,14 @@ impl Config {
         ..Config::ALONE
     };
 
-    /// One order, quickly.
+    /// One order, for a fast test.
     pub const SMALL: Config = Config {
         handlers_at_once: 1,
         operators_retry: false,
         ..Config::ALONE
     };
 
-    /// Two orders and one unit, quickly: nobody dies, and users answers.
+    /// Two orders and one unit, without crashes, for a fast test.
     pub const SMALL_PAIR: Config = Config {
         crashes: false,
         users_may_be_down: false,
@@ -84,59 +83,58 @@ impl Config {
         ..Config::PAIR
     };
 
-    /// What every test run walks through.
+    /// The configurations of every test run.
     pub const IN_TESTS: [Config; 2] = [Config::SMALL, Config::SMALL_PAIR];
 
-    /// What a proof walks through.
+    /// The configurations of the full proof.
     pub const FULL: [Config; 4] = [Config::ALONE, Config::LOSSY, Config::PAIR, Config::TRIO];
 
-    /// Whether a world like this must show a situation before its silence means anything.
-    pub(super) fn can_show(&self, situation: Situation) -> bool {
+    /// Whether a search of this world must reach the goal.
+    pub(super) fn can_cover(&self, goal: CoverageGoal) -> bool {
         let contended = self.orders > usize::from(self.units.unsigned_abs());
-        match situation {
-            Situation::Verifying | Situation::RejectedUser | Situation::GaveUpVerifying => {
-                self.users_may_be_down
-            }
-            Situation::CancelledWhileVerifying => {
+        match goal {
+            CoverageGoal::Verifying
+            | CoverageGoal::RejectedUser
+            | CoverageGoal::GaveUpVerifying => self.users_may_be_down,
+            CoverageGoal::CancelledWhileVerifying => {
                 self.users_may_be_down && self.customers_may_cancel
             }
-            Situation::RefundingCancelled
-            | Situation::ReleasingCancelled
-            | Situation::Cancelled
-            | Situation::CancelledWhileReserving
-            | Situation::CancelledWhileCharging
-            | Situation::CancelledAfterConfirmation
-            | Situation::CancelledTooLate => self.customers_may_cancel,
-            Situation::RejectedPriceChanged => self.prices_may_change,
-            Situation::PaymentWriteOvertaken => self.handlers_at_once > 1,
-            // A charge that was begun and is taken back unmade needs a handler that died, or
-            // another beside it.
-            Situation::ChargeCancelledAtProvider | Situation::ChargeFoundLate => {
+            CoverageGoal::RefundingCancelled
+            | CoverageGoal::ReleasingCancelled
+            | CoverageGoal::Cancelled
+            | CoverageGoal::CancelledWhileReserving
+            | CoverageGoal::CancelledWhileCharging
+            | CoverageGoal::CancelledAfterConfirmation
+            | CoverageGoal::CancelledTooLate => self.customers_may_cancel,
+            CoverageGoal::RejectedPriceChanged => self.prices_may_change,
+            CoverageGoal::PaymentWriteOvertaken => self.handlers_at_once > 1,
+            // Only a crash, or a second handler, leaves a begun charge to cancel.
+            CoverageGoal::ChargeCancelledAtProvider | CoverageGoal::ChargeFoundLate => {
                 self.crashes || self.handlers_at_once > 1
             }
-            Situation::RejectedOutOfStock | Situation::SoldOnce => contended,
-            Situation::SoldAgain => contended,
-            Situation::AllBought => !contended,
-            Situation::Reserving
-            | Situation::Charging
-            | Situation::Confirmed
-            | Situation::RefundingRejected
-            | Situation::ReleasingRejected
-            | Situation::Rejected
-            | Situation::RejectedDeclined
-            | Situation::RejectedTimedOut
-            | Situation::GaveUpReserving
-            | Situation::GaveUpCharging
-            | Situation::ParkedRefunding
-            | Situation::ParkedReleasing
-            | Situation::UnitsGivenBack
-            | Situation::ReleaseLeftTombstone
-            | Situation::ReserveMetTombstone
-            | Situation::PaymentCharged
-            | Situation::PaymentDeclined
-            | Situation::PaymentRefunded
-            | Situation::RefundLeftTombstone
-            | Situation::NobodyBought => true,
+            CoverageGoal::RejectedOutOfStock | CoverageGoal::SoldOnce => contended,
+            CoverageGoal::SoldAgain => contended,
+            CoverageGoal::AllConfirmed => !contended,
+            CoverageGoal::Reserving
+            | CoverageGoal::Charging
+            | CoverageGoal::Confirmed
+            | CoverageGoal::RefundingRejected
+            | CoverageGoal::ReleasingRejected
+            | CoverageGoal::Rejected
+            | CoverageGoal::RejectedDeclined
+            | CoverageGoal::RejectedTimedOut
+            | CoverageGoal::GaveUpReserving
+            | CoverageGoal::GaveUpCharging
+            | CoverageGoal::ParkedRefunding
+            | CoverageGoal::ParkedReleasing
+            | CoverageGoal::UnitsReleased
+            | CoverageGoal::ReleaseLeftTombstone
+            | CoverageGoal::ReserveMetTombstone
+            | CoverageGoal::PaymentCharged
+            | CoverageGoal::PaymentDeclined
+            | CoverageGoal::PaymentRefunded
+            | CoverageGoal::RefundLeftTombstone
+            | CoverageGoal::NoneConfirmed => true,
         }
     }
 }

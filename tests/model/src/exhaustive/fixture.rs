@@ -1,4 +1,4 @@
-//! The one order that all are like, and those around it.
+//! The order, item and user of every search.
 
 use inventory::domain::{Currency, Item, ItemName, Levels, Price, PriceAmount, Sku};
 use jiff::Timestamp;
@@ -8,18 +8,18 @@ use orders::domain::{
 use users::domain::{Email, User, UserName};
 use uuid::Uuid;
 
-/// What the customer expects to pay for one unit, and what it may cost instead.
+/// The price that the customer expects, and the one it may change to.
 pub(super) const PRICES: [i64; 2] = [100, 150];
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-/// When whatever is in flight is due.
+/// The due time of every order in flight.
 pub(super) const DUE: Timestamp = Timestamp::constant(3600, 0);
 
-/// An order as far as its behaviour depends on it: without its timeline and its clock.
+/// Normalizes an order: drops its timeline and times.
 ///
-/// Nothing depends on which attempt it is but on whether it is the last, so the first stands for
-/// all before the last. Every field is named: a new one has to be thought about.
-pub(super) fn normal(order: Order) -> Order {
+/// Behaviour depends only on whether an attempt is the last, so the first stands for all earlier
+/// ones. The pattern names every field, so that a new one does not compile unseen.
+pub(super) fn normalize(order: Order) -> Order {
     let Order {
         id,
         user_id,
@@ -67,20 +67,20 @@ pub(super) fn normal(order: Order) -> Order {
     }
 }
 
-/// All orders are alike, down to their ids: each has its own rows, and which of two equal orders
-/// stands first makes no difference.
+/// All orders are equal, even in their ids, because they share no rows. So their order in a state
+/// does not matter.
 pub(super) fn draft() -> Draft {
     Draft {
         id: OrderId(Uuid::from_u128(1)),
         user_id: UserId(Uuid::from_u128(2)),
         lines: vec![Line {
-            sku: orders::domain::Sku::parse("tea").expect("it is a sku"),
-            quantity: Quantity::new(1).expect("it is a quantity"),
+            sku: orders::domain::Sku::parse("tea").expect("a valid sku"),
+            quantity: Quantity::new(1).expect("a valid quantity"),
             name: None,
             unit_price: None,
         }],
-        payment_method: PaymentMethod::parse("pm_card_visa").expect("it is a token"),
-        expected_total: Some(Money::new(PRICES[0], "USD").expect("it is an amount")),
+        payment_method: PaymentMethod::parse("pm_card_visa").expect("a valid token"),
+        expected_total: Some(Money::new(PRICES[0], "USD").expect("a valid amount")),
         fingerprint: Uuid::nil(),
         faults: None,
     }
@@ -88,11 +88,11 @@ pub(super) fn draft() -> Draft {
 
 pub(super) fn item() -> Item {
     Item {
-        sku: Sku::parse("tea").expect("it is a sku"),
-        name: ItemName::parse("Tea").expect("it is a name"),
+        sku: Sku::parse("tea").expect("a valid sku"),
+        name: ItemName::parse("Tea").expect("a valid name"),
         price: Price {
-            amount: PriceAmount::parse(PRICES[0]).expect("it is a price"),
-            currency: Currency::parse("USD").expect("it is a currency"),
+            amount: PriceAmount::parse(PRICES[0]).expect("a valid price"),
+            currency: Currency::parse("USD").expect("a valid currency"),
         },
         levels: Levels {
             stocked: 0,
@@ -105,7 +105,7 @@ pub(super) fn item() -> Item {
 }
 
 pub(super) fn user() -> User {
-    let email = Email::parse("somebody@example.com").expect("it is an address");
-    let name = UserName::parse("Somebody").expect("it is a name");
+    let email = Email::parse("ann@example.com").expect("a valid address");
+    let name = UserName::parse("Ann").expect("a valid name");
     User::register(Uuid::from_u128(2), email, name, NOW)
 }

@@ -1,9 +1,7 @@
-//! One order's share of a state, and what there is to say of it.
+//! The local state of one order.
 //!
-//! Orders meet in nothing but an item's levels: their rows, their messages and their charges are
-//! their own. So what can happen to one order is worked out once for each of its shares and each
-//! level of stock, by the production code, and looked up from then on; a state of the whole is the
-//! levels and one share for each order.
+//! Orders share only an item's levels. So the production code computes the steps of each local
+//! state at each level of stock once. A global state is the levels and one local state per order.
 
 use inventory::domain::{Item, RefusalCode, Reservation};
 use orders::domain::{Order, State};
@@ -11,72 +9,77 @@ use payments::domain::{Payment, PaymentState};
 use users::domain::User;
 
 use super::config::Config;
-use super::scene::{draft, item, user};
+use super::fixture::{draft, item, user};
+use crate::coverage::Covered;
 use crate::messages::{Body, Facts};
-use crate::participants::{Ledger, Paying};
+use crate::participants::{Ledger, PaymentTask};
 use crate::services::Services;
-use crate::situation::Seen;
 
-/// How many handlers of payments may be at one order at once.
 pub(super) const MAX_TASKS: usize = 2;
 
-/// One order's rows, messages and running payment handlers, each as its number in [`Values`].
+/// One order's rows, messages and payment handlers, as numbers in an [`Interner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Share {
+pub(super) struct LocalState {
     pub order: u8,
     pub reservation: u8,
     pub payment: u8,
     pub ledger: u8,
     pub tasks: [u8; MAX_TASKS],
-    /// Every message that was ever sent and not lost: a bit for each. Any of them may arrive at
-    /// any time, again and again, or never.
+    /// A bit for each message sent and not lost. Each can arrive at any time, repeatedly or never.
     pub sent: u32,
 }
 
-/// What orders share: the levels of the one item.
+/// The shared state: the levels of the one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stock {
     pub available: i8,
     pub held: i8,
 }
 
-/// One thing that can happen.
+/// One order's local state and the shared stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub local: LocalState,
+    pub stock: Stock,
+}
+
+/// One transition.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub label: Label,
-    pub share: Share,
-    pub stock: Stock,
-    pub seen: Seen,
-    pub broken: Option<String>,
+    /// Whether its message, if any, is sent.
+    pub sent: bool,
+    pub at: At,
+    pub covered: Covered,
+    pub violation: Option<String>,
 }
 
-/// What it was, for people.
+/// The event of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Label {
-    Placed { verified: bool, sent: bool },
+    Placed { verified: bool },
     PlacedAgain,
-    CancelRequested { sent: bool },
-    Due { sent: bool },
-    RetryRequested { sent: bool },
-    Arrives { body: u8, sent: bool },
+    CancelRequested,
+    Due,
+    RetryRequested,
+    Arrives { body: u8 },
     HandlerBegins { body: u8 },
-    HandlerGoesOn { declines: bool, sent: bool },
-    HandlerDies,
+    HandlerContinues { accepts: bool },
+    HandlerCrashes,
     Lost { body: u8 },
 }
 
-/// Each distinct value once. There are few, so a list will do.
-pub(super) struct Values<T>(Vec<T>);
+/// Numbers distinct values. There are few, so a list is enough.
+pub(super) struct Interner<T>(Vec<T>);
 
-impl<T: PartialEq> Values<T> {
-    pub fn number(&mut self, value: T) -> u8 {
+impl<T: PartialEq> Interner<T> {
+    pub fn intern(&mut self, value: T) -> u8 {
         let known = self.0.iter().position(|known| *known == value);
         let number = known.unwrap_or_else(|| {
             self.0.push(value);
             self.0.len() - 1
         });
-        u8::try_from(number)
-            .expect("the model has few values of a kind; this one grows without end")
+        u8::try_from(number).expect("the set of values grows without end")
     }
 
     pub fn count(&self) -> u8 {
@@ -88,19 +91,21 @@ impl<T: PartialEq> Values<T> {
     }
 }
 
-/// One order and those around it.
+/// The model of one order.
 pub(super) struct Orders<'a, S> {
     pub services: &'a S,
     pub config: Config,
     pub facts: Facts,
     pub item: Item,
     pub user: User,
-    pub orders: Values<Option<Order>>,
-    pub reservations: Values<Option<Reservation>>,
-    pub payments: Values<Option<Payment>>,
-    pub ledgers: Values<Ledger>,
-    pub tasks: Values<Option<Paying>>,
-    pub bodies: Values<Body>,
+    pub orders: Interner<Option<Order>>,
+    pub reservations: Interner<Option<Reservation>>,
+    pub payments: Interner<Option<Payment>>,
+    pub ledgers: Interner<Ledger>,
+    pub tasks: Interner<Option<PaymentTask>>,
+    pub bodies: Interner<Body>,
+    /// The transitions found so far.
+    pub found: Vec<Step>,
 }
 
 impl<'a, S: Services> Orders<'a, S> {
@@ -111,18 +116,18 @@ impl<'a, S: Services> Orders<'a, S> {
             facts: Facts::new(draft()),
             item: item(),
             user: user(),
-            orders: Values(vec![None]),
-            reservations: Values(vec![None]),
-            payments: Values(vec![None]),
-            ledgers: Values(vec![Ledger::default()]),
-            tasks: Values(vec![None]),
-            bodies: Values(Vec::new()),
+            orders: Interner(vec![None]),
+            reservations: Interner(vec![None]),
+            payments: Interner(vec![None]),
+            ledgers: Interner(vec![Ledger::default()]),
+            tasks: Interner(vec![None]),
+            bodies: Interner(Vec::new()),
+            found: Vec::new(),
         }
     }
 
-    /// Nothing has happened yet.
-    pub fn nothing() -> Share {
-        Share {
+    pub fn nothing() -> LocalState {
+        LocalState {
             order: 0,
             reservation: 0,
             payment: 0,
@@ -132,9 +137,9 @@ impl<'a, S: Services> Orders<'a, S> {
         }
     }
 
-    /// Where an order has ended: how.
-    pub fn ended(&self, share: Share) -> Option<State> {
-        let state = self.orders.get(share.order).as_ref()?.state;
+    /// The final state of an order that has ended.
+    pub fn ended(&self, local: LocalState) -> Option<State> {
+        let state = self.orders.get(local.order).as_ref()?.state;
         match state {
             State::Confirmed | State::Rejected | State::Cancelled => Some(state),
             State::Verifying
@@ -145,43 +150,42 @@ impl<'a, S: Services> Orders<'a, S> {
         }
     }
 
-    pub fn is_under_way(&self, share: Share) -> bool {
-        share.order != 0 && self.ended(share).is_none()
+    pub fn is_in_flight(&self, local: LocalState) -> bool {
+        local.order != 0 && self.ended(local).is_none()
     }
 
-    pub fn was_refused_units(&self, share: Share) -> bool {
+    pub fn was_refused_units(&self, local: LocalState) -> bool {
         matches!(
-            self.reservations.get(share.reservation),
+            self.reservations.get(local.reservation),
             Some(Reservation::Refused(refusal)) if refusal.code == RefusalCode::OutOfStock
         )
     }
 
-    /// Whether units were held for the order once and no longer are.
-    pub fn gave_units_back(&self, share: Share) -> bool {
-        let order = self.orders.get(share.order).as_ref();
+    /// Whether the order's units were held and then released.
+    pub fn gave_units_back(&self, local: LocalState) -> bool {
+        let order = self.orders.get(local.order).as_ref();
         let released = matches!(
-            self.reservations.get(share.reservation),
+            self.reservations.get(local.reservation),
             Some(Reservation::Released)
         );
         released && order.is_some_and(|order| order.total.is_some())
     }
 
-    /// How many units the order's reservation holds.
-    pub fn holds(&self, share: Share) -> i8 {
-        match self.reservations.get(share.reservation) {
+    pub fn holds(&self, local: LocalState) -> i8 {
+        match self.reservations.get(local.reservation) {
             Some(Reservation::Reserved(lines)) => lines
                 .iter()
-                .map(|line| i8::try_from(line.quantity.get()).expect("it wants one unit"))
+                .map(|line| i8::try_from(line.quantity.get()).expect("each order wants one unit"))
                 .sum(),
             Some(Reservation::Refused(_) | Reservation::Released) | None => 0,
         }
     }
 
-    /// What is wrong with a share whose order has ended: it must be right with everybody from that
-    /// moment on, whatever is still on its way.
-    pub fn broken(&self, share: Share) -> Option<String> {
-        let state = self.ended(share)?;
-        let order = self.orders.get(share.order).as_ref()?;
+    /// The violation of an ended order. From its end on, the rows of inventory and payments must
+    /// match, whatever is still on its way.
+    pub fn violation(&self, local: LocalState) -> Option<String> {
+        let state = self.ended(local)?;
+        let order = self.orders.get(local.order).as_ref()?;
         let (due, held) = match state {
             State::Confirmed => (order.total.map_or(0, |total| total.amount), 1),
             State::Rejected | State::Cancelled => (0, 0),
@@ -191,81 +195,78 @@ impl<'a, S: Services> Orders<'a, S> {
             | State::Refunding(_)
             | State::Releasing(_) => return None,
         };
-        let balance = self.ledgers.get(share.ledger).balance();
+        let balance = self.ledgers.get(local.ledger).balance();
         if balance.charged - balance.refunded != due {
             return Some(format!(
-                "{state:?}, {due} is due and the provider says {balance:?}"
+                "{state:?}: {due} is due, but the provider has {balance:?}"
             ));
         }
-        if self.holds(share) != held {
-            let record = self.reservations.get(share.reservation);
-            return Some(format!("{state:?} and its reservation is {record:?}"));
+        if self.holds(local) != held {
+            let record = self.reservations.get(local.reservation);
+            return Some(format!("{state:?}, but its reservation is {record:?}"));
         }
         (state == State::Confirmed && order.total != order.expected_total)
-            .then(|| format!("confirmed for {:?}, not as expected", order.total))
+            .then(|| format!("confirmed for {:?}, not the expected total", order.total))
     }
 
-    pub fn describe(&self, label: Label, share: Share) -> String {
-        let order = self.orders.get(share.order).as_ref();
+    pub fn describe(&self, step: &Step) -> String {
+        let At { local, stock } = step.at;
+        let order = self.orders.get(local.order).as_ref();
         let state = order.map_or("nothing".to_owned(), |order| format!("{:?}", order.state));
-        let reply = |sent: bool| {
-            if sent {
-                ""
-            } else {
-                ", and what follows is not sent"
-            }
-        };
-        let what = match label {
-            Label::Placed { verified, sent } => {
-                format!("placed (users asked: {verified}){}", reply(sent))
-            }
+        let event = match step.label {
+            Label::Placed { verified } => format!("placed (user verified: {verified})"),
             Label::PlacedAgain => "placed again".to_owned(),
-            Label::CancelRequested { sent } => format!("cancelled{}", reply(sent)),
-            Label::Due { sent } => format!("swept{}", reply(sent)),
-            Label::RetryRequested { sent } => format!("retried by hand{}", reply(sent)),
-            Label::Arrives { body, sent } => {
-                format!("{:?} arrives{}", self.bodies.get(body), reply(sent))
-            }
+            Label::CancelRequested => "cancelled".to_owned(),
+            Label::Due => "swept".to_owned(),
+            Label::RetryRequested => "retried by an operator".to_owned(),
+            Label::Arrives { body } => format!("{:?} arrives", self.bodies.get(body)),
             Label::HandlerBegins { body } => {
                 format!("{:?} reaches a handler", self.bodies.get(body))
             }
-            Label::HandlerGoesOn { declines, sent } => {
-                let how = if declines {
-                    " (the provider declines)"
-                } else {
-                    ""
-                };
-                format!("a payment handler goes on{how}{}", reply(sent))
-            }
-            Label::HandlerDies => "a payment handler dies".to_owned(),
+            Label::HandlerContinues { accepts: true } => "a payment handler continues".to_owned(),
+            Label::HandlerContinues { accepts: false } => "the provider declines".to_owned(),
+            Label::HandlerCrashes => "a payment handler crashes".to_owned(),
             Label::Lost { body } => format!("{:?} is lost", self.bodies.get(body)),
         };
-        let payment = self.payments.get(share.payment).as_ref();
-        let payment = payment.map(|payment| payment_name(&payment.state));
-        let record = self.reservations.get(share.reservation).as_ref();
+        let unsent = match step.sent {
+            true => "",
+            false => ", without its message",
+        };
+        let payment = self.payments.get(local.payment).as_ref();
+        let payment = payment.map(|payment| match payment.state {
+            PaymentState::Charging(_) => "Charging",
+            PaymentState::Charged(..) => "Charged",
+            PaymentState::Declined(..) => "Declined",
+            PaymentState::Refunding(..) => "Refunding",
+            PaymentState::Refunded(..) => "Refunded",
+            PaymentState::Voided(_) => "Voided",
+        });
+        let record = self.reservations.get(local.reservation).as_ref();
         let record = record.map(|record| match record {
             Reservation::Reserved(_) => "Reserved",
             Reservation::Refused(_) => "Refused",
             Reservation::Released => "Released",
         });
-        let handlers = match share.tasks.iter().filter(|task| **task != 0).count() {
+        let handlers = match local.tasks.iter().filter(|task| **task != 0).count() {
             0 => String::new(),
             running => format!(", {running} payment handlers"),
         };
         format!(
-            "{what} -> {state}, {}, {}{handlers}",
+            "{event}{unsent} -> {state}, {}, {}{handlers}; {} available, {} held",
             record.unwrap_or("no reservation"),
             payment.unwrap_or("no payment"),
+            stock.available,
+            stock.held,
         )
     }
 }
 
-impl Share {
-    /// The same with another task in a slot. Handlers have no names, so they are kept in order.
+impl LocalState {
+    /// Replaces the task in a slot. Tasks are sorted, because handlers have no identity.
     pub fn with_task(self, slot: usize, task: u8) -> Self {
         let mut tasks = self.tasks;
         tasks[slot] = task;
-        // The empty ones last, so that a free slot is found within the configured ones.
+        // Empty slots come last, so that a free one is within the configured number.
         tasks.sort_by_key(|task| std::cmp::Reverse(*task));
         Self { tasks, ..self }
     }
@@ -281,20 +282,36 @@ impl Stock {
     }
 }
 
+impl At {
+    /// The same stock with another local state.
+    pub fn with(self, local: LocalState) -> Self {
+        Self { local, ..self }
+    }
+}
+
 impl Step {
-    pub fn new(label: Label, share: Share, stock: Stock) -> Self {
+    pub fn new(label: Label, at: At) -> Self {
         Self {
             label,
-            share,
-            stock,
-            seen: Seen::NOTHING,
-            broken: None,
+            sent: true,
+            at,
+            covered: Covered::NOTHING,
+            violation: None,
         }
     }
 
-    pub fn changes_rows(&self, share: Share, stock: Stock) -> bool {
-        let rows = |share: Share| (share.order, share.reservation, share.payment, share.ledger);
-        rows(self.share) != rows(share) || self.stock != stock
+    pub fn changes_rows(&self, from: At) -> bool {
+        let rows = |At { local, stock }: At| {
+            let LocalState {
+                order,
+                reservation,
+                payment,
+                ledger,
+                ..
+            } = local;
+            (order, reservation, payment, ledger, stock)
+        };
+        rows(self.at) != rows(from)
     }
 }
 
@@ -303,25 +320,14 @@ impl Label {
         match self {
             Label::Arrives { .. }
             | Label::HandlerBegins { .. }
-            | Label::HandlerGoesOn { .. }
-            | Label::HandlerDies
+            | Label::HandlerContinues { .. }
+            | Label::HandlerCrashes
             | Label::Lost { .. } => true,
             Label::Placed { .. }
             | Label::PlacedAgain
-            | Label::CancelRequested { .. }
-            | Label::Due { .. }
-            | Label::RetryRequested { .. } => false,
+            | Label::CancelRequested
+            | Label::Due
+            | Label::RetryRequested => false,
         }
-    }
-}
-
-fn payment_name(state: &PaymentState) -> &'static str {
-    match state {
-        PaymentState::Charging(_) => "Charging",
-        PaymentState::Charged(..) => "Charged",
-        PaymentState::Declined(..) => "Declined",
-        PaymentState::Refunding(..) => "Refunding",
-        PaymentState::Refunded(..) => "Refunded",
-        PaymentState::Voided(_) => "Voided",
     }
 }

@@ -1,28 +1,27 @@
-//! What a search did and found.
+//! The outcome of a search.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::config::Config;
-use crate::situation::Situation;
+use crate::coverage::CoverageGoal;
 
-/// What a search did and found.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub config: Config,
-    /// Distinct conditions a single order can be in, messages included.
-    pub shares: usize,
+    /// Distinct local states of one order.
+    pub locals: usize,
     pub states: usize,
     pub transitions: usize,
     pub depth: usize,
     pub time: Duration,
-    pub seen: Vec<Situation>,
-    /// What should have been seen and was not.
-    pub missed: Vec<Situation>,
+    pub covered: Vec<CoverageGoal>,
+    /// Goals that were not reached.
+    pub missed: Vec<CoverageGoal>,
     pub counterexample: Option<Counterexample>,
 }
 
-/// A shortest way to something that must not be.
+/// A shortest path to a violation.
 #[derive(Clone, Debug)]
 pub struct Counterexample {
     pub why: String,
@@ -30,7 +29,7 @@ pub struct Counterexample {
 }
 
 impl Outcome {
-    /// Nothing that must not be, and everything that must be seen.
+    /// Whether no state violates an invariant and every goal was reached.
     pub fn holds(&self) -> bool {
         self.counterexample.is_none() && self.missed.is_empty()
     }
@@ -41,27 +40,23 @@ impl fmt::Display for Outcome {
         writeln!(f, "{:?}", self.config)?;
         writeln!(
             f,
-            "{} states, {} transitions, depth {}; {} conditions of one order; {:.1} s",
+            "{} states, {} transitions, depth {}; {} local states of one order; {:.1} s",
             self.states,
             self.transitions,
             self.depth,
-            self.shares,
+            self.locals,
             self.time.as_secs_f64()
         )?;
-        writeln!(f, "{} situations seen", self.seen.len())?;
+        writeln!(f, "{} goals covered", self.covered.len())?;
         match &self.counterexample {
             None => {
                 for missed in &self.missed {
-                    writeln!(f, "NOT SEEN: {}", missed.as_str())?;
+                    writeln!(f, "NOT COVERED: {}", missed.as_str())?;
                 }
                 writeln!(f, "0 counterexamples")
             }
             Some(found) => {
-                writeln!(
-                    f,
-                    "COUNTEREXAMPLE, at which the search ended: {}",
-                    found.why
-                )?;
+                writeln!(f, "COUNTEREXAMPLE: {}", found.why)?;
                 for line in &found.trace {
                     writeln!(f, "  {line}")?;
                 }

@@ -1,5 +1,5 @@
-//! Breadth first through every state there is, and back again to see that from each of them every
-//! order can still end.
+//! A breadth-first search of all states, then a backward pass: from each state, every order must be
+//! able to end.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,35 +8,35 @@ use std::time::Instant;
 use orders::domain::State;
 
 use super::config::Config;
+use super::local_state::{At, LocalState, Orders, Step, Stock};
 use super::outcome::{Counterexample, Outcome};
-use super::share::{Label, Orders, Share, Step, Stock};
+use crate::coverage::{CoverageGoal, Covered};
 use crate::services::Services;
-use crate::situation::{Seen, Situation};
 
-/// As many orders as fit into a state's key.
+/// The number of orders that fit into a state's key.
 pub(super) const MAX_ORDERS: usize = 3;
 
-/// The levels and the number of each order's share, in ascending order: orders are alike, so states
-/// that differ only in which order is which are one.
+/// The levels and the sorted numbers of the local states. Orders are equal, so states that differ
+/// only in their order are one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key(u128);
 
-/// What can happen to a share, without what leads nowhere and without repetitions.
-struct Onward {
-    share: u32,
+/// A transition of a local state, without repetitions and self-loops.
+struct Move {
+    local: u32,
     stock: Stock,
 }
 
-struct Known {
-    share: Share,
-    class: Class,
+struct KnownLocal {
+    local: LocalState,
+    summary: Summary,
 }
 
-/// What the whole has to know about one order.
+/// The facts about one order that the global checks need.
 #[derive(Clone, Copy)]
-struct Class {
+struct Summary {
     holds: i8,
-    under_way: bool,
+    in_flight: bool,
     confirmed: bool,
     ended: bool,
     refused_units: bool,
@@ -46,18 +46,18 @@ struct Class {
 pub(super) struct Search<'a, S> {
     orders: Orders<'a, S>,
     config: Config,
-    shares: Vec<Known>,
-    numbers: HashMap<Share, u32, Mixing>,
-    onward: Vec<Box<[Onward]>>,
-    /// Where in `onward`, by share and levels.
-    worked_out: HashMap<(u32, Stock), u32, Mixing>,
+    locals: Vec<KnownLocal>,
+    numbers: HashMap<LocalState, u32, Mixing>,
+    moves: Vec<Box<[Move]>>,
+    /// The index in `moves`, by local state and levels.
+    move_rows: HashMap<(u32, Stock), u32, Mixing>,
     states: Vec<Key>,
     parents: Vec<u32>,
     found: HashMap<Key, u32, Mixing>,
-    /// The successors of each state, one after another, and where each begins.
+    /// The successors of each state, concatenated, and the start of each.
     successors: Vec<u32>,
     begins: Vec<usize>,
-    seen: Seen,
+    covered: Covered,
     counterexample: Option<Counterexample>,
 }
 
@@ -66,16 +66,16 @@ impl<'a, S: Services> Search<'a, S> {
         Self {
             orders: Orders::new(services, config),
             config,
-            shares: Vec::new(),
+            locals: Vec::new(),
             numbers: HashMap::default(),
-            onward: Vec::new(),
-            worked_out: HashMap::default(),
+            moves: Vec::new(),
+            move_rows: HashMap::default(),
             states: Vec::new(),
             parents: Vec::new(),
             found: HashMap::default(),
             successors: Vec::new(),
             begins: Vec::new(),
-            seen: Seen::NOTHING,
+            covered: Covered::NOTHING,
             counterexample: None,
         }
     }
@@ -86,35 +86,36 @@ impl<'a, S: Services> Search<'a, S> {
         if self.counterexample.is_none() {
             self.backward();
         }
-        let missed = Situation::ALL.iter().copied().filter(|situation| {
-            !self.seen.contains(*situation) && self.config.can_show(*situation)
-        });
+        let missed = CoverageGoal::ALL
+            .iter()
+            .copied()
+            .filter(|goal| !self.covered.contains(*goal) && self.config.can_cover(*goal));
         Outcome {
             config: self.config,
-            shares: self.shares.len(),
+            locals: self.locals.len(),
             states: self.states.len(),
             transitions: self.successors.len(),
             depth,
             time: begun.elapsed(),
-            seen: Situation::ALL
+            covered: CoverageGoal::ALL
                 .iter()
                 .copied()
-                .filter(|s| self.seen.contains(*s))
+                .filter(|s| self.covered.contains(*s))
                 .collect(),
             missed: missed.collect(),
             counterexample: self.counterexample,
         }
     }
 
-    /// Every state, the nearest first, so that a counterexample is a shortest one. Gives the depth.
+    /// Visits every state, nearest first, so that a counterexample is shortest. Returns the depth.
     fn forward(&mut self) -> usize {
         let stock = Stock {
             available: self.config.units,
             held: 0,
         };
-        let nothing = self.number(Orders::<S>::nothing());
+        let nothing = self.intern(Orders::<S>::nothing());
         let first = [nothing; MAX_ORDERS];
-        self.enter(pack(stock, first, self.config.orders), 0);
+        self.add_state(pack(stock, first, self.config.orders), 0);
         let mut depth = 0;
         let mut level_ends = self.states.len();
         let mut at = 0;
@@ -131,27 +132,27 @@ impl<'a, S: Services> Search<'a, S> {
     }
 
     fn expand(&mut self, at: usize) {
-        let (stock, shares) = unpack(self.states[at], self.config.orders);
+        let (stock, locals) = unpack(self.states[at], self.config.orders);
         let begins = self.successors.len();
         self.begins.push(begins);
         for place in 0..self.config.orders {
-            let share = shares[place];
-            // An order's twin can do nothing the order cannot.
-            if place > 0 && shares[place - 1] == share {
+            let local = locals[place];
+            // An equal order has the same moves.
+            if place > 0 && locals[place - 1] == local {
                 continue;
             }
-            let row = self.work_out(share, stock, at);
+            let row = self.moves_of(local, stock, at);
             if self.counterexample.is_some() {
                 return;
             }
-            for step in 0..self.onward[row].len() {
-                let onward = &self.onward[row][step];
-                let mut next = shares;
-                next[place] = onward.share;
-                let key = pack(onward.stock, next, self.config.orders);
+            for step in 0..self.moves[row].len() {
+                let moves = &self.moves[row][step];
+                let mut next = locals;
+                next[place] = moves.local;
+                let key = pack(moves.stock, next, self.config.orders);
                 let number = match self.found.get(&key) {
                     Some(number) => *number,
-                    None => self.enter(key, at),
+                    None => self.add_state(key, at),
                 };
                 self.successors.push(number);
             }
@@ -168,98 +169,98 @@ impl<'a, S: Services> Search<'a, S> {
         self.successors.truncate(kept);
     }
 
-    /// Asks production what can happen to a share, once.
-    fn work_out(&mut self, number: u32, stock: Stock, at: usize) -> usize {
-        if let Some(row) = self.worked_out.get(&(number, stock)) {
+    /// Computes the moves of a local state once, with the production code.
+    fn moves_of(&mut self, number: u32, stock: Stock, at: usize) -> usize {
+        if let Some(row) = self.move_rows.get(&(number, stock)) {
             return *row as usize;
         }
-        let share = self.shares[number as usize].share;
-        let mut onward: Vec<Onward> = Vec::new();
-        for step in self.orders.steps(share, stock) {
-            self.seen = self.seen.and_all(step.seen);
-            if let Some(why) = &step.broken {
+        let local = self.locals[number as usize].local;
+        let mut moves: Vec<Move> = Vec::new();
+        for step in self.orders.steps(At { local, stock }) {
+            self.covered = self.covered.and_all(step.covered);
+            if let Some(why) = &step.violation {
                 self.report(at, Some(&step), why.clone());
                 return 0;
             }
-            let next = self.number(step.share);
-            let known = onward
+            let next = self.intern(step.at.local);
+            let known = moves
                 .iter()
-                .any(|other| other.share == next && other.stock == step.stock);
-            let leads_nowhere = next == number && step.stock == stock;
+                .any(|other| other.local == next && other.stock == step.at.stock);
+            let leads_nowhere = next == number && step.at.stock == stock;
             if !known && !leads_nowhere {
-                onward.push(Onward {
-                    share: next,
-                    stock: step.stock,
+                moves.push(Move {
+                    local: next,
+                    stock: step.at.stock,
                 });
             }
         }
-        let row = self.onward.len();
-        self.onward.push(onward.into());
-        self.worked_out.insert((number, stock), row as u32);
+        let row = self.moves.len();
+        self.moves.push(moves.into());
+        self.move_rows.insert((number, stock), row as u32);
         row
     }
 
-    fn number(&mut self, share: Share) -> u32 {
-        if let Some(number) = self.numbers.get(&share) {
+    fn intern(&mut self, local: LocalState) -> u32 {
+        if let Some(number) = self.numbers.get(&local) {
             return *number;
         }
-        let ended = self.orders.ended(share);
-        let holds = self.orders.holds(share);
-        let class = Class {
+        let ended = self.orders.ended(local);
+        let holds = self.orders.holds(local);
+        let summary = Summary {
             holds,
-            under_way: self.orders.is_under_way(share),
+            in_flight: self.orders.is_in_flight(local),
             confirmed: ended == Some(State::Confirmed),
             ended: ended.is_some(),
-            refused_units: self.orders.was_refused_units(share),
-            gave_units_back: ended.is_some() && self.orders.gave_units_back(share),
+            refused_units: self.orders.was_refused_units(local),
+            gave_units_back: ended.is_some() && self.orders.gave_units_back(local),
         };
-        let number = u32::try_from(self.shares.len()).expect("there are fewer shares");
-        self.shares.push(Known { share, class });
-        self.numbers.insert(share, number);
+        let number = u32::try_from(self.locals.len()).expect("fewer local states");
+        self.locals.push(KnownLocal { local, summary });
+        self.numbers.insert(local, number);
         number
     }
 
-    /// A state nobody has been in: what must always be true is tried here.
-    fn enter(&mut self, key: Key, from: usize) -> u32 {
-        let number = u32::try_from(self.states.len()).expect("there are fewer states");
+    /// Adds a new state and checks its invariants.
+    fn add_state(&mut self, key: Key, from: usize) -> u32 {
+        let number = u32::try_from(self.states.len()).expect("fewer states");
         self.states.push(key);
         self.parents.push(from as u32);
         self.found.insert(key, number);
-        let (stock, shares) = unpack(key, self.config.orders);
-        let shares = &shares[..self.config.orders];
-        let class = |share: &u32| self.shares[*share as usize].class;
-        let held: i8 = shares.iter().map(|share| class(share).holds).sum();
-        let count = |is: fn(&Class) -> bool| shares.iter().map(class).filter(is).count();
-        let confirmed = count(|class| class.confirmed);
-        let ended = count(|class| class.ended);
-        for (situation, is) in [
+        let (stock, locals) = unpack(key, self.config.orders);
+        let locals = &locals[..self.config.orders];
+        let summary = |local: &u32| self.locals[*local as usize].summary;
+        let held: i8 = locals.iter().map(|local| summary(local).holds).sum();
+        let count = |is: fn(&Summary) -> bool| locals.iter().map(summary).filter(is).count();
+        let confirmed = count(|summary| summary.confirmed);
+        let ended = count(|summary| summary.ended);
+        for (goal, is) in [
             (
-                Situation::SoldOnce,
-                confirmed > 0 && count(|class| class.refused_units) > 0,
+                CoverageGoal::SoldOnce,
+                confirmed > 0 && count(|summary| summary.refused_units) > 0,
             ),
             (
-                Situation::SoldAgain,
-                confirmed > 0 && count(|class| class.gave_units_back) > 0,
+                CoverageGoal::SoldAgain,
+                confirmed > 0 && count(|summary| summary.gave_units_back) > 0,
             ),
             (
-                Situation::NobodyBought,
-                ended == shares.len() && confirmed == 0,
+                CoverageGoal::NoneConfirmed,
+                ended == locals.len() && confirmed == 0,
             ),
-            (Situation::AllBought, confirmed == shares.len()),
+            (CoverageGoal::AllConfirmed, confirmed == locals.len()),
         ] {
-            self.seen = self.seen.and_all(Seen::when(is, situation));
+            self.covered = self.covered.and_all(Covered::when(is, goal));
         }
         let balanced = stock.available + stock.held == self.config.units && held == stock.held;
         let why = if stock.available < 0 || stock.held < 0 {
             Some(format!("oversold: {stock:?}"))
         } else if !balanced {
             Some(format!(
-                "units are lost or made: {stock:?}, and reservations hold {held}"
+                "units were lost or created: {stock:?}, but reservations hold {held}"
             ))
         } else {
-            shares
+            locals
                 .iter()
-                .find_map(|share| self.orders.broken(self.shares[*share as usize].share))
+                .find_map(|local| self.orders.violation(self.locals[*local as usize].local))
         };
         if let Some(why) = why {
             self.report(number as usize, None, why);
@@ -267,21 +268,20 @@ impl<'a, S: Services> Search<'a, S> {
         number
     }
 
-    /// From every state there is a way on which every order that was placed ends. A crash loses
-    /// what would have been sent and no state is left out, so this includes every state from which
-    /// only the sweeper, or the customer, can get things going again.
+    /// Checks that every placed order can end, from every state. Crashes lose messages, so this
+    /// covers the states that only the sweeper or the customer can leave.
     fn backward(&mut self) {
         let count = self.states.len();
         let mut can_end: Vec<bool> = (0..count)
             .map(|state| {
-                let (_, shares) = unpack(self.states[state], self.config.orders);
-                let shares = &shares[..self.config.orders];
-                !shares
+                let (_, locals) = unpack(self.states[state], self.config.orders);
+                let locals = &locals[..self.config.orders];
+                !locals
                     .iter()
-                    .any(|share| self.shares[*share as usize].class.under_way)
+                    .any(|local| self.locals[*local as usize].summary.in_flight)
             })
             .collect();
-        // Successors mostly come later in breadth-first order, so going backwards a few passes do.
+        // Successors mostly come later in breadth-first order, so few backward passes are enough.
         loop {
             let mut changed = false;
             for state in (0..count).rev() {
@@ -296,7 +296,11 @@ impl<'a, S: Services> Search<'a, S> {
             }
         }
         if let Some(stuck) = can_end.iter().position(|can| !can) {
-            self.report(stuck, None, "from here not every order can end".to_owned());
+            self.report(
+                stuck,
+                None,
+                "from this state not every order can end".to_owned(),
+            );
         }
     }
 
@@ -311,70 +315,64 @@ impl<'a, S: Services> Search<'a, S> {
         path.reverse();
         let mut trace: Vec<String> = path
             .windows(2)
-            .map(|pair| self.tell(self.states[pair[0]], self.states[pair[1]]))
+            .map(|pair| self.describe_transition(self.states[pair[0]], self.states[pair[1]]))
             .collect();
         if let Some(step) = last {
-            trace.push(self.tell_step(step.label, step.share, step.stock));
+            trace.push(self.orders.describe(step));
         }
         self.counterexample = Some(Counterexample { why, trace });
     }
 
-    /// What led from one state to the next.
-    fn tell(&mut self, from: Key, to: Key) -> String {
-        let (stock, shares) = unpack(from, self.config.orders);
+    fn describe_transition(&mut self, from: Key, to: Key) -> String {
+        let (stock, locals) = unpack(from, self.config.orders);
         for place in 0..self.config.orders {
-            let share = self.shares[shares[place] as usize].share;
-            for step in self.orders.steps(share, stock) {
-                let Some(number) = self.numbers.get(&step.share) else {
+            let local = self.locals[locals[place] as usize].local;
+            for step in self.orders.steps(At { local, stock }) {
+                let Some(number) = self.numbers.get(&step.at.local) else {
                     continue;
                 };
-                let mut next = shares;
+                let mut next = locals;
                 next[place] = *number;
-                if pack(step.stock, next, self.config.orders) == to {
-                    return self.tell_step(step.label, step.share, step.stock);
+                if pack(step.at.stock, next, self.config.orders) == to {
+                    return self.orders.describe(&step);
                 }
             }
         }
-        "something happens".to_owned()
-    }
-
-    fn tell_step(&self, label: Label, share: Share, stock: Stock) -> String {
-        let said = self.orders.describe(label, share);
-        format!("{said}; {} available, {} held", stock.available, stock.held)
+        "an unknown event".to_owned()
     }
 }
 
-fn pack(stock: Stock, mut shares: [u32; MAX_ORDERS], orders: usize) -> Key {
-    let shares = &mut shares[..orders];
-    shares.sort_unstable();
+fn pack(stock: Stock, mut locals: [u32; MAX_ORDERS], orders: usize) -> Key {
+    let locals = &mut locals[..orders];
+    locals.sort_unstable();
     let levels = u128::from(stock.available as u8) << 8 | u128::from(stock.held as u8);
-    Key(shares
+    Key(locals
         .iter()
-        .fold(levels, |key, share| key << 32 | u128::from(*share)))
+        .fold(levels, |key, local| key << 32 | u128::from(*local)))
 }
 
 fn unpack(key: Key, orders: usize) -> (Stock, [u32; MAX_ORDERS]) {
-    let mut shares = [0; MAX_ORDERS];
+    let mut locals = [0; MAX_ORDERS];
     let mut rest = key.0;
     for place in (0..orders).rev() {
-        shares[place] = rest as u32;
+        locals[place] = rest as u32;
         rest >>= 32;
     }
     let stock = Stock {
         available: (rest >> 8) as u8 as i8,
         held: rest as u8 as i8,
     };
-    (stock, shares)
+    (stock, locals)
 }
 
-/// SplitMix64's output function: every bit of the input reaches every bit of the output.
+/// SplitMix64's output function.
 fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
 
-/// The keys are the model's own numbers, so nobody can choose them to collide.
+/// The keys are the model's own numbers, so no caller can force collisions.
 type Mixing = BuildHasherDefault<Mixer>;
 
 #[derive(Default)]

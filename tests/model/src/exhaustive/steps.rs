@@ -1,420 +1,343 @@
-//! Everything that can happen to one order, by the production code.
+//! Every transition of one order, computed by the production code.
 
-use inventory::domain::{Item, Levels, OnRelease, OnReserve, Outcome, PriceAmount, RefusalCode};
+use inventory::domain::{
+    Item, Levels, OnRelease, OnReserve, Outcome, PriceAmount, RefusalCode, Reservation,
+};
 use jiff::Timestamp;
 use orders::domain::{CancelledBy, Decision, Event, Ignored, MAX_ATTEMPTS, Order, Refusal};
 use users::domain::Status;
 
-use super::scene::{DUE, NOW, PRICES, normal};
-use super::share::{Label, MAX_TASKS, Orders, Share, Step, Stock};
+use super::fixture::{DUE, NOW, PRICES, normalize};
+use super::local_state::{At, Label, LocalState, MAX_TASKS, Orders, Step, Stock};
+use crate::coverage::{CoverageGoal, Covered};
 use crate::messages::{self, Body};
-use crate::participants::{self, Paid, PayStep, Paying};
+use crate::participants::{self, PaymentTask, TaskResult, TaskStep};
 use crate::services::Services;
-use crate::situation::{Seen, Situation};
-
-/// What a handler sends, or does not because it died before or the message was lost.
-struct Sends {
-    body: Option<Body>,
-}
 
 impl<S: Services> Orders<'_, S> {
-    /// Everything that can happen to an order of this share.
-    pub fn steps(&mut self, share: Share, stock: Stock) -> Vec<Step> {
-        let mut steps = Vec::new();
-        match self.orders.get(share.order).clone() {
-            None => self.place(share, stock, &mut steps),
+    /// Every transition of an order from here.
+    pub fn steps(&mut self, at: At) -> Vec<Step> {
+        match self.orders.get(at.local.order).clone() {
+            None => self.place(at),
             Some(order) => {
-                self.place_again(&order, share, stock, &mut steps);
-                self.cancel(&order, share, stock, &mut steps);
-                self.due(&order, share, stock, &mut steps);
+                self.place_again(&order, at);
+                self.cancel(&order, at);
+                self.due(&order, at);
                 if self.config.operators_retry {
-                    self.retry(&order, share, stock, &mut steps);
+                    self.retry(&order, at);
                 }
             }
         }
         for body in 0..self.bodies.count() {
-            if share.sent >> body & 1 == 1 {
-                self.arrives(body, share, stock, &mut steps);
+            if at.local.sent >> body & 1 == 1 {
+                self.deliver(body, at);
                 if self.config.lossy {
-                    let label = Label::Lost { body };
-                    let share = Share {
-                        sent: share.sent & !(1 << body),
-                        ..share
-                    };
-                    steps.push(Step::new(label, share, stock));
+                    let sent = at.local.sent & !(1 << body);
+                    let lost = at.with(LocalState { sent, ..at.local });
+                    self.found.push(Step::new(Label::Lost { body }, lost));
                 }
             }
         }
         for slot in 0..MAX_TASKS {
-            if share.tasks[slot] != 0 {
-                self.goes_on(slot, share, stock, &mut steps);
+            if at.local.tasks[slot] != 0 {
+                self.step_task(slot, at);
                 if self.config.crashes {
-                    let dies = share.with_task(slot, 0);
-                    steps.push(Step::new(Label::HandlerDies, dies, stock));
+                    let crashed = at.with(at.local.with_task(slot, 0));
+                    self.found.push(Step::new(Label::HandlerCrashes, crashed));
                 }
             }
         }
+        let mut steps = std::mem::take(&mut self.found);
+        let has_ended = self.ended(at.local).is_some();
         for step in &mut steps {
-            let ended = self.ended(share).is_some();
-            if ended && step.label.is_of_a_message() && step.changes_rows(share, stock) {
-                step.broken = Some("a message changed rows of an order that had ended".to_owned());
+            if has_ended && step.label.is_of_a_message() && step.changes_rows(at) {
+                let why = "a message changed rows of an order that had ended";
+                step.violation = Some(why.to_owned());
             }
         }
         steps
     }
 
-    // What customers, the sweeper and time do.
+    // Customers, operators and the sweeper.
 
-    fn place(&mut self, share: Share, stock: Stock, steps: &mut Vec<Step>) {
+    fn place(&mut self, at: At) {
         for verified in [true, false] {
             if verified || self.config.users_may_be_down {
                 let placed = self.services.place(self.facts.draft.clone(), verified, NOW);
                 let sends = self.owed(&placed);
-                let seen = Seen::of_order(None, &placed);
-                let share = self.written(share, placed);
-                let label = |sent| Label::Placed { verified, sent };
-                self.both(label, share, stock, sends, seen, steps);
+                let covered = Covered::of_order(None, &placed);
+                let at = self.written(at, placed);
+                self.push(Label::Placed { verified }, at, sends, covered);
             }
         }
     }
 
-    /// The same request again: it is answered with the order there is, and what that owes is sent.
-    fn place_again(&mut self, order: &Order, share: Share, stock: Stock, steps: &mut Vec<Step>) {
+    /// A repeated request: the answer is the existing order, and its owed command is sent.
+    fn place_again(&mut self, order: &Order, at: At) {
         let sends = self.owed(order);
-        let share = self.with_sent(share, sends);
-        steps.push(Step::new(Label::PlacedAgain, share, stock));
+        let at = self.with_sent(at, sends);
+        self.found.push(Step::new(Label::PlacedAgain, at));
     }
 
-    fn cancel(&mut self, order: &Order, share: Share, stock: Stock, steps: &mut Vec<Step>) {
-        if !self.config.customers_may_cancel {
-            return;
+    fn cancel(&mut self, order: &Order, at: At) {
+        if self.config.customers_may_cancel {
+            let by = CancelledBy::Customer;
+            let event = Event::CancelRequested { by };
+            self.apply(Label::CancelRequested, order, &event, NOW, at);
         }
-        let label = |sent| Label::CancelRequested { sent };
-        self.happens(
-            order,
-            &Event::CancelRequested {
-                by: CancelledBy::Customer,
-            },
-            NOW,
-            label,
-            share,
-            stock,
-            steps,
-        );
     }
 
-    /// The sweeper may find an order due whenever it is in flight.
-    fn due(&mut self, order: &Order, share: Share, stock: Stock, steps: &mut Vec<Step>) {
+    /// An order in flight can be due at any moment.
+    fn due(&mut self, order: &Order, at: At) {
         if order.due_at.is_none() {
             return;
         }
-        let label = |sent| Label::Due { sent };
-        self.happens(order, &Event::Due, DUE, label, share, stock, steps);
-        // One attempt stands for all but the last (see `normal`), so the last but one is tried too.
+        self.apply(Label::Due, order, &Event::Due, DUE, at);
+        // The first attempt stands for all before the last (see `normalize`).
         if order.attempt + 1 < MAX_ATTEMPTS {
             let late = Order {
                 attempt: MAX_ATTEMPTS - 1,
                 ..order.clone()
             };
-            self.happens(&late, &Event::Due, DUE, label, share, stock, steps);
+            self.apply(Label::Due, &late, &Event::Due, DUE, at);
         }
     }
 
-    /// An operator may want any step asked for again at any moment.
-    fn retry(&mut self, order: &Order, share: Share, stock: Stock, steps: &mut Vec<Step>) {
-        let event = Event::RetryRequested {
-            by: "an operator".to_owned(),
-        };
-        let label = |sent| Label::RetryRequested { sent };
-        self.happens(order, &event, NOW, label, share, stock, steps);
+    /// An operator may retry any step at any moment.
+    fn retry(&mut self, order: &Order, at: At) {
+        let by = "an operator".to_owned();
+        let event = Event::RetryRequested { by };
+        self.apply(Label::RetryRequested, order, &event, NOW, at);
     }
 
-    // What messages do.
+    // Messages.
 
-    fn arrives(&mut self, number: u8, share: Share, stock: Stock, steps: &mut Vec<Step>) {
-        let body = self.bodies.get(number).clone();
-        let label = move |sent| Label::Arrives { body: number, sent };
-        match &body {
-            Body::Reply(event) => match self.orders.get(share.order).clone() {
-                Some(order) => {
-                    self.happens(&order, event, NOW, label, share, stock, steps);
-                }
-                None => {
-                    let mut step = Step::new(label(false), share, stock);
-                    step.broken = Some("a reply came to no order".to_owned());
-                    steps.push(step);
-                }
+    fn deliver(&mut self, body: u8, at: At) {
+        let label = Label::Arrives { body };
+        let message = self.bodies.get(body).clone();
+        match &message {
+            Body::Reply(event) => match self.orders.get(at.local.order).clone() {
+                Some(order) => self.apply(label, &order, event, NOW, at),
+                None => self.violated(label, at, "a reply arrived for no order".to_owned()),
             },
-            // Users answers as things are: whoever was active may not be by now, and back again.
+            // The user's status may change between the request and this answer.
             Body::VerifyUser => {
                 for status in [Status::Active, Status::Deactivated] {
                     self.user.status = status;
                     let answer = self.services.may_order(Some(&self.user));
-                    let sends = Sends::one(messages::user_reply(self.facts.draft.user_id, answer));
-                    self.both(label, share, stock, sends, Seen::NOTHING, steps);
+                    let reply = messages::user_reply(self.facts.draft.user_id, answer);
+                    self.push(label, at, Some(reply), Covered::NOTHING);
                 }
             }
-            Body::ReserveStock => self.reserve(label, share, stock, steps),
-            Body::ReleaseStock => self.release(label, share, stock, steps),
+            Body::ReserveStock => self.reserve(label, at),
+            Body::ReleaseStock => self.release(label, at),
             Body::ChargePayment { .. } | Body::RefundPayment => {
-                let tasks = &share.tasks[..self.config.handlers_at_once];
+                let tasks = &at.local.tasks[..self.config.handlers_at_once];
                 let Some(slot) = tasks.iter().position(|task| *task == 0) else {
                     return;
                 };
-                let command = self
-                    .facts
-                    .payment_command(&body)
-                    .expect("it is for payments");
+                let command = self.facts.payment_command(&message);
+                let command = command.expect("both are payment commands");
                 let id = payments::domain::OrderId(self.facts.id());
-                let paying = Paying::begin(self.services, id, command, NOW);
-                let share = share.with_task(slot, self.tasks.number(Some(paying)));
-                steps.push(Step::new(
-                    Label::HandlerBegins { body: number },
-                    share,
-                    stock,
-                ));
+                let task = PaymentTask::begin(self.services, id, command, NOW);
+                let local = at.local.with_task(slot, self.tasks.intern(Some(task)));
+                let label = Label::HandlerBegins { body };
+                self.found.push(Step::new(label, at.with(local)));
             }
         }
     }
 
-    /// The reading, the deciding and the writing are one step here. That loses nothing: what a
-    /// reservation was decided on is checked again by the write's own conditions, and a refusal
-    /// depends on nothing that is written later but on there being no record yet.
-    fn reserve(
-        &mut self,
-        label: impl Fn(bool) -> Label + Copy,
-        share: Share,
-        stock: Stock,
-        steps: &mut Vec<Step>,
-    ) {
-        let record = self.reservations.get(share.reservation).clone();
+    /// Reads, decides and writes in one step. That loses nothing: the write's conditions check a
+    /// reservation again, and a refusal only needs the record to be absent.
+    fn reserve(&mut self, label: Label, at: At) {
+        let record = self.reservations.get(at.local.reservation).clone();
         match self.services.on_reserve(record.clone()) {
             OnReserve::Replay(outcome) => {
-                let late = matches!(
+                let is_late = matches!(
                     &outcome,
                     Outcome::Refused(refusal) if refusal.code == RefusalCode::Released
                 );
-                let seen = Seen::when(late, Situation::ReserveMetTombstone);
-                let sends = Sends::one(messages::stock_reply(&outcome));
-                self.both(label, share, stock, sends, seen, steps);
+                let covered = Covered::when(is_late, CoverageGoal::ReserveMetTombstone);
+                self.push(label, at, Some(messages::stock_reply(&outcome)), covered);
             }
-            // Administrators change prices whenever they like.
+            // The price may have changed since the order.
             OnReserve::Decide => {
                 let prices = &PRICES[..if self.config.prices_may_change { 2 } else { 1 }];
                 for price in prices {
-                    let mut items = self.items(stock);
-                    items[0].price.amount = PriceAmount::parse(*price).expect("it is a price");
+                    let mut items = self.items(at.stock);
+                    items[0].price.amount = PriceAmount::parse(*price).expect("a valid price");
                     let outcome = self.services.decide_stock(&self.facts.wanted, &items);
                     let mut record = record.clone();
-                    let written =
-                        participants::reserve(self.services, &mut record, &mut items, &outcome);
-                    if written {
-                        let share = Share {
-                            reservation: self.reservations.number(record),
-                            ..share
-                        };
-                        let sends = Sends::one(messages::stock_reply(&outcome));
-                        let stock = Stock::of(&items[0]);
-                        self.both(label, share, stock, sends, Seen::NOTHING, steps);
+                    if participants::reserve(self.services, &mut record, &mut items, &outcome) {
+                        let reply = messages::stock_reply(&outcome);
+                        let at = self.reserved(at, record, &items);
+                        self.push(label, at, Some(reply), Covered::NOTHING);
                     }
                 }
             }
         }
     }
 
-    fn release(
-        &mut self,
-        label: impl Fn(bool) -> Label + Copy,
-        share: Share,
-        stock: Stock,
-        steps: &mut Vec<Step>,
-    ) {
-        let mut record = self.reservations.get(share.reservation).clone();
-        let mut items = self.items(stock);
-        let (written, seen) = match self.services.on_release(record.clone()) {
-            OnRelease::GiveBack(lines) => {
-                let written =
-                    participants::give_back(self.services, &mut record, &mut items, &lines);
-                (written, Seen::of(Situation::UnitsGivenBack))
-            }
+    fn release(&mut self, label: Label, at: At) {
+        let mut record = self.reservations.get(at.local.reservation).clone();
+        let mut items = self.items(at.stock);
+        let (written, covered) = match self.services.on_release(record.clone()) {
+            OnRelease::GiveBack(lines) => (
+                participants::release(self.services, &mut record, &mut items, &lines),
+                Covered::of(CoverageGoal::UnitsReleased),
+            ),
             OnRelease::Tombstone => (
                 participants::put_tombstone(self.services, &mut record),
-                Seen::of(Situation::ReleaseLeftTombstone),
+                Covered::of(CoverageGoal::ReleaseLeftTombstone),
             ),
-            OnRelease::Nothing => (true, Seen::NOTHING),
+            OnRelease::Nothing => (true, Covered::NOTHING),
         };
         if written {
-            let share = Share {
-                reservation: self.reservations.number(record),
-                ..share
-            };
-            let sends = Sends::one(Body::Reply(Event::StockReleased));
-            self.both(label, share, Stock::of(&items[0]), sends, seen, steps);
+            let at = self.reserved(at, record, &items);
+            self.push(label, at, Some(Body::Reply(Event::StockReleased)), covered);
         }
     }
 
-    /// One operation of a running payment handler. A provider that is down is a handler that dies
-    /// here; one whose answer is lost, a handler that dies right after.
-    fn goes_on(&mut self, slot: usize, share: Share, stock: Stock, steps: &mut Vec<Step>) {
-        let task = self
-            .tasks
-            .get(share.tasks[slot])
-            .clone()
-            .expect("the slot is taken");
+    /// One operation of a payment handler. A crash before it stands for a provider that is down, a
+    /// crash after it for a lost answer.
+    fn step_task(&mut self, slot: usize, at: At) {
+        let task = self.tasks.get(at.local.tasks[slot]).clone();
+        let task = task.expect("the slot is taken");
         let answers: &[bool] = match task.step {
-            PayStep::AskToCharge(_) => &[true, false],
-            PayStep::Find
-            | PayStep::Insert(_)
-            | PayStep::Replace(_)
-            | PayStep::AskToCancel(_)
-            | PayStep::AskToRefund(..)
-            | PayStep::Record(..)
-            | PayStep::FindToRecord(..) => &[true],
+            TaskStep::AskToCharge(_) => &[true, false],
+            TaskStep::Find
+            | TaskStep::Insert(_)
+            | TaskStep::Replace(_)
+            | TaskStep::AskToCancel(_)
+            | TaskStep::AskToRefund(..)
+            | TaskStep::Record(..)
+            | TaskStep::FindToRecord(..) => &[true],
         };
-        for pays in answers {
+        for accepts in answers {
             let mut task = task.clone();
-            let mut row = self.payments.get(share.payment).clone();
-            let mut ledger = self.ledgers.get(share.ledger).clone();
-            let cancels = matches!(task.step, PayStep::AskToCancel(_));
-            let follows = matches!(task.step, PayStep::Replace(_) | PayStep::Record(..));
-            let paid = task.go(self.services, &mut row, &mut ledger, *pays, NOW);
-            let met = follows && paid == Paid::Overtaken;
-            let mut seen = Seen::when(met, Situation::PaymentWriteOvertaken);
-            let mut broken = None;
+            let mut row = self.payments.get(at.local.payment).clone();
+            let mut ledger = self.ledgers.get(at.local.ledger).clone();
+            let cancels = matches!(task.step, TaskStep::AskToCancel(_));
+            let follows = matches!(task.step, TaskStep::Replace(_) | TaskStep::Record(..));
+            let result = task.step(self.services, &mut row, &mut ledger, *accepts, NOW);
+            let overtaken = follows && result == TaskResult::Overtaken;
+            let mut covered = Covered::when(overtaken, CoverageGoal::PaymentWriteOvertaken);
             let balance = ledger.balance();
+            let mut violation = None;
             if balance.charges > 1 {
-                broken = Some("the order was charged twice".to_owned());
+                violation = Some("the order was charged twice".to_owned());
             } else if balance.refunded > balance.charged {
-                broken = Some("more was refunded than was charged".to_owned());
+                violation = Some("more was refunded than was charged".to_owned());
             }
             if cancels && balance.charged > balance.refunded {
-                seen = seen.and(Situation::ChargeFoundLate);
+                covered = covered.and(CoverageGoal::ChargeFoundLate);
             }
-            seen = seen.and_all(Seen::of_payment(row.as_ref()));
-            let share = Share {
-                payment: self.payments.number(row),
-                ledger: self.ledgers.number(ledger),
-                ..share
+            covered = covered.and_all(Covered::of_payment(row.as_ref()));
+            let local = LocalState {
+                payment: self.payments.intern(row),
+                ledger: self.ledgers.intern(ledger),
+                ..at.local
             };
-            let label = |sent| Label::HandlerGoesOn {
-                declines: !pays,
-                sent,
-            };
-            let at = steps.len();
-            match paid {
-                Paid::GoesOn | Paid::Overtaken => {
-                    let share = share.with_task(slot, self.tasks.number(Some(task)));
-                    steps.push(Step::new(label(true), share, stock));
+            let label = Label::HandlerContinues { accepts: *accepts };
+            let first = self.found.len();
+            let done = at.with(local.with_task(slot, 0));
+            match result {
+                TaskResult::Continues | TaskResult::Overtaken => {
+                    let local = local.with_task(slot, self.tasks.intern(Some(task)));
+                    self.found.push(Step::new(label, at.with(local)));
                 }
-                Paid::Answer(reply) => {
-                    let share = share.with_task(slot, 0);
-                    let sends = Sends::one(messages::payment_reply(reply));
-                    self.both(label, share, stock, sends, seen, steps);
+                TaskResult::Answer(reply) => {
+                    self.push(label, done, Some(messages::payment_reply(reply)), covered);
                 }
-                Paid::Unprocessable(why) => {
-                    broken = Some(why);
-                    steps.push(Step::new(label(false), share.with_task(slot, 0), stock));
+                TaskResult::Unprocessable(why) => {
+                    violation = Some(why);
+                    self.found.push(Step::new(label, done));
                 }
             }
-            for step in &mut steps[at..] {
-                step.seen = step.seen.and_all(seen);
-                step.broken.clone_from(&broken);
+            for step in &mut self.found[first..] {
+                step.covered = step.covered.and_all(covered);
+                step.violation.clone_from(&violation);
             }
         }
     }
 
-    // How an order changes.
+    // Writes.
 
-    /// `Saga::advance` in one step: the condition on the version makes it one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what happens, to what, and what comes of it"
-    )]
-    fn happens(
-        &mut self,
-        order: &Order,
-        event: &Event,
-        now: Timestamp,
-        label: impl Fn(bool) -> Label + Copy,
-        share: Share,
-        stock: Stock,
-        steps: &mut Vec<Step>,
-    ) {
+    /// `Saga::advance` in one step: the condition on the version makes it atomic.
+    fn apply(&mut self, label: Label, order: &Order, event: &Event, now: Timestamp, at: At) {
         match self.services.decide(order, event, now) {
             Decision::Advance(next) => {
                 let sends = self.owed(&next);
-                let seen = Seen::of_order(Some(order), &next);
-                let share = self.written(share, *next);
-                self.both(label, share, stock, sends, seen, steps);
+                let covered = Covered::of_order(Some(order), &next);
+                let at = self.written(at, *next);
+                self.push(label, at, sends, covered);
             }
             Decision::Ignore(Ignored::Repeat) => {
                 let sends = self.owed(order);
-                self.both(label, share, stock, sends, Seen::NOTHING, steps);
+                self.push(label, at, sends, Covered::NOTHING);
             }
             Decision::Ignore(Ignored::Overtaken) => {}
             Decision::Refuse(Refusal::TooLate) => {
-                let mut step = Step::new(label(false), share, stock);
-                step.seen = Seen::of(Situation::CancelledTooLate);
-                steps.push(step);
+                let mut step = Step::new(label, at);
+                step.covered = Covered::of(CoverageGoal::CancelledTooLate);
+                self.found.push(step);
             }
-            // Nobody abandons anything here: what an operator settles by hand, no model can judge.
+            // No operator abandons a step here: a model cannot judge a settlement by hand.
             Decision::Refuse(Refusal::NotParked(_)) => {}
-            Decision::Refuse(Refusal::Contradiction(why)) => {
-                let mut step = Step::new(label(false), share, stock);
-                step.broken = Some(why);
-                steps.push(step);
-            }
+            Decision::Refuse(Refusal::Contradiction(why)) => self.violated(label, at, why),
         }
     }
 
-    fn owed(&self, order: &Order) -> Sends {
-        Sends {
-            body: self
-                .services
-                .owed(order)
-                .map(|owed| messages::command(order, owed)),
+    fn owed(&self, order: &Order) -> Option<Body> {
+        let owed = self.services.owed(order)?;
+        Some(messages::command(order, owed))
+    }
+
+    fn written(&mut self, at: At, order: Order) -> At {
+        at.with(LocalState {
+            order: self.orders.intern(Some(normalize(order))),
+            ..at.local
+        })
+    }
+
+    fn reserved(&mut self, at: At, record: Option<Reservation>, items: &[Item; 1]) -> At {
+        let local = LocalState {
+            reservation: self.reservations.intern(record),
+            ..at.local
+        };
+        let stock = Stock::of(&items[0]);
+        At { local, stock }
+    }
+
+    fn with_sent(&mut self, at: At, sends: Option<Body>) -> At {
+        let Some(body) = sends else { return at };
+        let body = self.bodies.intern(body);
+        assert!(body < 32, "the set of messages grows without end");
+        at.with(LocalState {
+            sent: at.local.sent | 1 << body,
+            ..at.local
+        })
+    }
+
+    /// Adds the transition with its message, and without: a crash or a loss.
+    fn push(&mut self, label: Label, at: At, sends: Option<Body>, covered: Covered) {
+        let mut step = Step::new(label, self.with_sent(at, sends));
+        step.covered = covered;
+        let is_sent = step.at != at;
+        self.found.push(step.clone());
+        if is_sent && self.config.crashes {
+            self.found.push(Step {
+                at,
+                sent: false,
+                ..step
+            });
         }
     }
 
-    fn written(&mut self, share: Share, order: Order) -> Share {
-        Share {
-            order: self.orders.number(Some(normal(order))),
-            ..share
-        }
-    }
-
-    fn with_sent(&mut self, share: Share, sends: Sends) -> Share {
-        let Some(body) = sends.body else { return share };
-        let body = self.bodies.number(body);
-        assert!(
-            body < 32,
-            "the model has few messages; these grow without end"
-        );
-        Share {
-            sent: share.sent | 1 << body,
-            ..share
-        }
-    }
-
-    /// With what it sends, and without: the handler died in between, or the message was lost.
-    fn both(
-        &mut self,
-        label: impl Fn(bool) -> Label,
-        share: Share,
-        stock: Stock,
-        sends: Sends,
-        seen: Seen,
-        steps: &mut Vec<Step>,
-    ) {
-        let sent = self.with_sent(share, sends);
-        let mut step = Step::new(label(true), sent, stock);
-        step.seen = seen;
-        steps.push(step.clone());
-        if sent != share && self.config.crashes {
-            step.label = label(false);
-            step.share = share;
-            steps.push(step);
-        }
+    fn violated(&mut self, label: Label, at: At, why: String) {
+        let mut step = Step::new(label, at);
+        step.violation = Some(why);
+        self.found.push(step);
     }
 
     fn items(&self, stock: Stock) -> [Item; 1] {
@@ -425,11 +348,5 @@ impl<S: Services> Orders<'_, S> {
             held: stock.held.into(),
         };
         [item]
-    }
-}
-
-impl Sends {
-    fn one(body: Body) -> Self {
-        Self { body: Some(body) }
     }
 }
