@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn a_report_gives_the_first_finding_and_its_sagas() {
         let report = "           6  worlds, one for each seed
-          38  sagas, every one acknowledged and ended
+          38  sagas, all acknowledged and ended
           12    confirmed
            1  violations
 

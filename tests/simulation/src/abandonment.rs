@@ -1,35 +1,34 @@
-//! What operators abandoned, and what they do about what comes of it all the same.
+//! Abandoned steps, and how operators settle the contradictions that follow.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::books::{Books, Order, Step};
+use crate::invariants::{Ledger, Order, Step};
 use crate::network::Copy;
 
-/// Whether anything of an order was abandoned.
 pub fn is_abandoned(order: &Order) -> bool {
     order.is_abandoned(Step::Refund) || order.is_abandoned(Step::Release)
 }
 
-/// Whether this is the news that something was done whose undoing an operator had abandoned.
-pub fn is_of_abandoning(books: &Books, order: &str, complaint: &str) -> bool {
-    complaint.contains("had been abandoned") && books.get(order).is_some_and(is_abandoned)
+/// Whether a violation only reports that an abandoned step was carried out after all.
+pub fn follows_abandonment(ledger: &Ledger, order: &str, violation: &str) -> bool {
+    violation.contains("had been abandoned") && ledger.get(order).is_some_and(is_abandoned)
 }
 
-/// The rows of orders that an operator gave something up of.
+/// The rows that may still change after an operator abandoned a step.
 #[derive(Default)]
 pub struct Abandoned {
     orders: Vec<String>,
-    /// What these orders may hold: the items' levels go with it.
+    /// The items that these orders may hold: their levels change too.
     skus: BTreeSet<String>,
 }
 
 impl Abandoned {
-    pub fn of(books: &Books) -> Self {
+    pub fn of(ledger: &Ledger) -> Self {
         let mut abandoned = Self::default();
-        for (id, order) in books.orders().filter(|(_, order)| is_abandoned(order)) {
+        for (id, order) in ledger.orders().filter(|(_, order)| is_abandoned(order)) {
             abandoned.orders.push(id.clone());
             abandoned.skus.extend(order.lines.keys().cloned());
         }
@@ -51,26 +50,25 @@ impl Abandoned {
     }
 }
 
-/// The order and the type of an answer that says what was done of which an operator had abandoned the
-/// undoing.
-pub fn news_after_abandoning(books: &Books, body: &str) -> Option<(String, String)> {
+/// The order and the type of an answer that contradicts an abandoned step.
+pub fn contradiction(ledger: &Ledger, body: &str) -> Option<(String, String)> {
     let (order, kind) = about(body)?;
     let step = match kind.as_str() {
         "PaymentCharged" => Step::Refund,
         "StockReserved" => Step::Release,
         _ => return None,
     };
-    let contradicts_abandonment = books
+    let contradicts_abandonment = ledger
         .get(&order)
         .is_some_and(|order| order.is_abandoned(step));
     contradicts_abandonment.then_some((order, kind))
 }
 
-/// Whether an operator leaves a command where it is that would do or undo what was settled otherwise.
-/// For one order in three they do, for another they only look after what undoes, for the third they
-/// do not look; and nobody sends such a one back again and again. (A charge that is never answered would
-/// come back for ever, for what ends it was abandoned.)
-pub fn is_left_alone(books: &Books, copy: &Copy) -> bool {
+/// Whether an operator leaves a dead letter in its queue because its step was abandoned.
+///
+/// For a third of the orders, they leave every such command. For a third, only compensations. For a
+/// third, none, but no command is redriven twice: an unanswered charge would return for ever.
+pub fn is_left_in_dead_letters(ledger: &Ledger, copy: &Copy) -> bool {
     let Some((order, kind)) = about(&copy.body) else {
         return false;
     };
@@ -81,13 +79,12 @@ pub fn is_left_alone(books: &Books, copy: &Copy) -> bool {
         "ReleaseStock" => (Step::Release, true),
         _ => return false,
     };
-    let gave_up = |order: &Order| order.is_abandoned(step);
+    let abandoned = |order: &Order| order.is_abandoned(step);
     let looks = Uuid::parse_str(&order).map_or(0, |id| id.as_u128() % 3);
     let is_seen = looks == 0 || looks == 1 && undoes || copy.redriven > 0;
-    is_seen && books.get(&order).is_some_and(gave_up)
+    is_seen && ledger.get(&order).is_some_and(abandoned)
 }
 
-/// The order and the type of a message.
 pub fn about(body: &str) -> Option<(String, String)> {
     let envelope: Value = serde_json::from_str(body).ok()?;
     let text = |name: &str| Some(envelope[name].as_str()?.to_owned());

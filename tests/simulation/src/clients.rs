@@ -1,4 +1,4 @@
-//! The SDK clients that production has, on an AWS in process.
+//! Production's SDK clients on the in-process AWS.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,9 +11,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use test_support::Aws;
 
-/// The clients production has, with its timeouts and its retries, on the stand-in; but for a
-/// budget of retries of their own, which one process's worlds would otherwise share, and for the
-/// signatures, which nobody here reads.
+/// Production's clients, with its timeouts and retries. Each world has its own retry budget, and
+/// requests are not signed: signing would be a tenth of the work.
 pub fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
     static WORLDS: AtomicU64 = AtomicU64::new(0);
     let world = WORLDS.fetch_add(1, Ordering::Relaxed);
@@ -42,11 +41,9 @@ pub fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
     (dynamodb, sqs)
 }
 
-/// Signing would be a tenth of a simulation's work.
 #[derive(Debug)]
 struct Unsigned;
 
-/// The SDK's name for it.
 const NO_AUTH: AuthSchemeId = AuthSchemeId::new("noAuth");
 
 impl Unsigned {

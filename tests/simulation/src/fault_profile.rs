@@ -1,8 +1,7 @@
-//! Chance from a seed: dice that are independent of each other, and the weather a seed brings.
+//! Random numbers from a seed, and the faults that a seed brings.
 //!
-//! Every kind of trouble has dice of its own, drawn at every occasion whether or not that kind is
-//! switched off. Taking one kind away therefore leaves the others much as they were, which is what
-//! makes a failure shrink.
+//! Each kind of fault has its own random numbers, drawn even if the kind is switched off. So a run
+//! without one kind stays close to the original, which lets a failure shrink.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,19 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Millis;
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): enough
-/// chance for a simulation, in a dozen instructions, and the same on every machine.
+/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). It gives
+/// the same numbers on every machine.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub fn new(seed: u64, stream: u64) -> Self {
-        let mut dice = Self(seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        dice.roll();
-        dice
+        let mut rng = Self(seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        rng.next_u64();
+        rng
     }
 
-    pub fn roll(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -31,16 +30,16 @@ impl Dice {
 
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
+        self.next_u64() % end
     }
 
-    /// A number from `first` to `last`.
+    /// A number from `first` to `last`, both included.
     pub fn between(&mut self, first: i64, last: i64) -> i64 {
         first + self.below((last - first + 1) as u64) as i64
     }
 
-    /// True so many times in a thousand.
-    pub fn hits(&mut self, per_mille: u64) -> bool {
+    /// True with this probability, in thousandths.
+    pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
@@ -49,21 +48,21 @@ impl Dice {
     }
 }
 
-macro_rules! troubles {
+macro_rules! fault_kinds {
     ($($(#[$doc:meta])* $kind:ident $name:literal $worst:literal;)*) => {
-        /// What can go wrong, or come at a bad moment.
+        /// A fault, or an action at a bad moment.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Trouble { $($(#[$doc])* $kind,)* }
+        pub enum FaultKind { $($(#[$doc])* $kind,)* }
 
-        impl Trouble {
+        impl FaultKind {
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// How it is called on the command line and in the report.
+            /// The name on the command line and in the report.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
             }
 
-            /// How often it comes at worst, in a thousand occasions.
+            /// The highest probability, in thousandths.
             fn worst(self) -> u64 {
                 match self { $(Self::$kind => $worst,)* }
             }
@@ -71,15 +70,15 @@ macro_rules! troubles {
     };
 }
 
-troubles! {
-    /// A message comes up to five times.
+fault_kinds! {
+    /// A message is delivered up to five times.
     Duplicate "duplicate" 300;
-    /// A message comes minutes or hours late: past DynamoDB's ten minutes for a request token,
-    /// past every visibility timeout.
+    /// A message is minutes or hours late: longer than DynamoDB keeps a request token (ten minutes)
+    /// and than every visibility timeout.
     Delay "delay" 150;
-    /// A message in the dead-letter queue is redriven while the trouble lasts.
+    /// A dead letter is redriven while faults still occur.
     Redrive "redrive" 300;
-    /// A message in the dead-letter queue stays there for good.
+    /// A dead letter is never redriven.
     LeftDead "left-dead" 900;
     /// A process dies before a request arrives.
     KillBefore "kill-before" 40;
@@ -87,63 +86,63 @@ troubles! {
     KillAfter "kill-after" 40;
     /// A request is never answered, or a whole process hangs until its function's timeout.
     Stall "stall" 15;
-    /// A request is refused for load.
+    /// A request is throttled.
     Throttle "throttle" 80;
-    /// A write meets another transaction.
+    /// A write conflicts with a transaction.
     Conflict "conflict" 150;
     /// A request is lost on its way.
     LostRequest "lost-request" 60;
     /// A request takes effect and its answer is lost.
     LostAnswer "lost-answer" 60;
-    /// A request is given up by its sender and takes effect seconds or minutes later.
+    /// A request takes effect seconds or minutes after its sender gave up.
     LateRequest "late-request" 40;
-    /// A batch of messages is taken in part.
+    /// A batch of messages is accepted in part.
     PartialSend "partial-send" 100;
     /// A batch of reads is answered in part, or not at all.
     Unprocessed "unprocessed" 200;
-    /// A read that need not be current, as none of an index is, sees what was there some writes ago.
+    /// An eventually consistent read, as from an index, misses recent writes.
     StaleRead "stale-read" 300;
     /// The payment provider cannot be reached.
     ProviderDown "provider-down" 200;
-    /// The payment provider does as asked and its answer is lost.
+    /// The payment provider carries out a request and its answer is lost.
     ProviderLost "provider-lost" 200;
     /// The users service cannot be reached over REST.
     UsersDown "users-down" 500;
-    /// A message nobody understands.
+    /// A message that no handler can parse.
     Poison "poison" 300;
-    /// A run of the sweeper comes late or not at all.
+    /// A run of the sweeper is late or does not happen.
     SweeperLate "sweeper-late" 400;
-    /// The sweeper runs twice at once, and again before its time.
+    /// The sweeper runs twice at once, and again early.
     SweeperTwice "sweeper-twice" 300;
     /// A customer cancels.
     Cancel "cancel" 500;
-    /// A customer sends the same request again although it was answered.
+    /// A customer repeats a request that was answered.
     Again "again" 300;
-    /// An operator asks for an order's step again.
+    /// An operator retries an order's step.
     Operator "operator" 300;
     /// A price changes.
     Price "price" 400;
-    /// Stock is found or lost.
+    /// An administrator adjusts the stock.
     Adjustment "adjustment" 400;
-    /// A customer is deactivated, and later perhaps reactivated.
+    /// A customer is deactivated, and perhaps reactivated.
     Deactivation "deactivation" 200;
-    /// A function dies at every message, or fails at every call to its table, for minutes or hours:
-    /// long enough that forward steps are given up and compensations parked.
+    /// A function crashes at every message, or fails at every table call, for minutes or hours.
+    /// Forward steps then time out and compensations are parked.
     Outage "outage" 400;
     /// The payment provider cannot be reached for minutes or hours.
     ProviderGone "provider-gone" 300;
-    /// An operator gives up a refund or a release that is parked.
+    /// An operator abandons a parked refund or release.
     Abandon "abandon" 900;
 }
 
-impl Trouble {
+impl FaultKind {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// What people do or have done: nothing that a function may fail for. Messages that come too
-    /// often are not either, nor is a sweeper that does, nor poison to whoever is not given it.
-    pub fn is_of_people(self) -> bool {
+    /// Actions of users and operators, and disturbances that no function may fail for: duplicates,
+    /// extra sweeps and poison.
+    pub fn is_user_action(self) -> bool {
         matches!(
             self,
             Self::Duplicate
@@ -161,26 +160,25 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// How bad each trouble is in one world, its dice, and how often it came about.
+/// The probability, random numbers and count of each kind in one world.
 ///
-/// A third of the kinds is absent from any world and the others differ in strength, so that rare
-/// combinations come about that an average of everything would never show (Groce et al., Swarm
-/// Testing, 2012).
-pub struct Weather {
+/// A third of the kinds is absent from each world, and the others differ in strength. So rare
+/// combinations occur that an average would never show (Groce et al., Swarm Testing, 2012).
+pub struct FaultProfile {
     kinds: Vec<Kind>,
     over: bool,
     provider_gone: Option<Absence>,
-    /// How often somebody met what lasts, which is counted once.
+    /// Calls and messages that a lasting fault hit. The fault itself counts once.
     lasting_met: u64,
 }
 
-/// When the payment provider is not there, and whether anybody has noticed.
+/// A lasting outage of the payment provider.
 struct Absence {
     during: Range<Millis>,
     noticed: bool,
@@ -188,23 +186,23 @@ struct Absence {
 
 struct Kind {
     per_mille: u64,
-    dice: Dice,
+    rng: Rng,
     came: u64,
 }
 
-impl Weather {
-    pub fn new(seed: u64, without: &[Trouble]) -> Self {
-        let kinds = Trouble::ALL
+impl FaultProfile {
+    pub fn new(seed: u64, without: &[FaultKind]) -> Self {
+        let kinds = FaultKind::ALL
             .iter()
             .enumerate()
             .map(|(index, kind)| {
-                let mut dice = Dice::new(seed, 1000 + index as u64);
-                let present = !dice.hits(333);
-                let strength = dice.below(kind.worst()) + 1;
+                let mut rng = Rng::new(seed, 1000 + index as u64);
+                let present = !rng.chance(333);
+                let strength = rng.below(kind.worst()) + 1;
                 let on = present && !without.contains(kind);
                 Kind {
                     per_mille: if on { strength } else { 0 },
-                    dice,
+                    rng,
                     came: 0,
                 }
             })
@@ -217,77 +215,75 @@ impl Weather {
         }
     }
 
-    /// Whether it comes now. What comes is counted.
-    pub fn brings(&mut self, trouble: Trouble) -> bool {
-        let hit = self.plans(trouble);
+    /// Draws whether a fault occurs now, and counts it.
+    pub fn occurs(&mut self, fault: FaultKind) -> bool {
+        let hit = self.will_occur(fault);
         if hit {
-            self.came_about(trouble);
+            self.count(fault);
         }
         hit
     }
 
-    /// Whether it is to come later. It counts once it [has](Weather::came_about), if it does.
-    pub fn plans(&mut self, trouble: Trouble) -> bool {
-        let kind = &mut self.kinds[trouble as usize];
-        kind.dice.hits(kind.per_mille) && !self.over
+    /// Draws whether a fault occurs later. [`count`](Self::count) counts it then.
+    pub fn will_occur(&mut self, fault: FaultKind) -> bool {
+        let kind = &mut self.kinds[fault as usize];
+        kind.rng.chance(kind.per_mille) && !self.over
     }
 
-    /// Whether it can come in this world at all.
-    pub fn knows(&self, trouble: Trouble) -> bool {
-        self.kinds[trouble as usize].per_mille > 0
+    /// Whether the kind can occur in this world.
+    pub fn includes(&self, fault: FaultKind) -> bool {
+        self.kinds[fault as usize].per_mille > 0
     }
 
-    /// What was planned has met somebody.
-    pub fn came_about(&mut self, trouble: Trouble) {
-        self.kinds[trouble as usize].came += 1;
+    /// Counts a planned fault that took effect.
+    pub fn count(&mut self, fault: FaultKind) {
+        self.kinds[fault as usize].came += 1;
     }
 
-    /// The payment provider will not be there.
-    pub fn provider_will_be_gone(&mut self, during: Range<Millis>) {
+    pub fn plan_provider_outage(&mut self, during: Range<Millis>) {
         self.provider_gone = Some(Absence {
             during,
             noticed: false,
         });
     }
 
-    /// Whether somebody who asks the payment provider now finds nobody there.
-    pub fn provider_is_gone(&mut self, now: Millis) -> bool {
+    /// Whether the payment provider is out now.
+    pub fn is_provider_out(&mut self, now: Millis) -> bool {
         let Some(absence) = &mut self.provider_gone else {
             return false;
         };
         let gone = absence.during.contains(&now);
         let is_first = gone && !std::mem::replace(&mut absence.noticed, true);
         if gone {
-            self.meets(Trouble::ProviderGone, is_first);
+            self.count_lasting(FaultKind::ProviderGone, is_first);
         }
         gone
     }
 
-    /// Somebody met a trouble that lasts, which came about when it was first met.
-    pub fn meets(&mut self, lasting: Trouble, is_first: bool) {
+    /// Counts a call or message that a lasting fault hit; the fault itself at its first hit.
+    pub fn count_lasting(&mut self, lasting: FaultKind, is_first: bool) {
         self.lasting_met += 1;
         if is_first {
-            self.came_about(lasting);
+            self.count(lasting);
         }
     }
 
-    /// How often somebody met a trouble that lasts.
     pub fn lasting_met(&self) -> u64 {
         self.lasting_met
     }
 
-    /// The dice of one kind, for how it comes.
-    pub fn dice(&mut self, trouble: Trouble) -> &mut Dice {
-        &mut self.kinds[trouble as usize].dice
+    /// The random numbers of one kind, for its details.
+    pub fn rng(&mut self, fault: FaultKind) -> &mut Rng {
+        &mut self.kinds[fault as usize].rng
     }
 
-    /// What was drawn could not come about after all.
-    pub fn take_back(&mut self, trouble: Trouble) {
-        self.kinds[trouble as usize].came -= 1;
+    /// Takes back a drawn fault that had no effect.
+    pub fn uncount(&mut self, fault: FaultKind) {
+        self.kinds[fault as usize].came -= 1;
     }
 
-    /// From now on nothing goes wrong.
-    pub fn clear_up(&mut self) {
+    /// Ends all faults.
+    pub fn end(&mut self) {
         self.over = true;
     }
 
@@ -295,17 +291,17 @@ impl Weather {
         self.over
     }
 
-    pub fn counts(&self) -> impl Iterator<Item = (Trouble, u64)> + '_ {
-        Trouble::ALL
+    pub fn counts(&self) -> impl Iterator<Item = (FaultKind, u64)> + '_ {
+        FaultKind::ALL
             .iter()
             .zip(&self.kinds)
-            .map(|(trouble, kind)| (*trouble, kind.came))
+            .map(|(fault, kind)| (*fault, kind.came))
     }
 }
 
-/// Shared with what sits beneath the handlers.
-pub type SharedWeather = Arc<Mutex<Weather>>;
+/// Shared with the stand-ins beneath the handlers.
+pub type SharedProfile = Arc<Mutex<FaultProfile>>;
 
-pub fn weather(weather: &SharedWeather) -> MutexGuard<'_, Weather> {
-    weather.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock_profile(profile: &SharedProfile) -> MutexGuard<'_, FaultProfile> {
+    profile.lock().unwrap_or_else(PoisonError::into_inner)
 }

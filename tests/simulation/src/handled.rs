@@ -1,4 +1,4 @@
-//! What became of a message, seen from inside its function.
+//! The result of a message, seen inside its function: the queue runner would hide it.
 
 use std::any::Any;
 use std::iter;
@@ -11,32 +11,36 @@ use uuid::Uuid;
 
 use crate::participants::Queue;
 
-/// What became of one message, seen from inside its function.
+/// The result of one message.
 #[derive(Clone, Debug)]
 pub struct Handled {
     pub queue: Queue,
-    /// Of the envelope: every copy of a message has the same.
+    /// The envelope's id: all copies of a message share it.
     pub id: Uuid,
     pub order: Uuid,
     pub kind: String,
-    pub how: How,
+    pub result: HandlerResult,
 }
 
 #[derive(Clone, Debug)]
-pub enum How {
-    /// The bodies of the messages that it led to.
+pub enum HandlerResult {
+    /// The bodies of the messages it sent.
     Done(Vec<String>),
-    /// It may succeed later: why it did not now.
+    /// A retry may succeed: why it failed now.
     Retried(String),
-    /// What only correct services avoid.
+    /// A failure that correct services never have.
     Wrong(String),
 }
 
-impl How {
-    /// A message between correct services can be carried out, if not now then later.
+impl HandlerResult {
+    /// Correct services can carry out every message, now or after a retry. A panic, a refusal and a
+    /// lasting table error are bugs.
     pub fn of(handled: &Result<Result<Vec<Outgoing>, Failure>, Box<dyn Any + Send>>) -> Self {
         match handled {
-            Err(panic) => Self::Wrong(format!("made its function panic: {}", said(&**panic))),
+            Err(panic) => Self::Wrong(format!(
+                "made its function panic: {}",
+                panic_message(&**panic)
+            )),
             Ok(Ok(messages)) => Self::Done(messages.iter().map(|m| m.body().to_owned()).collect()),
             Ok(Err(failure)) if !failure.is_retried() => {
                 Self::Wrong(format!("can never be carried out: {}", failure.detail()))
@@ -45,7 +49,7 @@ impl How {
                 let cause = failure.cause().map(telemetry::chain).unwrap_or_default();
                 let why = format!("{}: {cause}", failure.detail());
                 match failure.cause().is_some_and(is_lasting) {
-                    true => Self::Wrong(format!("is retried in vain: {why}")),
+                    true => Self::Wrong(format!("fails at every retry: {why}")),
                     false => Self::Retried(why),
                 }
             }
@@ -60,35 +64,35 @@ impl Handled {
             id: envelope.id,
             order: envelope.subject,
             kind: envelope.kind.clone(),
-            how: How::Done(Vec::new()),
+            result: HandlerResult::Done(Vec::new()),
         }
     }
 
-    /// What is wrong with it whatever went wrong elsewhere.
-    pub fn complaint(&self) -> Option<String> {
+    /// The violation, if any, that no fault excuses.
+    pub fn violation(&self) -> Option<String> {
         let Self { kind, order, .. } = self;
-        match &self.how {
-            How::Wrong(why) => Some(format!("{kind} of order {order} {why}")),
-            // A command is a question.
-            How::Done(answers) if answers.len() != 1 && self.queue.answers() => {
+        match &self.result {
+            HandlerResult::Wrong(why) => Some(format!("{kind} of order {order} {why}")),
+            // A command has exactly one answer.
+            HandlerResult::Done(answers) if answers.len() != 1 && self.queue.answers() => {
                 let times = answers.len();
                 Some(format!(
                     "{kind} of order {order} was answered {times} times"
                 ))
             }
-            How::Done(_) | How::Retried(_) => None,
+            HandlerResult::Done(_) | HandlerResult::Retried(_) => None,
         }
     }
 }
 
-/// What a panic said.
-pub fn said(panic: &(dyn Any + Send)) -> &str {
+/// The text of a panic.
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("nothing")
 }
 
-/// Whether a table failed, at the bottom of it, for a reason that does not go away by itself.
+/// Whether the root cause is a table error that no retry mends.
 fn is_lasting(error: &(dyn std::error::Error + 'static)) -> bool {
     iter::successors(Some(error), |error| error.source()).any(|error| {
         let of_table = error.downcast_ref::<TableError>();

@@ -1,11 +1,11 @@
-//! What something showed and when: whether an answer can have been right at the time it was given.
+//! The values that a row had over time: whether an answer was right when it was given.
 
 use std::collections::BTreeMap;
 
-/// The number of a row that was noted: what was before what.
-pub type Moment = u64;
+/// The position in the order of events.
+pub type Moment = i64;
 
-/// What each of several things has shown, from when on.
+/// The values of several rows, each with the moment it began.
 pub struct History<T>(BTreeMap<String, Vec<(Moment, T)>>);
 
 impl<T> Default for History<T> {
@@ -15,16 +15,15 @@ impl<T> Default for History<T> {
 }
 
 impl<T> History<T> {
-    /// From now on a thing shows this.
     pub fn note(&mut self, thing: &str, now: Moment, shows: T) {
         let shown = self.0.entry(thing.to_owned()).or_default();
         shown.push((now, shows));
     }
 
-    /// Whatever a thing showed at some moment from the first to the last.
+    /// The values from the first to the last moment, both included.
     pub fn between(&self, thing: &str, first: Moment, last: Moment) -> impl Iterator<Item = &T> {
         let shown = self.0.get(thing).map_or(&[][..], Vec::as_slice);
-        // What it showed at first is what it had shown since before.
+        // The value at `first` may have begun earlier.
         let since = shown.partition_point(|(at, _)| *at <= first);
         shown[since.saturating_sub(1)..]
             .iter()

@@ -1,7 +1,7 @@
-//! The books: what the rows of the four tables say, and what must be true of them at every moment.
+//! The invariants: a ledger of the rows of all four tables, and the checks on it.
 //!
-//! They are kept from the rows alone, read straight from the engine after every write. Nothing here
-//! asks the services whether they are right.
+//! The ledger reads the rows straight from the engine after every write. It never asks the
+//! services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,17 @@ use crate::history::{History, Moment};
 use crate::tables::Tables;
 use crate::template_config;
 
-/// How often a step is asked for before it is given up, or parked.
+/// Attempts before a step times out or is parked.
 pub const ATTEMPTS: i64 = 5;
 
-/// How often what is parked is asked for.
+/// The time between two attempts of a parked step.
 const PARKED_RETRY: Millis = 3_600_000;
 
-/// What is wrong, in a sentence that names what it is about.
+/// A violated invariant, as a sentence that names its order or item.
 pub type Violation = String;
 
-pub struct Books {
-    /// Whether every write is seen, or only what several have led to.
+pub struct Ledger {
+    /// Whether the ledger sees every write, or only samples.
     every_write: bool,
     items: BTreeMap<String, Item>,
     adjustments: BTreeMap<String, (String, i64)>,
@@ -32,15 +32,15 @@ pub struct Books {
     payments: BTreeMap<String, Payment>,
     charges: BTreeMap<String, Charge>,
     refunds: BTreeMap<String, i64>,
-    /// How many rows were noted so far: what was before what.
+    /// The count of rows recorded so far.
     now: Moment,
-    /// What each item could be had for, and how much of it.
+    /// The price and available units of each item over time.
     offers: History<Offer>,
-    /// Which standing each user had.
-    standings: History<String>,
+    /// The status of each user over time.
+    statuses: History<String>,
 }
 
-/// What an item showed to whoever wanted some of it.
+/// An item as customers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     pub available: i64,
@@ -59,7 +59,7 @@ struct Item {
 struct Reservation {
     status: String,
     lines: BTreeMap<String, i64>,
-    /// When the order's record was begun: when its lines were had or refused.
+    /// The moment of the first record: the lines were reserved or refused then.
     begun: Moment,
 }
 
@@ -73,7 +73,7 @@ pub struct Order {
     pub parked: bool,
     version: i64,
     pub lines: BTreeMap<String, i64>,
-    /// What each line costs apiece, once that is known.
+    /// The unit price of each line, once known.
     pub prices: BTreeMap<String, (i64, String)>,
     user: Value,
     pub timeline: Vec<Value>,
@@ -103,7 +103,7 @@ impl Order {
         self.happened("order_parked")
     }
 
-    /// What an operator settles by hand is no longer the services' to settle.
+    /// Whether an operator abandoned a step. The services no longer settle it then.
     pub fn is_abandoned(&self, step: Step) -> bool {
         self.happened(match step {
             Step::Refund => "refund_abandoned",
@@ -111,7 +111,6 @@ impl Order {
         })
     }
 
-    /// Whose order it is.
     pub fn user(&self) -> &str {
         self.user.as_str().unwrap_or_default()
     }
@@ -121,7 +120,7 @@ impl Order {
     }
 }
 
-/// The steps that undo.
+/// A compensation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Refund,
@@ -139,17 +138,17 @@ impl Step {
     }
 }
 
-impl Books {
-    /// Books that see every single write.
-    pub fn of_every_write() -> Self {
+impl Ledger {
+    /// A ledger that sees every single write.
+    pub fn observing_every_write() -> Self {
         Self {
             every_write: true,
-            ..Self::of_now_and_then()
+            ..Self::sampling()
         }
     }
 
-    /// Books that see what some writes have led to.
-    pub fn of_now_and_then() -> Self {
+    /// A ledger that sees rows now and then.
+    pub fn sampling() -> Self {
         Self {
             every_write: false,
             items: BTreeMap::new(),
@@ -161,11 +160,10 @@ impl Books {
             refunds: BTreeMap::new(),
             now: 0,
             offers: History::default(),
-            standings: History::default(),
+            statuses: History::default(),
         }
     }
 
-    /// Whether a row of one version can be seen after one of another.
     fn may_follow(&self, old: i64, new: i64) -> bool {
         match self.every_write {
             true => new == old + 1,
@@ -173,7 +171,7 @@ impl Books {
         }
     }
 
-    /// Takes note of a row as it is after a write, and says what is wrong with the books then.
+    /// Records a row after a write and returns the violations of its order.
     pub fn observe(
         &mut self,
         tables: &Tables,
@@ -187,8 +185,7 @@ impl Books {
         wrong
     }
 
-    /// Takes note of a row, and says where it cannot follow upon what was there; the order it is
-    /// about.
+    /// Records a row, reports impossible transitions and returns the order it belongs to.
     pub fn note(
         &mut self,
         tables: &Tables,
@@ -200,7 +197,7 @@ impl Books {
         let Some(row) = row else {
             if *table != tables.users && self.knows(pk, sk) {
                 wrong.push(format!(
-                    "{pk} {sk} is gone; nothing of an order is ever deleted"
+                    "{pk} {sk} was deleted; rows of orders are never deleted"
                 ));
             }
             return None;
@@ -211,8 +208,8 @@ impl Books {
             return Some(order());
         }
         if *table == tables.users && sk == "USER" {
-            let standing = text(&row["status"]);
-            self.standings.note(&after("USER#", pk), self.now, standing);
+            let status = text(&row["status"]);
+            self.statuses.note(&after("USER#", pk), self.now, status);
         }
         if *table == tables.inventory {
             match sk.as_str() {
@@ -232,24 +229,23 @@ impl Books {
                 self.payment(&order(), row, wrong);
                 return None;
             };
-            self.ledger(key, sk, row, wrong);
+            self.provider_row(key, sk, row, wrong);
             let id = key.trim_start_matches("charge-");
             return Some(id.trim_end_matches("-refund").to_owned());
         }
         None
     }
 
-    /// What must be true of every order at every moment.
+    /// Checks every order.
     pub fn check_orders(&self) -> Vec<Violation> {
         let mut wrong = Vec::new();
-        for id in self.touched() {
+        for id in self.order_ids() {
             self.check_order(&id, &mut wrong);
         }
         wrong
     }
 
-    /// What must be true of the stock. Its rows change together, so it is asked once a transaction
-    /// is through.
+    /// Checks the stock. One transaction changes several of its rows, so call this after it.
     pub fn check_stock(&self) -> Vec<Violation> {
         let mut wrong = Vec::new();
         for (sku, item) in &self.items {
@@ -264,7 +260,7 @@ impl Books {
             }
             if *held < 0 || *stocked != available + held {
                 wrong.push(format!(
-                    "{sku}: {stocked} stocked, {available} available, {held} held"
+                    "{sku}: {stocked} stocked is not {available} available plus {held} held"
                 ));
             }
             let of_sku = |(of, delta): &&(String, i64)| (of == sku).then_some(*delta).is_some();
@@ -276,7 +272,7 @@ impl Books {
                 .sum();
             if *stocked != initial + adjusted {
                 wrong.push(format!(
-                    "{sku}: {initial} and {adjusted} more, but {stocked} stocked"
+                    "{sku}: {initial} plus {adjusted} adjusted is not {stocked} stocked"
                 ));
             }
             let reserved: i64 = self
@@ -302,48 +298,44 @@ impl Books {
         self.orders.get(id)
     }
 
-    /// What an item showed while an order's lines were had or refused.
+    /// The states of an item between an order's placing and its reservation.
     pub fn offers(&self, id: &str, sku: &str) -> Vec<&Offer> {
         let placed = self.orders.get(id).map_or(0, |order| order.placed);
         let decided = self.reservations.get(id).map_or(self.now, |r| r.begun);
         self.offers.between(sku, placed, decided).collect()
     }
 
-    /// Whether an order's user was deactivated at some time before it had ended.
-    pub fn was_deactivated_before_the_end_of(&self, id: &str) -> bool {
+    pub fn was_deactivated_before_end(&self, id: &str) -> bool {
         self.orders.get(id).is_some_and(|order| {
             let user = order.user.as_str().unwrap_or_default();
             let ended = order.ended.unwrap_or(self.now);
-            let mut standings = self.standings.between(user, order.placed, ended);
-            standings.any(|standing| standing == "deactivated")
+            let mut statuses = self.statuses.between(user, order.placed, ended);
+            statuses.any(|status| status == "deactivated")
         })
     }
 
-    /// Whether a user's row has ever shown a standing.
-    pub fn has_stood(&self, user: &str, standing: &str) -> bool {
-        let mut standings = self.standings.between(user, 0, self.now);
-        standings.any(|shown| shown == standing)
+    pub fn ever_had_status(&self, user: &str, status: &str) -> bool {
+        let mut statuses = self.statuses.between(user, 0, self.now);
+        statuses.any(|shown| shown == status)
     }
 
-    /// Whether an item's row has ever shown a price.
-    pub fn has_cost(&self, sku: &str, amount: i64, currency: &str) -> bool {
+    pub fn ever_had_price(&self, sku: &str, amount: i64, currency: &str) -> bool {
         let mut offers = self.offers.between(sku, 0, self.now);
         offers.any(|offer| (offer.price.0, offer.price.1.as_str()) == (amount, currency))
     }
 
-    /// Whether there is an item at all.
     pub fn has_item(&self, sku: &str) -> bool {
         self.items.contains_key(sku)
     }
 
-    /// How many such corrections of an item's stock are on record.
+    /// The recorded adjustments of an item by this many units.
     pub fn adjustments_of(&self, sku: &str, delta: i64) -> usize {
         let adjustments = self.adjustments.values();
         let such = adjustments.filter(|(of, by)| of == sku && *by == delta);
         such.count()
     }
 
-    /// Charged, given back.
+    /// The charged and the refunded amount.
     pub fn money(&self, id: &str) -> (i64, i64) {
         let key = format!("charge-{id}");
         let charged = self
@@ -357,9 +349,9 @@ impl Books {
         )
     }
 
-    /// Every order that somebody ever did something for, whether or not it was acknowledged.
-    pub fn touched(&self) -> BTreeSet<String> {
-        let ledger = self
+    /// Every order with a row in any table, acknowledged or not.
+    pub fn order_ids(&self) -> BTreeSet<String> {
+        let charged = self
             .charges
             .keys()
             .map(|key| key.trim_start_matches("charge-"));
@@ -369,7 +361,7 @@ impl Books {
             .chain(self.reservations.keys())
             .chain(self.payments.keys());
         ids.map(String::as_str)
-            .chain(ledger)
+            .chain(charged)
             .map(str::to_owned)
             .collect()
     }
@@ -454,13 +446,13 @@ impl Books {
         }
         if new.is_terminal() == new.due_at.is_some() {
             wrong.push(format!(
-                "order {id} is {} and due {:?}",
+                "order {id} is {} and due at {:?}",
                 new.state, new.due_at
             ));
         }
         if due_in_time(row) == Some(false) {
             wrong.push(format!(
-                "order {id}, attempt {} of {}, changed at {}, is due only at {}",
+                "order {id}, attempt {} of {}, updated at {}, is due too late, at {}",
                 row["attempt"], new.state, row["updated_at"], row["due_at"]
             ));
         }
@@ -517,8 +509,8 @@ impl Books {
         self.payments.insert(id.to_owned(), new);
     }
 
-    /// The provider's own books: a row is written once and stays.
-    fn ledger(&mut self, key: &str, sk: &str, row: &Value, wrong: &mut Vec<Violation>) {
+    /// The provider's rows are written once and never change.
+    fn provider_row(&mut self, key: &str, sk: &str, row: &Value, wrong: &mut Vec<Violation>) {
         if sk == "CHARGE" {
             let outcome = text(&row["outcome"]);
             let new = Charge {
@@ -528,24 +520,24 @@ impl Books {
             };
             let old = self.charges.insert(key.to_owned(), new.clone());
             if old.is_some_and(|old| old != new) {
-                wrong.push(format!("the ledger's charge {key} was written over"));
+                wrong.push(format!("the provider's charge {key} was overwritten"));
             }
         } else {
             let amount = number(&row["amount"]);
             let old = self.refunds.insert(key.to_owned(), amount);
             if old.is_some_and(|old| old != amount) {
-                wrong.push(format!("the ledger's refund {key} was written over"));
+                wrong.push(format!("the provider's refund {key} was overwritten"));
             }
         }
     }
 
-    /// What must be true of one order at every moment, whatever is still on its way.
+    /// Checks one order. These invariants hold at every moment.
     fn check_order(&self, id: &str, wrong: &mut Vec<Violation>) {
         let (charged, refunded) = self.money(id);
-        // Whatever became of the order, and whoever gave what up: all of it or nothing.
+        // A refund is always complete.
         if refunded != 0 && refunded != charged {
             wrong.push(format!(
-                "order {id}: {charged} charged and {refunded} given back"
+                "order {id}: {charged} charged and {refunded} refunded"
             ));
         }
         let reservation = self.reservations.get(id);
@@ -553,7 +545,7 @@ impl Books {
         let Some(order) = self.orders.get(id) else {
             if charged > 0 || holds {
                 wrong.push(format!(
-                    "order {id} is not there, but {charged} charged, held: {holds}"
+                    "order {id} does not exist, but {charged} charged, stock held: {holds}"
                 ));
             }
             return;
@@ -569,14 +561,14 @@ impl Books {
             && charge.currency != order.currency
         {
             wrong.push(format!(
-                "order {id} costs {} and {} were charged",
+                "order {id} costs {} and {} was charged",
                 order.currency, charge.currency
             ));
         }
         for step in Step::ALL {
             if order.is_abandoned(step) && !order.was_parked() {
                 wrong.push(format!(
-                    "order {id}: its {} was abandoned and never parked",
+                    "order {id}: its {} was abandoned but never parked",
                     step.name()
                 ));
             }
@@ -604,7 +596,7 @@ impl Books {
                 if charged != refunded && !order.is_abandoned(Step::Refund) {
                     let net = charged - refunded;
                     wrong.push(format!(
-                        "order {id}: {} and {net} not given back",
+                        "order {id}: {} and {net} not refunded",
                         order.state
                     ));
                 }
@@ -617,7 +609,7 @@ impl Books {
     }
 }
 
-/// Only what is parked can be abandoned, and only the step it is parked in.
+/// Only the step in which an order is parked can be abandoned.
 fn abandons_what_it_may(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
     for entry in new.timeline.iter().skip(old.timeline.len()) {
         let of = match entry["what"].as_str() {
@@ -634,8 +626,8 @@ fn abandons_what_it_may(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Viol
     }
 }
 
-/// By when a step is asked for again: when its time is up, which doubles with each attempt, and an
-/// hour after that where it is parked.
+/// Whether a step is due in time: the timeout doubles with each attempt, and a parked step waits an
+/// hour.
 fn due_in_time(row: &Value) -> Option<bool> {
     let at = |name: &str| row[name].as_str()?.parse::<Timestamp>().ok();
     let waits = at("due_at")?.duration_since(at("updated_at")?).as_millis();
@@ -649,11 +641,11 @@ fn due_in_time(row: &Value) -> Option<bool> {
 
 fn follows(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
     if (&new.user, &new.lines) != (&old.user, &old.lines) {
-        wrong.push(format!("order {id} became another order"));
+        wrong.push(format!("order {id} changed its user or lines"));
     }
     if old.total.is_some() && new.total != old.total {
         wrong.push(format!(
-            "order {id}: the total went from {:?} to {:?}",
+            "order {id}: the total changed from {:?} to {:?}",
             old.total, new.total
         ));
     }

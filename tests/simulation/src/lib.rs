@@ -1,24 +1,22 @@
-//! The deterministic simulation: the production handlers, stores and decisions of all four
-//! services, on a real DynamoDB engine in process, with simulated queues and time.
+//! The deterministic simulation: production's handlers, stores and decisions of all four services,
+//! on a real DynamoDB engine in process, with simulated queues and time.
 //!
-//! A seed decides everything: who orders what, which of all waiting calls goes next, what is
-//! delivered twice, late or never, what dies where. The invariants are checked after every write
-//! ([`books`]), and once more when the world has come to rest, where each order must have ended for a
-//! reason ([`endings`]) and been let in for one ([`permissions`]); then every message ever sent is
-//! delivered twice again, and the tables must not change. The same seed gives the same run, to the
-//! last step.
+//! A seed decides everything: the orders, the next call, duplicates, delays, losses and crashes.
+//! The same seed gives the same run. The invariants are checked after every write ([`invariants`]).
+//! At the end, each order must have a valid outcome ([`outcomes`]) and a user who could be active
+//! ([`permissions`]). Then every message is delivered twice more, and no row may change.
 
-pub mod abandoning;
-pub mod books;
-pub mod chance;
+pub mod abandonment;
 pub mod clients;
 pub mod clock;
-pub mod endings;
-pub mod gate;
+pub mod fault_profile;
 pub mod handled;
 pub mod history;
+pub mod invariants;
 pub mod network;
+pub mod outcomes;
 pub mod participants;
+pub mod pending_calls;
 pub mod permissions;
 pub mod report;
 pub mod run;

@@ -1,31 +1,31 @@
-//! The simulation's command line: what `cargo xtask sim` starts.
+//! The command line of the simulation, as `cargo xtask sim` starts it.
 
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
-use simulation::chance::Trouble;
+use simulation::fault_profile::FaultKind;
 use simulation::report::{replay_command, run_all, shrink};
 use simulation::run::{Plan, run};
 
-/// Nearly everything here allocates.
+/// The simulation spends much of its time in the allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
-Runs the four services' own handlers under every fault, one world for each seed.
+Runs the production handlers of all services with injected faults, one world for each seed.
 
 Usage: cargo xtask sim --tier engine [options]
 
   --from SEED      the first seed (0)
   --seeds N        how many seeds (1000)
   --orders N       orders in each world (10)
-  --without A,B    kinds of trouble to leave out
-  --trace          print every step; for one seed
-  --unshrunk       what is wrong as it was found, which takes less time
-  --threads N      worlds run side by side (all cores)
+  --without A,B    kinds of fault to leave out
+  --trace          print every step
+  --unshrunk       do not shrink the first failure
+  --threads N      worlds to run at once (all cores)
 
-Ends with 1 if anything was wrong, and prints the command that replays it.";
+Exits with 1 after a violation, and prints the command that replays it.";
 
 fn main() -> ExitCode {
     match Arguments::parse(std::env::args().skip(1)) {
@@ -49,7 +49,7 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// Nothing where only help was asked for.
+    /// `None` if only the help was requested.
     fn parse(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut arguments = Self {
             plan: Plan::new(0),
@@ -65,15 +65,15 @@ impl Arguments {
                 "--seeds" => arguments.seeds = number(&value()?)?,
                 "--orders" => arguments.plan.orders = number(&value()?)? as usize,
                 "--threads" => arguments.threads = number(&value()?)?.max(1) as usize,
-                "--without" => arguments.plan.without = troubles(&value()?)?,
+                "--without" => arguments.plan.without = faults(&value()?)?,
                 "--trace" => arguments.plan.traced = true,
                 "--unshrunk" => arguments.shrunk = false,
                 "--help" | "-h" => return Ok(None),
-                _ => return Err(format!("{word} is no option of sim")),
+                _ => return Err(format!("unknown option {word}")),
             }
         }
         if arguments.plan.seed.checked_add(arguments.seeds).is_none() {
-            return Err("there are no seeds beyond 2^64".to_owned());
+            return Err("--from plus --seeds must be below 2^64".to_owned());
         }
         Ok(Some(arguments))
     }
@@ -84,13 +84,16 @@ fn number(text: &str) -> Result<u64, String> {
         .map_err(|_| format!("{text} is not a whole number"))
 }
 
-fn troubles(list: &str) -> Result<Vec<Trouble>, String> {
+fn faults(list: &str) -> Result<Vec<FaultKind>, String> {
     let known = || {
-        let names: Vec<&str> = Trouble::ALL.iter().map(|trouble| trouble.name()).collect();
+        let names: Vec<&str> = FaultKind::ALL.iter().map(|fault| fault.name()).collect();
         names.join(", ")
     };
     list.split(',')
-        .map(|name| Trouble::parse(name).ok_or(format!("{name} is none of: {}", known())))
+        .map(|name| {
+            FaultKind::parse(name)
+                .ok_or(format!("unknown kind of fault {name}; known: {}", known()))
+        })
         .collect()
 }
 

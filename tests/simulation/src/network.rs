@@ -1,15 +1,14 @@
-//! The queues between the services, with time: messages that come twice, late, out of order, or
-//! end up in a dead-letter queue.
+//! The queues between the services, with time: duplicates, delays, reordering and dead letters.
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::SqsMessage;
 
-use crate::chance::{Dice, Trouble, Weather};
 use crate::clock::Millis;
+use crate::fault_profile::{FaultKind, FaultProfile, Rng};
 use crate::participants::Queue;
 
-/// A message is as a rule there within this time.
+/// The delivery time without a fault.
 const USUAL_DELAY: Millis = 60;
 
 /// One copy of a message on a queue.
@@ -19,41 +18,39 @@ pub struct Copy {
     pub message_id: String,
     pub body: String,
     pub receives: u32,
-    /// How often an operator has sent it back.
+    /// Redrives so far.
     pub redriven: u32,
-    /// From when on it can be received.
     pub visible_at: Millis,
-    /// The receipt of whoever has it.
     pub receipt: Option<String>,
 }
 
-/// Every message that is on its way.
+/// Every message in the queues.
 #[derive(Default)]
 pub struct Network {
     copies: BTreeMap<u64, Copy>,
     dead: Vec<Copy>,
-    /// Dead letters nobody will look after.
+    /// Dead letters that no operator redrives.
     pub abandoned: Vec<Copy>,
-    /// Everything that was ever sent, once each.
+    /// Every sent message, once each.
     pub history: Vec<(Queue, String)>,
     sent: u64,
     receipts: u64,
 }
 
 impl Network {
-    /// Takes a message that a service sent, as often and as late as the weather has it.
-    pub fn send(&mut self, queue: Queue, body: String, now: Millis, weather: &mut Weather) {
+    /// Queues a message, with the duplicates and delays that the profile draws.
+    pub fn send(&mut self, queue: Queue, body: String, now: Millis, profile: &mut FaultProfile) {
         self.history.push((queue, body.clone()));
         let message_id = format!("message-{}", self.history.len());
         let mut copies = 1;
-        if weather.brings(Trouble::Duplicate) {
-            copies += weather.dice(Trouble::Duplicate).between(1, 4);
+        if profile.occurs(FaultKind::Duplicate) {
+            copies += profile.rng(FaultKind::Duplicate).between(1, 4);
         }
         for _ in 0..copies {
-            let usual = weather.dice(Trouble::Delay).between(0, USUAL_DELAY);
-            let late = if weather.brings(Trouble::Delay) {
-                let dice = weather.dice(Trouble::Delay);
-                *dice.pick(&[2_000, 45_000, 100_000, 700_000, 5_000_000])
+            let usual = profile.rng(FaultKind::Delay).between(0, USUAL_DELAY);
+            let late = if profile.occurs(FaultKind::Delay) {
+                let rng = profile.rng(FaultKind::Delay);
+                *rng.pick(&[2_000, 45_000, 100_000, 700_000, 5_000_000])
             } else {
                 0
             };
@@ -69,7 +66,7 @@ impl Network {
         }
     }
 
-    /// Delivers a body again although it was sent long ago, exactly once and at once.
+    /// Queues one more copy of an old message, visible at once.
     pub fn replay(&mut self, queue: Queue, body: String, now: Millis) {
         self.sent += 1;
         let message_id = format!("replay-{}", self.sent);
@@ -89,14 +86,13 @@ impl Network {
         self.copies.insert(self.sent, copy);
     }
 
-    /// Whether a queue has something to receive.
     pub fn has_visible(&self, queue: Queue, now: Millis) -> bool {
         self.copies
             .values()
             .any(|copy| copy.queue == queue && copy.visible_at <= now)
     }
 
-    /// How many messages of a queue can be received, and how many are with whoever received them.
+    /// The visible messages of a queue, and those in flight.
     pub fn counts(&self, queue: Queue, now: Millis) -> (usize, usize) {
         let of = |copy: &&Copy| copy.queue == queue;
         let waiting = |copy: &&Copy| copy.visible_at <= now;
@@ -108,7 +104,7 @@ impl Network {
         )
     }
 
-    /// When the next message can be received that cannot be now.
+    /// The time at which the next hidden message becomes visible.
     pub fn next_visible(&self, now: Millis) -> Option<Millis> {
         self.copies
             .values()
@@ -121,13 +117,13 @@ impl Network {
         self.copies.is_empty()
     }
 
-    /// Up to ten messages of a queue in any order, as a function's trigger receives them. A
-    /// message that was received too often goes to the dead-letter queue instead.
+    /// Receives up to ten messages in any order, as a function's trigger does. A message past its
+    /// receive limit moves to the dead-letter queue.
     pub fn receive(
         &mut self,
         queue: Queue,
         now: Millis,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> (Vec<u64>, Vec<SqsMessage>) {
         let mut visible: Vec<u64> = self
             .copies
@@ -137,9 +133,9 @@ impl Network {
             .collect();
         let (mut ids, mut messages) = (Vec::new(), Vec::new());
         let limits = queue.deployed();
-        let wanted = dice.between(1, 10) as usize;
+        let wanted = rng.between(1, 10) as usize;
         while !visible.is_empty() && ids.len() < wanted {
-            let id = visible.swap_remove(dice.below(visible.len() as u64) as usize);
+            let id = visible.swap_remove(rng.below(visible.len() as u64) as usize);
             let copy = self.copies.get_mut(&id).expect("it was listed just now");
             if copy.receives == limits.max_receives {
                 let copy = self.copies.remove(&id).expect("it was found just now");
@@ -163,7 +159,8 @@ impl Network {
         (ids, messages)
     }
 
-    /// Deletes what was handled, and says what that was; what was not comes back when its time is up.
+    /// Deletes and returns the handled messages. The failed ones become visible again after their
+    /// timeout.
     pub fn settle(&mut self, ids: &[u64], failed: &[String]) -> Vec<Copy> {
         let mut deleted = Vec::new();
         for id in ids {
@@ -178,7 +175,7 @@ impl Network {
         deleted
     }
 
-    /// `ChangeMessageVisibility`: whoever holds this receipt gives the message back in a while.
+    /// `ChangeMessageVisibility`, by receipt.
     pub fn change_visibility(&mut self, receipt: &str, seconds: i64, now: Millis) {
         for copy in self.copies.values_mut() {
             if copy.receipt.as_deref() == Some(receipt) {
@@ -187,7 +184,7 @@ impl Network {
         }
     }
 
-    /// Throws away the dead letters an operator sees to be nobody's, and says how many they were.
+    /// Discards the dead letters that need no redrive, and counts them.
     pub fn discard(&mut self, mut is_nobodys: impl FnMut(&str) -> bool) -> usize {
         let before = self.dead.len();
         self.dead.retain(|copy| !is_nobodys(&copy.body));
@@ -198,12 +195,12 @@ impl Network {
         !self.dead.is_empty()
     }
 
-    /// An operator redrives one dead letter, or leaves it where it is for good.
-    pub fn redrive(&mut self, now: Millis, leaves: impl FnOnce(&Copy) -> bool, dice: &mut Dice) {
+    /// Redrives one dead letter, or leaves it for good.
+    pub fn redrive(&mut self, now: Millis, leaves: impl FnOnce(&Copy) -> bool, rng: &mut Rng) {
         if self.dead.is_empty() {
             return;
         }
-        let position = dice.below(self.dead.len() as u64) as usize;
+        let position = rng.below(self.dead.len() as u64) as usize;
         let mut copy = self.dead.swap_remove(position);
         if leaves(&copy) {
             self.abandoned.push(copy);

@@ -1,29 +1,28 @@
-//! Why an order ended: whether its end can have been the right one.
+//! Checks that each order's outcome had a valid reason.
 //!
-//! Money and stock may add up and an order be refused all the same for no reason, or be let through
-//! against one. So each code of a refusal has a condition that must have held, and so has being
-//! confirmed. On a quiet day the end is foretold outright.
+//! Money and stock can balance although an order was refused or confirmed wrongly. So each outcome
+//! has a condition that must have held. Without faults and user actions, the outcome is fully
+//! determined.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::books::{ATTEMPTS, Books, Order, Violation};
+use crate::invariants::{ATTEMPTS, Ledger, Order, Violation};
 use crate::template_config;
 
-/// What a customer wants.
+/// A customer's order.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    /// Skus and quantities.
+pub struct OrderRequest {
     pub lines: Vec<(String, i64)>,
     pub method: &'static str,
-    /// What it is to cost, where they said so.
+    /// The expected total, if the customer sent one.
     pub expected: Option<(i64, &'static str)>,
 }
 
-impl Wish {
-    /// The request, as a client writes it.
+impl OrderRequest {
+    /// The request body.
     pub fn body(&self) -> Value {
         let lines = self.lines.iter();
         let lines: Vec<Value> = lines
@@ -36,8 +35,8 @@ impl Wish {
         body
     }
 
-    /// Whether the provider fails on purpose. What it then comes to depends on when it is asked.
-    pub fn provokes(&self) -> bool {
+    /// Whether the payment method makes the provider fail. The outcome then depends on timing.
+    pub fn fails_on_purpose(&self) -> bool {
         self.method.starts_with("pm_sim_")
     }
 
@@ -50,57 +49,64 @@ impl Wish {
     }
 }
 
-/// What an order's time was like.
+/// The disturbances of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Day {
-    /// Nothing went wrong, and nobody changed their mind, a price, the stock or an account.
+pub enum Conditions {
+    /// No fault, and no action but placing orders.
     Quiet,
-    /// People did something, but nothing went wrong.
+    /// User actions, but no fault.
     Busy,
-    Troubled,
+    Faulty,
 }
 
-/// Says what is wrong with the end of an order, if it is known and has ended.
-pub fn check(books: &Books, id: &str, wish: &Wish, day: Day) -> Vec<Violation> {
-    let Some(order) = books.get(id).filter(|order| order.is_terminal()) else {
+/// The violations of an order's outcome. Open and unknown orders have none.
+pub fn check(
+    ledger: &Ledger,
+    id: &str,
+    request: &OrderRequest,
+    conditions: Conditions,
+) -> Vec<Violation> {
+    let Some(order) = ledger.get(id).filter(|order| order.is_terminal()) else {
         return Vec::new();
     };
     let mut wrong = Vec::new();
     let lines: Vec<(String, i64)> = order.lines.clone().into_iter().collect();
-    let mut wanted = wish.lines.clone();
+    let mut wanted = request.lines.clone();
     wanted.sort();
     if lines != wanted {
-        wrong.push(format!("{wanted:?} were wanted and {lines:?} ordered"));
+        wrong.push(format!(
+            "{wanted:?} was requested, but {lines:?} was ordered"
+        ));
     }
     for (sku, price) in &order.prices {
-        if !books
+        if !ledger
             .offers(id, sku)
             .iter()
             .any(|offer| offer.price == *price)
         {
-            wrong.push(format!("{sku} never cost {price:?} while it was reserved"));
+            wrong.push(format!("{sku} never cost {price:?} before it was reserved"));
         }
     }
-    if let Err(why) = may_end(books, id, order, wish, day) {
+    if let Err(why) = may_end(ledger, id, order, request, conditions) {
         wrong.push(why);
     }
-    // Nothing was lost and nobody was away: whoever had to ask twice had not asked, or was not answered.
+    // Without faults, no step needs a second attempt.
     let asked_again = |entry: &&Value| entry["attempt"].as_i64().is_some_and(|attempt| attempt > 1);
     if let Some(entry) = order.timeline.iter().find(asked_again)
-        && day != Day::Troubled
-        && !wish.provokes()
+        && conditions != Conditions::Faulty
+        && !request.fails_on_purpose()
     {
-        wrong.push(format!("nothing went wrong, and it took {entry}"));
+        wrong.push(format!("no fault occurred, but it needed {entry}"));
     }
-    if day == Day::Quiet {
-        let (end, foretold) = (end(order), foretold(books, id, order, wish));
-        if end != foretold {
+    if conditions == Conditions::Quiet {
+        let (end, expected_end) = (end(order), expected_end(ledger, id, order, request));
+        if end != expected_end {
             wrong.push(format!(
-                "it is {end:?} where nothing went wrong, not {foretold:?}"
+                "it is {end:?}, but without disturbances it must be {expected_end:?}"
             ));
         }
     }
-    let shown = |why: String| format!("order {id} of {wish:?}: {why}");
+    let shown = |why: String| format!("order {id} for {request:?}: {why}");
     wrong.into_iter().map(shown).collect()
 }
 
@@ -110,7 +116,13 @@ fn end(order: &Order) -> End<'_> {
     (order.state.as_str(), order.failure.as_deref())
 }
 
-fn may_end(books: &Books, id: &str, order: &Order, wish: &Wish, day: Day) -> Result<(), String> {
+fn may_end(
+    ledger: &Ledger,
+    id: &str,
+    order: &Order,
+    request: &OrderRequest,
+    conditions: Conditions,
+) -> Result<(), String> {
     let unless = |held: bool, why: &str| match held {
         true => Ok(()),
         false => Err(format!("it is {:?}, but {why}", end(order))),
@@ -118,90 +130,92 @@ fn may_end(books: &Books, id: &str, order: &Order, wish: &Wish, day: Day) -> Res
     match end(order) {
         ("cancelled", None) => Ok(()),
         ("confirmed", None) => {
-            unless(!wish.is_declined(), "its method is declined")?;
-            unless(!wish.is_never_answered(), "its method is never answered")?;
-            unless(is_known(books, wish), "there is no such item")?;
+            unless(!request.is_declined(), "its method is declined")?;
+            unless(!request.is_never_answered(), "its method is never answered")?;
+            unless(is_known(ledger, request), "there is no such item")?;
             unless(
-                !differs(order, wish),
-                "it was expected to cost something else",
+                !differs(order, request),
+                "the customer expected another total",
             )
         }
         ("rejected", Some("out_of_stock")) => unless(
-            wish.lines.iter().any(|(sku, quantity)| {
-                let offers = books.offers(id, sku);
+            request.lines.iter().any(|(sku, quantity)| {
+                let offers = ledger.offers(id, sku);
                 offers.iter().any(|offer| offer.available < *quantity)
             }),
-            "there was enough of everything all along",
+            "every item was available",
         ),
-        ("rejected", Some("unknown_item")) => unless(!is_known(books, wish), "every item is known"),
+        ("rejected", Some("unknown_item")) => {
+            unless(!is_known(ledger, request), "every item exists")
+        }
         ("rejected", Some("mixed_currency")) => unless(
-            currencies(books, id, wish).len() > 1,
-            "its items were never priced in several",
+            currencies(ledger, id, request).len() > 1,
+            "its items never had several currencies",
         ),
         ("rejected", Some("payment_declined")) => {
-            unless(wish.is_declined(), "its method is not declined")
+            unless(request.is_declined(), "its method is not declined")
         }
         ("rejected", Some("price_changed")) => {
-            unless(differs(order, wish), "that is what it was expected to cost")
+            unless(differs(order, request), "the total is as expected")
         }
         ("rejected", Some("user_not_allowed")) => unless(
-            books.was_deactivated_before_the_end_of(id),
-            "its user was active all along",
+            ledger.was_deactivated_before_end(id),
+            "its user was always active",
         ),
         ("rejected", Some("timed_out")) => {
-            let (step, patient) = given_up(order).ok_or("it timed out at no step")?;
-            unless(patient, "it was given up before its time")?;
-            let unanswered = step == "charge_payment_requested" && wish.is_never_answered();
+            let (step, patient) = given_up(order).ok_or("no step timed out")?;
+            unless(patient, "the last attempt did not have its full time")?;
+            let unanswered = step == "charge_payment_requested" && request.is_never_answered();
             unless(
-                unanswered || day == Day::Troubled,
-                "there was nothing to keep an answer from it",
+                unanswered || conditions == Conditions::Faulty,
+                "no fault delayed the answer",
             )
         }
-        (state, failure) => Err(format!("it is {state} for {failure:?}")),
+        (state, failure) => Err(format!("{state} with {failure:?} is not a valid outcome")),
     }
 }
 
-/// What must become of an order when nothing goes wrong.
-fn foretold<'o>(books: &Books, id: &str, order: &Order, wish: &Wish) -> End<'o> {
-    if !is_known(books, wish) {
+/// The outcome of an order without faults and user actions.
+fn expected_end<'o>(ledger: &Ledger, id: &str, order: &Order, request: &OrderRequest) -> End<'o> {
+    if !is_known(ledger, request) {
         return ("rejected", Some("unknown_item"));
     }
-    if currencies(books, id, wish).len() > 1 {
+    if currencies(ledger, id, request).len() > 1 {
         return ("rejected", Some("mixed_currency"));
     }
     if order.total.is_none() {
         return ("rejected", Some("out_of_stock"));
     }
-    if differs(order, wish) {
+    if differs(order, request) {
         return ("rejected", Some("price_changed"));
     }
-    if wish.is_declined() {
+    if request.is_declined() {
         return ("rejected", Some("payment_declined"));
     }
-    if wish.is_never_answered() {
+    if request.is_never_answered() {
         return ("rejected", Some("timed_out"));
     }
     ("confirmed", None)
 }
 
-fn is_known(books: &Books, wish: &Wish) -> bool {
-    wish.lines.iter().all(|(sku, _)| books.has_item(sku))
+fn is_known(ledger: &Ledger, request: &OrderRequest) -> bool {
+    request.lines.iter().all(|(sku, _)| ledger.has_item(sku))
 }
 
-fn currencies<'b>(books: &'b Books, id: &str, wish: &Wish) -> BTreeSet<&'b str> {
-    let skus = wish.lines.iter().map(|(sku, _)| sku);
-    skus.flat_map(|sku| books.offers(id, sku))
+fn currencies<'b>(ledger: &'b Ledger, id: &str, request: &OrderRequest) -> BTreeSet<&'b str> {
+    let skus = request.lines.iter().map(|(sku, _)| sku);
+    skus.flat_map(|sku| ledger.offers(id, sku))
         .map(|offer| offer.price.1.as_str())
         .collect()
 }
 
-fn differs(order: &Order, wish: &Wish) -> bool {
-    wish.expected.is_some_and(|(amount, currency)| {
+fn differs(order: &Order, request: &OrderRequest) -> bool {
+    request.expected.is_some_and(|(amount, currency)| {
         (order.total, order.currency.as_str()) != (Some(amount), currency)
     })
 }
 
-/// The step that was given up, and whether that was after its last attempt had its time.
+/// The step that timed out, and whether its last attempt had its full time.
 fn given_up(order: &Order) -> Option<(&str, bool)> {
     let what = |entry: &Value| entry["what"].as_str().map(str::to_owned);
     let position = order

@@ -1,4 +1,4 @@
-//! The services that take messages, and their queues.
+//! The services that consume messages, and their queues.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -8,20 +8,20 @@ use test_support::template_config;
 use crate::services::{inventory, orders, payments, users};
 use crate::wiring::{Handler, Wiring};
 
-/// What a service adds to the simulation, besides what its template says.
+/// The simulation's data about a service. The rest is in its template.
 struct Participant {
-    /// In traces.
+    /// The name in traces.
     name: &'static str,
-    /// The function that its queue triggers.
+    /// The function that the queue triggers.
     function: &'static str,
-    /// Whether its messages are commands, which are answered once each.
+    /// Whether the messages are commands, which have one answer each.
     answers: bool,
     one_at_a_time: bool,
     wire: fn(&Wiring) -> Handler,
 }
 
-/// In the order in which chance picks one of their queues: new ones come last, so that a seed stays
-/// the same run.
+/// The order decides which queue a random number picks. Append new ones, so that seeds keep their
+/// runs.
 const PARTICIPANTS: [Participant; 4] = [
     Participant {
         name: "Users",
@@ -53,18 +53,18 @@ const PARTICIPANTS: [Participant; 4] = [
     },
 ];
 
-/// The queues of the templates, in the order of the participants.
+/// The queues of the templates, in this order.
 static DEPLOYED: LazyLock<Vec<&template_config::Queue>> = LazyLock::new(|| {
     let participants = PARTICIPANTS.map(|participant| participant.function);
     for queue in template_config::queues() {
         let function = queue.function.as_str();
         assert!(
             participants.contains(&function),
-            "nothing simulates {function}"
+            "{function} is not simulated; add it to PARTICIPANTS"
         );
     }
     let of = |function| template_config::queues().find(|queue| queue.function == function);
-    let queues = participants.map(|function| of(function).expect("it has a queue"));
+    let queues = participants.map(|function| of(function).expect("the templates give it a queue"));
     queues.to_vec()
 });
 
@@ -91,7 +91,6 @@ impl Queue {
         queue.unwrap_or_else(|| panic!("no queue triggers {function}"))
     }
 
-    /// Its handler, as the function's binary wires it.
     pub fn wire(self, wiring: &Wiring) -> Handler {
         (PARTICIPANTS[self.0].wire)(wiring)
     }
@@ -116,7 +115,6 @@ impl Queue {
         DEPLOYED[self.0]
     }
 
-    /// Its place among the others.
     pub fn index(self) -> usize {
         self.0
     }

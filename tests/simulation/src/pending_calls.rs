@@ -1,8 +1,7 @@
-//! The gate every call to AWS waits at until the simulation lets it pass.
+//! The calls to AWS that wait until the scheduler releases them.
 //!
-//! A function runs from one call to its next without anybody else in between; which of all the
-//! waiting calls goes next, and what befalls it, is the simulation's choice. That is where every
-//! interleaving of the functions comes from.
+//! A function runs alone from one call to the next. The scheduler chooses which pending call
+//! proceeds and with which fault. Every interleaving of the functions comes from this choice.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,19 +13,19 @@ use test_support::{Call, Fault};
 
 pub type ProcessId = u64;
 
-/// A call that waits.
+/// A pending call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(u64);
 
 #[derive(Clone, Default)]
-pub struct Gate(Arc<Mutex<State>>);
+pub struct PendingCalls(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     running: ProcessId,
     open: bool,
     arrived: u64,
-    passed: Vec<(Call, Option<Fault>)>,
+    released: Vec<(Call, Option<Fault>)>,
     waiting: BTreeMap<CallId, Waiting>,
 }
 
@@ -39,13 +38,13 @@ struct Waiting {
 
 enum Verdict {
     None,
-    Pass(Option<Fault>),
-    /// Nobody will ever answer.
+    Release(Option<Fault>),
+    /// The call never gets an answer.
     Never,
 }
 
-impl Gate {
-    /// Lets every call pass at once, for what is set up before or looked at afterwards.
+impl PendingCalls {
+    /// Releases every call at once, for the setup.
     pub fn open(&self) {
         self.state().open = true;
     }
@@ -54,16 +53,16 @@ impl Gate {
         self.state().open = false;
     }
 
-    /// Says who is about to run.
-    pub fn runs(&self, process: ProcessId) {
+    /// Names the process that is about to run.
+    pub fn set_running(&self, process: ProcessId) {
         self.state().running = process;
     }
 
-    /// A call's turn, to be awaited before it takes effect.
-    pub fn turn(&self, call: Call) -> Turn {
+    /// Registers a call; await the result before it takes effect.
+    pub fn wait(&self, call: Call) -> Wait {
         let mut state = self.state();
         if state.open {
-            return Turn { gate: None };
+            return Wait { calls: None };
         }
         let id = CallId(state.arrived);
         state.arrived += 1;
@@ -77,12 +76,12 @@ impl Gate {
                 verdict: Verdict::None,
             },
         );
-        Turn {
-            gate: Some((self.clone(), id)),
+        Wait {
+            calls: Some((self.clone(), id)),
         }
     }
 
-    /// The calls that can be let pass, in the order they came.
+    /// The calls without a decision, oldest first.
     pub fn waiting(&self) -> Vec<(CallId, ProcessId)> {
         self.state()
             .waiting
@@ -96,22 +95,22 @@ impl Gate {
         self.state().waiting[&id].call.clone()
     }
 
-    /// Lets a call pass, with whatever befalls it.
-    pub fn pass(&self, id: CallId, fault: Option<Fault>) {
-        self.judge(id, Verdict::Pass(fault));
+    /// Releases a call, with its fault if any.
+    pub fn release(&self, id: CallId, fault: Option<Fault>) {
+        self.decide(id, Verdict::Release(fault));
     }
 
-    /// The calls that went through since this was last asked, and what befell each.
-    pub fn passed(&self) -> Vec<(Call, Option<Fault>)> {
-        std::mem::take(&mut self.state().passed)
+    /// The calls released since the last request, each with its fault.
+    pub fn take_released(&self) -> Vec<(Call, Option<Fault>)> {
+        std::mem::take(&mut self.state().released)
     }
 
-    /// Leaves a call without an answer for good.
+    /// Never answers a call.
     pub fn stall(&self, id: CallId) {
-        self.judge(id, Verdict::Never);
+        self.decide(id, Verdict::Never);
     }
 
-    fn judge(&self, id: CallId, verdict: Verdict) {
+    fn decide(&self, id: CallId, verdict: Verdict) {
         let mut state = self.state();
         let Some(waiting) = state.waiting.get_mut(&id) else {
             return;
@@ -129,26 +128,26 @@ impl Gate {
     }
 }
 
-/// A call that waits for its turn. Whoever gives up waiting is forgotten.
-pub struct Turn {
-    gate: Option<(Gate, CallId)>,
+/// A pending call. Dropping it forgets the call.
+pub struct Wait {
+    calls: Option<(PendingCalls, CallId)>,
 }
 
-impl Future for Turn {
+impl Future for Wait {
     type Output = Option<Fault>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Fault>> {
-        let Some((gate, id)) = &self.gate else {
+        let Some((calls, id)) = &self.calls else {
             return Poll::Ready(None);
         };
-        let mut state = gate.state();
+        let mut state = calls.state();
         let Some(waiting) = state.waiting.get_mut(id) else {
             return Poll::Ready(None);
         };
-        if let Verdict::Pass(fault) = &mut waiting.verdict {
+        if let Verdict::Release(fault) = &mut waiting.verdict {
             let fault = fault.take();
             let call = waiting.call.clone();
-            state.passed.push((call, fault.clone()));
+            state.released.push((call, fault.clone()));
             return Poll::Ready(fault);
         }
         waiting.waker = Some(context.waker().clone());
@@ -156,10 +155,10 @@ impl Future for Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some((gate, id)) = &self.gate {
-            gate.state().waiting.remove(id);
+        if let Some((calls, id)) = &self.calls {
+            calls.state().waiting.remove(id);
         }
     }
 }

@@ -1,56 +1,37 @@
-//! Who was let order: whether the user may have been allowed to when somebody said that they were.
+//! Checks that each verified user could be active at the time.
 //!
-//! Users is asked over REST while an order is placed, and its yes is believed for a while; or by queue,
-//! and then its yes is as old as the messages are late.
-
-use std::collections::BTreeMap;
+//! Orders asks users over REST and caches a positive answer for a short time. By queue, the answer
+//! is as old as its messages are late.
 
 use jiff::Timestamp;
 use orders::users_client::PERMISSION_LIFETIME;
 use serde_json::Value;
 
-use crate::books::{Books, Order, Violation};
 use crate::clock::{Millis, millis};
+use crate::history::History;
+use crate::invariants::{Ledger, Order, Violation};
 use crate::template_config;
 
-/// Since when each user has had which standing, by their ids.
-#[derive(Default)]
-pub struct Standings(BTreeMap<String, Vec<(Millis, String)>>);
-
-impl Standings {
-    pub fn note(&mut self, user: &str, now: Millis, standing: &str) {
-        let had = self.0.entry(user.to_owned()).or_default();
-        had.push((now, standing.to_owned()));
-    }
-
-    /// Whether a user was active at some moment from the first to the last.
-    fn was_active(&self, user: &str, first: Millis, last: Millis) -> bool {
-        let had = self.0.get(user).map_or(&[][..], Vec::as_slice);
-        let until = had.iter().skip(1).map(|(at, _)| *at).chain([Millis::MAX]);
-        had.iter().zip(until).any(|((from, standing), until)| {
-            standing == "active" && *from <= last && until >= first
-        })
-    }
-}
-
-/// The orders whose user was verified and cannot have been.
-pub fn check(books: &Books, standings: &Standings) -> Vec<Violation> {
-    books
+/// The violations of orders whose user was verified while inactive.
+pub fn check(ledger: &Ledger, statuses: &History<String>) -> Vec<Violation> {
+    ledger
         .orders()
         .filter_map(|(id, order)| {
             let (first, last) = verified(order)?;
             let user = order.user();
-            (!standings.was_active(user, first, last)).then(|| {
+            // The status just before `first` counts too.
+            let mut shown = statuses.between(user, first - 1, last);
+            (!shown.any(|status| status == "active")).then(|| {
                 format!(
-                    "order {id}: its user {user} was verified between {first} and {last} ms, and not \
-                     active at any time then"
+                    "order {id}: its user {user} was verified between {first} and {last} ms, while it was \
+                     not active"
                 )
             })
         })
         .collect()
 }
 
-/// Between when and when the yes was given.
+/// The period in which the positive answer was given.
 fn verified(order: &Order) -> Option<(Millis, Millis)> {
     let at = |what: &str| {
         let entry = order.timeline.iter().find(|entry| entry["what"] == what)?;

@@ -1,4 +1,4 @@
-//! Many worlds, their sum, and what to do about the one that went wrong.
+//! Runs many worlds, sums up their outcomes and shrinks the first failure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::chance::Trouble;
+use crate::fault_profile::FaultKind;
 use crate::run::{Outcome, Plan, run};
 
-/// The sum of many worlds.
+/// The sum over many worlds.
 #[derive(Debug, Default)]
 pub struct Report {
     pub worlds: u64,
@@ -20,14 +20,14 @@ pub struct Report {
     pub replayed: u64,
     pub replayed_worlds: u64,
     pub endings: BTreeMap<String, usize>,
-    /// Orders whose undoing had to be parked.
+    /// Orders with a parked compensation.
     pub parked: usize,
-    /// Steps an operator abandoned, by name.
+    /// Abandoned steps, by name.
     pub abandoned: BTreeMap<&'static str, usize>,
-    pub troubles: BTreeMap<&'static str, u64>,
-    /// The hashes of all traces together, whatever the order they came in.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The sum of the hashes of all traces; independent of their order.
     pub hash: u64,
-    /// The worlds that went wrong, by seed.
+    /// The violations of each failed world, by seed.
     pub failures: BTreeMap<u64, Vec<String>>,
 }
 
@@ -46,8 +46,8 @@ impl Report {
         for (step, count) in outcome.abandoned {
             *self.abandoned.entry(step).or_default() += count;
         }
-        for (trouble, count) in outcome.troubles {
-            *self.troubles.entry(trouble).or_default() += count;
+        for (fault, count) in outcome.faults {
+            *self.faults.entry(fault).or_default() += count;
         }
         self.hash = self.hash.wrapping_add(outcome.hash);
         if !outcome.violations.is_empty() {
@@ -55,14 +55,13 @@ impl Report {
         }
     }
 
-    /// How many things went wrong on purpose.
+    /// The count of injected faults and actions.
     pub fn injected(&self) -> u64 {
-        self.troubles.values().sum()
+        self.faults.values().sum()
     }
 }
 
-/// Runs a world for each seed on all cores, until one goes wrong. `template` says what they have
-/// in common.
+/// Runs a world for each seed until one fails. `template` holds the other settings.
 pub fn run_all(seeds: Range<u64>, template: &Plan, threads: usize) -> Report {
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let report = Mutex::new(Report::default());
@@ -80,24 +79,26 @@ pub fn run_all(seeds: Range<u64>, template: &Plan, threads: usize) -> Report {
                     }
                     report
                         .lock()
-                        .expect("nobody panics holding it")
+                        .expect("no thread panics while it holds the lock")
                         .add(outcome);
                 }
             });
         }
     });
-    report.into_inner().expect("nobody panics holding it")
+    report
+        .into_inner()
+        .expect("no thread panics while it holds the lock")
 }
 
-/// The smallest plan near this one that still goes wrong: without every kind of trouble that has
-/// no part in it, and with as few orders as will do.
+/// The smallest plan that still fails: without the kinds of fault that are not needed, and with the
+/// fewest orders.
 pub fn shrink(plan: &Plan) -> Plan {
     let mut smallest = plan.clone();
     let fails = |plan: &Plan| !run(plan).violations.is_empty();
-    for trouble in Trouble::ALL {
-        if !smallest.without.contains(trouble) {
+    for fault in FaultKind::ALL {
+        if !smallest.without.contains(fault) {
             let mut without = smallest.without.clone();
-            without.push(*trouble);
+            without.push(*fault);
             let smaller = Plan {
                 without,
                 ..smallest.clone()
@@ -119,7 +120,7 @@ pub fn shrink(plan: &Plan) -> Plan {
     smallest
 }
 
-/// The command that shows one world step by step.
+/// The command that traces one world.
 pub fn replay_command(plan: &Plan) -> String {
     let mut command = format!(
         "cargo xtask sim --tier engine --from {} --seeds 1",
@@ -129,7 +130,7 @@ pub fn replay_command(plan: &Plan) -> String {
         command.push_str(&format!(" --orders {}", plan.orders));
     }
     if !plan.without.is_empty() {
-        let names: Vec<&str> = plan.without.iter().map(|trouble| trouble.name()).collect();
+        let names: Vec<&str> = plan.without.iter().map(|fault| fault.name()).collect();
         command.push_str(&format!(" --without {}", names.join(",")));
     }
     command + " --trace"
@@ -138,15 +139,11 @@ pub fn replay_command(plan: &Plan) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>12}  worlds, one for each seed", self.worlds)?;
-        writeln!(
-            f,
-            "{:>12}  sagas, every one acknowledged and ended",
-            self.sagas
-        )?;
+        writeln!(f, "{:>12}  sagas, all acknowledged and ended", self.sagas)?;
         for (ending, count) in &self.endings {
             writeln!(f, "{count:>12}    {ending}")?;
         }
-        writeln!(f, "{:>12}  of them were parked on the way", self.parked)?;
+        writeln!(f, "{:>12}  of them were parked", self.parked)?;
         for (step, count) in &self.abandoned {
             writeln!(f, "{count:>12}    had their {step} abandoned")?;
         }
@@ -154,12 +151,12 @@ impl fmt::Display for Report {
         writeln!(f, "{:>12}  messages sent", self.messages)?;
         writeln!(
             f,
-            "{:>12}  messages replayed at rest, in {} of the worlds",
+            "{:>12}  messages replayed, in {} of the worlds",
             self.replayed, self.replayed_worlds
         )?;
-        writeln!(f, "{:>12}  troubles", self.injected())?;
-        for (trouble, count) in &self.troubles {
-            writeln!(f, "{count:>12}    {trouble}")?;
+        writeln!(f, "{:>12}  injected faults and actions", self.injected())?;
+        for (fault, count) in &self.faults {
+            writeln!(f, "{count:>12}    {fault}")?;
         }
         writeln!(f, "{:>12}  violations", self.failures.len())?;
         write!(

@@ -1,7 +1,7 @@
-//! One order told step by step: the same services without chance, for proofs by cases.
+//! One order without randomness, for the tests by cases.
 //!
-//! A script delivers every message in order, at once, and passes time only when nothing else is
-//! left to do. What goes wrong is planned by the case ([`test_support::Fault`] at the nth write).
+//! A script delivers messages in order and at once, and advances the time only if nothing else is
+//! left to do. Each case plans its fault ([`test_support::Fault`] at the nth write).
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -14,79 +14,75 @@ use shared_lambda::http::Response;
 use test_support::{Call, Fault, crashable};
 use uuid::Uuid;
 
-use crate::abandoning::about;
-use crate::books::{Books, Order, Step, Violation};
-use crate::chance::{Trouble, Weather};
+use crate::abandonment::about;
 use crate::clock::{Millis, millis};
-use crate::gate::Gate;
+use crate::fault_profile::{FaultKind, FaultProfile};
+use crate::invariants::{Ledger, Order, Step, Violation};
 use crate::participants::Queue;
+use crate::pending_calls::PendingCalls;
 use crate::system::System;
 use crate::template_config;
 
-/// The one item of every script: its price and what there is of it.
+/// The price and stock of a script's one item.
 pub const PRICE: i64 = 1999;
 pub const STOCK: i64 = 5;
 
 pub const CUSTOMER: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00c1);
 
-/// The Idempotency-Key of a script's one order.
 const KEY: &str = "key";
 
-/// When an order that nothing can end is given up.
+/// A script gives up on its order after this time.
 const FOREVER: Millis = 6 * 3_600_000;
 
 pub struct Script {
     pub system: Rc<System>,
-    /// The one that is placed.
     pub order: Uuid,
-    /// How often each message is delivered, one after the other.
+    /// Deliveries of each message, one after the other.
     pub deliveries: usize,
-    /// When the sweeper runs first; from then on every minute.
+    /// The first run of the sweeper; then it runs at its interval.
     pub first_sweep: Millis,
-    /// Whether users cannot be asked over REST, so that its queue is.
+    /// Whether users is down over REST, so that orders asks by queue.
     pub by_queue: bool,
-    /// The command at which its function dies whenever it comes.
+    /// The command at which its function crashes, every time.
     pub broken: Option<&'static str>,
-    /// What the first fault that came about has left.
-    pub struck: Option<Struck>,
-    /// The writes between the first run of the sweeper and its last: attempts that are all alike.
+    /// The moment right after the first fault.
+    pub first_fault: Option<FirstFault>,
+    /// The writes between the first and the last run of the sweeper: equal attempts.
     pub repeats: Range<usize>,
     calls: Arc<Mutex<Calls>>,
     waiting: Vec<(Queue, SqsMessage)>,
-    /// Everything that was sent.
     history: Vec<(Queue, String)>,
     received: u64,
-    books: Books,
+    ledger: Ledger,
     pub violations: Vec<Violation>,
 }
 
-/// The moment right after a fault.
 #[derive(Clone, Copy, Debug)]
-pub struct Struck {
+pub struct FirstFault {
     pub at: Millis,
-    /// When the order is due, as it is written then: nothing where it has ended, or is not there.
+    /// The due time of the order then; `None` if it has ended or does not exist.
     pub due_at: Option<Millis>,
 }
 
-/// What goes wrong on purpose: one call, or it and whatever repeats it.
+/// One planned fault.
 #[derive(Clone, Debug)]
-pub struct Strike {
-    /// Which write or send from now, counted from 0.
+pub struct PlannedFault {
+    /// The write or send, counted from 0.
     pub nth: usize,
     pub fault: Fault,
-    /// Whether it befalls the same request as often as that is tried until its caller is done, so
-    /// that the caller hears of it; once is the client's own to make up for.
+    /// Whether it hits every retry of the same request, so that the caller sees it. The SDK hides a
+    /// single failure.
     pub lasts: bool,
 }
 
-/// Every call to AWS, as it comes, and what befalls it.
+/// Decides the fault of each call.
 #[derive(Default)]
 struct Calls {
-    /// Users dies at whatever it is asked.
+    /// Users crashes at every request.
     users_is_down: bool,
     writes: usize,
-    strike: Option<Strike>,
-    struck: Option<Call>,
+    planned: Option<PlannedFault>,
+    faulty: Option<Call>,
     faults: usize,
 }
 
@@ -102,28 +98,28 @@ impl Calls {
             return None;
         }
         self.writes += 1;
-        let strike = self.strike.as_ref()?;
-        let is_again = |struck: &Call| {
-            strike.lasts && (struck.name(), &struck.request) == (call.name(), &call.request)
+        let planned = self.planned.as_ref()?;
+        let is_again = |faulty: &Call| {
+            planned.lasts && (faulty.name(), &faulty.request) == (call.name(), &call.request)
         };
-        if self.writes - 1 != strike.nth && !self.struck.as_ref().is_some_and(is_again) {
+        if self.writes - 1 != planned.nth && !self.faulty.as_ref().is_some_and(is_again) {
             return None;
         }
-        self.struck = Some(call.clone());
+        self.faulty = Some(call.clone());
         self.faults += 1;
-        Some(strike.fault.clone())
+        Some(planned.fault.clone())
     }
 }
 
 impl Script {
     pub async fn new() -> Self {
-        // The jitter of the SDK's own retries, and its tokens for transactions: no two may be alike,
-        // so this comes before the first.
+        // The SDK's retry jitter and transaction tokens come from here. No two tokens may be equal,
+        // so seed before the first.
         fastrand::seed(1);
-        let gate = Gate::default();
-        gate.open();
-        let weather = Arc::new(Mutex::new(Weather::new(0, Trouble::ALL)));
-        let system = Rc::new(System::new(1, &gate, &weather));
+        let pending = PendingCalls::default();
+        pending.open();
+        let profile = Arc::new(Mutex::new(FaultProfile::new(0, FaultKind::ALL)));
+        let system = Rc::new(System::new(1, &pending, &profile));
         system
             .seed(&[CUSTOMER], &[("SKU-0".to_owned(), PRICE, STOCK)])
             .await;
@@ -139,16 +135,16 @@ impl Script {
             first_sweep: template_config::sweep_every(),
             by_queue: false,
             broken: None,
-            struck: None,
+            first_fault: None,
             repeats: 0..0,
             calls,
             waiting: Vec::new(),
             history: Vec::new(),
             received: 0,
-            books: Books::of_now_and_then(),
+            ledger: Ledger::sampling(),
             violations: Vec::new(),
         };
-        script.look();
+        script.observe();
         script
     }
 
@@ -156,49 +152,49 @@ impl Script {
         self.system.clock.now()
     }
 
-    /// What a client sees of a request, which is nothing where the function died.
+    /// The client's answer; `None` if the function crashed.
     pub async fn place(&mut self, body: &Value) -> Option<Response> {
         let system = Rc::clone(&self.system);
         lock(&self.calls).users_is_down = self.by_queue;
         let placed = crashable(system.place(CUSTOMER, KEY, &body.to_string())).await;
         lock(&self.calls).users_is_down = false;
-        self.after();
+        self.collect();
         placed
     }
 
     pub async fn cancel(&mut self) -> Option<Response> {
         let system = Rc::clone(&self.system);
         let cancelled = crashable(system.cancel(CUSTOMER, self.order)).await;
-        self.after();
+        self.collect();
         cancelled
     }
 
-    /// Whether an operator who asks for the order's step again hears that it was done.
+    /// Whether an operator's retry is answered as done.
     pub async fn retry(&mut self) -> bool {
         let system = Rc::clone(&self.system);
         let done = crashable(system.retry(self.order)).await;
-        self.after();
+        self.collect();
         matches!(done, Some(Ok(())))
     }
 
-    /// Whether an operator who gives a step up hears that it was done.
+    /// Whether an operator's abandonment is answered as done.
     pub async fn abandon(&mut self, step: Step) -> bool {
         let system = Rc::clone(&self.system);
         let done = crashable(system.abandon(self.order, step.name())).await;
-        self.after();
+        self.collect();
         matches!(done, Some(Ok(())))
     }
 
-    /// Somebody waits before they ask again.
+    /// A client waits before its retry.
     pub async fn wait(&mut self, wait: Millis) {
         assert!(
             self.next_sweep(self.now() + 1) > self.now() + wait,
-            "the sweeper would have run meanwhile"
+            "the sweeper must not run during the wait"
         );
-        self.system.clock.pass(wait).await;
+        self.system.clock.advance(wait).await;
     }
 
-    /// Delivers the message that has waited longest; whether there was one.
+    /// Delivers the oldest message. False if there is none.
     pub async fn deliver(&mut self) -> bool {
         if self.waiting.is_empty() {
             return false;
@@ -214,20 +210,19 @@ impl Script {
         true
     }
 
-    /// A message that fails or whose function dies does not come back: the sweeper is what is
-    /// proved here, and a redelivery would only help it.
+    /// A failed message does not return: the test shows that the sweeper alone is enough.
     async fn handle(&mut self, queue: Queue, message: SqsMessage) {
         let system = Rc::clone(&self.system);
         crashable(system.batch(queue, vec![message])).await;
-        self.after();
+        self.collect();
     }
 
-    /// Goes on until the order has ended and no message waits.
+    /// Runs until the order has ended and no message waits.
     pub async fn settle(&mut self) {
         self.settle_until(|_| false).await;
     }
 
-    /// Goes on until the order is parked, or has ended, and no message waits.
+    /// Runs until the order is parked or has ended, and no message waits.
     pub async fn settle_until_parked(&mut self) {
         self.settle_until(|order| order.parked).await;
     }
@@ -236,9 +231,9 @@ impl Script {
         let mut swept = false;
         loop {
             while self.deliver().await {}
-            self.look();
+            self.observe();
             let now = self.now();
-            let Some(order) = self.books.get(&self.order.to_string()) else {
+            let Some(order) = self.ledger.get(&self.order.to_string()) else {
                 return;
             };
             if order.is_terminal() || is_enough(order) || now > FOREVER {
@@ -246,26 +241,24 @@ impl Script {
             }
             let due_at = self.due_at().unwrap_or(now);
             if swept && due_at <= now {
-                let wrong =
-                    format!("due at {due_at}, and a run of the sweeper left it so at {now}");
+                let wrong = format!("the sweeper left the order due at {due_at}, at {now}");
                 self.violations.push(wrong);
             }
-            // The runs before it is due find nothing.
+            // Earlier runs find nothing.
             let next = self.next_sweep(due_at.max(now + 1));
-            self.system.clock.pass(next - now).await;
+            self.system.clock.advance(next - now).await;
             let system = Rc::clone(&self.system);
             let writes = system.aws.writes();
             self.repeats = match self.repeats.end {
                 0 => writes..writes,
                 _ => self.repeats.start..writes,
             };
-            // A run that failed is made up for by the next.
+            // The next run makes up for a failed one.
             swept = matches!(crashable(system.sweep()).await, Some(Ok(())));
-            self.after();
+            self.collect();
         }
     }
 
-    /// The first run of the sweeper that is not before then.
     fn next_sweep(&self, from: Millis) -> Millis {
         let since_first = (from - self.first_sweep).max(0);
         self.first_sweep
@@ -273,28 +266,26 @@ impl Script {
                 * template_config::sweep_every()
     }
 
-    /// Delivers everything that was ever sent once more, and what comes of it.
+    /// Delivers every sent message once more, and the messages that follow.
     pub async fn replay(&mut self) {
         for (queue, body) in self.history.clone() {
             let message = self.message(&body);
             self.handle(queue, message).await;
         }
         while self.deliver().await {}
-        self.look();
+        self.observe();
     }
 
-    /// The order as it is written: its state and its failure's code.
+    /// The order's state and failure code.
     pub fn ending(&self) -> Option<(String, Option<String>)> {
-        let order = self.books.get(&self.order.to_string())?;
+        let order = self.ledger.get(&self.order.to_string())?;
         Some((order.state.clone(), order.failure.clone()))
     }
 
-    /// Whether the order is written.
     pub fn is_placed(&self) -> bool {
         self.row().is_some()
     }
 
-    /// When the order is due, as it is written now.
     fn due_at(&self) -> Option<Millis> {
         let due_at = self.row()?["due_at"].as_str()?.parse().ok()?;
         Some(millis(due_at))
@@ -306,29 +297,34 @@ impl Script {
         self.system.aws.item(table, &pk, "ORDER")
     }
 
-    /// Stocked, available, held.
+    /// The stocked, available and held units.
     pub fn stock(&self) -> (i64, i64, i64) {
         let table = &self.system.tables.inventory;
         let item = self.system.aws.item(table, "ITEM#SKU-0", "ITEM");
-        let item = item.expect("it was put there");
+        let item = item.expect("the setup created it");
         let level = |name: &str| item[name].as_i64().expect("a level is a number");
         (level("stocked"), level("available"), level("held"))
     }
 
-    /// Charged, given back.
+    /// The charged and the refunded amount.
     pub fn money(&self) -> (i64, i64) {
-        self.books.money(&self.order.to_string())
+        self.ledger.money(&self.order.to_string())
     }
 
     pub fn tables(&self) -> Vec<Value> {
-        let tables = &self.system.tables;
-        [&tables.orders, &tables.inventory, &tables.payments]
-            .into_iter()
+        let tables = self.table_names().into_iter();
+        tables
             .flat_map(|table| self.system.aws.dump(table))
             .collect()
     }
 
-    fn after(&mut self) {
+    /// The tables that a saga writes.
+    fn table_names(&self) -> [&String; 3] {
+        let tables = &self.system.tables;
+        [&tables.orders, &tables.inventory, &tables.payments]
+    }
+
+    fn collect(&mut self) {
         for queue in Queue::ALL {
             for message in self.system.aws.sent_messages(queue.url()) {
                 self.history.push((queue, message.body.clone()));
@@ -336,26 +332,25 @@ impl Script {
                 self.waiting.push((queue, message));
             }
         }
-        self.violations.extend(self.system.complaints());
-        if self.struck.is_none() && self.faults() > 0 {
-            lock(&self.calls).strike = None;
-            self.struck = Some(Struck {
+        self.violations.extend(self.system.violations());
+        if self.first_fault.is_none() && self.faults() > 0 {
+            lock(&self.calls).planned = None;
+            self.first_fault = Some(FirstFault {
                 at: self.now(),
                 due_at: self.due_at(),
             });
         }
     }
 
-    /// Plans the one thing that goes wrong.
-    pub fn strike(&self, strike: &Strike) {
+    pub fn plan_fault(&self, planned: &PlannedFault) {
         let mut calls = lock(&self.calls);
-        calls.strike = Some(Strike {
-            nth: calls.writes + strike.nth,
-            ..strike.clone()
+        calls.planned = Some(PlannedFault {
+            nth: calls.writes + planned.nth,
+            ..planned.clone()
         });
     }
 
-    /// How often what was planned came about.
+    /// The count of injected faults.
     pub fn faults(&self) -> usize {
         lock(&self.calls).faults
     }
@@ -369,19 +364,19 @@ impl Script {
         message
     }
 
-    /// The books, from every row there is.
-    fn look(&mut self) {
+    /// Records every row in the ledger.
+    fn observe(&mut self) {
         let tables = &self.system.tables;
         for table in [&tables.orders, &tables.inventory, &tables.payments] {
             for row in self.system.aws.dump(table) {
                 let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
                 let key = (table.clone(), text("pk"), text("sk"));
                 let wrong = &mut self.violations;
-                self.books.note(tables, &key, Some(&row), wrong);
+                self.ledger.note(tables, &key, Some(&row), wrong);
             }
         }
-        self.violations.extend(self.books.check_stock());
-        self.violations.extend(self.books.check_orders());
+        self.violations.extend(self.ledger.check_stock());
+        self.violations.extend(self.ledger.check_orders());
     }
 }
 

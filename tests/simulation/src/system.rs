@@ -1,9 +1,7 @@
-//! The whole system under test: the production handlers and stores of all four services, wired as
-//! their binaries wire them, on one in-process AWS.
+//! The system under test: the production handlers and stores of all four services, wired as in
+//! their binaries, on one in-process AWS.
 //!
-//! Left out on purpose is what has no part in the saga: Lambda's runtime, the gateway, and checking
-//! tokens (a caller is given as a value, and the REST question from orders to users arrives at the
-//! users handler with the caller its token names).
+//! Left out: Lambda's runtime, the gateway and the check of tokens. A caller is a value.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -26,11 +24,11 @@ use users::handlers::update as update_user;
 use users::passwords::HashedPassword;
 use uuid::Uuid;
 
-use crate::chance::{SharedWeather, Trouble, weather};
 use crate::clock::Clock;
-use crate::gate::Gate;
-use crate::handled::{Handled, How};
+use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
+use crate::handled::{Handled, HandlerResult};
 use crate::participants::Queue;
+use crate::pending_calls::PendingCalls;
 use crate::services::orders::place as new_place;
 use crate::tables::Tables;
 use crate::template_config;
@@ -38,7 +36,6 @@ use crate::wiring::{Handler, WIRED, Wiring, customer};
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
 
-/// The four services.
 pub struct System {
     pub aws: Aws,
     pub tables: Tables,
@@ -46,24 +43,24 @@ pub struct System {
     pub origin: Origin,
     wiring: Wiring,
     place: RefCell<Rc<place::PlaceOrder>>,
-    /// Of each queue, in the order of [`Queue::ALL`].
+    /// In the order of [`Queue::ALL`].
     handlers: Vec<Handler>,
     handled: RefCell<Vec<Handled>>,
-    /// What only correct services avoid, of functions without messages.
+    /// Bugs found outside of messages.
     mistakes: RefCell<Vec<String>>,
 }
 
 impl System {
-    pub fn new(seed: u64, gate: &Gate, shared: &SharedWeather) -> Self {
+    pub fn new(seed: u64, pending: &PendingCalls, shared: &SharedProfile) -> Self {
         let aws = Aws::new();
         aws.keep_no_calls();
-        if weather(shared).knows(Trouble::StaleRead) {
+        if lock_profile(shared).includes(FaultKind::StaleRead) {
             aws.keep_history();
         }
-        let turn = gate.clone();
-        aws.on_call(move |call| turn.turn(call));
+        let calls = pending.clone();
+        aws.on_call(move |call| calls.wait(call));
         let tables = Tables::of(|service| {
-            let table = service.table.as_deref().expect("it has a table");
+            let table = service.table.as_deref().expect("each service has a table");
             aws.create_table_from(&service.template, table)
         });
         let wiring = Wiring::new(seed, aws.clone(), shared);
@@ -80,7 +77,7 @@ impl System {
         }
     }
 
-    /// A function instance that starts anew.
+    /// Replaces the instance of `orders-place` by a new one.
     pub fn restart_place(&self) {
         self.place.replace(Rc::new(new_place(&self.wiring)));
     }
@@ -152,7 +149,7 @@ impl System {
         let swept = sweep::handle(&sweep, self.origin.context(None)).await;
         let swept = swept.map_err(|error| error.to_string())?;
         if swept["unreadable"] != 0 {
-            self.mistake(format!("the sweeper cannot read everything: {swept}"));
+            self.mistake(format!("the sweeper cannot read every row: {swept}"));
         }
         Ok(())
     }
@@ -163,7 +160,7 @@ impl System {
             .await
     }
 
-    /// `waybill saga abandon`, of the step the order was seen parked in.
+    /// `waybill saga abandon` of the step that the operator saw parked.
     pub async fn abandon(&self, order: Uuid, step: &str) -> Result<(), String> {
         self.admin(json!({
             "action": "abandon", "order_id": order, "step": step,
@@ -177,12 +174,12 @@ impl System {
         let answered = admin::handle(&saga, self.origin.context(None), request).await;
         let answered = answered.map_err(|error| telemetry::chain(&*error))?;
         if answered["outcome"] == "invalid" {
-            self.mistake(format!("an operator is not understood: {answered}"));
+            self.mistake(format!("an operator's request is invalid: {answered}"));
         }
         Ok(())
     }
 
-    /// One batch of a queue, through the runner that production uses.
+    /// One batch of a queue, through production's queue runner.
     pub async fn batch(&self, queue: Queue, records: Vec<SqsMessage>) -> SqsBatchResponse {
         let mut event = SqsEvent::default();
         event.records = records;
@@ -196,47 +193,46 @@ impl System {
         let handle = &self.handlers[queue.index()];
         let handler = |context, envelope| {
             let about = Handled::of(queue, &envelope);
-            self.noting(about, handle(context, envelope))
+            self.record_result(about, handle(context, envelope))
         };
         sqs::process(&self.origin, &trigger, event, ends_at, handler).await
     }
 
-    /// A message between correct services can be carried out, if not now then later: that one
-    /// never can is a fault of ours, and so is a function that panics, asks its table for what
-    /// cannot be, or finds there what it cannot read. The runner has such a message retried.
-    pub async fn noting(
+    /// Records the result of a message. The queue runner would hide a panic or a refusal: it
+    /// retries the message.
+    pub async fn record_result(
         &self,
         about: Handled,
         handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
     ) -> Result<Vec<Outgoing>, Failure> {
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
-        let how = How::of(&handled);
-        self.handled.borrow_mut().push(Handled { how, ..about });
+        let result = HandlerResult::of(&handled);
+        self.handled.borrow_mut().push(Handled { result, ..about });
         handled.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// What became of messages since this was last asked.
+    /// The results of messages since the last call.
     pub fn handled(&self) -> Vec<Handled> {
         self.handled.take()
     }
 
-    /// What only correct services avoid, since this was last asked; not what became of messages.
+    /// The bugs found outside of messages since the last call.
     pub fn mistakes(&self) -> Vec<String> {
         self.mistakes.take()
     }
 
-    /// Everything that only correct services avoid, since this was last asked.
-    pub fn complaints(&self) -> Vec<String> {
+    /// All violations since the last call.
+    pub fn violations(&self) -> Vec<String> {
         let handled = self.handled();
-        let complaints = handled.iter().filter_map(Handled::complaint);
-        self.mistakes().into_iter().chain(complaints).collect()
+        let violations = handled.iter().filter_map(Handled::violation);
+        self.mistakes().into_iter().chain(violations).collect()
     }
 
     fn mistake(&self, what: String) {
         self.mistakes.borrow_mut().push(what);
     }
 
-    /// Customers, an administrator and items, all there before anything goes wrong.
+    /// Creates the customers, an administrator and the items, before any fault.
     pub async fn seed(&self, customers: &[Uuid], items: &[(String, i64, i64)]) {
         let user = |id: Uuid, name: &str| {
             let email = Email::parse(&format!("{name}@example.com")).expect("it is an address");
@@ -247,16 +243,16 @@ impl System {
         let names = (0..customers.len()).map(|number| format!("customer{number}"));
         let customers = customers.iter().copied().zip(names);
         for (id, name) in customers.chain([(ADMIN, "admin".to_owned())]) {
-            let (user, password) = (user(id, &name), HashedPassword::nobodys());
+            let (user, password) = (user(id, &name), HashedPassword::dummy());
             let registered = store.register(&user, &password).await;
-            registered.expect("nothing goes wrong yet");
+            registered.expect("no fault occurs during the setup");
         }
-        // As an operator's command does it; there is no way over HTTP.
+        // HTTP has no way to create the first administrator.
         let pk = format!("USER#{ADMIN}");
         let mut row = self
             .aws
             .item(&self.tables.users, &pk, "USER")
-            .expect("it was registered");
+            .expect("the setup registered it");
         row["role"] = json!("admin");
         self.aws.put_raw(&self.tables.users, row);
         let catalogue = create::wire(&self.wiring.setup("inventory-create")).expect(WIRED);

@@ -2,7 +2,7 @@
 
 use test_support::template_config::{Service, services};
 
-/// The names the templates give the tables.
+/// The table names from the templates.
 #[derive(Clone, Debug)]
 pub struct Tables {
     pub users: String,
@@ -12,7 +12,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Each by what there is to say of its service.
+    /// Names each table by its service.
     pub fn of(name: impl Fn(&Service) -> String) -> Self {
         let of = |service: &str| {
             let found = services().iter().find(|known| known.name == service);

@@ -1,4 +1,4 @@
-//! What the templates deploy, as far as the simulation goes by it.
+//! The template settings that the simulation uses.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use crate::clock::Millis;
 
 static STEP_TIMEOUT: LazyLock<Millis> = LazyLock::new(|| {
     let parameter = &orders().document()["Parameters"]["StepTimeoutSeconds"];
-    parameter["Default"].as_i64().expect("it is in seconds") * 1000
+    parameter["Default"].as_i64().expect("a number of seconds") * 1000
 });
 
 static SWEEP_EVERY: LazyLock<Millis> = LazyLock::new(|| {
@@ -20,7 +20,7 @@ static SWEEP_EVERY: LazyLock<Millis> = LazyLock::new(|| {
         .and_then(|rate| rate.strip_suffix(')'));
     match rate.and_then(|rate| rate.split_once(' ')) {
         Some((minutes, "minute" | "minutes")) => {
-            minutes.parse::<Millis>().expect("it is a number") * 60_000
+            minutes.parse::<Millis>().expect("a number of minutes") * 60_000
         }
         _ => panic!("the sweeper's schedule is not a rate in minutes"),
     }
@@ -29,20 +29,20 @@ static SWEEP_EVERY: LazyLock<Millis> = LazyLock::new(|| {
 fn orders() -> &'static Template {
     let mut services = template_config::services().iter();
     let orders = services.find(|service: &&Service| service.name == "orders");
-    &orders.expect("there is a service of orders").template
+    &orders.expect("orders is a service").template
 }
 
-/// After how long a function is ended, by its binary's name.
+/// The timeout of a function, by the name of its binary.
 pub fn timeout(function: &str) -> Millis {
     Millis::from(template_config::function(function).timeout_seconds) * 1000
 }
 
-/// How long a step may take: `StepTimeoutSeconds` unless somebody says otherwise.
+/// The default of `StepTimeoutSeconds`.
 pub fn step_timeout() -> Millis {
     *STEP_TIMEOUT
 }
 
-/// How often the sweeper runs.
+/// The interval of the sweeper.
 pub fn sweep_every() -> Millis {
     *SWEEP_EVERY
 }

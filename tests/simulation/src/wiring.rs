@@ -1,5 +1,4 @@
-//! What the functions of one world are wired from: the variables their templates give them, and one
-//! AWS in process.
+//! Wires the functions of one world from the variables in their templates, on one in-process AWS.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,14 +11,13 @@ use shared_lambda::{Context, Origin, Setup};
 use test_support::{Aws, template_config};
 use uuid::Uuid;
 
-use crate::chance::{Dice, SharedWeather};
 use crate::clients::clients;
 use crate::clock::Clock;
+use crate::fault_profile::{Rng, SharedProfile};
 
-/// Why a `wire` cannot fail, unless a template or a `wire` forgot something.
 pub const WIRED: &str = "the template gives every variable that the function reads";
 
-/// What only a deploy can know, and a stage in which the provider may be told to fail.
+/// Variables that only a deploy knows. The provider accepts simulated failures in this stage.
 const GIVEN: [(&str, &str); 2] = [("STAGE", "dev"), ("USERS_URL", "https://api.example/")];
 
 /// A queue's handler.
@@ -30,18 +28,18 @@ pub struct Wiring {
     pub aws: Aws,
     pub clock: Clock,
     pub origin: Origin,
-    pub weather: SharedWeather,
+    pub profile: SharedProfile,
     pub sqs: aws_sdk_sqs::Client,
     dynamodb: aws_sdk_dynamodb::Client,
 }
 
 impl Wiring {
-    pub fn new(seed: u64, aws: Aws, weather: &SharedWeather) -> Self {
+    pub fn new(seed: u64, aws: Aws, profile: &SharedProfile) -> Self {
         let clock = Clock::default();
         let (dynamodb, sqs) = clients(&aws);
         Self {
             origin: origin(seed, &clock),
-            weather: weather.clone(),
+            profile: profile.clone(),
             aws,
             clock,
             sqs,
@@ -53,7 +51,7 @@ impl Wiring {
         self.setup_over(function, self.aws.clone())
     }
 
-    /// With something else at the other end of the function's own HTTP requests.
+    /// With another connector for the function's own HTTP requests.
     pub fn setup_over(&self, function: &str, connector: impl HttpConnector + 'static) -> Setup {
         let variables = &template_config::function(function).variables;
         let of_template = variables
@@ -79,14 +77,14 @@ pub fn customer(user_id: Uuid) -> Caller {
     }
 }
 
-/// Times and ids that are the same in every run of a seed.
+/// Times and ids that are equal in every run of a seed.
 fn origin(seed: u64, clock: &Clock) -> Origin {
     let (clock, count) = (clock.clone(), AtomicU64::new(0));
     Origin::new(
         move || clock.timestamp(),
         move || {
-            let mut dice = Dice::new(seed, 1 << 32 | count.fetch_add(1, Ordering::Relaxed));
-            let bits = u128::from(dice.roll()) << 64 | u128::from(dice.roll());
+            let mut rng = Rng::new(seed, 1 << 32 | count.fetch_add(1, Ordering::Relaxed));
+            let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
             uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
         },
     )

@@ -1,5 +1,5 @@
-//! One customer who never pays, in six threads that ignore every `Retry-After`, beside twenty-five
-//! customers who each buy one unit.
+//! A customer who never pays sends six requests at once and ignores every `Retry-After`. Beside
+//! them, twenty-five customers each buy one unit.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,10 +7,10 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use futures_util::future::join_all;
 use orders::domain::{OrderId, UserId};
 use serde_json::{Value, json};
-use simulation::chance::{Trouble, Weather};
 use simulation::clock::Millis;
-use simulation::gate::Gate;
+use simulation::fault_profile::{FaultKind, FaultProfile};
 use simulation::participants::Queue;
+use simulation::pending_calls::PendingCalls;
 use simulation::run::on_a_clock_of_its_own;
 use simulation::system::System;
 use uuid::Uuid;
@@ -20,20 +20,20 @@ const HONEST: usize = 25;
 const PRICE: i64 = 700;
 const SKU: &str = "SKU-0";
 
-/// How long a message is on its way.
+/// The delivery time of a message.
 const LATENCY: Millis = 100;
-/// What passes between two requests of one thread, and between two honest orders.
+/// The time between two requests of one thread, and between two honest orders.
 const PAUSE: Millis = 50;
 const LASTS: Millis = 1_500;
 
 const ATTACKER: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0bad);
 
-/// How an order takes stock and leaves no money.
+/// A attack to reserve stock without paying.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+enum Attack {
     Declined,
-    /// Another total is expected than it comes to.
-    Dearer,
+    /// The customer expects another total.
+    ExpectsAnotherTotal,
     /// Cancelled before it is charged.
     Cancelled,
 }
@@ -46,10 +46,10 @@ struct Shop {
 impl Shop {
     async fn new(stock: i64, seed: u64) -> Self {
         fastrand::seed(seed);
-        let gate = Gate::default();
-        gate.open();
-        let weather = Arc::new(Mutex::new(Weather::new(seed, Trouble::ALL)));
-        let system = System::new(seed, &gate, &weather);
+        let pending = PendingCalls::default();
+        pending.open();
+        let profile = Arc::new(Mutex::new(FaultProfile::new(seed, FaultKind::ALL)));
+        let system = System::new(seed, &pending, &profile);
         let customers: Vec<Uuid> = (0..HONEST).map(honest).chain([ATTACKER]).collect();
         system
             .seed(&customers, &[(SKU.to_owned(), PRICE, stock)])
@@ -65,9 +65,9 @@ impl Shop {
         self.system.clock.now()
     }
 
-    /// Lets ten milliseconds pass, and delivers what has arrived by then.
+    /// Advances the time by ten milliseconds and delivers the messages that arrived.
     async fn pass(&mut self) {
-        self.system.clock.pass(10).await;
+        self.system.clock.advance(10).await;
         let now = self.now();
         for queue in Queue::ALL {
             let arrived = |(at, to, _): &mut (Millis, Queue, String)| *to == queue && *at <= now;
@@ -113,18 +113,18 @@ fn body(units: i64, method: &str) -> Value {
 }
 
 /// One request of the attack.
-async fn strike(system: &System, key: &str, way: Way, units: i64) {
-    let body = match way {
-        Way::Declined => body(units, "pm_card_chargeDeclined"),
-        Way::Cancelled => body(units, "pm_card_visa"),
-        Way::Dearer => {
+async fn send_attack(system: &System, key: &str, attack: Attack, units: i64) {
+    let body = match attack {
+        Attack::Declined => body(units, "pm_card_chargeDeclined"),
+        Attack::Cancelled => body(units, "pm_card_visa"),
+        Attack::ExpectsAnotherTotal => {
             let mut body = body(units, "pm_card_visa");
             body["expected_total"] = json!({"amount": PRICE * units + 1, "currency": "USD"});
             body
         }
     };
     let placed = system.place(ATTACKER, key, &body.to_string()).await;
-    if placed.status == 202 && way == Way::Cancelled {
+    if placed.status == 202 && attack == Attack::Cancelled {
         let order = OrderId::of_key(UserId(ATTACKER), key).0;
         let cancelled = system.cancel(ATTACKER, order).await;
         assert_eq!(cancelled.status, 202, "{:?}", cancelled.body);
@@ -132,15 +132,15 @@ async fn strike(system: &System, key: &str, way: Way, units: i64) {
 }
 
 #[test]
-fn a_customer_who_never_pays_takes_no_honest_order_its_stock() {
-    let ways = [
-        (Way::Declined, 1),
-        (Way::Declined, 5),
-        (Way::Dearer, 2),
-        (Way::Cancelled, 2),
+fn an_attacker_who_never_pays_blocks_no_honest_order() {
+    let attacks_to_try = [
+        (Attack::Declined, 1),
+        (Attack::Declined, 5),
+        (Attack::ExpectsAnotherTotal, 2),
+        (Attack::Cancelled, 2),
     ];
-    for (way, units) in ways {
-        // All six may be let in once, before any of them is seen.
+    for (attack, units) in attacks_to_try {
+        // All six may be accepted once, before any of them counts as unpaid.
         let stock = HONEST as i64 + THREADS as i64 * units;
         on_a_clock_of_its_own(async {
             let mut shop = Shop::new(stock, 1).await;
@@ -150,8 +150,10 @@ fn a_customer_who_never_pays_takes_no_honest_order_its_stock() {
                     let keys: Vec<String> = (0..THREADS)
                         .map(|thread| format!("{requests}-{thread}"))
                         .collect();
-                    let strikes = keys.iter().map(|key| strike(&shop.system, key, way, units));
-                    join_all(strikes).await;
+                    let attacks = keys
+                        .iter()
+                        .map(|key| send_attack(&shop.system, key, attack, units));
+                    join_all(attacks).await;
                     if let Some(user) = (requests < HONEST).then(|| honest(requests)) {
                         let body = body(1, "pm_card_visa").to_string();
                         let placed = shop.system.place(user, "one", &body).await;
@@ -173,12 +175,12 @@ fn a_customer_who_never_pays_takes_no_honest_order_its_stock() {
             let taken = shop.orders_of(ATTACKER).len();
             assert!(
                 failures.is_empty(),
-                "{way:?}, {units} units: {} of {HONEST} honest orders failed: {failures:?}; the \
+                "{attack:?}, {units} units: {} of {HONEST} honest orders failed: {failures:?}; the \
                      attack placed {taken} orders",
                 failures.len()
             );
-            // Those of the first moment and no more, of the hundreds that were asked for.
-            assert!(taken <= 2 * THREADS, "{way:?}, {units} units: {taken}");
+            // Only the first requests, of the hundreds that were sent.
+            assert!(taken <= 2 * THREADS, "{attack:?}, {units} units: {taken}");
         });
     }
 }

@@ -1,54 +1,55 @@
-//! Every step, refusal, cancellation and giving up: delivered twice, failed at each write and each
-//! send, and unwound, by cases instead of by chance.
+//! Tests by cases: every path of an order, with every message delivered twice, a fault at each
+//! write and send, and a fault during compensation.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use simulation::books::Step;
 use simulation::clock::Millis;
+use simulation::invariants::Step;
 use simulation::run::on_a_clock_of_its_own;
-use simulation::script::{CUSTOMER, PRICE, STOCK, Script, Strike};
+use simulation::script::{CUSTOMER, PRICE, PlannedFault, STOCK, Script};
 use simulation::template_config;
 use test_support::Fault;
 
-/// When the sweeper runs first. An order that is placed now is due after 30 s: just missed, just
-/// met, or half a minute too late.
+/// The first run of the sweeper. An order placed now is due after 30 s: the run comes just before,
+/// just then, or half a minute later.
 const FIRST_SWEEPS: [Millis; 3] = [29_999, 30_000, 60_000];
 
-/// How long whoever gets no answer waits before they ask again.
+/// The time until a client without an answer retries.
 const PATIENCE: Millis = 1_000;
 
-/// One order from its placing to its end.
+/// One path of an order.
 #[derive(Clone, Debug)]
 struct Case {
     name: String,
     body: Value,
-    /// Users cannot be asked over REST, so its queue is.
+    /// Users is down over REST, so orders asks by queue.
     by_queue: bool,
-    /// The customer is deactivated before users is asked through its queue.
+    /// The customer is deactivated before users answers by queue.
     deactivated: bool,
-    /// The command at which its function dies, until an operator asks for it again.
+    /// The command at which its function crashes, until an operator retries it.
     broken: Option<&'static str>,
     cancelled: Option<Cancelled>,
     operator: Option<Operator>,
     ending: (&'static str, Option<&'static str>),
-    /// The units it keeps for good, and the money.
+    /// The units it holds and the money it takes at the end.
     keeps: (i64, i64),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Cancelled {
-    /// After so many deliveries.
+    /// After this many deliveries.
     After(usize),
-    /// After it has ended.
-    AtRest { answer: u16 },
+    AfterEnd {
+        answer: u16,
+    },
 }
 
-/// What is done about an order once it is parked.
+/// The operator's action on a parked order.
 #[derive(Clone, Copy, Debug)]
 enum Operator {
-    MendsAndRetries,
+    RepairsAndRetries,
     Abandons(Step),
 }
 
@@ -70,7 +71,7 @@ impl Case {
         }
     }
 
-    /// Whether what is done to the order, and in which state, depends on what went wrong before.
+    /// Whether a fault can change the state in which the order is cancelled.
     fn is_a_race(&self) -> bool {
         matches!(self.cancelled, Some(Cancelled::After(_)))
     }
@@ -80,7 +81,7 @@ fn order(quantity: i64, method: &str) -> Value {
     json!({"lines": [{"sku": "SKU-0", "quantity": quantity}], "payment_method": method})
 }
 
-/// Every way an order can go.
+/// All cases.
 fn cases() -> Vec<Case> {
     let confirmed = ("confirmed", None);
     let cancelled = ("cancelled", None);
@@ -104,15 +105,19 @@ fn cases() -> Vec<Case> {
     };
     let mut cases = vec![
         Case::new("confirmed", "pm_card_visa", confirmed),
-        Case::new("the provider's answer lost", "pm_sim_lostReply", confirmed),
+        Case::new(
+            "the provider's answer is lost",
+            "pm_sim_lostReply",
+            confirmed,
+        ),
         out_of_stock.clone(),
         Case::new("declined", "pm_card_chargeDeclined", declined),
-        Case::new("the provider down", "pm_sim_unavailable", timed_out),
+        Case::new("the provider is down", "pm_sim_unavailable", timed_out),
         price_changed,
         unknown,
         Case {
             by_queue: true,
-            ..Case::new("users asked by queue", "pm_card_visa", confirmed)
+            ..Case::new("users answers by queue", "pm_card_visa", confirmed)
         },
         Case {
             by_queue: true,
@@ -130,10 +135,10 @@ fn cases() -> Vec<Case> {
         },
         Case {
             broken: Some("ReserveStock"),
-            ..Case::new("nothing is ever reserved", "pm_card_visa", timed_out)
+            ..Case::new("inventory never answers", "pm_card_visa", timed_out)
         },
     ];
-    // Reserve, its reply, charge, its reply: then it is confirmed.
+    // Reserve, its reply, charge, its reply: then the order is confirmed.
     for deliveries in 0..=5 {
         cases.push(Case {
             cancelled: Some(Cancelled::After(deliveries)),
@@ -149,7 +154,7 @@ fn cases() -> Vec<Case> {
         cancelled: Some(Cancelled::After(0)),
         ..Case::new("cancelled unverified", "pm_card_visa", cancelled)
     });
-    // Cancelled while the charge is declined: the cancellation was first, or the decline was.
+    // The cancellation races with the decline.
     for (deliveries, ending) in [(2, cancelled), (3, cancelled), (4, declined)] {
         cases.push(Case {
             cancelled: Some(Cancelled::After(deliveries)),
@@ -162,19 +167,18 @@ fn cases() -> Vec<Case> {
     }
     cases.push(Case {
         name: "cancelled once rejected".to_owned(),
-        cancelled: Some(Cancelled::AtRest { answer: 409 }),
+        cancelled: Some(Cancelled::AfterEnd { answer: 409 }),
         ..out_of_stock
     });
     cases.extend(parked());
     cases
 }
 
-/// Each compensation without an answer until it is parked; then an operator has it answered, or
-/// gives it up.
+/// Each compensation stays unanswered until it is parked. Then an operator retries or abandons it.
 fn parked() -> [Case; 4] {
     let refund = Case {
         broken: Some("RefundPayment"),
-        cancelled: Some(Cancelled::AtRest { answer: 202 }),
+        cancelled: Some(Cancelled::AfterEnd { answer: 202 }),
         ..Case::new("", "pm_card_visa", ("cancelled", None))
     };
     let release = Case {
@@ -187,23 +191,23 @@ fn parked() -> [Case; 4] {
     };
     [
         Case {
-            name: "the refund parked and asked for again".to_owned(),
-            operator: Some(Operator::MendsAndRetries),
+            name: "a parked refund is retried".to_owned(),
+            operator: Some(Operator::RepairsAndRetries),
             ..refund.clone()
         },
         Case {
-            name: "the refund parked and abandoned".to_owned(),
+            name: "a parked refund is abandoned".to_owned(),
             operator: Some(Operator::Abandons(Step::Refund)),
             keeps: (0, 2 * PRICE),
             ..refund
         },
         Case {
-            name: "the release parked and asked for again".to_owned(),
-            operator: Some(Operator::MendsAndRetries),
+            name: "a parked release is retried".to_owned(),
+            operator: Some(Operator::RepairsAndRetries),
             ..release.clone()
         },
         Case {
-            name: "the release parked and abandoned".to_owned(),
+            name: "a parked release is abandoned".to_owned(),
             operator: Some(Operator::Abandons(Step::Release)),
             keeps: (2, 0),
             ..release
@@ -211,28 +215,27 @@ fn parked() -> [Case; 4] {
     ]
 }
 
-/// How a case is run.
 #[derive(Clone, Debug)]
 struct Setup {
     deliveries: usize,
     first_sweep: Millis,
-    /// Whether a client without an answer comes again even if the order is written.
-    insists: bool,
-    strike: Option<Strike>,
+    /// Whether a client without an answer repeats its request even if the order exists.
+    repeats_request: bool,
+    fault: Option<PlannedFault>,
 }
 
 impl Setup {
-    fn calm(deliveries: usize) -> Self {
+    fn plain(deliveries: usize) -> Self {
         Self {
             deliveries,
             first_sweep: template_config::sweep_every(),
-            insists: true,
-            strike: None,
+            repeats_request: true,
+            fault: None,
         }
     }
 }
 
-/// What there is to compare of a run.
+/// The final state, to compare runs.
 #[derive(Debug, PartialEq)]
 struct End {
     ending: Option<(String, Option<String>)>,
@@ -244,19 +247,18 @@ struct Run {
     script: Script,
     end: End,
     ended_at: Millis,
-    /// When somebody who got no answer asked again.
+    /// The time at which a client without an answer retried.
     asked_again_at: Option<Millis>,
-    /// What a cancellation was answered.
+    /// The status of the answer to a cancellation.
     answer: Option<u16>,
     writes: usize,
-    /// Those of them that are attempts like those before.
+    /// The writes that are equal attempts of the sweeper.
     repeats: Range<usize>,
 }
 
 impl Run {
-    /// Which of the faults befall the nth write: all of them, or one after the other where the
-    /// writes repeat themselves.
-    fn befall<'a, T>(&self, nth: usize, faults: &'a [T]) -> &'a [T] {
+    /// The faults to try at the nth write: all, or one of them in turn where the writes repeat.
+    fn faults_at<'a, T>(&self, nth: usize, faults: &'a [T]) -> &'a [T] {
         if self.repeats.contains(&nth) {
             let which = (nth + nth / faults.len()) % faults.len();
             &faults[which..=which]
@@ -282,15 +284,15 @@ async fn run(case: &Case, setup: &Setup) -> Run {
     script.by_queue = case.by_queue;
     script.broken = case.broken;
     let before = aws.writes();
-    if let Some(strike) = &setup.strike {
-        script.strike(strike);
+    if let Some(fault) = &setup.fault {
+        script.plan_fault(fault);
     }
     let mut asked_again_at = None;
-    // Whoever cancels knows of an order.
-    let insists = setup.insists || case.cancelled.is_some();
+    // A client that cancels knows its order.
+    let repeats_request = setup.repeats_request || case.cancelled.is_some();
     loop {
         let placed = script.place(&case.body).await.map(|placed| placed.status);
-        if placed == Some(202) || (script.is_placed() && !insists) {
+        if placed == Some(202) || (script.is_placed() && !repeats_request) {
             break;
         }
         assert!(matches!(placed, None | Some(503)), "{}", case.name);
@@ -304,7 +306,7 @@ async fn run(case: &Case, setup: &Setup) -> Run {
                     script.deliver().await;
                 }
             }
-            Cancelled::AtRest { .. } => script.settle().await,
+            Cancelled::AfterEnd { .. } => script.settle().await,
         }
         while answer.is_none() {
             let given = script.cancel().await.map(|cancelled| cancelled.status);
@@ -321,12 +323,12 @@ async fn run(case: &Case, setup: &Setup) -> Run {
     }
     if let Some(operator) = case.operator {
         script.settle_until_parked().await;
-        if let Operator::MendsAndRetries = operator {
+        if let Operator::RepairsAndRetries = operator {
             script.broken = None;
         }
         loop {
             let done = match operator {
-                Operator::MendsAndRetries => script.retry().await,
+                Operator::RepairsAndRetries => script.retry().await,
                 Operator::Abandons(step) => script.abandon(step).await,
             };
             if done {
@@ -354,18 +356,21 @@ async fn run(case: &Case, setup: &Setup) -> Run {
     }
 }
 
-/// One fault leaves one question without an answer.
+/// One fault leaves at most one request without an answer.
 async fn again(script: &mut Script, asked_again_at: &mut Option<Millis>, name: &str) {
-    assert_eq!(*asked_again_at, None, "{name}: asked in vain twice");
+    assert_eq!(
+        *asked_again_at, None,
+        "{name}: two requests without an answer"
+    );
     script.wait(PATIENCE).await;
     *asked_again_at = Some(script.now());
 }
 
-/// A run with a fault against the same run without.
-fn ends_as_if_nothing_had_happened(case: &Case, clean: &Run, run: &Run, what: &str) {
+/// Compares a run with a fault to the same run without.
+fn assert_same_end(case: &Case, clean: &Run, run: &Run, what: &str) {
     let net = |run: &Run| run.end.money.0 - run.end.money.1;
     if case.is_a_race() {
-        // Dying may put the cancellation at another moment, never aside.
+        // A crash may move the cancellation, but never lose it.
         let (state, failure) = run.end.ending.clone().unwrap();
         match run.answer {
             Some(202) => assert_eq!((state.as_str(), failure), ("cancelled", None), "{what}"),
@@ -383,27 +388,32 @@ fn ends_as_if_nothing_had_happened(case: &Case, clean: &Run, run: &Run, what: &s
     }
 }
 
-/// Whatever befalls one call: from when the order is due then, or somebody asks again who had no
-/// answer, one run of the sweeper does what was not done. From there the order has ended within the
-/// time that it needs without any fault, which is none but where it waits for what never comes.
-fn ends_in_time(clean: &Run, run: &Run, what: &str) {
-    let struck = run.script.struck.unwrap();
-    let needed = clean.ended_at - struck.at;
-    assert!(needed >= 0, "{what}: struck after the end");
-    let taken_up_by = match run.asked_again_at {
+/// Checks the end time after one fault. A run of the sweeper, or a client's retry, resumes the
+/// order at the latest when it is due. From there it needs no longer than without a fault.
+fn assert_in_time(clean: &Run, run: &Run, what: &str) {
+    let first_fault = run.script.first_fault.unwrap();
+    let needed = clean.ended_at - first_fault.at;
+    assert!(needed >= 0, "{what}: the fault came after the end");
+    let resumed_by = match run.asked_again_at {
         Some(asked_again_at) if needed == 0 => asked_again_at,
-        // A wait that begins so much later may just miss a run.
+        // A wait that starts later may just miss a run.
         Some(asked_again_at) => asked_again_at + template_config::sweep_every(),
-        None => struck.due_at.unwrap_or(struck.at).max(struck.at) + template_config::sweep_every(),
+        None => {
+            first_fault
+                .due_at
+                .unwrap_or(first_fault.at)
+                .max(first_fault.at)
+                + template_config::sweep_every()
+        }
     };
     assert!(
-        run.ended_at <= taken_up_by + needed,
-        "{what}: ended at {}, taken up by {taken_up_by} and {needed} ms left",
+        run.ended_at <= resumed_by + needed,
+        "{what}: ended at {}, resumed by {resumed_by} with {needed} ms needed",
         run.ended_at,
     );
 }
 
-/// Two cases at a time.
+/// Runs the test on all cases, two at a time.
 fn for_each_case(test: impl AsyncFn(&Case) + Sync) {
     let (cases, next) = (cases(), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -418,14 +428,14 @@ fn for_each_case(test: impl AsyncFn(&Case) + Sync) {
 }
 
 #[test]
-fn every_case_ends_as_it_should_with_the_books_in_order() {
+fn every_case_ends_as_expected() {
     for_each_case(async |case| {
         for first_sweep in FIRST_SWEEPS {
-            let calm = Setup {
+            let plain = Setup {
                 first_sweep,
-                ..Setup::calm(1)
+                ..Setup::plain(1)
             };
-            let run = run(case, &calm).await;
+            let run = run(case, &plain).await;
             let (state, failure) = case.ending;
             let expected = (state.to_owned(), failure.map(str::to_owned));
             assert_eq!(run.end.ending, Some(expected), "{}", case.name);
@@ -434,7 +444,7 @@ fn every_case_ends_as_it_should_with_the_books_in_order() {
             assert_eq!(run.end.stock, stock, "{}", case.name);
             assert_eq!(run.end.money.0 - run.end.money.1, money, "{}", case.name);
             let answer = case.cancelled.map(|cancelled| match cancelled {
-                Cancelled::AtRest { answer } => answer,
+                Cancelled::AfterEnd { answer } => answer,
                 Cancelled::After(_) if state == "cancelled" => 202,
                 Cancelled::After(_) => 409,
             });
@@ -444,12 +454,12 @@ fn every_case_ends_as_it_should_with_the_books_in_order() {
 }
 
 #[test]
-fn everything_delivered_twice_ends_as_once() {
+fn double_delivery_changes_nothing() {
     for_each_case(async |case| {
-        let once = run(case, &Setup::calm(1)).await;
-        let twice = run(case, &Setup::calm(2)).await;
-        ends_as_if_nothing_had_happened(case, &once, &twice, &case.name);
-        // Another number of deliveries is another moment of cancelling.
+        let once = run(case, &Setup::plain(1)).await;
+        let twice = run(case, &Setup::plain(2)).await;
+        assert_same_end(case, &once, &twice, &case.name);
+        // With other deliveries, the cancellation comes at another moment.
         if !case.is_a_race() {
             assert_eq!(twice.script.tables(), once.script.tables(), "{}", case.name);
         }
@@ -457,11 +467,11 @@ fn everything_delivered_twice_ends_as_once() {
 }
 
 #[test]
-fn every_message_of_a_run_replayed_twice_leaves_the_tables_identical() {
+fn a_replay_of_every_message_leaves_the_tables_unchanged() {
     for_each_case(async |case| {
-        let mut run = run(case, &Setup::calm(1)).await;
+        let mut run = run(case, &Setup::plain(1)).await;
         if let Some(Operator::Abandons(_)) = case.operator {
-            // What was given up is carried out after all.
+            // The abandoned command is carried out after all.
             run.script.replay().await;
         }
         let before = run.script.tables();
@@ -473,11 +483,11 @@ fn every_message_of_a_run_replayed_twice_leaves_the_tables_identical() {
 }
 
 #[test]
-fn a_death_or_failure_at_any_write_or_send_is_made_up_for_within_the_deadline() {
+fn an_order_recovers_in_time_from_a_fault_at_any_write_or_send() {
     let tried = AtomicUsize::new(0);
     for_each_case(async |case| {
-        // A process that dies; a call that fails however often it is tried, so that its caller
-        // hears of it; and an answer lost once, which the client makes up for by itself.
+        // A crash; a call that fails at every retry, so that its caller sees it; and a lost answer
+        // that the SDK retries.
         let faults = [
             (Fault::KillBefore, false),
             (Fault::KillAfter, false),
@@ -487,65 +497,64 @@ fn a_death_or_failure_at_any_write_or_send_is_made_up_for_within_the_deadline() 
         ];
         let mut clean = Vec::new();
         for first_sweep in FIRST_SWEEPS {
-            let calm = Setup {
+            let plain = Setup {
                 first_sweep,
-                ..Setup::calm(1)
+                ..Setup::plain(1)
             };
-            clean.push(run(case, &calm).await);
+            clean.push(run(case, &plain).await);
         }
         let mut number = 0;
         for nth in 0..clean[0].writes {
-            for (fault, lasts) in clean[0].befall(nth, &faults) {
+            for (fault, lasts) in clean[0].faults_at(nth, &faults) {
                 number += 1;
                 let which = number % FIRST_SWEEPS.len();
                 let setup = Setup {
                     first_sweep: FIRST_SWEEPS[which],
-                    insists: number % 2 == 0,
-                    strike: Some(Strike {
+                    repeats_request: number % 2 == 0,
+                    fault: Some(PlannedFault {
                         nth,
                         fault: fault.clone(),
                         lasts: *lasts,
                     }),
-                    ..Setup::calm(1)
+                    ..Setup::plain(1)
                 };
                 let run = run(case, &setup).await;
                 let what = format!("{}: {setup:?}", case.name);
-                // The client tried again, or was not to.
+                // A lasting fault hits the client's retries too.
                 assert_eq!(run.script.faults() > 1, *lasts, "{what}");
-                ends_as_if_nothing_had_happened(case, &clean[which], &run, &what);
-                ends_in_time(&clean[which], &run, &what);
+                assert_same_end(case, &clean[which], &run, &what);
+                assert_in_time(&clean[which], &run, &what);
             }
         }
         tried.fetch_add(number, Ordering::Relaxed);
     });
-    // Nearly every fault at each write of each case.
     let tried = tried.into_inner();
     println!("{tried} faults");
     assert!(tried > 1_000, "{tried}");
 }
 
 #[test]
-fn unwinding_is_itself_unwound_twice_and_dies_anywhere() {
+fn compensation_survives_double_delivery_and_crashes() {
     for_each_case(async |case| {
         if case.ending.0 == "confirmed" {
             return;
         }
-        let clean = run(case, &Setup::calm(2)).await;
+        let clean = run(case, &Setup::plain(2)).await;
         for nth in 0..clean.writes {
-            for fault in clean.befall(nth, &[Fault::KillBefore, Fault::KillAfter]) {
+            for fault in clean.faults_at(nth, &[Fault::KillBefore, Fault::KillAfter]) {
                 let setup = Setup {
-                    strike: Some(Strike {
+                    fault: Some(PlannedFault {
                         nth,
                         fault: fault.clone(),
                         lasts: false,
                     }),
-                    ..Setup::calm(2)
+                    ..Setup::plain(2)
                 };
                 let run = run(case, &setup).await;
                 let what = format!("{}: {setup:?}", case.name);
                 assert_eq!(run.script.faults(), 1, "{what}");
-                ends_as_if_nothing_had_happened(case, &clean, &run, &what);
-                ends_in_time(&clean, &run, &what);
+                assert_same_end(case, &clean, &run, &what);
+                assert_in_time(&clean, &run, &what);
             }
         }
     });

@@ -1,22 +1,21 @@
-//! What is drawn is met: trouble that begins elsewhere than in a call has its effect, what befell a
-//! call is known, and the limits are those of the templates.
+//! Drawn faults take effect, the faults of calls are recorded, and limits come from the templates.
 
-use simulation::chance::{Trouble, Weather};
-use simulation::gate::Gate;
+use simulation::fault_profile::{FaultKind, FaultProfile};
 use simulation::participants::Queue;
+use simulation::pending_calls::PendingCalls;
 use simulation::run::{Outcome, Plan, run};
 use simulation::template_config;
 use test_support::{Aws, Fault, template::Template};
 
-/// The first seeds whose worlds have this in store from their beginning.
-fn seeds_with(trouble: Trouble) -> impl Iterator<Item = u64> {
-    (0..).filter(move |seed| Weather::new(*seed, &[]).plans(trouble))
+/// The seeds whose worlds have this fault.
+fn seeds_with(fault: FaultKind) -> impl Iterator<Item = u64> {
+    (0..).filter(move |seed| FaultProfile::new(*seed, &[]).will_occur(fault))
 }
 
-/// Small worlds in which nothing but these goes wrong.
-fn worlds_with_only(troubles: &[Trouble], seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
-    let others = Trouble::ALL.iter().filter(|kind| !troubles.contains(kind));
-    let without: Vec<Trouble> = others.copied().collect();
+/// Small worlds with only these faults.
+fn worlds_with_only(faults: &[FaultKind], seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
+    let others = FaultKind::ALL.iter().filter(|kind| !faults.contains(kind));
+    let without: Vec<FaultKind> = others.copied().collect();
     let world = |seed| {
         let outcome = run(&Plan {
             orders: 3,
@@ -30,11 +29,11 @@ fn worlds_with_only(troubles: &[Trouble], seeds: impl Iterator<Item = u64>) -> V
     seeds.map(world).collect()
 }
 
-fn came(outcome: &Outcome, trouble: Trouble) -> bool {
-    outcome.troubles[trouble.name()] > 0
+fn came(outcome: &Outcome, fault: FaultKind) -> bool {
+    outcome.faults[fault.name()] > 0
 }
 
-/// The lines of a trace that say all of this.
+/// The lines of a trace that contain all words.
 fn lines<'a>(outcome: &'a Outcome, words: &[&str]) -> Vec<&'a str> {
     let lines = outcome.trace.lines();
     lines
@@ -43,17 +42,17 @@ fn lines<'a>(outcome: &'a Outcome, words: &[&str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_broken_function_dies_or_gives_its_messages_back() {
-    let seeds = seeds_with(Trouble::Outage).take(8);
-    let worlds = worlds_with_only(&[Trouble::Outage], seeds);
+fn a_function_outage_crashes_or_fails_its_messages() {
+    let seeds = seeds_with(FaultKind::Outage).take(8);
+    let worlds = worlds_with_only(&[FaultKind::Outage], seeds);
     let (mut died, mut gave_back) = (0, 0);
     for outcome in &worlds {
         let dies = !lines(outcome, &[" broken "]).is_empty();
         let failures = lines(outcome, &["dynamodb:", "BeforeEffect"]);
         let fails = !failures.is_empty();
-        assert_eq!(came(outcome, Trouble::Outage), dies || fails);
+        assert_eq!(came(outcome, FaultKind::Outage), dies || fails);
         died += usize::from(dies);
-        // What the provider is told to fail at payments gives back in any case.
+        // Payments retries its messages in any case if its provider fails.
         let others = failures
             .iter()
             .filter(|line| !line.contains("payments-commands"));
@@ -62,27 +61,30 @@ fn a_broken_function_dies_or_gives_its_messages_back() {
             gave_back += usize::from(!given_back.is_empty());
         }
     }
-    assert!(died > 0 && gave_back > 0, "{died} died, {gave_back} did");
+    assert!(
+        died > 0 && gave_back > 0,
+        "{died} crashed, {gave_back} failed"
+    );
 }
 
 #[test]
-fn a_provider_that_is_gone_for_long_leaves_orders_given_up_or_parked() {
-    let harmed = |troubles: &[Trouble]| -> usize {
-        let worlds = worlds_with_only(troubles, seeds_with(Trouble::ProviderGone).take(6));
+fn a_long_provider_outage_times_out_or_parks_orders() {
+    let harmed = |faults: &[FaultKind]| -> usize {
+        let worlds = worlds_with_only(faults, seeds_with(FaultKind::ProviderGone).take(6));
         let given_up = |world: &Outcome| world.endings.get("rejected timed_out").copied();
         worlds
             .iter()
             .map(|world| world.parked + given_up(world).unwrap_or(0))
             .sum()
     };
-    let gone = harmed(&[Trouble::ProviderGone, Trouble::Cancel]);
-    let there = harmed(&[Trouble::Cancel]);
-    assert!(gone > there, "{gone}, and {there} where it is there");
+    let gone = harmed(&[FaultKind::ProviderGone, FaultKind::Cancel]);
+    let there = harmed(&[FaultKind::Cancel]);
+    assert!(gone > there, "{gone} with the outage, {there} without");
 }
 
 #[test]
-fn a_process_that_hangs_does_nothing_until_its_timeout_ends_it() {
-    let worlds = worlds_with_only(&[Trouble::Stall], 0..30);
+fn a_hanging_process_does_nothing_until_its_timeout() {
+    let worlds = worlds_with_only(&[FaultKind::Stall], 0..30);
     let (mut hung, mut unanswered) = (0, 0);
     for world in &worlds {
         unanswered += lines(world, &["Some(Stall)"]).len();
@@ -96,7 +98,7 @@ fn a_process_that_hangs_does_nothing_until_its_timeout_ends_it() {
                 matches!(what, Some("call" | "timeout" | "dies")) && words.next() == Some(id)
             });
             let next = of_process.next().unwrap_or("nothing");
-            assert!(next.contains(" timeout "), "{hangs}, and then: {next}");
+            assert!(next.contains(" timeout "), "{hangs}, then: {next}");
             hung += 1;
         }
     }
@@ -104,63 +106,68 @@ fn a_process_that_hangs_does_nothing_until_its_timeout_ends_it() {
 }
 
 #[test]
-fn only_readers_of_an_index_read_from_the_past() {
-    // A broken function gives the sweeper something to find, again and again.
-    let troubles = [Trouble::StaleRead, Trouble::SweeperTwice, Trouble::Outage];
-    let worlds = worlds_with_only(&troubles, 25..65);
+fn only_index_reads_are_stale() {
+    // A function outage leaves due orders for the sweeper.
+    let faults = [
+        FaultKind::StaleRead,
+        FaultKind::SweeperTwice,
+        FaultKind::Outage,
+    ];
+    let worlds = worlds_with_only(&faults, 25..65);
     let reads = worlds.iter().flat_map(|world| lines(world, &["Stale("]));
     let reads: Vec<&str> = reads.collect();
     let by = |function: &str| {
         let query = format!("{function} dynamodb:Query");
         reads.iter().filter(|read| read.contains(&query)).count()
     };
-    // The sweeper finds who is due there, and placing what its customer has open.
+    // Two functions read an index: the sweeper for due orders, and placing for a customer's open
+    // orders.
     let (sweeps, placings) = (by("orders-sweep"), by("orders-place"));
     assert!(sweeps > 5 && placings > 5, "{reads:?}");
     assert_eq!(sweeps + placings, reads.len(), "{reads:?}");
 }
 
 #[tokio::test]
-async fn what_befell_a_call_is_told_with_it() {
-    let (aws, gate) = (Aws::new(), Gate::default());
-    let turn = gate.clone();
-    aws.on_call(move |call| turn.turn(call));
+async fn a_released_call_is_recorded_with_its_fault() {
+    let (aws, pending) = (Aws::new(), PendingCalls::default());
+    let calls = pending.clone();
+    aws.on_call(move |call| calls.wait(call));
     let client = aws.sqs();
     for fault in [Some(Fault::Throttle), None, Some(Fault::AfterEffect)] {
         let call = client.send_message().queue_url("queue").message_body("1");
         let sent = tokio::spawn(call.send());
-        while gate.waiting().is_empty() {
+        while pending.waiting().is_empty() {
             tokio::task::yield_now().await;
         }
-        gate.pass(gate.waiting()[0].0, fault.clone());
+        pending.release(pending.waiting()[0].0, fault.clone());
         let _ = sent.await.unwrap();
-        let passed = gate.passed();
+        let passed = pending.take_released();
         assert_eq!(passed.len(), 1);
         assert_eq!(passed[0].1, fault);
     }
-    // Only what takes effect is looked at.
+    // A throttled call has no effect.
     assert_eq!(aws.sent("queue").len(), 2);
     assert!(!Fault::Throttle.takes_effect() && Fault::AfterEffect.takes_effect());
 }
 
 #[test]
-fn what_is_planned_counts_when_it_is_met() {
-    let mut weather = Weather::new(3, &[]);
-    let gone = |weather: &Weather| {
-        weather
+fn a_planned_outage_counts_at_its_first_hit() {
+    let mut profile = FaultProfile::new(3, &[]);
+    let gone = |profile: &FaultProfile| {
+        profile
             .counts()
-            .find(|(kind, _)| *kind == Trouble::ProviderGone)
+            .find(|(kind, _)| *kind == FaultKind::ProviderGone)
     };
-    weather.provider_will_be_gone(100..200);
-    assert!(!weather.provider_is_gone(99) && !weather.provider_is_gone(200));
-    assert_eq!(gone(&weather).unwrap().1, 0);
-    assert!(weather.provider_is_gone(100) && weather.provider_is_gone(199));
-    assert_eq!(gone(&weather).unwrap().1, 1);
+    profile.plan_provider_outage(100..200);
+    assert!(!profile.is_provider_out(99) && !profile.is_provider_out(200));
+    assert_eq!(gone(&profile).unwrap().1, 0);
+    assert!(profile.is_provider_out(100) && profile.is_provider_out(199));
+    assert_eq!(gone(&profile).unwrap().1, 1);
 }
 
 #[test]
-fn limits_are_those_of_the_templates() {
-    // As the templates say today: what is read must have been found.
+fn limits_come_from_the_templates() {
+    // The values of today's templates.
     assert_eq!(template_config::step_timeout(), 30_000);
     assert_eq!(template_config::sweep_every(), 60_000);
     for (function, seconds) in [
@@ -186,6 +193,6 @@ fn limits_are_those_of_the_templates() {
     let text = orders.document().to_string();
     assert!(
         text.contains("rate(1 minute)"),
-        "the sweeper runs otherwise"
+        "the sweeper has another schedule"
     );
 }

@@ -1,17 +1,17 @@
-//! What goes wrong inside a function is seen although its runner makes up for it.
+//! The simulation sees failures inside a function, although the queue runner hides them.
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use serde_json::json;
-use simulation::handled::{Handled, How};
+use simulation::handled::{Handled, HandlerResult};
 use simulation::participants::Queue;
 use simulation::run::{fatal, on_a_clock_of_its_own};
 use simulation::script::Script;
 use uuid::Uuid;
 
 #[test]
-fn a_handler_that_panics_is_complained_of_and_still_panics() {
+fn a_panic_is_recorded_and_still_reaches_the_runner() {
     on_a_clock_of_its_own(async {
         let script = Script::new().await;
         let about = Handled {
@@ -19,22 +19,24 @@ fn a_handler_that_panics_is_complained_of_and_still_panics() {
             id: Uuid::nil(),
             order: Uuid::nil(),
             kind: "ReserveStock".to_owned(),
-            how: How::Done(Vec::new()),
+            result: HandlerResult::Done(Vec::new()),
         };
-        let handled = script.system.noting(about, async { panic!("on purpose") });
+        let handled = script
+            .system
+            .record_result(about, async { panic!("on purpose") });
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
-        assert!(handled.is_err(), "the runner hears of it");
-        let complaint = format!(
+        assert!(handled.is_err(), "the runner sees the panic");
+        let violation = format!(
             "ReserveStock of order {} made its function panic: on purpose",
             Uuid::nil()
         );
-        assert_eq!(script.system.complaints(), [complaint]);
-        assert_eq!(script.system.complaints(), Vec::<String>::new());
+        assert_eq!(script.system.violations(), [violation]);
+        assert_eq!(script.system.violations(), Vec::<String>::new());
     });
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_complained_of() {
+fn an_unreadable_row_is_a_violation() {
     on_a_clock_of_its_own(async {
         let mut script = Script::new().await;
         let lines = json!([{"sku": "SKU-0", "quantity": 1}]);
@@ -46,34 +48,34 @@ fn a_row_that_cannot_be_read_is_complained_of() {
         let row = json!({"pk": pk, "sk": "RESERVATION", "status": "NEITHER"});
         script.system.aws.put_raw(&table, row);
         assert!(script.deliver().await);
-        let [complaint] = &script.violations[..] else {
+        let [violation] = &script.violations[..] else {
             panic!("{:?}", script.violations);
         };
         assert!(
-            complaint.contains("can never be carried out"),
-            "{complaint}"
+            violation.contains("can never be carried out"),
+            "{violation}"
         );
     });
 }
 
 #[test]
-fn a_command_that_is_not_answered_is_complained_of() {
+fn an_unanswered_command_is_a_violation() {
     let mut handled = Handled {
         queue: Queue::of("payments-commands"),
         id: Uuid::nil(),
         order: Uuid::nil(),
         kind: "ChargePayment".to_owned(),
-        how: How::Done(vec!["an answer".to_owned()]),
+        result: HandlerResult::Done(vec!["an answer".to_owned()]),
     };
-    assert_eq!(handled.complaint(), None);
-    handled.how = How::Done(Vec::new());
-    assert!(handled.complaint().is_some());
+    assert_eq!(handled.violation(), None);
+    handled.result = HandlerResult::Done(Vec::new());
+    assert!(handled.violation().is_some());
     handled.queue = Queue::of("orders-replies");
-    assert_eq!(handled.complaint(), None);
+    assert_eq!(handled.violation(), None);
 }
 
 #[test]
-fn a_panic_of_a_world_is_a_violation_like_others() {
+fn a_panic_of_a_world_is_a_violation() {
     on_a_clock_of_its_own(async {
         assert_eq!(fatal(async {}).await, None);
         let panicked = fatal(async { panic!("on purpose") }).await;

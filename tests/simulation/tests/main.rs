@@ -1,12 +1,12 @@
-//! The simulation held to what it promises, and the proofs by cases.
+//! Tests of the simulation itself, and the tests by cases.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod attack;
 mod cases;
-mod complaints;
-mod endings;
 mod faults;
+mod handler_failures;
+mod outcomes;
 mod permissions;
 mod rows;
 mod worlds;

@@ -1,22 +1,22 @@
-//! Each end of an order against what was shown while it was decided.
+//! Outcomes are checked against the rows at the time.
 
 use serde_json::{Value, json};
-use simulation::books::Books;
-use simulation::endings::{Day, Wish, check};
+use simulation::invariants::Ledger;
+use simulation::outcomes::{Conditions, OrderRequest, check};
 use simulation::tables::Tables;
 
 const ORDER: &str = "0190f8a0-0000-7000-8000-000000000001";
 const USER: &str = "0190f8a0-0000-7000-8000-0000000000c1";
 
-struct Told(Books);
+struct Rows(Ledger);
 
-impl Told {
-    /// One item of which there are five, at 1000 USD, and an active user.
+impl Rows {
+    /// One item with five units at 1000 USD, and an active user.
     fn new() -> Self {
-        let mut told = Self(Books::of_now_and_then());
-        told.item("A", 5, 1000, "USD");
-        told.user("active");
-        told
+        let mut rows = Self(Ledger::sampling());
+        rows.item("A", 5, 1000, "USD");
+        rows.user("active");
+        rows
     }
 
     fn note(&mut self, table: &str, pk: &str, sk: &str, row: &Value) {
@@ -61,9 +61,9 @@ impl Told {
     }
 
     fn placed() -> Self {
-        let mut told = Self::new();
-        told.order(1, "reserving", json!({}));
-        told
+        let mut rows = Self::new();
+        rows.order(1, "reserving", json!({}));
+        rows
     }
 
     fn refused(&mut self) {
@@ -84,184 +84,184 @@ impl Told {
         self.order(2, "confirmed", more);
     }
 
-    fn is_right(&self, wish: &Wish, day: Day) -> bool {
-        check(&self.0, ORDER, wish, day).is_empty()
+    fn is_valid(&self, request: &OrderRequest, conditions: Conditions) -> bool {
+        check(&self.0, ORDER, request, conditions).is_empty()
     }
 }
 
-fn wish(method: &'static str) -> Wish {
-    Wish {
+fn request(method: &'static str) -> OrderRequest {
+    OrderRequest {
         lines: vec![("A".to_owned(), 2)],
         method,
         expected: None,
     }
 }
 
-fn pays() -> Wish {
-    wish("pm_card_visa")
+fn pays() -> OrderRequest {
+    request("pm_card_visa")
 }
 
 #[test]
-fn out_of_stock_is_right_if_there_was_too_little_before_it_was_decided() {
-    let mut told = Told::placed();
-    told.refused();
-    told.item("A", 1, 1000, "USD");
-    told.rejected("out_of_stock");
-    assert!(!told.is_right(&pays(), Day::Troubled));
+fn out_of_stock_needs_a_shortage_before_the_decision() {
+    let mut rows = Rows::placed();
+    rows.refused();
+    rows.item("A", 1, 1000, "USD");
+    rows.rejected("out_of_stock");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
 
-    let mut told = Told::placed();
-    told.item("A", 1, 1000, "USD");
-    told.item("A", 5, 1000, "USD");
-    told.refused();
-    told.rejected("out_of_stock");
-    assert!(told.is_right(&pays(), Day::Troubled));
+    let mut rows = Rows::placed();
+    rows.item("A", 1, 1000, "USD");
+    rows.item("A", 5, 1000, "USD");
+    rows.refused();
+    rows.rejected("out_of_stock");
+    assert!(rows.is_valid(&pays(), Conditions::Faulty));
 }
 
 #[test]
-fn what_was_short_before_the_order_was_placed_is_no_reason() {
-    let mut told = Told::new();
-    told.item("A", 1, 1000, "USD");
-    told.item("A", 2, 1000, "USD");
-    told.order(1, "reserving", json!({}));
-    told.refused();
-    told.rejected("out_of_stock");
-    assert!(!told.is_right(&pays(), Day::Troubled));
+fn a_shortage_before_the_order_does_not_count() {
+    let mut rows = Rows::new();
+    rows.item("A", 1, 1000, "USD");
+    rows.item("A", 2, 1000, "USD");
+    rows.order(1, "reserving", json!({}));
+    rows.refused();
+    rows.rejected("out_of_stock");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
 }
 
 #[test]
-fn an_unknown_item_and_several_currencies_must_have_been_asked_for() {
+fn unknown_item_and_mixed_currency_need_such_lines() {
     for code in ["unknown_item", "mixed_currency"] {
-        let mut told = Told::placed();
-        told.refused();
-        told.rejected(code);
-        assert!(!told.is_right(&pays(), Day::Troubled), "{code}");
+        let mut rows = Rows::placed();
+        rows.refused();
+        rows.rejected(code);
+        assert!(!rows.is_valid(&pays(), Conditions::Faulty), "{code}");
     }
-    let both = Wish {
+    let both = OrderRequest {
         lines: vec![("A".to_owned(), 2), ("B".to_owned(), 1)],
         ..pays()
     };
     let lines = json!([{"sku": "A", "quantity": 2}, {"sku": "B", "quantity": 1}]);
     for (code, is_there) in [("unknown_item", false), ("mixed_currency", true)] {
-        let mut told = Told::new();
+        let mut rows = Rows::new();
         if is_there {
-            told.item("B", 5, 1000, "EUR");
+            rows.item("B", 5, 1000, "EUR");
         }
-        told.order(1, "reserving", json!({ "lines": lines }));
-        told.refused();
+        rows.order(1, "reserving", json!({ "lines": lines }));
+        rows.refused();
         let more = json!({"lines": lines, "failure": {"code": code}});
-        told.order(2, "rejected", more);
-        assert!(told.is_right(&both, Day::Quiet), "{code}");
+        rows.order(2, "rejected", more);
+        assert!(rows.is_valid(&both, Conditions::Quiet), "{code}");
     }
 }
 
 #[test]
-fn a_decline_is_the_methods() {
-    let mut told = Told::placed();
-    told.rejected("payment_declined");
-    assert!(!told.is_right(&pays(), Day::Troubled));
-    assert!(told.is_right(&wish("pm_card_chargeDeclined"), Day::Troubled));
+fn payment_declined_needs_a_declining_method() {
+    let mut rows = Rows::placed();
+    rows.rejected("payment_declined");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
+    assert!(rows.is_valid(&request("pm_card_chargeDeclined"), Conditions::Faulty));
 }
 
 #[test]
-fn a_changed_price_is_another_than_was_expected() {
-    let expecting = |amount| Wish {
+fn price_changed_needs_another_expected_total() {
+    let expecting = |amount| OrderRequest {
         expected: Some((amount, "USD")),
         ..pays()
     };
-    let mut told = Told::placed();
+    let mut rows = Rows::placed();
     let total = json!({"amount": 2000, "currency": "USD"});
     let more = json!({"failure": {"code": "price_changed"}, "total": total});
-    told.order(2, "rejected", more);
-    assert!(!told.is_right(&pays(), Day::Troubled));
-    assert!(!told.is_right(&expecting(2000), Day::Troubled));
-    assert!(told.is_right(&expecting(2001), Day::Troubled));
-    let euros = Wish {
+    rows.order(2, "rejected", more);
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
+    assert!(!rows.is_valid(&expecting(2000), Conditions::Faulty));
+    assert!(rows.is_valid(&expecting(2001), Conditions::Faulty));
+    let euros = OrderRequest {
         expected: Some((2000, "EUR")),
         ..pays()
     };
-    assert!(told.is_right(&euros, Day::Troubled));
+    assert!(rows.is_valid(&euros, Conditions::Faulty));
 }
 
 #[test]
-fn whoever_is_not_allowed_was_deactivated_before_the_end() {
-    let mut told = Told::placed();
-    told.rejected("user_not_allowed");
-    told.user("deactivated");
-    assert!(!told.is_right(&pays(), Day::Troubled));
+fn user_not_allowed_needs_a_deactivation_before_the_end() {
+    let mut rows = Rows::placed();
+    rows.rejected("user_not_allowed");
+    rows.user("deactivated");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
 
-    let mut told = Told::placed();
-    told.user("deactivated");
-    told.rejected("user_not_allowed");
-    assert!(told.is_right(&pays(), Day::Troubled));
+    let mut rows = Rows::placed();
+    rows.user("deactivated");
+    rows.rejected("user_not_allowed");
+    assert!(rows.is_valid(&pays(), Conditions::Faulty));
 }
 
 #[test]
-fn a_timeout_had_all_its_attempts_and_something_to_keep_the_answer() {
+fn timed_out_needs_all_attempts_and_a_fault() {
     let timed_out = |what: &str, attempt: u64, seconds: &str| {
-        let mut told = Told::placed();
+        let mut rows = Rows::placed();
         let timeline = json!([
             {"what": what, "attempt": attempt, "at": "2026-01-02T03:00:00Z"},
             {"what": "step_timed_out", "at": format!("2026-01-02T03:0{seconds}Z")},
         ]);
         let more = json!({"failure": {"code": "timed_out"}, "timeline": timeline});
-        told.order(2, "rejected", more);
-        told
+        rows.order(2, "rejected", more);
+        rows
     };
-    let told = timed_out("charge_payment_requested", 5, "8:00");
-    assert!(told.is_right(&pays(), Day::Troubled));
-    assert!(!told.is_right(&pays(), Day::Busy));
-    assert!(told.is_right(&wish("pm_sim_unavailable"), Day::Busy));
-    let told = timed_out("reserve_stock_requested", 5, "8:00");
-    assert!(!told.is_right(&wish("pm_sim_unavailable"), Day::Busy));
-    let told = timed_out("charge_payment_requested", 4, "8:00");
-    assert!(!told.is_right(&pays(), Day::Troubled));
-    let told = timed_out("charge_payment_requested", 5, "7:59");
-    assert!(!told.is_right(&pays(), Day::Troubled));
+    let rows = timed_out("charge_payment_requested", 5, "8:00");
+    assert!(rows.is_valid(&pays(), Conditions::Faulty));
+    assert!(!rows.is_valid(&pays(), Conditions::Busy));
+    assert!(rows.is_valid(&request("pm_sim_unavailable"), Conditions::Busy));
+    let rows = timed_out("reserve_stock_requested", 5, "8:00");
+    assert!(!rows.is_valid(&request("pm_sim_unavailable"), Conditions::Busy));
+    let rows = timed_out("charge_payment_requested", 4, "8:00");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
+    let rows = timed_out("charge_payment_requested", 5, "7:59");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
 }
 
 #[test]
-fn nothing_else_is_a_reason() {
-    let mut told = Told::placed();
-    told.rejected("released");
-    assert!(!told.is_right(&pays(), Day::Troubled));
-    let mut told = Told::placed();
-    told.order(2, "rejected", json!({}));
-    assert!(!told.is_right(&pays(), Day::Troubled));
+fn any_other_failure_is_invalid() {
+    let mut rows = Rows::placed();
+    rows.rejected("released");
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
+    let mut rows = Rows::placed();
+    rows.order(2, "rejected", json!({}));
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
 }
 
 #[test]
-fn what_is_confirmed_is_what_was_wanted_at_a_price_it_had() {
-    let mut told = Told::placed();
-    told.confirmed(1000);
-    assert!(told.is_right(&pays(), Day::Quiet));
-    assert!(!told.is_right(&wish("pm_card_chargeDeclined"), Day::Troubled));
-    assert!(!told.is_right(&wish("pm_sim_unavailable"), Day::Troubled));
-    let otherwise = Wish {
+fn confirmed_needs_the_requested_lines_at_a_real_price() {
+    let mut rows = Rows::placed();
+    rows.confirmed(1000);
+    assert!(rows.is_valid(&pays(), Conditions::Quiet));
+    assert!(!rows.is_valid(&request("pm_card_chargeDeclined"), Conditions::Faulty));
+    assert!(!rows.is_valid(&request("pm_sim_unavailable"), Conditions::Faulty));
+    let otherwise = OrderRequest {
         expected: Some((1999, "USD")),
         ..pays()
     };
-    assert!(!told.is_right(&otherwise, Day::Troubled));
-    let more = Wish {
+    assert!(!rows.is_valid(&otherwise, Conditions::Faulty));
+    let more = OrderRequest {
         lines: vec![("A".to_owned(), 3)],
         ..pays()
     };
-    assert!(!told.is_right(&more, Day::Troubled));
+    assert!(!rows.is_valid(&more, Conditions::Faulty));
 
-    let mut told = Told::placed();
-    told.confirmed(900);
-    assert!(!told.is_right(&pays(), Day::Troubled));
+    let mut rows = Rows::placed();
+    rows.confirmed(900);
+    assert!(!rows.is_valid(&pays(), Conditions::Faulty));
 }
 
 #[test]
-fn a_quiet_day_lets_nothing_be_refused_without_need() {
-    let mut told = Told::placed();
+fn without_disturbances_only_the_expected_outcome_is_valid() {
+    let mut rows = Rows::placed();
     let more = json!({
         "total": {"amount": 2000, "currency": "USD"}, "failure": {"code": "payment_declined"},
     });
-    told.order(2, "rejected", more);
-    assert!(told.is_right(&wish("pm_card_chargeDeclined"), Day::Quiet));
-    let mut told = Told::placed();
-    told.order(2, "cancelled", json!({}));
-    assert!(told.is_right(&pays(), Day::Busy));
-    assert!(!told.is_right(&pays(), Day::Quiet));
+    rows.order(2, "rejected", more);
+    assert!(rows.is_valid(&request("pm_card_chargeDeclined"), Conditions::Quiet));
+    let mut rows = Rows::placed();
+    rows.order(2, "cancelled", json!({}));
+    assert!(rows.is_valid(&pays(), Conditions::Busy));
+    assert!(!rows.is_valid(&pays(), Conditions::Quiet));
 }

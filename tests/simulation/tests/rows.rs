@@ -1,4 +1,4 @@
-//! A row that its service cannot read, list or sweep is named by the audit.
+//! The audit names each row that its service cannot read, list or sweep.
 
 use inventory::domain::{RefusalCode, Sku};
 use inventory::store::InventoryStore;
@@ -147,7 +147,7 @@ impl World {
         reconcile(&rows, "2026-01-02T03:04:05Z".parse().unwrap()).findings
     }
 
-    /// Whether services read the row, and lists and the sweeper have it where it belongs.
+    /// Whether the service reads the row, and lists and the sweeper find it.
     async fn has(&self, row: &Value) -> bool {
         let [pk, sk] = ["pk", "sk"].map(|key| row[key].as_str().unwrap());
         let of_order = || Uuid::try_parse(pk.strip_prefix("ORDER#").unwrap()).unwrap();
@@ -186,7 +186,7 @@ impl World {
     }
 }
 
-/// What an index is made of: DynamoDB takes only texts for it.
+/// Index keys: DynamoDB accepts only strings for them.
 const KEYS: [&str; 8] = [
     "/user_id",
     "/placed",
@@ -216,11 +216,11 @@ fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// What is spoilt of a row: of two that have the same kinds of attributes, it is spoilt in one.
+/// The attributes to spoil. Of two rows with the same attributes, only one is spoilt.
 fn spoilt(row: &Value) -> Vec<String> {
     let some = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
     match (row["sk"].as_str().unwrap(), row["pk"].as_str().unwrap()) {
-        // Of users the audit may read no more.
+        // The audit may read no other attribute of users.
         ("USER", _) => some(&["/id", "/status"]),
         ("ORDER", pk) if pk.ends_with('2') => {
             some(&["/state", "/attempt", "/due_shard", "/due_at", "/parked"])
@@ -238,9 +238,9 @@ fn spoilt(row: &Value) -> Vec<String> {
     }
 }
 
-/// The row without what is at this path, and with something else there.
+/// Copies of the row with another value at this path, and one without it.
 fn spoiled(row: &Value, path: &str, table: usize) -> Vec<Value> {
-    // Index keys of another table's rows may be anything.
+    // Index keys of another table may have any type.
     let is_key = KEYS.contains(&path) && table != 3 && row["sk"] != "RESERVATION";
     let others = [
         json!("odd"),
@@ -274,7 +274,7 @@ fn spoiled(row: &Value, path: &str, table: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_row_that_no_service_sees_is_named_by_the_audit() {
+async fn the_audit_names_every_row_that_no_service_sees() {
     let world = World::new().await;
     let rows = rows();
     for (table, rows) in rows.iter().enumerate() {
@@ -316,7 +316,7 @@ async fn a_row_that_no_service_sees_is_named_by_the_audit() {
 }
 
 #[test]
-fn the_audit_knows_the_names_that_services_write() {
+fn the_audit_knows_the_names_in_the_rows() {
     let events: Vec<&str> = TimelineEvent::ALL
         .iter()
         .map(|what| what.as_str())

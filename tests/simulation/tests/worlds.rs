@@ -1,15 +1,15 @@
-//! Worlds by chance: a fixed share of them in every test run.
+//! Random worlds: fixed seeds in every test run.
 
 use std::collections::BTreeMap;
 
-use simulation::chance::Trouble;
+use simulation::fault_profile::FaultKind;
 use simulation::report::{replay_command, run_all, shrink};
 use simulation::run::{Plan, run};
 
-/// The same in every run; `cargo xtask sim` goes on from other seeds.
+/// Equal in every run; `cargo xtask sim` can try other seeds.
 const SEEDS: std::ops::Range<u64> = 0..30;
 
-/// Every way an order can end where nobody changes their mind and nothing goes wrong.
+/// All outcomes without faults and user actions.
 const QUIET_ENDINGS: [&str; 7] = [
     "confirmed",
     "rejected mixed_currency",
@@ -21,7 +21,7 @@ const QUIET_ENDINGS: [&str; 7] = [
 ];
 
 #[test]
-fn no_world_of_the_fixed_share_loses_anything_or_does_it_twice() {
+fn the_fixed_worlds_violate_no_invariant() {
     let report = run_all(SEEDS, &Plan::new(0), 2);
     println!("{report}");
     if let Some((seed, violations)) = report.failures.first_key_value() {
@@ -32,15 +32,12 @@ fn no_world_of_the_fixed_share_loses_anything_or_does_it_twice() {
     assert_eq!(report.replayed_worlds, SEEDS.end / 3);
     assert!(report.sagas > 250, "{report}");
     assert_eq!(report.abandoned.len(), 2, "{report}");
-    // A share in which hardly anything went wrong would prove nothing.
-    for trouble in Trouble::ALL {
-        assert!(
-            report.troubles[trouble.name()] > 0,
-            "no {trouble}: {report}"
-        );
+    // Without faults, the test would show nothing.
+    for fault in FaultKind::ALL {
+        assert!(report.faults[fault.name()] > 0, "no {fault}: {report}");
     }
     for (step, count) in &report.abandoned {
-        assert!(*count > 0, "nobody had to abandon a {step}: {report}");
+        assert!(*count > 0, "no {step} was abandoned: {report}");
     }
     for state in ["confirmed", "rejected", "cancelled"] {
         let ended = |(ending, count): (&String, &usize)| ending.starts_with(state) && *count > 10;
@@ -49,7 +46,7 @@ fn no_world_of_the_fixed_share_loses_anything_or_does_it_twice() {
 }
 
 #[test]
-fn a_seed_is_the_same_run_to_the_last_step() {
+fn a_seed_always_gives_the_same_run() {
     for seed in [3, 17] {
         let plan = Plan {
             traced: true,
@@ -64,22 +61,22 @@ fn a_seed_is_the_same_run_to_the_last_step() {
 }
 
 #[test]
-fn what_is_left_out_does_not_come() {
+fn excluded_kinds_do_not_occur() {
     let calm = Plan {
-        without: Trouble::ALL.to_vec(),
+        without: FaultKind::ALL.to_vec(),
         ..Plan::new(5)
     };
     let outcome = run(&calm);
-    assert_eq!(outcome.troubles.values().sum::<u64>(), 0, "{outcome:?}");
+    assert_eq!(outcome.faults.values().sum::<u64>(), 0, "{outcome:?}");
     assert_eq!(outcome.violations, Vec::<String>::new());
     assert_eq!(outcome.sagas, calm.orders);
 }
 
-/// Each world foretells its orders' ends; that they come in all sorts is for here.
+/// Each world checks its outcomes; this test checks that all kinds occur.
 #[test]
-fn on_a_quiet_day_every_order_ends_as_foretold() {
+fn without_disturbances_every_outcome_is_as_expected() {
     let quiet = Plan {
-        without: Trouble::ALL.to_vec(),
+        without: FaultKind::ALL.to_vec(),
         ..Plan::new(0)
     };
     let report = run_all(0..30, &quiet, 2);

@@ -1,31 +1,30 @@
-//! Those who use the system, each with what they have in mind.
+//! The actors: customers and administrators, with their planned actions.
 
 use uuid::Uuid;
 
-use crate::books::Step;
 use crate::clock::Millis;
-use crate::endings::Wish;
+use crate::invariants::Step;
+use crate::outcomes::OrderRequest;
 
-/// A customer with one order in mind.
+/// A customer with one order.
 pub(super) struct Client {
     pub(super) user: Uuid,
     pub(super) key: String,
     pub(super) body: String,
-    /// The id the order will have.
     pub(super) order: Uuid,
-    pub(super) wish: Wish,
+    pub(super) request: OrderRequest,
     pub(super) next_place: Option<Millis>,
     pub(super) next_cancel: Option<Millis>,
-    /// When an operator asks for the order's step again.
+    /// The time of an operator's retry.
     pub(super) next_retry: Option<Millis>,
-    /// When an operator who saw it parked gives up what it waits for.
+    /// The time at which an operator abandons the parked step.
     pub(super) next_abandon: Option<Millis>,
-    /// The steps its operator asked to give up.
-    pub(super) gave_up: Vec<Step>,
+    /// The steps that an operator asked to abandon.
+    pub(super) abandoned: Vec<Step>,
     pub(super) cancels: bool,
     pub(super) acknowledged: bool,
     pub(super) refused: bool,
-    /// The last word about a cancellation.
+    /// The status of the last answer to a cancellation.
     pub(super) cancelled: Option<u16>,
 }
 
@@ -41,16 +40,15 @@ impl Client {
     }
 }
 
-/// Something an administrator does until it is answered.
-pub(super) struct Chore {
+/// An administrator's action, repeated until it is answered.
+pub(super) struct AdminTask {
     pub(super) at: Option<Millis>,
-    pub(super) what: TimelineEvent,
-    /// Whether it was answered that it is done.
+    pub(super) what: AdminAction,
     pub(super) is_done: bool,
 }
 
-impl Chore {
-    pub(super) fn at(at: Millis, what: TimelineEvent) -> Self {
+impl AdminTask {
+    pub(super) fn at(at: Millis, what: AdminAction) -> Self {
         Self {
             at: Some(at),
             what,
@@ -60,7 +58,7 @@ impl Chore {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum TimelineEvent {
+pub(super) enum AdminAction {
     Price { sku: usize, amount: i64 },
     Adjust { sku: usize, delta: i64, key: String },
     Status { user: usize, status: &'static str },

@@ -1,36 +1,36 @@
-//! What becomes of calls to AWS and of messages between the services.
+//! Carries out calls to AWS and delivers messages.
 
 use std::rc::Rc;
 
 use test_support::{Call, Fault};
 use uuid::Uuid;
 
-use super::faults::{Drawn, draw};
+use super::faults::{DrawnFault, draw};
 use super::world::{Finished, Job, Late, World};
-use crate::abandoning::{is_left_alone, news_after_abandoning};
-use crate::chance::{Trouble, weather};
+use crate::abandonment::{contradiction, is_left_in_dead_letters};
 use crate::clock::Millis;
-use crate::gate::{CallId, ProcessId};
+use crate::fault_profile::{FaultKind, lock_profile};
 use crate::network::Copy;
 use crate::participants::Queue;
+use crate::pending_calls::{CallId, ProcessId};
 
-/// For how long DynamoDB knows a transaction's token (API reference, `TransactWriteItems`).
+/// DynamoDB remembers a transaction's token this long (API reference, `TransactWriteItems`).
 const TOKEN_KNOWN: Millis = 600_000;
 
-/// What nobody can understand.
+/// Messages that no handler can parse.
 const POISON: [&str; 4] = [
     "not even JSON",
     r#"{"id": "0190f8a0-0000-7000-8000-000000000000"}"#,
     r#"{"id":"0190f8a0-0000-7000-8000-000000000000","type":"MakeCoffee","version":1,"order_id":"0190f8a0-0000-7000-8000-000000000001","time":"2026-01-02T03:04:06.000Z","traceparent":null,"data":{}}"#,
     r#"{"id":"0190f8a0-0000-7000-8000-000000000000","type":"ChargePayment","version":1,"order_id":"0190f8a0-0000-7000-8000-000000000001","time":"2026-01-02T03:04:06.000Z","traceparent":null,"data":{"amount":"much"}}"#,
 ];
-/// The id of whatever poison can be read at all; no message of the services has it.
+/// The id of the poison that has an envelope. No real message has it.
 pub(super) const POISON_ID: Uuid = Uuid::from_u128(0x0190_f8a0_0000_7000_8000_0000_0000_0000);
 
 impl World {
-    /// One call goes through, or whatever befalls it.
-    pub(super) fn let_pass(&mut self, id: CallId, process: ProcessId) {
-        let call = self.gate.call(id);
+    /// Releases one call, with the fault that the profile draws.
+    pub(super) fn release(&mut self, id: CallId, process: ProcessId) {
+        let call = self.pending.call(id);
         let name = call.name();
         self.record.calls += 1;
         let now = self.now();
@@ -38,48 +38,48 @@ impl World {
             .processes
             .get(&process)
             .map_or("?", |process| process.name);
-        let is_out = call.service == "dynamodb" && self.is_out(name_of, false);
+        let is_broken = call.service == "dynamodb" && self.is_broken(name_of, false);
         let fault = {
-            let mut weather = weather(&self.weather);
-            let drawn = draw(&mut weather, &call, &self.system.tables);
-            let comes = drawn.filter(|(trouble, what)| {
-                let comes = !is_out && self.makes_a_difference(&call, what);
+            let mut profile = lock_profile(&self.profile);
+            let drawn = draw(&mut profile, &call, &self.system.tables);
+            let comes = drawn.filter(|(fault, what)| {
+                let comes = !is_broken && self.has_effect(&call, what);
                 if !comes {
-                    weather.take_back(*trouble);
+                    profile.uncount(*fault);
                 }
                 comes
             });
-            match is_out {
-                true => Some(Drawn::Fault(Fault::BeforeEffect)),
+            match is_broken {
+                true => Some(DrawnFault::Fault(Fault::BeforeEffect)),
                 false => comes.map(|(_, what)| what),
             }
         };
-        self.note(
+        self.log(
             "call",
             &format_args!("{process} {name_of} {name} {fault:?}"),
         );
         match fault {
-            Some(Drawn::Stall) => {
-                self.gate.stall(id);
+            Some(DrawnFault::Stall) => {
+                self.pending.stall(id);
                 return;
             }
-            Some(Drawn::Hang) => {
-                // It ends with its time; until then it has what it has and does nothing.
+            Some(DrawnFault::Hang) => {
+                // The process keeps its messages and does nothing until its timeout.
                 if let Some(process) = self.processes.get_mut(&process) {
                     process.future = Box::pin(std::future::pending());
                 }
                 return;
             }
-            Some(Drawn::Late(after)) => {
+            Some(DrawnFault::Late(after)) => {
                 self.late.push(Late {
                     sent: now,
                     at: now + after,
                     call,
                 });
-                self.gate.pass(id, Some(Fault::BeforeEffect));
+                self.pending.release(id, Some(Fault::BeforeEffect));
             }
-            Some(Drawn::Fault(fault)) => self.gate.pass(id, Some(fault)),
-            None => self.gate.pass(id, None),
+            Some(DrawnFault::Fault(fault)) => self.pending.release(id, Some(fault)),
+            None => self.pending.release(id, None),
         }
         for queue in Queue::ALL {
             let (waiting, in_flight) = self.network.counts(queue, now);
@@ -89,7 +89,7 @@ impl World {
         self.poll(process);
     }
 
-    /// Looks at every row a call may have changed, unless what befell it kept it from doing so.
+    /// Observes every row that a call may have changed.
     pub(super) fn after_effect(&mut self, call: &Call, fault: Option<&Fault>) {
         if fault.is_some_and(|fault| !fault.takes_effect()) {
             return;
@@ -104,8 +104,8 @@ impl World {
                     self.observe(key);
                 }
                 if stock {
-                    for violation in self.books.check_stock() {
-                        self.wrong(violation);
+                    for violation in self.ledger.check_stock() {
+                        self.report(violation);
                     }
                 }
             }
@@ -123,8 +123,8 @@ impl World {
 
     pub(super) fn observe(&mut self, key: &(String, String, String)) {
         let row = self.system.aws.item(&key.0, &key.1, &key.2);
-        for violation in self.books.observe(&self.system.tables, key, row.as_ref()) {
-            self.wrong(violation);
+        for violation in self.ledger.observe(&self.system.tables, key, row.as_ref()) {
+            self.report(violation);
         }
         if key.0 == self.system.tables.orders {
             self.look_for_parked(&key.1);
@@ -133,31 +133,30 @@ impl World {
             && key.0 == self.system.tables.users
             && key.2 == "USER"
         {
-            let standing = row["status"].as_str().unwrap_or_default();
-            self.standings.note(user, self.now(), standing);
+            let status = row["status"].as_str().unwrap_or_default();
+            self.statuses.note(user, self.now(), status.to_owned());
         }
     }
 
-    /// What the services sent since, onto the network.
+    /// Moves sent messages to the network.
     pub(super) fn collect_messages(&mut self) {
         let now = self.now();
         for queue in Queue::ALL {
             for message in self.system.aws.sent_messages(queue.url()) {
-                let mut weather = weather(&self.weather);
-                self.network.send(queue, message.body, now, &mut weather);
+                let mut profile = lock_profile(&self.profile);
+                self.network.send(queue, message.body, now, &mut profile);
             }
         }
     }
 
-    /// A queue hands messages to its function.
     pub(super) fn receive(&mut self, queue: Queue) {
         let now = self.now();
-        let (copies, messages) = self.network.receive(queue, now, &mut self.dice);
+        let (copies, messages) = self.network.receive(queue, now, &mut self.rng);
         if messages.is_empty() {
             return;
         }
-        if self.is_out(queue.function(), true) {
-            self.note("broken", &format_args!("{}", queue.function()));
+        if self.is_broken(queue.function(), true) {
+            self.log("broken", &format_args!("{}", queue.function()));
             self.died(Job::Batch { copies });
             return;
         }
@@ -167,37 +166,37 @@ impl World {
         });
     }
 
-    /// Dead letters go back, or stay, or are settled.
+    /// An operator redrives, leaves or settles dead letters.
     pub(super) fn redrive(&mut self, now: Millis) {
-        let mut weather = weather(&self.weather);
-        let in_trouble = !weather.is_over();
-        let now_or_never = !in_trouble || weather.brings(Trouble::Redrive);
-        let leave = now_or_never && weather.brings(Trouble::LeftDead);
-        drop(weather);
+        let mut profile = lock_profile(&self.profile);
+        let while_faults = !profile.is_over();
+        let now_or_never = !while_faults || profile.occurs(FaultKind::Redrive);
+        let leave = now_or_never && profile.occurs(FaultKind::LeftDead);
+        drop(profile);
         self.next_redrive = now + 120_000;
         if now_or_never {
-            self.note("redrive", &format_args!("leave {leave}"));
-            // An operator who looks at it sees that poison is nobody's.
+            self.log("redrive", &format_args!("leave {leave}"));
+            // Operators recognise poison.
             self.poison.found += self.network.discard(|body| POISON.contains(&body));
-            // So does what was done after its undoing was abandoned: they settle it.
-            let (books, news) = (&self.books, &mut self.news);
+            // Operators settle the contradictions of an abandoned step by hand.
+            let (ledger, contradictions) = (&self.ledger, &mut self.contradictions);
             self.network.discard(|body| {
-                let told = news_after_abandoning(books, body);
-                let is_told = told.is_some();
-                news.extend(told);
-                is_told
+                let found = contradiction(ledger, body);
+                let is_found = found.is_some();
+                contradictions.extend(found);
+                is_found
             });
-            let leaves = |copy: &Copy| leave || is_left_alone(books, copy);
-            self.network.redrive(now, leaves, &mut self.dice);
-            // Once the trouble is over, everything that is left goes back at once.
-            while !in_trouble && self.network.has_dead() {
-                let leaves = |copy: &Copy| is_left_alone(books, copy);
-                self.network.redrive(now, leaves, &mut self.dice);
+            let leaves = |copy: &Copy| leave || is_left_in_dead_letters(ledger, copy);
+            self.network.redrive(now, leaves, &mut self.rng);
+            // After the last fault, every dead letter is redriven at once.
+            while !while_faults && self.network.has_dead() {
+                let leaves = |copy: &Copy| is_left_in_dead_letters(ledger, copy);
+                self.network.redrive(now, leaves, &mut self.rng);
             }
         }
     }
 
-    /// A request that was given up takes effect.
+    /// A request takes effect after its sender gave up.
     pub(super) fn arrive(&mut self, number: usize) {
         let now = self.now();
         let Late { sent, call, .. } = self.late.swap_remove(number);
@@ -207,7 +206,7 @@ impl World {
         } else {
             call
         };
-        self.note("arrives late", &format_args!("{}", call.name()));
+        self.log("arrives late", &format_args!("{}", call.name()));
         self.system.aws.arrive(&call);
         self.after_effect(&call, None);
     }
@@ -216,9 +215,9 @@ impl World {
         let now = self.now();
         self.poison.at.swap_remove(number);
         self.poison.sent += 1;
-        let queue = *self.dice.pick(&Queue::ALL);
-        let body = *self.dice.pick(&POISON);
-        self.note("poison", &format_args!("{queue:?}"));
+        let queue = *self.rng.pick(&Queue::ALL);
+        let body = *self.rng.pick(&POISON);
+        self.log("poison", &format_args!("{queue:?}"));
         self.network.replay(queue, body.to_owned(), now);
     }
 }

@@ -1,16 +1,15 @@
-//! What goes wrong with a call, with a function and with the provider: drawn in a fixed order, so that
-//! a seed is the same run.
+//! Draws the faults of calls and functions, in a fixed order, so that a seed keeps its run.
 
 use test_support::{Call, Fault};
 
 use super::outage::Outage;
 use super::world::World;
-use crate::chance::{Trouble, Weather, weather};
 use crate::clock::Millis;
+use crate::fault_profile::{FaultKind, FaultProfile, lock_profile};
 use crate::tables::Tables;
 
 #[derive(Debug)]
-pub(super) enum Drawn {
+pub(super) enum DrawnFault {
     Fault(Fault),
     Late(Millis),
     Stall,
@@ -18,8 +17,8 @@ pub(super) enum Drawn {
 }
 
 impl World {
-    /// Whether a function is broken now, in this of the two ways.
-    pub(super) fn is_out(&mut self, function: &str, dies: bool) -> bool {
+    /// Whether a function is out now: it crashes (`dies`), or its table calls fail.
+    pub(super) fn is_broken(&mut self, function: &str, dies: bool) -> bool {
         let now = self.now();
         let broken = |outage: &&mut Outage| {
             outage.queue.function() == function
@@ -30,122 +29,137 @@ impl World {
             return false;
         };
         let is_first = !std::mem::replace(&mut outage.met, true);
-        weather(&self.weather).meets(Trouble::Outage, is_first);
+        lock_profile(&self.profile).count_lasting(FaultKind::Outage, is_first);
         true
     }
 
-    /// Whether what was drawn for a call changes anything.
-    pub(super) fn makes_a_difference(&self, call: &Call, drawn: &Drawn) -> bool {
+    /// Whether a drawn fault changes the answer.
+    pub(super) fn has_effect(&self, call: &Call, drawn: &DrawnFault) -> bool {
         match drawn {
-            Drawn::Fault(Fault::Stale(writes)) => self.system.aws.would_be_stale(call, *writes),
-            Drawn::Fault(_) | Drawn::Late(_) | Drawn::Stall | Drawn::Hang => true,
+            DrawnFault::Fault(Fault::Stale(writes)) => {
+                self.system.aws.would_be_stale(call, *writes)
+            }
+            DrawnFault::Fault(_) | DrawnFault::Late(_) | DrawnFault::Stall | DrawnFault::Hang => {
+                true
+            }
         }
     }
 
-    /// What a function may fail for has come so often.
+    /// The count of faults that a function may fail for.
     pub(super) fn failures(&self) -> u64 {
-        let weather = weather(&self.weather);
-        let counts = weather
+        let profile = lock_profile(&self.profile);
+        let counts = profile
             .counts()
-            .filter(|(kind, _)| befalls_functions(*kind));
-        counts.map(|(_, came)| came).sum::<u64>() + weather.lasting_met()
+            .filter(|(kind, _)| can_fail_a_function(*kind));
+        counts.map(|(_, came)| came).sum::<u64>() + profile.lasting_met()
     }
 }
 
-/// What befalls a call. Every kind that could is drawn, in a fixed order; the first that comes
-/// counts.
+/// Draws every kind that applies to the call, in a fixed order. The first that occurs counts.
 pub(super) fn draw(
-    weather: &mut Weather,
+    profile: &mut FaultProfile,
     call: &Call,
     tables: &Tables,
-) -> Option<(Trouble, Drawn)> {
-    let mut drawn: Option<(Trouble, Drawn)> = None;
-    let mut offer = |weather: &mut Weather, trouble: Trouble, what: Drawn| {
-        if weather.brings(trouble) {
+) -> Option<(FaultKind, DrawnFault)> {
+    let mut drawn: Option<(FaultKind, DrawnFault)> = None;
+    let mut offer = |profile: &mut FaultProfile, fault: FaultKind, what: DrawnFault| {
+        if profile.occurs(fault) {
             if drawn.is_none() {
-                drawn = Some((trouble, what));
+                drawn = Some((fault, what));
             } else {
-                weather.take_back(trouble);
+                profile.uncount(fault);
             }
         }
     };
     offer(
-        weather,
-        Trouble::KillBefore,
-        Drawn::Fault(Fault::KillBefore),
+        profile,
+        FaultKind::KillBefore,
+        DrawnFault::Fault(Fault::KillBefore),
     );
-    offer(weather, Trouble::KillAfter, Drawn::Fault(Fault::KillAfter));
-    let stalls = match weather.dice(Trouble::Stall).hits(300) {
-        true => Drawn::Hang,
-        false => Drawn::Stall,
+    offer(
+        profile,
+        FaultKind::KillAfter,
+        DrawnFault::Fault(Fault::KillAfter),
+    );
+    let stalls = match profile.rng(FaultKind::Stall).chance(300) {
+        true => DrawnFault::Hang,
+        false => DrawnFault::Stall,
     };
-    offer(weather, Trouble::Stall, stalls);
-    offer(weather, Trouble::Throttle, Drawn::Fault(Fault::Throttle));
+    offer(profile, FaultKind::Stall, stalls);
     offer(
-        weather,
-        Trouble::LostRequest,
-        Drawn::Fault(Fault::BeforeEffect),
+        profile,
+        FaultKind::Throttle,
+        DrawnFault::Fault(Fault::Throttle),
     );
     offer(
-        weather,
-        Trouble::LostAnswer,
-        Drawn::Fault(Fault::AfterEffect),
+        profile,
+        FaultKind::LostRequest,
+        DrawnFault::Fault(Fault::BeforeEffect),
+    );
+    offer(
+        profile,
+        FaultKind::LostAnswer,
+        DrawnFault::Fault(Fault::AfterEffect),
     );
     if call.is_write() {
-        let after = *weather
-            .dice(Trouble::LateRequest)
+        let after = *profile
+            .rng(FaultKind::LateRequest)
             .pick(&[5, 300, 4_000, 60_000, 900_000]);
-        offer(weather, Trouble::LateRequest, Drawn::Late(after));
+        offer(profile, FaultKind::LateRequest, DrawnFault::Late(after));
     }
-    // Nobody writes orders or payments in a transaction.
+    // No function writes orders or payments in a transaction.
     let in_transactions = [&tables.inventory, &tables.users];
     let may_conflict = call.targets.iter().any(|of| in_transactions.contains(&of));
-    if may_conflict && Fault::TransactionConflict.can_befall(call) {
+    if may_conflict && Fault::TransactionConflict.applies_to(call) {
         offer(
-            weather,
-            Trouble::Conflict,
-            Drawn::Fault(Fault::TransactionConflict),
+            profile,
+            FaultKind::Conflict,
+            DrawnFault::Fault(Fault::TransactionConflict),
         );
     }
-    if Fault::Unprocessed.can_befall(call) {
-        // Of one key alone a part would be all of it.
-        let wholly = weather.dice(Trouble::Unprocessed).hits(250) || asks_for_one(call);
+    if Fault::Unprocessed.applies_to(call) {
+        // A part of one key would be all of it.
+        let wholly = profile.rng(FaultKind::Unprocessed).chance(250) || asks_for_one(call);
         let fault = match wholly {
             true => Fault::WhollyUnprocessed,
             false => Fault::Unprocessed,
         };
-        offer(weather, Trouble::Unprocessed, Drawn::Fault(fault));
+        offer(profile, FaultKind::Unprocessed, DrawnFault::Fault(fault));
     }
     if call.may_be_stale() {
-        let writes = *weather.dice(Trouble::StaleRead).pick(&[1, 6, 30, 120]);
+        let writes = *profile.rng(FaultKind::StaleRead).pick(&[1, 6, 30, 120]);
         let fault = Fault::Stale(writes);
-        offer(weather, Trouble::StaleRead, Drawn::Fault(fault));
+        offer(profile, FaultKind::StaleRead, DrawnFault::Fault(fault));
     }
     if call.action == "SendMessageBatch" {
         let entries = call.request["Entries"].as_array().map_or(0, Vec::len);
-        let dice = weather.dice(Trouble::PartialSend);
-        let one = dice.below(entries.max(1) as u64) as usize;
+        let rng = profile.rng(FaultKind::PartialSend);
+        let one = rng.below(entries.max(1) as u64) as usize;
         let refused: Vec<usize> = (0..entries)
-            .filter(|entry| *entry == one || dice.hits(500))
+            .filter(|entry| *entry == one || rng.chance(500))
             .collect();
         offer(
-            weather,
-            Trouble::PartialSend,
-            Drawn::Fault(Fault::PartialSend(refused)),
+            profile,
+            FaultKind::PartialSend,
+            DrawnFault::Fault(Fault::PartialSend(refused)),
         );
     }
     drawn
 }
 
-/// Whether a batch names one key of a table, or none.
+/// Whether a batch names at most one key per table.
 fn asks_for_one(call: &Call) -> bool {
     let tables = call.request["RequestItems"].as_object();
     let mut tables = tables.into_iter().flat_map(|tables| tables.values());
     tables.all(|asked| asked["Keys"].as_array().is_some_and(|keys| keys.len() < 2))
 }
 
-/// What a function may fail for. (Whatever is late, or left where it is, is somebody else's message.)
-fn befalls_functions(kind: Trouble) -> bool {
-    let late = [Trouble::Delay, Trouble::SweeperLate, Trouble::LeftDead];
-    !kind.is_of_people() && !late.contains(&kind)
+/// Whether a function may fail for it. Late or dead messages are not an excuse.
+fn can_fail_a_function(kind: FaultKind) -> bool {
+    let late = [
+        FaultKind::Delay,
+        FaultKind::SweeperLate,
+        FaultKind::LeftDead,
+    ];
+    !kind.is_user_action() && !late.contains(&kind)
 }

@@ -1,64 +1,66 @@
-//! What became of each message: whether it failed for a reason, and was deleted only when it was
-//! through.
+//! Checks each message: it fails only for a reason, and is deleted only after it was carried out.
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::delivery::POISON_ID;
 use super::world::World;
-use crate::abandoning::{about, is_of_abandoning};
-use crate::handled::{Handled, How};
+use crate::abandonment::{about, follows_abandonment};
+use crate::handled::{Handled, HandlerResult};
 use crate::network::Copy;
 
-/// How a handler says that others were always there first.
+/// The text of a handler that lost to other writers too often.
 const CONTENDED: &str = "other writers kept getting in first";
 
-/// How payments says that the provider fails.
+/// The text of payments when the provider fails.
 const UNANSWERED: &str = "the outcome is not known yet";
 
-/// How it goes on where it waited for the provider for all the time it has.
+/// The end of that text if the provider took too long.
 const TOO_LATE: &str = "deadline has elapsed";
 
 impl World {
-    /// Says what is wrong with what became of a message. `undisturbed` is a function that nothing
-    /// can have befallen, for nothing went wrong anywhere since it began.
+    /// Reports a message's violation. `undisturbed`: no fault occurred since the function began.
     pub(super) fn handled(&mut self, handled: &Handled, undisturbed: bool) {
         let Handled {
             id, order, kind, ..
         } = handled;
         let is_poison = *id == POISON_ID && self.poison.sent > 0;
-        if let Some(complaint) = handled.complaint().filter(|_| !is_poison)
-            && !is_of_abandoning(&self.books, &order.to_string(), &complaint)
+        if let Some(violation) = handled.violation().filter(|_| !is_poison)
+            && !follows_abandonment(&self.ledger, &order.to_string(), &violation)
         {
-            self.wrong(complaint);
+            self.report(violation);
         }
-        match &handled.how {
-            How::Retried(why) if undisturbed && !self.is_provoked(*order, why) => {
-                self.wrong(format!(
-                    "{kind} of order {order} failed, and nothing had befallen its function: {why}"
+        match &handled.result {
+            HandlerResult::Retried(why) if undisturbed && !self.is_provoked(*order, why) => {
+                self.report(format!(
+                    "{kind} of order {order} failed without a fault: {why}"
                 ));
             }
-            How::Done(_) if !handled.queue.answers() => {
-                let state = self.books.get(&order.to_string()).map(|order| &order.state);
+            HandlerResult::Done(_) if !handled.queue.answers() => {
+                let state = self
+                    .ledger
+                    .get(&order.to_string())
+                    .map(|order| &order.state);
                 if let Some(state) = state.filter(|state| waits_for(state, kind)) {
-                    self.wrong(format!("order {order} has its {kind} and is still {state}"));
+                    self.report(format!(
+                        "order {order} handled its {kind} and is still {state}"
+                    ));
                 }
             }
-            How::Done(_) | How::Retried(_) | How::Wrong(_) => {}
+            HandlerResult::Done(_) | HandlerResult::Retried(_) | HandlerResult::Wrong(_) => {}
         }
     }
 
-    /// Whether a payment method, or so many others at the same row, or a provider that seemed too slow
-    /// while its function waited for others' calls, are reason enough to fail.
+    /// Whether contention, the payment method or a slow provider explains a failure without faults.
     fn is_provoked(&self, order: Uuid, why: &str) -> bool {
-        let mut clients = self.people.clients.iter();
+        let mut clients = self.actors.clients.iter();
         let client = clients.find(|client| client.order == order);
-        let provoked = client.is_some_and(|client| client.wish.provokes());
+        let provoked = client.is_some_and(|client| client.request.fails_on_purpose());
         why.contains(CONTENDED) || why.contains(UNANSWERED) && (provoked || why.ends_with(TOO_LATE))
     }
 
-    /// A message is deleted when it was carried out and what it led to was taken, and not before. (Of
-    /// answers that say the same, each was carried out for itself.)
+    /// A message may be deleted once it was carried out and its answers were sent. Copies count one
+    /// by one.
     pub(super) fn deleted(&mut self, copy: &Copy, done: &mut Vec<(Uuid, Vec<String>)>) {
         let envelope: Value = serde_json::from_str(&copy.body).unwrap_or_default();
         let id = envelope["id"]
@@ -74,14 +76,14 @@ impl World {
             return;
         }
         let why = match done.iter().any(|(of, _)| of_it(of)) {
-            true => "although what it led to was not sent",
-            false => "without having been carried out",
+            true => "although its answer was not sent",
+            false => "before it was handled",
         };
         let what = match about(&copy.body) {
             Some((order, kind)) => format!("{kind} of order {order}"),
             None => format!("the message {}", copy.body),
         };
-        self.wrong(format!("{what} was deleted {why}"));
+        self.report(format!("{what} was deleted {why}"));
     }
 }
 

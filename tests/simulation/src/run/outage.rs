@@ -1,46 +1,46 @@
-//! What is broken for minutes or hours: a function, or the payment provider.
+//! Lasting outages of a function or of the payment provider.
 
-use crate::chance::{Trouble, Weather};
 use crate::clock::Millis;
+use crate::fault_profile::{FaultKind, FaultProfile};
 use crate::participants::Queue;
 
-/// A function that is broken for a while.
+/// An outage of a function.
 pub(super) struct Outage {
     pub(super) queue: Queue,
-    /// Whether it dies at every message; else every call it makes to its table fails.
+    /// Whether the function crashes at every message; else its table calls fail.
     pub(super) dies: bool,
     pub(super) from: Millis,
     pub(super) until: Millis,
-    /// Whether it has met a message.
+    /// Whether the outage hit a call or message.
     pub(super) met: bool,
 }
 
-/// Which function is broken, and when, if any is.
-pub(super) fn outage(weather: &mut Weather, troubled_until: Millis) -> Option<Outage> {
-    if !weather.plans(Trouble::Outage) {
+/// Draws an outage, if any.
+pub(super) fn outage(profile: &mut FaultProfile, faults_until: Millis) -> Option<Outage> {
+    if !profile.will_occur(FaultKind::Outage) {
         return None;
     }
-    let dice = weather.dice(Trouble::Outage);
-    let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[60_000, 1_800_000, 7_200_000]);
+    let rng = profile.rng(FaultKind::Outage);
+    let from = rng.between(0, faults_until);
+    let lasts = *rng.pick(&[60_000, 1_800_000, 7_200_000]);
     Some(Outage {
-        queue: *dice.pick(&Queue::ALL),
+        queue: *rng.pick(&Queue::ALL),
         from,
-        until: from + dice.between(1_000, lasts),
-        dies: dice.hits(500),
+        until: from + rng.between(1_000, lasts),
+        dies: rng.chance(500),
         met: false,
     })
 }
 
-/// Lets the payment provider go, where it does, and says when it is back.
-pub(super) fn provider_gone(weather: &mut Weather, troubled_until: Millis) -> Millis {
-    if !weather.plans(Trouble::ProviderGone) {
+/// Plans an outage of the payment provider, if any, and returns its end.
+pub(super) fn provider_gone(profile: &mut FaultProfile, faults_until: Millis) -> Millis {
+    if !profile.will_occur(FaultKind::ProviderGone) {
         return 0;
     }
-    let dice = weather.dice(Trouble::ProviderGone);
-    let from = dice.between(0, troubled_until);
-    let lasts = *dice.pick(&[300_000, 1_800_000, 1_800_000, 7_200_000]);
-    let until = from + dice.between(60_000, lasts);
-    weather.provider_will_be_gone(from..until);
+    let rng = profile.rng(FaultKind::ProviderGone);
+    let from = rng.between(0, faults_until);
+    let lasts = *rng.pick(&[300_000, 1_800_000, 1_800_000, 7_200_000]);
+    let until = from + rng.between(60_000, lasts);
+    profile.plan_provider_outage(from..until);
     until
 }

@@ -1,43 +1,43 @@
-//! What happened, step by step and in sum.
+//! The outcome of a world.
 
 use std::collections::BTreeMap;
 
 use super::world::World;
-use crate::books::{Step, Violation};
-use crate::chance::weather;
 use crate::clock::Millis;
+use crate::fault_profile::lock_profile;
+use crate::invariants::{Step, Violation};
 
-/// What became of one world.
+/// The outcome of one world.
 #[derive(Debug)]
 pub struct Outcome {
     pub seed: u64,
-    /// Orders that were acknowledged.
+    /// Acknowledged orders.
     pub sagas: usize,
-    /// How they ended: the status and the failure's code.
+    /// Counts of orders by final state and failure code.
     pub endings: BTreeMap<String, usize>,
-    pub troubles: BTreeMap<&'static str, u64>,
-    /// Calls to AWS that were let pass.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Released calls to AWS.
     pub calls: u64,
     pub messages: u64,
-    /// Messages delivered again once everything was at rest, where that was done.
+    /// Messages replayed at the end, in the worlds that replay.
     pub replayed: u64,
-    /// Simulated time from the first order to rest.
+    /// The simulated time of the run.
     pub lasted: Millis,
-    /// The hash of everything that happened, in its order.
+    /// The hash of the trace.
     pub hash: u64,
-    /// Orders whose undoing had to be parked.
+    /// Orders with a parked compensation.
     pub parked: usize,
-    /// Steps an operator abandoned, by name, as the orders' timelines have it.
+    /// Abandoned steps, by name, from the orders' timelines.
     pub abandoned: BTreeMap<&'static str, usize>,
     pub violations: Vec<Violation>,
-    /// Every step, if it was asked for.
+    /// The trace, if requested.
     pub trace: String,
 }
 
 impl World {
     pub(super) fn outcome(self) -> Outcome {
         let mut endings = BTreeMap::new();
-        for (_, order) in self.books.orders() {
+        for (_, order) in self.ledger.orders() {
             let ending = match &order.failure {
                 Some(code) => format!("{} {code}", order.state),
                 None => order.state.clone(),
@@ -46,21 +46,21 @@ impl World {
         }
         let mut abandoned = BTreeMap::new();
         for step in Step::ALL {
-            let orders = self.books.orders();
+            let orders = self.ledger.orders();
             let count = orders.filter(|(_, order)| order.is_abandoned(step)).count();
             abandoned.insert(step.name(), count);
         }
-        let weather = weather(&self.weather);
+        let profile = lock_profile(&self.profile);
         Outcome {
             seed: self.plan.seed,
             sagas: self
-                .people
+                .actors
                 .clients
                 .iter()
                 .filter(|client| client.acknowledged)
                 .count(),
             endings,
-            troubles: weather
+            faults: profile
                 .counts()
                 .map(|(kind, came)| (kind.name(), came))
                 .collect(),
@@ -68,7 +68,7 @@ impl World {
             messages: self.network.history.len() as u64,
             replayed: self.record.replayed,
             parked: self
-                .books
+                .ledger
                 .orders()
                 .filter(|(_, order)| order.was_parked())
                 .count(),

@@ -1,16 +1,15 @@
-//! What one world is made from.
+//! The settings of one world.
 
-use crate::chance::Trouble;
+use crate::fault_profile::FaultKind;
 
-/// What one world is made from besides the code.
+/// The settings of one world.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// How many orders are placed.
     pub orders: usize,
-    /// Kinds of trouble that stay away.
-    pub without: Vec<Trouble>,
-    /// Whether every step is written down, for somebody to read.
+    /// Kinds of fault that do not occur.
+    pub without: Vec<FaultKind>,
+    /// Whether to keep the trace as text.
     pub traced: bool,
 }
 
@@ -19,15 +18,15 @@ impl Plan {
         Self {
             seed,
             orders: 10,
-            without: left_out(seed),
+            without: excluded_kinds(seed),
             traced: false,
         }
     }
 
-    /// The same with another seed. What stays away goes by the seed, unless somebody said.
+    /// The same plan for another seed. The excluded kinds follow the seed, unless they were given.
     pub fn of_seed(&self, seed: u64) -> Self {
         let without = match self.without.as_slice() {
-            [] => left_out(seed),
+            [] => excluded_kinds(seed),
             kinds => kinds.to_vec(),
         };
         Self {
@@ -38,16 +37,16 @@ impl Plan {
     }
 }
 
-/// Of so many worlds one is quiet, and in one more nothing goes wrong but what people do: there it is
-/// known what must become of each order, and what must not have been needed.
+/// In one of ten worlds nothing disturbs the orders, in another only user actions do. The outcome
+/// of each order is known there, and no step may need a retry.
 const CALM_IN_EVERY: u64 = 10;
 
-/// What stays away from the world of a seed.
-fn left_out(seed: u64) -> Vec<Trouble> {
-    let all = Trouble::ALL.iter().copied();
+/// The kinds that a seed excludes.
+fn excluded_kinds(seed: u64) -> Vec<FaultKind> {
+    let all = FaultKind::ALL.iter().copied();
     match seed % CALM_IN_EVERY {
         8 => all.collect(),
-        9 => all.filter(|kind| !kind.is_of_people()).collect(),
+        9 => all.filter(|kind| !kind.is_user_action()).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! Processes: how they begin, run from call to call, and end.
+//! Processes: start, run from call to call, end.
 
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use test_support::crashable;
 
 use super::world::{Finished, Job, Process, World};
-use crate::gate::ProcessId;
-use crate::handled::How;
+use crate::handled::HandlerResult;
+use crate::pending_calls::ProcessId;
 use crate::template_config;
 
 impl World {
@@ -19,7 +19,7 @@ impl World {
     ) {
         self.started += 1;
         let id = self.started;
-        self.note("start", &format_args!("{id} {name} {job:?}"));
+        self.log("start", &format_args!("{id} {name} {job:?}"));
         let future = Box::pin(tokio::task::unconstrained(crashable(future)));
         let ends_at = self.now() + template_config::timeout(name);
         let failures_before = self.failures();
@@ -37,17 +37,17 @@ impl World {
         self.poll(id);
     }
 
-    /// Lets a process run to its next call, its end or its death.
+    /// Polls a process until its next call, its end or its crash.
     pub(super) fn poll(&mut self, id: ProcessId) {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        self.gate.runs(id);
+        self.pending.set_running(id);
         let mut context = Context::from_waker(Waker::noop());
         let polled = process.future.as_mut().poll(&mut context);
-        // What has passed the gate by now has taken effect: a handler that has several calls under
-        // way may get to one of them only in a later turn.
-        for (call, fault) in self.gate.passed() {
+        // Released calls have taken effect by now. A handler with several open calls may see some
+        // answers only in a later poll.
+        for (call, fault) in self.pending.take_released() {
             self.after_effect(&call, fault.as_ref());
         }
         let failures = self.failures();
@@ -58,12 +58,14 @@ impl World {
         let undisturbed = begun == Some(failures);
         for handled in self.system.handled() {
             self.handled(&handled, undisturbed);
-            if let (How::Done(led_to), Some(process)) = (handled.how, self.processes.get_mut(&id)) {
+            if let (HandlerResult::Done(led_to), Some(process)) =
+                (handled.result, self.processes.get_mut(&id))
+            {
                 process.done.push((handled.id, led_to));
             }
         }
         for mistake in self.system.mistakes() {
-            self.wrong(mistake);
+            self.report(mistake);
         }
         let Poll::Ready(finished) = polled else {
             return;
@@ -72,7 +74,7 @@ impl World {
         match finished {
             Some(finished) => self.finished(id, process, finished, undisturbed),
             None => {
-                self.note("dies", &format_args!("{id} {}", process.name));
+                self.log("dies", &format_args!("{id} {}", process.name));
                 self.died(process.job);
             }
         }
@@ -92,7 +94,7 @@ impl World {
                     .into_iter()
                     .map(|failure| failure.item_identifier)
                     .collect();
-                self.note("handled", &format_args!("{id}, {} failed", failed.len()));
+                self.log("handled", &format_args!("{id}, {} failed", failed.len()));
                 self.collect_messages();
                 let mut done = process.done;
                 for copy in self.network.settle(&copies, &failed) {
@@ -100,44 +102,44 @@ impl World {
                 }
             }
             (Job::Sweep | Job::Operate, Finished::Done(swept)) => {
-                self.note("done", &format_args!("{id} {swept:?}"));
+                self.log("done", &format_args!("{id} {swept:?}"));
                 if let Err(why) = swept
                     && undisturbed
                 {
-                    let what = "a run of the sweeper or an operator's call";
-                    self.wrong(format!("{what} failed, and nothing had befallen it: {why}"));
+                    let what = "a sweep or an operator's call";
+                    self.report(format!("{what} failed without a fault: {why}"));
                 }
             }
             (Job::Place { client }, Finished::Answered(response)) => {
-                self.note("answered", &format_args!("{id} {}", response.status));
-                self.is_excused(&response, undisturbed);
+                self.log("answered", &format_args!("{id} {}", response.status));
+                self.check_unavailable(&response, undisturbed);
                 self.placed(client, &response);
             }
             (Job::Cancel { client }, Finished::Answered(response)) => {
-                self.note("answered", &format_args!("{id} {}", response.status));
-                self.is_excused(&response, undisturbed);
+                self.log("answered", &format_args!("{id} {}", response.status));
+                self.check_unavailable(&response, undisturbed);
                 self.cancelled(client, &response);
             }
             (Job::Admin(number), Finished::Answered(response)) => {
-                self.note("answered", &format_args!("{id} {}", response.status));
-                self.is_excused(&response, undisturbed);
+                self.log("answered", &format_args!("{id} {}", response.status));
+                self.check_unavailable(&response, undisturbed);
                 self.administered(number, &response);
             }
-            (job, _) => unreachable!("{job:?} ends otherwise"),
+            (job, _) => unreachable!("{job:?} cannot finish like this"),
         }
     }
 
-    /// A process is gone without a word. Its messages come back by themselves.
+    /// A process crashed or timed out. Its messages become visible again by themselves.
     pub(super) fn died(&mut self, job: Job) {
         match job {
             Job::Place { client } => {
-                self.again_later(|world, at| world.people.clients[client].next_place = Some(at));
+                self.again_later(|world, at| world.actors.clients[client].next_place = Some(at));
             }
             Job::Cancel { client } => {
-                self.again_later(|world, at| world.people.clients[client].next_cancel = Some(at));
+                self.again_later(|world, at| world.actors.clients[client].next_cancel = Some(at));
             }
             Job::Admin(number) => {
-                self.again_later(|world, at| world.people.chores[number].at = Some(at));
+                self.again_later(|world, at| world.actors.tasks[number].at = Some(at));
             }
             Job::Batch { .. } | Job::Sweep | Job::Operate => {}
         }

@@ -1,64 +1,64 @@
-//! What has to be right once nothing is under way any more.
+//! The checks of a quiescent world: no request, message or order is open.
 
 use std::collections::BTreeMap;
 
 use ops::audit::reconcile::{Finding, Kind, Subject, reconcile};
 use ops::audit::rows::Rows as AuditedRows;
 
-use super::actors::TimelineEvent;
+use super::actors::AdminAction;
 use super::world::World;
-use crate::abandoning::about;
-use crate::books::{Order, Step, Violation};
-use crate::chance::{Trouble, weather};
-use crate::endings::{self, Day};
+use crate::abandonment::about;
+use crate::fault_profile::{FaultKind, lock_profile};
+use crate::invariants::{Order, Step, Violation};
+use crate::outcomes::{self, Conditions};
 use crate::permissions;
 
 impl World {
-    pub(super) fn check_rest(&mut self) {
+    pub(super) fn check_quiescence(&mut self) {
         let mut wrong = Vec::new();
         if self.poison.found != self.poison.sent {
             wrong.push(format!(
-                "{} messages that nobody understands were sent, and {} came to a dead-letter queue",
+                "{} poison messages were sent, but {} reached a dead-letter queue",
                 self.poison.sent, self.poison.found
             ));
         }
-        for client in &self.people.clients {
+        for client in &self.actors.clients {
             let id = client.order.to_string();
-            let order = self.books.get(&id);
+            let order = self.ledger.get(&id);
             if client.acknowledged && !order.is_some_and(|order| order.is_terminal()) {
-                wrong.push(format!("order {id} was acknowledged and is {order:?}"));
+                wrong.push(format!("order {id} was acknowledged, but is {order:?}"));
             }
             let state = order.map_or("", |order| order.state.as_str());
             if client.cancelled == Some(202) && state != "cancelled" {
                 wrong.push(format!(
-                    "order {id}: the cancellation was taken, but it is {state}"
+                    "order {id}: the cancellation was accepted, but it is {state}"
                 ));
             }
             if client.cancelled == Some(409) && state != "rejected" {
                 wrong.push(format!(
-                    "order {id}: too late to cancel, they said, but it is {state}"
+                    "order {id}: the cancellation came too late, but it is {state}"
                 ));
             }
             for step in Step::ALL {
                 if order.is_some_and(|order| order.is_abandoned(step))
-                    && !client.gave_up.contains(&step)
+                    && !client.abandoned.contains(&step)
                 {
                     wrong.push(format!(
-                        "order {id}: its {} was abandoned and nobody asked for it",
+                        "order {id}: its {} was abandoned without a request",
                         step.name()
                     ));
                 }
             }
             if state == "cancelled" && !client.cancels {
-                wrong.push(format!("order {id} is cancelled and nobody wanted it"));
+                wrong.push(format!("order {id} was cancelled without a request"));
             }
         }
-        for id in self.books.touched() {
-            let Some(order) = self.books.get(&id) else {
-                wrong.push(format!("there are records of {id}, which is no order"));
+        for id in self.ledger.order_ids() {
+            let Some(order) = self.ledger.get(&id) else {
+                wrong.push(format!("rows exist for {id}, but no order"));
                 continue;
             };
-            let (charged, refunded) = self.books.money(&id);
+            let (charged, refunded) = self.ledger.money(&id);
             let owed = if order.state == "confirmed" {
                 order.total
             } else {
@@ -67,65 +67,69 @@ impl World {
             let settled_by_hand = order.is_abandoned(Step::Refund);
             if Some(charged - refunded) != owed && !settled_by_hand {
                 wrong.push(format!(
-                    "order {id} is {}: {charged} less {refunded}",
+                    "order {id} is {}, but {charged} charged and {refunded} refunded",
                     order.state
                 ));
             }
         }
-        wrong.extend(self.books.check_stock());
+        wrong.extend(self.ledger.check_stock());
         wrong.extend(self.check_adjustments());
-        wrong.extend(permissions::check(&self.books, &self.standings));
-        let day = self.day();
-        for client in &self.people.clients {
+        wrong.extend(permissions::check(&self.ledger, &self.statuses));
+        let conditions = self.conditions();
+        for client in &self.actors.clients {
             let id = client.order.to_string();
-            wrong.extend(endings::check(&self.books, &id, &client.wish, day));
+            wrong.extend(outcomes::check(
+                &self.ledger,
+                &id,
+                &client.request,
+                conditions,
+            ));
         }
         wrong.extend(self.audit());
         for violation in wrong {
-            self.wrong(violation);
+            self.report(violation);
         }
     }
 
-    /// However often an administrator had to ask, each adjustment is made once.
+    /// Each adjustment is applied once, however often it was requested.
     fn check_adjustments(&self) -> Vec<Violation> {
         let mut asked: BTreeMap<(usize, i64), (usize, usize)> = BTreeMap::new();
-        for chore in &self.people.chores {
-            if let TimelineEvent::Adjust { sku, delta, .. } = chore.what {
+        for task in &self.actors.tasks {
+            if let AdminAction::Adjust { sku, delta, .. } = task.what {
                 let (answered, all) = asked.entry((sku, delta)).or_default();
-                *answered += usize::from(chore.is_done);
+                *answered += usize::from(task.is_done);
                 *all += 1;
             }
         }
         let made = asked.into_iter().filter_map(|((sku, delta), (answered, all))| {
-            let sku = &self.people.skus[sku];
-            let made = self.books.adjustments_of(sku, delta);
+            let sku = &self.actors.skus[sku];
+            let made = self.ledger.adjustments_of(sku, delta);
             let is_right = (answered..=all).contains(&made);
             (!is_right).then(|| {
                 format!(
-                    "{sku} by {delta} was asked for {all} times, answered {answered} times and made \
-                     {made} times"
+                    "an adjustment of {sku} by {delta} was requested {all} times, answered {answered} \
+                     times and applied {made} times"
                 )
             })
         });
         made.collect()
     }
 
-    /// What this world's time was like.
-    fn day(&self) -> Day {
-        let weather = weather(&self.weather);
-        let came = |kinds: &dyn Fn(Trouble) -> bool| {
-            weather.counts().any(|(kind, came)| came > 0 && kinds(kind))
+    fn conditions(&self) -> Conditions {
+        let profile = lock_profile(&self.profile);
+        let came = |kinds: &dyn Fn(FaultKind) -> bool| {
+            profile.counts().any(|(kind, came)| came > 0 && kinds(kind))
         };
-        if came(&|kind| !kind.is_of_people()) {
-            Day::Troubled
-        } else if came(&Trouble::is_of_people) {
-            Day::Busy
+        if came(&|kind| !kind.is_user_action()) {
+            Conditions::Faulty
+        } else if came(&FaultKind::is_user_action) {
+            Conditions::Busy
         } else {
-            Day::Quiet
+            Conditions::Quiet
         }
     }
 
-    /// What an operator would be told of these books.
+    /// The findings of the operator's audit on these rows.
     fn audit(&self) -> Vec<Violation> {
         let tables = &self.system.tables;
         let rows = |table| self.system.aws.dump(table);
@@ -143,8 +147,8 @@ impl World {
             .collect()
     }
 
-    /// What was done after an operator had abandoned its undoing is theirs to settle, if somebody told
-    /// them: the answer in a dead-letter queue, or the command whose answer never got out.
+    /// Whether the operator settles a finding by hand: its step was abandoned, and they saw the
+    /// answer as a dead letter or left the command there.
     fn is_settled_by_hand(&self, finding: &Finding) -> bool {
         let Subject::Order(id) = &finding.subject else {
             return false;
@@ -159,15 +163,15 @@ impl World {
             }
             _ => return false,
         };
-        let told = |kind: &str| self.news.contains(&(id.clone(), kind.to_owned()));
+        let seen = |kind: &str| self.contradictions.contains(&(id.clone(), kind.to_owned()));
         let left = self
             .network
             .abandoned
             .iter()
             .filter_map(|copy| about(&copy.body));
         let mut left = left.filter(|(order, _)| *order == id);
-        let gave_up = |order: &Order| order.is_abandoned(step);
-        self.books.get(&id).is_some_and(gave_up)
-            && (told(answer) || left.any(|(_, kind)| kind == command))
+        let abandoned = |order: &Order| order.is_abandoned(step);
+        self.ledger.get(&id).is_some_and(abandoned)
+            && (seen(answer) || left.any(|(_, kind)| kind == command))
     }
 }

@@ -1,37 +1,36 @@
-//! Every message that was ever sent, delivered twice more: nothing may change.
+//! Replays every message twice: no row may change.
 
 use serde_json::Value;
 
 use super::world::{MAX_STEPS, World};
-use crate::abandoning::Abandoned;
+use crate::abandonment::Abandoned;
 
-/// In every third world everything is delivered again once it is at rest. It takes as long as all
-/// that went before, and what it shows it shows of every world alike.
+/// Every third world is replayed. A replay takes as long as the run, and shows the same in each
+/// world.
 const REPLAYED_IN_EVERY: u64 = 3;
 
-/// Whether everything is delivered again in the world of this seed.
 pub(super) fn is_replayed(seed: u64) -> bool {
     seed.is_multiple_of(REPLAYED_IN_EVERY)
 }
 
 impl World {
-    /// Every message that was ever sent comes twice more, in any order; then nothing has changed.
+    /// Replays every message twice, in any order.
     ///
-    /// What an operator gave up may still be lying in a dead-letter queue and go through now, for
-    /// the orders it is about. They are held to this once it has.
+    /// Dead letters of abandoned steps may go through in the first replay. So rows of abandoned
+    /// orders may change in the first replay, but not in the second.
     pub(super) async fn replay_everything(&mut self) {
-        let abandoned = Abandoned::of(&self.books);
+        let abandoned = Abandoned::of(&self.ledger);
         self.replay_unchanged(&abandoned).await;
         if abandoned.is_any() && self.record.violations.is_empty() {
             self.replay_unchanged(&Abandoned::default()).await;
         }
     }
 
-    /// Delivers everything twice; no row has changed but those left out.
-    async fn replay_unchanged(&mut self, left_out: &Abandoned) {
+    /// Replays everything twice and compares all other rows.
+    async fn replay_unchanged(&mut self, excluded_kinds: &Abandoned) {
         let rows = |world: &Self| -> Vec<Value> {
             let rows = world.tables().into_iter();
-            rows.filter(|row| !left_out.concerns(row)).collect()
+            rows.filter(|row| !excluded_kinds.concerns(row)).collect()
         };
         let before = rows(self);
         self.replay_twice().await;
@@ -41,9 +40,7 @@ impl World {
                 .iter()
                 .zip(&after)
                 .find(|(before, after)| before != after);
-            self.wrong(format!(
-                "replaying every message changed a row: {changed:?}"
-            ));
+            self.report(format!("the replay changed a row: {changed:?}"));
         }
     }
 
@@ -56,20 +53,20 @@ impl World {
             }
         }
         self.record.replayed += 2 * history.len() as u64;
-        self.note("replay", &format_args!("{} messages", history.len()));
+        self.log("replay", &format_args!("{} messages", history.len()));
         let limit = self.record.steps + MAX_STEPS;
-        while !self.is_at_rest() && self.record.violations.is_empty() {
+        while !self.is_quiescent() && self.record.violations.is_empty() {
             self.record.steps += 1;
             if self.record.steps > limit {
-                self.wrong("the replay does not come to rest".to_owned());
+                self.report("the replay does not become quiescent".to_owned());
             }
             let now = self.now();
             let options = self.options(now);
             if options.is_empty() {
                 let until = self.next_event(now);
-                self.pass(until - now).await;
+                self.advance_time(until - now).await;
             } else {
-                let choice = *self.dice.pick(&options);
+                let choice = *self.rng.pick(&options);
                 self.act(choice);
                 self.collect_messages();
             }

@@ -1,27 +1,27 @@
-//! Who acts next: of all that can happen, one thing at a time.
+//! The scheduler: picks one of all possible actions at a time.
 
 use std::rc::Rc;
 
 use super::actors::Client;
 use super::world::{Finished, Job, PATIENCE, World};
-use crate::chance::{Trouble, weather};
 use crate::clock::{Millis, millis};
-use crate::gate::{CallId, ProcessId};
+use crate::fault_profile::{FaultKind, lock_profile};
 use crate::participants::Queue;
+use crate::pending_calls::{CallId, ProcessId};
 use crate::template_config;
 
-/// More processes than this do not begin.
+/// No further process starts beyond this many.
 const MAX_RUNNING: usize = 8;
 
 #[derive(Clone, Copy)]
 pub(super) enum Choice {
-    Pass(CallId, ProcessId),
+    Release(CallId, ProcessId),
     Receive(Queue),
     Place(usize),
     Cancel(usize),
     Retry(usize),
     Abandon(usize),
-    Chore(usize),
+    Admin(usize),
     Sweep,
     Redrive,
     Arrive(usize),
@@ -29,51 +29,51 @@ pub(super) enum Choice {
 }
 
 impl World {
-    /// Lets one thing happen, of all that can.
+    /// Carries out one action.
     pub(super) async fn step(&mut self) {
         let now = self.now();
-        if now >= self.troubled_until && !weather(&self.weather).is_over() {
-            self.note("calm", &format_args!(""));
-            weather(&self.weather).clear_up();
+        if now >= self.faults_until && !lock_profile(&self.profile).is_over() {
+            self.log("calm", &format_args!(""));
+            lock_profile(&self.profile).end();
         }
-        if now > self.troubled_until + PATIENCE {
-            let open = self.books.orders().find(|(_, order)| !order.is_terminal());
+        if now > self.faults_until + PATIENCE {
+            let open = self.ledger.orders().find(|(_, order)| !order.is_terminal());
             let what = match open {
                 Some((id, order)) => format!(
-                    "order {id} is still {} long after, due at {}",
+                    "order {id} is still {} long after the last fault, due at {}",
                     order.state,
                     order.due_at.as_deref().unwrap_or("no time")
                 ),
-                None => "somebody still waits long after the trouble".to_owned(),
+                None => "work is still pending long after the last fault".to_owned(),
             };
-            self.wrong(what);
+            self.report(what);
             return;
         }
         let options = self.options(now);
         if options.is_empty() {
             let until = self.next_event(now);
-            self.pass(until - now).await;
+            self.advance_time(until - now).await;
             return;
         }
-        // A moment passes now and then, so that what happens has its own time.
-        if self.dice.hits(250) {
-            let moment = *self.dice.pick(&[1, 3, 10, 40, 200]);
-            self.pass(moment).await;
+        // Time passes now and then, so that actions have different times.
+        if self.rng.chance(250) {
+            let moment = *self.rng.pick(&[1, 3, 10, 40, 200]);
+            self.advance_time(moment).await;
             return;
         }
-        let choice = *self.dice.pick(&options);
+        let choice = *self.rng.pick(&options);
         self.act(choice);
         self.collect_messages();
     }
 
     pub(super) fn options(&self, now: Millis) -> Vec<Choice> {
         let mut options: Vec<Choice> = self
-            .gate
+            .pending
             .waiting()
             .into_iter()
-            .map(|(id, who)| Choice::Pass(id, who))
+            .map(|(id, who)| Choice::Release(id, who))
             .collect();
-        // Whoever is at work is at work; others begin more rarely, or nobody would ever end.
+        // Running processes continue always; new ones start only while there is room.
         let room = self.processes.len() < MAX_RUNNING;
         if room {
             for queue in Queue::ALL {
@@ -81,7 +81,7 @@ impl World {
                     options.push(Choice::Receive(queue));
                 }
             }
-            for (number, client) in self.people.clients.iter().enumerate() {
+            for (number, client) in self.actors.clients.iter().enumerate() {
                 if client.next_place.is_some_and(|at| at <= now) {
                     options.push(Choice::Place(number));
                 }
@@ -95,9 +95,9 @@ impl World {
                     options.push(Choice::Abandon(number));
                 }
             }
-            for (number, chore) in self.people.chores.iter().enumerate() {
-                if chore.at.is_some_and(|at| at <= now) {
-                    options.push(Choice::Chore(number));
+            for (number, task) in self.actors.tasks.iter().enumerate() {
+                if task.at.is_some_and(|at| at <= now) {
+                    options.push(Choice::Admin(number));
                 }
             }
             if self.next_sweep <= now {
@@ -120,40 +120,40 @@ impl World {
         options
     }
 
-    /// When something can happen again that cannot now.
+    /// The time of the next event.
     pub(super) fn next_event(&self, now: Millis) -> Millis {
         let first =
-            |of: fn(&Client) -> Option<Millis>| self.people.clients.iter().filter_map(of).min();
+            |of: fn(&Client) -> Option<Millis>| self.actors.clients.iter().filter_map(of).min();
         let mut next = [
             first(|client| client.next_place),
             first(|client| client.next_cancel),
             first(|client| client.next_retry),
             first(|client| client.next_abandon),
-            self.people.chores.iter().filter_map(|chore| chore.at).min(),
+            self.actors.tasks.iter().filter_map(|task| task.at).min(),
             self.late.iter().map(|late| late.at).min(),
             self.poison.at.iter().copied().min(),
             self.network.next_visible(now),
             self.network.has_dead().then_some(self.next_redrive),
             self.next_useful_sweep(now),
-            (now < self.troubled_until).then_some(self.troubled_until),
+            (now < self.faults_until).then_some(self.faults_until),
         ]
         .into_iter()
         .flatten()
         .filter(|at| *at > now)
         .min()
         .unwrap_or(now + template_config::sweep_every());
-        // Somebody waits for a timer of their own.
+        // A process may wait for its own timer.
         if let Some(ends_at) = self.processes.values().map(|process| process.ends_at).min() {
             next = next.min(ends_at).min(now + 100);
         }
         next.max(now + 1)
     }
 
-    /// The sweeper's next run that finds anything. The others only read, and are left out to save
-    /// time; those that come at odd moments are not.
+    /// The next run of the sweeper that finds a due order. Other runs only read, so they are
+    /// skipped.
     pub(super) fn next_useful_sweep(&self, now: Millis) -> Option<Millis> {
         let due = self
-            .books
+            .ledger
             .orders()
             .filter_map(|(_, order)| order.due_at.as_ref()?.parse().ok())
             .map(millis)
@@ -164,9 +164,9 @@ impl World {
         Some(first + runs * template_config::sweep_every())
     }
 
-    /// Time passes. What ran into its end dies where it stands.
-    pub(super) async fn pass(&mut self, millis: Millis) {
-        self.system.clock.pass(millis).await;
+    /// Advances the time and ends the processes that reach their timeout.
+    pub(super) async fn advance_time(&mut self, millis: Millis) {
+        self.system.clock.advance(millis).await;
         let now = self.now();
         let over: Vec<ProcessId> = self
             .processes
@@ -176,16 +176,16 @@ impl World {
             .collect();
         for id in over {
             let process = self.processes.remove(&id).expect("it was listed just now");
-            self.note("timeout", &format_args!("{id} {}", process.name));
+            self.log("timeout", &format_args!("{id} {}", process.name));
             self.died(process.job);
         }
-        // Their timers may have run out.
+        // Their timers may have fired.
         let running: Vec<ProcessId> = self.processes.keys().copied().collect();
         for id in running {
             self.poll(id);
         }
         self.collect_messages();
-        // Sweeps that would have found nothing are not made up for.
+        // Skips sweeps that would have found nothing.
         while self.next_sweep + template_config::sweep_every() <= now {
             self.next_sweep += template_config::sweep_every();
         }
@@ -194,13 +194,13 @@ impl World {
     pub(super) fn act(&mut self, choice: Choice) {
         let now = self.now();
         match choice {
-            Choice::Pass(call, process) => self.let_pass(call, process),
+            Choice::Release(call, process) => self.release(call, process),
             Choice::Receive(queue) => self.receive(queue),
             Choice::Place(number) => self.place(number),
             Choice::Cancel(number) => self.cancel(number),
             Choice::Retry(number) => self.retry(number),
             Choice::Abandon(number) => self.abandon(number),
-            Choice::Chore(number) => self.do_chore(number),
+            Choice::Admin(number) => self.do_admin_task(number),
             Choice::Sweep => self.sweep(now),
             Choice::Redrive => self.redrive(now),
             Choice::Arrive(number) => self.arrive(number),
@@ -210,14 +210,14 @@ impl World {
 
     pub(super) fn sweep(&mut self, now: Millis) {
         let (late, twice) = {
-            let mut weather = weather(&self.weather);
-            let late = weather.brings(Trouble::SweeperLate);
-            (late, !late && weather.brings(Trouble::SweeperTwice))
+            let mut profile = lock_profile(&self.profile);
+            let late = profile.occurs(FaultKind::SweeperLate);
+            (late, !late && profile.occurs(FaultKind::SweeperTwice))
         };
         self.next_sweep += if late {
-            self.dice.between(1_000, 240_000)
+            self.rng.between(1_000, 240_000)
         } else if twice {
-            self.dice.between(1, 5_000)
+            self.rng.between(1, 5_000)
         } else {
             template_config::sweep_every()
         };
@@ -230,6 +230,6 @@ impl World {
                 Finished::Done(system.sweep().await)
             });
         }
-        self.note("sweep", &format_args!("{now}"));
+        self.log("sweep", &format_args!("{now}"));
     }
 }

@@ -16,7 +16,7 @@ pub fn wire(wiring: &Wiring) -> Handler {
     })
 }
 
-/// A new instance of `orders-place`: it has an empty cache and a closed breaker.
+/// A new instance of `orders-place`, with an empty cache and a closed circuit breaker.
 pub fn place(wiring: &Wiring) -> place::PlaceOrder {
     let setup = wiring.setup_over("orders-place", UsersService::new(wiring));
     place::wire(&setup).expect(WIRED)

@@ -1,4 +1,4 @@
-//! Payments, with a provider that is not always there.
+//! Payments, with an unreliable provider.
 
 use std::rc::Rc;
 
@@ -7,8 +7,8 @@ use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlemen
 use payments::handlers::commands::{self, Commands};
 use payments::provider::{Provider, ProviderError, Simulator};
 
-use crate::chance::{SharedWeather, Trouble, weather};
 use crate::clock::Clock;
+use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
 use crate::wiring::{Handler, WIRED, Wiring};
 
 pub fn wire(wiring: &Wiring) -> Handler {
@@ -17,7 +17,7 @@ pub fn wire(wiring: &Wiring) -> Handler {
         store: wired.store,
         provider: Unreliable {
             simulator: wired.provider,
-            weather: wiring.weather.clone(),
+            profile: wiring.profile.clone(),
             clock: wiring.clock.clone(),
         },
         replies_queue_url: wired.replies_queue_url,
@@ -28,10 +28,10 @@ pub fn wire(wiring: &Wiring) -> Handler {
     })
 }
 
-/// The payment simulator at the other end of a bad line.
+/// The payment simulator behind an unreliable connection.
 struct Unreliable {
     simulator: Simulator,
-    weather: SharedWeather,
+    profile: SharedProfile,
     clock: Clock,
 }
 
@@ -42,13 +42,14 @@ impl Unreliable {
     ) -> Result<T, ProviderError> {
         let unknown = |why: &'static str| Err(ProviderError::Unknown(why.into()));
         {
-            let mut weather = weather(&self.weather);
-            if weather.provider_is_gone(self.clock.now()) || weather.brings(Trouble::ProviderDown) {
+            let mut profile = lock_profile(&self.profile);
+            if profile.is_provider_out(self.clock.now()) || profile.occurs(FaultKind::ProviderDown)
+            {
                 return unknown("the provider cannot be reached");
             }
         }
         let answer = question.await;
-        if weather(&self.weather).brings(Trouble::ProviderLost) {
+        if lock_profile(&self.profile).occurs(FaultKind::ProviderLost) {
             return unknown("the provider's answer was lost");
         }
         answer

@@ -15,7 +15,7 @@ use users::handlers::{get, verify};
 use users::store::UserStore;
 use uuid::Uuid;
 
-use crate::chance::{SharedWeather, Trouble, weather};
+use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
 use crate::wiring::{Handler, WIRED, Wiring, customer};
 
 pub fn wire(wiring: &Wiring) -> Handler {
@@ -26,12 +26,12 @@ pub fn wire(wiring: &Wiring) -> Handler {
     })
 }
 
-/// `GET /api/v1/users/{id}` behind its gateway, as orders reaches it.
+/// `GET /api/v1/users/{id}` behind its gateway.
 #[derive(Clone)]
 pub struct UsersService {
     store: UserStore,
     origin: Origin,
-    weather: SharedWeather,
+    profile: SharedProfile,
 }
 
 impl fmt::Debug for UsersService {
@@ -51,20 +51,22 @@ impl UsersService {
         Self {
             store: get::wire(&wiring.setup("users-get")).expect(WIRED),
             origin: wiring.origin.clone(),
-            weather: wiring.weather.clone(),
+            profile: wiring.profile.clone(),
         }
     }
 
     async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let how = {
-            let mut weather = weather(&self.weather);
-            weather.brings(Trouble::UsersDown).then(|| {
-                *weather
-                    .dice(Trouble::UsersDown)
-                    .pick(&[Down::Refused, Down::Silent, Down::Broken])
+        let outage = {
+            let mut profile = lock_profile(&self.profile);
+            profile.occurs(FaultKind::UsersDown).then(|| {
+                *profile.rng(FaultKind::UsersDown).pick(&[
+                    Down::Refused,
+                    Down::Silent,
+                    Down::Broken,
+                ])
             })
         };
-        match how {
+        match outage {
             None => {}
             Some(Down::Refused) => {
                 return Err(ConnectorError::io("the connection was refused".into()));
@@ -81,7 +83,7 @@ impl UsersService {
             .unwrap_or_default()
             .to_owned();
         let request = Request::new().with_path_parameter("id", id);
-        // A process of its own: dying, it takes nobody along.
+        // Its own process: a crash does not end the caller.
         let answer = crashable(respond(&self.origin, request, |context, request| {
             get::handle(&self.store, customer(caller), context, request)
         }))
