@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_smithy_runtime_api::client::auth::{
     AuthSchemeId, AuthSchemeOption, AuthSchemeOptionsFuture,
 };
@@ -22,22 +23,15 @@ pub fn clients(aws: &Aws) -> (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client) {
         Credentials::new("simulation", "simulation", None, None, "simulation"),
         SharedHttpConnector::new(aws.clone()),
     );
-    let dynamodb = {
-        use aws_sdk_dynamodb::config::retry::RetryPartition;
-        let config = settings.dynamodb().config().to_builder();
-        let partition = RetryPartition::new(format!("dynamodb-{world}"));
-        let config = config.retry_partition(partition);
-        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
-        aws_sdk_dynamodb::Client::from_conf(config.build())
-    };
-    let sqs = {
-        use aws_sdk_sqs::config::retry::RetryPartition;
-        let config = settings.sqs().config().to_builder();
-        let partition = RetryPartition::new(format!("sqs-{world}"));
-        let config = config.retry_partition(partition);
-        let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
-        aws_sdk_sqs::Client::from_conf(config.build())
-    };
+    let partition = |service: &str| RetryPartition::new(format!("{service}-{world}"));
+    let config = settings.dynamodb().config().to_builder();
+    let config = config.retry_partition(partition("dynamodb"));
+    let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
+    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
+    let config = settings.sqs().config().to_builder();
+    let config = config.retry_partition(partition("sqs"));
+    let config = config.allow_no_auth().auth_scheme_resolver(Unsigned);
+    let sqs = aws_sdk_sqs::Client::from_conf(config.build());
     (dynamodb, sqs)
 }
 

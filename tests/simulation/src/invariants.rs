@@ -195,11 +195,10 @@ impl Ledger {
     ) -> Option<String> {
         self.now += 1;
         let Some(row) = row else {
-            if *table != tables.users && self.knows(pk, sk) {
-                wrong.push(format!(
-                    "{pk} {sk} was deleted; rows of orders are never deleted"
-                ));
-            }
+            let is_lost = *table != tables.users && self.knows(pk, sk);
+            check(wrong, !is_lost, || {
+                format!("{pk} {sk} was deleted; rows of orders are never deleted")
+            });
             return None;
         };
         let order = || after("ORDER#", pk);
@@ -247,7 +246,8 @@ impl Ledger {
 
     /// Checks the stock. One transaction changes several of its rows, so call this after it.
     pub fn check_stock(&self) -> Vec<Violation> {
-        let mut wrong = Vec::new();
+        let mut violations = Vec::new();
+        let wrong = &mut violations;
         for (sku, item) in &self.items {
             let Item {
                 initial,
@@ -255,39 +255,27 @@ impl Ledger {
                 available,
                 held,
             } = item;
-            if *available < 0 {
-                wrong.push(format!("{sku} is oversold: {available} available"));
-            }
-            if *held < 0 || *stocked != available + held {
-                wrong.push(format!(
-                    "{sku}: {stocked} stocked is not {available} available plus {held} held"
-                ));
-            }
-            let of_sku = |(of, delta): &&(String, i64)| (of == sku).then_some(*delta).is_some();
-            let adjusted: i64 = self
-                .adjustments
-                .values()
-                .filter(of_sku)
-                .map(|(_, d)| d)
-                .sum();
-            if *stocked != initial + adjusted {
-                wrong.push(format!(
-                    "{sku}: {initial} plus {adjusted} adjusted is not {stocked} stocked"
-                ));
-            }
-            let reserved: i64 = self
-                .reservations
-                .values()
+            check(wrong, *available >= 0, || {
+                format!("{sku} is oversold: {available} available")
+            });
+            check(wrong, *held >= 0 && *stocked == available + held, || {
+                format!("{sku}: {stocked} stocked is not {available} available plus {held} held")
+            });
+            let adjustments = self.adjustments.values().filter(|(of, _)| of == sku);
+            let adjusted: i64 = adjustments.map(|(_, delta)| delta).sum();
+            check(wrong, *stocked == initial + adjusted, || {
+                format!("{sku}: {initial} plus {adjusted} adjusted is not {stocked} stocked")
+            });
+            let reservations = self.reservations.values();
+            let reserved: i64 = reservations
                 .filter(|reservation| reservation.status == "RESERVED")
                 .filter_map(|reservation| reservation.lines.get(sku))
                 .sum();
-            if *held != reserved {
-                wrong.push(format!(
-                    "{sku}: {held} held, but {reserved} reserved by orders"
-                ));
-            }
+            check(wrong, *held == reserved, || {
+                format!("{sku}: {held} held, but {reserved} reserved by orders")
+            });
         }
-        wrong
+        violations
     }
 
     pub fn orders(&self) -> impl Iterator<Item = (&String, &Order)> {
@@ -414,13 +402,10 @@ impl Ledger {
             Some("RESERVED") => matches!(new.status.as_str(), "RESERVED" | "RELEASED"),
             Some(status) => status == new.status,
         };
-        if !allowed {
-            let old = old.map(|old| old.status).unwrap_or_default();
-            wrong.push(format!(
-                "order {id}: a reservation went from {old} to {}",
-                new.status
-            ));
-        }
+        check(wrong, allowed, || {
+            let (old, new) = (old.map(|old| old.status).unwrap_or_default(), new.status);
+            format!("order {id}: a reservation went from {old} to {new}")
+        });
     }
 
     fn order(&mut self, id: &str, row: &Value, wrong: &mut Vec<Violation>) {
@@ -444,40 +429,42 @@ impl Ledger {
             let ended = old.and_then(|old| old.ended);
             new.ended = Some(ended.unwrap_or(self.now));
         }
-        if new.is_terminal() == new.due_at.is_some() {
-            wrong.push(format!(
-                "order {id} is {} and due at {:?}",
-                new.state, new.due_at
-            ));
-        }
-        if due_in_time(row) == Some(false) {
-            wrong.push(format!(
-                "order {id}, attempt {} of {}, updated at {}, is due too late, at {}",
-                row["attempt"], new.state, row["updated_at"], row["due_at"]
-            ));
-        }
-        if let Some(old) = old {
-            if old.version == new.version {
-                if old.state != new.state || old.timeline != new.timeline {
-                    wrong.push(format!(
-                        "order {id}: version {} was written twice",
-                        new.version
-                    ));
-                }
-            } else {
-                if !self.may_follow(old.version, new.version) {
-                    wrong.push(format!(
-                        "order {id}: from version {} to {}",
-                        old.version, new.version
-                    ));
-                }
-                follows(id, old, &new, wrong);
+        let Order {
+            state,
+            due_at,
+            version,
+            ..
+        } = &new;
+        check(wrong, new.is_terminal() == due_at.is_none(), || {
+            format!("order {id} is {state} and due at {due_at:?}")
+        });
+        check(wrong, due_in_time(row) != Some(false), || {
+            let [attempt, updated, due] =
+                ["attempt", "updated_at", "due_at"].map(|name| &row[name]);
+            format!(
+                "order {id}: attempt {attempt} of {state} at {updated} is due too late, at {due}"
+            )
+        });
+        match old {
+            None => check(wrong, !self.every_write || *version == 1, || {
+                format!("order {id} began with version {version}")
+            }),
+            Some(old) if old.version == *version => {
+                let is_same = (&old.state, &old.timeline) == (state, &new.timeline);
+                check(wrong, is_same, || {
+                    format!("order {id}: version {version} was written twice")
+                });
+            }
+            Some(old) => {
+                let before = old.version;
+                check(wrong, self.may_follow(before, *version), || {
+                    format!("order {id}: from version {before} to {version}")
+                });
+                check_transition(id, old, &new, wrong);
                 if self.every_write {
-                    abandons_what_it_may(id, old, &new, wrong);
+                    check_abandonment(id, old, &new, wrong);
                 }
             }
-        } else if self.every_write && new.version != 1 {
-            wrong.push(format!("order {id} began with version {}", new.version));
         }
         self.orders.insert(id.to_owned(), new);
     }
@@ -490,21 +477,17 @@ impl Ledger {
         if let Some(old) = self.payments.get(id)
             && (new.version, &new.status) != (old.version, &old.status)
         {
-            if !self.may_follow(old.version, new.version) {
-                let versions = (old.version, new.version);
-                wrong.push(format!(
-                    "payment of {id}: from version {} to {}",
-                    versions.0, versions.1
-                ));
-            }
-            if matches!(old.status.as_str(), "REFUNDED" | "VOIDED" | "DECLINED")
-                && !matches!(new.status.as_str(), "REFUNDING" | "VOIDED")
-            {
-                wrong.push(format!(
-                    "payment of {id}: from {} to {}",
-                    old.status, new.status
-                ));
-            }
+            let (before, after) = (old.version, new.version);
+            check(wrong, self.may_follow(before, after), || {
+                format!("payment of {id}: from version {before} to {after}")
+            });
+            let (before, after) = (old.status.as_str(), new.status.as_str());
+            let ended = matches!(before, "REFUNDED" | "VOIDED" | "DECLINED");
+            check(
+                wrong,
+                !ended || matches!(after, "REFUNDING" | "VOIDED"),
+                || format!("payment of {id}: from {before} to {after}"),
+            );
         }
         self.payments.insert(id.to_owned(), new);
     }
@@ -519,110 +502,103 @@ impl Ledger {
                 currency: text(&row["asked"]["currency"]),
             };
             let old = self.charges.insert(key.to_owned(), new.clone());
-            if old.is_some_and(|old| old != new) {
-                wrong.push(format!("the provider's charge {key} was overwritten"));
-            }
+            check(wrong, old.is_none_or(|old| old == new), || {
+                format!("the provider's charge {key} was overwritten")
+            });
         } else {
             let amount = number(&row["amount"]);
             let old = self.refunds.insert(key.to_owned(), amount);
-            if old.is_some_and(|old| old != amount) {
-                wrong.push(format!("the provider's refund {key} was overwritten"));
-            }
+            check(wrong, old.is_none_or(|old| old == amount), || {
+                format!("the provider's refund {key} was overwritten")
+            });
         }
     }
 
     /// Checks one order. These invariants hold at every moment.
     fn check_order(&self, id: &str, wrong: &mut Vec<Violation>) {
         let (charged, refunded) = self.money(id);
-        // A refund is always complete.
-        if refunded != 0 && refunded != charged {
-            wrong.push(format!(
-                "order {id}: {charged} charged and {refunded} refunded"
-            ));
-        }
+        check(wrong, refunded == 0 || refunded == charged, || {
+            format!("order {id}: {charged} charged and {refunded} refunded")
+        });
         let reservation = self.reservations.get(id);
-        let holds = reservation.is_some_and(|reservation| reservation.status == "RESERVED");
+        let reserved = reservation.filter(|reservation| reservation.status == "RESERVED");
+        let holds = reserved.is_some();
         let Some(order) = self.orders.get(id) else {
-            if charged > 0 || holds {
-                wrong.push(format!(
-                    "order {id} does not exist, but {charged} charged, stock held: {holds}"
-                ));
-            }
+            check(wrong, charged == 0 && !holds, || {
+                format!("order {id} does not exist, but {charged} charged, stock held: {holds}")
+            });
             return;
         };
-        if charged != 0 && Some(charged) != order.total {
-            wrong.push(format!(
-                "order {id} costs {:?} and {charged} was charged",
-                order.total
-            ));
-        }
+        let Order {
+            state,
+            total,
+            currency,
+            lines,
+            ..
+        } = order;
+        check(wrong, charged == 0 || Some(charged) == *total, || {
+            format!("order {id} costs {total:?} and {charged} was charged")
+        });
         let charge = self.charges.get(&format!("charge-{id}"));
-        if let Some(charge) = charge.filter(|charge| charge.outcome == "CHARGED")
-            && charge.currency != order.currency
-        {
-            wrong.push(format!(
-                "order {id} costs {} and {} was charged",
-                order.currency, charge.currency
-            ));
+        if let Some(charge) = charge.filter(|charge| charge.outcome == "CHARGED") {
+            let paid = &charge.currency;
+            check(wrong, paid == currency, || {
+                format!("order {id} costs {currency} and {paid} was charged")
+            });
         }
         for step in Step::ALL {
-            if order.is_abandoned(step) && !order.was_parked() {
-                wrong.push(format!(
-                    "order {id}: its {} was abandoned but never parked",
-                    step.name()
-                ));
-            }
+            check(
+                wrong,
+                !order.is_abandoned(step) || order.was_parked(),
+                || {
+                    let step = step.name();
+                    format!("order {id}: its {step} was abandoned but never parked")
+                },
+            );
         }
-        match order.state.as_str() {
+        let net = charged - refunded;
+        match state.as_str() {
             "confirmed" => {
-                if Some(charged - refunded) != order.total {
-                    let net = charged - refunded;
-                    wrong.push(format!(
-                        "order {id}: CONFIRMED for {:?}, paid {net}",
-                        order.total
-                    ));
-                }
-                let lines = reservation
-                    .filter(|_| holds)
-                    .map(|reservation| &reservation.lines);
-                if lines != Some(&order.lines) {
-                    wrong.push(format!(
-                        "order {id}: CONFIRMED for {:?}, holds {lines:?}",
-                        order.lines
-                    ));
-                }
+                check(wrong, Some(net) == *total, || {
+                    format!("order {id}: CONFIRMED for {total:?}, paid {net}")
+                });
+                let held = reserved.map(|reservation| &reservation.lines);
+                check(wrong, held == Some(lines), || {
+                    format!("order {id}: CONFIRMED for {lines:?}, holds {held:?}")
+                });
             }
             "rejected" | "cancelled" => {
-                if charged != refunded && !order.is_abandoned(Step::Refund) {
-                    let net = charged - refunded;
-                    wrong.push(format!(
-                        "order {id}: {} and {net} not refunded",
-                        order.state
-                    ));
-                }
-                if holds && !order.is_abandoned(Step::Release) {
-                    wrong.push(format!("order {id}: {} and still holds stock", order.state));
-                }
+                check(wrong, net == 0 || order.is_abandoned(Step::Refund), || {
+                    format!("order {id}: {state} and {net} not refunded")
+                });
+                check(wrong, !holds || order.is_abandoned(Step::Release), || {
+                    format!("order {id}: {state} and still holds stock")
+                });
             }
             _ => {}
         }
     }
 }
 
+/// Adds a violation unless the invariant holds.
+fn check(violations: &mut Vec<Violation>, holds: bool, why: impl FnOnce() -> Violation) {
+    if !holds {
+        violations.push(why());
+    }
+}
+
 /// Only the step in which an order is parked can be abandoned.
-fn abandons_what_it_may(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
+fn check_abandonment(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
     for entry in new.timeline.iter().skip(old.timeline.len()) {
         let of = match entry["what"].as_str() {
             Some("refund_abandoned") => "refunding",
             Some("release_abandoned") => "releasing",
             _ => continue,
         };
-        if !old.parked || !old.state.starts_with(of) {
-            wrong.push(format!(
-                "order {id}: {} while it was {}, parked: {}",
-                entry["what"], old.state, old.parked
-            ));
-        }
+        let (state, parked, abandoned) = (&old.state, old.parked, &entry["what"]);
+        check(wrong, parked && state.starts_with(of), || {
+            format!("order {id}: {abandoned} while it was {state}, parked: {parked}")
+        });
     }
 }
 
@@ -639,27 +615,28 @@ fn due_in_time(row: &Value) -> Option<bool> {
     Some(waits <= i128::from(longest))
 }
 
-fn follows(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
-    if (&new.user, &new.lines) != (&old.user, &old.lines) {
-        wrong.push(format!("order {id} changed its user or lines"));
-    }
-    if old.total.is_some() && new.total != old.total {
-        wrong.push(format!(
-            "order {id}: the total changed from {:?} to {:?}",
-            old.total, new.total
-        ));
-    }
-    if !new.timeline.starts_with(&old.timeline) {
-        wrong.push(format!("order {id}: the timeline was rewritten"));
-    }
-    let ended = matches!(old.state.as_str(), "rejected" | "cancelled");
-    let after_confirmed = old.state == "confirmed" && new.state != "refunding_to_cancel";
-    if ended || after_confirmed {
-        wrong.push(format!(
-            "order {id} went from {} to {}",
-            old.state, new.state
-        ));
-    }
+fn check_transition(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
+    check(
+        wrong,
+        (&new.user, &new.lines) == (&old.user, &old.lines),
+        || format!("order {id} changed its user or lines"),
+    );
+    let (before, after) = (old.total, new.total);
+    check(wrong, before.is_none() || before == after, || {
+        format!("order {id}: the total changed from {before:?} to {after:?}")
+    });
+    check(wrong, new.timeline.starts_with(&old.timeline), || {
+        format!("order {id}: the timeline was rewritten")
+    });
+    let (before, after) = (old.state.as_str(), new.state.as_str());
+    let allowed = match before {
+        "rejected" | "cancelled" => false,
+        "confirmed" => after == "refunding_to_cancel",
+        _ => true,
+    };
+    check(wrong, allowed, || {
+        format!("order {id} went from {before} to {after}")
+    });
 }
 
 fn quantities(row: &Value) -> BTreeMap<String, i64> {

@@ -2,8 +2,9 @@
 
 use super::*;
 use aws_sdk_sqs::{
+    Client,
     error::ProvideErrorMetadata,
-    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+    types::{Message, MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 use serde_json::json;
 
@@ -13,6 +14,18 @@ fn entry(id: &str, body: &str) -> SendMessageBatchRequestEntry {
         .message_body(body)
         .build()
         .unwrap()
+}
+
+async fn receive(client: &Client, most: i32) -> Vec<Message> {
+    let receive = client.receive_message().queue_url(QUEUE);
+    let received = receive.max_number_of_messages(most).send().await;
+    received.unwrap().messages.unwrap_or_default()
+}
+
+async fn delete(client: &Client, message: &Message) {
+    let delete = client.delete_message().queue_url(QUEUE);
+    let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+    delete.send().await.unwrap();
 }
 
 #[tokio::test]
@@ -34,41 +47,24 @@ async fn a_message_returns_until_it_is_deleted() {
         .send()
         .await
         .unwrap();
-    let receive = || async {
-        let received = client.receive_message().queue_url(QUEUE).send().await;
-        received.unwrap().messages.unwrap_or_default()
-    };
-
-    let first = receive().await;
+    let first = receive(&client, 1).await;
     assert_eq!(first[0].body(), Some(r#"{"n":1}"#));
     let attributes = first[0].message_attributes().unwrap();
     assert_eq!(attributes["type"].string_value(), Some("ReserveStock"));
-    assert!(receive().await.is_empty());
+    assert!(receive(&client, 1).await.is_empty());
 
     aws.redeliver(QUEUE);
-    let second = receive().await;
+    let second = receive(&client, 1).await;
     assert_eq!(first[0].message_id(), second[0].message_id());
 
-    client
-        .delete_message()
-        .queue_url(QUEUE)
-        .receipt_handle(first[0].receipt_handle().unwrap())
-        .send()
-        .await
-        .unwrap();
+    delete(&client, &first[0]).await;
     assert_eq!(
         aws.in_flight(QUEUE).len(),
         1,
         "a stale receipt deletes nothing"
     );
 
-    client
-        .delete_message()
-        .queue_url(QUEUE)
-        .receipt_handle(second[0].receipt_handle().unwrap())
-        .send()
-        .await
-        .unwrap();
+    delete(&client, &second[0]).await;
     assert!(aws.in_flight(QUEUE).is_empty());
 }
 
@@ -77,13 +73,8 @@ async fn visibility_zero_returns_a_message_at_once() {
     let aws = Aws::new();
     let client = aws.sqs();
     aws.enqueue(QUEUE, "not JSON");
-    let received = client
-        .receive_message()
-        .queue_url(QUEUE)
-        .send()
-        .await
-        .unwrap();
-    let receipt = received.messages()[0].receipt_handle().unwrap();
+    let received = receive(&client, 1).await;
+    let receipt = received[0].receipt_handle().unwrap();
     let change = |seconds| {
         let client = &client;
         async move {
@@ -164,18 +155,8 @@ async fn a_batch_has_an_answer_for_each_entry() {
     let client = aws.sqs();
     aws.enqueue(QUEUE, "1");
     aws.enqueue(QUEUE, "2");
-    let received = client
-        .receive_message()
-        .queue_url(QUEUE)
-        .max_number_of_messages(10)
-        .send()
-        .await
-        .unwrap();
-    let receipts: Vec<&str> = received
-        .messages()
-        .iter()
-        .map(|message| message.receipt_handle().unwrap())
-        .collect();
+    let received = receive(&client, 10).await;
+    let [first, second] = [0, 1].map(|at: usize| received[at].receipt_handle().unwrap());
     let change = |id: &str, receipt: &str| {
         Change::builder()
             .id(id)
@@ -187,7 +168,7 @@ async fn a_batch_has_an_answer_for_each_entry() {
     let changed = client
         .change_message_visibility_batch()
         .queue_url(QUEUE)
-        .entries(change("a", receipts[0]))
+        .entries(change("a", first))
         .entries(change("b", "unknown"))
         .send()
         .await
@@ -200,7 +181,7 @@ async fn a_batch_has_an_answer_for_each_entry() {
 
     let delete = Delete::builder()
         .id("b")
-        .receipt_handle(receipts[1])
+        .receipt_handle(second)
         .build()
         .unwrap();
     client
@@ -225,12 +206,7 @@ async fn a_queue_counts_visible_and_in_flight_messages() {
     for _ in 0..3 {
         aws.enqueue(QUEUE, "{}");
     }
-    client
-        .receive_message()
-        .queue_url(QUEUE)
-        .send()
-        .await
-        .unwrap();
+    receive(&client, 1).await;
     let counts = || async {
         let asked = client.get_queue_attributes().queue_url(QUEUE);
         let asked = asked.attribute_names(Waiting).attribute_names(InFlight);

@@ -181,8 +181,7 @@ impl<'a, S: Services> Orders<'a, S> {
         }
     }
 
-    /// The violation of an ended order. From its end on, the rows of inventory and payments must
-    /// match, whatever is still on its way.
+    /// The violation of an ended order. The rows of inventory and payments must match from then on.
     pub fn violation(&self, local: LocalState) -> Option<String> {
         let state = self.ended(local)?;
         let order = self.orders.get(local.order).as_ref()?;

@@ -5,11 +5,11 @@
 //! attempt but the last equals the first. So the state space is finite; only the orders and the
 //! payment handlers at once are bounded.
 //!
-//! Each state is checked: stock is never oversold, lost or created; a charge happens once, and a
-//! refund never exceeds it; the rows of an ended order match and no message changes them; no
-//! participant contradicts another. From each state, every order must be able to end. Each
-//! [`CoverageGoal`](crate::coverage::CoverageGoal) must be reached, because a search without
-//! difficult states proves nothing.
+//! Each state is checked. Stock is never oversold, lost or created. An order is charged at most
+//! once, and a refund never exceeds the charge. The rows of an ended order match, and no message
+//! changes them. No participant contradicts another. From each state, every order must be able to
+//! end. Each [`CoverageGoal`](crate::coverage::CoverageGoal) must be reached, because a search
+//! without difficult states proves nothing.
 //!
 //! The search is our own: stateright 0.31 always includes its web explorer, compares states by a
 //! 64-bit hash alone, and has no "from every state, eventually". Its "eventually" misses

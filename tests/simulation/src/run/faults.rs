@@ -71,36 +71,26 @@ pub(super) fn draw(
             }
         }
     };
-    offer(
-        profile,
-        FaultKind::KillBefore,
-        DrawnFault::Fault(Fault::KillBefore),
-    );
-    offer(
-        profile,
-        FaultKind::KillAfter,
-        DrawnFault::Fault(Fault::KillAfter),
-    );
+    let crashes = [
+        (FaultKind::KillBefore, Fault::KillBefore),
+        (FaultKind::KillAfter, Fault::KillAfter),
+    ];
+    for (kind, fault) in crashes {
+        offer(profile, kind, DrawnFault::Fault(fault));
+    }
     let stalls = match profile.rng(FaultKind::Stall).chance(300) {
         true => DrawnFault::Hang,
         false => DrawnFault::Stall,
     };
     offer(profile, FaultKind::Stall, stalls);
-    offer(
-        profile,
-        FaultKind::Throttle,
-        DrawnFault::Fault(Fault::Throttle),
-    );
-    offer(
-        profile,
-        FaultKind::LostRequest,
-        DrawnFault::Fault(Fault::BeforeEffect),
-    );
-    offer(
-        profile,
-        FaultKind::LostAnswer,
-        DrawnFault::Fault(Fault::AfterEffect),
-    );
+    let failures = [
+        (FaultKind::Throttle, Fault::Throttle),
+        (FaultKind::LostRequest, Fault::BeforeEffect),
+        (FaultKind::LostAnswer, Fault::AfterEffect),
+    ];
+    for (kind, fault) in failures {
+        offer(profile, kind, DrawnFault::Fault(fault));
+    }
     if call.is_write() {
         let after = *profile
             .rng(FaultKind::LateRequest)
@@ -111,11 +101,8 @@ pub(super) fn draw(
     let in_transactions = [&tables.inventory, &tables.users];
     let may_conflict = call.targets.iter().any(|of| in_transactions.contains(&of));
     if may_conflict && Fault::TransactionConflict.applies_to(call) {
-        offer(
-            profile,
-            FaultKind::Conflict,
-            DrawnFault::Fault(Fault::TransactionConflict),
-        );
+        let fault = DrawnFault::Fault(Fault::TransactionConflict);
+        offer(profile, FaultKind::Conflict, fault);
     }
     if Fault::Unprocessed.applies_to(call) {
         // A part of one key would be all of it.
@@ -138,11 +125,8 @@ pub(super) fn draw(
         let refused: Vec<usize> = (0..entries)
             .filter(|entry| *entry == one || rng.chance(500))
             .collect();
-        offer(
-            profile,
-            FaultKind::PartialSend,
-            DrawnFault::Fault(Fault::PartialSend(refused)),
-        );
+        let fault = DrawnFault::Fault(Fault::PartialSend(refused));
+        offer(profile, FaultKind::PartialSend, fault);
     }
     drawn
 }

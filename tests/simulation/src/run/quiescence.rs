@@ -95,7 +95,7 @@ impl World {
     fn check_adjustments(&self) -> Vec<Violation> {
         let mut asked: BTreeMap<(usize, i64), (usize, usize)> = BTreeMap::new();
         for task in &self.actors.tasks {
-            if let AdminAction::Adjust { sku, delta, .. } = task.what {
+            if let AdminAction::Adjust { sku, delta, .. } = task.action {
                 let (answered, all) = asked.entry((sku, delta)).or_default();
                 *answered += usize::from(task.is_done);
                 *all += 1;

@@ -2,166 +2,17 @@
 
 use std::rc::Rc;
 
-use orders::domain::{OrderId, UserId};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use shared_lambda::http::Response;
 
-use super::actors::{AdminAction, AdminTask, Client};
+use super::actors::AdminAction;
 use super::world::{Finished, Job, World};
 use crate::clock::Millis;
-use crate::fault_profile::{FaultKind, Rng, lock_profile};
+use crate::fault_profile::{FaultKind, lock_profile};
 use crate::invariants::{Order, Step};
-use crate::outcomes::OrderRequest;
 
 impl World {
-    pub(super) fn client(
-        &mut self,
-        number: usize,
-        items: &[(String, i64, i64)],
-        soon: bool,
-    ) -> Client {
-        // A separate generator: with fewer orders, the others stay the same.
-        let mut rng = Rng::new(self.plan.seed, 100 + number as u64);
-        let user = *rng.pick(&self.actors.users);
-        let mut lines = Vec::new();
-        let mut expected = 0;
-        let first = if rng.chance(300) {
-            rng.below(items.len() as u64) as usize
-        } else {
-            0
-        };
-        for (sku, amount, _) in &items[first..] {
-            if lines.is_empty() || rng.chance(300) {
-                let quantity = rng.between(1, 3);
-                expected += quantity * amount;
-                lines.push((sku.clone(), quantity));
-            }
-        }
-        if rng.chance(30) {
-            lines.push(("NO-SUCH-ITEM".to_owned(), 1));
-        }
-        let method = *rng.pick(&[
-            "pm_card_visa",
-            "pm_card_visa",
-            "pm_card_visa",
-            "pm_card_visa",
-            "pm_card_chargeDeclined",
-            "pm_card_chargeDeclinedInsufficientFunds",
-            "pm_sim_lostReply",
-            "pm_sim_slow",
-            "pm_sim_unavailable",
-        ]);
-        let mut request = OrderRequest {
-            lines,
-            method,
-            expected: None,
-        };
-        if rng.chance(300) {
-            let expected = if rng.chance(200) {
-                expected + 1
-            } else {
-                expected
-            };
-            request.expected = Some((expected, self.actors.currencies[first]));
-        }
-        let key = format!("order-{number}");
-        let placed_at = rng.between(0, self.faults_until / 2);
-        let mut profile = lock_profile(&self.profile);
-        let cancels = profile.will_occur(FaultKind::Cancel);
-        let within = if soon { 2_000 } else { self.faults_until };
-        let cancel_at = placed_at + profile.rng(FaultKind::Cancel).between(0, within);
-        let retries = profile.will_occur(FaultKind::Operator);
-        let rng = profile.rng(FaultKind::Operator);
-        let retry_at = placed_at + rng.between(0, self.faults_until);
-        Client {
-            user,
-            order: OrderId::of_key(UserId(user), &key).0,
-            key,
-            body: request.body().to_string(),
-            request,
-            next_place: Some(placed_at),
-            next_cancel: cancels.then_some(cancel_at),
-            next_retry: retries.then_some(retry_at),
-            next_abandon: None,
-            abandoned: Vec::new(),
-            cancels,
-            acknowledged: false,
-            refused: false,
-            cancelled: None,
-        }
-    }
-
-    pub(super) fn plan_admin_tasks(&mut self) {
-        let until = self.faults_until;
-        let mut profile = lock_profile(&self.profile);
-        for sku in 0..self.actors.skus.len() {
-            if profile.occurs(FaultKind::Price) {
-                let rng = profile.rng(FaultKind::Price);
-                let what = AdminAction::Price {
-                    sku,
-                    amount: rng.between(1, 50) * 100,
-                };
-                self.actors
-                    .tasks
-                    .push(AdminTask::at(rng.between(0, until), what));
-            }
-            if profile.occurs(FaultKind::Adjustment) {
-                let rng = profile.rng(FaultKind::Adjustment);
-                let delta = *rng.pick(&[-3, -1, 1, 5]);
-                let what = AdminAction::Adjust {
-                    sku,
-                    delta,
-                    key: format!("count-{sku}"),
-                };
-                self.actors
-                    .tasks
-                    .push(AdminTask::at(rng.between(0, until), what));
-            }
-        }
-        for user in 0..self.actors.users.len() {
-            if profile.occurs(FaultKind::Deactivation) {
-                let rng = profile.rng(FaultKind::Deactivation);
-                let at = rng.between(0, until);
-                let back = rng.chance(700).then(|| at + rng.between(1_000, 100_000));
-                let what = AdminAction::Status {
-                    user,
-                    status: "deactivated",
-                };
-                self.actors.tasks.push(AdminTask::at(at, what));
-                let what = AdminAction::Status {
-                    user,
-                    status: "active",
-                };
-                self.actors
-                    .tasks
-                    .extend(back.map(|back| AdminTask::at(back, what)));
-            }
-        }
-    }
-
-    /// An operator may abandon the step of a parked order.
-    pub(super) fn look_for_parked(&mut self, pk: &str) {
-        let id = pk.strip_prefix("ORDER#").unwrap_or(pk);
-        if !self.ledger.get(id).is_some_and(|order| order.parked) {
-            return;
-        }
-        let now = self.now();
-        let client = self
-            .actors
-            .clients
-            .iter_mut()
-            .find(|client| client.order.to_string() == id);
-        let Some(client) = client.filter(|client| client.next_abandon.is_none()) else {
-            return;
-        };
-        let mut profile = lock_profile(&self.profile);
-        if profile.will_occur(FaultKind::Abandon) {
-            let within = *profile.rng(FaultKind::Abandon).pick(&[1_000, 4_000_000]);
-            let wait = profile.rng(FaultKind::Abandon).between(1, within);
-            client.next_abandon = Some(now + wait);
-        }
-    }
-
     pub(super) fn place(&mut self, number: usize) {
         let client = &mut self.actors.clients[number];
         client.next_place = None;
@@ -211,31 +62,26 @@ impl World {
     pub(super) fn do_admin_task(&mut self, number: usize) {
         let task = &mut self.actors.tasks[number];
         task.at = None;
-        let what = task.what.clone();
-        let (system, skus, currencies, users) = (
-            Rc::clone(&self.system),
-            self.actors.skus.clone(),
-            self.actors.currencies.clone(),
-            self.actors.users.clone(),
-        );
-        let function = match what {
-            AdminAction::Price { .. } => "inventory-update",
-            AdminAction::Adjust { .. } => "inventory-adjust",
-            AdminAction::Status { .. } => "users-update",
+        let action = task.action.clone();
+        let system = Rc::clone(&self.system);
+        let (function, answer) = match action {
+            AdminAction::Price { sku, amount } => {
+                let (name, currency) = (self.actors.skus[sku].clone(), self.actors.currencies[sku]);
+                let answer = async move { system.reprice(&name, amount, currency).await };
+                ("inventory-update", answer.boxed_local())
+            }
+            AdminAction::Adjust { sku, delta, key } => {
+                let name = self.actors.skus[sku].clone();
+                let answer = async move { system.adjust(&name, delta, &key).await };
+                ("inventory-adjust", answer.boxed_local())
+            }
+            AdminAction::Status { user, status } => {
+                let id = self.actors.users[user];
+                let answer = async move { system.set_status(id, status).await };
+                ("users-update", answer.boxed_local())
+            }
         };
-        self.start(function, Job::Admin(number), async move {
-            Finished::Answered(match what {
-                AdminAction::Price { sku, amount } => {
-                    system.reprice(&skus[sku], amount, currencies[sku]).await
-                }
-                AdminAction::Adjust { sku, delta, key } => {
-                    system.adjust(&skus[sku], delta, &key).await
-                }
-                AdminAction::Status { user, status } => {
-                    system.set_status(users[user], status).await
-                }
-            })
-        });
+        self.start(function, Job::Admin(number), answer.map(Finished::Answered));
     }
 
     /// The operator abandons the step they saw. The order may have moved on.
@@ -367,8 +213,8 @@ impl World {
     /// A change that was answered as done must be in the rows.
     pub(super) fn administered(&mut self, number: usize, response: &Response) {
         self.check_no_internal_error(response);
-        let what = self.actors.tasks[number].what.clone();
-        let done = match (&what, response.status) {
+        let action = self.actors.tasks[number].action.clone();
+        let done = match (&action, response.status) {
             (_, 503) => {
                 self.again_later(|world, at| world.actors.tasks[number].at = Some(at));
                 return;
@@ -377,16 +223,17 @@ impl World {
             (AdminAction::Adjust { delta, .. }, 409) => *delta < 0,
             (AdminAction::Adjust { sku, delta, .. }, 201) => {
                 self.actors.tasks[number].is_done = true;
-                self.ledger.adjustments_of(&self.actors.skus[*sku], *delta) > 0
+                let applied = self.ledger.adjustments_of(&self.actors.skus[*sku], *delta);
+                applied > 0
             }
             (AdminAction::Price { sku, amount }, 200) => {
-                let currency = self.actors.currencies[*sku];
-                self.ledger
-                    .ever_had_price(&self.actors.skus[*sku], *amount, currency)
+                let (name, currency) = (&self.actors.skus[*sku], self.actors.currencies[*sku]);
+                self.ledger.ever_had_price(name, *amount, currency)
             }
-            (AdminAction::Status { user, status }, 200) => self
-                .ledger
-                .ever_had_status(&self.actors.users[*user].to_string(), status),
+            (AdminAction::Status { user, status }, 200) => {
+                let id = self.actors.users[*user].to_string();
+                self.ledger.ever_had_status(&id, status)
+            }
             (
                 AdminAction::Price { .. } | AdminAction::Adjust { .. } | AdminAction::Status { .. },
                 _,
@@ -395,7 +242,7 @@ impl World {
         if !done {
             let status = response.status;
             self.report(format!(
-                "{what:?} was answered with {status}, but is not done"
+                "{action:?} was answered with {status}, but is not done"
             ));
         }
     }

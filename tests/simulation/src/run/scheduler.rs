@@ -82,18 +82,15 @@ impl World {
                 }
             }
             for (number, client) in self.actors.clients.iter().enumerate() {
-                if client.next_place.is_some_and(|at| at <= now) {
-                    options.push(Choice::Place(number));
-                }
-                if client.next_cancel.is_some_and(|at| at <= now) {
-                    options.push(Choice::Cancel(number));
-                }
-                if client.next_retry.is_some_and(|at| at <= now) {
-                    options.push(Choice::Retry(number));
-                }
-                if client.next_abandon.is_some_and(|at| at <= now) {
-                    options.push(Choice::Abandon(number));
-                }
+                let planned = [
+                    (client.next_place, Choice::Place(number)),
+                    (client.next_cancel, Choice::Cancel(number)),
+                    (client.next_retry, Choice::Retry(number)),
+                    (client.next_abandon, Choice::Abandon(number)),
+                ];
+                let is_due = |(at, _): &(Option<Millis>, _)| at.is_some_and(|at| at <= now);
+                let due = planned.into_iter().filter(is_due);
+                options.extend(due.map(|(_, choice)| choice));
             }
             for (number, task) in self.actors.tasks.iter().enumerate() {
                 if task.at.is_some_and(|at| at <= now) {
