@@ -90,7 +90,7 @@ fn the_dpop_proofs_of_rfc_9449_fit_their_key_and_are_not_access_tokens() {
 
 /// RFC 7638's own example is an RSA key; RFC 9449 prints the thumbprint of an EC one.
 #[test]
-fn a_thumbprint_is_what_rfc_9449_prints_for_its_key() {
+fn a_thumbprint_equals_the_one_in_rfc_9449() {
     assert_eq!(thumbprint(DPOP_X, DPOP_Y), DPOP_THUMBPRINT);
     assert!(KeySet::parse(&key_set(DPOP_THUMBPRINT, DPOP_X, DPOP_Y)).is_ok());
     // The members' names in another order, or white space between them, give another thumbprint.
@@ -101,7 +101,7 @@ fn a_thumbprint_is_what_rfc_9449_prints_for_its_key() {
 }
 
 #[test]
-fn the_key_sets_of_rfc_7517_are_refused_for_what_they_are() {
+fn the_key_sets_of_rfc_7517_are_refused() {
     let key = |more: &[(&str, &str)]| {
         let mut key = json!({"kty": "EC", "crv": "P-256", "x": A1_X, "y": A1_Y, "kid": "1"});
         for (name, value) in more {

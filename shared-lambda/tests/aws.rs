@@ -85,7 +85,7 @@ async fn without_an_endpoint_each_service_is_called_in_the_region() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_parameter_store_is_where_the_sdk_has_the_other_services_in_every_partition() {
+async fn every_partition_has_its_parameter_store() {
     for (region, domain) in [
         ("us-gov-west-1", "amazonaws.com"),
         ("cn-north-1", "amazonaws.com.cn"),
@@ -100,7 +100,7 @@ async fn the_parameter_store_is_where_the_sdk_has_the_other_services_in_every_pa
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_stands_in_for_every_service() {
+async fn an_endpoint_replaces_every_service() {
     for endpoint in ["http://127.0.0.1:4566", "http://127.0.0.1:4566/"] {
         let (settings, tap) = settings(Some(endpoint));
         call_each_service(&settings).await;
@@ -109,7 +109,7 @@ async fn an_endpoint_stands_in_for_every_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_is_asked_for_by_name_in_a_signed_request_and_decrypted() {
+async fn a_secret_is_read_by_name_with_a_signed_request() {
     let (settings, tap) = settings(None);
     tap.aws
         .set_parameter("/waybill/auth/signing-key", "hunter2");
@@ -134,7 +134,7 @@ async fn a_secret_is_asked_for_by_name_in_a_signed_request_and_decrypted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_does_not_exist_is_asked_for_once_and_named_in_the_error() {
+async fn a_missing_secret_is_requested_once_and_named() {
     let (settings, tap) = settings(None);
     let error = settings.secret_parameter("/absent").await.unwrap_err();
     assert_eq!(
@@ -145,7 +145,7 @@ async fn a_secret_that_does_not_exist_is_asked_for_once_and_named_in_the_error()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parameter_store_that_is_busy_or_out_of_reach_is_asked_again() {
+async fn a_busy_or_unreachable_parameter_store_is_retried() {
     // Chance that makes no wait very long.
     fastrand::seed(1);
     let (settings, tap) = settings(None);
@@ -181,7 +181,7 @@ async fn asked_at(seed: u64) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_parameter_store_is_asked_with_jitter_then_given_up() {
+async fn a_busy_parameter_store_is_retried_with_jitter() {
     let mut second = Vec::new();
     for seed in 0..200 {
         let asked = asked_at(seed).await;
@@ -211,7 +211,7 @@ impl HttpConnector for Silent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_call_waits_for_ever() {
+async fn every_call_has_a_timeout() {
     let settings = Settings::new(
         "eu-central-1".to_owned(),
         None,

@@ -8,7 +8,7 @@ use crate::{FIRST_ID, now, origin};
 const BROUGHT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 #[test]
-fn a_call_gets_the_clocks_time_a_fresh_id_and_a_trace_of_its_own() {
+fn a_call_gets_the_time_a_fresh_id_and_a_new_trace() {
     let context = origin().context(None);
     assert_eq!(context.now, now());
     assert_eq!(context.fresh_id, Uuid::from_u128(FIRST_ID));
@@ -20,7 +20,7 @@ fn a_call_gets_the_clocks_time_a_fresh_id_and_a_trace_of_its_own() {
 }
 
 #[test]
-fn time_has_milliseconds_and_no_more() {
+fn time_has_milliseconds() {
     let origin = Origin::new(
         || "2026-03-01T12:00:00.123456789Z".parse().unwrap(),
         Uuid::nil,
@@ -30,7 +30,7 @@ fn time_has_milliseconds_and_no_more() {
 }
 
 #[test]
-fn a_trace_that_was_brought_goes_on_in_a_new_span_with_its_own_flags() {
+fn a_callers_trace_continues_in_a_new_span() {
     let context = origin().context(Some(BROUGHT));
     assert_eq!(
         context.traceparent,
@@ -40,7 +40,7 @@ fn a_trace_that_was_brought_goes_on_in_a_new_span_with_its_own_flags() {
 }
 
 #[test]
-fn a_trace_of_a_later_version_is_read_as_far_as_it_is_known() {
+fn a_trace_of_a_later_version_is_continued() {
     let later = format!("cc{}-what-the-future-brings", &BROUGHT[2..]);
     let context = origin().context(Some(&later));
     assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");

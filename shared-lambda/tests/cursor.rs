@@ -11,7 +11,7 @@ struct Position {
 }
 
 #[test]
-fn a_cursor_comes_back_as_the_position_it_was_made_from() {
+fn a_cursor_decodes_to_its_position() {
     let position = Position {
         sku: "tea/grün?&=".to_owned(),
         page: 3,
@@ -27,7 +27,7 @@ fn a_cursor_comes_back_as_the_position_it_was_made_from() {
 }
 
 #[test]
-fn what_is_not_a_cursor_of_this_list_is_the_clients_mistake() {
+fn an_invalid_cursor_is_the_clients_mistake() {
     let of_another_list = encode(&["2026-03-01"]);
     let cut_short = &encode(&Position {
         sku: "tea".to_owned(),

@@ -67,7 +67,7 @@ fn reason<T>(outcome: Result<T, Failure>) -> String {
 }
 
 #[test]
-fn a_message_carries_its_order_its_contract_its_time_and_its_trace() {
+fn a_message_has_order_contract_time_and_trace() {
     let sent = Outgoing::new("https://queue", ORDER, &command(), &context());
     let body: Value = serde_json::from_str(sent.body()).unwrap();
     let expected = json!({
@@ -94,7 +94,7 @@ fn the_same_message_sent_again_has_the_same_id() {
 }
 
 #[test]
-fn what_is_sent_is_what_arrives() {
+fn a_message_is_read_as_sent() {
     let sent = Outgoing::new("https://queue", ORDER, &command(), &context());
     let envelope = Envelope::parse(sent.body()).unwrap();
     assert_eq!(envelope.subject, ORDER);
@@ -103,7 +103,7 @@ fn what_is_sent_is_what_arrives() {
 }
 
 #[test]
-fn a_newer_senders_fields_are_left_alone() {
+fn unknown_fields_of_a_newer_sender_are_ignored() {
     let mut message = arriving();
     message["priority"] = json!("high");
     message["data"]["warehouse"] = json!(7);
@@ -121,7 +121,7 @@ fn a_message_without_a_trace_starts_one() {
 }
 
 #[test]
-fn what_is_not_an_envelope_is_said_without_its_content() {
+fn an_invalid_envelope_is_reported_without_its_content() {
     let with = |name: &str, value: Value| {
         let mut message = arriving();
         message[name] = value;
@@ -178,7 +178,7 @@ fn a_number_in_a_message_is_whole_by_its_value() {
 }
 
 #[test]
-fn data_that_breaks_the_contract_is_named_by_its_place_and_not_quoted() {
+fn invalid_data_is_named_by_its_place_and_not_quoted() {
     let cases = [
         (json!(null), "/data is null, not an object"),
         (json!({}), "/data/lines is missing"),
@@ -221,7 +221,7 @@ fn another_type_or_version_is_not_opened() {
 }
 
 #[test]
-fn an_array_of_its_fields_values_is_no_message() {
+fn an_array_of_field_values_is_not_a_message() {
     let values = json!([
         ORDER,
         "ReserveStock",

@@ -41,7 +41,7 @@ async fn every_event_is_a_request() {
 }
 
 #[test]
-fn headers_that_were_joined_are_told_apart() {
+fn joined_headers_are_separated() {
     let request = request("joined_headers");
     let key = request.idempotency_key().unwrap().unwrap();
     assert_eq!(key.value, "k");
@@ -53,18 +53,18 @@ fn headers_that_were_joined_are_told_apart() {
 }
 
 #[tokio::test]
-async fn headers_that_contradict_themselves_are_refused() {
+async fn contradicting_headers_are_refused() {
     let request = request("contradicting_headers");
     assert_eq!(refused(Query::NONE, request).await, ["Idempotency-Key"]);
 }
 
 #[test]
-fn a_path_parameter_is_decoded_already() {
+fn a_path_parameter_arrives_decoded() {
     assert_eq!(request("decoded_path").path_parameter("sku"), "tea grün");
 }
 
 #[tokio::test]
-async fn a_query_is_read_as_it_was_sent_and_not_as_it_was_joined() {
+async fn a_query_is_read_from_its_raw_text() {
     const ALL: Query = Query(&["limit", "cursor", "note", "empty"]);
     let request = request("query");
     assert_eq!(request.query("note"), Some("one two,three"));
@@ -74,7 +74,7 @@ async fn a_query_is_read_as_it_was_sent_and_not_as_it_was_joined() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_415_and_none_at_all_400() {
+async fn a_compressed_body_is_415_and_an_empty_one_is_400() {
     let compressed = request("compressed");
     assert_eq!(compressed.body(), b"\x1f\x8b\x08\x00\xff");
     assert_eq!(compressed.json::<Value>().unwrap_err().status(), 415);
@@ -84,7 +84,7 @@ async fn a_compressed_body_is_415_and_none_at_all_400() {
 }
 
 #[tokio::test]
-async fn the_documentations_own_example_is_read() {
+async fn the_example_of_the_documentation_is_read() {
     let request = request("documented");
     assert_eq!(request.path_parameter("parameter1"), "value1");
     assert_eq!(request.query("parameter2"), Some("value"));

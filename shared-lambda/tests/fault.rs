@@ -113,7 +113,7 @@ fn expected(fault: Fault) -> Seen {
 }
 
 #[tokio::test]
-async fn each_fault_is_acted_on_where_the_stage_allows_it() {
+async fn production_ignores_injected_faults_and_other_stages_do_not() {
     for (name, fault, once) in Fault::ALL {
         let message = command(&json!(name));
         for stage in [Stage::Dev, Stage::Staging] {
@@ -133,7 +133,7 @@ async fn each_fault_is_acted_on_where_the_stage_allows_it() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_on_purpose_comes_back_at_once() {
+async fn a_failing_command_is_redelivered_without_a_wait() {
     let (_, aws) = deliver(Some(Stage::Dev), &command(&json!("fail")), 1).await;
     let calls = aws.calls();
     let [call] = calls.as_slice() else {
@@ -144,7 +144,7 @@ async fn a_command_that_fails_on_purpose_comes_back_at_once() {
 }
 
 #[tokio::test]
-async fn a_fault_is_over_some_time_after_the_command_was_sent() {
+async fn a_fault_expires_two_minutes_after_its_command() {
     for (age, wanted) in [
         (FAULT_LIFETIME, expected(Fault::Fail)),
         (
@@ -162,7 +162,7 @@ async fn a_fault_is_over_some_time_after_the_command_was_sent() {
 }
 
 #[tokio::test]
-async fn a_fault_that_nobody_knows_is_none_and_one_that_is_no_text_is_no_envelope() {
+async fn an_unknown_fault_is_ignored_and_a_non_text_one_refused() {
     for fault in [
         json!(null),
         json!(""),
@@ -179,7 +179,7 @@ async fn a_fault_that_nobody_knows_is_none_and_one_that_is_no_text_is_no_envelop
 }
 
 #[tokio::test]
-async fn every_delivery_with_a_fault_is_said_in_the_log_and_why_it_was_ignored() {
+async fn every_injected_fault_is_logged() {
     for (stage, fault, ignored_because) in [
         (Stage::Dev, "lost_reply", None),
         (Stage::Dev, "explode", Some("the fault is unknown")),
@@ -212,7 +212,7 @@ async fn every_delivery_with_a_fault_is_said_in_the_log_and_why_it_was_ignored()
 }
 
 #[test]
-fn a_message_with_a_fault_is_otherwise_the_same() {
+fn a_fault_changes_nothing_else_in_a_message() {
     let plain = Outgoing::new(COMMANDS, ORDER, &VerifyUser {}, &context());
     assert!(!plain.body().contains("fault"), "{}", plain.body());
     let sent = Outgoing::with_fault(COMMANDS, ORDER, &VerifyUser {}, Some("fail"), &context());
@@ -223,7 +223,7 @@ fn a_message_with_a_fault_is_otherwise_the_same() {
 }
 
 #[test]
-fn a_stage_is_one_of_three_and_production_alone_allows_no_fault() {
+fn only_production_allows_no_faults() {
     for (text, allows) in [("dev", true), ("staging", true), ("production", false)] {
         assert_eq!(
             Stage::parse(text).unwrap().allows_faults(),

@@ -41,7 +41,7 @@ fn a_front_with_the_secret_names_the_clients_address() {
 }
 
 #[test]
-fn nobody_else_says_where_a_request_comes_from() {
+fn other_senders_cannot_set_the_address() {
     let front = TrustedFront::parse(&hash("s3cret")).unwrap();
     let viewer = Some("198.51.100.10:46532");
     let of_nothing = TrustedFront::parse(&hash("")).unwrap();
@@ -61,7 +61,7 @@ fn nobody_else_says_where_a_request_comes_from() {
 }
 
 #[test]
-fn an_address_that_is_none_leaves_the_gateways() {
+fn an_invalid_address_keeps_the_gateways() {
     let front = TrustedFront::parse(&hash("s3cret")).unwrap();
     for viewer in [
         None,
@@ -82,7 +82,7 @@ fn an_address_that_is_none_leaves_the_gateways() {
 }
 
 #[test]
-fn both_secrets_hold_while_one_is_replaced() {
+fn both_secrets_are_trusted_during_a_rotation() {
     let hashes = format!("{},{}", hash("old"), hash("new").to_uppercase());
     let front = TrustedFront::parse(&hashes).unwrap();
     for secret in ["old", "new"] {
@@ -92,7 +92,7 @@ fn both_secrets_hold_while_one_is_replaced() {
 }
 
 #[test]
-fn what_is_no_hash_stops_the_function_and_is_not_repeated() {
+fn an_invalid_hash_is_an_error_without_its_text() {
     for hashes in ["s3cret", &hash("a")[1..], &format!("{},x", hash("a")), "é"] {
         let error = TrustedFront::parse(hashes).unwrap_err().to_string();
         assert!(error.starts_with("TRUSTED_FRONT_SHA256 is not"), "{error}");

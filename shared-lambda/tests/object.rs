@@ -27,7 +27,7 @@ fn read(body: &serde_json::Value) -> Result<Body, Vec<FieldError>> {
 }
 
 #[test]
-fn an_object_is_read_as_the_struct_it_is() {
+fn an_object_is_read_as_its_struct() {
     let tea = json!({"sku": "tea", "quantity": 2});
     let body = read(&json!({"lines": [tea], "gift": tea})).unwrap();
     assert_eq!(
@@ -44,7 +44,7 @@ fn an_object_is_read_as_the_struct_it_is() {
 }
 
 #[test]
-fn an_array_of_its_fields_values_is_no_object() {
+fn an_array_of_field_values_is_not_an_object() {
     for (value, what) in [
         (json!(["tea", 2]), "an array"),
         (json!([]), "an array"),
@@ -63,7 +63,7 @@ fn an_array_of_its_fields_values_is_no_object() {
 }
 
 #[test]
-fn a_mistake_within_an_object_is_still_named() {
+fn a_mistake_within_an_object_is_named() {
     let body = json!({"lines": [{"sku": "tea", "quantity": "2"}]});
     assert_eq!(read(&body).unwrap_err()[0].pointer, "/lines/0/quantity");
     let body = json!({"lines": [{"sku": "tea", "quantity": 2, "colour": "red"}]});

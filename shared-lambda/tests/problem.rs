@@ -28,7 +28,7 @@ async fn body(problem: Problem) -> Value {
 }
 
 #[tokio::test]
-async fn an_invalid_request_lists_every_field_that_is_wrong() {
+async fn an_invalid_request_lists_every_wrong_field() {
     let problem = Problem::invalid(vec![
         FieldError::new("/lines/0/quantity", "is not from 1 to 10000"),
         FieldError::new("/lines/1/sku", "is the same as in another line"),
@@ -107,7 +107,7 @@ async fn each_kind_of_problem_has_its_status_type_and_title() {
 }
 
 #[tokio::test]
-async fn a_client_that_should_come_back_is_told_when() {
+async fn a_retryable_problem_has_retry_after() {
     let busy = response(Problem::too_many_requests(30)).await;
     assert_eq!((busy.status, busy.header("retry-after")), (429, Some("30")));
     let down = response(Problem::unavailable("x")).await;
@@ -146,7 +146,7 @@ async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_a_failure_and_is_not_logged() {
+async fn a_refusal_is_not_logged() {
     let logs = Logs::start();
     let response = response(Problem::not_found("no such order").with_cause(refused())).await;
     assert_eq!(response.status, 404);
@@ -155,7 +155,7 @@ async fn a_refusal_is_not_a_failure_and_is_not_logged() {
 }
 
 #[tokio::test]
-async fn a_problem_is_never_kept_by_a_cache() {
+async fn a_problem_is_never_cached() {
     let response = response(Problem::not_found("no such order")).await;
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(

@@ -101,7 +101,7 @@ async fn ask_at(client: &Client, seconds: i64) -> Result<Answer, Unreachable> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_carries_the_callers_token_and_the_trace() {
+async fn a_call_carries_the_callers_token_and_the_trace() {
     let service = Service::with([Step::Answers(200, r#"{"id": 1}"#.to_owned())]);
     let answer = ask(&service.client(Policy::default())).await.unwrap();
     let expected = Answer {
@@ -120,7 +120,7 @@ async fn a_question_carries_the_callers_token_and_the_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_an_answer_and_is_not_asked_for_twice() {
+async fn a_refusal_is_an_answer_and_is_not_retried() {
     for status in [400, 401, 403, 404, 409, 422] {
         let service = Service::with([answers(status)]);
         let answer = ask(&service.client(Policy::default())).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_refusal_is_an_answer_and_is_not_asked_for_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_is_asked_about_again() {
+async fn temporary_failures_are_retried() {
     for step in [
         answers(429),
         answers(500),
@@ -144,7 +144,7 @@ async fn trouble_is_asked_about_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_last_try_the_service_is_unreachable_and_the_reason_is_said() {
+async fn the_last_failed_try_gives_the_reason() {
     let cases = [
         (answers(503), "the answer was 503"),
         (Step::Breaks, "connection refused"),
@@ -163,7 +163,7 @@ async fn after_the_last_try_the_service_is_unreachable_and_the_reason_is_said() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_too_long_to_read_is_no_answer() {
+async fn an_answer_that_is_too_long_is_a_failure() {
     let long = Step::Answers(200, "x".repeat(256 * 1024 + 1));
     let service = Service::with([long.clone(), long]);
     let error = ask(&service.client(Policy::default())).await.unwrap_err();
@@ -230,7 +230,7 @@ async fn the_breaker_opens_after_five_failed_calls_in_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_its_pause_the_breaker_lets_one_call_try_and_an_answer_closes_it() {
+async fn an_answer_after_the_pause_closes_the_breaker() {
     let service = Service::with(std::iter::repeat_n(Step::Breaks, 10));
     let client = service.client(Policy::default());
     for _ in 0..5 {
@@ -255,7 +255,7 @@ async fn a_failed_try_keeps_the_breaker_open_for_another_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_one_call_tries_a_half_open_breaker_the_others_are_refused() {
+async fn a_half_open_breaker_allows_one_call() {
     let service = Service::with(std::iter::repeat_n(Step::Breaks, 10).chain([Step::Hangs]));
     let client = service.client(Policy::default());
     for _ in 0..5 {
@@ -267,7 +267,7 @@ async fn while_one_call_tries_a_half_open_breaker_the_others_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_between_starts_the_count_anew() {
+async fn an_answer_resets_the_count_of_failures() {
     let four_failures = || std::iter::repeat_n(Step::Breaks, 8);
     let steps = four_failures().chain([answers(404)]).chain(four_failures());
     let service = Service::with(steps);
@@ -291,7 +291,7 @@ fn at(seconds: i64) -> jiff::Timestamp {
 }
 
 #[test]
-fn a_kept_answer_is_given_until_its_lifetime_ends() {
+fn a_cached_answer_lasts_until_its_lifetime_ends() {
     let cache = cache();
     assert_eq!(cache.get(&"a", at(0)), None);
     cache.put("a", 1, at(0));
@@ -302,7 +302,7 @@ fn a_kept_answer_is_given_until_its_lifetime_ends() {
 }
 
 #[test]
-fn a_full_cache_takes_nothing_new_until_something_is_too_old() {
+fn a_full_cache_accepts_new_answers_after_an_expiry() {
     let cache = cache();
     cache.put("a", 1, at(0));
     cache.put("b", 2, at(10));
@@ -315,7 +315,7 @@ fn a_full_cache_takes_nothing_new_until_something_is_too_old() {
 }
 
 #[test]
-fn a_full_cache_still_takes_a_newer_answer_for_what_it_holds() {
+fn a_full_cache_replaces_answers_that_it_holds() {
     let cache = cache();
     cache.put("a", 1, at(0));
     cache.put("b", 2, at(0));

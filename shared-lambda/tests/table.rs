@@ -56,7 +56,7 @@ fn with_code(code: Option<&str>) -> TableError {
 }
 
 #[tokio::test]
-async fn what_goes_away_by_itself_is_a_503_for_the_client() {
+async fn a_transient_error_is_a_503() {
     let faults = [
         Fault::BeforeEffect,
         Fault::AfterEffect,
@@ -84,12 +84,12 @@ async fn what_goes_away_by_itself_is_a_503_for_the_client() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_code_is_not_dynamodbs_and_goes_away_by_itself() {
+async fn an_answer_without_a_code_is_transient() {
     assert_eq!(Problem::from(with_code(None)).status(), 503);
 }
 
 #[tokio::test]
-async fn what_is_our_own_mistake_is_a_500_for_the_client() {
+async fn a_bug_is_a_500() {
     // An item without its key.
     assert_eq!(Problem::from(put_with(None).await).status(), 500);
     for code in [
@@ -104,7 +104,7 @@ async fn what_is_our_own_mistake_is_a_500_for_the_client() {
 }
 
 #[tokio::test]
-async fn a_message_whose_table_failed_is_tried_again_unless_its_row_is_corrupt() {
+async fn a_failed_table_call_is_retried_unless_the_row_is_corrupt() {
     let transient = Failure::from(put_with(Some(Fault::Throttle)).await);
     let bug = Failure::from(put_with(None).await);
     assert!(transient.is_retried() && bug.is_retried());
@@ -125,7 +125,7 @@ async fn a_message_whose_table_failed_is_tried_again_unless_its_row_is_corrupt()
 }
 
 #[tokio::test]
-async fn an_error_says_what_was_wanted_and_why_it_failed() {
+async fn an_error_names_the_operation_and_the_cause() {
     let error = put_with(Some(Fault::BeforeEffect)).await;
     let said = chain(&error);
     assert!(
@@ -154,7 +154,7 @@ fn a_cancelled_transaction_gives_its_reasons_in_order() {
 }
 
 #[test]
-fn only_contention_and_load_make_a_cancelled_transaction_worth_repeating() {
+fn only_contention_and_load_are_worth_a_retry() {
     for code in [
         "TransactionConflict",
         "ThrottlingError",
@@ -169,7 +169,7 @@ fn only_contention_and_load_make_a_cancelled_transaction_worth_repeating() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_failed_otherwise_gives_no_reasons() {
+async fn another_failure_of_a_transaction_has_no_reasons() {
     let aws = aws_with_table();
     aws.fault_on("dynamodb:TransactWriteItems", Fault::Throttle);
     let put = aws_sdk_dynamodb::types::Put::builder()

@@ -27,7 +27,7 @@ fn layers(texts: &[&'static str]) -> Layer {
 }
 
 #[test]
-fn every_layer_is_said_from_the_top_down() {
+fn a_chain_has_every_layer_from_the_top() {
     assert_eq!(chain(&layers(&["only"])), "only");
     assert_eq!(
         chain(&layers(&["not saved", "no answer", "timed out"])),
@@ -36,7 +36,7 @@ fn every_layer_is_said_from_the_top_down() {
 }
 
 #[test]
-fn a_layer_that_repeats_the_one_beneath_is_said_once() {
+fn a_layer_that_repeats_its_source_appears_once() {
     assert_eq!(
         chain(&layers(&["no answer: timed out", "timed out"])),
         "no answer: timed out"
@@ -50,7 +50,7 @@ fn logging_may_be_started_more_than_once() {
 }
 
 #[test]
-fn libraries_never_print_what_they_carry() {
+fn libraries_never_log_below_info() {
     use tracing::Level;
     use tracing_subscriber::filter::LevelFilter;
     let filter = shared_lambda::telemetry::filter(LevelFilter::TRACE);
@@ -68,7 +68,7 @@ fn libraries_never_print_what_they_carry() {
 }
 
 #[test]
-fn lines_that_metrics_are_taken_from_are_printed_at_every_level() {
+fn metric_lines_are_printed_at_every_level() {
     use tracing::Level;
     use tracing_subscriber::filter::LevelFilter;
     for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::TRACE] {

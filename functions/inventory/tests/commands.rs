@@ -49,7 +49,7 @@ async fn a_reserve_holds_every_line_at_inventorys_prices() {
 }
 
 #[tokio::test]
-async fn a_reserve_that_is_refused_says_why_and_holds_nothing() {
+async fn a_refused_reserve_has_a_reason_and_holds_nothing() {
     let world = mugs_and_tees().await;
     world.stock_in("HAT", 900, "EUR", 5).await;
     let levels = |world: &World| ["MUG", "TEE", "HAT"].map(|sku| world.levels(sku));
@@ -77,7 +77,7 @@ async fn a_reserve_that_is_refused_says_why_and_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_command_delivered_twice_has_its_effect_once_and_the_same_reply() {
+async fn a_repeated_command_has_one_effect_and_the_same_reply() {
     for (name, prepared, command) in scenarios() {
         let world = prepare(prepared).await;
         let command = command(&world);
@@ -247,7 +247,7 @@ async fn a_refusal_stands_although_the_stock_has_come_in_since() {
 }
 
 #[tokio::test]
-async fn a_price_that_changes_between_reading_and_writing_is_decided_again() {
+async fn a_price_change_before_the_write_is_decided_again() {
     let world = mugs_and_tees().await;
     let table = world.table.clone();
     let aws = world.aws.clone();
@@ -269,7 +269,7 @@ async fn a_price_that_changes_between_reading_and_writing_is_decided_again() {
 }
 
 #[tokio::test]
-async fn forty_orders_at_once_on_the_last_units_never_get_more_than_there_is() {
+async fn forty_concurrent_orders_never_oversell() {
     for seed in 0..6 {
         let world = World::new().await;
         world.stock("MUG", 1250, 7).await;
@@ -297,7 +297,7 @@ async fn forty_orders_at_once_on_the_last_units_never_get_more_than_there_is() {
 }
 
 #[tokio::test]
-async fn forty_deliveries_of_one_command_at_once_have_one_effect_and_one_answer() {
+async fn forty_concurrent_deliveries_have_one_effect_and_answer() {
     for seed in 0..6 {
         // One unit only: a delivery that comes second finds it gone, and must not say so.
         let world = World::new().await;
@@ -333,7 +333,7 @@ async fn a_reserve_and_its_release_at_once_leave_nothing_held() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_not_well_formed_goes_to_the_dead_letter_queue_and_does_nothing() {
+async fn a_malformed_command_is_a_dead_letter_and_changes_nothing() {
     let world = mugs_and_tees().await;
     let before = world.dump();
     let line = |sku: &str, quantity: i64| json!({"sku": sku, "quantity": quantity});

@@ -43,7 +43,7 @@ fn command(kind: &str, data: &Value) -> String {
 }
 
 #[tokio::test]
-async fn what_the_contracts_of_commands_allow_is_understood_and_the_rest_is_not() {
+async fn commands_are_read_exactly_as_their_contracts_allow() {
     let world = World::new().await;
     for kind in ["ReserveStock", "ReleaseStock"] {
         let schema = contracts::schema("inventory", kind);
@@ -107,7 +107,7 @@ async fn every_reply_keeps_to_its_contract() {
 }
 
 #[test]
-fn the_contracts_of_replies_refuse_what_orders_could_not_use() {
+fn reply_contracts_refuse_invalid_replies() {
     let bad = [
         ("StockReserved", json!({})),
         ("StockReserved", json!({"lines": []})),
@@ -157,7 +157,7 @@ fn violations(api: &Value, schema: &str, body: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_api_answers_what_its_description_says() {
+async fn the_api_answers_as_described() {
     let api = document("openapi.yaml");
     let world = World::new().await;
     let item = json!({"sku": "MUG", "name": "Mug", "stock": 5,
@@ -245,7 +245,7 @@ fn the_api_description_refuses_the_bodies_the_functions_refuse() {
 }
 
 #[test]
-fn every_route_that_is_deployed_is_described_and_the_other_way_round() {
+fn the_template_and_the_description_have_the_same_routes() {
     let api = document("openapi.yaml");
     let mut described: Vec<String> = api["paths"]
         .as_object()

@@ -17,14 +17,14 @@ fn mug() -> Value {
            "price": {"amount": 1250, "currency": "USD"}, "stock": 5})
 }
 
-fn mug_as_anybody_sees_it() -> Value {
+fn public_mug() -> Value {
     json!({"sku": "MUG-01", "name": "Enamel mug",
            "price": {"amount": 1250, "currency": "USD"}, "available": 5,
            "created_at": NOON, "updated_at": NOON})
 }
 
-fn mug_as_admins_see_it() -> Value {
-    let mut mug = mug_as_anybody_sees_it();
+fn managed_mug() -> Value {
+    let mut mug = public_mug();
     mug["stocked"] = json!(5);
     mug["held"] = json!(0);
     mug
@@ -63,14 +63,14 @@ fn problem(status: u16, slug: &str, fields: &[&str]) -> (u16, String, Vec<String
 }
 
 #[tokio::test]
-async fn a_new_item_is_answered_with_its_place_and_everything_about_it() {
+async fn a_creation_answers_the_location_and_the_whole_item() {
     let world = World::new().await;
     let created = world
         .create(world.as_admin().with_body(mug().to_string()))
         .await;
     assert_eq!(created.status, 201);
     assert_eq!(created.header("location"), Some("/api/v1/items/MUG-01"));
-    assert_eq!(created.body, mug_as_admins_see_it());
+    assert_eq!(created.body, managed_mug());
     world.check_books(5);
 }
 
@@ -102,7 +102,7 @@ async fn a_taken_sku_is_a_conflict_and_the_item_stays() {
 }
 
 #[tokio::test]
-async fn of_forty_items_of_one_sku_created_at_once_one_comes_to_be() {
+async fn forty_concurrent_creations_of_a_sku_make_one_item() {
     let world = World::new().await;
     world.aws.interleave(7);
     let body = mug().to_string();
@@ -118,21 +118,21 @@ async fn of_forty_items_of_one_sku_created_at_once_one_comes_to_be() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_of_the_table_does_not_make_a_new_item_a_taken_one() {
+async fn a_lost_answer_does_not_make_a_new_item_a_conflict() {
     let world = World::with_attempts(2).await;
     world.aws.fault_on("dynamodb:PutItem", Fault::AfterEffect);
     let created = world
         .create(world.as_admin().with_body(mug().to_string()))
         .await;
     assert_eq!((created.status, world.aws.fired()), (201, 1));
-    assert_eq!(created.body, mug_as_admins_see_it());
+    assert_eq!(created.body, managed_mug());
 }
 
 #[tokio::test]
-async fn anybody_sees_what_is_available_and_admins_also_what_is_stocked_and_held() {
+async fn only_administrators_see_stocked_and_held() {
     let world = shop().await;
     world.reserve(9, &[("MUG-01", 2)]).await;
-    let mut public = mug_as_anybody_sees_it();
+    let mut public = public_mug();
     public["available"] = json!(3);
     let mut managed = public.clone();
     managed["stocked"] = json!(5);
@@ -157,7 +157,7 @@ async fn anybody_sees_what_is_available_and_admins_also_what_is_stocked_and_held
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_even_where_none_is_needed() {
+async fn an_invalid_token_is_refused_on_public_routes_too() {
     let world = shop().await;
     let expired = world.admin();
     world.advance(15 * 60);
@@ -175,7 +175,7 @@ async fn a_bad_token_is_refused_even_where_none_is_needed() {
 }
 
 #[tokio::test]
-async fn managing_is_for_admins_and_says_so_before_it_looks_at_anything() {
+async fn the_role_is_checked_before_the_request() {
     let world = shop().await;
     let before = world.dump();
     let anybody = || of("NOPE").with_body("not json");
@@ -215,7 +215,7 @@ async fn an_item_that_does_not_exist_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_sku_in_the_path_that_is_none_is_named() {
+async fn an_invalid_sku_in_the_path_is_named() {
     let world = shop().await;
     let wrong = problem(400, "invalid-request", &["sku"]);
     assert_eq!(world.get(of("no spaces")).await.problem(), wrong);
@@ -228,9 +228,9 @@ async fn a_sku_in_the_path_that_is_none_is_named() {
 }
 
 #[tokio::test]
-async fn a_change_changes_what_it_names_and_nothing_else() {
+async fn a_change_affects_only_the_named_fields() {
     let world = shop().await;
-    let mut expected = mug_as_admins_see_it();
+    let mut expected = managed_mug();
     let changes = [
         json!({"name": "Steel mug"}),
         json!({"price": {"amount": 1300, "currency": "EUR"}}),
@@ -302,7 +302,7 @@ async fn capitals_in_a_sku_make_another_item() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_refused_is_decided_anew() {
+async fn a_refused_key_is_decided_again() {
     let world = shop().await;
     let body = json!({"delta": -8, "reason": "Lost"});
     for _ in 0..2 {
@@ -344,7 +344,7 @@ async fn a_change_waits_for_the_transactions_of_orders() {
 }
 
 #[tokio::test]
-async fn an_adjustment_moves_the_stock_and_is_kept() {
+async fn an_adjustment_changes_the_stock_and_is_stored() {
     let world = shop().await;
     world.advance(5);
     let found = adjust(
@@ -387,7 +387,7 @@ async fn an_adjustment_moves_the_stock_and_is_kept() {
 }
 
 #[tokio::test]
-async fn an_adjustment_takes_only_what_no_order_holds() {
+async fn an_adjustment_removes_only_available_units() {
     let world = shop().await;
     world.reserve(9, &[("MUG-01", 3)]).await;
     let before = world.dump();
@@ -407,7 +407,7 @@ async fn an_adjustment_takes_only_what_no_order_holds() {
 }
 
 #[tokio::test]
-async fn an_adjustment_under_one_key_is_made_once_and_answered_the_same() {
+async fn an_adjustment_with_a_key_is_made_once() {
     let world = shop().await;
     let body = json!({"delta": -4, "reason": "Lost"});
     let first = adjust(&world, "MUG-01", &body, Some("key-1")).await;
@@ -432,7 +432,7 @@ async fn an_adjustment_under_one_key_is_made_once_and_answered_the_same() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_twice_or_in_quotes_adjusts_once() {
+async fn a_repeated_or_quoted_key_adjusts_once() {
     for sent in ["key-1,key-1", "key-1, key-1", "\"key-1\""] {
         let world = shop().await;
         let body = json!({"delta": -4, "reason": "Lost"});
@@ -452,7 +452,7 @@ async fn a_key_that_comes_twice_or_in_quotes_adjusts_once() {
 }
 
 #[tokio::test]
-async fn an_adjustment_under_a_key_as_it_was_once_read_is_found() {
+async fn an_adjustment_with_a_former_form_of_its_key_is_found() {
     for sent in ["\"key-1\"", "key-1,key-1"] {
         let world = shop().await;
         let name = format!("adjustment MUG-01 {sent}");
@@ -476,7 +476,7 @@ async fn an_adjustment_under_a_key_as_it_was_once_read_is_found() {
 }
 
 #[tokio::test]
-async fn every_fault_of_an_item_is_reported_beside_unknown_fields() {
+async fn mistakes_are_reported_beside_unknown_fields() {
     let world = shop().await;
     let body = r#"{"sku": "", "name": 7, "price": {"amount": 1.5, "currency": "USD"},
                    "stock": 3.0, "colour": "red"}"#;
@@ -491,7 +491,7 @@ async fn every_fault_of_an_item_is_reported_beside_unknown_fields() {
 }
 
 #[tokio::test]
-async fn a_key_holds_for_one_admin_and_one_item() {
+async fn a_key_belongs_to_one_administrator_and_one_item() {
     let world = shop().await;
     world.stock("TEE", 100, 5).await;
     let body = json!({"delta": 1, "reason": "Found"});
@@ -514,7 +514,7 @@ async fn a_key_holds_for_one_admin_and_one_item() {
 }
 
 #[tokio::test]
-async fn an_adjustment_without_a_key_is_made_as_often_as_it_is_asked_for() {
+async fn an_adjustment_without_a_key_is_made_each_time() {
     let world = shop().await;
     for _ in 0..3 {
         adjust(
@@ -562,7 +562,7 @@ async fn a_lost_answer_of_the_table_does_not_adjust_twice() {
 }
 
 #[tokio::test]
-async fn an_adjustment_interrupted_anywhere_is_finished_by_the_same_key() {
+async fn a_retry_with_the_key_finishes_an_interrupted_adjustment() {
     let body = json!({"delta": -4, "reason": "Lost"});
     for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
         let world = shop().await;
@@ -583,7 +583,7 @@ async fn an_adjustment_interrupted_anywhere_is_finished_by_the_same_key() {
 }
 
 #[tokio::test]
-async fn without_a_key_nobody_is_told_to_just_adjust_again_what_may_have_been_adjusted() {
+async fn a_lost_answer_without_a_key_is_outcome_unknown() {
     let body = json!({"delta": -4, "reason": "Lost"});
     for fault in [Fault::BeforeEffect, Fault::AfterEffect, Fault::Throttle] {
         let world = shop().await;
@@ -597,7 +597,7 @@ async fn without_a_key_nobody_is_told_to_just_adjust_again_what_may_have_been_ad
 /// One that is stopped cannot say whether the adjustment was made, and without a key nobody may then
 /// just ask again.
 #[test]
-fn whatever_adjusting_waits_for_ends_before_its_function_does() {
+fn all_calls_of_an_adjustment_fit_its_timeout() {
     // The adjustment, the one that was there before, and the item.
     let waited = 3 * CALL_TIMEOUT;
     let template = Template::of_service("inventory");
@@ -662,7 +662,7 @@ async fn the_catalogue_is_listed_page_by_page_each_item_once() {
 }
 
 #[tokio::test]
-async fn a_list_shows_the_stock_there_is_and_not_what_the_index_once_saw() {
+async fn a_list_shows_the_current_stock() {
     let world = shop().await;
     world.reserve(9, &[("MUG-01", 5)]).await;
     let listed = world.list(Request::new()).await;
@@ -677,7 +677,7 @@ async fn a_list_of_nothing_is_empty() {
 }
 
 #[tokio::test]
-async fn a_list_is_whole_although_the_table_answers_in_parts() {
+async fn a_list_is_complete_when_the_table_answers_in_parts() {
     let world = World::new().await;
     for n in 0..5 {
         world.stock(&format!("S{n}"), 100, 5).await;
@@ -809,7 +809,7 @@ pub fn bad_changes() -> Vec<(Value, Vec<&'static str>)> {
 }
 
 #[tokio::test]
-async fn every_field_that_is_wrong_is_named_and_nothing_is_done() {
+async fn every_wrong_field_is_named_and_nothing_changes() {
     let world = shop().await;
     let before = world.dump();
     let check = |answer: Answer, body: &Value, fields: &[&str]| {
@@ -859,7 +859,7 @@ async fn everything_that_is_wrong_with_a_body_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_number_out_of_range_is_told_beside_the_range() {
+async fn a_number_out_of_range_is_reported_with_its_range() {
     let world = shop().await;
     let at = |answer: &Answer| answer.body["detail"].as_str().unwrap().to_owned();
     for (pointer, sent, wanted) in [
@@ -932,7 +932,7 @@ async fn a_body_that_is_not_json_or_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn a_table_that_does_not_answer_is_a_503_that_says_nothing_about_it() {
+async fn a_failing_table_is_a_503_without_details() {
     for action in ["GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem"] {
         let world = shop().await;
         for fault in [Fault::Throttle, Fault::BeforeEffect] {

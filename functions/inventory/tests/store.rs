@@ -92,7 +92,7 @@ async fn a_second_item_of_a_sku_does_not_replace_the_first() {
 }
 
 #[tokio::test]
-async fn a_change_of_an_item_that_does_not_exist_makes_none() {
+async fn a_change_does_not_create_a_missing_item() {
     let world = World::new().await;
     let change = ItemChange::new(None, Some(price(1, "USD"))).unwrap();
     let context = world.context();
@@ -251,7 +251,7 @@ async fn a_refusal_is_read_back_word_for_word() {
 }
 
 #[tokio::test]
-async fn units_are_given_back_once_though_another_order_holds_some_too() {
+async fn units_are_returned_once_beside_another_reservation() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     let lines = vec![held("MUG", 2, price(100, "USD"))];
@@ -284,7 +284,7 @@ async fn nothing_is_given_back_that_is_not_held() {
 }
 
 #[tokio::test]
-async fn a_conflict_with_another_transaction_is_told_from_a_failed_condition() {
+async fn a_transaction_conflict_is_not_a_failed_condition() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     for action in ["dynamodb:TransactWriteItems", "dynamodb:PutItem"] {
@@ -340,7 +340,7 @@ async fn a_batch_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_decided_on_is_read_consistently_and_nothing_is_ever_scanned() {
+async fn decisions_use_consistent_reads_and_no_scans() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     world.aws.clear_calls();
@@ -381,7 +381,7 @@ async fn moving_stock_never_touches_the_index() {
 }
 
 #[tokio::test]
-async fn every_row_says_which_schema_it_was_written_with() {
+async fn every_row_names_its_schema() {
     let world = World::new().await;
     world.stock("MUG", 100, 5).await;
     world.reserve(9, &[("MUG", 1)]).await;
@@ -398,7 +398,7 @@ async fn every_row_says_which_schema_it_was_written_with() {
 }
 
 #[tokio::test]
-async fn a_row_nobody_here_wrote_is_an_error_and_not_a_guess() {
+async fn an_unreadable_row_is_an_error() {
     let world = World::new().await;
     let row = json!({
         "pk": format!("ORDER#{}", id(9)), "sk": "RESERVATION", "schema": 1, "order_id": id(9),

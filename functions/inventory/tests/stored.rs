@@ -61,7 +61,7 @@ async fn a_list_leaves_out_the_one_item_that_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn what_no_reader_needs_may_be_missing() {
+async fn unused_attributes_may_be_missing() {
     for attribute in ["schema", "created_by_request"] {
         for odd in [None, Some(json!(["odd"]))] {
             let world = World::new().await;

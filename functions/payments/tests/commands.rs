@@ -86,7 +86,7 @@ fn kinds(messages: &[Value]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_delivered_twice_is_carried_out_once_and_answered_alike() {
+async fn a_repeated_message_has_one_effect_and_one_answer() {
     for (messages, answer, ledger) in scenarios() {
         let (world, last) = before_the_last(&messages).await;
         assert_eq!(
@@ -111,7 +111,7 @@ async fn a_message_delivered_twice_is_carried_out_once_and_answered_alike() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_befalls_any_write_the_next_delivery_ends_as_if_nothing_had() {
+async fn a_redelivery_repairs_a_fault_at_any_write() {
     for (messages, answer, ledger) in scenarios() {
         let (clean, last) = before_the_last(&messages).await;
         let before = clean.aws.writes();
@@ -136,7 +136,7 @@ async fn whatever_befalls_any_write_the_next_delivery_ends_as_if_nothing_had() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wherever_a_charge_dies_a_refund_leaves_nothing_charged_and_the_charge_stays_undone() {
+async fn a_refund_after_a_crashed_charge_leaves_nothing_charged() {
     for method in [
         "pm_card_visa",
         "pm_card_chargeDeclined",
@@ -166,7 +166,7 @@ async fn wherever_a_charge_dies_a_refund_leaves_nothing_charged_and_the_charge_s
 }
 
 #[tokio::test]
-async fn a_refund_that_comes_first_keeps_the_provider_from_being_asked_at_all() {
+async fn a_refund_before_its_charge_makes_no_provider_call() {
     let world = World::new().await;
     world.deliver(&refund()).await.unwrap();
     assert_eq!(
@@ -178,7 +178,7 @@ async fn a_refund_that_comes_first_keeps_the_provider_from_being_asked_at_all() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_brings_the_message_back_well_within_the_functions_time() {
+async fn an_unknown_outcome_is_retried_within_the_functions_time() {
     let world = World::new().await;
     let begun = Instant::now();
     let failure = world
@@ -191,7 +191,7 @@ async fn an_unknown_outcome_brings_the_message_back_well_within_the_functions_ti
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_never_answers_cannot_hold_an_invocation_for_longer_than_it_lasts() {
+async fn a_silent_provider_leaves_time_in_the_invocation() {
     let world = World::new().await;
     world.deliver(&charge("pm_card_visa")).await.unwrap();
     for message in [charge("pm_card_visa"), refund()] {
@@ -219,7 +219,7 @@ async fn a_slow_answer_is_asked_for_again_within_the_same_invocation() {
 }
 
 #[tokio::test]
-async fn a_command_that_contradicts_the_one_before_is_refused_for_good() {
+async fn a_contradicting_command_is_refused_for_good() {
     let with = |mut message: Value, pointer: &str, value: Value| {
         *message.pointer_mut(pointer).unwrap() = value;
         message
@@ -249,7 +249,7 @@ async fn a_command_that_contradicts_the_one_before_is_refused_for_good() {
 }
 
 #[tokio::test]
-async fn a_command_that_breaks_its_contract_is_refused_for_good_and_leaves_nothing() {
+async fn an_invalid_command_is_refused_and_changes_nothing() {
     let world = World::new().await;
     let mut no_order = refund();
     no_order["order_id"] = json!("ORDER#1");
@@ -284,7 +284,7 @@ async fn charges_delivered_at_once_are_one_charge_with_one_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_charge_and_a_refund_at_once_leave_nothing_charged_in_whatever_order_they_run() {
+async fn concurrent_charge_and_refund_leave_nothing_charged() {
     let mut endings = Vec::new();
     for seed in 0..300 {
         let world = World::new().await;
@@ -322,7 +322,7 @@ async fn a_charge_and_a_refund_at_once_leave_nothing_charged_in_whatever_order_t
 }
 
 #[tokio::test]
-async fn a_refund_that_gets_in_between_the_charge_and_its_record_is_noticed() {
+async fn a_refund_between_charge_and_record_is_detected() {
     let world = World::new().await;
     let meanwhile = Interrupted {
         world: &world,
@@ -338,7 +338,7 @@ async fn a_refund_that_gets_in_between_the_charge_and_its_record_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_refund_that_gets_in_before_the_provider_is_asked_makes_the_charge_impossible() {
+async fn a_refund_before_the_provider_call_voids_the_charge() {
     let world = World::new().await;
     let meanwhile = Interrupted {
         world: &world,
@@ -353,7 +353,7 @@ async fn a_refund_that_gets_in_before_the_provider_is_asked_makes_the_charge_imp
 }
 
 #[tokio::test]
-async fn money_that_a_provider_took_in_spite_of_a_cancellation_goes_back() {
+async fn a_charge_in_spite_of_a_cancellation_is_refunded() {
     // The writes before these: our first record, the void, the simulator's charge, our stale
     // record of it, and the one that says the money has to go back.
     let dying = FAULTS
@@ -381,7 +381,7 @@ async fn money_that_a_provider_took_in_spite_of_a_cancellation_goes_back() {
 }
 
 #[tokio::test]
-async fn a_provider_that_denies_a_charge_it_confirmed_is_left_to_an_operator() {
+async fn a_contradicting_provider_is_left_to_an_operator() {
     let world = World::new().await;
     let denying = Denying { world: &world };
     let failure = world

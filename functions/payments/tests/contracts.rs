@@ -116,7 +116,7 @@ fn a_command_is_taken_exactly_when_it_keeps_its_contract() {
 }
 
 #[test]
-fn what_is_read_from_a_command_is_what_it_says() {
+fn a_command_is_read_as_sent() {
     let envelope = Envelope::parse(&charge("pm_card_visa").to_string()).unwrap();
     let expected = Command::Charge {
         user_id: OWNER,
@@ -233,7 +233,7 @@ async fn every_answer_over_http_is_the_one_openapi_describes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_role_allows_exactly_the_actions_on_the_table_that_its_function_uses() {
+async fn each_role_allows_exactly_its_functions_actions() {
     let allowed = |role: &str| {
         let role = Template::of_service("payments").properties(role, "AWS::IAM::Role");
         let statements = role["Policies"][0]["PolicyDocument"]["Statement"].clone();

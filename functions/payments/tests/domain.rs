@@ -119,7 +119,7 @@ fn every_pair_has_the_answer_in_the_reviewed_table() {
 }
 
 #[test]
-fn a_next_state_follows_the_version_before_and_keeps_what_does_not_change() {
+fn a_new_state_follows_the_previous_version() {
     let later = noon() + jiff::SignedDuration::from_secs(5);
     let charging = Payment::new(
         ORDER,
@@ -143,7 +143,7 @@ fn a_next_state_follows_the_version_before_and_keeps_what_does_not_change() {
 }
 
 #[test]
-fn a_charge_for_another_amount_or_method_is_refused_whatever_became_of_the_first() {
+fn another_amount_or_method_is_refused_in_every_state() {
     let others = [
         charge_command(OWNER, AMOUNT + 1, "pm_card_visa"),
         charge_command(OWNER, AMOUNT, "pm_card_chargeDeclined"),
@@ -349,7 +349,7 @@ fn money_is_bounded_and_has_a_currency() {
 }
 
 #[test]
-fn a_payment_method_is_whatever_orders_has_ever_taken() {
+fn a_stored_payment_method_follows_the_widest_rule() {
     let longest = "x".repeat(128);
     for token in [
         "pm_card_visa",

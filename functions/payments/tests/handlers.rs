@@ -49,7 +49,7 @@ fn payment(differences: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_charged_payment_is_shown_to_its_owner_and_to_an_administrator() {
+async fn the_owner_and_an_administrator_see_a_charged_payment() {
     let world = World::new().await;
     world.deliver(&charge("pm_card_visa")).await.unwrap();
     let order_id = ORDER.0.to_string();
@@ -62,7 +62,7 @@ async fn a_charged_payment_is_shown_to_its_owner_and_to_an_administrator() {
 }
 
 #[tokio::test]
-async fn a_refunded_payment_says_what_was_given_back_and_when() {
+async fn a_refunded_payment_shows_amount_and_time() {
     let world = World::new().await;
     world.deliver(&charge("pm_card_visa")).await.unwrap();
     world.pass(61_001);
@@ -76,7 +76,7 @@ async fn a_refunded_payment_says_what_was_given_back_and_when() {
 }
 
 #[tokio::test]
-async fn a_declined_payment_says_why() {
+async fn a_declined_payment_shows_the_reason() {
     let world = World::new().await;
     let declined = charge("pm_card_chargeDeclinedInsufficientFunds");
     world.deliver(&declined).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_charge_taken_back_before_it_was_asked_for_has_no_amount() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_charge_whose_outcome_is_not_known_is_being_charged_until_it_is_voided() {
+async fn an_unknown_outcome_stays_charging_until_voided() {
     let world = World::new().await;
     let unavailable = charge("pm_sim_unavailable");
     world.deliver(&unavailable).await.unwrap_err();
@@ -124,7 +124,7 @@ async fn a_payment_is_charged_until_its_refund_is_confirmed() {
 }
 
 #[tokio::test]
-async fn somebody_elses_payment_looks_exactly_like_none() {
+async fn another_users_payment_looks_like_a_missing_one() {
     let world = World::new().await;
     let order_id = ORDER.0.to_string();
     let none = get(&world, STRANGER, Role::Customer, &order_id).await;
@@ -136,7 +136,7 @@ async fn somebody_elses_payment_looks_exactly_like_none() {
 }
 
 #[tokio::test]
-async fn an_order_id_that_is_none_is_a_400_that_names_it() {
+async fn an_invalid_order_id_is_a_400_that_names_the_field() {
     let world = World::new().await;
     for id in [
         "",
@@ -156,7 +156,7 @@ async fn an_order_id_that_is_none_is_a_400_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_busy_table_is_a_503_that_says_when_to_try_again() {
+async fn a_busy_table_is_a_503_with_retry_after() {
     let world = World::new().await;
     world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
     let order_id = ORDER.0.to_string();

@@ -18,7 +18,7 @@ fn is_refused<T>(answer: &Result<T, ProviderError>) -> bool {
 }
 
 #[tokio::test]
-async fn each_declining_token_declines_with_its_code_and_does_so_again() {
+async fn each_declining_token_repeats_its_code() {
     for (token, code) in [
         ("pm_card_chargeDeclined", "card_declined"),
         (
@@ -40,7 +40,7 @@ async fn each_declining_token_declines_with_its_code_and_does_so_again() {
 }
 
 #[tokio::test]
-async fn a_charge_is_made_once_for_its_key_and_cannot_be_cancelled_after() {
+async fn a_charge_is_made_once_per_key_and_then_not_cancelled() {
     let world = World::new().await;
     let charge = charge_of("pm_card_visa");
     let charged = Settlement::Charged(payment_id());
@@ -90,7 +90,7 @@ async fn a_lost_answer_is_there_when_it_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_outlasts_one_try_and_is_there_at_once_the_next_time() {
+async fn a_slow_answer_outlasts_one_try_and_answers_the_next() {
     let world = World::new().await;
     let charge = charge_of("pm_sim_slow");
     let first = tokio::time::timeout(TRY_TIMEOUT, world.simulator.charge(&charge)).await;
@@ -133,7 +133,7 @@ async fn a_refund_is_made_once_for_its_key() {
 }
 
 #[tokio::test]
-async fn what_was_not_charged_is_not_refunded() {
+async fn a_refund_needs_a_charge() {
     let world = World::new().await;
     let charge = charge_of("pm_card_visa");
     let key = charge.key.refund();

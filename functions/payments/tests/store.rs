@@ -52,13 +52,13 @@ async fn a_record_is_one_row_under_its_order() {
 }
 
 #[tokio::test]
-async fn an_order_without_a_payment_has_none() {
+async fn an_order_without_a_payment_is_not_found() {
     let world = World::new().await;
     assert_eq!(world.store.find(ORDER).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn what_is_decided_on_is_read_consistently() {
+async fn decisions_use_consistent_reads() {
     let world = World::new().await;
     world.store.find(ORDER).await.unwrap();
     let calls = world.aws.calls();
@@ -129,7 +129,7 @@ async fn a_row_this_code_does_not_write_is_a_bug_and_no_panic() {
 }
 
 #[tokio::test]
-async fn a_busy_table_is_told_apart_from_a_bug() {
+async fn a_busy_table_is_transient_and_a_bug_is_not() {
     let world = World::new().await;
     world.aws.fault_on("dynamodb:GetItem", Fault::Throttle);
     let error = world.store.find(ORDER).await.unwrap_err();

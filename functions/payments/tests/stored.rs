@@ -26,7 +26,7 @@ fn rows(amount: i64, currency: &str, method: &str) -> [Value; 2] {
 }
 
 #[tokio::test]
-async fn what_no_reader_needs_may_be_missing() {
+async fn unused_attributes_may_be_missing() {
     for odd in [None, Some(json!("one"))] {
         let world = World::new().await;
         let [mut payment, charge] = rows(AMOUNT, "USD", "pm_card_visa");
