@@ -1,4 +1,4 @@
-//! Access tokens and their keys: what is accepted and, above all, what is refused.
+//! Access tokens and their keys: valid ones, and above all invalid ones.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod attacks;

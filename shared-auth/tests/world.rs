@@ -1,4 +1,4 @@
-//! What the tests stand on: a key, an issuer and a verifier that trusts it, and a way to sign anything.
+//! A key, an issuer and a verifier that trusts it, and functions to sign any token.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! What is taken for a message, and what is said of one that is not.
+//! Valid messages, and the reports about invalid ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

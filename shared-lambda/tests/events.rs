@@ -10,7 +10,7 @@ fn request(name: &str) -> Request {
     Request::of_event(events::named(name)).unwrap()
 }
 
-/// What is wrong with a request before its handler is called.
+/// The mistakes that the runner reports before it calls the handler.
 async fn refused(query: Query, request: Request) -> Vec<String> {
     let handler = async |_, _| Ok(Response::empty(204));
     let response = query.respond(&origin(), request, handler).await;

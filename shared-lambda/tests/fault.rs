@@ -1,5 +1,4 @@
-//! Commands that carry a fault: what the runner makes of each, in stages that allow it and in
-//! production.
+//! Commands with an injected fault, in stages that allow it and in production.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -36,7 +35,7 @@ impl Payload for UserVerified {
     const TYPE: &'static str = "UserVerified";
 }
 
-/// A command as a sender seals it, with whatever it says of a fault.
+/// A sent command with this fault.
 fn command(fault: &Value) -> Value {
     let sent = Outgoing::new(COMMANDS, ORDER, &VerifyUser {}, &context());
     let mut body: Value = serde_json::from_str(sent.body()).unwrap();
@@ -44,10 +43,10 @@ fn command(fault: &Value) -> Value {
     body
 }
 
-/// What became of one delivery.
+/// The outcome of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
-    /// How often the handler did what it does.
+    /// How often the handler ran.
     done: u32,
     answers: usize,
     acknowledged: bool,
@@ -124,7 +123,7 @@ async fn production_ignores_injected_faults_and_other_stages_do_not() {
                 assert_eq!(seen, wanted, "{stage:?} {name}, delivery {receives}");
             }
         }
-        // A queue that was not told its stage takes itself to be in production.
+        // A queue without a stage behaves as in production.
         for stage in [Some(Stage::Production), None] {
             let (seen, _) = deliver(stage, &message, 1).await;
             assert_eq!(seen, AS_ALWAYS, "{stage:?} {name}");

@@ -1,4 +1,4 @@
-//! What a client reads of a problem, and what only the log says.
+//! The public half of a problem, and the half for the log.
 
 use serde_json::{Value, json};
 use shared_lambda::http::{Request, Response, respond};
@@ -137,7 +137,7 @@ async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
             "status": status,
             "problem": slug,
             "trace_id": TRACE_ID,
-            // What the client was told may name an order that nothing else here does.
+            // Only the detail may name the order.
             "detail": told["detail"],
             "cause": "the table refused the write: row of a@example.com",
         });

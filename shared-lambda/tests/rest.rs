@@ -27,7 +27,7 @@ enum Step {
     Hangs,
 }
 
-/// A service that does what it is told, one step a request; after that it says 200.
+/// A service that follows its steps, one per request, and then answers 200.
 #[derive(Clone, Debug, Default)]
 struct Service {
     steps: Arc<Mutex<VecDeque<Step>>>,
@@ -226,7 +226,7 @@ async fn the_breaker_opens_after_five_failed_calls_in_a_row() {
         ask_at(&client, 9).await,
         Err(Unreachable::BreakerOpen)
     ));
-    assert_eq!(service.times_asked(), 10, "an open breaker asks nobody");
+    assert_eq!(service.times_asked(), 10, "an open breaker makes no call");
 }
 
 #[tokio::test(start_paused = true)]

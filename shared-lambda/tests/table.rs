@@ -1,4 +1,4 @@
-//! What a failed call to a table means for the client and for the queue.
+//! The effects of a failed table call on the client and on the queue.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -116,7 +116,7 @@ async fn a_failed_table_call_is_retried_unless_the_row_is_corrupt() {
     assert_eq!(goes_away(&bug), Some(false));
     assert_eq!(bug.detail(), "the table call failed");
 
-    // However often it is read, the row stays what it is.
+    // Another read does not repair the row.
     let corrupt = TableError::corrupt("read the thing", "the row has no version");
     let corrupt = Failure::from(corrupt);
     assert!(!corrupt.is_retried());

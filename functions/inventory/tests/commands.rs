@@ -1,5 +1,4 @@
-//! The queue: twice is once, death anywhere is survived, order of arrival does not matter, and
-//! nothing is ever sold that is not there.
+//! The queue: repeats, crashes and any order of arrival do no harm, and no item is oversold.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +6,9 @@ use futures_util::future::join_all;
 use inventory::messages::ReleaseStock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared_lambda::envelope::{Envelope, Payload};
 use test_support::{Fault, crashable};
 
-use crate::world::{COMMANDS, REPLIES, World, id, refusal, reserve, reserved};
+use crate::world::{REPLIES, World, id, refusal, reserve, reserved};
 
 const FAULTS: [Fault; 4] = [
     Fault::BeforeEffect,
@@ -90,7 +88,7 @@ async fn a_repeated_command_has_one_effect_and_the_same_reply() {
 }
 
 #[tokio::test]
-async fn a_fault_at_any_write_is_made_good_by_the_redelivery() {
+async fn a_redelivery_repairs_a_fault_at_any_write() {
     for (name, prepared, command) in scenarios() {
         let clean = prepare(prepared).await;
         let body = command(&clean);
@@ -98,26 +96,20 @@ async fn a_fault_at_any_write_is_made_good_by_the_redelivery() {
         assert!(clean.deliver(&body).await);
         let writes = clean.aws.writes() - before;
         assert!(writes >= 1, "{name}: at least the reply is sent");
-        let replies = said(&clean);
+        let replies = sent(&clean);
 
         for nth in 0..writes {
             for fault in FAULTS {
+                let case = format!("{name}: {fault:?} at write {nth}");
                 let world = prepare(prepared).await;
                 let body = command(&world);
-                world.aws.fault_at(nth, fault.clone());
+                world.aws.fault_at(nth, fault);
                 let acknowledged = crashable(world.deliver(&body)).await;
-                assert_eq!(world.aws.fired(), 1, "{name}: {fault:?} at write {nth}");
-                assert_ne!(acknowledged, Some(true), "{name}: {fault:?} at write {nth}");
-                assert!(
-                    world.deliver(&body).await,
-                    "{name}: {fault:?} at write {nth}"
-                );
-                assert_eq!(
-                    world.dump(),
-                    clean.dump(),
-                    "{name}: {fault:?} at write {nth}"
-                );
-                assert_eq!(said(&world), replies, "{name}: {fault:?} at write {nth}");
+                assert_eq!(world.aws.fired(), 1, "{case}");
+                assert_ne!(acknowledged, Some(true), "{case}");
+                assert!(world.deliver(&body).await, "{case}");
+                assert_eq!(world.dump(), clean.dump(), "{case}");
+                assert_eq!(sent(&world), replies, "{case}");
             }
         }
     }
@@ -135,12 +127,12 @@ async fn a_conflict_with_another_transaction_is_waited_out() {
         }
         assert!(world.deliver(&body).await, "{name}");
         assert_eq!(world.dump(), clean.dump(), "{name}");
-        assert_eq!(said(&world), said(&clean), "{name}");
+        assert_eq!(sent(&world), sent(&clean), "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_conflict_that_does_not_end_gives_the_message_back() {
+async fn a_lasting_conflict_is_retried_later() {
     let world = mugs_and_tees().await;
     let before = world.dump();
     for _ in 0..8 {
@@ -158,7 +150,7 @@ async fn a_conflict_that_does_not_end_gives_the_message_back() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_throttled_gives_the_message_back() {
+async fn a_throttled_table_is_retried_later() {
     for action in ["GetItem", "BatchGetItem", "TransactWriteItems"] {
         let world = mugs_and_tees().await;
         world
@@ -180,7 +172,7 @@ async fn a_release_before_its_reserve_refuses_the_reserve() {
 }
 
 #[tokio::test]
-async fn a_reserve_that_comes_again_after_the_release_is_refused() {
+async fn a_repeated_reserve_after_the_release_is_refused() {
     let world = mugs_and_tees().await;
     let stocked = world.levels("MUG");
     world.reserve(9, &[("MUG", 3)]).await;
@@ -194,28 +186,17 @@ async fn a_reserve_that_comes_again_after_the_release_is_refused() {
 }
 
 #[tokio::test]
-async fn a_reservation_keeps_the_price_it_was_made_at() {
-    let world = mugs_and_tees().await;
-    let first = world.reserve(9, &[("MUG", 1)]).await;
-    let dearer = json!({"price": {"amount": 9999, "currency": "EUR"}});
-    let request = world.as_admin().with_path_parameter("sku", "MUG");
-    world.update(request.with_body(dearer.to_string())).await;
-    assert_eq!(world.reserve(9, &[("MUG", 1)]).await, first);
-    let other = world.reserve(10, &[("MUG", 1)]).await;
-    assert_eq!(other["data"]["lines"][0]["unit_price"], dearer["price"]);
-}
-
-#[tokio::test]
-async fn a_reservation_keeps_the_name_it_was_made_under() {
+async fn a_reservation_keeps_its_price_and_name() {
     let world = mugs_and_tees().await;
     let first = world.reserve(9, &[("MUG", 1)]).await;
     assert_eq!(first["data"]["lines"][0]["name"], "Item MUG");
+    let change = json!({"name": "Steel mug", "price": {"amount": 9999, "currency": "EUR"}});
     let request = world.as_admin().with_path_parameter("sku", "MUG");
-    let renamed = json!({"name": "Steel mug"});
-    world.update(request.with_body(renamed.to_string())).await;
+    world.update(request.with_body(change.to_string())).await;
     assert_eq!(world.reserve(9, &[("MUG", 1)]).await, first);
-    let other = world.reserve(10, &[("MUG", 1)]).await;
-    assert_eq!(other["data"]["lines"][0]["name"], "Steel mug");
+    let other = &world.reserve(10, &[("MUG", 1)]).await["data"]["lines"][0];
+    assert_eq!(other["name"], change["name"]);
+    assert_eq!(other["unit_price"], change["price"]);
 }
 
 #[tokio::test]
@@ -237,7 +218,7 @@ async fn an_older_reservation_without_names_is_replayed() {
 }
 
 #[tokio::test]
-async fn a_refusal_stands_although_the_stock_has_come_in_since() {
+async fn a_refusal_stays_after_new_stock() {
     let world = mugs_and_tees().await;
     let first = world.reserve(9, &[("MUG", 6)]).await;
     assert_eq!(refusal(&first), "out_of_stock");
@@ -286,11 +267,8 @@ async fn forty_concurrent_orders_never_oversell() {
                 .filter(|reply| refusal(reply) == code)
                 .count()
         };
-        assert_eq!(
-            (count("StockReserved"), count("out_of_stock")),
-            (7, 33),
-            "seed {seed}"
-        );
+        let counts = (count("StockReserved"), count("out_of_stock"));
+        assert_eq!(counts, (7, 33), "seed {seed}");
         assert_eq!(world.levels("MUG"), (7, 0, 7), "seed {seed}");
         world.check_books(7);
     }
@@ -299,7 +277,7 @@ async fn forty_concurrent_orders_never_oversell() {
 #[tokio::test]
 async fn forty_concurrent_deliveries_have_one_effect_and_answer() {
     for seed in 0..6 {
-        // One unit only: a delivery that comes second finds it gone, and must not say so.
+        // One unit: a second delivery finds none, but must repeat the first answer.
         let world = World::new().await;
         world.stock("MUG", 1250, 1).await;
         world.aws.interleave(seed);
@@ -308,7 +286,7 @@ async fn forty_concurrent_deliveries_have_one_effect_and_answer() {
         let expected = reserved(&[("MUG", 1, 1250)]);
         assert!(
             replies.iter().all(|reply| *reply == expected),
-            "seed {seed}: {replies:?}"
+            "seed {seed}"
         );
         assert_eq!(world.levels("MUG"), (1, 0, 1), "seed {seed}");
         world.check_books(1);
@@ -316,7 +294,7 @@ async fn forty_concurrent_deliveries_have_one_effect_and_answer() {
 }
 
 #[tokio::test]
-async fn a_reserve_and_its_release_at_once_leave_nothing_held() {
+async fn a_concurrent_reserve_and_release_leave_nothing_held() {
     for seed in 0..40 {
         let world = mugs_and_tees().await;
         world.reserve(8, &[("MUG", 2)]).await;
@@ -338,46 +316,30 @@ async fn a_malformed_command_is_a_dead_letter_and_changes_nothing() {
     let before = world.dump();
     let line = |sku: &str, quantity: i64| json!({"sku": sku, "quantity": quantity});
     let many: Vec<Value> = (0..51).map(|n| line(&format!("S{n}"), 1)).collect();
+    let lines = |lines: Vec<Value>| json!({"lines": lines});
     let cases = [
         (json!({}), "/data/lines is missing"),
         (json!({"lines": "MUG"}), "/data/lines"),
-        (json!({"lines": []}), "/data/lines is empty"),
-        (json!({"lines": many}), "/data/lines has 51 entries"),
+        (lines(vec![]), "/data/lines is empty"),
+        (lines(many), "/data/lines has 51 entries"),
+        (lines(vec![line("MUG", 1); 2]), "has MUG more than once"),
+        (lines(vec![line("MUG", 0)]), "/data/lines/0/quantity"),
+        (lines(vec![line("A", 1), line("B", -1)]), "/1/quantity"),
+        (lines(vec![line("MUG", 10_001)]), "/0/quantity"),
+        (lines(vec![line("", 1)]), "/data/lines/0/sku"),
         (
-            json!({"lines": [line("MUG", 1), line("MUG", 1)]}),
-            "/data/lines has MUG more than once",
+            lines(vec![json!({"sku": "A", "quantity": 1.5})]),
+            "/0/quantity",
         ),
-        (json!({"lines": [line("MUG", 0)]}), "/data/lines/0/quantity"),
-        (
-            json!({"lines": [line("MUG", 1), line("TEE", -1)]}),
-            "/data/lines/1/quantity",
-        ),
-        (
-            json!({"lines": [line("MUG", 10_001)]}),
-            "/data/lines/0/quantity",
-        ),
-        (json!({"lines": [line("", 1)]}), "/data/lines/0/sku"),
-        (
-            json!({"lines": [{"sku": "MUG", "quantity": 1.5}]}),
-            "/data/lines/0/quantity",
-        ),
-        (json!({"lines": [{"sku": "MUG"}]}), "/data/lines/0/quantity"),
-        (
-            json!({"lines": [{"sku": 7, "quantity": 1}]}),
-            "/data/lines/0/sku",
-        ),
+        (lines(vec![json!({"sku": "A"})]), "/0/quantity"),
+        (lines(vec![json!({"sku": 7, "quantity": 1})]), "/0/sku"),
     ];
     for (data, named) in cases {
-        let failure = world
-            .handle(&message("ReserveStock", 1, &data))
-            .await
-            .unwrap_err();
+        let body = message("ReserveStock", 1, &data);
+        let failure = world.handle(&body).await.unwrap_err();
         assert!(!failure.is_retried(), "{data}");
-        assert!(
-            failure.detail().contains(named),
-            "{data}: {}",
-            failure.detail()
-        );
+        let detail = failure.detail();
+        assert!(detail.contains(named), "{data}: {detail}");
     }
     let unknown = [
         message("ShipStock", 1, &json!({})),
@@ -405,16 +367,19 @@ async fn a_reserve_with_other_lines_than_recorded_is_a_dead_letter() {
     ] {
         let failure = world.command(9, &reserve(&lines)).await.unwrap_err();
         assert!(!failure.is_retried(), "{asked}");
-        let said = format!(
+        let expected = format!(
             "ReserveStock for order {} asks for {asked}, but the order's reservation holds 2 MUG, 1 TEE;",
             id(9)
         );
-        assert!(failure.detail().starts_with(&said), "{}", failure.detail());
+        assert!(
+            failure.detail().starts_with(&expected),
+            "{}",
+            failure.detail()
+        );
     }
     assert_eq!(world.dump(), before);
 }
 
-/// Nothing is held, and nothing may be: the answer does not depend on the lines.
 #[tokio::test]
 async fn a_recorded_refusal_answers_other_lines_too() {
     let world = mugs_and_tees().await;
@@ -430,7 +395,7 @@ async fn a_recorded_refusal_answers_other_lines_too() {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_read_stops_its_own_orders_alone() {
+async fn an_unreadable_item_stops_only_its_own_orders() {
     let world = mugs_and_tees().await;
     let mut row = world.aws.item(&world.table, "ITEM#TEE", "ITEM").unwrap();
     row["amount"] = json!("free");
@@ -465,27 +430,15 @@ async fn a_refusals_detail_is_bounded_and_printable() {
 }
 
 #[tokio::test]
-async fn a_newer_senders_unknown_fields_are_left_alone() {
+async fn unknown_fields_of_a_newer_sender_are_ignored() {
     let world = mugs_and_tees().await;
     let data = json!({"lines": [{"sku": "MUG", "quantity": 1, "gift": true}], "priority": 1});
-    assert_eq!(
-        world
-            .handle(&message("ReserveStock", 1, &data))
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    let body = message("ReserveStock", 1, &data);
+    assert_eq!(world.handle(&body).await.unwrap().len(), 1);
     assert_eq!(world.levels("MUG"), (5, 4, 1));
     let data = json!({"why": "cancelled"});
-    assert_eq!(
-        world
-            .handle(&message("ReleaseStock", 1, &data))
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    let body = message("ReleaseStock", 1, &data);
+    assert_eq!(world.handle(&body).await.unwrap().len(), 1);
     assert_eq!(world.levels("MUG"), (5, 5, 0));
 }
 
@@ -505,7 +458,7 @@ async fn fifty_lines_fit_into_one_transaction() {
     assert_eq!(world.levels("S49"), (1, 1, 0));
 }
 
-/// What happened before the command that is looked at.
+/// The state before the tested command.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
@@ -537,7 +490,7 @@ fn scenarios() -> Vec<(String, Before, Command)> {
     let mut scenarios = Vec::new();
     for before in states {
         for (name, command) in commands {
-            // Other lines than are held are a dead letter, which has a test of its own.
+            // Lines other than the held ones are a dead letter, which another test covers.
             let has_answer = !matches!((name, before), ("reserve too much", Before::Reserved));
             if has_answer {
                 scenarios.push((format!("{name} after {before:?}"), before, command));
@@ -566,15 +519,13 @@ async fn reply(world: &World, body: &str) -> Value {
     json!({"type": reply["type"], "data": reply["data"]})
 }
 
-/// The different replies that were sent; a repeat is one whose id and data are known.
-fn said(world: &World) -> BTreeSet<String> {
+/// The different replies on the queue, by id, type and data.
+fn sent(world: &World) -> BTreeSet<String> {
     let sent = world.aws.sent(REPLIES);
-    let said: BTreeSet<String> = sent
-        .iter()
-        .map(|reply| json!([reply["id"], reply["type"], reply["data"]]).to_string())
-        .collect();
-    assert_eq!(said.len(), 1, "one command has one answer: {sent:?}");
-    said
+    let content = |reply: &Value| json!([reply["id"], reply["type"], reply["data"]]).to_string();
+    let different: BTreeSet<String> = sent.iter().map(content).collect();
+    assert_eq!(different.len(), 1, "one command has one answer: {sent:?}");
+    different
 }
 
 fn message(kind: &str, version: u32, data: &Value) -> String {
@@ -595,13 +546,6 @@ async fn adjust(world: &World, sku: &str, delta: i64, key: Option<&str>) -> u16 
         .adjust(request.with_body(body.to_string()))
         .await
         .status
-}
-
-#[test]
-fn the_test_reads_envelopes_as_the_function_does() {
-    let command = Envelope::parse(&message("ReleaseStock", 1, &json!({}))).unwrap();
-    assert_eq!(command.kind, ReleaseStock::TYPE);
-    assert!(COMMANDS.ends_with("inventory-commands"));
 }
 
 const SKUS: [&str; 3] = ["S0", "S1", "S2"];
@@ -636,7 +580,7 @@ async fn run(world: &World, op: &Op) -> Option<(u64, Value)> {
                 .filter(|(_, quantity)| *quantity > 0)
                 .collect();
             let reply = world.command(*order, &reserve(&lines)).await;
-            // Contention that outlasts the tries gives the message back, as any other fault.
+            // Contention that outlasts the tries is retried later, like any other fault.
             reply.ok().map(|reply| (*order, reply))
         }
         Op::Release { order } => {
@@ -658,10 +602,10 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Rounds of operations that run at once, interleaved by a seed; the books are right after
-    /// each, and at the end every message delivered again changes nothing.
+    /// Rounds of concurrent operations, interleaved by a seed. The stock is consistent after each
+    /// round. At the end, a redelivery of every message changes nothing.
     #[test]
-    fn the_books_balance_whatever_is_reserved_released_and_adjusted(
+    fn the_stock_stays_consistent_under_concurrent_operations(
         rounds in prop::collection::vec(prop::collection::vec(op(), 1..7), 1..5),
         seed in any::<u64>(),
     ) {
@@ -693,7 +637,7 @@ proptest! {
                     run(&world, op).await;
                 }
             }
-            // Every command has been carried out by now, once at least; again must change nothing.
+            // By now every command has taken effect; a repeat must change nothing.
             let before = (orders(&world), SKUS.map(|sku| world.levels(sku)));
             world.advance(60);
             for op in rounds.iter().flatten() {

@@ -1,5 +1,5 @@
-//! The contracts held to from both ends: what the schemas allow is understood, what is sent they
-//! allow, and the API answers what its description says.
+//! Contracts and code agree: the service reads what the schemas allow, its replies are valid, and the
+//! API answers as described.
 
 use inventory::messages::{ReleaseStock, ReserveStock, StockRefused, StockReleased, StockReserved};
 use serde_json::{Value, json};
@@ -140,7 +140,7 @@ fn document(name: &str) -> Value {
     Template::parse(name, &text).document().clone()
 }
 
-/// What is wrong with a body, by a schema of the API's description.
+/// A body's mistakes by a schema of the API's description.
 fn violations(api: &Value, schema: &str, body: &Value) -> Vec<String> {
     let schema = json!({
         "$ref": format!("#/components/schemas/{schema}"),

@@ -178,12 +178,12 @@ async fn an_invalid_token_is_refused_on_public_routes_too() {
 async fn the_role_is_checked_before_the_request() {
     let world = shop().await;
     let before = world.dump();
-    let anybody = || of("NOPE").with_body("not json");
-    let customer = || anybody().with_header("authorization", world.customer());
+    let anonymous = || of("NOPE").with_body("not json");
+    let customer = || anonymous().with_header("authorization", world.customer());
     for answer in [
-        world.create(anybody()).await,
-        world.update(anybody()).await,
-        world.adjust(anybody()).await,
+        world.create(anonymous()).await,
+        world.update(anonymous()).await,
+        world.adjust(anonymous()).await,
     ] {
         assert_eq!(answer.problem(), problem(401, "unauthorized", &[]));
     }

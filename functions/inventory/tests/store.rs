@@ -412,7 +412,7 @@ async fn an_unreadable_row_is_an_error() {
     );
     assert!(chain(&error).ends_with(&why), "{error:?}");
 
-    // Of several items it is said which one nobody can read.
+    // A read of several items names the unreadable one.
     world.stock("MUG-01", 1250, 5).await;
     world.stock("MUG-02", 1250, 5).await;
     let mut row = world.aws.item(&world.table, "ITEM#MUG-02", "ITEM").unwrap();

@@ -1,4 +1,4 @@
-//! One test's inventory service: its own table, its own clock and ids, tokens for whoever calls.
+//! One test's inventory service with its own table, clock, ids and tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -249,8 +249,8 @@ impl World {
         (units("stocked"), units("available"), units("held"))
     }
 
-    /// What must hold at every moment, from the rows alone: nothing is negative, what is stocked
-    /// is what was there and every adjustment, what is held is what reservations hold.
+    /// Checks the rows: no number is negative, stocked is the initial stock plus all adjustments, and
+    /// held is the sum of the reservations.
     pub fn check_books(&self, initial: i64) {
         let adjustments = self.rows("ADJUSTMENT#");
         let reservations = self.rows("RESERVATION");
@@ -299,7 +299,7 @@ pub fn reserve(lines: &[(&str, i64)]) -> ReserveStock {
     }
 }
 
-/// The reply that says that this is held.
+/// The reply for these reserved lines.
 pub fn reserved(lines: &[(&str, i64, i64)]) -> Value {
     let line = |(sku, quantity, amount): &(&str, i64, i64)| {
         json!({"sku": sku, "name": format!("Item {sku}"), "quantity": quantity,
@@ -309,7 +309,7 @@ pub fn reserved(lines: &[(&str, i64, i64)]) -> Value {
     json!({"type": "StockReserved", "data": {"lines": lines}})
 }
 
-/// The code of a refusal, or whatever else the reply is.
+/// The code of a refusal, or the type of another reply.
 pub fn refusal(reply: &Value) -> &str {
     let code = (reply["type"] == "StockRefused").then(|| reply["data"]["code"].as_str());
     code.flatten().or(reply["type"].as_str()).unwrap()

@@ -1,4 +1,4 @@
-//! Charge and refund: twice, out of order, at once, and dying anywhere.
+//! Charges and refunds: repeated, out of order, concurrent, and with crashes at every write.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ const FAULTS: [Fault; 5] = [
     Fault::KillAfter,
 ];
 
-/// Everything that can come before a last message, with what that one is answered and what the
-/// simulator's books say then.
+/// Sequences of messages, each with the last one's answer and the simulator's ledger after it.
 fn scenarios() -> Vec<(Vec<Value>, Answer, Ledger)> {
     let card_declined = || declined("card_declined", "the card was declined");
     let visa = || charge("pm_card_visa");
     let refused = || charge("pm_card_chargeDeclined");
+    let lost = || charge("pm_sim_unavailable");
     vec![
         (vec![visa()], charged(), Ledger::CHARGED),
         (vec![refused()], card_declined(), Ledger::NOTHING),
@@ -48,20 +48,8 @@ fn scenarios() -> Vec<(Vec<Value>, Answer, Ledger)> {
             card_declined(),
             Ledger::NOTHING,
         ),
-        (
-            vec![charge("pm_sim_unavailable"), refund()],
-            nothing_refunded(),
-            Ledger::NOTHING,
-        ),
-        (
-            vec![
-                charge("pm_sim_unavailable"),
-                refund(),
-                charge("pm_sim_unavailable"),
-            ],
-            voided(),
-            Ledger::NOTHING,
-        ),
+        (vec![lost(), refund()], nothing_refunded(), Ledger::NOTHING),
+        (vec![lost(), refund(), lost()], voided(), Ledger::NOTHING),
     ]
 }
 
@@ -89,24 +77,15 @@ fn kinds(messages: &[Value]) -> String {
 async fn a_repeated_message_has_one_effect_and_one_answer() {
     for (messages, answer, ledger) in scenarios() {
         let (world, last) = before_the_last(&messages).await;
-        assert_eq!(
-            world.deliver(last).await.unwrap(),
-            answer,
-            "{}",
-            kinds(&messages)
-        );
+        let case = kinds(&messages);
+        assert_eq!(world.deliver(last).await.unwrap(), answer, "{case}");
         let once = world.aws.dump(&world.table);
         world.pass(1_000);
         for _ in 0..2 {
-            assert_eq!(
-                world.deliver(last).await.unwrap(),
-                answer,
-                "{}",
-                kinds(&messages)
-            );
+            assert_eq!(world.deliver(last).await.unwrap(), answer, "{case}");
         }
-        assert_eq!(world.aws.dump(&world.table), once, "{}", kinds(&messages));
-        assert_eq!(world.ledger(), ledger, "{}", kinds(&messages));
+        assert_eq!(world.aws.dump(&world.table), once, "{case}");
+        assert_eq!(world.ledger(), ledger, "{case}");
     }
 }
 
@@ -169,10 +148,8 @@ async fn a_refund_after_a_crashed_charge_leaves_nothing_charged() {
 async fn a_refund_before_its_charge_makes_no_provider_call() {
     let world = World::new().await;
     world.deliver(&refund()).await.unwrap();
-    assert_eq!(
-        world.deliver(&charge("pm_card_visa")).await.unwrap(),
-        voided()
-    );
+    let answer = world.deliver(&charge("pm_card_visa")).await;
+    assert_eq!(answer.unwrap(), voided());
     assert_eq!(world.aws.dump(&world.table).len(), 1);
     assert_eq!(world.status().as_deref(), Some("VOIDED"));
 }
@@ -181,10 +158,8 @@ async fn a_refund_before_its_charge_makes_no_provider_call() {
 async fn an_unknown_outcome_is_retried_within_the_functions_time() {
     let world = World::new().await;
     let begun = Instant::now();
-    let failure = world
-        .deliver(&charge("pm_sim_unavailable"))
-        .await
-        .unwrap_err();
+    let message = charge("pm_sim_unavailable");
+    let failure = world.deliver(&message).await.unwrap_err();
     assert!(failure.is_retried());
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(world.status().as_deref(), Some("CHARGING"));
@@ -208,13 +183,11 @@ async fn a_silent_provider_leaves_time_in_the_invocation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_is_asked_for_again_within_the_same_invocation() {
+async fn a_slow_answer_is_retried_within_the_invocation() {
     let world = World::new().await;
     let begun = Instant::now();
-    assert_eq!(
-        world.deliver(&charge("pm_sim_slow")).await.unwrap(),
-        charged()
-    );
+    let answer = world.deliver(&charge("pm_sim_slow")).await;
+    assert_eq!(answer.unwrap(), charged());
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
@@ -261,16 +234,14 @@ async fn an_invalid_command_is_refused_and_changes_nothing() {
         json!("not an envelope"),
     ];
     for message in broken {
-        assert!(
-            !world.deliver(&message).await.unwrap_err().is_retried(),
-            "{message}"
-        );
+        let failure = world.deliver(&message).await.unwrap_err();
+        assert!(!failure.is_retried(), "{message}");
     }
     assert!(world.aws.calls().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn charges_delivered_at_once_are_one_charge_with_one_answer() {
+async fn concurrent_charges_are_one_charge_with_one_answer() {
     for seed in 0..100 {
         let world = World::new().await;
         world.aws.interleave(seed);
@@ -289,19 +260,15 @@ async fn concurrent_charge_and_refund_leave_nothing_charged() {
     for seed in 0..300 {
         let world = World::new().await;
         world.aws.interleave(seed);
-        let messages = [
-            charge("pm_card_visa"),
-            refund(),
-            refund(),
-            charge("pm_card_visa"),
-        ];
+        let visa = || charge("pm_card_visa");
+        let messages = [visa(), refund(), refund(), visa()];
         let answers = join_all(messages.iter().map(|message| world.deliver(message))).await;
         for answer in answers {
             answer.unwrap();
         }
         let ledger = world.ledger();
         assert!(
-            ledger == Ledger::NOTHING || ledger == Ledger::GIVEN_BACK,
+            [Ledger::NOTHING, Ledger::GIVEN_BACK].contains(&ledger),
             "seed {seed}"
         );
         let status = world.status().unwrap();
@@ -314,11 +281,7 @@ async fn concurrent_charge_and_refund_leave_nothing_charged() {
     }
     endings.sort();
     endings.dedup();
-    assert_eq!(
-        endings,
-        ["REFUNDED", "VOIDED"],
-        "the seeds reach both endings"
-    );
+    assert_eq!(endings, ["REFUNDED", "VOIDED"], "the seeds reach both ends");
 }
 
 #[tokio::test]
@@ -354,8 +317,8 @@ async fn a_refund_before_the_provider_call_voids_the_charge() {
 
 #[tokio::test]
 async fn a_charge_in_spite_of_a_cancellation_is_refunded() {
-    // The writes before these: our first record, the void, the simulator's charge, our stale
-    // record of it, and the one that says the money has to go back.
+    // Five writes come before these: our first record, the void, the simulator's charge, our stale
+    // record of it, and the record that demands a refund.
     let dying = FAULTS
         .into_iter()
         .flat_map(|fault| [5, 6].map(|nth| Some((nth, fault.clone()))));
@@ -384,10 +347,8 @@ async fn a_charge_in_spite_of_a_cancellation_is_refunded() {
 async fn a_contradicting_provider_is_left_to_an_operator() {
     let world = World::new().await;
     let denying = Denying { world: &world };
-    let failure = world
-        .deliver_with(denying, &charge("pm_card_visa"))
-        .await
-        .unwrap_err();
+    let message = charge("pm_card_visa");
+    let failure = world.deliver_with(denying, &message).await.unwrap_err();
     assert!(!failure.is_retried());
     assert_eq!(world.status().as_deref(), Some("CHARGED"));
 }
@@ -397,9 +358,9 @@ struct Interrupted<'a> {
     world: &'a World,
     /// Delivered before the simulator is asked.
     before: Option<Value>,
-    /// Delivered once the simulator has charged and before anybody hears of it.
+    /// Delivered after the simulator's charge and before its answer.
     after: Option<Value>,
-    /// Whether the cancellation that message leads to is kept, as a provider promises.
+    /// Whether the simulator keeps the cancellation, as a provider promises.
     keeps_cancellations: bool,
 }
 
@@ -438,7 +399,7 @@ impl Provider for Interrupted<'_> {
     }
 }
 
-/// A provider that says it has cancelled and has not.
+/// A provider that confirms a cancellation without making it.
 struct Forgetful;
 
 impl Provider for Forgetful {
@@ -455,7 +416,7 @@ impl Provider for Forgetful {
     }
 }
 
-/// A provider that charges for somebody else's delivery and denies it to this one.
+/// A provider that charges for another delivery and denies it to this one.
 struct Denying<'a> {
     world: &'a World,
 }
@@ -475,7 +436,7 @@ impl Provider for Denying<'_> {
     }
 }
 
-/// A provider behind a network that swallows everything.
+/// A provider that never answers.
 struct Silent;
 
 impl Provider for Silent {
@@ -492,7 +453,7 @@ impl Provider for Silent {
     }
 }
 
-/// Messages delivered at once, and what befalls the writes they make.
+/// Concurrent messages, with faults at some of their writes.
 #[derive(Clone, Debug)]
 struct Round {
     is_refund: Vec<bool>,
@@ -502,7 +463,7 @@ struct Round {
 
 fn rounds() -> impl Strategy<Value = Vec<Round>> {
     let fault = (0_usize..12, prop::sample::select(FAULTS.to_vec()));
-    // Charges are commoner, as they are: most cases should have some before the first refund.
+    // Most cases need charges before the first refund.
     let is_refund = prop::bool::weighted(0.3);
     let round = (
         prop::collection::vec(is_refund, 1..4),
@@ -528,8 +489,8 @@ fn methods() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Plays the rounds, then delivers everything that was sent until it is acknowledged, and counts
-/// the money all the way.
+/// Plays the rounds, then delivers each message until it is acknowledged. Checks the money after
+/// each step.
 async fn play(method: &str, rounds: &[Round]) {
     let world = World::new().await;
     let message = |is_refund| if is_refund { refund() } else { charge(method) };
@@ -580,16 +541,14 @@ async fn play(method: &str, rounds: &[Round]) {
     assert_eq!(ledger.charged - ledger.refunded, expected);
 }
 
-/// What holds at every moment, not only at rest.
+/// The invariants of every moment.
 fn check(world: &World, answers: &[Vec<Answer>; 2]) {
     let ledger = world.ledger();
     assert!(ledger.charges <= 1, "{ledger:?}");
     assert!(ledger.refunded <= ledger.charged, "{ledger:?}");
     for of_one_kind in answers {
-        assert!(
-            of_one_kind.windows(2).all(|pair| pair[0] == pair[1]),
-            "{of_one_kind:?}"
-        );
+        let same = of_one_kind.windows(2).all(|pair| pair[0] == pair[1]);
+        assert!(same, "{of_one_kind:?}");
     }
     let [to_charges, to_refunds] = answers;
     if !to_refunds.is_empty() {
@@ -607,7 +566,7 @@ proptest! {
     })]
 
     #[test]
-    fn however_deliveries_interleave_and_fail_the_money_adds_up(
+    fn the_money_adds_up_under_interleaved_faults(
         method in methods(),
         rounds in rounds(),
     ) {

@@ -115,7 +115,7 @@ impl World {
         Ok((kind, body["data"].clone()))
     }
 
-    /// What the simulator's books say, whatever our records say.
+    /// The simulator's ledger, independent of our records.
     fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         for row in self.aws.dump(&self.table) {

@@ -1,4 +1,4 @@
-//! The record: what is written, what is read back, and the two conditions.
+//! The stored record and the two conditions of its writes.
 
 use expect_test::expect;
 use payments::domain::{Payment, PaymentId, PaymentState};

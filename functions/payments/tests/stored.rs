@@ -53,7 +53,7 @@ async fn a_long_decline_of_an_earlier_release_is_answered_bounded() {
     assert_eq!(answer, expected);
 }
 
-/// A provider that quotes whatever it is given.
+/// A provider that quotes its input.
 struct Quoting;
 
 impl Provider for Quoting {

@@ -80,7 +80,7 @@ impl<'a> ItemBody<'a> {
 /// The reader of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Viewer {
-    Anybody,
+    Public,
     Admin,
 }
 
@@ -88,7 +88,7 @@ impl Viewer {
     fn of(caller: Option<&Caller>) -> Self {
         match caller {
             Some(caller) if caller.is_admin() => Self::Admin,
-            Some(_) | None => Self::Anybody,
+            Some(_) | None => Self::Public,
         }
     }
 }
