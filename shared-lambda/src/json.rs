@@ -47,21 +47,11 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
     // serde accepts an array of the fields' values for an object.
     let is_array = text.trim_start().starts_with('[');
     let first = match read(text) {
-        Ok(value) if !is_array => {
-            return Document {
-                value: Some(value),
-                faults: Vec::new(),
-                stand_ins: Vec::new(),
-            };
-        }
+        Ok(value) if !is_array => return Document::new(Some(value)),
         Ok(_) => FieldError::new("", "is an array, not an object"),
         Err(error) => error,
     };
-    let mut document = Document {
-        value: None,
-        faults: Vec::new(),
-        stand_ins: Vec::new(),
-    };
+    let mut document = Document::new(None);
     let in_range = |number: &str| whole(number).or_else(|| nearest(number));
     if let Ok(mut value) = serde_json::from_str(&with_numbers(text, in_range))
         && !is_array
@@ -86,6 +76,14 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
 }
 
 impl<T: DeserializeOwned> Document<T> {
+    fn new(value: Option<T>) -> Self {
+        Self {
+            value,
+            faults: Vec::new(),
+            stand_ins: Vec::new(),
+        }
+    }
+
     /// Records one mistake after the other and repairs each in `value` to find the next.
     fn repair(&mut self, text: &str, value: &mut Value) {
         for _ in 0..MAX_FAULTS {
@@ -330,23 +328,18 @@ fn listed(names: &str) -> String {
 /// is named only if the sent number is whole. A number beyond an `i64` gets the nearest `i64`, so
 /// that [`Fields::take_number`](crate::problem::Fields::take_number) can name the field's range.
 fn in_json_terms(expected: &str, sent: Option<&str>) -> (String, Option<Value>) {
-    let range = match expected {
-        "u8" => u8::MAX.to_string(),
-        "u16" => u16::MAX.to_string(),
-        "u32" => u32::MAX.to_string(),
-        "u64" | "usize" => u64::MAX.to_string(),
-        "i8" => format!("{} to {}", i8::MIN, i8::MAX),
-        "i16" => format!("{} to {}", i16::MIN, i16::MAX),
-        "i32" => format!("{} to {}", i32::MIN, i32::MAX),
-        "i64" | "isize" => format!("{} to {}", i64::MIN, i64::MAX),
-        _ => String::new(),
+    let range: Option<(i128, i128)> = match expected {
+        "u8" => Some((0, u8::MAX.into())),
+        "u16" => Some((0, u16::MAX.into())),
+        "u32" => Some((0, u32::MAX.into())),
+        "u64" | "usize" => Some((0, u64::MAX.into())),
+        "i8" => Some((i8::MIN.into(), i8::MAX.into())),
+        "i16" => Some((i16::MIN.into(), i16::MAX.into())),
+        "i32" => Some((i32::MIN.into(), i32::MAX.into())),
+        "i64" | "isize" => Some((i64::MIN.into(), i64::MAX.into())),
+        _ => None,
     };
-    if !range.is_empty() {
-        let from = if expected.starts_with('u') {
-            "0 to "
-        } else {
-            ""
-        };
+    if let Some((min, max)) = range {
         let is_whole = |raw: &&str| value_of(raw).is_some_and(|value| is_whole(raw, value));
         return match sent.filter(is_whole) {
             Some(sent) => {
@@ -355,7 +348,7 @@ fn in_json_terms(expected: &str, sent: Option<&str>) -> (String, Option<Value>) 
                     "i64" => i64::MAX,
                     _ => 0,
                 };
-                let wanted = format!("a whole number from {from}{range}");
+                let wanted = format!("a whole number from {min} to {max}");
                 (wanted, Some(Value::from(nearest)))
             }
             None => ("a whole number".to_owned(), Some(Value::from(0))),

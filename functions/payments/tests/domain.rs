@@ -1,4 +1,4 @@
-//! Every pair of record and command, every pair of record and provider's word, and the values.
+//! Every pair of record and command, every pair of record and settlement, and the values.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use payments::domain::{
 
 use super::*;
 
-/// One payment for every state, and the absence of one.
+/// A payment in every state, and none.
 pub fn payments() -> Vec<(&'static str, Option<Payment>)> {
     let charge = || charge_of("pm_card_visa");
     let id = || PaymentId("pay_1".to_owned());
@@ -42,7 +42,7 @@ fn charge_command(user_id: UserId, amount: i64, method: &str) -> Command {
     }
 }
 
-fn told(decision: &Decision) -> String {
+fn described(decision: &Decision) -> String {
     match decision {
         Decision::Begin(payment) => format!("write the first record, {}", name(payment)),
         Decision::Advance(payment) => format!("write {}", name(payment)),
@@ -83,7 +83,12 @@ fn every_pair_has_the_answer_in_the_reviewed_table() {
     for (command_name, command) in &commands {
         for (state, payment) in payments() {
             let decision = decide(ORDER, payment.as_ref(), command, noon());
-            writeln!(table, "{command_name:14} {state:15} {}", told(&decision)).unwrap();
+            writeln!(
+                table,
+                "{command_name:14} {state:15} {}",
+                described(&decision)
+            )
+            .unwrap();
         }
         table.push('\n');
     }
@@ -121,12 +126,8 @@ fn every_pair_has_the_answer_in_the_reviewed_table() {
 #[test]
 fn a_new_state_follows_the_previous_version() {
     let later = noon() + jiff::SignedDuration::from_secs(5);
-    let charging = Payment::new(
-        ORDER,
-        OWNER,
-        PaymentState::Charging(charge_of("pm_card_visa")),
-        noon(),
-    );
+    let state = PaymentState::Charging(charge_of("pm_card_visa"));
+    let charging = Payment::new(ORDER, OWNER, state, noon());
     assert_eq!(charging.version, 1);
     let asked = charge_of("pm_card_visa");
     let settlement = Settlement::Charged(PaymentId("pay_1".to_owned()));
@@ -154,7 +155,7 @@ fn another_amount_or_method_is_refused_in_every_state() {
         },
     ];
     for (state, payment) in payments() {
-        // Nothing was asked for there that another charge could differ from.
+        // There is no charge to differ from.
         if matches!(state, "none" | "Voided nothing") {
             continue;
         }
@@ -178,7 +179,7 @@ fn another_amount_or_method_is_refused_in_every_state() {
 }
 
 #[test]
-fn another_user_is_refused_whatever_the_state() {
+fn another_user_is_refused_in_every_state() {
     for (state, payment) in payments().into_iter().skip(1) {
         for command in [
             charge_command(STRANGER, AMOUNT, "pm_card_visa"),
@@ -198,7 +199,7 @@ fn another_user_is_refused_whatever_the_state() {
 }
 
 #[test]
-fn a_charge_under_way_keeps_the_key_it_was_stored_with() {
+fn a_running_charge_keeps_its_stored_key() {
     let stored = Charge {
         key: ChargeKey::from_stored("derived-by-older-code".to_owned()),
         ..charge_of("pm_card_visa")
@@ -211,7 +212,7 @@ fn a_charge_under_way_keeps_the_key_it_was_stored_with() {
 }
 
 #[test]
-fn the_keys_are_derived_from_the_order_and_from_nothing_else() {
+fn the_keys_derive_from_the_order_alone() {
     let key = ChargeKey::of(ORDER);
     assert_eq!(key.as_str(), "charge-01890a5d-ac96-774b-bcce-b302099a8057");
     let refund = "charge-01890a5d-ac96-774b-bcce-b302099a8057-refund";
@@ -225,15 +226,15 @@ fn a_refused_charge_names_both_amounts_and_no_method() {
     };
     let other = charge_command(OWNER, 1_400, "4242-4242-4242-4242");
     let Decision::Refuse(refusal) = decide(ORDER, Some(charging), &other, noon()) else {
-        panic!("it is another charge");
+        panic!("the charge differs");
     };
-    let said = refusal.to_string();
-    assert!(said.contains("49.90 USD then, 14.00 USD now"), "{said}");
-    assert!(!format!("{said} {other:?}").contains("4242"), "{other:?}");
+    let text = refusal.to_string();
+    assert!(text.contains("49.90 USD then, 14.00 USD now"), "{text}");
+    assert!(!format!("{text} {other:?}").contains("4242"), "{other:?}");
 }
 
 #[test]
-fn a_first_charge_in_no_currency_is_declined_unasked() {
+fn an_invalid_currency_is_declined_without_a_call() {
     for currency in ["UDS", "XXX", "XTS", "XAU"] {
         let command = Command::Charge {
             user_id: OWNER,
@@ -252,12 +253,8 @@ fn a_first_charge_in_no_currency_is_declined_unasked() {
             decline.detail,
             format!("{currency} is not a valid currency")
         );
-        let refund = decide(
-            ORDER,
-            Some(&payment),
-            &Command::Refund { user_id: OWNER },
-            noon(),
-        );
+        let refund = Command::Refund { user_id: OWNER };
+        let refund = decide(ORDER, Some(&payment), &refund, noon());
         assert_eq!(refund, Decision::Answer(Reply::Refunded(None)));
     }
 }
@@ -275,18 +272,14 @@ fn a_provider_that_confirms_another_charge_contradicts_itself() {
 }
 
 #[test]
-fn a_decline_is_kept_bounded_printable_and_without_card_numbers() {
+fn a_stored_decline_is_bounded_and_has_no_card_numbers() {
     let kept = |code: &str, detail: &str| {
         let decline = Decline {
             code: code.to_owned(),
             detail: detail.to_owned(),
         };
-        let charging = Payment::new(
-            ORDER,
-            OWNER,
-            PaymentState::Charging(charge_of("pm_card_visa")),
-            noon(),
-        );
+        let state = PaymentState::Charging(charge_of("pm_card_visa"));
+        let charging = Payment::new(ORDER, OWNER, state, noon());
         let settlement = Settlement::Declined(decline);
         match settle(&charging, &charge_of("pm_card_visa"), &settlement, noon()) {
             Settling::Advance(Payment {
@@ -328,10 +321,8 @@ fn money_is_printed_in_its_currencys_major_unit() {
         (1_400, "UDS", "1400 UDS (in minor units)"),
         (1_400, "XAU", "1400 XAU (in minor units)"),
     ] {
-        assert_eq!(
-            Money::stored(amount, currency).unwrap().to_string(),
-            printed
-        );
+        let money = Money::stored(amount, currency).unwrap();
+        assert_eq!(money.to_string(), printed);
     }
 }
 
@@ -354,11 +345,11 @@ fn a_stored_payment_method_follows_the_widest_rule() {
     for token in [
         "pm_card_visa",
         "pm-1",
-        // Digits, but too few or too many for a card; and as many as a card's, but not all digits.
+        // Too few or too many digits for a card number, or not only digits.
         "12345678901",
         "12345678901234567890",
         "424242424242424x",
-        // In groups: orders took it once.
+        // In groups, which orders once accepted.
         "4242-4242-4242-4242",
         &longest,
     ] {

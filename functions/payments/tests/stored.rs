@@ -1,5 +1,4 @@
-//! Payments that were recorded by any earlier rule: each stays readable, is given back, and keeps what
-//! does not change.
+//! Payments from earlier rules: each stays readable, can be refunded, and keeps its unchanged values.
 
 use payments::provider::ProviderError;
 use proptest::prelude::*;
