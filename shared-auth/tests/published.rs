@@ -52,7 +52,7 @@ fn point(x: &str, y: &str) -> Vec<u8> {
     [vec![4], decode(x), decode(y)].concat()
 }
 
-fn signature_fits(token: &str, x: &str, y: &str) -> bool {
+fn is_signed_by(token: &str, x: &str, y: &str) -> bool {
     let (message, signature) = token.rsplit_once('.').unwrap();
     verify_es256(&point(x, y), message.as_bytes(), &decode(signature))
 }
@@ -66,9 +66,9 @@ fn ours(token: &str) -> Result<(), TokenError> {
 }
 
 #[test]
-fn the_es256_example_of_rfc_7515_fits_its_key_and_no_other() {
-    assert!(signature_fits(A3_TOKEN, A3_X, A3_Y));
-    assert!(!signature_fits(A3_TOKEN, DPOP_X, DPOP_Y));
+fn rfc_7515s_example_verifies_only_with_its_key() {
+    assert!(is_signed_by(A3_TOKEN, A3_X, A3_Y));
+    assert!(!is_signed_by(A3_TOKEN, DPOP_X, DPOP_Y));
     let claims: Value =
         serde_json::from_slice(&decode(A3_TOKEN.split('.').nth(1).unwrap())).unwrap();
     assert_eq!(claims["iss"], "joe");
@@ -77,12 +77,12 @@ fn the_es256_example_of_rfc_7515_fits_its_key_and_no_other() {
 }
 
 #[test]
-fn the_dpop_proofs_of_rfc_9449_fit_their_key_and_are_not_access_tokens() {
+fn the_dpop_proofs_of_rfc_9449_are_not_access_tokens() {
     let set = key_set(DPOP_THUMBPRINT, DPOP_X, DPOP_Y);
     let verifier = Verifier::new(&set, ISSUER, AUDIENCE).unwrap();
     for proof in DPOP_PROOFS {
         let token = format!("{DPOP_HEADER}.{proof}");
-        assert!(signature_fits(&token, DPOP_X, DPOP_Y));
+        assert!(is_signed_by(&token, DPOP_X, DPOP_Y));
         // RFC 8725 §3.11: one kind of JWT is not taken for another.
         assert_eq!(verifier.verify(&token, now()), Err(TokenError::WrongType));
     }

@@ -216,8 +216,8 @@ fn a_fault_changes_nothing_else_in_a_message() {
     assert!(!plain.body().contains("fault"), "{}", plain.body());
     let sent = Outgoing::with_fault(COMMANDS, ORDER, &VerifyUser {}, Some("fail"), &context());
     let mut body: Value = serde_json::from_str(sent.body()).unwrap();
-    let said = body.as_object_mut().unwrap().remove("fault");
-    assert_eq!(said, Some(json!("fail")));
+    let shown = body.as_object_mut().unwrap().remove("fault");
+    assert_eq!(shown, Some(json!("fail")));
     assert_eq!(body, serde_json::from_str::<Value>(plain.body()).unwrap());
 }
 
@@ -231,8 +231,8 @@ fn only_production_allows_no_faults() {
         );
     }
     for text in ["", "prod", "Production", "dev ", "test"] {
-        let said = format!("{:?}", Stage::parse(text).unwrap_err());
+        let shown = format!("{:?}", Stage::parse(text).unwrap_err());
         let wanted = format!("STAGE is {text:?}; it is one of dev, staging and production");
-        assert_eq!(said, wanted);
+        assert_eq!(shown, wanted);
     }
 }

@@ -120,7 +120,7 @@ fn a_recorded_post_becomes_a_request_with_its_headers_and_body() {
 }
 
 #[test]
-fn a_body_that_the_gateway_encoded_in_base64_is_decoded() {
+fn a_base64_body_is_decoded() {
     let order: Order = recorded(PLACE_BASE64).json().unwrap();
     assert_eq!(order.lines[0].sku, "tee-grün");
 }

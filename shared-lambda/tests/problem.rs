@@ -126,7 +126,7 @@ async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
         let (status, slug) = (problem.status(), problem.slug());
         let response = response(problem).await;
         let body = response.body.unwrap();
-        let told: Value = serde_json::from_str(&body).unwrap();
+        let public: Value = serde_json::from_str(&body).unwrap();
         assert!(
             !body.contains("refused") && !body.contains("example.com"),
             "{body}"
@@ -138,7 +138,7 @@ async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
             "problem": slug,
             "trace_id": TRACE_ID,
             // Only the detail may name the order.
-            "detail": told["detail"],
+            "detail": public["detail"],
             "cause": "the table refused the write: row of a@example.com",
         });
         assert_eq!(logs.lines(), [expected]);

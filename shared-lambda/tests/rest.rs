@@ -153,10 +153,10 @@ async fn the_last_failed_try_gives_the_reason() {
     for (step, reason) in cases {
         let service = Service::with([step.clone(), step]);
         let error = ask(&service.client(Policy::default())).await.unwrap_err();
-        let said = chain(&error);
+        let text = chain(&error);
         assert!(
-            said.starts_with("no usable answer after 2 tries: ") && said.ends_with(reason),
-            "{said}"
+            text.starts_with("no usable answer after 2 tries: ") && text.ends_with(reason),
+            "{text}"
         );
         assert_eq!(service.times_asked(), 2);
     }
@@ -188,7 +188,7 @@ async fn the_longest_wait_is_two_tries_and_one_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_are_drawn_from_zero_up_to_a_ceiling_that_doubles() {
+async fn waits_are_random_up_to_a_doubling_bound() {
     let policy = Policy {
         attempts: 4,
         backoff: Duration::from_millis(100),

@@ -120,18 +120,18 @@ async fn a_failed_table_call_is_retried_unless_the_row_is_corrupt() {
     let corrupt = TableError::corrupt("read the thing", "the row has no version");
     let corrupt = Failure::from(corrupt);
     assert!(!corrupt.is_retried());
-    let said = corrupt.cause().map(chain).unwrap_or_default();
-    assert!(said.contains("the row has no version"), "{said}");
+    let text = corrupt.cause().map(chain).unwrap_or_default();
+    assert!(text.contains("the row has no version"), "{text}");
 }
 
 #[tokio::test]
 async fn an_error_names_the_operation_and_the_cause() {
     let error = put_with(Some(Fault::BeforeEffect)).await;
-    let said = chain(&error);
+    let text = chain(&error);
     assert!(
-        said.starts_with("the table call failed: save the thing: ")
-            && said.ends_with("the connection broke before the request arrived"),
-        "{said}"
+        text.starts_with("the table call failed: save the thing: ")
+            && text.ends_with("the connection broke before the request arrived"),
+        "{text}"
     );
 }
 
@@ -198,7 +198,7 @@ fn size_of(row: Row) -> Result<String, TableError> {
 }
 
 #[test]
-fn a_list_leaves_an_unreadable_row_out_and_logs_it_once() {
+fn an_unreadable_row_is_logged_and_left_out() {
     let row = |pk: &str, size: AttributeValue| {
         Row::from([("pk".to_owned(), text(pk)), ("size".to_owned(), size)])
     };

@@ -116,7 +116,7 @@ async fn a_redelivery_repairs_a_fault_at_any_write() {
 }
 
 #[tokio::test]
-async fn a_conflict_with_another_transaction_is_waited_out() {
+async fn a_transaction_conflict_is_retried() {
     for (name, prepared, command) in scenarios() {
         let clean = prepare(prepared).await;
         assert!(clean.deliver(&command(&clean)).await);

@@ -25,7 +25,7 @@ fn every_message_has_a_contract_and_every_contract_a_message() {
 }
 
 #[test]
-fn the_examples_keep_to_their_contracts() {
+fn the_examples_are_valid() {
     for kind in contracts::types("inventory") {
         let schema = contracts::schema("inventory", &kind);
         let examples = schema["examples"].as_array().unwrap();
@@ -87,7 +87,7 @@ async fn commands_are_read_exactly_as_their_contracts_allow() {
 }
 
 #[tokio::test]
-async fn every_reply_keeps_to_its_contract() {
+async fn every_reply_is_valid() {
     let world = World::new().await;
     world.stock("MUG", 1250, 5).await;
     world.stock_in("HAT", 900, "EUR", 5).await;
@@ -227,7 +227,7 @@ async fn the_api_answers_as_described() {
 }
 
 #[test]
-fn the_api_description_refuses_the_bodies_the_functions_refuse() {
+fn openapi_refuses_the_bodies_that_functions_refuse() {
     let api = document("openapi.yaml");
     let cases = [
         ("NewItem", bad_items()),

@@ -153,7 +153,7 @@ fn a_sku_has_at_most_64_plain_characters() {
 }
 
 #[test]
-fn numbers_keep_to_their_limits() {
+fn numbers_have_limits() {
     assert!(PriceAmount::parse(1).is_ok() && PriceAmount::parse(MAX_AMOUNT).is_ok());
     assert!(Quantity::parse(1).is_ok() && Quantity::parse(MAX_QUANTITY).is_ok());
     assert!(InitialStock::parse(0).is_ok() && InitialStock::parse(MAX_INITIAL_STOCK).is_ok());

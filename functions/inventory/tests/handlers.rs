@@ -269,7 +269,7 @@ async fn a_price_is_in_a_currency_of_iso_4217() {
 }
 
 #[tokio::test]
-async fn a_price_is_bounded_alike_in_every_currency() {
+async fn a_price_has_the_same_bound_in_every_currency() {
     let world = shop().await;
     for (amount, currency) in [
         (150_000_000_i64, "VND"),
@@ -634,7 +634,7 @@ async fn a_list_shows_the_current_stock() {
 }
 
 #[tokio::test]
-async fn a_list_of_nothing_is_empty() {
+async fn an_empty_catalogue_is_an_empty_list() {
     let world = World::new().await;
     let listed = world.list(Request::new()).await;
     assert_eq!(listed.body, json!({"items": [], "next_cursor": null}));

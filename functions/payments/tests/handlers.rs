@@ -92,7 +92,7 @@ async fn a_declined_payment_shows_the_reason() {
 }
 
 #[tokio::test]
-async fn a_charge_taken_back_before_it_was_asked_for_has_no_amount() {
+async fn a_charge_voided_before_its_request_has_no_amount() {
     let world = World::new().await;
     world.deliver(&refund()).await.unwrap();
     let expected = payment(json!({ "status": "VOIDED", "amount": null, "payment_id": null }));

@@ -30,10 +30,10 @@ async fn each_declining_token_repeats_its_code() {
         let world = World::new().await;
         for _ in 0..2 {
             let answer = world.simulator.charge(&charge_of(token)).await.unwrap();
-            let Settlement::Declined(Decline { code: told, .. }) = answer else {
+            let Settlement::Declined(Decline { code: sent, .. }) = answer else {
                 panic!("{token} led to {answer:?}");
             };
-            assert_eq!(told, code);
+            assert_eq!(sent, code);
         }
         assert_eq!(world.ledger(), Ledger::NOTHING);
     }
@@ -79,7 +79,7 @@ async fn a_key_cannot_be_used_for_another_charge() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_there_when_it_is_asked_for_again() {
+async fn a_lost_answer_is_repeated_by_the_next_call() {
     let world = World::new().await;
     let charge = charge_of("pm_sim_lostReply");
     assert!(is_unknown(&world.simulator.charge(&charge).await));
@@ -161,7 +161,7 @@ fn a_provider_that_does_not_exist_is_named_at_start() {
 }
 
 #[test]
-fn production_takes_the_simulator_only_if_it_is_meant() {
+fn production_needs_a_flag_for_the_simulator() {
     let choose = |stage, meant| Kind::choose("simulator", stage, meant);
     for stage in [Stage::Dev, Stage::Staging] {
         for meant in ["false", "true"] {

@@ -15,7 +15,7 @@ fn charging() -> Payment {
 }
 
 #[tokio::test]
-async fn every_state_is_read_back_as_it_was_written() {
+async fn every_state_is_read_back_as_written() {
     for (state, payment) in payments().into_iter().skip(1) {
         let world = World::new().await;
         let payment = payment.unwrap();
@@ -81,7 +81,7 @@ async fn a_second_first_record_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_write_follows_the_version_it_names_and_no_other() {
+async fn a_write_needs_the_previous_version() {
     let world = World::new().await;
     let charge = charge_of("pm_card_visa");
     let second = |state| Payment {
@@ -107,7 +107,7 @@ async fn a_write_follows_the_version_it_names_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_row_this_code_does_not_write_is_a_bug_and_no_panic() {
+async fn an_unreadable_row_is_a_500() {
     let world = World::new().await;
     let _ = world.store.insert(&charging()).await.unwrap();
     let row = world.aws.dump(&world.table).remove(0);

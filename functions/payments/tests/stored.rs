@@ -80,9 +80,9 @@ async fn a_card_number_that_the_provider_quotes_is_not_logged() {
     let world = World::new().await;
     let command = charge("4242-4242-4242-4242");
     let failure = world.deliver_with(Quoting, &command).await.unwrap_err();
-    let said = format!("{failure:?}");
-    assert!(said.contains("no such method: (number left out)"), "{said}");
-    assert!(!said.contains("4242"), "{said}");
+    let text = format!("{failure:?}");
+    assert!(text.contains("no such method: (number left out)"), "{text}");
+    assert!(!text.contains("4242"), "{text}");
 }
 
 proptest! {
@@ -93,7 +93,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_payment_of_an_earlier_rule_is_given_back_as_it_was_charged(
+    fn an_old_payment_is_refunded_as_charged(
         amount in prop_oneof![1..=i64::MAX, Just(i64::MAX), 1i64..100],
         currency in "[A-Z]{3}",
         method in prop_oneof![
