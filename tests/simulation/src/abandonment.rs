@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::invariants::{Ledger, Order, Step};
-use crate::network::Copy;
+use crate::network::MessageCopy;
 
 pub fn is_abandoned(order: &Order) -> bool {
     order.is_abandoned(Step::Refund) || order.is_abandoned(Step::Release)
@@ -68,7 +68,7 @@ pub fn contradiction(ledger: &Ledger, body: &str) -> Option<(String, String)> {
 ///
 /// For a third of the orders, they leave every such command. For a third, only compensations. For a
 /// third, none, but no command is redriven twice: an unanswered charge would return for ever.
-pub fn is_left_in_dead_letters(ledger: &Ledger, copy: &Copy) -> bool {
+pub fn is_left_in_dead_letters(ledger: &Ledger, copy: &MessageCopy) -> bool {
     let Some((order, kind)) = about(&copy.body) else {
         return false;
     };

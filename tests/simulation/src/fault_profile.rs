@@ -49,7 +49,7 @@ impl Rng {
 }
 
 macro_rules! fault_kinds {
-    ($($(#[$doc:meta])* $kind:ident $name:literal $worst:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $highest:literal;)*) => {
         /// A fault, or an action at a bad moment.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum FaultKind { $($(#[$doc])* $kind,)* }
@@ -63,8 +63,8 @@ macro_rules! fault_kinds {
             }
 
             /// The highest probability, in thousandths.
-            fn worst(self) -> u64 {
-                match self { $(Self::$kind => $worst,)* }
+            fn highest(self) -> u64 {
+                match self { $(Self::$kind => $highest,)* }
             }
         }
     };
@@ -173,21 +173,21 @@ impl fmt::Display for FaultKind {
 pub struct FaultProfile {
     kinds: Vec<Kind>,
     over: bool,
-    provider_gone: Option<Absence>,
+    provider_outage: Option<ProviderOutage>,
     /// Calls and messages that a lasting fault hit. The fault itself counts once.
-    lasting_met: u64,
+    lasting_hits: u64,
 }
 
 /// A lasting outage of the payment provider.
-struct Absence {
+struct ProviderOutage {
     during: Range<Millis>,
-    noticed: bool,
+    was_met: bool,
 }
 
 struct Kind {
     per_mille: u64,
     rng: Rng,
-    came: u64,
+    occurred: u64,
 }
 
 impl FaultProfile {
@@ -198,20 +198,20 @@ impl FaultProfile {
             .map(|(index, kind)| {
                 let mut rng = Rng::new(seed, 1000 + index as u64);
                 let present = !rng.chance(333);
-                let strength = rng.below(kind.worst()) + 1;
+                let strength = rng.below(kind.highest()) + 1;
                 let on = present && !without.contains(kind);
                 Kind {
                     per_mille: if on { strength } else { 0 },
                     rng,
-                    came: 0,
+                    occurred: 0,
                 }
             })
             .collect();
         Self {
             kinds,
             over: false,
-            provider_gone: None,
-            lasting_met: 0,
+            provider_outage: None,
+            lasting_hits: 0,
         }
     }
 
@@ -237,39 +237,39 @@ impl FaultProfile {
 
     /// Counts a planned fault that took effect.
     pub fn count(&mut self, fault: FaultKind) {
-        self.kinds[fault as usize].came += 1;
+        self.kinds[fault as usize].occurred += 1;
     }
 
     pub fn plan_provider_outage(&mut self, during: Range<Millis>) {
-        self.provider_gone = Some(Absence {
+        self.provider_outage = Some(ProviderOutage {
             during,
-            noticed: false,
+            was_met: false,
         });
     }
 
     /// Whether the payment provider is out now.
     pub fn is_provider_out(&mut self, now: Millis) -> bool {
-        let Some(absence) = &mut self.provider_gone else {
+        let Some(outage) = &mut self.provider_outage else {
             return false;
         };
-        let gone = absence.during.contains(&now);
-        let is_first = gone && !std::mem::replace(&mut absence.noticed, true);
-        if gone {
+        let is_out = outage.during.contains(&now);
+        let is_first = is_out && !std::mem::replace(&mut outage.was_met, true);
+        if is_out {
             self.count_lasting(FaultKind::ProviderGone, is_first);
         }
-        gone
+        is_out
     }
 
     /// Counts a call or message that a lasting fault hit; the fault itself at its first hit.
     pub fn count_lasting(&mut self, lasting: FaultKind, is_first: bool) {
-        self.lasting_met += 1;
+        self.lasting_hits += 1;
         if is_first {
             self.count(lasting);
         }
     }
 
-    pub fn lasting_met(&self) -> u64 {
-        self.lasting_met
+    pub fn lasting_hits(&self) -> u64 {
+        self.lasting_hits
     }
 
     /// The random numbers of one kind, for its details.
@@ -279,7 +279,7 @@ impl FaultProfile {
 
     /// Takes back a drawn fault that had no effect.
     pub fn uncount(&mut self, fault: FaultKind) {
-        self.kinds[fault as usize].came -= 1;
+        self.kinds[fault as usize].occurred -= 1;
     }
 
     /// Ends all faults.
@@ -295,7 +295,7 @@ impl FaultProfile {
         FaultKind::ALL
             .iter()
             .zip(&self.kinds)
-            .map(|(fault, kind)| (*fault, kind.came))
+            .map(|(fault, kind)| (*fault, kind.occurred))
     }
 }
 

@@ -196,7 +196,7 @@ impl Ledger {
         self.now += 1;
         let Some(row) = row else {
             let is_lost = *table != tables.users && self.knows(pk, sk);
-            check(wrong, !is_lost, || {
+            ensure(wrong, !is_lost, || {
                 format!("{pk} {sk} was deleted; rows of orders are never deleted")
             });
             return None;
@@ -255,15 +255,15 @@ impl Ledger {
                 available,
                 held,
             } = item;
-            check(wrong, *available >= 0, || {
+            ensure(wrong, *available >= 0, || {
                 format!("{sku} is oversold: {available} available")
             });
-            check(wrong, *held >= 0 && *stocked == available + held, || {
+            ensure(wrong, *held >= 0 && *stocked == available + held, || {
                 format!("{sku}: {stocked} stocked is not {available} available plus {held} held")
             });
             let adjustments = self.adjustments.values().filter(|(of, _)| of == sku);
             let adjusted: i64 = adjustments.map(|(_, delta)| delta).sum();
-            check(wrong, *stocked == initial + adjusted, || {
+            ensure(wrong, *stocked == initial + adjusted, || {
                 format!("{sku}: {initial} plus {adjusted} adjusted is not {stocked} stocked")
             });
             let reservations = self.reservations.values();
@@ -271,7 +271,7 @@ impl Ledger {
                 .filter(|reservation| reservation.status == "RESERVED")
                 .filter_map(|reservation| reservation.lines.get(sku))
                 .sum();
-            check(wrong, *held == reserved, || {
+            ensure(wrong, *held == reserved, || {
                 format!("{sku}: {held} held, but {reserved} reserved by orders")
             });
         }
@@ -402,7 +402,7 @@ impl Ledger {
             Some("RESERVED") => matches!(new.status.as_str(), "RESERVED" | "RELEASED"),
             Some(status) => status == new.status,
         };
-        check(wrong, allowed, || {
+        ensure(wrong, allowed, || {
             let (old, new) = (old.map(|old| old.status).unwrap_or_default(), new.status);
             format!("order {id}: a reservation went from {old} to {new}")
         });
@@ -435,10 +435,10 @@ impl Ledger {
             version,
             ..
         } = &new;
-        check(wrong, new.is_terminal() == due_at.is_none(), || {
+        ensure(wrong, new.is_terminal() == due_at.is_none(), || {
             format!("order {id} is {state} and due at {due_at:?}")
         });
-        check(wrong, due_in_time(row) != Some(false), || {
+        ensure(wrong, due_in_time(row) != Some(false), || {
             let [attempt, updated, due] =
                 ["attempt", "updated_at", "due_at"].map(|name| &row[name]);
             format!(
@@ -446,18 +446,18 @@ impl Ledger {
             )
         });
         match old {
-            None => check(wrong, !self.every_write || *version == 1, || {
+            None => ensure(wrong, !self.every_write || *version == 1, || {
                 format!("order {id} began with version {version}")
             }),
             Some(old) if old.version == *version => {
                 let is_same = (&old.state, &old.timeline) == (state, &new.timeline);
-                check(wrong, is_same, || {
+                ensure(wrong, is_same, || {
                     format!("order {id}: version {version} was written twice")
                 });
             }
             Some(old) => {
                 let before = old.version;
-                check(wrong, self.may_follow(before, *version), || {
+                ensure(wrong, self.may_follow(before, *version), || {
                     format!("order {id}: from version {before} to {version}")
                 });
                 check_transition(id, old, &new, wrong);
@@ -478,12 +478,12 @@ impl Ledger {
             && (new.version, &new.status) != (old.version, &old.status)
         {
             let (before, after) = (old.version, new.version);
-            check(wrong, self.may_follow(before, after), || {
+            ensure(wrong, self.may_follow(before, after), || {
                 format!("payment of {id}: from version {before} to {after}")
             });
             let (before, after) = (old.status.as_str(), new.status.as_str());
             let ended = matches!(before, "REFUNDED" | "VOIDED" | "DECLINED");
-            check(
+            ensure(
                 wrong,
                 !ended || matches!(after, "REFUNDING" | "VOIDED"),
                 || format!("payment of {id}: from {before} to {after}"),
@@ -502,13 +502,13 @@ impl Ledger {
                 currency: text(&row["asked"]["currency"]),
             };
             let old = self.charges.insert(key.to_owned(), new.clone());
-            check(wrong, old.is_none_or(|old| old == new), || {
+            ensure(wrong, old.is_none_or(|old| old == new), || {
                 format!("the provider's charge {key} was overwritten")
             });
         } else {
             let amount = number(&row["amount"]);
             let old = self.refunds.insert(key.to_owned(), amount);
-            check(wrong, old.is_none_or(|old| old == amount), || {
+            ensure(wrong, old.is_none_or(|old| old == amount), || {
                 format!("the provider's refund {key} was overwritten")
             });
         }
@@ -517,14 +517,14 @@ impl Ledger {
     /// Checks one order. These invariants hold at every moment.
     fn check_order(&self, id: &str, wrong: &mut Vec<Violation>) {
         let (charged, refunded) = self.money(id);
-        check(wrong, refunded == 0 || refunded == charged, || {
+        ensure(wrong, refunded == 0 || refunded == charged, || {
             format!("order {id}: {charged} charged and {refunded} refunded")
         });
         let reservation = self.reservations.get(id);
         let reserved = reservation.filter(|reservation| reservation.status == "RESERVED");
         let holds = reserved.is_some();
         let Some(order) = self.orders.get(id) else {
-            check(wrong, charged == 0 && !holds, || {
+            ensure(wrong, charged == 0 && !holds, || {
                 format!("order {id} does not exist, but {charged} charged, stock held: {holds}")
             });
             return;
@@ -536,18 +536,18 @@ impl Ledger {
             lines,
             ..
         } = order;
-        check(wrong, charged == 0 || Some(charged) == *total, || {
+        ensure(wrong, charged == 0 || Some(charged) == *total, || {
             format!("order {id} costs {total:?} and {charged} was charged")
         });
         let charge = self.charges.get(&format!("charge-{id}"));
         if let Some(charge) = charge.filter(|charge| charge.outcome == "CHARGED") {
             let paid = &charge.currency;
-            check(wrong, paid == currency, || {
+            ensure(wrong, paid == currency, || {
                 format!("order {id} costs {currency} and {paid} was charged")
             });
         }
         for step in Step::ALL {
-            check(
+            ensure(
                 wrong,
                 !order.is_abandoned(step) || order.was_parked(),
                 || {
@@ -559,19 +559,19 @@ impl Ledger {
         let net = charged - refunded;
         match state.as_str() {
             "confirmed" => {
-                check(wrong, Some(net) == *total, || {
+                ensure(wrong, Some(net) == *total, || {
                     format!("order {id}: CONFIRMED for {total:?}, paid {net}")
                 });
                 let held = reserved.map(|reservation| &reservation.lines);
-                check(wrong, held == Some(lines), || {
+                ensure(wrong, held == Some(lines), || {
                     format!("order {id}: CONFIRMED for {lines:?}, holds {held:?}")
                 });
             }
             "rejected" | "cancelled" => {
-                check(wrong, net == 0 || order.is_abandoned(Step::Refund), || {
+                ensure(wrong, net == 0 || order.is_abandoned(Step::Refund), || {
                     format!("order {id}: {state} and {net} not refunded")
                 });
-                check(wrong, !holds || order.is_abandoned(Step::Release), || {
+                ensure(wrong, !holds || order.is_abandoned(Step::Release), || {
                     format!("order {id}: {state} and still holds stock")
                 });
             }
@@ -581,7 +581,11 @@ impl Ledger {
 }
 
 /// Adds a violation unless the invariant holds.
-fn check(violations: &mut Vec<Violation>, holds: bool, why: impl FnOnce() -> Violation) {
+pub(crate) fn ensure(
+    violations: &mut Vec<Violation>,
+    holds: bool,
+    why: impl FnOnce() -> Violation,
+) {
     if !holds {
         violations.push(why());
     }
@@ -596,7 +600,7 @@ fn check_abandonment(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violati
             _ => continue,
         };
         let (state, parked, abandoned) = (&old.state, old.parked, &entry["what"]);
-        check(wrong, parked && state.starts_with(of), || {
+        ensure(wrong, parked && state.starts_with(of), || {
             format!("order {id}: {abandoned} while it was {state}, parked: {parked}")
         });
     }
@@ -616,16 +620,16 @@ fn due_in_time(row: &Value) -> Option<bool> {
 }
 
 fn check_transition(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violation>) {
-    check(
+    ensure(
         wrong,
         (&new.user, &new.lines) == (&old.user, &old.lines),
         || format!("order {id} changed its user or lines"),
     );
     let (before, after) = (old.total, new.total);
-    check(wrong, before.is_none() || before == after, || {
+    ensure(wrong, before.is_none() || before == after, || {
         format!("order {id}: the total changed from {before:?} to {after:?}")
     });
-    check(wrong, new.timeline.starts_with(&old.timeline), || {
+    ensure(wrong, new.timeline.starts_with(&old.timeline), || {
         format!("order {id}: the timeline was rewritten")
     });
     let (before, after) = (old.state.as_str(), new.state.as_str());
@@ -634,7 +638,7 @@ fn check_transition(id: &str, old: &Order, new: &Order, wrong: &mut Vec<Violatio
         "confirmed" => after == "refunding_to_cancel",
         _ => true,
     };
-    check(wrong, allowed, || {
+    ensure(wrong, allowed, || {
         format!("order {id} went from {before} to {after}")
     });
 }

@@ -13,7 +13,7 @@ const USUAL_DELAY: Millis = 60;
 
 /// One copy of a message on a queue.
 #[derive(Clone, Debug)]
-pub struct Copy {
+pub struct MessageCopy {
     pub queue: Queue,
     pub message_id: String,
     pub body: String,
@@ -27,10 +27,10 @@ pub struct Copy {
 /// Every message in the queues.
 #[derive(Default)]
 pub struct Network {
-    copies: BTreeMap<u64, Copy>,
-    dead: Vec<Copy>,
+    copies: BTreeMap<u64, MessageCopy>,
+    dead: Vec<MessageCopy>,
     /// Dead letters that no operator redrives.
-    pub abandoned: Vec<Copy>,
+    pub abandoned: Vec<MessageCopy>,
     /// Every sent message, once each.
     pub history: Vec<(Queue, String)>,
     sent: u64,
@@ -54,7 +54,7 @@ impl Network {
             } else {
                 0
             };
-            self.put(Copy {
+            self.put(MessageCopy {
                 queue,
                 message_id: message_id.clone(),
                 body: body.clone(),
@@ -70,7 +70,7 @@ impl Network {
     pub fn replay(&mut self, queue: Queue, body: String, now: Millis) {
         self.sent += 1;
         let message_id = format!("replay-{}", self.sent);
-        self.put(Copy {
+        self.put(MessageCopy {
             queue,
             message_id,
             body,
@@ -81,7 +81,7 @@ impl Network {
         });
     }
 
-    fn put(&mut self, copy: Copy) {
+    fn put(&mut self, copy: MessageCopy) {
         self.sent += 1;
         self.copies.insert(self.sent, copy);
     }
@@ -94,9 +94,9 @@ impl Network {
 
     /// The visible messages of a queue, and those in flight.
     pub fn counts(&self, queue: Queue, now: Millis) -> (usize, usize) {
-        let of = |copy: &&Copy| copy.queue == queue;
-        let waiting = |copy: &&Copy| copy.visible_at <= now;
-        let in_flight = |copy: &&Copy| copy.receipt.is_some() && copy.visible_at > now;
+        let of = |copy: &&MessageCopy| copy.queue == queue;
+        let waiting = |copy: &&MessageCopy| copy.visible_at <= now;
+        let in_flight = |copy: &&MessageCopy| copy.receipt.is_some() && copy.visible_at > now;
         let copies = || self.copies.values().filter(of);
         (
             copies().filter(waiting).count(),
@@ -161,7 +161,7 @@ impl Network {
 
     /// Deletes and returns the handled messages. The failed ones become visible again after their
     /// timeout.
-    pub fn settle(&mut self, ids: &[u64], failed: &[String]) -> Vec<Copy> {
+    pub fn settle(&mut self, ids: &[u64], failed: &[String]) -> Vec<MessageCopy> {
         let mut deleted = Vec::new();
         for id in ids {
             let handled = self
@@ -185,9 +185,9 @@ impl Network {
     }
 
     /// Discards the dead letters that need no redrive, and counts them.
-    pub fn discard(&mut self, mut is_nobodys: impl FnMut(&str) -> bool) -> usize {
+    pub fn discard(&mut self, mut needs_no_redrive: impl FnMut(&str) -> bool) -> usize {
         let before = self.dead.len();
-        self.dead.retain(|copy| !is_nobodys(&copy.body));
+        self.dead.retain(|copy| !needs_no_redrive(&copy.body));
         before - self.dead.len()
     }
 
@@ -195,14 +195,19 @@ impl Network {
         !self.dead.is_empty()
     }
 
-    /// Redrives one dead letter, or leaves it for good.
-    pub fn redrive(&mut self, now: Millis, leaves: impl FnOnce(&Copy) -> bool, rng: &mut Rng) {
+    /// Redrives one dead letter, or is_left it for good.
+    pub fn redrive(
+        &mut self,
+        now: Millis,
+        is_left: impl FnOnce(&MessageCopy) -> bool,
+        rng: &mut Rng,
+    ) {
         if self.dead.is_empty() {
             return;
         }
         let position = rng.below(self.dead.len() as u64) as usize;
         let mut copy = self.dead.swap_remove(position);
-        if leaves(&copy) {
+        if is_left(&copy) {
             self.abandoned.push(copy);
         } else {
             copy.receives = 0;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::invariants::{ATTEMPTS, Ledger, Order, Violation};
+use crate::invariants::{ATTEMPTS, Ledger, Order, Violation, ensure};
 use crate::template_config;
 
 /// A customer's order.
@@ -69,45 +69,39 @@ pub fn check(
     let Some(order) = ledger.get(id).filter(|order| order.is_terminal()) else {
         return Vec::new();
     };
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
+    let wrong = &mut violations;
     let lines: Vec<(String, i64)> = order.lines.clone().into_iter().collect();
     let mut wanted = request.lines.clone();
     wanted.sort();
-    if lines != wanted {
-        wrong.push(format!(
-            "{wanted:?} was requested, but {lines:?} was ordered"
-        ));
-    }
+    ensure(wrong, lines == wanted, || {
+        format!("{wanted:?} was requested, but {lines:?} was ordered")
+    });
     for (sku, price) in &order.prices {
-        if !ledger
-            .offers(id, sku)
-            .iter()
-            .any(|offer| offer.price == *price)
-        {
-            wrong.push(format!("{sku} never cost {price:?} before it was reserved"));
-        }
+        let offers = ledger.offers(id, sku);
+        ensure(
+            wrong,
+            offers.iter().any(|offer| offer.price == *price),
+            || format!("{sku} never cost {price:?} before it was reserved"),
+        );
     }
-    if let Err(why) = may_end(ledger, id, order, request, conditions) {
-        wrong.push(why);
-    }
+    wrong.extend(may_end(ledger, id, order, request, conditions).err());
     // Without faults, no step needs a second attempt.
-    let asked_again = |entry: &&Value| entry["attempt"].as_i64().is_some_and(|attempt| attempt > 1);
-    if let Some(entry) = order.timeline.iter().find(asked_again)
-        && conditions != Conditions::Faulty
-        && !request.fails_on_purpose()
-    {
-        wrong.push(format!("no fault occurred, but it needed {entry}"));
+    let is_retry = |entry: &&Value| entry["attempt"].as_i64().is_some_and(|attempt| attempt > 1);
+    if let Some(retry) = order.timeline.iter().find(is_retry) {
+        let may_fail = conditions == Conditions::Faulty || request.fails_on_purpose();
+        ensure(wrong, may_fail, || {
+            format!("no fault occurred, but it needed {retry}")
+        });
     }
     if conditions == Conditions::Quiet {
-        let (end, expected_end) = (end(order), expected_end(ledger, id, order, request));
-        if end != expected_end {
-            wrong.push(format!(
-                "it is {end:?}, but without disturbances it must be {expected_end:?}"
-            ));
-        }
+        let (end, expected) = (end(order), expected_end(ledger, id, order, request));
+        ensure(wrong, end == expected, || {
+            format!("it is {end:?}, but without disturbances it must be {expected:?}")
+        });
     }
     let shown = |why: String| format!("order {id} for {request:?}: {why}");
-    wrong.into_iter().map(shown).collect()
+    violations.into_iter().map(shown).collect()
 }
 
 type End<'o> = (&'o str, Option<&'o str>);
@@ -163,8 +157,8 @@ fn may_end(
             "its user was always active",
         ),
         ("rejected", Some("timed_out")) => {
-            let (step, patient) = given_up(order).ok_or("no step timed out")?;
-            unless(patient, "the last attempt did not have its full time")?;
+            let (step, had_full_time) = timed_out(order).ok_or("no step timed out")?;
+            unless(had_full_time, "the last attempt did not have its full time")?;
             let unanswered = step == "charge_payment_requested" && request.is_never_answered();
             unless(
                 unanswered || conditions == Conditions::Faulty,
@@ -216,7 +210,7 @@ fn differs(order: &Order, request: &OrderRequest) -> bool {
 }
 
 /// The step that timed out, and whether its last attempt had its full time.
-fn given_up(order: &Order) -> Option<(&str, bool)> {
+fn timed_out(order: &Order) -> Option<(&str, bool)> {
     let what = |entry: &Value| entry["what"].as_str().map(str::to_owned);
     let position = order
         .timeline
@@ -229,6 +223,6 @@ fn given_up(order: &Order) -> Option<(&str, bool)> {
     let waited = at(&order.timeline[position])?.duration_since(at(asked)?);
     let last = asked["attempt"] == ATTEMPTS;
     let longest = template_config::step_timeout() << (ATTEMPTS - 1);
-    let patient = last && waited.as_millis() >= i128::from(longest);
-    Some((asked["what"].as_str()?, patient))
+    let had_full_time = last && waited.as_millis() >= i128::from(longest);
+    Some((asked["what"].as_str()?, had_full_time))
 }

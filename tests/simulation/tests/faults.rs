@@ -29,7 +29,7 @@ fn worlds_with_only(faults: &[FaultKind], seeds: impl Iterator<Item = u64>) -> V
     seeds.map(world).collect()
 }
 
-fn came(outcome: &Outcome, fault: FaultKind) -> bool {
+fn occurred(outcome: &Outcome, fault: FaultKind) -> bool {
     outcome.faults[fault.name()] > 0
 }
 
@@ -50,7 +50,7 @@ fn a_function_outage_crashes_or_fails_its_messages() {
         let dies = !lines(outcome, &[" broken "]).is_empty();
         let failures = lines(outcome, &["dynamodb:", "BeforeEffect"]);
         let fails = !failures.is_empty();
-        assert_eq!(came(outcome, FaultKind::Outage), dies || fails);
+        assert_eq!(occurred(outcome, FaultKind::Outage), dies || fails);
         died += usize::from(dies);
         // Payments retries its messages in any case if its provider fails.
         let others = failures

@@ -10,7 +10,7 @@ use super::world::{Finished, Job, Late, World};
 use crate::abandonment::{contradiction, is_left_in_dead_letters};
 use crate::clock::Millis;
 use crate::fault_profile::{FaultKind, lock_profile};
-use crate::network::Copy;
+use crate::network::MessageCopy;
 use crate::participants::Queue;
 use crate::pending_calls::{CallId, ProcessId};
 
@@ -42,16 +42,16 @@ impl World {
         let fault = {
             let mut profile = lock_profile(&self.profile);
             let drawn = draw(&mut profile, &call, &self.system.tables);
-            let comes = drawn.filter(|(fault, what)| {
-                let comes = !is_broken && self.has_effect(&call, what);
-                if !comes {
-                    profile.uncount(*fault);
+            let applied = drawn.filter(|(kind, fault)| {
+                let applies = !is_broken && self.has_effect(&call, fault);
+                if !applies {
+                    profile.uncount(*kind);
                 }
-                comes
+                applies
             });
             match is_broken {
                 true => Some(DrawnFault::Fault(Fault::BeforeEffect)),
-                false => comes.map(|(_, what)| what),
+                false => applied.map(|(_, fault)| fault),
             }
         };
         self.log(
@@ -186,11 +186,11 @@ impl World {
                 contradictions.extend(found);
                 is_found
             });
-            let leaves = |copy: &Copy| leave || is_left_in_dead_letters(ledger, copy);
+            let leaves = |copy: &MessageCopy| leave || is_left_in_dead_letters(ledger, copy);
             self.network.redrive(now, leaves, &mut self.rng);
             // After the last fault, every dead letter is redriven at once.
             while !while_faults && self.network.has_dead() {
-                let leaves = |copy: &Copy| is_left_in_dead_letters(ledger, copy);
+                let leaves = |copy: &MessageCopy| is_left_in_dead_letters(ledger, copy);
                 self.network.redrive(now, leaves, &mut self.rng);
             }
         }

@@ -51,7 +51,7 @@ impl World {
         let counts = profile
             .counts()
             .filter(|(kind, _)| can_fail_a_function(*kind));
-        counts.map(|(_, came)| came).sum::<u64>() + profile.lasting_met()
+        counts.map(|(_, count)| count).sum::<u64>() + profile.lasting_hits()
     }
 }
 

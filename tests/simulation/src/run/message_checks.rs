@@ -7,7 +7,7 @@ use super::delivery::POISON_ID;
 use super::world::World;
 use crate::abandonment::{about, follows_abandonment};
 use crate::handled::{Handled, HandlerResult};
-use crate::network::Copy;
+use crate::network::MessageCopy;
 
 /// The text of a handler that lost to other writers too often.
 const CONTENDED: &str = "other writers kept getting in first";
@@ -61,7 +61,7 @@ impl World {
 
     /// A message may be deleted once it was carried out and its answers were sent. Copies count one
     /// by one.
-    pub(super) fn deleted(&mut self, copy: &Copy, done: &mut Vec<(Uuid, Vec<String>)>) {
+    pub(super) fn deleted(&mut self, copy: &MessageCopy, done: &mut Vec<(Uuid, Vec<String>)>) {
         let envelope: Value = serde_json::from_str(&copy.body).unwrap_or_default();
         let id = envelope["id"]
             .as_str()

@@ -62,7 +62,7 @@ impl World {
             endings,
             faults: profile
                 .counts()
-                .map(|(kind, came)| (kind.name(), came))
+                .map(|(kind, count)| (kind.name(), count))
                 .collect(),
             calls: self.record.calls,
             messages: self.network.history.len() as u64,

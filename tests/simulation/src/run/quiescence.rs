@@ -6,52 +6,52 @@ use ops::audit::reconcile::{Finding, Kind, Subject, reconcile};
 use ops::audit::rows::Rows as AuditedRows;
 
 use super::actors::AdminAction;
-use super::world::World;
+use super::world::{Poison, World};
 use crate::abandonment::about;
 use crate::fault_profile::{FaultKind, lock_profile};
-use crate::invariants::{Order, Step, Violation};
+use crate::invariants::{Order, Step, Violation, ensure};
 use crate::outcomes::{self, Conditions};
 use crate::permissions;
 
 impl World {
     pub(super) fn check_quiescence(&mut self) {
-        let mut wrong = Vec::new();
-        if self.poison.found != self.poison.sent {
-            wrong.push(format!(
-                "{} poison messages were sent, but {} reached a dead-letter queue",
-                self.poison.sent, self.poison.found
-            ));
-        }
+        let mut violations = Vec::new();
+        let wrong = &mut violations;
+        let Poison { sent, found, .. } = self.poison;
+        ensure(wrong, found == sent, || {
+            format!("{sent} poison messages were sent, but {found} reached a dead-letter queue")
+        });
         for client in &self.actors.clients {
             let id = client.order.to_string();
             let order = self.ledger.get(&id);
-            if client.acknowledged && !order.is_some_and(|order| order.is_terminal()) {
-                wrong.push(format!("order {id} was acknowledged, but is {order:?}"));
-            }
+            let has_ended = order.is_some_and(|order| order.is_terminal());
+            ensure(wrong, !client.acknowledged || has_ended, || {
+                format!("order {id} was acknowledged, but is {order:?}")
+            });
             let state = order.map_or("", |order| order.state.as_str());
-            if client.cancelled == Some(202) && state != "cancelled" {
-                wrong.push(format!(
-                    "order {id}: the cancellation was accepted, but it is {state}"
-                ));
-            }
-            if client.cancelled == Some(409) && state != "rejected" {
-                wrong.push(format!(
-                    "order {id}: the cancellation came too late, but it is {state}"
-                ));
-            }
+            let allowed = match client.cancelled {
+                Some(202) => state == "cancelled",
+                Some(409) => state == "rejected",
+                _ => true,
+            };
+            ensure(wrong, allowed, || {
+                let answer = client.cancelled;
+                format!("order {id}: the cancellation was answered {answer:?}, but it is {state}")
+            });
             for step in Step::ALL {
-                if order.is_some_and(|order| order.is_abandoned(step))
-                    && !client.abandoned.contains(&step)
-                {
-                    wrong.push(format!(
-                        "order {id}: its {} was abandoned without a request",
-                        step.name()
-                    ));
-                }
+                let is_abandoned = order.is_some_and(|order| order.is_abandoned(step));
+                ensure(
+                    wrong,
+                    !is_abandoned || client.abandoned.contains(&step),
+                    || {
+                        let step = step.name();
+                        format!("order {id}: its {step} was abandoned without a request")
+                    },
+                );
             }
-            if state == "cancelled" && !client.cancels {
-                wrong.push(format!("order {id} was cancelled without a request"));
-            }
+            ensure(wrong, state != "cancelled" || client.cancels, || {
+                format!("order {id} was cancelled without a request")
+            });
         }
         for id in self.ledger.order_ids() {
             let Some(order) = self.ledger.get(&id) else {
@@ -59,18 +59,15 @@ impl World {
                 continue;
             };
             let (charged, refunded) = self.ledger.money(&id);
-            let owed = if order.state == "confirmed" {
-                order.total
-            } else {
-                Some(0)
+            let state = &order.state;
+            let owed = match state.as_str() {
+                "confirmed" => order.total,
+                _ => Some(0),
             };
-            let settled_by_hand = order.is_abandoned(Step::Refund);
-            if Some(charged - refunded) != owed && !settled_by_hand {
-                wrong.push(format!(
-                    "order {id} is {}, but {charged} charged and {refunded} refunded",
-                    order.state
-                ));
-            }
+            let is_settled = Some(charged - refunded) == owed || order.is_abandoned(Step::Refund);
+            ensure(wrong, is_settled, || {
+                format!("order {id} is {state}, but {charged} charged and {refunded} refunded")
+            });
         }
         wrong.extend(self.ledger.check_stock());
         wrong.extend(self.check_adjustments());
@@ -78,15 +75,11 @@ impl World {
         let conditions = self.conditions();
         for client in &self.actors.clients {
             let id = client.order.to_string();
-            wrong.extend(outcomes::check(
-                &self.ledger,
-                &id,
-                &client.request,
-                conditions,
-            ));
+            let request = &client.request;
+            wrong.extend(outcomes::check(&self.ledger, &id, request, conditions));
         }
         wrong.extend(self.audit());
-        for violation in wrong {
+        for violation in violations {
             self.report(violation);
         }
     }
@@ -117,12 +110,14 @@ impl World {
 
     fn conditions(&self) -> Conditions {
         let profile = lock_profile(&self.profile);
-        let came = |kinds: &dyn Fn(FaultKind) -> bool| {
-            profile.counts().any(|(kind, came)| came > 0 && kinds(kind))
+        let occurred = |kinds: &dyn Fn(FaultKind) -> bool| {
+            profile
+                .counts()
+                .any(|(kind, count)| count > 0 && kinds(kind))
         };
-        if came(&|kind| !kind.is_user_action()) {
+        if occurred(&|kind| !kind.is_user_action()) {
             Conditions::Faulty
-        } else if came(&FaultKind::is_user_action) {
+        } else if occurred(&FaultKind::is_user_action) {
             Conditions::Busy
         } else {
             Conditions::Quiet
