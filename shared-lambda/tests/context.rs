@@ -1,4 +1,4 @@
-//! Time, ids and traces, as every call is given them.
+//! The time, ids and trace of a call.
 
 use shared_lambda::Origin;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Cursors come back as they were given out, and nothing else is taken for one.
+//! A cursor decodes to its position, and other texts are refused.
 
 use serde::{Deserialize, Serialize};
 use shared_lambda::cursor::{decode, encode};

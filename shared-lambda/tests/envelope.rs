@@ -57,7 +57,7 @@ fn parse(message: &Value) -> Result<Envelope, Failure> {
     Envelope::parse(&message.to_string())
 }
 
-/// Why a message is not handled; one that cannot be understood is never tried again.
+/// The reason of a refused message, which is never retried.
 fn reason<T>(outcome: Result<T, Failure>) -> String {
     let Err(failure) = outcome else {
         panic!("it was accepted");

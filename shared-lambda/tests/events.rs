@@ -1,4 +1,4 @@
-//! Each event of an HTTP API, as AWS documents it, read as a request.
+//! Each documented event of an HTTP API becomes a request.
 
 use serde_json::Value;
 use shared_lambda::http::{Query, Request, Response};

@@ -58,7 +58,7 @@ const AS_ALWAYS: Seen = Seen {
     acknowledged: true,
 };
 
-/// One delivery of a message on a queue in a stage, or on one that was given none.
+/// Delivers a message on a queue with or without a stage.
 async fn deliver(stage: Option<Stage>, message: &Value, receives: u32) -> (Seen, Aws) {
     let aws = Aws::new();
     let event: SqsEvent = serde_json::from_value(json!({"Records": [{

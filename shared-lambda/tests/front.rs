@@ -1,4 +1,4 @@
-//! Whose word counts for where a request comes from.
+//! The client's address, which only a trusted front may set.
 
 use ring::digest::{SHA256, digest};
 use shared_lambda::front::TrustedFront;
@@ -12,7 +12,7 @@ fn hash(secret: &str) -> String {
         .collect()
 }
 
-/// Where a request comes from that reaches the gateway from an edge.
+/// The source address of a request that reaches the gateway from an edge.
 fn seen(front: &TrustedFront, secret: Option<&str>, viewer: Option<&str>) -> String {
     let mut request = Request::new().with_source_address("192.0.2.1");
     if let Some(secret) = secret {

@@ -729,7 +729,7 @@ async fn a_repeated_single_header_has_equal_values_or_is_refused() {
             assert_eq!(refused(Query::NONE, request).await, expected, "{value}");
         }
     }
-    // These are lists.
+    // Other headers are lists and may be repeated.
     let lists = Request::new()
         .with_header("waybill-fault", "a=b,a=b")
         .with_header("x-forwarded-for", "a,b");

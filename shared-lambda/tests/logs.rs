@@ -1,4 +1,4 @@
-//! The log lines a piece of a test writes, as an operator would find them.
+//! The log lines that a part of a test writes.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,8 +15,8 @@ pub struct Logs {
 
 impl Logs {
     pub fn start() -> Self {
-        // With one subscriber alone, tracing asks only the thread that first meets a log line whether it
-        // is wanted. In another test's thread it is not, and then it is lost here as well.
+        // With a single subscriber, tracing caches the answer of the first thread that reaches a log
+        // line. Another test's thread would answer no, and the line would be lost here too.
         static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
         OTHERS.get_or_init(|| {
             [(); 2]

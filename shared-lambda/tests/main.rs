@@ -1,4 +1,4 @@
-//! Every function's groundwork, with recorded events, broken calls and paused time.
+//! The base of every function, with recorded events, failing calls and paused time.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod aws;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 /// The first id of every [`origin`]; the others count up from it.
 const FIRST_ID: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0000;
 
-/// The trace id an [`origin`] gives the first call that brings none.
+/// The trace id that an [`origin`] gives its first call without one.
 const TRACE_ID: &str = "01900000000070008000000000000002";
 
 fn now() -> Timestamp {

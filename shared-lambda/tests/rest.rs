@@ -1,4 +1,4 @@
-//! Questions to a service that answers, refuses, hangs, or is not there.
+//! Calls to a service that answers, refuses, hangs or is unreachable.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

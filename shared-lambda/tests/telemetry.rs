@@ -1,4 +1,4 @@
-//! An error and everything beneath it, on one line.
+//! Error chains on one line, and the levels of the log.
 
 use std::error::Error;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The gateway's events, as AWS documents them, through every endpoint.
+//! The gateway's documented events, through every endpoint.
 
 use serde_json::json;
 use shared_lambda::http::Request;

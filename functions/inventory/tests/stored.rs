@@ -1,5 +1,4 @@
-//! Rows that were written by any earlier rule: each stays readable, and a write changes nothing else
-//! in it.
+//! Rows from earlier rules: each stays readable, and a write changes only its own attributes.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ use shared_lambda::{Context, Origin, Setup};
 use test_support::Aws;
 use uuid::Uuid;
 
-/// When every test begins.
+/// The start time of every test.
 pub const NOON: &str = "2026-11-23T12:00:00.000Z";
 
 pub const COMMANDS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/inventory-commands";
@@ -33,7 +33,7 @@ pub struct World {
     issuer: Issuer,
 }
 
-/// A response as a client reads it.
+/// A client's view of a response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -46,7 +46,7 @@ impl Answer {
         self.response.header(name)
     }
 
-    /// Status and slug of a problem, with the fields it names.
+    /// A problem's status, slug and fields.
     pub fn problem(&self) -> (u16, String, Vec<String>) {
         assert_eq!(
             self.header("content-type"),
@@ -69,7 +69,7 @@ impl World {
         Self::with_attempts(1).await
     }
 
-    /// With a DynamoDB client that tries each call so often.
+    /// A world whose DynamoDB client makes this many attempts.
     pub async fn with_attempts(attempts: u32) -> Self {
         let aws = Aws::new();
         let table = aws.create_table("inventory", "InventoryTable").await;
@@ -194,7 +194,7 @@ impl World {
             .unwrap()
     }
 
-    /// Carries out one command; the reply's type and data.
+    /// Handles one command. Returns the reply's type and data.
     pub async fn command(&self, order: u64, command: &impl Payload) -> Result<Value, Failure> {
         let replies = self.handle(&self.envelope(order, command)).await?;
         let [reply] = replies.as_slice() else {
@@ -206,8 +206,8 @@ impl World {
         Ok(json!({"type": reply["type"], "data": reply["data"]}))
     }
 
-    /// Carries out one command and sends its reply, as the function does; whether it would be
-    /// acknowledged.
+    /// Handles one command and sends its reply, as the function does. Returns whether the queue
+    /// message is acknowledged.
     pub async fn deliver(&self, body: &str) -> bool {
         match self.handle(body).await {
             Ok(replies) => sqs::send(&self.aws.sqs(), replies).await.is_ok(),

@@ -1,4 +1,4 @@
-//! The written contracts and this service's types hold each other.
+//! The contracts and this service's types agree.
 
 use payments::domain::Command;
 use payments::messages;
@@ -137,7 +137,7 @@ fn another_type_or_version_is_refused() {
     }
 }
 
-/// [`World::deliver`] holds every reply of every test against its contract; this names them all.
+/// [`World::deliver`] validates every reply of every test; this test covers all types.
 #[tokio::test]
 async fn every_reply_is_sent_and_keeps_its_contract() {
     let mut sent = Vec::new();

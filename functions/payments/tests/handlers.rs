@@ -1,4 +1,4 @@
-//! `GET /api/v1/payments/{order_id}`: whole responses, and who may see them.
+//! `GET /api/v1/payments/{order_id}`: whole responses, and their readers.
 
 use payments::handlers::get;
 use shared_auth::{Caller, Role};
@@ -30,7 +30,7 @@ async fn get_own(world: &World) -> (u16, Value) {
     get(world, OWNER, Role::Customer, &ORDER.0.to_string()).await
 }
 
-/// A payment's body where it differs from that of a charge that was just made.
+/// The body of a new charge, with these differences.
 fn payment(differences: Value) -> Value {
     let mut body = json!({
         "order_id": "01890a5d-ac96-774b-bcce-b302099a8057",
@@ -115,7 +115,7 @@ async fn an_unknown_outcome_stays_charging_until_voided() {
 async fn a_payment_is_charged_until_its_refund_is_confirmed() {
     let world = World::new().await;
     world.deliver(&charge("pm_card_visa")).await.unwrap();
-    // The record of the intent is written, the simulator cannot be reached.
+    // The intent is recorded, but the simulator is unreachable.
     world.aws.fault_at(1, Fault::BeforeEffect);
     world.aws.fault_at(2, Fault::BeforeEffect);
     world.deliver(&refund()).await.unwrap_err();

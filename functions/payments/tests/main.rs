@@ -1,4 +1,4 @@
-//! Every test of this service, and the small world each of them has to itself.
+//! The tests of this service, each with its own world.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod commands;
@@ -32,7 +32,7 @@ const OWNER: UserId = UserId(Uuid::from_u128(0x018f4e5a_7c3b_7d2e_9f10_3a5b6c7d8
 const STRANGER: UserId = UserId(Uuid::from_u128(0x018f4e5a_7c3b_7d2e_9f10_000000000000));
 const AMOUNT: i64 = 4990;
 
-/// The service over an AWS of its own.
+/// The service with its own stand-in for AWS.
 struct World {
     aws: Aws,
     table: String,
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// One delivery of a message: the reply's type and data.
+    /// Delivers a message. Returns the reply's type and data.
     async fn deliver(&self, message: &Value) -> Result<Answer, Failure> {
         self.deliver_with(self.simulator.clone(), message).await
     }

@@ -1,4 +1,4 @@
-//! The simulator keeps a provider's promises: a key stands for one effect, for ever.
+//! The simulator keeps a provider's promise: a key has one effect, for ever.
 
 use payments::domain::{Decline, PaymentId, Settlement};
 use payments::provider::{Kind, ProviderError, TRY_TIMEOUT, UnusableProvider};
