@@ -1,6 +1,6 @@
 //! A preflight reads an account, and tells one that fits from one that does not.
 
-use ops::preflight::{Finding, Weight, look, report, verdict};
+use ops::preflight::{Finding, Weight, check, report, verdict};
 use xtask::project::Project;
 
 use crate::world::{World, world};
@@ -9,7 +9,7 @@ use crate::world::{World, world};
 fn problems(world: &World, prefix: &str) -> Vec<Finding> {
     let project = Project::find().unwrap();
     let given = [("Stage".to_owned(), "dev".to_owned())];
-    let mut findings = look(&project, &world.aws, prefix, &given).unwrap();
+    let mut findings = check(&project, &world.aws, prefix, &given).unwrap();
     findings.retain(|one| one.weight != Weight::Fits && one.about != "concurrency");
     findings
 }

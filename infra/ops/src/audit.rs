@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const REMARKS: usize = 100;
 
 /// The last snapshot, and the findings of both.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize)]
 pub struct Audit {
     pub last: Reconciliation,
     /// Found in both snapshots, in unchanged rows.
@@ -53,40 +53,37 @@ pub struct Audit {
 pub fn take(aws: &Aws, prefix: &str) -> Result<Audit> {
     let call = |operation: &str, params: Value| aws.call("dynamodb", operation, params);
     // Rows that are written during a snapshot are not judged, so the time is taken before it.
-    let look = || {
+    let judged = || {
         let now = Timestamp::now();
         Ok(reconcile(&snapshot(&call, prefix)?, now))
     };
-    both(look, || thread::sleep(PAUSE))
+    compare_snapshots(judged, || thread::sleep(PAUSE))
 }
 
-fn both(mut look: impl FnMut() -> Result<Reconciliation>, pause: impl FnOnce()) -> Result<Audit> {
-    let first = look()?;
-    if first.findings.is_empty() {
-        return Ok(Audit {
-            last: first,
-            certain: Vec::new(),
-            undecided: Vec::new(),
-        });
+fn compare_snapshots(
+    mut snapshot: impl FnMut() -> Result<Reconciliation>,
+    pause: impl FnOnce(),
+) -> Result<Audit> {
+    let mut audit = Audit {
+        last: snapshot()?,
+        ..Audit::default()
+    };
+    if audit.last.findings.is_empty() {
+        return Ok(audit);
     }
     pause();
-    let last = look()?;
-    let seen = last.findings.iter().filter_map(|finding| {
+    let first = std::mem::replace(&mut audit.last, snapshot()?);
+    for finding in &audit.last.findings {
         let is_same =
             |known: &&Finding| (&known.subject, known.kind) == (&finding.subject, finding.kind);
-        let mut known = first.findings.iter().filter(is_same).peekable();
-        known.peek()?;
-        let is_certain = known.any(|known| known.evidence == finding.evidence);
-        Some((finding.clone(), is_certain))
-    });
-    let (certain, undecided): (Vec<_>, Vec<_>) = seen.partition(|(_, is_certain)| *is_certain);
-    let findings =
-        |seen: Vec<(Finding, bool)>| seen.into_iter().map(|(finding, _)| finding).collect();
-    Ok(Audit {
-        certain: findings(certain),
-        undecided: findings(undecided),
-        last,
-    })
+        let known: Vec<&Finding> = first.findings.iter().filter(is_same).collect();
+        match known.iter().any(|known| known.evidence == finding.evidence) {
+            true => audit.certain.push(finding.clone()),
+            false if known.is_empty() => {}
+            false => audit.undecided.push(finding.clone()),
+        }
+    }
+    Ok(audit)
 }
 
 impl Audit {

@@ -27,7 +27,7 @@ use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::saga;
 use crate::ui::{age, count, cut, foreign, say_whole};
-use dead_letter::{DeadLetter, Found, Reach, Seen, Sqs, find, look, unseen};
+use dead_letter::{DeadLetter, Found, Reach, Seen, Sqs, find, peek, unseen};
 use log::Log;
 
 /// A queue, whose dead letters are in `<name>-dlq`, and the function that consumes it.
@@ -211,7 +211,7 @@ fn recorded(sqs: &Sqs<'_>, log: &ReadLog<'_>, prefix: &str, order: Option<Uuid>)
     let reach = order.map_or(Reach::Sample, |_| Reach::Whole);
     let (mut letters, mut queues) = (Vec::new(), Vec::new());
     for &queue in QUEUES {
-        let seen = look(sqs, prefix, queue, reach);
+        let seen = peek(sqs, prefix, queue, reach);
         queues.push(Extent {
             queue: queue.name,
             more: seen.as_ref().ok().map(|seen| seen.more),
@@ -294,7 +294,7 @@ fn list_all(
     let mut is_empty = true;
     let mut unread = Vec::new();
     for queue in QUEUES.iter().copied() {
-        let mut seen = match look(sqs, prefix, queue, reach) {
+        let mut seen = match peek(sqs, prefix, queue, reach) {
             Ok(seen) => seen,
             Err(error) => {
                 print_part(format!("{}-dlq  cannot be read: {error}\n", queue.name));

@@ -88,7 +88,7 @@ impl Line {
     }
 }
 
-/// Prints what there is and, with `follow`, what comes. `emulator_log` is what only the emulator knows.
+/// Prints the log and, with `follow`, new lines. `emulator_log` has the failures that only the emulator logs.
 pub fn print(
     aws: &Aws,
     prefix: &str,
@@ -168,7 +168,7 @@ fn printed(aws: &Aws, functions: &str, since: i64, filter: &Filter) -> Result<Ve
     Ok(lines)
 }
 
-/// What the platform's own lines begin with.
+/// The beginnings of the platform's own lines.
 const PLATFORM: [&str; 5] = [
     "INIT_START Runtime Version: ",
     "EXTENSION\tName: ",
@@ -194,7 +194,7 @@ fn event_line(function: &str, event: &Value) -> Option<Line> {
     })
 }
 
-/// What only the emulator knows: a function that did not start or did not answer.
+/// The emulator's own lines about functions that did not start or answer.
 fn failures(log: &str, functions: &str, since: i64) -> Vec<Line> {
     log.lines()
         .enumerate()

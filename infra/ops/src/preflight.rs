@@ -20,9 +20,9 @@ const FOR_REQUESTS: u64 = 100;
 /// Lambda's usual quota of concurrent executions. A new account starts far below it.
 const USUAL_QUOTA: u64 = 1000;
 
-/// What the templates need.
+/// The needs of the templates.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct Needs {
     /// The sum of reserved concurrency.
     pub reserved: u64,
     /// The maximum concurrency of queue consumers without a reservation.
@@ -33,7 +33,7 @@ pub struct Asked {
     pub refusing: Vec<String>,
 }
 
-/// What the account has.
+/// The state of the account.
 #[derive(Debug, Default)]
 pub struct Found {
     /// The quota of concurrent executions in the account and region.
@@ -74,7 +74,7 @@ pub struct Finding {
 
 /// Compares the templates with the account. A parameter's value is the `given` one, or the deployed
 /// one (`sam deploy` keeps it), or its default.
-pub fn look(
+pub fn check(
     project: &Project,
     aws: &Aws,
     prefix: &str,
@@ -94,18 +94,18 @@ pub fn look(
         })
         .collect();
     parameters.extend(given.iter().cloned());
-    let mut asked = Asked::default();
+    let mut needs = Needs::default();
     for service in project.services()? {
         let path = service.template;
         let text = fs::read_to_string(&path).context(path.display())?;
-        asked
+        needs
             .add(&text, prefix, &parameters)
             .context(path.display())?;
     }
-    let mut found = find(aws, &asked, prefix, &own_stacks)?;
+    let mut found = find(aws, &needs, prefix, &own_stacks)?;
     found.sharing = keys::sharing(&stacks, prefix);
     find_keys(aws, &Names::of(&stacks, prefix), &mut found)?;
-    Ok(compare(&asked, &found))
+    Ok(compare(&needs, &found))
 }
 
 /// Refuses values that the templates do not allow, before any call to AWS.
@@ -186,8 +186,8 @@ pub fn verdict(findings: &[Finding]) -> Result<()> {
     }
 }
 
-pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
-    let mut findings = vec![concurrency(asked, found)];
+pub fn compare(needs: &Needs, found: &Found) -> Vec<Finding> {
+    let mut findings = vec![concurrency(needs, found)];
     let mut judge = |about, problem: Option<String>, weight, fits: &str| {
         findings.push(Finding {
             weight: problem.as_ref().map_or(Weight::Fits, |_| weight),
@@ -242,7 +242,7 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
         );
         (said, Weight::Note)
     });
-    let refusing = named(&asked.refusing).map(|names| {
+    let refusing = named(&needs.refusing).map(|names| {
         let said = format!(
             "{names} does not start, because it refuses the payment simulator in Stage=production. \
              Next: deploy with Stage=staging or, to run without money, SimulatorInProduction=true; \
@@ -260,10 +260,10 @@ pub fn compare(asked: &Asked, found: &Found) -> Vec<Finding> {
     findings
 }
 
-fn concurrency(asked: &Asked, found: &Found) -> Finding {
-    let Asked {
+fn concurrency(needs: &Needs, found: &Found) -> Finding {
+    let Needs {
         reserved, queues, ..
-    } = asked;
+    } = needs;
     let functions = reserved + queues;
     let wanted = functions + FOR_REQUESTS;
     // Lambda refuses a reservation that leaves fewer unreserved executions.
@@ -315,7 +315,7 @@ fn named<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Option<String> {
 /// Values of the templates' parameters.
 type Parameters = BTreeMap<String, String>;
 
-impl Asked {
+impl Needs {
     /// Adds the needs of one service's template.
     fn add(&mut self, template: &str, prefix: &str, given: &Parameters) -> Result<()> {
         let document: Yaml = serde_yaml_ng::from_str(template).context("the template")?;
@@ -441,7 +441,7 @@ impl Template<'_> {
     }
 }
 
-fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result<Found> {
+fn find(aws: &Aws, needs: &Needs, prefix: &str, own_stacks: &[&Value]) -> Result<Found> {
     let functions: Vec<Value> = account::functions(aws)?
         .into_iter()
         .filter(|function| is_of(function, prefix))
@@ -450,8 +450,8 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result
         simulated: functions.iter().filter_map(simulated).collect(),
         ..Found::default()
     };
-    find_concurrency(aws, asked, &functions, &mut found)?;
-    for table in &asked.tables {
+    find_concurrency(aws, needs, &functions, &mut found)?;
+    for table in &needs.tables {
         let described = aws
             .find(
                 "dynamodb",
@@ -471,12 +471,9 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result
             found.failed_stacks.push(name.to_owned());
         }
         // By id, which also works for nested stacks.
+        let request = json!({"StackName": stack["StackId"]});
         let resources = aws
-            .call(
-                "cloudformation",
-                "DescribeStackResources",
-                json!({"StackName": stack["StackId"]}),
-            )
+            .call("cloudformation", "DescribeStackResources", request)
             .context(format!("reading the resources of {name}"))?;
         found.owned_tables.extend(
             resources["StackResources"]
@@ -497,7 +494,7 @@ fn find(aws: &Aws, asked: &Asked, prefix: &str, own_stacks: &[&Value]) -> Result
 
 fn find_concurrency(
     aws: &Aws,
-    asked: &Asked,
+    needs: &Needs,
     functions: &[Value],
     found: &mut Found,
 ) -> Result<()> {
@@ -515,13 +512,10 @@ fn find_concurrency(
     let names = functions
         .iter()
         .filter_map(|function| function["FunctionName"].as_str());
-    for name in names.filter(|_| asked.reserved > 0) {
+    for name in names.filter(|_| needs.reserved > 0) {
+        let request = json!({"FunctionName": name});
         let own = aws
-            .call(
-                "lambda",
-                "GetFunctionConcurrency",
-                json!({"FunctionName": name}),
-            )
+            .call("lambda", "GetFunctionConcurrency", request)
             .context(format!("reading the reservation of {name}"))?;
         found.available += own["ReservedConcurrentExecutions"].as_u64().unwrap_or(0);
     }
@@ -530,7 +524,7 @@ fn find_concurrency(
 
 fn find_keys(aws: &Aws, names: &Names, found: &mut Found) -> Result<()> {
     for name in [&names.set, &names.signing, &names.kms_key] {
-        if !keys::is_there(aws, name)? {
+        if !keys::exists(aws, name)? {
             found.missing_parameters.push(name.clone());
         }
     }
@@ -541,7 +535,7 @@ fn find_keys(aws: &Aws, names: &Names, found: &mut Found) -> Result<()> {
     if let Some(kms_key) = keys::kms_key(aws, names)? {
         found
             .key_weaknesses
-            .extend(keys::kms_key_trouble(aws, &kms_key)?);
+            .extend(keys::kms_key_problem(aws, &kms_key)?);
     }
     Ok(())
 }
@@ -570,12 +564,12 @@ mod tests {
     use super::*;
     use crate::assert_contains;
 
-    fn asked() -> Asked {
-        Asked {
+    fn needs() -> Needs {
+        Needs {
             reserved: 30,
             queues: 20,
             tables: ["shop-orders".to_owned()].into(),
-            ..Asked::default()
+            ..Needs::default()
         }
     }
 
@@ -588,7 +582,7 @@ mod tests {
     }
 
     fn stopped(found: &Found) -> Vec<(&'static str, String)> {
-        compare(&asked(), found)
+        compare(&needs(), found)
             .into_iter()
             .filter(|finding| finding.weight == Weight::Stops)
             .map(|finding| (finding.about, finding.said))
@@ -597,27 +591,27 @@ mod tests {
 
     #[test]
     fn a_fitting_account_has_no_problems() {
-        let findings = compare(&asked(), &good());
+        let findings = compare(&needs(), &good());
         assert!(verdict(&findings).is_ok(), "{}", report(&findings));
         assert!(findings.iter().all(|one| one.weight == Weight::Fits));
     }
 
     /// The finding for this quota with this many unreserved executions.
-    fn about_concurrency(asked: &Asked, concurrency: u64, available: u64) -> (Weight, String) {
+    fn about_concurrency(needs: &Needs, concurrency: u64, available: u64) -> (Weight, String) {
         let found = Found {
             concurrency,
             available,
             ..Found::default()
         };
-        let finding = super::concurrency(asked, &found);
+        let finding = super::concurrency(needs, &found);
         (finding.weight, finding.said)
     }
 
     #[test]
     fn a_small_quota_stops_and_names_the_needed_one() {
-        let unreserved = Asked {
+        let unreserved = Needs {
             queues: 50,
-            ..Asked::default()
+            ..Needs::default()
         };
         let (weight, said) = about_concurrency(&unreserved, 10, 10);
         assert_eq!(weight, Weight::Stops);
@@ -626,21 +620,21 @@ mod tests {
 
     #[test]
     fn a_tight_quota_is_a_note() {
-        let asked = Asked {
+        let needs = Needs {
             queues: 8,
-            ..Asked::default()
+            ..Needs::default()
         };
-        let (weight, said) = about_concurrency(&asked, 10, 10);
+        let (weight, said) = about_concurrency(&needs, 10, 10);
         assert_eq!(weight, Weight::Note);
         assert_contains(&said, &["That leaves 2 for requests"]);
-        assert_eq!(about_concurrency(&asked, 10, 8).0, Weight::Stops);
-        assert_eq!(about_concurrency(&asked, 108, 108).0, Weight::Fits);
+        assert_eq!(about_concurrency(&needs, 10, 8).0, Weight::Stops);
+        assert_eq!(about_concurrency(&needs, 108, 108).0, Weight::Fits);
     }
 
     #[test]
     fn reservations_leave_the_unreserved_minimum() {
-        assert_eq!(about_concurrency(&asked(), 1000, 150).0, Weight::Fits);
-        let (weight, said) = about_concurrency(&asked(), 1000, 149);
+        assert_eq!(about_concurrency(&needs(), 1000, 150).0, Weight::Fits);
+        let (weight, said) = about_concurrency(&needs(), 1000, 149);
         assert_eq!(weight, Weight::Stops);
         assert_contains(&said, &["other functions reserve 851", "request 1001"]);
     }
@@ -673,7 +667,7 @@ mod tests {
             assert_eq!(stops[0].0, about);
             assert_contains(&stops[0].1, &[text]);
         }
-        let tables = asked().tables;
+        let tables = needs().tables;
         let own = Found {
             owned_tables: tables.clone(),
             tables,
@@ -693,7 +687,7 @@ mod tests {
         found.simulated = simulated(&function("production", "simulator"))
             .into_iter()
             .collect();
-        let findings = compare(&asked(), &found);
+        let findings = compare(&needs(), &found);
         assert!(verdict(&findings).is_ok());
         let note = findings.iter().find(|one| one.weight == Weight::Note);
         let said = &note.expect("a note").said;
@@ -738,47 +732,47 @@ Resources:
     Properties: { TableName: !Sub "${Prefix}-orders" }
 "#;
 
-    fn read(template: &str, given: &[(&str, &str)]) -> Result<Asked> {
+    fn read(template: &str, given: &[(&str, &str)]) -> Result<Needs> {
         let given = given
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let mut asked = Asked::default();
-        asked.add(template, "shop", &given).map(|()| asked)
+        let mut needs = Needs::default();
+        needs.add(template, "shop", &given).map(|()| needs)
     }
 
     #[test]
     fn queues_of_unreserved_functions_count() {
-        let asked = read(TEMPLATE, &[]).expect("a template");
-        assert_eq!((asked.reserved, asked.queues), (0, 12));
-        assert_eq!(asked.tables, ["shop-orders".to_owned()].into());
-        let asked = read(TEMPLATE, &[("Reserve", "true")]).expect("a template");
-        assert_eq!((asked.reserved, asked.queues), (20, 7));
+        let needs = read(TEMPLATE, &[]).expect("a template");
+        assert_eq!((needs.reserved, needs.queues), (0, 12));
+        assert_eq!(needs.tables, ["shop-orders".to_owned()].into());
+        let needs = read(TEMPLATE, &[("Reserve", "true")]).expect("a template");
+        assert_eq!((needs.reserved, needs.queues), (20, 7));
         let given = [("ForPasswords", "3"), ("Most", "2")];
-        let asked = read(TEMPLATE, &given).expect("a template");
-        assert_eq!((asked.reserved, asked.queues), (3, 7));
+        let needs = read(TEMPLATE, &given).expect("a template");
+        assert_eq!((needs.reserved, needs.queues), (3, 7));
     }
 
     /// The needs of the services' templates with these values.
-    fn asked_with(given: &[(&str, &str)]) -> Asked {
+    fn needs_with(given: &[(&str, &str)]) -> Needs {
         let given = given
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let given: Parameters = given.collect();
         let project = Project::find().expect("the project");
-        let mut asked = Asked::default();
+        let mut needs = Needs::default();
         for service in project.services().expect("services") {
             let text = fs::read_to_string(&service.template).expect("a template");
-            asked.add(&text, "shop", &given).expect("it is understood");
+            needs.add(&text, "shop", &given).expect("it is understood");
         }
-        asked
+        needs
     }
 
     #[test]
     fn payments_that_do_not_start_stop_a_deployment() {
         for given in [&[][..], &[("Stage", "production")]] {
-            let asked = asked_with(given);
-            let findings = compare(&asked, &good());
+            let needs = needs_with(given);
+            let findings = compare(&needs, &good());
             let payments = findings.iter().find(|one| one.about == "payments");
             let payments = payments.expect("it is judged");
             assert_eq!(payments.weight, Weight::Stops, "{given:?}");
@@ -791,7 +785,7 @@ Resources:
         }
         let meant = [("Stage", "production"), ("SimulatorInProduction", "true")];
         for given in [&[("Stage", "staging")][..], &meant] {
-            assert_eq!(asked_with(given).refusing, [""; 0], "{given:?}");
+            assert_eq!(needs_with(given).refusing, [""; 0], "{given:?}");
         }
     }
 
@@ -853,8 +847,8 @@ Resources:
 
     #[test]
     fn every_services_template_is_read() {
-        let asked = asked_with(&[]);
-        let tables: Vec<&String> = asked.tables.iter().collect();
+        let needs = needs_with(&[]);
+        let tables: Vec<&String> = needs.tables.iter().collect();
         let expected = [
             "shop-inventory",
             "shop-orders",
@@ -862,6 +856,6 @@ Resources:
             "shop-users",
         ];
         assert_eq!(tables, expected);
-        assert!(asked.queues + asked.reserved > 0, "{asked:?}");
+        assert!(needs.queues + needs.reserved > 0, "{needs:?}");
     }
 }

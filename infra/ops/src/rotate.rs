@@ -58,7 +58,7 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
     let mut repeated = 0;
     let mut begun: Option<Phase> = None;
     loop {
-        let found = look(aws, names)?;
+        let found = observe(aws, names)?;
         let step = found.observed.next_step(Timestamp::now(), waits);
         let ended = match begun {
             None => false,
@@ -67,14 +67,13 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
             }
         };
         if ended || (extent == Extent::OnePart && step.due().is_some()) {
-            say(outlook(&step));
+            say(next_line(&step));
             return Ok(());
         }
         // A write that lost against another operator's has no effect; usually both did the same.
-        repeated = if last.as_ref() == Some(&step) && step.due().is_none() {
-            repeated + 1
-        } else {
-            0
+        repeated = match last.as_ref() == Some(&step) && step.due().is_none() {
+            true => repeated + 1,
+            false => 0,
         };
         if repeated > REPEATS {
             return Err(Error::new(format!(
@@ -83,7 +82,7 @@ pub fn rotate(aws: &Aws, names: &Names, extent: Extent, waits: Waits) -> Result<
             )));
         }
         begun = Some(step.phase());
-        act(aws, names, &found, &step)?;
+        carry_out(aws, names, &found, &step)?;
         last = Some(step);
     }
 }
@@ -106,7 +105,7 @@ fn encryption_of_next(aws: &Aws, names: &Names) -> Result<String> {
     }
 }
 
-fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
+fn carry_out(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
     let Found {
         observed,
         set,
@@ -132,7 +131,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
             let holder = [next.as_ref(), Some(signing)]
                 .into_iter()
                 .flatten()
-                .map(|parameter| private(parameter, names))
+                .map(|parameter| private_key(parameter, names))
                 .find(|key| key.as_ref().is_ok_and(|key| key.kid() == *kid))
                 .context(format!("the key {kid} is gone"))??;
             let mut entries = entries(&set.value)?;
@@ -146,7 +145,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         Step::NotePublished(kid) => {
             let mut record = observed.record.clone();
             record.published = Some(now(kid));
-            if note(aws, names, found, &record)? {
+            if write_record(aws, names, found, &record)? {
                 say("known      every function that checks tokens has the key");
             }
             Ok(())
@@ -164,7 +163,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
                     names.kms_key
                 )));
             }
-            let content = Content::secret(&private(key, names)?, kms_key);
+            let content = Content::secret(&private_key(key, names)?, kms_key);
             if keys::replace(aws, &names.signing, signing, &content)? {
                 say(format_args!("signing    {kid} is in {}", names.signing));
             }
@@ -174,7 +173,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
         Step::NoteSigning(kid) => {
             let mut record = observed.record.clone();
             record.signing = Some(now(kid));
-            if note(aws, names, found, &record)? {
+            if write_record(aws, names, found, &record)? {
                 say(format_args!(
                     "signing    every function that issues tokens signs with {kid}"
                 ));
@@ -192,7 +191,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
             Ok(())
         }
         Step::AwaitReaders(due) | Step::AwaitExpiry(due) => {
-            say(outlook(step));
+            say(next_line(step));
             while let Ok(left) = Duration::try_from(due.duration_since(Timestamp::now()))
                 && !left.is_zero()
             {
@@ -206,7 +205,7 @@ fn act(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()> {
 
 /// Lists the keys with their role, age and the functions that lack them.
 pub fn list(aws: &Aws, names: &Names) -> Result<Listing> {
-    let found = look(aws, names)?;
+    let found = observe(aws, names)?;
     let kms_key = keys::encryption(aws, &names.signing)?;
     Ok(listing(&found, &kms_key, Timestamp::now()))
 }
@@ -233,27 +232,26 @@ fn listing(found: &Found, kms_key: &str, now: Timestamp) -> Listing {
     let observed = &found.observed;
     let mut keys = Vec::new();
     let mut line = |kid: &str, role, since, remark| {
-        let kid = kid.to_owned();
         keys.push(Key {
-            kid,
+            kid: kid.to_owned(),
             role,
             since,
             remark,
         });
     };
-    let missing = |kid: &str| match observed.lacking(kid).as_slice() {
+    let missing = |kid: &str| match observed.verifiers_without(kid).as_slice() {
         _ if !observed.set.contains(kid) => "not published yet".to_owned(),
         [] => String::new(),
         names => format!("not yet in {}", names.join(", ")),
     };
-    if let (Some(kid), Some(parameter)) = (observed.to_come(), &found.next) {
+    if let (Some(kid), Some(parameter)) = (observed.upcoming(), &found.next) {
         line(kid, "next", parameter.since, missing(kid));
     }
-    let rotating = observed.set.len() > 1 && observed.to_come().is_none();
+    let rotating = observed.set.len() > 1 && observed.upcoming().is_none();
     let mut remark = missing(&observed.signing);
-    if rotating && !observed.issuing_otherwise().is_empty() {
+    if rotating && !observed.issuers_behind().is_empty() {
         let gap = if remark.is_empty() { "" } else { "  " };
-        let unused = observed.issuing_otherwise().join(", ");
+        let unused = observed.issuers_behind().join(", ");
         remark.push_str(&format!("{gap}not yet used by {unused}"));
     }
     line(&observed.signing, "signing", found.signing.since, remark);
@@ -265,13 +263,12 @@ fn listing(found: &Found, kms_key: &str, now: Timestamp) -> Listing {
             .flat_map(|verifier| &verifier.kids),
     );
     for kid in retiring {
-        if *kid == observed.signing || Some(kid.as_str()) == observed.to_come() {
+        if *kid == observed.signing || Some(kid.as_str()) == observed.upcoming() {
             continue;
         }
-        let remark = if observed.set.contains(kid) {
-            ""
-        } else {
-            "not in the set, but some functions still have it"
+        let remark = match observed.set.contains(kid) {
+            true => "",
+            false => "not in the set, but some functions still have it",
         };
         line(kid, "retiring", found.signing.since, remark.to_owned());
     }
@@ -280,7 +277,7 @@ fn listing(found: &Found, kms_key: &str, now: Timestamp) -> Listing {
         kms_key: kms_key.to_owned(),
         verifiers: observed.verifiers.len(),
         issuers: observed.issuers.len(),
-        next: outlook(&observed.next_step(now, Waits::Kept)),
+        next: next_line(&observed.next_step(now, Waits::Kept)),
     }
 }
 
@@ -288,15 +285,9 @@ impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<45}{:<10}since", "key", "role")?;
         for key in &self.keys {
-            let (since, gap) = (
-                shown(key.since),
-                if key.remark.is_empty() { "" } else { "  " },
-            );
-            writeln!(
-                f,
-                "{:<45}{:<10}{since}{gap}{}",
-                key.kid, key.role, key.remark
-            )?;
+            let gap = if key.remark.is_empty() { "" } else { "  " };
+            let (since, remark) = (shown(key.since), &key.remark);
+            writeln!(f, "{:<45}{:<10}{since}{gap}{remark}", key.kid, key.role)?;
         }
         match keys::weakness(&self.kms_key) {
             None => writeln!(f, "\nthe signing key is encrypted under {}", self.kms_key)?,
@@ -312,7 +303,7 @@ impl fmt::Display for Listing {
     }
 }
 
-fn outlook(step: &Step) -> String {
+fn next_line(step: &Step) -> String {
     let what = match step.phase() {
         _ if *step == Step::Create => {
             return "no rotation is in progress; waybill keys rotate begins one".to_owned();
@@ -338,7 +329,7 @@ fn now(kid: &str) -> Since {
     }
 }
 
-fn private(parameter: &Parameter, names: &Names) -> Result<SigningKey> {
+fn private_key(parameter: &Parameter, names: &Names) -> Result<SigningKey> {
     SigningKey::from_pkcs8_base64(&parameter.value)
         .context(format!("a key next to {}", names.signing))
 }
@@ -350,7 +341,7 @@ fn entries(set: &str) -> Result<Vec<Value>> {
 }
 
 /// `false` if another operator has written a record since.
-fn note(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool> {
+fn write_record(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool> {
     let text = serde_json::to_string(record).context("the record")?;
     let content = Content::open(text);
     match &found.record {
@@ -359,7 +350,7 @@ fn note(aws: &Aws, names: &Names, found: &Found, record: &Record) -> Result<bool
     }
 }
 
-fn look(aws: &Aws, names: &Names) -> Result<Found> {
+fn observe(aws: &Aws, names: &Names) -> Result<Found> {
     let parameter = |name: &str| {
         keys::read(aws, name)?.context(format!(
             "the parameter {name} is missing; create a key with waybill keys create"
@@ -377,11 +368,11 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
         .unwrap_or_default();
     let next_kid = next
         .as_ref()
-        .map(|next| Ok(private(next, names)?.kid()))
+        .map(|next| Ok(private_key(next, names)?.kid()))
         .transpose()?;
     let mut observed = Observed {
         set: kids(&set.value),
-        signing: private(&signing, names)?.kid(),
+        signing: private_key(&signing, names)?.kid(),
         next: next_kid,
         verifiers: Vec::new(),
         issuers: Vec::new(),
@@ -400,7 +391,7 @@ fn look(aws: &Aws, names: &Names) -> Result<Found> {
         if !(checks || issues) {
             continue;
         }
-        let function = at_rest(aws, name)?;
+        let function = updated_function(aws, name)?;
         let variables = &function["Environment"]["Variables"];
         if checks {
             observed.verifiers.push(Verifier {
@@ -430,15 +421,12 @@ fn concerns(observed: &Observed, set: &str) -> bool {
 }
 
 /// A function's configuration after its last update.
-fn at_rest(aws: &Aws, function: &str) -> Result<Value> {
+fn updated_function(aws: &Aws, function: &str) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {
+        let request = json!({"FunctionName": function});
         let found = aws
-            .call(
-                "lambda",
-                "GetFunctionConfiguration",
-                json!({"FunctionName": function}),
-            )
+            .call("lambda", "GetFunctionConfiguration", request)
             .context(format!("reading {function}"))?;
         match found["LastUpdateStatus"].as_str() {
             Some("InProgress") if Instant::now() < deadline => thread::sleep(PAUSE),
@@ -468,7 +456,7 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
     for stack in &stacks {
         // By id, which also works for nested stacks.
         let id = stack["StackId"].as_str().unwrap_or_default();
-        settled(aws, id)?;
+        settled_stack(aws, id)?;
         let parameters: Vec<Value> = stack["Parameters"]
             .as_array()
             .into_iter()
@@ -491,7 +479,7 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
         }
     }
     for id in &updating {
-        let status = settled(aws, id)?;
+        let status = settled_stack(aws, id)?;
         if status != "UPDATE_COMPLETE" {
             return Err(Error::new(format!(
                 "the update of {id} ended as {status}; its events name the cause. Repair that, \
@@ -499,7 +487,7 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
             )));
         }
     }
-    let behind: Vec<String> = look(aws, names)?
+    let behind: Vec<String> = observe(aws, names)?
         .observed
         .verifiers
         .into_iter()
@@ -523,7 +511,7 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
 }
 
 /// A stack's status after its last update.
-fn settled(aws: &Aws, id: &str) -> Result<String> {
+fn settled_stack(aws: &Aws, id: &str) -> Result<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = aws
@@ -547,7 +535,7 @@ fn settled(aws: &Aws, id: &str) -> Result<String> {
 /// key, which is still published.
 fn restart(aws: &Aws, functions: &[String], kid: &str) -> Result<()> {
     for function in functions {
-        let now = at_rest(aws, function)?;
+        let now = updated_function(aws, function)?;
         let mut variables = now["Environment"]["Variables"].clone();
         variables[SIGNING_KEY_ID] = json!(kid);
         aws.call(
@@ -561,7 +549,7 @@ fn restart(aws: &Aws, functions: &[String], kid: &str) -> Result<()> {
             }),
         )
         .context(format!("restarting {function}"))?;
-        at_rest(aws, function)?;
+        updated_function(aws, function)?;
         say(format_args!("restarted  {function}"));
     }
     Ok(())

@@ -139,22 +139,24 @@ impl Observed {
         if !self.set.contains(&self.signing) {
             return Step::Publish(self.signing.clone());
         }
-        match self.to_come() {
-            Some(next) => self.towards_signing_with(next, now, waits),
-            None => self.towards_retiring(now, waits),
+        match self.upcoming() {
+            Some(next) => self.step_to_sign(next, now, waits),
+            None => self.step_to_retire(now, waits),
         }
     }
 
     /// The next key, until it is the signing key.
-    pub fn to_come(&self) -> Option<&str> {
+    pub fn upcoming(&self) -> Option<&str> {
         self.next.as_deref().filter(|next| *next != self.signing)
     }
 
-    fn towards_signing_with(&self, next: &str, now: Timestamp, waits: Waits) -> Step {
+    fn step_to_sign(&self, next: &str, now: Timestamp, waits: Waits) -> Step {
         if !self.set.contains(next) {
             return Step::Publish(next.to_owned());
         }
-        if !(self.lacking(next).is_empty() && self.lacking(&self.signing).is_empty()) {
+        if !(self.verifiers_without(next).is_empty()
+            && self.verifiers_without(&self.signing).is_empty())
+        {
             return Step::Distribute(Phase::Publish);
         }
         match since(self.record.published.as_ref(), next) {
@@ -166,7 +168,7 @@ impl Observed {
         }
     }
 
-    fn towards_retiring(&self, now: Timestamp, waits: Waits) -> Step {
+    fn step_to_retire(&self, now: Timestamp, waits: Waits) -> Step {
         let older: BTreeSet<String> = self
             .set
             .iter()
@@ -180,10 +182,10 @@ impl Observed {
                 Step::Distribute(Phase::Retire)
             };
         }
-        if !self.lacking(&self.signing).is_empty() {
+        if !self.verifiers_without(&self.signing).is_empty() {
             return Step::Distribute(Phase::Sign);
         }
-        let behind = self.issuing_otherwise();
+        let behind = self.issuers_behind();
         if !behind.is_empty() {
             return Step::Restart(behind.into_iter().map(str::to_owned).collect());
         }
@@ -197,7 +199,7 @@ impl Observed {
     }
 
     /// The functions that would refuse a token of this key.
-    pub fn lacking(&self, kid: &str) -> Vec<&str> {
+    pub fn verifiers_without(&self, kid: &str) -> Vec<&str> {
         self.verifiers
             .iter()
             .filter(|verifier| !verifier.kids.contains(kid))
@@ -206,7 +208,7 @@ impl Observed {
     }
 
     /// The functions that may still sign with an older key.
-    pub fn issuing_otherwise(&self) -> Vec<&str> {
+    pub fn issuers_behind(&self) -> Vec<&str> {
         self.issuers
             .iter()
             .filter(|issuer| issuer.kid.as_ref() != Some(&self.signing))
@@ -384,12 +386,12 @@ mod tests {
                     Step::Create => break,
                     Step::Sign(kid) => {
                         assert!(observed.set.contains(kid), "{state:?}");
-                        assert!(observed.lacking(kid).is_empty(), "{state:?}");
+                        assert!(observed.verifiers_without(kid).is_empty(), "{state:?}");
                         assert!(now >= after(360), "{state:?}");
                     }
                     Step::Retire(older) => {
                         assert!(!older.contains(&observed.signing), "{state:?}");
-                        assert!(observed.issuing_otherwise().is_empty(), "{state:?}");
+                        assert!(observed.issuers_behind().is_empty(), "{state:?}");
                         assert!(now >= after(1200), "{state:?}");
                     }
                     _ => {}

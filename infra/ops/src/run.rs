@@ -18,18 +18,18 @@ use crate::project::Project;
 use crate::rotate::{self, Extent};
 use crate::rotation::Waits;
 use crate::state::Home;
-use crate::ui::{self, complain, say};
+use crate::ui::{self, print_stderr, say};
 use crate::{account, dlq, emulator, logs, preflight, saga};
 
 pub fn run(Cli { target, command }: Cli) -> Result<()> {
     if !target.aws && (target.profile.is_some() || target.prefix != DEFAULT_PREFIX) {
         let error = Error::new("`--profile` and `--prefix` need `--aws`");
-        return Err(error.not_carried_out());
+        return Err(error.not_run());
     }
-    let connect = || connect(&target).map_err(Error::not_carried_out);
+    let connect = || connect(&target).map_err(Error::not_run);
     match command {
         Command::Status { json } => {
-            let status = status::look(&connect()?, &target.prefix)?;
+            let status = status::read(&connect()?, &target.prefix)?;
             print(json, &status, Status::report);
             status.verdict()
         }
@@ -113,11 +113,11 @@ pub fn run(Cli { target, command }: Cli) -> Result<()> {
             let mut names = BTreeSet::new();
             if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
                 let twice = format!("`{name}` is given twice; give one value");
-                return Err(Error::new(twice).not_carried_out());
+                return Err(Error::new(twice).not_run());
             }
-            let project = Project::find().map_err(Error::not_carried_out)?;
-            preflight::judge(&project, &given).map_err(Error::not_carried_out)?;
-            let findings = preflight::look(&project, &connect()?, &target.prefix, &given)?;
+            let project = Project::find().map_err(Error::not_run)?;
+            preflight::judge(&project, &given).map_err(Error::not_run)?;
+            let findings = preflight::check(&project, &connect()?, &target.prefix, &given)?;
             match json {
                 true => ui::say_json(&findings),
                 false => say(with_options(&target, Ok(preflight::report(&findings)))?),
@@ -171,7 +171,7 @@ fn administer(aws: &Aws, prefix: &str, action: &AdminAction) -> Result<()> {
 fn audited(aws: Result<Aws>, prefix: &str) -> Result<Audit> {
     aws.and_then(|aws| audit::take(&aws, prefix))
         .context("the audit did not run")
-        .map_err(Error::not_carried_out)
+        .map_err(Error::not_run)
 }
 
 /// Adds this call's options to a text that names commands, so that they reach the same account.
@@ -257,7 +257,7 @@ fn connect(target: &Target) -> Result<Aws> {
         return Ok(emulator::stack(&Home::developer(&project))?.aws());
     }
     let aws = account_of(target.profile.as_deref())?;
-    complain(aws.place()?.described(&target.prefix));
+    print_stderr(aws.place()?.described(&target.prefix));
     Ok(aws)
 }
 

@@ -152,11 +152,11 @@ fn carry_out(
                     what[1]
                 ))
             })?;
-            Ok(listed(&sanitize(&found), what, now))
+            Ok(format_list(&sanitize(&found), what, now))
         }
         Action::Retry { order } => {
             let request = |by: &str| json!({"action": "retry", "order_id": order, "by": by});
-            let answer = helped(ask, operator, *order, "retry", &request)?;
+            let answer = send_as_operator(ask, operator, *order, "retry", &request)?;
             outcome_text(*order, "retry", &answer)
         }
         Action::Abandon {
@@ -169,7 +169,7 @@ fn carry_out(
                        "reason": reason, "by": by})
             };
             let doing = format!("abandon {step}");
-            let answer = helped(ask, operator, *order, &doing, &request)?;
+            let answer = send_as_operator(ask, operator, *order, &doing, &request)?;
             let mut output = outcome_text(*order, &doing, &answer)?;
             if ["abandoned", "recorded_not_sent"].contains(&text(&answer["outcome"])) {
                 output.push_str(&warning(*order, &abandoned(&answer["order"], step)));
@@ -180,7 +180,7 @@ fn carry_out(
 }
 
 /// Sends a retry or abandon request. Without an answer, the request may or may not have been done.
-fn helped(
+fn send_as_operator(
     ask: Ask<'_>,
     operator: &dyn Fn() -> Result<String>,
     order: Uuid,
@@ -215,7 +215,7 @@ fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
         request["cursor"] = cursor;
         whole = Some(match whole {
             None => page,
-            Some(before) => joined(before, &page),
+            Some(before) => merge_pages(before, &page),
         });
         if request["cursor"].is_null() {
             return Ok(whole.unwrap_or_default());
@@ -224,7 +224,7 @@ fn pages(ask: Ask<'_>, stuck: bool) -> Result<Value> {
 }
 
 /// An order that advanced meanwhile is on two pages; the later one is newer.
-fn joined(mut before: Value, page: &Value) -> Value {
+fn merge_pages(mut before: Value, page: &Value) -> Value {
     for kind in ["orders", "unreadable"] {
         let mut rows = array(&before[kind]).to_vec();
         for row in array(&page[kind]) {
@@ -375,7 +375,7 @@ const NEVER_DUE: Listed = [
     "orders in flight that the sweeper cannot find",
 ];
 
-fn listed(list: &Value, what: Listed, now: Timestamp) -> String {
+fn format_list(list: &Value, what: Listed, now: Timestamp) -> String {
     let mut shown = String::new();
     write(&mut shown, list, what, now).expect("text can always be added to");
     shown
@@ -538,7 +538,7 @@ mod tests {
             "unreadable": [{"order_id": ID, "cause": "an unknown state"}],
             "nameless": 2,
         });
-        let shown = listed(&list, STUCK, now());
+        let shown = format_list(&list, STUCK, now());
         assert!(shown.starts_with("3 stuck orders\n"), "{shown}");
         assert_contains(
             &shown,
@@ -637,7 +637,7 @@ mod tests {
         let mut rehearsed = order(true, false);
         rehearsed["rehearsal"] = json!("refund_payment=fail");
         let list = json!({"orders": [rehearsed, order(true, false)], "unreadable": []});
-        let shown = listed(&list, STUCK, now());
+        let shown = format_list(&list, STUCK, now());
         let output = "injected faults: refund_payment=fail";
         assert_eq!(shown.matches(output).count(), 1, "{shown}");
     }
@@ -645,8 +645,8 @@ mod tests {
     #[test]
     fn an_empty_list_says_so() {
         let list = json!({"orders": [], "unreadable": []});
-        assert_eq!(listed(&list, STUCK, now()), "0 stuck orders");
-        assert_eq!(listed(&list, IN_FLIGHT, now()), "0 orders in flight");
+        assert_eq!(format_list(&list, STUCK, now()), "0 stuck orders");
+        assert_eq!(format_list(&list, IN_FLIGHT, now()), "0 orders in flight");
     }
 
     #[test]
@@ -721,13 +721,13 @@ mod tests {
         };
         for (action, doing) in [(retry, "retry"), (abandon, "abandon refund")] {
             let broken = |_| Err(Error::new("the connection broke"));
-            let nobody = || Err(Error::new("the credentials have expired"));
+            let operator = || Err(Error::new("the credentials have expired"));
             for error in [
                 done(&action, broken),
                 carry_out(
                     &|_| Ok(Value::Null),
                     &|_| Ok(Value::Null),
-                    &nobody,
+                    &operator,
                     &action,
                     now(),
                 ),
@@ -842,11 +842,11 @@ mod tests {
             *asked.borrow_mut() = request;
             Ok(json!({"Items": []}))
         };
-        let nobody = || Ok("olga".to_owned());
+        let operator = || Ok("olga".to_owned());
         let none = carry_out(
             &|_| Ok(Value::Null),
             &scan,
-            &nobody,
+            &operator,
             &listing(false, true),
             now(),
         );

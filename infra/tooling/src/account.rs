@@ -42,12 +42,9 @@ pub fn queues(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
 
 /// Calls a function and waits for its answer.
 pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
+    let request = json!({"FunctionName": function, "Payload": event.to_string()});
     let answer = aws
-        .call(
-            "lambda",
-            "Invoke",
-            json!({"FunctionName": function, "Payload": event.to_string()}),
-        )
+        .call("lambda", "Invoke", request)
         .context(format!("calling {function}"))?;
     let payload = answer["Payload"].as_str().unwrap_or("null");
     match answer["FunctionError"].as_str() {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::error::{NOT_CARRIED_OUT, Result};
+use crate::error::{NOT_RUN, Result};
 use crate::ui::fail;
 
 /// The end of a program's `--help`.
@@ -22,7 +22,7 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
         Err(error) => {
             let _ = error.print();
             let is_help = error.exit_code() == 0;
-            return ExitCode::from(if is_help { 0 } else { NOT_CARRIED_OUT });
+            return ExitCode::from(if is_help { 0 } else { NOT_RUN });
         }
     };
     match run(asked) {

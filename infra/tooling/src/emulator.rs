@@ -144,7 +144,7 @@ pub fn start(python: &Path, home: &Home, port: u16) -> Result<Emulator> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    emulator.clear_away(home);
+    emulator.kill(home);
     Err(Error::new(format!(
         "the emulator did not answer within a minute; see {}",
         log_path.display()
@@ -182,7 +182,7 @@ impl Emulator {
     }
 
     /// Stops the emulator without saving its state.
-    pub fn clear_away(&self, home: &Home) {
+    pub fn kill(&self, home: &Home) {
         self.end(home, Duration::ZERO);
     }
 

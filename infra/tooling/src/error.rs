@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The exit code of a command that did not run.
-pub const NOT_CARRIED_OUT: u8 = 3;
+pub const NOT_RUN: u8 = 3;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -19,7 +19,7 @@ pub struct Error {
 enum Meaning {
     Failed,
     Undecided,
-    NotCarriedOut,
+    NotRun,
 }
 
 impl Error {
@@ -39,9 +39,9 @@ impl Error {
     }
 
     /// The command did not run.
-    pub fn not_carried_out(self) -> Self {
+    pub fn not_run(self) -> Self {
         Self {
-            meaning: Meaning::NotCarriedOut,
+            meaning: Meaning::NotRun,
             ..self
         }
     }
@@ -50,7 +50,7 @@ impl Error {
         match self.meaning {
             Meaning::Failed => 1,
             Meaning::Undecided => 2,
-            Meaning::NotCarriedOut => NOT_CARRIED_OUT,
+            Meaning::NotRun => NOT_RUN,
         }
     }
 }

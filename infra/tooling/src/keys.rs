@@ -218,13 +218,9 @@ pub fn kms_key(aws: &Aws, names: &Names) -> Result<Option<String>> {
 }
 
 fn described(aws: &Aws, kms_key: &str) -> Result<Option<Value>> {
-    aws.find(
-        "kms",
-        "DescribeKey",
-        json!({"KeyId": kms_key}),
-        "NotFoundException",
-    )
-    .context(format!("reading the KMS key {kms_key}"))
+    let request = json!({"KeyId": kms_key});
+    aws.find("kms", "DescribeKey", request, "NotFoundException")
+        .context(format!("reading the KMS key {kms_key}"))
 }
 
 /// The ARN of a KMS key, if the parameter store can use it and the account controls its policy.
@@ -247,7 +243,7 @@ fn usable(described: &Value) -> Result<String> {
 }
 
 /// The reason why the stored KMS key cannot be used.
-pub fn kms_key_trouble(aws: &Aws, kms_key: &str) -> Result<Option<String>> {
+pub fn kms_key_problem(aws: &Aws, kms_key: &str) -> Result<Option<String>> {
     Ok(match described(aws, kms_key)? {
         None => Some(format!("there is no KMS key {kms_key}")),
         Some(found) => usable(&found).err().map(|error| error.to_string()),
@@ -261,38 +257,27 @@ fn own_kms_key(aws: &Aws, names: &Names) -> Result<String> {
     }
     let description = format!("Encrypts {} and {}", names.signing, names.next);
     let policy = key_policy(&aws.place()?, names).to_string();
-    let made = aws
-        .call(
-            "kms",
-            "CreateKey",
-            json!({"Description": description, "Policy": policy}),
-        )
-        .map_err(|error| {
-            let next = match error.is_transient() {
-                true => format!(
-                    ". It may exist all the same: look in KMS for a new key with the description \
+    let request = json!({"Description": description, "Policy": policy});
+    let made = aws.call("kms", "CreateKey", request).map_err(|error| {
+        let next = match error.is_transient() {
+            true => format!(
+                ". It may exist all the same: look in KMS for a new key with the description \
                      `{description}`, and pass its ARN with --kms-key"
-                ),
-                false => String::new(),
-            };
-            Error::new(format!("creating the KMS key: {error}{next}"))
-        })?;
+            ),
+            false => String::new(),
+        };
+        Error::new(format!("creating the KMS key: {error}{next}"))
+    })?;
     let arn = usable(&made)?;
-    match aws.call(
-        "kms",
-        "CreateAlias",
-        json!({"AliasName": alias, "TargetKeyId": arn}),
-    ) {
+    let request = json!({"AliasName": alias, "TargetKeyId": arn});
+    match aws.call("kms", "CreateAlias", request) {
         Ok(_) => Ok(arn),
         // Another operator was first. Theirs is used and this one is deleted, because it costs
         // money.
         Err(error) if error.is("AlreadyExistsException") => {
-            aws.call(
-                "kms",
-                "ScheduleKeyDeletion",
-                json!({"KeyId": arn, "PendingWindowInDays": 7}),
-            )
-            .context(format!("deleting the second KMS key {arn}"))?;
+            let request = json!({"KeyId": arn, "PendingWindowInDays": 7});
+            aws.call("kms", "ScheduleKeyDeletion", request)
+                .context(format!("deleting the second KMS key {arn}"))?;
             usable(&described(aws, &alias)?.context(format!("{alias} is gone"))?)
         }
         Err(error) => Err(Error::new(format!(
@@ -439,13 +424,9 @@ impl Content {
 
 /// Reads a parameter and decrypts it.
 pub fn read(aws: &Aws, name: &str) -> Result<Option<Parameter>> {
+    let request = json!({"Name": name, "WithDecryption": true});
     let found = aws
-        .find(
-            "ssm",
-            "GetParameter",
-            json!({"Name": name, "WithDecryption": true}),
-            "ParameterNotFound",
-        )
+        .find("ssm", "GetParameter", request, "ParameterNotFound")
         .context(format!("reading the parameter {name}"))?;
     let Some(found) = found else { return Ok(None) };
     let found = &found["Parameter"];
@@ -458,14 +439,10 @@ pub fn read(aws: &Aws, name: &str) -> Result<Option<Parameter>> {
 }
 
 /// Checks that a parameter exists, without decrypting it.
-pub fn is_there(aws: &Aws, name: &str) -> Result<bool> {
+pub fn exists(aws: &Aws, name: &str) -> Result<bool> {
+    let request = json!({"Name": name});
     let found = aws
-        .find(
-            "ssm",
-            "GetParameter",
-            json!({"Name": name}),
-            "ParameterNotFound",
-        )
+        .find("ssm", "GetParameter", request, "ParameterNotFound")
         .context(format!("checking the parameter {name}"))?;
     Ok(found.is_some())
 }
@@ -610,10 +587,10 @@ mod tests {
         let unable = |given, key| names.unable_to_decrypt(&deployed(given), key);
         assert_eq!(unable(None, "arn:key/a"), ["shop-users"]);
         assert_eq!(unable(Some("/other-kms-arn"), "arn:key/a"), ["shop-users"]);
-        let nobody = Vec::<String>::new();
-        assert_eq!(unable(Some(&names.kms_key), "arn:key/a"), nobody);
-        assert_eq!(unable(Some("arn:key/a"), "arn:key/a"), nobody);
-        assert_eq!(unable(None, DEFAULT_KMS_KEY), nobody);
+        let none = Vec::<String>::new();
+        assert_eq!(unable(Some(&names.kms_key), "arn:key/a"), none);
+        assert_eq!(unable(Some("arn:key/a"), "arn:key/a"), none);
+        assert_eq!(unable(None, DEFAULT_KMS_KEY), none);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Home {
     }
 
     /// Deletes the emulator's log.
-    pub fn forget_log(&self) -> Result<()> {
+    pub fn delete_log(&self) -> Result<()> {
         remove(&self.emulator_log(), |path| fs::remove_file(path))
     }
 

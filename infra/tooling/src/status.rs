@@ -33,7 +33,7 @@ pub struct Queue {
     pub delayed: u64,
 }
 
-pub fn look(aws: &Aws, prefix: &str) -> Result<Status> {
+pub fn read(aws: &Aws, prefix: &str) -> Result<Status> {
     let prefix = format!("{prefix}-");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let functions = account::functions(aws)?;

@@ -30,7 +30,7 @@ pub fn say_json(value: &impl serde::Serialize) -> bool {
 }
 
 /// Prints lines to stderr.
-pub fn complain(text: impl Display) {
+pub fn print_stderr(text: impl Display) {
     // Without stderr there is no place to report this.
     let _ = writeln!(std::io::stderr(), "{}", each_line(text, foreign));
 }

@@ -193,13 +193,9 @@ impl<'a> Deployer<'a> {
 
     /// Creates the bucket that `sam deploy` uploads code to.
     pub fn prepare(&self) -> Result<()> {
+        let request = json!({"Bucket": BUCKET});
         self.aws
-            .find(
-                "s3",
-                "CreateBucket",
-                json!({"Bucket": BUCKET}),
-                "BucketAlreadyOwnedByYou",
-            )
+            .find("s3", "CreateBucket", request, "BucketAlreadyOwnedByYou")
             .context("creating the bucket for code")?;
         Ok(())
     }
@@ -208,13 +204,9 @@ impl<'a> Deployer<'a> {
     /// next one is not skipped.
     pub fn deploy(&self, plan: &Plan) -> Result<()> {
         self.settle(&plan.stack, false)?;
+        let request = json!({"Name": record(&plan.stack)});
         self.aws
-            .find(
-                "ssm",
-                "DeleteParameter",
-                json!({"Name": record(&plan.stack)}),
-                "ParameterNotFound",
-            )
+            .find("ssm", "DeleteParameter", request, "ParameterNotFound")
             .context("deleting the record of the stack")?;
         let mut command = Command::new(tools::SAM.program(self.project, "python"));
         command
@@ -252,11 +244,10 @@ impl<'a> Deployer<'a> {
 
     /// Adds the reasons in the stack's events to a failed deployment.
     fn explain(&self, stack: &str, error: Error) -> Error {
-        let events = self.aws.call(
-            "cloudformation",
-            "DescribeStackEvents",
-            json!({"StackName": stack}),
-        );
+        let request = json!({"StackName": stack});
+        let events = self
+            .aws
+            .call("cloudformation", "DescribeStackEvents", request);
         let reasons: Vec<String> = events
             .ok()
             .iter()

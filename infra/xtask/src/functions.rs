@@ -10,7 +10,7 @@ use crate::process;
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::tools;
-use crate::ui::complain;
+use crate::ui::print_stderr;
 
 /// The variables of all deployed functions, and those that reach the emulator. A name has the same
 /// value in every function.
@@ -76,7 +76,7 @@ pub fn bundle(project: &Project, x86_64: bool) -> Result<()> {
 fn cargo_lambda(project: &Project) -> Result<Command> {
     let tool = tools::CARGO_LAMBDA;
     if !tool.is_installed(project) {
-        complain(format_args!("installing {} ...", tool.pin()));
+        print_stderr(format_args!("installing {} ...", tool.pin()));
         tool.install(project)?;
     }
     let mut command = Command::new(tool.program(project, "cargo-lambda"));

@@ -62,7 +62,7 @@ pub fn down(home: &Home, wipe: bool) -> Result<()> {
     let step = Step::begin("emulator");
     match emulator::condition(home) {
         Condition::Running(emulator) if wipe => {
-            emulator.clear_away(home);
+            emulator.kill(home);
             step.end("stopped");
         }
         Condition::Running(emulator) => {
@@ -71,7 +71,7 @@ pub fn down(home: &Home, wipe: bool) -> Result<()> {
             step.end("stopped; cargo xtask up continues from here");
         }
         Condition::Lost(emulator) => {
-            emulator.clear_away(home);
+            emulator.kill(home);
             std::fs::remove_file(home.emulator()).context(home.emulator().display())?;
             step.end("had ended before; its processes were stopped");
         }
@@ -152,7 +152,7 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
         }
         Condition::Lost(lost) => {
             step.note("it had ended without `down`; continuing from the last saved state");
-            lost.clear_away(home);
+            lost.kill(home);
         }
         Condition::Stopped => {}
     }
@@ -161,7 +161,7 @@ fn run_emulator(project: &Project, home: &Home, asked_port: Option<u16>) -> Resu
     if let Some(last) = last_port.filter(|last| *last != port) {
         emulator::move_state(home, last, port)?;
     }
-    home.forget_log()?;
+    home.delete_log()?;
     let started = emulator::start(&tools::MINISTACK.program(project, "python"), home, port)?;
     step.end(format!("on port {port}"));
     Ok(started)

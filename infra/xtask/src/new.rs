@@ -100,10 +100,7 @@ pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Re
     refuse_taken_route(project, &words)?;
     let template = format!("{folder}/template.yaml");
     refuse_uncommitted(project, &template)?;
-    let mut files = Files {
-        project,
-        texts: BTreeMap::new(),
-    };
+    let mut files = Files::new(project);
 
     let text = files.read(&template)?;
     let document: Yaml = serde_yaml_ng::from_str(&text).context(&template)?;
@@ -121,24 +118,24 @@ pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Re
         false => format!("          {}: !Ref {table}\n", words["TABLE"]),
     };
     words.extend([("Table", table), ("Store", store), ("variable", variable)]);
-    files.change(&template, |text| in_template(text, &words))?;
+    files.change(&template, |text| add_to_template(text, &words))?;
     let description = format!("{folder}/openapi.yaml");
-    files.change(&description, |text| in_description(text, &words))?;
+    files.change(&description, |text| add_to_openapi(text, &words))?;
     files.change(&format!("{folder}/Cargo.toml"), |text| {
         let bin = fill("[[bin]]\nname = \"{{binary}}\"\ntest = false\n\n", &words);
-        before_line(text, |line| line == "[[test]]", &bin)
+        insert_before(text, |line| line == "[[test]]", &bin)
     })?;
     let module = format!("mod {};", words["module"]);
     files.change(&format!("{folder}/src/handlers/mod.rs"), |text| {
-        among(text, "pub mod ", &format!("pub {module}"))
+        insert_line(text, "pub mod ", &format!("pub {module}"))
     })?;
     files.change(&format!("{folder}/tests/main.rs"), |text| {
-        among(text, "mod ", &module)
+        insert_line(text, "mod ", &module)
     })?;
     files.add_sources(&folder, &words)?;
-    files.change(API_PAGE, |text| in_api_page(text, &words))?;
+    files.change(API_PAGE, |text| add_to_api_page(text, &words))?;
     files.change(PERMISSIONS, |text| {
-        Some(among_blocks(text, &granted(&words)))
+        Some(insert_block(text, &granted(&words)))
     })?;
     Ok(Scaffold {
         files: files.texts,
@@ -148,19 +145,12 @@ pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Re
 
 /// A service with a table and one endpoint, `GET /api/v1/NAME`.
 pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
-    let well_formed = name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit());
-    if !well_formed {
+    if !(name.starts_with(|first: char| first.is_ascii_lowercase()) && is_word(name)) {
         return refuse(format!(
             "`{name}` is not a service name; give one word of a-z and 0-9, such as `shipments`"
         ));
     }
-    let mut files = Files {
-        project,
-        texts: BTreeMap::new(),
-    };
+    let mut files = Files::new(project);
     let workspace = files.read("Cargo.toml")?;
     let is_crate = [" ", "."]
         .iter()
@@ -214,37 +204,34 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
     files.add_sources(&folder, &words)?;
     files.change("Cargo.toml", |text| {
         let member = format!("    \"{folder}\",\n");
-        before_line(text, |line| line.starts_with("    \"shared-"), &member)
+        insert_before(text, |line| line.starts_with("    \"shared-"), &member)
     })?;
     files.change("Cargo.lock", |text| {
-        Some(in_lock(text, &fill(LOCKED, &words)))
+        Some(add_to_lock(text, &fill(LOCKED, &words)))
     })?;
-    files.change("template.yaml", |text| in_root(text, &mut words))?;
-    files.change(API_PAGE, |text| in_api_page(text, &words))?;
-    files.change("ARCHITECTURE.md", |text| {
-        let (services, rest) = text.split_once(": one crate and one stack each")?;
-        Some(format!(
-            "{services}, {name}: one crate and one stack each{rest}"
-        ))
-    })?;
+    files.change("template.yaml", |text| add_to_root(text, &mut words))?;
+    files.change(API_PAGE, |text| add_to_api_page(text, &words))?;
+    let each = ": one crate and one stack each";
+    if files.read("ARCHITECTURE.md")?.contains(each) {
+        files.change("ARCHITECTURE.md", |text| {
+            Some(text.replacen(each, &format!(", {name}{each}"), 1))
+        })?;
+    }
     files.change(PERMISSIONS, |text| {
-        Some(among_blocks(text, &granted(&words)))
+        Some(insert_block(text, &granted(&words)))
     })?;
     let operators = fill(
         "{{service}}\n    dynamodb:BatchGetItem {{Table}}.Arn\n    dynamodb:Scan {{Table}}.Arn\n",
         &words,
     );
     files.change("tests/golden/operators.txt", |text| {
-        Some(among_blocks(text, &operators))
+        Some(insert_block(text, &operators))
     })?;
     let mut todo = todo(&folder, &words);
     todo.extend([
         (format!("{folder}/src/lib.rs"), "the purpose of the service"),
         (format!("{folder}/src/store.rs"), "its rows"),
-        (
-            "README.md".to_owned(),
-            "the picture, if it should show the service",
-        ),
+        ("docs/pictures/services.svg".to_owned(), "the service"),
         (
             "docs/operate/update-and-remove.md".to_owned(),
             "its table, where tables are restored",
@@ -292,7 +279,7 @@ fn todo(folder: &str, words: &Words) -> Vec<(String, &'static str)> {
 }
 
 fn refuse<T>(message: String) -> Result<T> {
-    Err(Error::new(message).not_carried_out())
+    Err(Error::new(message).not_run())
 }
 
 fn names_of_services(project: &Project) -> Result<BTreeSet<String>> {
@@ -303,14 +290,15 @@ fn names_of_services(project: &Project) -> Result<BTreeSet<String>> {
         .collect())
 }
 
+fn is_word(word: &str) -> bool {
+    !word.is_empty()
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
 /// The placeholders of an endpoint.
 fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && word
-                .chars()
-                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
-    };
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.split('-').all(is_word)
     {
         return refuse(format!(
@@ -384,10 +372,11 @@ fn pascal(name: &str) -> String {
 
 /// A path without the names of its parameters, which API Gateway and OpenAPI ignore.
 fn shape(path: &str) -> String {
-    let parts = path
-        .split('/')
-        .map(|part| if part.starts_with('{') { "{}" } else { part });
-    parts.collect::<Vec<_>>().join("/")
+    let part = |part| match str::starts_with(part, '{') {
+        true => "{}",
+        false => part,
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
 fn refuse_taken_route(project: &Project, words: &Words) -> Result<()> {
@@ -447,8 +436,7 @@ fn refuse_uncommitted(project: &Project, path: &str) -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(project.root())
         .args(["status", "--porcelain", "--", path]);
-    let changed = git.output().is_ok_and(|output| !output.stdout.is_empty());
-    if changed {
+    if git.output().is_ok_and(|output| !output.stdout.is_empty()) {
         return refuse(format!("{path} has uncommitted changes; commit them first"));
     }
     Ok(())
@@ -460,7 +448,14 @@ struct Files<'a> {
     texts: BTreeMap<String, String>,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    fn new(project: &'a Project) -> Self {
+        Self {
+            project,
+            texts: BTreeMap::new(),
+        }
+    }
+
     fn read(&mut self, path: &str) -> Result<String> {
         match self.texts.get(path) {
             Some(text) => Ok(text.clone()),
@@ -484,19 +479,15 @@ impl Files<'_> {
     /// Adds the handler, the function's program and its test.
     fn add_sources(&mut self, folder: &str, words: &Words) -> Result<()> {
         let (module, binary) = (&words["module"], &words["binary"]);
+        let [handler, bin, test] = [
+            include_str!("new/handler.rs.txt"),
+            include_str!("new/bin.rs.txt"),
+            include_str!("new/test.rs.txt"),
+        ];
         for (path, text) in [
-            (
-                format!("src/handlers/{module}.rs"),
-                include_str!("new/handler.rs.txt"),
-            ),
-            (
-                format!("src/bin/{binary}.rs"),
-                include_str!("new/bin.rs.txt"),
-            ),
-            (
-                format!("tests/{module}.rs"),
-                include_str!("new/test.rs.txt"),
-            ),
+            (format!("src/handlers/{module}.rs"), handler),
+            (format!("src/bin/{binary}.rs"), bin),
+            (format!("tests/{module}.rs"), test),
         ] {
             let text = formatted(&fill(text, words))?;
             self.texts.insert(format!("{folder}/{path}"), text);
@@ -537,7 +528,7 @@ fn store_of(files: &mut Files, folder: &str) -> Result<String> {
 }
 
 /// Inserts lines before the first line that fits.
-fn before_line(text: &str, fits: impl Fn(&str) -> bool, lines: &str) -> Option<String> {
+fn insert_before(text: &str, fits: impl Fn(&str) -> bool, lines: &str) -> Option<String> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         if fits(line.trim_end()) {
@@ -549,7 +540,7 @@ fn before_line(text: &str, fits: impl Fn(&str) -> bool, lines: &str) -> Option<S
 }
 
 /// Adds the last row of the table of endpoints.
-fn in_api_page(text: &str, words: &Words) -> Option<String> {
+fn add_to_api_page(text: &str, words: &Words) -> Option<String> {
     let start = text.find("\n| endpoint |")?;
     let end = start + text[start..].find("\n\n")? + 1;
     let row = fill(
@@ -560,7 +551,7 @@ fn in_api_page(text: &str, words: &Words) -> Option<String> {
 }
 
 /// Inserts a line in order among lines with the same start.
-fn among(text: &str, start: &str, line: &str) -> Option<String> {
+fn insert_line(text: &str, start: &str, line: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let alike = |at: &usize| lines[*at].starts_with(start) && lines[*at].ends_with(';');
     let last = (0..lines.len()).rfind(alike)?;
@@ -575,9 +566,9 @@ fn among(text: &str, start: &str, line: &str) -> Option<String> {
 }
 
 /// Inserts a block in order among blocks whose first lines are not indented.
-fn among_blocks(text: &str, block: &str) -> String {
+fn insert_block(text: &str, block: &str) -> String {
     let head = block.lines().next().unwrap_or_default();
-    before_line(text, |line| !line.starts_with(' ') && line > head, block)
+    insert_before(text, |line| !line.starts_with(' ') && line > head, block)
         .unwrap_or_else(|| format!("{text}{block}"))
 }
 
@@ -595,7 +586,7 @@ dependencies = [
  "uuid",
 ]"#;
 
-fn in_lock(text: &str, package: &str) -> String {
+fn add_to_lock(text: &str, package: &str) -> String {
     let mut packages: Vec<&str> = text.split("\n\n").collect();
     let later = |other: &&str| other.starts_with("[[package]]") && *other > package;
     let at = packages.iter().position(later).unwrap_or(packages.len());
@@ -612,11 +603,11 @@ fn alarm(kind: &str, words: &Words) -> String {
     let metrics = fill(include_str!("new/metrics.yaml"), words);
     let mut words = words.clone();
     let (name, calls) = match kind {
-        "Read" => ("read", "Of the calls that read"),
-        "Write" => ("write", "Of the calls that write"),
+        "Read" => ("read", "the read calls"),
+        "Write" => ("write", "the write calls"),
         _ => (
             &words["binary"][words["service"].len() + 1..],
-            "Of the calls of one endpoint",
+            "the calls of one endpoint",
         ),
     };
     let (name, calls) = (format!("{name}-errors"), calls.to_owned());
@@ -630,7 +621,7 @@ fn alarm(kind: &str, words: &Words) -> String {
 }
 
 /// Adds the endpoint to the template, and to an alarm with room for it.
-fn in_template(text: &str, words: &Words) -> Option<String> {
+fn add_to_template(text: &str, words: &Words) -> Option<String> {
     let part = fill(include_str!("new/endpoint.yaml"), words);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let is_permission = |line: &&str| {
@@ -646,14 +637,13 @@ fn in_template(text: &str, words: &Words) -> Option<String> {
         .concat()
         .concat();
 
-    let kind = if words["METHOD"] == "GET" {
-        "Read"
-    } else {
-        "Write"
+    let kind = match &*words["METHOD"] {
+        "GET" => "Read",
+        _ => "Write",
     };
     let of_kind = format!("\n  {kind}ErrorsAlarm:");
     let Some((before, of_kind_on)) = text.split_once(&of_kind) else {
-        return before_line(
+        return insert_before(
             &text,
             |line| line == "Outputs:",
             &(alarm(kind, words) + "\n"),
@@ -669,7 +659,7 @@ fn in_template(text: &str, words: &Words) -> Option<String> {
         .collect();
     let last = *counted.last()?;
     if counted.len() >= FUNCTIONS_OF_AN_ALARM {
-        return before_line(
+        return insert_before(
             &text,
             |line| line == "Outputs:",
             &(alarm(&words["Stem"], words) + "\n"),
@@ -686,12 +676,12 @@ fn in_template(text: &str, words: &Words) -> Option<String> {
 }
 
 /// Adds the service to the root template, as the last application.
-fn in_root(text: &str, words: &mut Words) -> Option<String> {
+fn add_to_root(text: &str, words: &mut Words) -> Option<String> {
     let template: Yaml = serde_yaml_ng::from_str(text).ok()?;
     let (last, _) = resources(&template).last()?;
     words.insert("last", last.to_owned());
     let root = fill(include_str!("new/root.yaml"), words);
-    let text = before_line(text, |line| line == "Outputs:", &root)?;
+    let text = insert_before(text, |line| line == "Outputs:", &root)?;
     let output = "  {{Service}}OperatorPolicyArn:\n    Description: As above, for {{service}}.\n    \
                   Value: !GetAtt {{Service}}.Outputs.OperatorPolicyArn\n";
     Some(text + &fill(output, words))
@@ -705,12 +695,12 @@ const PROBLEMS: [(&str, &str, &str); 5] = [
         "unauthorized",
         "The access token is missing or not valid.",
     ),
-    ("403", "admin-only", "The caller is no administrator."),
-    ("500", "internal", "A bug."),
+    ("403", "admin-only", "The caller is not an administrator."),
+    ("500", "internal", "An internal error."),
     (
         "503",
         "unavailable",
-        "Something needed does not answer; calling again helps.",
+        "A dependency does not answer; a retry may succeed.",
     ),
 ];
 
@@ -785,16 +775,16 @@ fn reference(document: &Yaml, status: &str) -> Option<String> {
 }
 
 /// Adds the operation to the API's description.
-fn in_description(text: &str, words: &Words) -> Option<String> {
+fn add_to_openapi(text: &str, words: &Words) -> Option<String> {
     let document: Yaml = serde_yaml_ng::from_str(text).ok()?;
     let operation = operation(&document, words);
     let path = format!("  {}:", words["path"]);
     let Some((before, after)) = text.split_once(&format!("\n{path}\n")) else {
         let added = format!("{path}\n{operation}");
-        return before_line(text, |line| line == "components:", &added);
+        return insert_before(text, |line| line == "components:", &added);
     };
     let ends = |line: &str| !line.is_empty() && !line.starts_with("   ");
-    let after = before_line(after, ends, &operation)?;
+    let after = insert_before(after, ends, &operation)?;
     Some(format!("{before}\n{path}\n{after}"))
 }
 

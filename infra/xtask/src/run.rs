@@ -11,7 +11,7 @@ use crate::ui::{self, say};
 use crate::{check, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim, test};
 
 pub fn run(command: Command) -> Result<()> {
-    let project = Project::find().map_err(Error::not_carried_out)?;
+    let project = Project::find().map_err(Error::not_run)?;
     let home = Home::developer(&project);
     match command {
         Command::Up { port } => {
@@ -26,7 +26,7 @@ pub fn run(command: Command) -> Result<()> {
         }
         Command::Status => {
             let stack = emulator::stack(&home)?;
-            let status = status::look(&stack.aws(), &stack.prefix)?;
+            let status = status::read(&stack.aws(), &stack.prefix)?;
             say(status.report());
             status.verdict()
         }
@@ -54,7 +54,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Moved { .. } => {
             let asked: Vec<String> = std::env::args().skip(1).collect();
             let moved = format!("run cargo waybill {} instead", asked.join(" "));
-            Err(Error::new(moved).not_carried_out())
+            Err(Error::new(moved).not_run())
         }
     }
 }

@@ -30,7 +30,7 @@ fn audit(looks: [&[Finding]; 2]) -> (Audit, usize) {
             ..Reconciliation::default()
         })
     };
-    let audit = both(look, || ());
+    let audit = compare_snapshots(look, || ());
     (audit.expect("looking does not fail"), looked)
 }
 
@@ -296,7 +296,7 @@ impl Shop {
     fn audit(&self) -> Audit {
         let call = |operation: &str, params: Value| self.call(operation, &params);
         let look = || Ok(reconcile(&snapshot(&call, "w")?, now()));
-        let audit = both(look, || (0..10).for_each(|_| self.advance()));
+        let audit = compare_snapshots(look, || (0..10).for_each(|_| self.advance()));
         audit.expect("it answers")
     }
 }
@@ -405,13 +405,13 @@ fn orders_newer_than_the_scan_are_looked_up() {
         let call = |operation: &str, params: Value| shop.call(operation, &params);
         let parsed = snapshot(&call, "w").expect("it answers");
         assert!(!parsed.meanwhile.is_empty(), "seed {seed}");
-        let nobody = [
+        let orphans = [
             Kind::ReservationOfNobody,
             Kind::PaymentOfNobody,
             Kind::LedgerOfNobody,
         ];
         for finding in reconcile(&parsed, now()).findings {
-            assert!(!nobody.contains(&finding.kind), "seed {seed}: {finding:?}");
+            assert!(!orphans.contains(&finding.kind), "seed {seed}: {finding:?}");
         }
     }
 }

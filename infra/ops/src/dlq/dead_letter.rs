@@ -254,7 +254,7 @@ pub struct Seen {
 }
 
 /// Reads the messages of a dead-letter queue and gives all of them back.
-pub fn look(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<Seen> {
+pub fn peek(sqs: &Sqs<'_>, prefix: &str, queue: Queue, reach: Reach) -> Result<Seen> {
     let mut pass = Pass::begin(sqs, prefix, queue, reach)?;
     let mut letters = Vec::new();
     loop {

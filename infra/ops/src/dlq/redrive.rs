@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::dead_letter::{DeadLetter, Found, Pass, Reach, Sqs, find, look, unseen, url};
+use super::dead_letter::{DeadLetter, Found, Pass, Reach, Sqs, find, peek, unseen, url};
 use super::orders::{Ask, Orders, Verdict};
 use super::{QUEUES, Queue, Redrive};
 use crate::error::{Context, Error, Result};
@@ -18,9 +18,9 @@ pub struct Moved {
     /// Skipped, because no function can parse them.
     pub unreadable: usize,
     /// Skipped, because an operator abandoned their step.
-    pub abandoned: Vec<Left>,
+    pub abandoned: Vec<Skipped>,
     /// Skipped, because `orders-admin` did not answer.
-    pub unasked: Vec<Left>,
+    pub unasked: Vec<Skipped>,
     /// Sent back and failed again already.
     pub failing: usize,
     /// Further messages that SQS counted.
@@ -29,7 +29,7 @@ pub struct Moved {
 
 /// A skipped command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct Skipped {
     pub id: String,
     pub order: Uuid,
     pub why: String,
@@ -45,7 +45,7 @@ pub fn run(
     redrive: &Redrive,
 ) -> Result<String> {
     if let Some(id) = redrive.id {
-        return one(sqs, prefix, queues, id, redrive);
+        return send_one(sqs, prefix, queues, id, redrive);
     }
     let mut output: Vec<(Queue, Moved)> = Vec::new();
     let mut orders = Orders::new(ask);
@@ -82,7 +82,7 @@ impl Moved {
 }
 
 /// Sends back one message.
-fn one(
+fn send_one(
     sqs: &Sqs<'_>,
     prefix: &str,
     queues: &[Queue],
@@ -128,7 +128,7 @@ pub fn send_back(
             break;
         }
         for letter in batch {
-            if !goes(orders, redrive, queue, &letter, moved) {
+            if !may_go_back(orders, redrive, queue, &letter, moved) {
                 continue;
             }
             if !redrive.dry_run {
@@ -153,7 +153,7 @@ pub fn send_back(
 }
 
 /// Decides whether a message goes back, and notes the reason if not.
-fn goes(
+fn may_go_back(
     orders: &mut Orders<'_>,
     redrive: &Redrive,
     queue: Queue,
@@ -168,7 +168,7 @@ fn goes(
         moved.unreadable += usize::from(!redrive.unparseable);
         return redrive.unparseable;
     };
-    let left = |why| Left {
+    let left = |why| Skipped {
         id: letter.id.clone(),
         order,
         why,
@@ -226,7 +226,7 @@ pub fn drop_order(
     let mut letters = Vec::new();
     let mut more = 0;
     for queue in QUEUES {
-        let seen = look(sqs, prefix, *queue, Reach::Whole)?;
+        let seen = peek(sqs, prefix, *queue, Reach::Whole)?;
         more += seen.more;
         letters.extend(seen.letters);
     }

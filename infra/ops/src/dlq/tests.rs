@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::dead_letter::{BATCH, SAMPLE_SIZE, hidden_seconds};
 use super::log::{LAST_TRY, NOT_LOGGED, failure};
 use super::orders::{Orders, Verdict};
-use super::redrive::{Left, Moved, drop_one, drop_order, moves, send_back};
+use super::redrive::{Moved, Skipped, drop_one, drop_order, moves, send_back};
 use super::*;
 use crate::assert_contains;
 use crate::aws::AwsError;
@@ -68,14 +68,14 @@ struct State {
     /// Every message that is sent back fails again at once.
     broken: bool,
     /// With each message that is sent back another one fails.
-    besides: bool,
+    arrivals: bool,
     /// Every other poll returns nothing.
     flaky: bool,
     polls: usize,
     /// For how many polls a message is hidden; `None` for ever.
     hidden_for: Option<usize>,
     /// So many deletions are accepted and not done.
-    deaf: usize,
+    ignored_deletes: usize,
     /// The last event of known orders.
     orders: BTreeMap<Uuid, &'static str>,
     /// `orders-admin` does not answer.
@@ -199,9 +199,9 @@ impl Fake {
         find(&call, "w", &[QUEUE], id)
     }
 
-    fn look(&self) -> Seen {
+    fn peek(&self) -> Seen {
         let call = self.calls();
-        look(&call, "w", QUEUE, Reach::Sample).expect("it answers")
+        peek(&call, "w", QUEUE, Reach::Sample).expect("it answers")
     }
 
     /// Drops a message while `meanwhile` happens.
@@ -221,11 +221,23 @@ impl Fake {
 
     /// Receives every message, as another reader does.
     fn take_all(&self) {
-        self.show_all();
+        self.expire_timeouts();
         let request = json!({"QueueUrl": "w-payments-commands-dlq", "WaitTimeSeconds": 1});
         for _ in 0..self.dead().len() {
             self.call("ReceiveMessage", &request).expect("it answers");
         }
+    }
+
+    /// The dead, sent and hidden messages.
+    fn counts(&self) -> (usize, usize, usize) {
+        (self.dead().len(), self.source().len(), self.hidden())
+    }
+
+    fn list(&self, call: &Sqs<'_>, list: &List) -> (Vec<String>, Result<String>) {
+        let (log, now) = (|_, _: &[DeadLetter]| no_log(), Timestamp::UNIX_EPOCH);
+        let mut output = Vec::new();
+        let outcome = list_all(call, &log, "w", list, now, &mut |part| output.push(part));
+        (output, outcome)
     }
 
     fn dead(&self) -> Vec<String> {
@@ -242,7 +254,7 @@ impl Fake {
     }
 
     /// Lets every visibility timeout end.
-    fn show_all(&self) {
+    fn expire_timeouts(&self) {
         for message in &mut self.state.borrow_mut().dead {
             message.hidden = false;
         }
@@ -323,7 +335,7 @@ impl State {
                     hidden: false,
                     receipt: 0,
                 };
-                if self.besides {
+                if self.arrivals {
                     let id = self.fresh();
                     self.dead.push(Message {
                         id,
@@ -339,15 +351,15 @@ impl State {
             }
             "DeleteMessage" => {
                 assert_eq!(params["QueueUrl"], "w-payments-commands-dlq");
-                if self.deaf > 0 {
-                    self.deaf -= 1;
+                if self.ignored_deletes > 0 {
+                    self.ignored_deletes -= 1;
                     return json!({});
                 }
                 self.dead
                     .retain(|message| !message.is_held_by(&params["ReceiptHandle"]));
                 json!({})
             }
-            other => panic!("nobody calls {other}"),
+            other => panic!("unexpected call {other}"),
         }
     }
 }
@@ -358,7 +370,7 @@ fn listing_gives_every_message_back() {
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
     let fake = Fake::with(&bodies);
     for _ in 0..2 {
-        let seen = fake.look();
+        let seen = fake.peek();
         assert_eq!(seen.more, 0);
         let seen: Vec<&str> = seen
             .letters
@@ -413,8 +425,7 @@ fn a_dry_run_sends_nothing() {
         ..Redrive::default()
     };
     let moved = fake.redrive(&redrive).expect("it answers");
-    assert_eq!((moved.sent, fake.source().len()), (25, 0));
-    assert_eq!((fake.dead().len(), fake.hidden()), (25, 0));
+    assert_eq!((moved.sent, fake.counts()), (25, (25, 0, 0)));
 }
 
 #[test]
@@ -455,11 +466,8 @@ fn a_crash_after_the_send_leaves_the_message_in_both_queues() {
     };
     let ask = |order| fake.ask(order);
     assert!(redrive::run(&killed, &ask, "w", &[QUEUE], &Redrive::default()).is_err());
-    assert_eq!(
-        (fake.dead().len(), fake.source().len(), fake.hidden()),
-        (1, 1, 1)
-    );
-    fake.show_all();
+    assert_eq!(fake.counts(), (1, 1, 1));
+    fake.expire_timeouts();
     fake.redrive(&Redrive::default()).expect("it answers");
     assert_eq!((fake.dead().len(), fake.source().len()), (0, 2));
 }
@@ -690,7 +698,7 @@ fn foreign_text_is_escaped_and_cut() {
             Timestamp::UNIX_EPOCH,
         ));
     }
-    let left = Left {
+    let left = Skipped {
         id: "a".to_owned(),
         order: self::order(7),
         why: hostile,
@@ -706,7 +714,7 @@ fn foreign_text_is_escaped_and_cut() {
 fn an_empty_poll_does_not_end_a_pass() {
     let fake = Fake::with(&[body("StockReserved").as_str(); 35]);
     fake.state.borrow_mut().flaky = true;
-    assert_eq!(fake.look().letters.len(), 35);
+    assert_eq!(fake.peek().letters.len(), 35);
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
     assert_eq!((moved.sent, fake.dead().len()), (35, 0));
 }
@@ -718,7 +726,7 @@ fn hidden_messages_are_reported() {
     for message in &mut fake.state.borrow_mut().dead {
         message.hidden = true;
     }
-    let seen = fake.look();
+    let seen = fake.peek();
     assert_eq!((seen.letters.len(), seen.more), (0, 2));
     let text = described(&seen, &no_log(), &List::default(), Timestamp::UNIX_EPOCH);
     assert_contains(&text, &["about 2 more: hidden"]);
@@ -733,7 +741,7 @@ fn hidden_messages_are_reported() {
 fn new_arrivals_do_not_prolong_a_redrive() {
     let good = body("StockReserved");
     let fake = Fake::with(&[good.as_str(); 12]);
-    fake.state.borrow_mut().besides = true;
+    fake.state.borrow_mut().arrivals = true;
     let moved = fake.redrive(&Redrive::default()).expect("it answers");
     // The pass received eight of the twelve new messages.
     assert_eq!((moved.sent, moved.failing, moved.more), (12, 0, 8));
@@ -742,30 +750,16 @@ fn new_arrivals_do_not_prolong_a_redrive() {
 
 #[test]
 fn an_error_includes_the_messages_sent_so_far() {
-    let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
-    fake.state.borrow_mut().fails = Some((6, false));
-    let error = fake
-        .run(&[QUEUE], &Redrive::default())
-        .expect_err("a call broke");
-    let error = error.to_string();
-    assert!(
-        error.starts_with("payments-commands: 3 messages went back"),
-        "{error}"
-    );
-    assert_contains(&error, &["run this again"]);
-
     // An error at the first call is reported alone.
-    let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
-    fake.state.borrow_mut().fails = Some((0, false));
-    let error = fake
-        .run(&[QUEUE], &Redrive::default())
-        .expect_err("a call broke");
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("payments-commands: sending {} back", message(1))),
-        "{error}"
-    );
+    let first = format!("payments-commands: sending {} back", message(1));
+    for (nth, begins) in [(6, "payments-commands: 3 messages went back"), (0, &*first)] {
+        let fake = Fake::with(&[body("StockReserved").as_str(); 5]);
+        fake.state.borrow_mut().fails = Some((nth, false));
+        let error = fake.run(&[QUEUE], &Redrive::default());
+        let error = error.expect_err("a call broke").to_string();
+        assert!(error.starts_with(begins), "{error}");
+        assert_contains(&error, &["run this again"]);
+    }
 }
 
 #[test]
@@ -787,7 +781,7 @@ fn drop_receives_a_fresh_receipt_before_it_deletes() {
     // Another reader received the message and gave it back, so the first receipt has expired.
     let looked_at = || {
         fake.take_all();
-        fake.show_all();
+        fake.expire_timeouts();
     };
     let output = fake
         .drop(message(1), &looked_at, true)
@@ -816,7 +810,7 @@ fn an_id_is_found_in_a_queue_of_any_size() {
     let none = message(9_999);
     let error = fake.find(none).expect_err("it is not").to_string();
     assert_contains(&error, &["1499 messages read", "about 1 more: hidden"]);
-    fake.show_all();
+    fake.expire_timeouts();
     let error = fake.find(none).expect_err("it is not").to_string();
     assert_contains(&error, &["sent back or dropped"]);
     assert_eq!(fake.hidden(), 0);
@@ -842,16 +836,8 @@ fn an_orders_messages_are_listed_sent_back_and_dropped() {
         order: Some(order(8)),
         ..List::default()
     };
-    let mut output = Vec::new();
-    list_all(
-        &call,
-        &|_, _| no_log(),
-        "w",
-        &list,
-        Timestamp::UNIX_EPOCH,
-        &mut |part| output.push(part),
-    )
-    .expect("it answers");
+    let (output, outcome) = fake.list(&call, &list);
+    outcome.expect("it answers");
     let output = output.concat();
     assert_contains(
         &output,
@@ -913,18 +899,7 @@ fn an_unreadable_queue_does_not_stop_the_list() {
         }
         fake.call(operation, &params)
     };
-    let list = List::default();
-    let mut output = Vec::new();
-    let outcome = list_all(
-        &call,
-        &|_, _| no_log(),
-        "w",
-        &list,
-        Timestamp::UNIX_EPOCH,
-        &mut |part| {
-            output.push(part);
-        },
-    );
+    let (output, outcome) = fake.list(&call, &List::default());
     let error = outcome.expect_err("one is not listed").to_string();
     assert!(
         error.ends_with("could be read: inventory-commands"),
@@ -1039,8 +1014,8 @@ fn orders_admin_is_called_once_an_order_for_commands() {
         name: "orders-replies",
         consumer: "orders-replies",
     };
-    let nobody = |_| panic!("an answer cannot be abandoned");
-    let verdict = Orders::new(&nobody).verdict(replies, &letter("a", &reply, 1));
+    let unused = |_| panic!("a reply cannot be abandoned");
+    let verdict = Orders::new(&unused).verdict(replies, &letter("a", &reply, 1));
     assert_eq!(verdict, Verdict::Send);
 }
 
@@ -1087,7 +1062,7 @@ fn a_sent_message_that_returns_is_deleted() {
     let fake = Fake::with(&[body("StockReserved").as_str()]);
     {
         let mut state = fake.state.borrow_mut();
-        (state.deaf, state.hidden_for) = (1, Some(1));
+        (state.ignored_deletes, state.hidden_for) = (1, Some(1));
     }
     let output = fake.run(&[QUEUE], &Redrive::default()).expect("it goes");
     assert_eq!(output, "payments-commands: 1 message went back");

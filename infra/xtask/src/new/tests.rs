@@ -47,7 +47,7 @@ fn a_sixth_endpoint_gets_its_own_alarm() {
     for nth in 1..=6 {
         let name = format!("new{nth}");
         let words = words_of("payments", &name, "GET /api/v1/payments").expect("they are right");
-        text = in_template(&text, &words).expect("there is a place");
+        text = add_to_template(&text, &words).expect("there is a place");
     }
     assert_eq!(count(&text, "ErrorsAlarm:\n"), 4, "{text}");
     assert_eq!(count(&text, "  PaymentsNew5ErrorsAlarm:\n"), 1, "{text}");

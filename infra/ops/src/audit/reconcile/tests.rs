@@ -347,85 +347,85 @@ fn empty_tables_balance() {
 }
 
 /// Name, edits, subject and kinds of each case. See `Tables::edit` for the edits.
-const BREAKS: &str = r#"
-a state nobody writes | order 1 state "dreaming" | order 1 | Unreadable
-a reservation nobody can read | reservation 1 status "DREAMT" | order 1 | Unreadable
-a payment nobody can read | payment 1 version "two" | order 1 | Unreadable
-a charge nobody can read | ledger 1 outcome "DREAMT" | order 1 | Unreadable
-a refund nobody can read | refund 3 amount "all" | order 3 | Unreadable
-an order and its payment nobody can read | order 1 state "dreaming"; payment 1 version "two" | order 1 | Unreadable Unreadable
-an order that its customer's list ends at | order 1 placed "yesterday" | order 1 | Misfiled
-an order in another one's place | order 1 placed "2026-01-02T03:00:00.000Z#00000000-0000-0000-0000-000000000002" | order 1 | Misfiled
+const CASES: &str = r#"
+an unknown state | order 1 state "dreaming" | order 1 | Unreadable
+an unreadable reservation | reservation 1 status "DREAMT" | order 1 | Unreadable
+an unreadable payment | payment 1 version "two" | order 1 | Unreadable
+an unreadable charge | ledger 1 outcome "DREAMT" | order 1 | Unreadable
+an unreadable refund | refund 3 amount "all" | order 3 | Unreadable
+an unreadable order and payment | order 1 state "dreaming"; payment 1 version "two" | order 1 | Unreadable Unreadable
+an order that ends its customer's list | order 1 placed "yesterday" | order 1 | Misfiled
+an order at another one's place in the list | order 1 placed "2026-01-02T03:00:00.000Z#00000000-0000-0000-0000-000000000002" | order 1 | Misfiled
 an order without a place | order 1 placed null | order 1 | Misfiled
-a customer spelled in capitals | order 1 user_id "00000000-0000-0000-0000-0000000A11CE" | order 1 | Misfiled
+a user id in capitals | order 1 user_id "00000000-0000-0000-0000-0000000A11CE" | order 1 | Misfiled
 an ended order that the sweeper finds | order 1 due_at "2026-01-02T03:04:20.000Z"; order 1 due_shard "DUE#1" | order 1 | Misfiled Misfiled
-an order whose id is another one's | order 1 id "00000000-0000-0000-0000-000000000002" | order 1 | Unreadable
+an order with another order's id | order 1 id "00000000-0000-0000-0000-000000000002" | order 1 | Unreadable
 an order whose payment method is a card's number | order 1 payment_method "4242424242424242" | order 1 | Misshapen
 a payment whose method is a card's number | payment 1 charge.method "424242424242" | order 1 | Misshapen
-a timeline that nobody writes | order 1 timeline.0.what "order_dreamt" | order 1 | Misshapen
-units that are no number of units | order 4 lines.0.quantity 0 | order 4 | Misshapen
-a total in no currency | order 1 total.currency "usd" | order 1 | Misshapen TotalDiffers ChargedOtherwise
+an unknown timeline event | order 1 timeline.0.what "order_dreamt" | order 1 | Misshapen
+a line of zero units | order 4 lines.0.quantity 0 | order 4 | Misshapen
+a total without a currency | order 1 total.currency "usd" | order 1 | Misshapen TotalDiffers ChargedOtherwise
 an adjustment under another's key | adjustment 1 id "00000000-0000-0000-0000-000000000007" | cup | Misshapen
-a payment without what it is charged with | payment 1 charge.method null | order 1 | Misshapen
-a charge that has no id at the provider | ledger 1 payment_id null | order 1 | Misshapen
+a payment without a method | payment 1 charge.method null | order 1 | Misshapen
+a charge without the provider's id | ledger 1 payment_id null | order 1 | Misshapen
 a refusal without its reason | reservation 4 refusal null | order 4 | Misshapen
 an item that the catalogue does not list | item 0 catalogue null | cup | Misfiled
-a user whom no list has | user 0 status "asleep" | user | Misfiled
-an order where no sweeper looks | order 12 due_shard "DUE#8" | order 12 | NeverDue
-a later try where no sweeper looks | order 12 due_shard "DUE#8"; order 12 attempt 2 | order 12 | NeverDue
+an unlisted user | user 0 status "asleep" | user | Misfiled
+an order in an unswept partition | order 12 due_shard "DUE#8" | order 12 | NeverDue
+a later attempt in an unswept partition | order 12 due_shard "DUE#8"; order 12 attempt 2 | order 12 | NeverDue
 an order due in a year | order 12 due_at "2027-01-02T03:04:20.000Z" | order 12 | NeverDue
-a time that is spelled otherwise | order 12 due_at "2026-01-02T03:04:20Z" | order 12 | NeverDue
-a time that is none | order 12 due_at "soon" | order 12 | Unreadable
-an order the sweeper has passed over | order 11 due_at "2026-01-02T03:02:04.999Z" | order 11 | Overdue
+a time in another format | order 12 due_at "2026-01-02T03:04:20Z" | order 12 | NeverDue
+an invalid time | order 12 due_at "soon" | order 12 | Unreadable
+an order the sweeper skipped | order 11 due_at "2026-01-02T03:02:04.999Z" | order 11 | Overdue
 a parked order | order 13 parked true | order 13 | Parked
-an order no sweeper finds | order 12 due_shard null | order 12 | NeverDue
+an order without a partition | order 12 due_shard null | order 12 | NeverDue
 an order that is never due | order 12 due_at null | order 12 | NeverDue
 an order of a user who does not exist | order 4 user_id "00000000-0000-0000-0000-000000000009" | order 4 | NoSuchUser
 a total that is not the sum of the lines | order 12 lines.0.unit_price.amount 701 | order 12 | TotalDiffers ReservedOtherwise
 lines of two currencies | order 3 lines.0.unit_price.currency "EUR" | order 3 | TotalDiffers
 a confirmed order without a total | order 1 total null | order 1 | TotalDiffers NotCharged
 a confirmed order without a reservation | -reservation 1; hold -1 | order 1 | NotReserved
-a confirmed order whose stock was given back | reservation 1 status "RELEASED"; hold -1 | order 1 | NotReserved
+a confirmed order with released stock | reservation 1 status "RELEASED"; hold -1 | order 1 | NotReserved
 a charging order without a reservation | -reservation 12; hold -1 | order 12 | NotReserved
 more reserved than ordered | reservation 1 lines.0.quantity 2; hold 1 | order 1 | ReservedOtherwise
 reserved at another price | reservation 1 lines.0.amount 1 | order 1 | ReservedOtherwise
 a rejected order that still holds its stock | reservation 2 status "RESERVED"; hold 1 | order 2 | StillReserved
 stock held after its refund was abandoned | reservation 2 status "RESERVED"; hold 1; note 2 refund_abandoned | order 2 | StillReserved
-stock held before it was asked for | +reservation 10 RESERVED | order 10 | StillReserved
+stock held before the request | +reservation 10 RESERVED | order 10 | StillReserved
 stock held after its release was abandoned | reservation 2 status "RESERVED"; reservation 2 updated_at "2026-01-02T03:03:30.000Z"; hold 1; note 2 release_abandoned | order 2 | ReservedAfterAll
 money kept after its refund was abandoned | payment 3 status "CHARGED"; payment 3 updated_at "2026-01-02T03:03:30.000Z"; -refund 3; note 3 refund_abandoned | order 3 | ChargedAfterAll
 stock held for no order | +reservation 99 RESERVED | order 99 | ReservationOfNobody
 an order whose row is gone | -order 1 | order 1 | ReservationOfNobody PaymentOfNobody
 an item that is gone | -item 0 | cup | NoSuchItem
-a unit that is nowhere | item 0 available 4 | cup | LevelsDiffer
+a missing unit | item 0 available 4 | cup | LevelsDiffer
 an oversold item | item 0 available -1; item 0 stocked 4 | cup | BelowZero
 a unit that no reservation holds | hold 1 | cup | HeldDiffers
-adjustments that nobody booked | adjustment 1 delta 11 | cup | AdjustmentsDiffer
+adjustments beyond the stock | adjustment 1 delta 11 | cup | AdjustmentsDiffer
 a confirmed order without a payment | -payment 1; -ledger 1 | order 1 | NotCharged
-a confirmed order whose charge was given back | payment 1 status "REFUNDED"; +refund 1 700 | order 1 | NotCharged
-a confirmed order whose charge is not known | payment 1 status "CHARGING" | order 1 | NotCharged
+a confirmed order with a refunded charge | payment 1 status "REFUNDED"; +refund 1 700 | order 1 | NotCharged
+a confirmed order with an open charge | payment 1 status "CHARGING" | order 1 | NotCharged
 another amount charged than the total | payment 1 charge.amount 1; ledger 1 asked.amount 1 | order 1 | NotCharged ChargedOtherwise
 a cancelled order that is still charged | payment 3 status "CHARGED"; -refund 3 | order 3 | StillCharged
 a releasing order that is still charged | payment 14 status "CHARGED"; -refund 14 | order 14 | StillCharged
-a charge before it was asked for | +payment 11 CHARGED; +charge 11 CHARGED | order 11 | StillCharged
+a charge before the request | +payment 11 CHARGED; +charge 11 CHARGED | order 11 | StillCharged
 a rejected order whose payment is open | payment 2 status "CHARGING"; ledger 2 outcome "DECLINED" | order 2 | Unsettled
 another user's payment | payment 1 user_id "00000000-0000-0000-0000-000000000009" | order 1 | AnotherUser
 a payment for no order | +payment 99 CHARGED; +charge 99 CHARGED | order 99 | PaymentOfNobody
 a payment under way for no order | +payment 99 CHARGING | order 99 | PaymentOfNobody
-a payment for no order that payments does not know to be refunded | +payment 99 CHARGED; +charge 99 CHARGED; +refund 99 700 | order 99 | LedgerDiffers
+a refund for no order that payments did not record | +payment 99 CHARGED; +charge 99 CHARGED; +refund 99 700 | order 99 | LedgerDiffers
 a payment for no order that the provider denies | +payment 99 CHARGED; +charge 99 DECLINED | order 99 | LedgerDiffers
 a charge the provider denies | ledger 1 outcome "DECLINED" | order 1 | NotCharged LedgerDiffers
-a charge the provider never heard of | -ledger 1 | order 1 | LedgerDiffers
+a charge without a ledger entry | -ledger 1 | order 1 | LedgerDiffers
 a decline that took money | ledger 2 outcome "CHARGED" | order 2 | StillCharged LedgerDiffers
-a refund the provider knows nothing of | -refund 3 | order 3 | StillCharged LedgerDiffers
-a refund nobody asked for | +refund 1 700 | order 1 | NotCharged LedgerDiffers
-a part of a refund | refund 3 amount 699 | order 3 | StillCharged LedgerDiffers
+a refund without a ledger entry | -refund 3 | order 3 | StillCharged LedgerDiffers
+an unrequested refund | +refund 1 700 | order 1 | NotCharged LedgerDiffers
+a partial refund | refund 3 amount 699 | order 3 | StillCharged LedgerDiffers
 a charge payments has no record of | +charge 4 CHARGED | order 4 | LedgerOfNobody
-a refund twice | +refund 3 700 | order 3 | OverRefunded LedgerDiffers RefundBeyondCharge
+a double refund | +refund 3 700 | order 3 | OverRefunded LedgerDiffers RefundBeyondCharge
 a refund of a charge that was declined | +refund 2 700 | order 2 | RefundBeyondCharge
 "#;
 
-struct Break {
+struct Case {
     name: &'static str,
     rows: Tables,
     subject: Subject,
@@ -442,8 +442,8 @@ fn kinds(done: &Reconciliation) -> Vec<Kind> {
     done.findings.iter().map(|finding| finding.kind).collect()
 }
 
-fn breaks() -> impl Iterator<Item = Break> {
-    BREAKS.trim().lines().map(|line| {
+fn cases() -> impl Iterator<Item = Case> {
+    CASES.trim().lines().map(|line| {
         let [name, edits, subject, kinds] = line.split(" | ").collect::<Vec<_>>()[..] else {
             panic!("{line}");
         };
@@ -453,7 +453,7 @@ fn breaks() -> impl Iterator<Item = Break> {
             order => Subject::Order(id(order[6..].parse().expect("a number"))),
         };
         let kinds = kinds.split(' ').collect();
-        Break {
+        Case {
             name,
             rows: edited(edits),
             subject,
@@ -468,7 +468,7 @@ fn named(kind: Kind) -> String {
 
 #[test]
 fn each_broken_invariant_is_a_finding_with_a_next_step() {
-    for case in breaks() {
+    for case in cases() {
         let name = case.name;
         let findings = case.rows.read().findings;
         let (mine, others): (Vec<_>, Vec<_>) = findings
@@ -490,9 +490,9 @@ fn each_broken_invariant_is_a_finding_with_a_next_step() {
 }
 
 /// A part of an advice, and a function that follows it.
-type Way = (&'static str, fn(&mut Tables, &Finding));
+type Advice = (&'static str, fn(&mut Tables, &Finding));
 
-const WAYS: [Way; 14] = [
+const ADVICE: [Advice; 14] = [
     ("saga retry", |rows, finding| {
         rows.order_row(number(finding))["attempt"] = json!(1);
         rows.is_due(number(finding));
@@ -587,15 +587,15 @@ fn as_advised(rows: &mut Tables, finding: &Finding) {
 
 #[test]
 fn a_finding_disappears_after_its_next_step() {
-    let mut unused: BTreeSet<&str> = WAYS.iter().map(|(says, _)| *says).collect();
-    for Break { name, rows, .. } in breaks() {
+    let mut unused: BTreeSet<&str> = ADVICE.iter().map(|(says, _)| *says).collect();
+    for Case { name, rows, .. } in cases() {
         for finding in rows.read().findings {
-            let ways: Vec<&Way> = WAYS
+            let advice: Vec<&Advice> = ADVICE
                 .iter()
                 .filter(|(says, _)| finding.next.contains(says))
                 .collect();
-            assert!(!ways.is_empty(), "{name}: {}", finding.next);
-            for (says, follow) in ways {
+            assert!(!advice.is_empty(), "{name}: {}", finding.next);
+            for (says, follow) in advice {
                 unused.remove(says);
                 let mut rows = rows.clone();
                 follow(&mut rows, &finding);
@@ -730,7 +730,7 @@ fn unaccepted_currencies_are_read() {
 
 #[test]
 fn the_cases_cover_every_kind_of_finding() {
-    let broken: BTreeSet<&str> = breaks().flat_map(|case| case.kinds).collect();
+    let broken: BTreeSet<&str> = cases().flat_map(|case| case.kinds).collect();
     // The last variant, and the number of variants.
     assert!(broken.contains("RefundBeyondCharge"));
     assert_eq!(broken.len(), Kind::RefundBeyondCharge as usize + 1);
