@@ -781,7 +781,7 @@ Resources:
                 said.starts_with("shop-payments-commands does not start"),
                 "{said}"
             );
-            assert_contains(&said, &["SimulatorInProduction=true"]);
+            assert_contains(said, &["SimulatorInProduction=true"]);
         }
         let meant = [("Stage", "production"), ("SimulatorInProduction", "true")];
         for given in [&[("Stage", "staging")][..], &meant] {

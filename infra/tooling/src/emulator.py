@@ -1,4 +1,4 @@
-"""Starts MiniStack with corrections: each says what AWS does, and what MiniStack does instead."""
+"""Starts MiniStack with corrections. Each comment says how AWS and MiniStack differ."""
 
 import contextvars
 import sys
@@ -8,9 +8,8 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import cloudformation, sqs
 from ministack.services.cloudformation import engine, provisioners
 
-# On AWS the batch forms of SQS calls are no actions of their own: each is
-# allowed by the action of its single form (Service Authorization Reference,
-# Amazon SQS). MiniStack asks for an action of the batch's name.
+# AWS has no actions for the batch forms of SQS calls: the action of the single form allows them
+# (Service Authorization Reference, Amazon SQS). MiniStack checks an action with the batch's name.
 AUTHORIZED_AS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
@@ -27,9 +26,8 @@ def corrected(*arguments, **named):
 
 iam_actions.extract_iam_action = corrected
 
-# Triggers go on receiving while the state is saved at the end. Queues are saved
-# one after the other, so a message that moves to its dead-letter queue in between
-# would be saved with both, or with none.
+# MiniStack's triggers receive messages while it saves its state. It saves queues one after another, so a
+# message that moves to its dead-letter queue meanwhile is saved twice or not at all.
 unguarded = sqs.get_state
 
 
@@ -40,8 +38,8 @@ def guarded():
 
 sqs.get_state = guarded
 
-# The queues refuse calls without TLS, which this machine's own address does not have. Functions and
-# tools use it on AWS, because their endpoints there begin with https.
+# The queues refuse calls without TLS, which the local address does not have. On AWS, functions and tools
+# use TLS, because the endpoints begin with https.
 resolve = iam_evaluator._resolve_condition_key
 
 
@@ -51,7 +49,7 @@ def over_tls(key, context):
 
 iam_evaluator._resolve_condition_key = over_tls
 
-# On AWS a nested stack's template is transformed like any other. MiniStack transforms only the root's.
+# AWS transforms the template of a nested stack like any other. MiniStack transforms only the root's.
 parse, deploy_nested = engine._parse_template, provisioners._cfn_nested_stack_deploy
 nested_parameters = contextvars.ContextVar("nested_parameters", default=None)
 
@@ -73,8 +71,8 @@ def deployed(logical_id, properties, parent, **named):
 
 engine._parse_template, provisioners._cfn_nested_stack_deploy = parsed, deployed
 
-# On AWS a resource that an update leaves as it is keeps its attributes. In a nested stack MiniStack
-# forgets them, and what refers to them fails.
+# On AWS, a resource that an update does not change keeps its attributes. MiniStack forgets those of nested
+# stacks, and references to them fail.
 update_resource = provisioners._update_resource
 
 
@@ -87,7 +85,7 @@ def updated(kind, physical_id, old, new, stack, logical_id=None, attributes=None
 
 provisioners._update_resource = updated
 
-# CloudFormation makes a number of a parameter's text where a property wants one. MiniStack leaves the
+# CloudFormation converts a parameter's text to a number where a property needs one. MiniStack keeps the
 # text, and its triggers cannot compare it.
 triggers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
 

@@ -78,15 +78,6 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The operator's commands, which have a program of their own
-    #[command(
-        hide = true, name = "saga", disable_help_flag = true,
-        aliases = ["dlq", "audit", "keys", "admin", "sweep", "preflight", "logs"],
-    )]
-    Moved {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
 }
 
 #[cfg(test)]

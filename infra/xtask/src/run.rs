@@ -51,11 +51,6 @@ pub fn run(command: Command) -> Result<()> {
         Command::SeedBugs(asked) => seed_bugs::run(&project, &asked),
         Command::Measure { names } => measure::run(&project, &names),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
-        Command::Moved { .. } => {
-            let asked: Vec<String> = std::env::args().skip(1).collect();
-            let moved = format!("run cargo waybill {} instead", asked.join(" "));
-            Err(Error::new(moved).not_run())
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-"""Runs the SAM CLI with quick compression: the packages stay on this machine, and zipping is most of the time."""
+"""Runs the SAM CLI with fast compression: the packages stay local, and zipping takes most of the time."""
 
 import functools
 import zipfile
