@@ -110,16 +110,13 @@ const NAMED: usize = 3;
 
 /// Runs a command and returns its whole output.
 pub fn run(aws: &Aws, prefix: &str, action: &Action) -> Result<String> {
-    let mut output: Vec<String> = Vec::new();
-    match run_with(aws, prefix, action, &mut |part| output.push(part)) {
-        Ok(last) => {
-            output.push(last);
-            Ok(output.join("\n"))
-        }
-        Err(error) => {
-            output.push(error.to_string());
-            Err(Error::new(output.join("\n")))
-        }
+    let mut output = Vec::new();
+    let outcome = run_with(aws, prefix, action, &mut |part| output.push(part));
+    let is_done = outcome.is_ok();
+    output.push(outcome.unwrap_or_else(|error| error.to_string()));
+    match is_done {
+        true => Ok(output.join("\n")),
+        false => Err(Error::new(output.join("\n"))),
     }
 }
 

@@ -312,19 +312,11 @@ impl<'b> Audit<'b> {
     }
 
     fn order(&mut self, order: &'b Order) {
-        let counts = &mut self.done.orders;
-        match order.state {
-            State::Confirmed => counts.confirmed += 1,
-            State::Rejected => counts.rejected += 1,
-            State::Cancelled => counts.cancelled += 1,
-            State::Verifying
-            | State::Reserving
-            | State::Charging
-            | State::RefundingToReject
-            | State::RefundingToCancel
-            | State::ReleasingToReject
-            | State::ReleasingToCancel => counts.in_flight += 1,
-        }
+        let (counts, state) = (&mut self.done.orders, order.state);
+        counts.confirmed += usize::from(state == State::Confirmed);
+        counts.rejected += usize::from(state == State::Rejected);
+        counts.cancelled += usize::from(state == State::Cancelled);
+        counts.in_flight += usize::from(state.is_in_flight());
         if self.unreadable.contains(&order.id) {
             self.book_unjudged(order);
             return;

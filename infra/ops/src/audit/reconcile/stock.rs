@@ -77,21 +77,14 @@ impl<'b> Audit<'b> {
     pub(super) fn hold(&mut self, order: &Order, reservation: &Reservation) {
         for line in &reservation.lines {
             let stock = self.done.stock.entry(line.sku.clone()).or_default();
-            let account = match order.state {
-                State::Confirmed => &mut stock.confirmed,
-                State::Rejected | State::Cancelled => {
-                    if release_abandoned(order, reservation).is_none() {
-                        continue;
-                    }
-                    &mut stock.written_off
-                }
-                State::Verifying
-                | State::Reserving
-                | State::Charging
-                | State::RefundingToReject
-                | State::RefundingToCancel
-                | State::ReleasingToReject
-                | State::ReleasingToCancel => &mut stock.in_flight,
+            let account = if order.state.is_in_flight() {
+                &mut stock.in_flight
+            } else if order.state == State::Confirmed {
+                &mut stock.confirmed
+            } else if release_abandoned(order, reservation).is_some() {
+                &mut stock.written_off
+            } else {
+                continue;
             };
             *account = add(*account, i128::from(line.quantity));
         }
