@@ -228,7 +228,7 @@ async fn an_invalid_command_is_refused_and_changes_nothing() {
     no_order["order_id"] = json!("ORDER#1");
     let broken = [
         no_order,
-        message("ChargePayment", json!({ "user_id": "nobody" })),
+        message("ChargePayment", json!({ "user_id": "not-an-id" })),
         message("RefundPayment", json!({})),
         message("ChargeEverybody", json!({})),
         json!("not an envelope"),

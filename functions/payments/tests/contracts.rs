@@ -82,7 +82,7 @@ fn a_command_is_accepted_exactly_by_its_contract() {
         with("/payment_method", json!("pm card")),
         with("/payment_method", json!("x".repeat(129))),
         with("/payment_method", json!("4242424242424242")),
-        with("/user_id", json!("nobody")),
+        with("/user_id", json!("not-an-id")),
         with("/user_id", json!(null)),
         without("user_id"),
         without("amount"),
@@ -96,7 +96,7 @@ fn a_command_is_accepted_exactly_by_its_contract() {
     let refunds = [
         refund()["data"].clone(),
         json!({ "user_id": OWNER.0, "reason": "newer" }),
-        json!({ "user_id": "nobody" }),
+        json!({ "user_id": "not-an-id" }),
         json!({}),
         json!(null),
     ];

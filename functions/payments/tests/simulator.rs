@@ -25,7 +25,7 @@ async fn each_declining_token_repeats_its_code() {
             "pm_card_chargeDeclinedInsufficientFunds",
             "insufficient_funds",
         ),
-        ("pm_card_nobody_knows", "invalid_payment_method"),
+        ("pm_card_unknown", "invalid_payment_method"),
     ] {
         let world = World::new().await;
         for _ in 0..2 {
@@ -203,7 +203,7 @@ async fn production_declines_every_token_of_a_fault() {
     }
     for (token, code) in [
         ("pm_card_chargeDeclined", Some("card_declined")),
-        ("pm_card_nobody_knows", Some("invalid_payment_method")),
+        ("pm_card_unknown", Some("invalid_payment_method")),
         ("pm_card_visa", None),
     ] {
         let world = World::new().await;

@@ -91,9 +91,9 @@ pub enum Command {
     /// Reconcile stock and money across all services. Exit code 0: everything balances; 1: something does
     /// not; 2: undecided; 3: the audit did not run
     Audit {
-        /// Print JSON: {certain: [{subject, kind, what, next}], undecided: [...], last: {stock: {SKU: {stocked,
-        /// available, held, confirmed, in_flight, written_off, unexplained}}, money: {CURRENCY: {charged,
-        /// refunded, ...}}, orders, written_off, after_all, remarks, rows}}
+        /// Print JSON: {certain: [{subject, kind, what, next}], undecided: [...], last: {stock: {SKU:
+        /// {stocked, available, held, confirmed, in_flight, written_off, unexplained}}, money: {CURRENCY:
+        /// {charged, refunded, ...}}, orders, written_off, after_all, remarks, rows}}
         #[arg(long)]
         json: bool,
     },

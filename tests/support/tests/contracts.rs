@@ -20,10 +20,10 @@ fn valid_data_has_no_violations_and_may_have_more_members() {
 
 #[test]
 fn every_violation_has_its_place() {
-    let data = json!({ "user_id": "nobody", "total": { "amount": "1999" } });
+    let data = json!({ "user_id": "not-an-id", "total": { "amount": "1999" } });
     let expected = [
         r#"/total/amount: "1999" is not of type "integer""#,
-        r#"/user_id: "nobody" is not a "uuid""#,
+        r#"/user_id: "not-an-id" is not a "uuid""#,
     ];
     let mut violations = violations(data);
     violations.sort();

@@ -201,7 +201,7 @@ pub enum Outcome {
 pub enum OnReserve {
     /// There is no record: call [`decide`].
     Decide,
-    /// The recorded decision is the answer, whatever the stock is now.
+    /// The recorded decision is the answer; the present stock does not matter.
     Replay(Outcome),
 }
 
