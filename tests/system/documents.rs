@@ -20,7 +20,8 @@ cargo() {
 }
 waybill() { "$TOOLS/waybill" "$@"; }
 output=$(mktemp)
-trap 'status=$?; [ $status = 0 ] || { echo "$document:$line:"; cat "$output"; }; rm "$output"' EXIT
+exec 3>&1
+trap 'status=$?; [ $status = 0 ] || { echo "$document:$line:"; cat "$output"; } >&3; rm "$output"' EXIT
 claim() { grep -qF -- "$1" "$output" || { echo "the output lacks: $1"; exit 1; }; }
 "#;
 

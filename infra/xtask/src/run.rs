@@ -64,24 +64,21 @@ Waybill is up on port {port}:  {url}
 Three things to try:
 
   1. List the items
-     \
-           curl -s {url}/api/v1/items
+     curl -s {url}/api/v1/items
 
   2. Register and log in
-     curl -s {url}/api/v1/users -H \
-           'content-type: application/json' -d '{{"email":"ada@example.com","password":"a long pass phrase","name":"Ada"}}'
+     curl -s {url}/api/v1/users -H 'content-type: application/json' \
+       -d '{{"email":"ada@example.com","password":"a long pass phrase","name":"Ada"}}'
      TOKEN=$(curl -s {url}/api/v1/auth/login -H 'content-type: application/json' \
        -d '{{"email":"ada@example.com","password":"a long pass phrase"}}' |
        sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
   3. Place an order and read its status
-     \
-                                          curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
+     curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
        -d '{{"lines":[{{"sku":"stoneware-cup","quantity":2}}],"payment_method":"pm_card_visa"}}'
      curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN"
 
-Or watch a tour of all \
-                                                                  outcomes: cargo xtask demo
+Or watch a tour of all outcomes: cargo xtask demo
 "#
     )
 }
