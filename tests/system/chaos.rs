@@ -6,7 +6,6 @@
 //! the machine. `WAYBILL_CHAOS_SEED` repeats a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -432,10 +431,7 @@ fn running() -> emulator::Emulator {
 
 /// Where the stack under test lives.
 fn home() -> Home {
-    match std::env::var_os("WAYBILL_STACK") {
-        Some(description) => Home::of(&PathBuf::from(description)).unwrap(),
-        None => Home::developer(&Project::find().unwrap()),
-    }
+    Home::current(&Project::find().unwrap())
 }
 
 /// A queue that gives a message out again soon, until this is dropped.

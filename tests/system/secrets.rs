@@ -3,14 +3,13 @@
 //! Tests are started in the order of their names and this module's comes last, and it waits until
 //! it is alone: so it reads what all the others left behind, besides what it plants itself.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 use shared_auth::SigningKey;
 use test_support::template::workspace_root;
 use uuid::Uuid;
 use xtask::http::Response;
 use xtask::project::Project;
+use xtask::state::Home;
 
 use crate::world::{Customer, World, eventually, world};
 
@@ -321,12 +320,8 @@ fn lines(world: &World) -> Vec<(String, String)> {
     lines
 }
 
-/// Beside the stack's description.
 fn emulator_log() -> String {
-    let path = match std::env::var_os("WAYBILL_STACK") {
-        Some(stack) => Path::new(&stack).with_file_name("emulator.log"),
-        None => Project::find().unwrap().folder().join("emulator.log"),
-    };
+    let path = Home::current(&Project::find().unwrap()).emulator_log();
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -37,7 +37,7 @@ pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let project = Project::find().unwrap();
-        let stack = emulator::stack(&Home::developer(&project)).unwrap();
+        let stack = emulator::stack(&Home::current(&project)).unwrap();
         let aws = stack.aws();
         let http = stack.http();
         let admin = LoggedIn::new(http.clone(), stack.admin.clone());

@@ -41,7 +41,7 @@ pub fn run(Cli { target, command }: Cli) -> Result<()> {
                     filter.since.get_or_insert_with(hour_ago);
                     None
                 }
-                false => Some(Home::developer(&Project::find()?).emulator_log()),
+                false => Some(Home::current(&Project::find()?).emulator_log()),
             };
             logs::print(&aws, &target.prefix, emulator_log, &filter, json)
         }
@@ -254,7 +254,7 @@ fn connect(target: &Target) -> Result<Aws> {
         let project = Project::find().map_err(|_| {
             Error::new("no checkout here, so no local stack; use --aws for an AWS account")
         })?;
-        return Ok(emulator::stack(&Home::developer(&project))?.aws());
+        return Ok(emulator::stack(&Home::current(&project))?.aws());
     }
     let aws = account_of(target.profile.as_deref())?;
     print_stderr(aws.place()?.described(&target.prefix));

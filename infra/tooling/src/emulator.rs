@@ -58,9 +58,6 @@ pub fn condition(home: &Home) -> Condition {
 
 /// The stack in `home`, if it is running.
 pub fn stack(home: &Home) -> Result<Stack> {
-    if let Some(path) = std::env::var_os("WAYBILL_STACK") {
-        return Stack::read(Path::new(&path));
-    }
     match condition(home) {
         Condition::Running(_) => Stack::read(&home.stack()),
         Condition::Lost(_) => Err(Error::new(

@@ -20,6 +20,14 @@ impl Home {
         }
     }
 
+    /// The stack whose description `WAYBILL_STACK` names, or the developer's.
+    pub fn current(project: &Project) -> Self {
+        let named = std::env::var_os("WAYBILL_STACK");
+        named
+            .and_then(|path| Self::of(Path::new(&path)))
+            .unwrap_or_else(|| Self::developer(project))
+    }
+
     /// A temporary stack of `cargo xtask test`.
     pub fn test(project: &Project, number: usize) -> Self {
         Self {

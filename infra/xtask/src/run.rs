@@ -12,7 +12,7 @@ use crate::{check, demo, emulator, functions, local, measure, mutants, new, seed
 
 pub fn run(command: Command) -> Result<()> {
     let project = Project::find().map_err(Error::not_run)?;
-    let home = Home::developer(&project);
+    let home = Home::current(&project);
     match command {
         Command::Up { port } => {
             let _lock = home.lock()?;
