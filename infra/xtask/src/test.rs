@@ -36,6 +36,10 @@ pub fn lint(project: &Project, run: impl Fn(&mut Command) -> Result<()>) -> Resu
     Ok(())
 }
 
+/// Checks a copy of the workspace for a minute: it runs beside the system tests, after the lints have
+/// compiled what it needs.
+const SCAFFOLD_TEST: &str = "a_copy_with_scaffolds_keeps_the_rules";
+
 /// Reads the logs that the tests before it left on the same stack.
 const LAST_MODULE: &str = "secrets";
 
@@ -146,6 +150,7 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
     if fast {
         lints(project, stages)?;
         tests(project, stages)?;
+        scaffolds(project, stages)?;
         return templates_and_documentation(project, stages);
     }
     let system_tests = system_tests(project, stages)?;
@@ -153,6 +158,7 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
     // The system tests wait most of their time. The checks beside them take what the stacks leave.
     let checks = || {
         lints(project, stages)?;
+        scaffolds(project, stages)?;
         templates_and_documentation(project, stages)
     };
     let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] = [
@@ -170,7 +176,23 @@ fn lints(project: &Project, stages: &Stages) -> Result<()> {
 
 fn tests(project: &Project, stages: &Stages) -> Result<()> {
     stages.run("tests", |log| {
-        log.run(project.cargo().args(["test", "--quiet", "--workspace"]))
+        let all = ["test", "--quiet", "--workspace", "--"];
+        log.run(project.cargo().args(all).args(["--skip", SCAFFOLD_TEST]))
+    })
+}
+
+fn scaffolds(project: &Project, stages: &Stages) -> Result<()> {
+    stages.run("scaffolds", |log| {
+        let mut cargo = project.cargo();
+        cargo.args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--lib",
+            "--",
+            SCAFFOLD_TEST,
+        ]);
+        log.run(&mut nice(&cargo))
     })
 }
 
@@ -442,5 +464,14 @@ impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.alive.take());
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_test_of_the_scaffolds_has_the_name_that_is_run() {
+        let name = format!("fn {}()", super::SCAFFOLD_TEST);
+        assert!(include_str!("new/tests.rs").contains(&name));
     }
 }
