@@ -180,7 +180,11 @@ fn measure(
             Seen::Lines(texts) => {
                 let is_kept = |line: &&str| texts.iter().any(|text| line.contains(text));
                 let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-                let lines: Vec<String> = output.lines().filter(is_kept).map(words).collect();
+                // The dots are libtest's, one for each test.
+                let lines = output.lines().filter(is_kept).map(words);
+                let lines: Vec<String> = lines
+                    .map(|line| line.trim_start_matches('.').to_owned())
+                    .collect();
                 if lines.is_empty() {
                     return Err(Error::new(format!(
                         "{command} does not print {}",
