@@ -233,8 +233,12 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
         (format!("{folder}/src/store.rs"), "its rows"),
         ("docs/pictures/services.svg".to_owned(), "the service"),
         (
+            "docs/operate/restore.md".to_owned(),
+            "its name, in the loops that restore tables",
+        ),
+        (
             "docs/operate/update-and-remove.md".to_owned(),
-            "its table, where tables are restored",
+            "its name, in the loop that deletes tables",
         ),
     ]);
     Ok(Scaffold {
