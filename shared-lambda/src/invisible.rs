@@ -1,5 +1,5 @@
-//! Invisible characters. They make texts differ that look the same, or reverse the direction of the
-//! text beside them.
+//! Invisible characters. With them, two texts can look the same and differ. Some reverse the direction
+//! of the text beside them.
 
 use unicode_normalization::char::canonical_combining_class;
 

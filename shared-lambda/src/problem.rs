@@ -1,7 +1,7 @@
 //! Errors for clients: `application/problem+json` (RFC 9457).
 //!
-//! A problem has two halves. The client reads the type, title, status, detail and fields. Only the
-//! log shows the cause; no code here can serialise it.
+//! A problem has two halves. The client reads the type, title, status, detail and fields. The cause is
+//! for the log only, and no code here can put it into an answer.
 
 use std::fmt::Display;
 

@@ -1,7 +1,7 @@
 //! Queues: the runner handles each message separately and reports failures by id.
 //!
-//! A handler returns the messages that its outcome owes. The runner sends them in batches. SQS
-//! deletes a message only after its answers were accepted; a crash before that brings it back.
+//! A handler returns its answers as messages. The runner sends them in batches. SQS deletes a message
+//! only after its answers were accepted. After an earlier crash, SQS delivers the message again.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};

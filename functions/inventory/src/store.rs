@@ -6,8 +6,8 @@
 //! | `ITEM#<sku>` | `ADJUSTMENT#<id>` | one correction of its stock |
 //! | `ORDER#<order id>` | `RESERVATION` | an order's units, or the reason why it has none |
 //!
-//! The index `catalogue` lists the items by SKU. It holds only keys, which never change, so that
-//! reservations do not write to it. The values of a page come from the table.
+//! The index `catalogue` lists the items by SKU. It holds only keys. Keys never change, so a
+//! reservation writes nothing to the index. The values of a page come from the table.
 //!
 //! Stock changes by a conditional `ADD`, never by writing back a value that was read.
 

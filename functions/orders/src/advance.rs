@@ -1,4 +1,5 @@
-//! The only code path that changes an order after its placement and sends the command it then owes.
+//! The only code that changes an order after its placement. It also sends the command that the order
+//! then owes.
 
 use std::time::Duration;
 

@@ -96,8 +96,8 @@ impl OrderStore {
 
     /// Writes the next version of an order, unless another writer has.
     ///
-    /// After a lost answer the SDK's own retry finds its first write. That is no other writer, and the
-    /// order's command is not sent yet, so it counts as done.
+    /// After a lost answer, the SDK's own retry finds its first write. That is not another writer. The
+    /// update counts as done, because the order's command is still to be sent.
     pub async fn update(&self, order: &Order) -> Result<Updated, TableError> {
         const OPERATION: &str = "update order";
         let next = item(order, OPERATION)?;

@@ -9,8 +9,8 @@
 //!
 //! DynamoDB removes rows of the last two kinds after their `expires_at`.
 //!
-//! The first row makes an address unique. It also holds the hash, so a login reads exactly one row
-//! for known and unknown addresses alike, and only login and password change read hashes.
+//! The first row makes an address unique. It also holds the hash. A login therefore reads exactly one
+//! row, for known and unknown addresses alike. Only login and password change read hashes.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;

@@ -1,4 +1,4 @@
-//! Errors of a table, by the caller's remedy.
+//! Errors of a table, grouped by the caller's next step.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 

@@ -1,6 +1,6 @@
 //! An order's reservation: the decision to hold units, and their release.
 //!
-//! The first command to arrive creates the reservation. A reserve decides it for good:
+//! The first command to arrive creates the reservation. A reserve command decides for good:
 //!
 //! ```text
 //! (none) --ReserveStock--> RESERVED --ReleaseStock--> RELEASED
@@ -8,7 +8,7 @@
 //! (none) --ReleaseStock--> RELEASED          (a tombstone: a late reserve is refused)
 //! ```
 //!
-//! Every other pair changes nothing and answers from the record.
+//! In every other case, a command changes nothing and is answered from the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,7 @@ impl WantedLines {
     }
 }
 
-/// Two reserves of one order had different lines: the sender has a bug.
+/// Two reserve commands of one order had different lines: the sender has a bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("asks for {asked}, but the order's reservation holds {held}")]
 pub struct OtherLines {

@@ -1,8 +1,8 @@
 //! The queue: `ReserveStock` and `ReleaseStock`, each idempotent.
 //!
-//! Both run the same loop: read the order's record, decide, and write on condition that the basis of
-//! the decision is unchanged. An overtaken write starts the loop again. One transaction writes the
-//! record and its effect.
+//! Both run the same loop: read the order's record, decide, write. The write succeeds only if the
+//! decision still holds. If another writer was first, the loop starts again. One transaction writes
+//! the record and its effect.
 
 use shared_lambda::contention::Tries;
 use shared_lambda::envelope::{Envelope, Payload};

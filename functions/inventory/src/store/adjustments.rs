@@ -37,7 +37,7 @@ impl InventoryStore {
                 Written::Contended => continue,
                 Written::Overtaken => {}
             }
-            // The record first: a repeat gets the first answer, not one by the present stock.
+            // The record comes first: a repeat then gets the first answer, not one from the present stock.
             if let Some(before) = self.adjustment(&adjustment.sku, adjustment.id).await? {
                 return Ok(Adjusted::Before(before));
             }

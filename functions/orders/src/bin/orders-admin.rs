@@ -1,4 +1,4 @@
-//! The operators' function: list, show, retry and abandon orders in flight.
+//! The operators' function: list and show orders that have not ended, retry or abandon their steps.
 
 use orders::handlers::admin;
 use shared_lambda::{Error, Setup, invoke};

@@ -1,4 +1,4 @@
-//! The schedule that drives due orders.
+//! The sweeper, which a schedule calls every minute.
 
 use orders::handlers::sweep;
 use shared_lambda::{Error, Setup, schedule};

@@ -8,12 +8,12 @@
 //!            Rejected/Cancelled <─ Releasing <────── Refunding
 //! ```
 //!
-//! An operator has two events. A retry resets the attempts of the current step. Abandoning a parked
-//! compensation goes to the state its answer would lead to (`Refunding -> Releasing`,
+//! An operator has two events. A retry resets the attempts of the current step. An abandonment of a
+//! parked compensation leads to the same state as its answer (`Refunding -> Releasing`,
 //! `Releasing -> Rejected/Cancelled`).
 //!
-//! [`decide`] is total, and neither match below has a wildcard: a new state or event does not compile
-//! until each pair has an answer. `tests/golden/transitions.txt` lists the answers.
+//! [`decide`] answers every pair of state and event, without a wildcard. After a new state or event, the
+//! code compiles only when each new pair has an answer. `tests/golden/transitions.txt` lists the answers.
 
 use std::fmt::Display;
 
@@ -121,8 +121,8 @@ pub enum Decision {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// The event that led to this state, again. Its first delivery may have crashed before the send,
-    /// so the command is sent again.
+    /// The event that led to this state, again. The function may have crashed before it sent the
+    /// command, so the command is sent again.
     Repeat,
     /// The order has moved past the event; there is nothing to send.
     Overtaken,

@@ -147,9 +147,9 @@ fn is_open(order: &Order) -> bool {
     owed(order).is_some() && !order.parked
 }
 
-/// When the customer left unpaid an order that took stock or may have. The causes are a declined
-/// payment, an unexpected price, too large a total, and a cancellation, even of a paid order. A step
-/// without an answer is not the customer's doing.
+/// The time at which the customer left the order unpaid, if the order took stock or may have. The causes
+/// are a declined payment, an unexpected price, too large a total, and a cancellation, even of a paid
+/// order. The customer does not cause a step without an answer.
 fn unpaid_since(order: &Order) -> Option<Timestamp> {
     let mut entries = order.timeline.iter();
     if !entries.any(|entry| entry.event == TimelineEvent::ReserveStockRequested) {

@@ -79,8 +79,8 @@ pub fn owed(order: &Order) -> Option<Command> {
     is_known.then_some(command)
 }
 
-/// The fault of the command that the order owes. Like the command it follows from the order alone, so
-/// every function that sends it sends the same.
+/// The fault of the command that the order owes. Like the command, it follows from the order alone. So
+/// every function sends the command with the same fault.
 pub fn owed_fault(order: &Order) -> Option<Fault> {
     let faults = order.faults.as_ref()?;
     let fault = faults.fault_of(owed(order)?)?;

@@ -1,5 +1,6 @@
-//! The operators' actions on orders in flight: list, show, retry, abandon. There is no route: operators
-//! invoke the function by name (`waybill saga`) with their own AWS credentials.
+//! The operators' actions on orders that have not ended: list and show them, retry or abandon a step.
+//! There is no route. Operators invoke the function by name (`waybill saga`) with their own AWS
+//! credentials.
 //!
 //! A call names its operator (`by`) for the timeline, because AWS does not tell a function who called
 //! it. CloudTrail records the true caller.

@@ -1,5 +1,5 @@
-//! Backlogs of queues. A command that waits in a backlog was sent; sending it again would only lengthen
-//! the queue.
+//! Backlogs of queues. A command in a backlog has been sent already. To send it again would only make the
+//! queue longer.
 //!
 //! The number of waiting messages decides, because SQS does not give their age: the metric
 //! `ApproximateAgeOfOldestMessage` is minutes late, and IAM cannot limit reading metrics to one queue.

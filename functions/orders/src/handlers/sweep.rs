@@ -19,8 +19,8 @@ use crate::domain::{Event, InjectedFaults, Order, OrderId, TimelineEvent};
 use crate::messages::{Routes, owed_message};
 use crate::store::{Due, DuePartition, DuePosition};
 
-/// How many orders are advanced in parallel, and whose commands are then sent: one batch of messages.
-/// A run that is cut short must leave few attempts counted but not sent.
+/// The number of orders that are advanced in parallel. Their commands are then sent as one batch. If the
+/// run is cut short, only these attempts can be counted without a command.
 const CONCURRENCY: usize = 10;
 
 /// How many orders of one partition are read before the next partition's turn.
@@ -52,7 +52,7 @@ pub fn wire(setup: &Setup) -> Result<Sweep, Error> {
     })
 }
 
-/// Runs once. A failing partition or order does not delay the others, but the run then fails too, which
+/// Runs once. If a partition or an order fails, the others continue. The run then fails at its end, which
 /// raises its alarm. An unreadable order has a separate alarm, because it would fail every run.
 pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
     let limit = TimeLimit::of(START_WITHIN);

@@ -61,8 +61,8 @@ impl OrderStore {
         let mut orders: Vec<Order> = Vec::new();
         let mut left = MAX_READ_PER_PAGE;
         loop {
-            // With a filter most rows may not match. Reading a whole batch keeps a rare status from
-            // costing one round trip for each order.
+            // With a filter, most rows may not match. A whole batch is read, so an order with a rare
+            // status does not cost a round trip of its own.
             let window = match status {
                 None => left.min(limit - orders.len()),
                 Some(_) => left,

@@ -1,7 +1,8 @@
-//! The effects of commands and of the provider's settlements on a payment.
+//! The effects of commands and of the provider's settlements on a payment. A settlement is the final
+//! outcome of a charge.
 //!
-//! [`decide`] and [`settle`] are total: no match has a wildcard over states, commands or settlements,
-//! so every pair has a deliberate answer.
+//! [`decide`] and [`settle`] name every state, command and settlement, without a wildcard. So every pair
+//! has a deliberate answer.
 
 use jiff::Timestamp;
 use uuid::Uuid;

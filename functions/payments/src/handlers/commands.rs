@@ -1,8 +1,8 @@
 //! The queue `payments-commands`: `ChargePayment` and `RefundPayment`.
 //!
-//! The handler repeats one question until there is an answer: what is the next step of this command,
-//! given the order's record? The record is written before or after each step. A crash or a concurrent
-//! handler therefore leaves a record with a correct next step.
+//! The handler reads the order's record, decides the next step of the command, and takes it. It repeats
+//! this until the step is an answer. It writes the record before or after each step. A crash or a
+//! concurrent handler therefore leaves a record with a correct next step.
 
 use jiff::Timestamp;
 use shared_lambda::contention::Tries;

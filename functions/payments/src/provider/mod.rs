@@ -1,7 +1,7 @@
 //! The port to the payment provider.
 //!
 //! Payments relies on one promise of a provider: a key identifies one charge, or one refund, for ever.
-//! A repeated call with the same key repeats the answer and never the effect. After a lost answer,
+//! A second call with the same key gets the first answer and has no effect. After a lost answer,
 //! payments therefore calls again instead of guessing.
 //!
 //! "For ever" is literal: a dead letter comes back after days, and a parked refund is retried every

@@ -2,8 +2,8 @@
 //!
 //! It keeps its own ledger in the payments table, so that tests can count money independently of our
 //! records. Under `pk = SIMULATOR#<key>` there is one row for a charge (`sk = CHARGE`) and one for a
-//! refund (`sk = REFUND`). Rows never change. As with a real provider, test tokens as payment method
-//! choose the outcome:
+//! refund (`sk = REFUND`). Rows never change. As with a real provider, a test token as the payment
+//! method chooses the outcome:
 //!
 //! | token | outcome |
 //! | --- | --- |

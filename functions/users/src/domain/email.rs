@@ -1,4 +1,4 @@
-//! E-mail addresses in the form in which they are compared.
+//! E-mail addresses, in one form for comparisons.
 
 use std::fmt;
 

@@ -9,7 +9,7 @@
 //! - [`UNKNOWN_SOURCES`]: one account, from all unknown sources together.
 //!
 //! An attempt is counted before the password is checked, so a thousand parallel attempts are not a
-//! thousand guesses. A successful one is taken back. The free attempts therefore leave room for
+//! thousand guesses. The count of a successful attempt is taken back. There are enough free attempts for
 //! parallel logins: after four mistakes an owner can still log in from eight devices at once.
 
 use jiff::{SignedDuration, Timestamp};

@@ -1,5 +1,5 @@
-//! The limits on login attempts and registrations: they are counted before a secret is checked
-//! (see `domain::throttle`).
+//! The limits on login attempts and registrations (see `domain::throttle`). An attempt is counted
+//! before its secret is checked.
 
 use shared_lambda::http::Request;
 use shared_lambda::problem::Problem;

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users`: registers a customer.
 //!
-//! A client that repeats a registration gets 409 `email-taken` and can log in. A second 201 would
-//! confirm a guessed password.
+//! A client that repeats a registration gets 409 `email-taken` and can log in. If a repeat with the
+//! right password got 201, an attacker could test guessed passwords.
 //!
 //! Each valid registration counts for its source: it costs a hash, and its answer shows whether an
 //! address is taken. The limit leaves room for a shop whose customers share one address.

@@ -1,9 +1,10 @@
-//! Counts of attempts, by account and source, by source, and by account. Rows are keyed by a
-//! fingerprint of the address that the client sent, so they do not show whether the account exists.
+//! Counts of attempts: for one account at one source, for one source, and for one account. The key of
+//! a row is a fingerprint of the address that the client sent. So it does not show whether the account
+//! exists.
 //!
-//! The SDK must not retry a count: an update with a late answer may have taken effect, and an owner
-//! with several devices would be counted twice and delayed. An attempt whose answer is lost proceeds
-//! as counted.
+//! The SDK must not retry a count. An update with a late answer may have taken effect, and a retry
+//! would count the attempt twice. An owner with several devices would then be delayed. If the answer
+//! is lost, the attempt proceeds as counted.
 
 use std::net::IpAddr;
 

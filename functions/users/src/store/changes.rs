@@ -1,4 +1,4 @@
-//! Changes of a user, each with all rows that must change in one transaction.
+//! Changes of a user. Each writes all its rows in one transaction.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{

@@ -1,5 +1,5 @@
-//! The list of users for administrators, from the index `by_status`. The index is eventually
-//! consistent. The list skips rows that cannot be read.
+//! The list of users for administrators, from the index `by_status`. The index lags behind the table.
+//! The list skips rows that cannot be read.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use shared_lambda::table::{Row, TableError, read_row, read_rows};
