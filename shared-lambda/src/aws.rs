@@ -1,8 +1,8 @@
 //! AWS clients built only from Lambda's environment variables.
 //!
-//! The SDK's default credential chain and HTTP client read files, load the system's root
-//! certificates one by one and gather CPU-jitter entropy. That takes most of a cold start. Here,
-//! credentials and region come from the environment and TLS is rustls with ring. The trusted roots
+//! The SDK's default credential chain reads files. Its default HTTP client loads the system's root
+//! certificates one by one and gathers CPU-jitter entropy. Both take most of a cold start. Here,
+//! credentials and region come from the environment, and TLS is rustls with ring. The trusted roots
 //! are Amazon's own (<https://www.amazontrust.com/repository/>), compiled in.
 
 use std::time::{Duration, SystemTime};

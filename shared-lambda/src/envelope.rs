@@ -94,8 +94,8 @@ struct Outbound<'a, T> {
     data: &'a T,
 }
 
-/// The body of a message. Its id derives from the subject and the type, so that every copy of a
-/// message has the same id, whichever function sends it.
+/// The body of a message. Its id derives from the subject and the type. So every copy of a message has
+/// the same id, from every function that sends it.
 pub(crate) fn encode<T: Payload>(
     subject: Uuid,
     payload: &T,

@@ -20,8 +20,8 @@ impl Failure {
         }
     }
 
-    /// No later try can succeed. SQS redelivers the message without a wait until the redrive policy
-    /// moves it to the dead-letter queue, where an operator finds it.
+    /// No later try can succeed. SQS delivers the message again without a wait. After the last delivery
+    /// it moves the message to the dead-letter queue, where an operator finds it.
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),

@@ -54,8 +54,8 @@ impl OrderStore {
         }
     }
 
-    /// Writes a new order, or finds the one that has its id already. Ids derive from the user, so
-    /// another user's order under the id is an error, which reveals nothing of that order.
+    /// Writes a new order, or finds the one that has its id already. Ids derive from the user. So
+    /// another user's order under the id is an error. The error reveals nothing of that order.
     pub async fn insert(&self, order: &Order) -> Result<Inserted, TableError> {
         const OPERATION: &str = "insert order";
         let answer = self

@@ -2,7 +2,7 @@
 //!
 //! A successor is the HMAC-SHA-256 of a random seed, keyed with the secret of the token it replaces.
 //! The session's row stores the seed. So the old token gets the same successor again within its
-//! grace, and the row alone is useless to a thief.
+//! grace. The row alone is useless to a thief.
 
 use std::fmt;
 

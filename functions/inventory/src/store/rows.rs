@@ -32,8 +32,8 @@ pub(super) struct IndexRow {
     pub sku: String,
 }
 
-/// Attributes that no reader needs are not read, so that a row without them, or with other values,
-/// stays readable.
+/// Attributes that no reader needs are not read. So a row without them, or with other values, stays
+/// readable.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ItemRow {
     pk: String,

@@ -146,8 +146,8 @@ impl Order {
         self.fail("timed_out", &detail);
     }
 
-    /// Goes to the next step towards Confirmed. `due_at` stays unless it is too late for this step, so
-    /// a normal order writes its index entry once and removes it once.
+    /// Goes to the next step towards Confirmed. `due_at` stays unless it is too late for this step. A
+    /// normal order thus writes its index entry once and removes it once.
     pub(super) fn forward(&mut self, state: State, timeout: StepTimeout, now: Timestamp) {
         let latest = now + timeout.after(1);
         self.state = state;

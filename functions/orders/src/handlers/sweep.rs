@@ -73,8 +73,8 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
             }
         }
     }
-    // Every run counts the parked orders: the alarm must not depend on a log line of the run that
-    // parked them, because that run may have crashed.
+    // Every run counts the parked orders. The run that parked them may have crashed before it logged
+    // them, so the alarm must not depend on that run.
     let parked_now = match sweep.saga.orders.count(DuePartition::Parked).await {
         Ok(count) => Some(count),
         Err(error) => {
@@ -104,8 +104,8 @@ pub async fn handle(sweep: &Sweep, context: Context) -> Result<Value, Error> {
 
 type Turn = (DuePartition, Option<DuePosition>);
 
-/// All partitions, beginning with a different one each minute, so that runs that are cut short do not
-/// always skip the same ones.
+/// All partitions. Each minute begins with a different one. So runs that are cut short do not always
+/// skip the same partitions.
 fn turns(now: Timestamp) -> VecDeque<Turn> {
     let mut turns: VecDeque<Turn> = DuePartition::all().map(|which| (which, None)).collect();
     let first = (now.as_second() / 60).rem_euclid(turns.len() as i64);

@@ -13,7 +13,7 @@ use super::values::{ChargeKey, Money, OrderId, PaymentMethod};
 /// The decline code of a charge that was voided before it was made.
 pub const VOIDED: &str = "voided";
 
-/// The decline code of a charge in a currency that ISO 4217 does not know or that has no minor unit.
+/// The decline code for a currency that ISO 4217 does not know, or that has no minor unit.
 pub const INVALID_CURRENCY: &str = "invalid_currency";
 
 /// A command from orders.

@@ -6,8 +6,8 @@
 //!
 //! "For ever" is literal: a dead letter comes back after days, and a parked refund is retried every
 //! hour. Keys of real providers expire: Stripe may prune them after 24 hours and then treats them as
-//! new (Stripe API reference, "Idempotent requests"). An implementation must therefore first look up
-//! its earlier call by a lasting value, such as the order's id in the provider's metadata.
+//! new (Stripe API reference, "Idempotent requests"). An implementation must therefore first look for
+//! its earlier call. It needs a lasting value for that: the order's id in the provider's metadata.
 
 mod simulator;
 
@@ -23,8 +23,8 @@ pub use simulator::Simulator;
 /// Tries of one call within an invocation.
 pub const TRIES: u32 = 2;
 
-/// The timeout of one try. A command makes at most two calls (cancel or charge, then refund), so the
-/// provider delays an invocation for less than 9 of its handlers' 10 seconds.
+/// The timeout of one try. A command makes at most two calls: cancel or charge, then refund. So a slow
+/// provider takes less than 9 of the 10 seconds that a handler has.
 pub const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The wait before another try.

@@ -6,8 +6,8 @@
 //! 1. After its idle or absolute lifetime a session refuses every token.
 //! 2. The current token is exchanged: it is retired, and its successor becomes current.
 //! 3. The token before it gets the *same* successor again, within [`GRACE`] of its retirement and
-//!    until its successor is used. So a client can repeat a request whose answer was lost, and two
-//!    tabs that refresh at the same time get the same token.
+//!    until its successor is used. So a client can repeat a request whose answer was lost. Two tabs
+//!    that refresh at the same time get the same token.
 //! 4. Any other token was retired earlier or is forged, so two parties hold tokens of this family.
 //!    The session ends for both.
 //!

@@ -62,8 +62,8 @@ impl LoginAttempt {
         self.by_source.err().max(self.by_rate.err())
     }
 
-    /// Clears the owner's failures at this source, makes the source known, and takes the attempt
-    /// back from the other two counts.
+    /// Clears the owner's failures at this source, and makes the source known. It also takes the
+    /// attempt back from the other two counts.
     pub(super) async fn succeeded(
         self,
         store: &UserStore,
