@@ -19,6 +19,7 @@ pub mod http;
 pub mod invisible;
 pub mod invoke;
 mod json;
+pub mod migrate;
 mod object;
 pub mod problem;
 mod response;

@@ -10,6 +10,7 @@ mod fault;
 mod front;
 mod http;
 mod logs;
+mod migrate;
 mod object;
 mod problem;
 mod rest;

@@ -54,6 +54,10 @@ fn every_function_that_fails_rings_an_alarm() {
         routed.sort();
         assert_eq!(shared, routed, "{}", service.name);
         for (id, _, _) in service.functions() {
+            // Its caller waits, and sees the error.
+            if id.ends_with("MigrateFunction") {
+                continue;
+            }
             let rings = alarms.iter().any(|(_, _, alarm)| {
                 alarm["MetricName"] == "Errors"
                     && alarm["Dimensions"][0]["Value"] == id.as_str()

@@ -112,7 +112,8 @@ fn instances_can_be_reserved_for_all_that_no_route_reaches() {
         let routed: BTreeSet<String> = routes(&service).into_values().collect();
         let triggers = service.triggers();
         for (id, _, _) in service.functions() {
-            if routed.contains(&id) {
+            // A migration runs seldom, and its lease lets one run work.
+            if routed.contains(&id) || id.ends_with("MigrateFunction") {
                 continue;
             }
             assert_eq!(parameters["ReserveConcurrency"]["Default"], "false");

@@ -14,7 +14,7 @@ use crate::domain::{
     Charge, ChargeKey, Decline, Money, OrderId, Payment, PaymentId, PaymentMethod, PaymentState,
     UserId,
 };
-use crate::migrations::CURRENT_SCHEMA;
+use crate::migrations::SCHEMAS;
 
 pub use shared_lambda::table::Written;
 
@@ -126,7 +126,7 @@ impl From<&Payment> for Row {
         Self {
             pk: partition_key(payment.order_id),
             sk: SORT_KEY.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             version: payment.version,
             user_id: payment.user_id.0,
             state: StateRow::from(&payment.state),

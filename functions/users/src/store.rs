@@ -28,7 +28,7 @@ use shared_lambda::table::{
 use uuid::Uuid;
 
 use crate::domain::{Email, Role, Status, User, UserName};
-use crate::migrations::CURRENT_SCHEMA;
+use crate::migrations::SCHEMAS;
 use crate::passwords::HashedPassword;
 
 mod attempts;
@@ -162,7 +162,7 @@ impl EmailRow {
         Self {
             pk: email_pk(&user.email),
             sk: EMAIL.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             user_id: user.id,
             password_hash: password.as_str().to_owned(),
             generation: user.generation,
@@ -190,7 +190,7 @@ impl UserRow {
         Self {
             pk: user_pk(user.id),
             sk: USER.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             id: user.id,
             email: user.email.as_str().to_owned(),
             name: user.name.as_str().to_owned(),

@@ -5,6 +5,7 @@ use tooling::command::EXIT_CODES;
 use uuid::Uuid;
 
 use crate::logs::Filter;
+use crate::migrate::Migrate;
 use crate::{dlq, saga};
 
 /// Operate Waybill: the local stack or, with `--aws`, an AWS account
@@ -76,6 +77,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Migrate the rows of a service's table to a newer schema, or print the schemas of all services
+    Migrate(Migrate),
     /// Run the deadline sweeper once
     Sweep,
     /// List and repair orders in flight
@@ -188,6 +191,9 @@ mod tests {
             format!("saga abandon {ORDER} refund"),
             "preflight Most".to_owned(),
             "preflight =2".to_owned(),
+            "migrate --dry-run".to_owned(),
+            "migrate orders --check --to 2".to_owned(),
+            "migrate orders --rate 0".to_owned(),
         ] {
             assert!(parsed(&line).is_err(), "{line}");
         }

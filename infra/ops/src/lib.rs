@@ -6,6 +6,7 @@ pub mod cli;
 mod credentials;
 pub mod dlq;
 mod logs;
+pub mod migrate;
 pub mod preflight;
 pub mod rotate;
 pub mod rotation;

@@ -14,12 +14,13 @@ use crate::aws::Aws;
 use crate::cli::{AdminAction, Cli, Command, DEFAULT_PREFIX, KeysAction, OrderAction, Target};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names, Pair};
+use crate::migrate::Migrate;
 use crate::project::Project;
 use crate::rotate::{self, Extent};
 use crate::rotation::Waits;
 use crate::state::Home;
 use crate::ui::{self, print_stderr, say};
-use crate::{account, dlq, emulator, logs, preflight, saga};
+use crate::{account, dlq, emulator, logs, migrate, preflight, saga};
 
 pub fn run(Cli { target, command }: Cli) -> Result<()> {
     if !target.aws && (target.profile.is_some() || target.prefix != DEFAULT_PREFIX) {
@@ -124,12 +125,30 @@ pub fn run(Cli { target, command }: Cli) -> Result<()> {
             };
             preflight::verdict(&findings)
         }
+        Command::Migrate(asked) => migrate(&connect()?, &target, &asked),
         Command::Sweep => {
             let sweeper = format!("{}-orders-sweep", target.prefix);
             say(account::invoke(&connect()?, &sweeper, &json!({}))?);
             Ok(())
         }
     }
+}
+
+fn migrate(aws: &Aws, target: &Target, asked: &Migrate) -> Result<()> {
+    let prefix = &target.prefix;
+    let Some(service) = &asked.service else {
+        print(asked.json, &migrate::list(aws, prefix)?, migrate::listed);
+        return Ok(());
+    };
+    if asked.check {
+        let project = Project::find().map_err(Error::not_run)?;
+        let answer = migrate::check(aws, prefix, &project, service);
+        say(with_options(target, answer)?);
+        return Ok(());
+    }
+    let report = migrate::migrate(aws, prefix, service, asked, &mut |line| print_stderr(line))?;
+    print(asked.json, &report, migrate::migrated);
+    Ok(())
 }
 
 /// Prints JSON or text.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::account::invoke;
-use crate::audit::rows::swept_shards;
+use crate::audit::rows::{MIGRATIONS, swept_shards};
 use crate::aws::Aws;
 use crate::error::{Context, Error, Result};
 use crate::ui::{age, money, sanitize};
@@ -102,6 +102,9 @@ fn never_due(ask: Ask<'_>, scan: Ask<'_>) -> Result<Value> {
         let page = scan(request.clone())?;
         for row in array(&page["Items"]) {
             let pk = text(&row["pk"]["S"]);
+            if pk == MIGRATIONS {
+                continue;
+            }
             let id = pk
                 .strip_prefix("ORDER#")
                 .filter(|id| Uuid::try_parse(id).is_ok());
@@ -296,7 +299,7 @@ fn ask(aws: &Aws, prefix: &str, request: Value) -> Result<Value> {
 }
 
 /// The caller's user or role session name, without the account.
-fn operator(aws: &Aws) -> Result<String> {
+pub(crate) fn operator(aws: &Aws) -> Result<String> {
     let identity = aws
         .call("sts", "GetCallerIdentity", json!({}))
         .context("asking AWS for the caller's identity")?;

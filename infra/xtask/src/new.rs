@@ -175,15 +175,18 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
         ("variable", String::new()),
     ]);
     let endpoint = fill(include_str!("new/endpoint.yaml"), &words);
+    let migrate = migrate_part(&files.read("functions/payments/template.yaml")?, name);
+    let migrate = migrate.context("functions/payments/template.yaml has no payments-migrate")?;
     let alarm = alarm("Read", &words);
     let operation = operation(&Yaml::Null, &words);
     words.extend([
         ("endpoint", endpoint),
+        ("migrate", migrate),
         ("alarm", alarm),
         ("operation", operation),
     ]);
     let module = words["module"].clone();
-    let modules = format!("//! One module a function.\n\npub mod {module};\n");
+    let modules = format!("//! One module a function.\n\npub mod {module};\npub mod migrate;\n");
     let tests = format!(
         "//! Every test of this service.\n\
          #![allow(clippy::unwrap_used, reason = \"a test may panic\")]\n\nmod {module};\n"
@@ -194,6 +197,10 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
         ("openapi.yaml", include_str!("new/openapi.yaml")),
         ("src/lib.rs", include_str!("new/lib.rs.txt")),
         ("src/store.rs", include_str!("new/store.rs.txt")),
+        (
+            "src/migrations/mod.rs",
+            include_str!("new/migrations.rs.txt"),
+        ),
         ("src/handlers/mod.rs", &modules),
         ("tests/main.rs", &tests),
     ] {
@@ -202,6 +209,14 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
             .insert(format!("{folder}/{path}"), fill(text, &words));
     }
     files.add_sources(&folder, &words)?;
+    for path in ["src/handlers/migrate.rs", "src/bin/SERVICE-migrate.rs"] {
+        let text =
+            files.read(&format!("functions/payments/{path}").replace("SERVICE", "payments"))?;
+        let text = formatted(&as_in_payments(&text, name))?;
+        files
+            .texts
+            .insert(format!("{folder}/{path}").replace("SERVICE", name), text);
+    }
     files.change("Cargo.toml", |text| {
         let member = format!("    \"{folder}\",\n");
         insert_before(text, |line| line.starts_with("    \"shared-"), &member)
@@ -220,8 +235,18 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
     files.change(PERMISSIONS, |text| {
         Some(insert_block(text, &granted(&words)))
     })?;
+    let permissions = files.read(PERMISSIONS)?;
+    let start = permissions.find("payments-migrate\n");
+    let start = start.context(format!("{PERMISSIONS} has no payments-migrate"))?;
+    let of_payments = permissions[start..].lines().enumerate();
+    let of_payments = of_payments.take_while(|(at, line)| *at == 0 || line.starts_with(' '));
+    let of_payments: String = of_payments.map(|(_, line)| format!("{line}\n")).collect();
+    files.change(PERMISSIONS, |text| {
+        Some(insert_block(text, &as_in_payments(&of_payments, name)))
+    })?;
     let operators = fill(
-        "{{service}}\n    dynamodb:BatchGetItem {{Table}}.Arn\n    dynamodb:Scan {{Table}}.Arn\n",
+        "{{service}}\n    dynamodb:BatchGetItem {{Table}}.Arn\n    dynamodb:Scan {{Table}}.Arn\n    \
+         lambda:InvokeFunction {{Service}}MigrateFunction.Arn\n",
         &words,
     );
     files.change("tests/golden/operators.txt", |text| {
@@ -245,6 +270,20 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
         files: files.texts,
         todo,
     })
+}
+
+/// The parts that migrate a table are the same in every service.
+fn as_in_payments(text: &str, service: &str) -> String {
+    text.replace("payments", service)
+        .replace("Payments", &pascal(service))
+        .replace("PAYMENTS", &service.to_uppercase())
+}
+
+/// The part of the template with the function that migrates the table.
+fn migrate_part(template: &str, service: &str) -> Option<String> {
+    let start = template.find("  # ---- payments-migrate")?;
+    let end = start + template[start..].find("\n\n")? + 2;
+    Some(as_in_payments(&template[start..end], service))
 }
 
 const PERMISSIONS: &str = "tests/golden/permissions.txt";

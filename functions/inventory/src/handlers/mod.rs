@@ -5,6 +5,7 @@ pub mod commands;
 pub mod create;
 pub mod get;
 pub mod list;
+pub mod migrate;
 pub mod update;
 
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use crate::domain::{
     Adjustment, Currency, Delta, Item, ItemName, Levels, Price, PriceAmount, Quantity, Reason,
     Refusal, RefusalCode, Reservation, ReservedLine, Sku,
 };
-use crate::migrations::CURRENT_SCHEMA;
+use crate::migrations::SCHEMAS;
 
 pub(super) fn item_pk(sku: &Sku) -> String {
     format!("ITEM#{sku}")
@@ -62,7 +62,7 @@ impl ItemRow {
         Self {
             pk: item_pk(&item.sku),
             sk: ITEM.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             catalogue: CATALOGUE.to_owned(),
             sku: item.sku.as_str().to_owned(),
             name: item.name.as_str().to_owned(),
@@ -131,7 +131,7 @@ impl AdjustmentRow {
         Self {
             pk: item_pk(&adjustment.sku),
             sk: adjustment_sk(adjustment.id),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             id: adjustment.id.to_string(),
             sku: adjustment.sku.as_str().to_owned(),
             delta: adjustment.delta.get(),
@@ -220,7 +220,7 @@ impl ReservationRow {
         Self {
             pk: order_pk(order_id),
             sk: RESERVATION.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             order_id: order_id.to_string(),
             status,
             lines: Vec::new(),

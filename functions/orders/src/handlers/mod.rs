@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod cancel;
 pub mod get;
 pub mod list;
+pub mod migrate;
 pub mod place;
 pub mod replies;
 pub mod sweep;

@@ -11,7 +11,7 @@ use crate::domain::{
     Entry, Failure, InjectedFaults, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku,
     State, TimelineEvent, UserId,
 };
-use crate::migrations::CURRENT_SCHEMA;
+use crate::migrations::SCHEMAS;
 
 /// The sort key of every order.
 pub(super) const SK: &str = "ORDER";
@@ -113,7 +113,7 @@ impl From<&Order> for OrderRow {
         Self {
             pk: pk(order.id),
             sk: SK.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             id: order.id.0,
             user_id: order.user_id.0,
             placed: format!("{}#{}", millis(order.created_at), order.id.0),

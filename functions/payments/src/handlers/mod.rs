@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod get;
+pub mod migrate;
 
 use serde::Serialize;
 use shared_lambda::problem::Problem;

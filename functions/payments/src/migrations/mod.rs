@@ -1,7 +1,10 @@
-//! Numbered, repeatable migrations of this service's table.
-//!
-//! Each row names the `schema` of its writer, so a migration finds the rows it must change.
-//! Schema 1 is the first; there is no migration yet.
+//! The schemas of the table's rows, and the migrations to them. Each row has the `schema` of its writer.
 
-/// The schema of new rows.
-pub const CURRENT_SCHEMA: u32 = 1;
+use shared_lambda::migrate::Schemas;
+
+/// The schemas of this release.
+pub const SCHEMAS: Schemas = Schemas {
+    reads: 1..=1,
+    writes: 1,
+    migrations: &[],
+};

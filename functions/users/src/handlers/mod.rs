@@ -7,6 +7,7 @@ pub mod list;
 pub mod login;
 pub mod logout;
 pub mod me;
+pub mod migrate;
 pub mod password;
 pub mod refresh;
 pub mod register;

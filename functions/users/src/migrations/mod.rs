@@ -1,5 +1,10 @@
-//! Migrations of this service's table, each safe to run again. Each row has a `schema`, so a migration
-//! finds the rows to change. There is no migration yet.
+//! The schemas of the table's rows, and the migrations to them. Each row has the `schema` of its writer.
 
-/// The schema of new rows.
-pub const CURRENT_SCHEMA: u32 = 1;
+use shared_lambda::migrate::Schemas;
+
+/// The schemas of this release.
+pub const SCHEMAS: Schemas = Schemas {
+    reads: 1..=1,
+    writes: 1,
+    migrations: &[],
+};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Changed, UserStore, is_overtaken, key, millis, number, parsed, text, to_row};
 use crate::domain::{Retired, Seed, Session, SessionId, TokenHash};
-use crate::migrations::CURRENT_SCHEMA;
+use crate::migrations::SCHEMAS;
 
 pub(super) const SESSION: &str = "SESSION";
 
@@ -125,7 +125,7 @@ impl SessionRow {
         Self {
             pk: session_pk(session.id),
             sk: SESSION.to_owned(),
-            schema: CURRENT_SCHEMA,
+            schema: SCHEMAS.writes,
             session_id: session.id.0,
             user_id: session.user_id,
             generation: session.generation,

@@ -105,6 +105,9 @@ pub fn charged_for(key: &str) -> Option<Uuid> {
     Uuid::try_parse(id.strip_suffix("-refund").unwrap_or(id)).ok()
 }
 
+/// The partition key of a table's own row about its migrations.
+pub const MIGRATIONS: &str = "MIGRATIONS";
+
 /// The prefix of the provider's keys.
 const LEDGER: &str = "SIMULATOR#";
 
@@ -306,13 +309,14 @@ impl Rows {
     ) -> Self {
         let mut rows = Self::default();
         rows.add_users(users);
-        for row in orders {
+        let is_data = |row: &&Value| row["pk"] != MIGRATIONS;
+        for row in orders.iter().filter(is_data) {
             rows.add_order(row);
         }
-        for row in inventory {
+        for row in inventory.iter().filter(is_data) {
             rows.add_stock(row);
         }
-        for row in payments {
+        for row in payments.iter().filter(is_data) {
             rows.add_payment(row);
         }
         rows

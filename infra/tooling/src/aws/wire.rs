@@ -148,6 +148,7 @@ fn lambda(operation: &str) -> Option<(&'static str, &'static str)> {
         "UpdateFunctionConfiguration" => {
             ("PUT", "/2015-03-31/functions/{FunctionName}/configuration")
         }
+        "GetAlias" => ("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}"),
         "GetFunctionConcurrency" => ("GET", "/2019-09-30/functions/{FunctionName}/concurrency"),
         "ListEventSourceMappings" => ("GET", "/2015-03-31/event-source-mappings"),
         "GetEventSourceMapping" => ("GET", "/2015-03-31/event-source-mappings/{UUID}"),

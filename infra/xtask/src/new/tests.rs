@@ -175,7 +175,8 @@ fn a_copy_with_scaffolds_keeps_the_rules() {
     added.write(&copy).expect("written");
     let scaffolded = ["--test", "shipments", "--test", "payments"];
     let offline = ["--quiet", "--offline"];
-    let programs = ["--bin", "shipments-list", "--bin", "payments-receipt"];
+    let programs = ["shipments-list", "shipments-migrate", "payments-receipt"];
+    let programs = programs.map(|name| ["--bin", name]).concat();
     // The modules of the rules, and the endpoint's tests in payments.
     let wanted = "aws contracts dependencies licences permissions receipt templates list";
     for arguments in [
