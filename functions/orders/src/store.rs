@@ -15,6 +15,7 @@
 mod due;
 mod lists;
 mod rows;
+mod timeline;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;

@@ -13,6 +13,7 @@ mod fault_injection;
 mod handlers;
 #[path = "../../../shared-lambda/tests/logs.rs"]
 mod logs;
+mod migrations;
 mod pictures;
 mod replies;
 mod saga;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use ops::audit::rows::timeline;
 use serde_json::Value;
 
 use crate::clock::Millis;
@@ -421,7 +422,7 @@ impl Ledger {
             lines: quantities(row),
             prices: prices(row),
             user: row["user_id"].clone(),
-            timeline: row["timeline"].as_array().cloned().unwrap_or_default(),
+            timeline: timeline(row).as_array().cloned().unwrap_or_default(),
             placed: old.map_or(self.now, |old| old.placed),
             ended: None,
         };

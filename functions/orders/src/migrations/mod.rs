@@ -4,7 +4,7 @@ use shared_lambda::migrate::Schemas;
 
 /// The schemas of this release.
 pub const SCHEMAS: Schemas = Schemas {
-    reads: 1..=1,
+    reads: 1..=2,
     writes: 1,
     migrations: &[],
 };

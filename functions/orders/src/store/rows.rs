@@ -7,9 +7,10 @@ use shared_lambda::table::{Row, TableError, millis, read_row, to_row};
 use uuid::Uuid;
 
 use super::due::DuePartition;
+use super::timeline::EntryRow;
 use crate::domain::{
-    Entry, Failure, InjectedFaults, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku,
-    State, TimelineEvent, UserId,
+    Failure, InjectedFaults, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku, State,
+    UserId,
 };
 use crate::migrations::SCHEMAS;
 
@@ -76,17 +77,6 @@ struct FailureRow {
     detail: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct EntryRow {
-    at: Timestamp,
-    #[serde(rename = "what")]
-    event: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempt: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-}
-
 /// The row cannot have been written by this version of the code.
 #[derive(Debug, thiserror::Error)]
 #[error("the order's row has an unknown, missing or invalid {0}")]
@@ -132,7 +122,7 @@ impl From<&Order> for OrderRow {
             due_shard: order.due_at.map(|_| DuePartition::of(order).key()),
             due_at: order.due_at.map(millis),
             parked: order.parked,
-            timeline: order.timeline.iter().map(EntryRow::from).collect(),
+            timeline: order.timeline.iter().map(EntryRow::of).collect(),
             created_at: order.created_at,
             updated_at: order.updated_at,
             version: order.version,
@@ -156,17 +146,6 @@ impl From<Money> for MoneyRow {
         Self {
             amount: money.amount,
             currency: money.currency.as_str().to_owned(),
-        }
-    }
-}
-
-impl From<&Entry> for EntryRow {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            at: entry.at,
-            event: entry.event.as_str().to_owned(),
-            attempt: entry.attempt,
-            detail: entry.detail.clone(),
         }
     }
 }
@@ -210,8 +189,9 @@ impl TryFrom<OrderRow> for Order {
             timeline: row
                 .timeline
                 .into_iter()
-                .map(entry)
-                .collect::<Result<_, _>>()?,
+                .map(|entry| entry.read(row.created_at))
+                .collect::<Option<_>>()
+                .ok_or(InvalidRow("timeline entry"))?,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -230,13 +210,4 @@ fn line(row: LineRow) -> Result<Line, InvalidRow> {
 
 fn money(row: MoneyRow) -> Result<Money, InvalidRow> {
     Money::stored(row.amount, &row.currency).map_err(|_| InvalidRow("amount"))
-}
-
-fn entry(row: EntryRow) -> Result<Entry, InvalidRow> {
-    Ok(Entry {
-        at: row.at,
-        event: TimelineEvent::parse(&row.event).ok_or(InvalidRow("timeline entry"))?,
-        attempt: row.attempt,
-        detail: row.detail,
-    })
 }

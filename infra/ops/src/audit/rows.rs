@@ -12,10 +12,10 @@ mod shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use shape::{
@@ -328,6 +328,11 @@ impl Rows {
             self.unknown.push(place);
             return;
         }
+        let mut row = row.clone();
+        if let Some(entries) = row.get("timeline").map(|_| timeline(&row)) {
+            row["timeline"] = entries;
+        }
+        let row = &row;
         let order = self.parsed::<Order, OrderShape>(&place, row, |order| {
             is_keyed(&place, "id", order.id, "ORDER#")?;
             match (&order.due_at, order.due()) {
@@ -580,6 +585,36 @@ impl Order {
         let shard = self.due_shard.as_deref();
         shard.is_some_and(|shard| swept_shards().any(|swept| swept == shard))
     }
+}
+
+/// An order's timeline with each entry as a map. Schema 2 has texts such as
+/// `1250 charge_payment_requested#2: detail`, with the milliseconds since `created_at`.
+pub fn timeline(row: &Value) -> Value {
+    let created_at = row["created_at"]
+        .as_str()
+        .and_then(|text| text.parse().ok());
+    let Some((entries, created_at)) = row["timeline"].as_array().zip(created_at) else {
+        return row["timeline"].clone();
+    };
+    let entries = entries.iter().map(|entry| {
+        let read = entry.as_str().and_then(|text| entry_in(text, created_at));
+        read.unwrap_or_else(|| entry.clone())
+    });
+    entries.collect()
+}
+
+fn entry_in(text: &str, created_at: Timestamp) -> Option<Value> {
+    let (millis, rest) = text.split_once(' ')?;
+    let after = SignedDuration::from_millis(millis.parse().ok()?);
+    let (head, detail) = rest
+        .split_once(": ")
+        .map_or((rest, None), |(head, detail)| (head, Some(detail)));
+    let (what, attempt) = match head.split_once('#') {
+        Some((what, attempt)) => (what, Some(attempt.parse::<u32>().ok()?)),
+        None => (head, None),
+    };
+    let at = created_at.checked_add(after).ok()?;
+    Some(json!({"at": at, "what": what, "attempt": attempt, "detail": detail}))
 }
 
 /// The partitions of the sweeper's index.
