@@ -118,10 +118,11 @@ fn every_service_has_one_table_which_can_be_restored() {
             table["TableName"],
             format!("waybill-{}", service.name).as_str()
         );
-        assert_eq!(
-            table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
-            true
-        );
+        let recoverable = json!({"Fn::If": ["TableIsRecoverable", true, false]});
+        let recovery = &table["PointInTimeRecoverySpecification"];
+        assert_eq!(recovery["PointInTimeRecoveryEnabled"], recoverable);
+        let parameters = &service.template.document()["Parameters"];
+        assert_eq!(parameters["PointInTimeRecovery"]["Default"], "true");
     }
 }
 
