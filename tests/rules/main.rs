@@ -11,6 +11,8 @@ mod documents_api;
 mod licences;
 mod lines;
 mod permissions;
+mod pipelines;
+mod stages;
 mod templates;
 mod words;
 

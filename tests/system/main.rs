@@ -15,6 +15,7 @@ mod listings;
 mod matrix;
 mod operators;
 mod outages;
+mod pipeline;
 mod poison;
 mod preflight;
 mod rotation;

@@ -135,6 +135,20 @@ impl Aws {
         }
     }
 
+    /// Connects with the keys in the environment, which a pipeline's runner has.
+    pub fn environment(region: &str) -> Self {
+        let read = |name: &str| {
+            std::env::var(name)
+                .map_err(|_| AwsError::new(NO_CREDENTIALS, format!("{name} is not set")))
+        };
+        let keys = move || {
+            let (id, secret) = (read("AWS_ACCESS_KEY_ID")?, read("AWS_SECRET_ACCESS_KEY")?);
+            let token = std::env::var("AWS_SESSION_TOKEN").ok();
+            Ok(Credentials::new(&id, &secret, token.as_deref()))
+        };
+        Self::account(region, Box::new(keys))
+    }
+
     /// Connects to a region of an account.
     pub fn account(region: &str, credentials: Box<Provider>) -> Self {
         Self {

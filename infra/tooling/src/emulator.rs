@@ -58,6 +58,11 @@ pub fn condition(home: &Home) -> Condition {
 
 /// The stack in `home`, if it is running.
 pub fn stack(home: &Home) -> Result<Stack> {
+    if let Ok(stack) = Stack::read(&home.stack())
+        && stack.deployed
+    {
+        return Ok(stack);
+    }
     match condition(home) {
         Condition::Running(_) => Stack::read(&home.stack()),
         Condition::Lost(_) => Err(Error::new(

@@ -5,6 +5,9 @@ use std::process::Command;
 
 use crate::error::{Context, Error, Result};
 
+/// The stack that every service's routes join.
+pub const GATEWAY: &str = "gateway";
+
 /// The checkout this command runs in.
 #[derive(Debug, Clone)]
 pub struct Project {

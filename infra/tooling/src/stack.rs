@@ -12,18 +12,21 @@ use crate::state::write_whole;
 /// The prefix of a local stack's names.
 pub const LOCAL_PREFIX: &str = "waybill";
 
-/// Written by `cargo xtask up` and `cargo xtask test`.
+/// Written by `cargo xtask up`, `cargo xtask test` and `cargo xtask ci`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
     pub prefix: String,
     pub region: String,
     pub port: u16,
-    /// The emulator, for AWS calls.
+    /// The emulator, for AWS calls. On AWS it is empty.
     pub endpoint: String,
     pub api_id: String,
     /// The gateway, for paths that begin with `/api/v1/`.
     pub base_url: String,
     pub admin: Account,
+    /// Whether a pipeline deployed it. Then it has no emulator of its own.
+    #[serde(default)]
+    pub deployed: bool,
 }
 
 /// The seeded administrator. The password belongs to this stack only.
@@ -50,7 +53,10 @@ impl Stack {
 
     /// AWS calls to the emulator, as its root user.
     pub fn aws(&self) -> Aws {
-        Aws::local(&self.endpoint)
+        match self.endpoint.as_str() {
+            "" => Aws::environment(&self.region),
+            endpoint => Aws::local(endpoint),
+        }
     }
 
     pub fn http(&self) -> Client {

@@ -1,12 +1,10 @@
 //! The quick checks, for one service or for the packages with uncommitted changes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use std::process::Command;
 
-use serde::Deserialize;
-
-use crate::error::{Context, Error, Result};
+use crate::changed::Workspace;
+use crate::error::{Error, Result};
 use crate::process;
 use crate::project::Project;
 use crate::test;
@@ -42,7 +40,7 @@ pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn known(project: &Project, service: &str) -> Result<String> {
+pub fn known(project: &Project, service: &str) -> Result<String> {
     let names: Vec<String> = project
         .services()?
         .into_iter()
@@ -57,47 +55,19 @@ fn known(project: &Project, service: &str) -> Result<String> {
     }
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: PathBuf,
-}
-
 fn changed_packages(project: &Project) -> Result<BTreeSet<String>> {
-    let metadata = "metadata --no-deps --offline --format-version 1".split(' ');
-    let metadata = process::capture(project.cargo().args(metadata))?;
-    let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let folder = |package: &Package| {
-        let folder = package
-            .manifest_path
-            .parent()?
-            .strip_prefix(project.root())
-            .ok()?;
-        Some((folder.to_owned(), package.name.clone()))
-    };
-    let packages: BTreeMap<PathBuf, String> = metadata.packages.iter().filter_map(folder).collect();
     let status = "status --porcelain --untracked-files=all --no-renames -z".split(' ');
     let status = process::capture(Command::new("git").current_dir(project.root()).args(status))?;
-    Ok(owners(&packages, status.split('\0')))
+    Ok(owners(&Workspace::read(project)?, &status))
 }
 
 /// The packages of the files that `git status --porcelain -z` lists.
-fn owners<'a>(
-    packages: &BTreeMap<PathBuf, String>,
-    status: impl Iterator<Item = &'a str>,
-) -> BTreeSet<String> {
-    let files = status.filter_map(|line| line.get(3..));
-    let owner = |file: &str| {
-        Path::new(file)
-            .ancestors()
-            .find_map(|folder| packages.get(folder))
-    };
-    files.filter_map(owner).cloned().collect()
+fn owners(workspace: &Workspace, status: &str) -> BTreeSet<String> {
+    let files = status.split('\0').filter_map(|line| line.get(3..));
+    files
+        .filter_map(|file| workspace.owner(file))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]
@@ -106,14 +76,10 @@ mod tests {
 
     #[test]
     fn a_changed_file_belongs_to_the_nearest_package() {
-        let package = |folder: &str, name: &str| (PathBuf::from(folder), name.to_owned());
-        let packages = BTreeMap::from([
-            package("functions/orders", "orders"),
-            package("tests", "system-tests"),
-            package("tests/model", "saga-model"),
-        ]);
+        let project = Project::find().expect("tests run inside the project");
+        let workspace = Workspace::read(&project).expect("the workspace is readable");
         let status = " M functions/orders/src/store.rs\0?? tests/model/src/new.rs\0 M README.md\0";
-        let changed = owners(&packages, status.split('\0'));
+        let changed = owners(&workspace, status);
         assert_eq!(
             changed,
             BTreeSet::from(["orders".to_owned(), "saga-model".to_owned()])

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use tooling::command::EXIT_CODES;
 
+use crate::ci::Ci;
 use crate::new::Scaffolded;
 use crate::seed_bugs::SeedBugs;
 use crate::sim::Simulation;
@@ -45,6 +46,8 @@ pub enum Command {
         #[arg(long = "x86_64")]
         x86_64: bool,
     },
+    /// Run one step of a service's pipeline, or print the services that changed files concern
+    Ci(Ci),
     /// Place orders with every outcome; print their timelines and the balance of stock and money
     Demo,
     /// Check format, lints, rules and the tests of one service or of the uncommitted changes

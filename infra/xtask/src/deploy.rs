@@ -21,6 +21,8 @@ use crate::tools;
 const LAUNCHER: &str = include_str!("sam.py");
 const BUCKET: &str = "waybill-local-artifacts";
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
+/// CloudFormation waits for a canary, and deletes a stack with functions slowly.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(2400);
 
 /// The parts of a template that a deployment needs.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ impl Template {
                 .into_iter()
                 .flat_map(|resources| resources.values())
                 .filter_map(|resource| resource.get("Properties")?.get(property)?.as_str())
+                // The code of a copied stack is in a bucket.
+                .filter(|path| !path.contains("://"))
                 .map(|path| folder.join(path))
                 .collect()
         };
@@ -75,6 +79,17 @@ impl Template {
             parameters,
             code,
         })
+    }
+}
+
+impl Template {
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.contains(name)
+    }
+
+    /// The files of the functions.
+    pub fn code(&self) -> &BTreeSet<PathBuf> {
+        &self.code
     }
 }
 
@@ -153,11 +168,14 @@ fn fingerprint(
         .collect()
 }
 
-/// Deploys to a local emulator.
+/// Deploys to a local emulator, or to the account of the environment.
 pub struct Deployer<'a> {
     project: &'a Project,
     aws: &'a Aws,
-    endpoint: &'a str,
+    /// The emulator.
+    endpoint: Option<&'a str>,
+    /// Takes the code.
+    bucket: String,
     /// The status of stacks, by name.
     present: BTreeMap<String, String>,
 }
@@ -171,9 +189,21 @@ impl<'a> Deployer<'a> {
         Ok(Self {
             project,
             aws,
-            endpoint,
+            endpoint: Some(endpoint),
+            bucket: BUCKET.to_owned(),
             present,
         })
+    }
+
+    /// Deploys to the account of the environment, with its credentials.
+    pub fn account(project: &'a Project, aws: &'a Aws, bucket: String) -> Self {
+        Self {
+            project,
+            aws,
+            endpoint: None,
+            bucket,
+            present: BTreeMap::new(),
+        }
     }
 
     /// Whether the stack was deployed from exactly this plan.
@@ -193,7 +223,7 @@ impl<'a> Deployer<'a> {
 
     /// Creates the bucket that `sam deploy` uploads code to.
     pub fn prepare(&self) -> Result<()> {
-        let request = json!({"Bucket": BUCKET});
+        let request = json!({"Bucket": self.bucket});
         self.aws
             .find("s3", "CreateBucket", request, "BucketAlreadyOwnedByYou")
             .context("creating the bucket for code")?;
@@ -204,28 +234,34 @@ impl<'a> Deployer<'a> {
     /// next one is not skipped.
     pub fn deploy(&self, plan: &Plan) -> Result<()> {
         self.settle(&plan.stack, false)?;
-        let request = json!({"Name": record(&plan.stack)});
-        self.aws
-            .find("ssm", "DeleteParameter", request, "ParameterNotFound")
-            .context("deleting the record of the stack")?;
+        if self.endpoint.is_some() {
+            let request = json!({"Name": record(&plan.stack)});
+            self.aws
+                .find("ssm", "DeleteParameter", request, "ParameterNotFound")
+                .context("deleting the record of the stack")?;
+        }
         let mut command = Command::new(tools::SAM.program(self.project, "python"));
         command
             .current_dir(self.project.root())
             .args(["-c", LAUNCHER, "deploy", "--template-file"])
             .arg(&plan.template.path)
-            .args(["--stack-name", &plan.stack, "--region", LOCAL_REGION])
-            .args(["--s3-bucket", BUCKET, "--s3-prefix", &plan.stack])
+            .args(["--stack-name", &plan.stack])
+            .args(["--s3-bucket", &self.bucket, "--s3-prefix", &plan.stack])
             .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
             .args([
                 "--no-confirm-changeset",
                 "--no-progressbar",
                 "--no-fail-on-empty-changeset",
             ])
-            .envs(local_environment(self.endpoint))
-            .env("SAM_CLI_TELEMETRY", "0")
-            .env("SAM_CLI_POLL_DELAY", "0.2");
-        for name in REDIRECTING_VARIABLES {
-            command.env_remove(name);
+            .env("SAM_CLI_TELEMETRY", "0");
+        if let Some(endpoint) = self.endpoint {
+            command
+                .args(["--region", LOCAL_REGION])
+                .envs(local_environment(endpoint))
+                .env("SAM_CLI_POLL_DELAY", "0.2");
+            for name in REDIRECTING_VARIABLES {
+                command.env_remove(name);
+            }
         }
         if !plan.parameters.is_empty() {
             command.arg("--parameter-overrides");
@@ -236,6 +272,9 @@ impl<'a> Deployer<'a> {
             );
         }
         process::capture(&mut command).map_err(|error| self.explain(&plan.stack, error))?;
+        if self.endpoint.is_none() {
+            return Ok(());
+        }
         self.discard_old_code(&plan.stack)?;
         let fingerprint = Content::open(plan.fingerprint.clone());
         parameters::overwrite(self.aws, &record(&plan.stack), &fingerprint)?;
@@ -269,7 +308,10 @@ impl<'a> Deployer<'a> {
     pub fn delete(&self, stack: &str) -> Result<()> {
         self.begin_deletion(stack)?;
         self.settle(stack, true)?;
-        self.discard_old_code(stack)
+        match self.endpoint {
+            Some(_) => self.discard_old_code(stack),
+            None => Ok(()),
+        }
     }
 
     /// Deletes old code, because the emulator keeps the bucket in memory.
@@ -287,7 +329,7 @@ impl<'a> Deployer<'a> {
                 .context(format!("reading {name} back"))?;
             current.push_str(&template.to_string());
         }
-        let listing = json!({"Bucket": BUCKET, "Prefix": format!("{stack}/")});
+        let listing = json!({"Bucket": self.bucket, "Prefix": format!("{stack}/")});
         let objects = self
             .aws
             .list("s3", "ListObjectsV2", "Contents", listing)
@@ -297,15 +339,23 @@ impl<'a> Deployer<'a> {
                 continue;
             };
             self.aws
-                .call("s3", "DeleteObject", json!({"Bucket": BUCKET, "Key": key}))
+                .call(
+                    "s3",
+                    "DeleteObject",
+                    json!({"Bucket": self.bucket, "Key": key}),
+                )
                 .context("removing old code")?;
         }
         Ok(())
     }
 
     /// Waits for an earlier deployment, or deletes a stack that it left unusable.
-    fn settle(&self, stack: &str, mut deleting: bool) -> Result<()> {
-        let deadline = Instant::now() + SETTLE_PATIENCE;
+    pub fn settle(&self, stack: &str, mut deleting: bool) -> Result<()> {
+        let (patience, pause) = match self.endpoint {
+            Some(_) => (SETTLE_PATIENCE, Duration::from_millis(500)),
+            None => (ACCOUNT_PATIENCE, Duration::from_secs(10)),
+        };
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             let Some(answer) = self
                 .aws
@@ -329,7 +379,7 @@ impl<'a> Deployer<'a> {
                     self.begin_deletion(stack)?;
                 }
                 _ if status.ends_with("_IN_PROGRESS") || deleting => {
-                    std::thread::sleep(Duration::from_millis(500));
+                    std::thread::sleep(pause);
                 }
                 _ => return Ok(()),
             }

@@ -7,7 +7,7 @@ use crate::account;
 use crate::aws::local_environment;
 use crate::error::{Context, Result};
 use crate::process;
-use crate::project::Project;
+use crate::project::{Project, Service};
 use crate::stack::Stack;
 use crate::tools;
 use crate::ui::print_stderr;
@@ -56,8 +56,8 @@ pub fn watch(project: &Project, stack: &Stack, arguments: &[String]) -> Result<(
     process::run(&mut command)
 }
 
-/// Builds every function for AWS.
-pub fn bundle(project: &Project, x86_64: bool) -> Result<()> {
+/// Builds the functions of services for AWS.
+pub fn bundle(project: &Project, services: &[Service], x86_64: bool) -> Result<()> {
     let mut command = cargo_lambda(project)?;
     command
         // cargo-lambda's release profile aborts on a panic; here a panic must fail one message, not
@@ -65,8 +65,7 @@ pub fn bundle(project: &Project, x86_64: bool) -> Result<()> {
         .args(["build", "--release", "--disable-optimizations"])
         .arg(if x86_64 { "--x86-64" } else { "--arm64" })
         .args(
-            project
-                .services()?
+            services
                 .iter()
                 .flat_map(|service| ["--package", &service.name]),
         );

@@ -1,7 +1,9 @@
 //! The developer's command, as a library for the system tests.
 
 mod build;
+pub mod changed;
 mod check;
+pub mod ci;
 pub mod cli;
 mod demo;
 pub mod deploy;

@@ -43,6 +43,7 @@ pub fn start(
         api_id: LOCAL_PREFIX.to_owned(),
         base_url: base_url(emulator.port, LOCAL_PREFIX),
         admin: seed::account(&aws)?,
+        deployed: false,
     };
     // Written before the deployment, so that a failed one can be inspected.
     stack.write(&home.stack())?;
@@ -239,7 +240,7 @@ pub fn root(project: &Project, stack: &Stack, key_set: &str) -> Result<Plan> {
 }
 
 /// The values for the templates' parameters.
-fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
+pub fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
     let names = Names::own(&stack.prefix);
     Ok([
         ("Prefix", stack.prefix.clone()),

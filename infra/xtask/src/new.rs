@@ -208,6 +208,10 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
             .texts
             .insert(format!("{folder}/{path}"), fill(text, &words));
     }
+    let workflow = fill(include_str!("new/workflow.yaml"), &words);
+    files
+        .texts
+        .insert(format!(".github/workflows/{name}.yaml"), workflow);
     files.add_sources(&folder, &words)?;
     for path in ["src/handlers/migrate.rs", "src/bin/SERVICE-migrate.rs"] {
         let text =

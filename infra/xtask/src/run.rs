@@ -8,7 +8,9 @@ use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
-use crate::{check, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim, test};
+use crate::{
+    check, ci, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim, test,
+};
 
 pub fn run(command: Command) -> Result<()> {
     let project = Project::find().map_err(Error::not_run)?;
@@ -42,7 +44,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Watch { arguments } => {
             functions::watch(&project, &emulator::stack(&home)?, &arguments)
         }
-        Command::Bundle { x86_64 } => functions::bundle(&project, x86_64),
+        Command::Bundle { x86_64 } => functions::bundle(&project, &project.services()?, x86_64),
+        Command::Ci(ci) => ci::run(&project, &home, &ci),
         Command::Demo => demo::run(&emulator::stack(&home)?),
         Command::Check { service } => check::run(&project, service.as_deref()),
         Command::Test { fast } => test::run(&project, fast),

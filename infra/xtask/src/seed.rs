@@ -48,13 +48,18 @@ pub fn account(aws: &Aws) -> Result<Account> {
     if let Some(account) = known.and_then(|known| serde_json::from_str(&known.value).ok()) {
         return Ok(account);
     }
-    let account = Account {
-        email: "admin@waybill.example".to_owned(),
-        password: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
-    };
+    let account = new_account();
     let text = serde_json::to_string(&account).context("the demo admin")?;
     keys::overwrite(aws, ACCOUNT, &Content::encrypted(text))?;
     Ok(account)
+}
+
+/// An address and a password that no other stack has.
+pub fn new_account() -> Account {
+    Account {
+        email: "admin@waybill.example".to_owned(),
+        password: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
+    }
 }
 
 /// Creates missing seeds; `false` if there were none.
@@ -67,17 +72,7 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
             .expect(200, "listing the items")?;
         return Ok(false);
     }
-    let Account { email, password } = &stack.admin;
-    let registration = json!({"email": email, "password": password, "name": "Demo admin"});
-    let answer = http.post("/api/v1/users", None, &registration)?;
-    if ![201, 409].contains(&answer.status) {
-        return Err(Error::new(format!(
-            "registering the demo admin: {} {}",
-            answer.status, answer.body
-        )));
-    }
-    admin::grant(aws, &stack.prefix, email)?;
-    let admin = LoggedIn::new(http.clone(), stack.admin.clone());
+    let admin = administrator(aws, stack)?;
     for item in &ITEMS {
         let body = json!({
             "sku": item.sku,
@@ -95,6 +90,22 @@ pub fn seed(aws: &Aws, stack: &Stack) -> Result<bool> {
     }
     keys::overwrite(aws, SEEDED, &Content::open(wanted))?;
     Ok(true)
+}
+
+/// Registers the stack's administrator.
+pub fn administrator(aws: &Aws, stack: &Stack) -> Result<LoggedIn> {
+    let http = stack.http();
+    let Account { email, password } = &stack.admin;
+    let registration = json!({"email": email, "password": password, "name": "Demo admin"});
+    let answer = http.post("/api/v1/users", None, &registration)?;
+    if ![201, 409].contains(&answer.status) {
+        return Err(Error::new(format!(
+            "registering the demo admin: {} {}",
+            answer.status, answer.body
+        )));
+    }
+    admin::grant(aws, &stack.prefix, email)?;
+    Ok(LoggedIn::new(http, stack.admin.clone()))
 }
 
 /// An account that logs in again when needed: an administrator's token lasts two minutes.

@@ -198,6 +198,12 @@ fn scaffolds(project: &Project, stages: &Stages) -> Result<()> {
 
 fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()> {
     stages.run("templates", |log| validate_templates(project, log))?;
+    stages.run("workflows", |log| {
+        tools::ZIZMOR.install(project)?;
+        let mut zizmor = Command::new(tools::ZIZMOR.program(project, "zizmor"));
+        zizmor.current_dir(project.root());
+        log.run(zizmor.args(["--offline", "--quiet", ".github/workflows"]))
+    })?;
     stages.run("documentation", |log| {
         let documented = [
             "doc",
@@ -395,7 +401,7 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
 }
 
 /// Runs all to their ends and answers the first error.
-fn in_parallel<L>(lanes: impl IntoIterator<Item = L>) -> Result<()>
+pub fn in_parallel<L>(lanes: impl IntoIterator<Item = L>) -> Result<()>
 where
     L: FnOnce() -> Result<()> + Send,
 {

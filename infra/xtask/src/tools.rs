@@ -32,6 +32,12 @@ pub const CARGO_LAMBDA: Tool = Tool {
     pin: "cargo-lambda==1.9.2",
 };
 
+/// Looks for weaknesses in the workflows.
+pub const ZIZMOR: Tool = Tool {
+    folder: "zizmor",
+    pin: "zizmor==1.32.0",
+};
+
 const CARGO_MUTANTS: &str = "27.1.0";
 
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
