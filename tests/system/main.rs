@@ -18,6 +18,7 @@ mod outages;
 mod pipeline;
 mod poison;
 mod preflight;
+mod restore;
 mod rotation;
 mod secrets;
 mod startup;

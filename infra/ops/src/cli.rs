@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::logs::Filter;
 use crate::migrate::Migrate;
-use crate::{dlq, saga};
+use crate::{dlq, restore, saga};
 
 /// Operate Waybill: the local stack or, with `--aws`, an AWS account
 #[derive(Debug, Parser)]
@@ -79,6 +79,13 @@ pub enum Command {
     },
     /// Migrate the rows of a service's table to a newer schema, or print the schemas of all services
     Migrate(Migrate),
+    /// Back up all tables at one moment
+    Backup {
+        #[command(subcommand)]
+        action: BackupAction,
+    },
+    /// Put all tables back to one moment, under the same names; later changes are lost
+    Restore(restore::Options),
     /// Run the deadline sweeper once
     Sweep,
     /// List and repair orders in flight
@@ -152,6 +159,24 @@ pub enum KeysAction {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum BackupAction {
+    /// Stop the functions, back up all tables and start the functions again. Requests fail meanwhile, on
+    /// AWS for about three minutes
+    Create {
+        /// Do not ask for a confirmation
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List the backups
+    #[command(name = "ls")]
+    List {
+        /// Print JSON: [{name, created, bytes, tables: {TABLE: {arn, status}}, complete}]
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -190,6 +215,9 @@ mod tests {
             format!("dlq redrive --id {ORDER} --order {ORDER}"),
             format!("saga abandon {ORDER} refund"),
             "preflight Most".to_owned(),
+            "restore".to_owned(),
+            "restore --from x --to 2026-11-27T12:00:00Z".to_owned(),
+            "restore --to yesterday".to_owned(),
             "preflight =2".to_owned(),
             "migrate --dry-run".to_owned(),
             "migrate orders --check --to 2".to_owned(),

@@ -8,6 +8,7 @@ pub mod dlq;
 mod logs;
 pub mod migrate;
 pub mod preflight;
+pub mod restore;
 pub mod rotate;
 pub mod rotation;
 mod run;

@@ -11,11 +11,14 @@ use tooling::status::{self, Status};
 use crate::admin::{self, Admin};
 use crate::audit::{self, Audit};
 use crate::aws::Aws;
-use crate::cli::{AdminAction, Cli, Command, DEFAULT_PREFIX, KeysAction, OrderAction, Target};
+use crate::cli::{
+    AdminAction, BackupAction, Cli, Command, DEFAULT_PREFIX, KeysAction, OrderAction, Target,
+};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names, Pair};
 use crate::migrate::Migrate;
 use crate::project::Project;
+use crate::restore::{self, Installation, Pace};
 use crate::rotate::{self, Extent};
 use crate::rotation::Waits;
 use crate::state::Home;
@@ -126,6 +129,42 @@ pub fn run(Cli { target, command }: Cli) -> Result<()> {
             preflight::verdict(&findings)
         }
         Command::Migrate(asked) => migrate(&connect()?, &target, &asked),
+        Command::Backup { action } => {
+            let aws = connect()?;
+            let installation = installation(&aws, &target)?;
+            match action {
+                BackupAction::List { json } => {
+                    print(json, &installation.backups()?, |all| restore::listed(all));
+                }
+                BackupAction::Create { yes } => {
+                    if !yes {
+                        let warning = "Requests fail while the functions are stopped.";
+                        confirm(warning, &target.prefix)?;
+                    }
+                    let name = installation.back_up(Timestamp::now())?;
+                    let next = format!("backup {name}; next: waybill restore --from {name}");
+                    say(with_options(&target, Ok(next))?);
+                }
+            }
+            Ok(())
+        }
+        Command::Restore(options) => {
+            let aws = connect()?;
+            let installation = installation(&aws, &target)?;
+            let plan =
+                with_options(&target, installation.plan(&options)).map_err(Error::not_run)?;
+            if options.dry_run {
+                say(plan);
+                return Ok(());
+            }
+            match options.yes {
+                true => print_stderr(plan),
+                false => confirm(&plan, &target.prefix)?,
+            }
+            let restored = installation.restore(&options, Timestamp::now())?;
+            print(options.json, &restored, restore::Restored::report);
+            Ok(())
+        }
         Command::Sweep => {
             let sweeper = format!("{}-orders-sweep", target.prefix);
             say(account::invoke(&connect()?, &sweeper, &json!({}))?);
@@ -157,6 +196,11 @@ fn print<T: Serialize>(as_json: bool, value: &T, shown: impl FnOnce(&T) -> Strin
         true => ui::say_json(value),
         false => say(shown(value)),
     };
+}
+
+fn installation<'a>(aws: &'a Aws, target: &'a Target) -> Result<Installation<'a>> {
+    let pace = if target.aws { Pace::AWS } else { Pace::LOCAL };
+    Installation::of(aws, &target.prefix, pace).map_err(Error::not_run)
 }
 
 fn administer(aws: &Aws, prefix: &str, action: &AdminAction) -> Result<()> {
@@ -255,7 +299,7 @@ fn keys(aws: &Aws, prefix: &str, action: KeysAction) -> Result<()> {
 
 /// Asks the operator to type `words`.
 fn confirm(warning: &str, words: &str) -> Result<()> {
-    say(format_args!("{warning}\nType `{words}` to continue:"));
+    print_stderr(format_args!("{warning}\nType `{words}` to continue:"));
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

@@ -150,6 +150,10 @@ fn lambda(operation: &str) -> Option<(&'static str, &'static str)> {
         }
         "GetAlias" => ("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}"),
         "GetFunctionConcurrency" => ("GET", "/2019-09-30/functions/{FunctionName}/concurrency"),
+        "PutFunctionConcurrency" => ("PUT", "/2017-10-31/functions/{FunctionName}/concurrency"),
+        "DeleteFunctionConcurrency" => {
+            ("DELETE", "/2017-10-31/functions/{FunctionName}/concurrency")
+        }
         "ListEventSourceMappings" => ("GET", "/2015-03-31/event-source-mappings"),
         "GetEventSourceMapping" => ("GET", "/2015-03-31/event-source-mappings/{UUID}"),
         "UpdateEventSourceMapping" => ("PUT", "/2015-03-31/event-source-mappings/{UUID}"),
