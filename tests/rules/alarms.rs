@@ -3,67 +3,236 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use test_support::alarms::{Metrics, PERIODS};
 use test_support::template::{Template, workspace_root};
 
 use crate::templates::routes;
-use crate::{only_if, read, services, template};
+use crate::{Service, only_if, read, services, template};
 
-/// Routes share alarms on how many of their calls fail; every error of another function rings.
+/// Adds a function's calls in the last period. Where none fails, CloudWatch has no number of failures.
+fn add_calls(metrics: &mut Metrics, function: &Watched, failed: u32, calls: u32) {
+    let last = |count: u32| [None, None, None, None, Some(f64::from(count))];
+    metrics.set("Invocations", &function.id, last(calls));
+    if failed > 0 {
+        match &function.route {
+            Some(route) => metrics.set("ServerErrors", route, last(failed)),
+            None => metrics.set("Errors", &function.id, last(failed)),
+        }
+    }
+}
+
+/// A function whose callers are a route or a queue.
+struct Watched {
+    id: String,
+    route: Option<String>,
+}
+
+fn watched_functions(service: &Service) -> Vec<Watched> {
+    let routed = routes(service).into_iter().map(|(route, id)| Watched {
+        id,
+        route: Some(route),
+    });
+    let queued = service
+        .triggers()
+        .into_iter()
+        .map(|(id, _, _)| Watched { id, route: None });
+    routed.chain(queued).collect()
+}
+
+/// Its own percentage counts: in a sum, a busy function would hide it.
 #[test]
-fn every_function_that_fails_rings_an_alarm() {
+fn a_function_that_fails_rings_although_others_are_busy() {
     for service in services() {
-        let alarms = alarms(&service.template);
-        let mut shared = Vec::new();
-        for (id, _, alarm) in &alarms {
-            let queries = alarm["Metrics"].as_array().map_or(&[][..], Vec::as_slice);
-            let Some((expressions, metrics)) = queries.split_at_checked(3) else {
-                continue;
-            };
-            if expressions[0]["Id"] != "percent" {
-                continue;
+        let all = watched_functions(&service);
+        for failing in &all {
+            let mut metrics = Metrics::default();
+            for other in &all {
+                add_calls(&mut metrics, other, 0, 1_000_000);
             }
-            let sum = |part: &str| format!("SUM(FILL(METRICS(\"{part}\"), 0))");
-            let expected = json!([
-                {"Id": "percent", "Expression": "IF(failed >= 3, 100 * failed / called, 0)", "ReturnData": true},
-                {"Id": "failed", "Expression": sum("errors"), "ReturnData": false},
-                {"Id": "called", "Expression": sum("calls"), "ReturnData": false},
-            ]);
-            assert_eq!(json!(expressions), expected, "{id}");
-            assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold", "{id}");
-            assert_eq!(alarm["Threshold"], 1, "{id}");
-            // CloudWatch user guide, "Limits that apply to alarms based on metric math expressions".
-            assert!(metrics.len() <= 10, "{id}");
-            for pair in metrics.chunks(2) {
-                let function = &pair[0]["MetricStat"]["Metric"]["Dimensions"][0]["Value"];
-                let function = function.as_str().expect(id);
-                let verb = pair[0]["Id"].as_str().expect(id);
-                let verb = verb.strip_prefix("errors_").expect(id);
-                let query = |part: &str, name: &str| {
-                    let dimensions = json!([{"Name": "FunctionName", "Value": function}]);
-                    let metric = json!({"Namespace": "AWS/Lambda", "MetricName": name, "Dimensions": dimensions});
-                    json!({"Id": format!("{part}_{verb}"), "ReturnData": false,
-                        "MetricStat": {"Period": 300, "Stat": "Sum", "Metric": metric}})
-                };
-                let expected = [query("errors", "Errors"), query("calls", "Invocations")];
-                assert_eq!(*pair, expected, "{id}");
-                shared.push(function.to_owned());
+            add_calls(&mut metrics, failing, 3, 3);
+            let rings = metrics.rings(&service.template);
+            assert!(
+                rings.len() == 1 && rings[0].ends_with("-errors"),
+                "{}: {rings:?}",
+                failing.id
+            );
+        }
+    }
+}
+
+#[test]
+fn alarms_on_failures_scale_with_the_calls() {
+    let cases = [
+        ("quiet", 0, 100, false),
+        ("one error of one call", 1, 1, false),
+        ("two of two", 2, 2, false),
+        ("three of three", 3, 3, true),
+        ("1 % of much", 1_000, 100_000, false),
+        ("more than 1 % of much", 1_001, 100_000, true),
+        (
+            "a tenth of the calls reaches a version that fails at 20 %",
+            6,
+            300,
+            true,
+        ),
+        (
+            "a tenth reaches a version that does not start",
+            30,
+            300,
+            true,
+        ),
+    ];
+    for service in services() {
+        for function in watched_functions(&service) {
+            for (case, failed, calls, expected) in cases {
+                let mut metrics = Metrics::default();
+                add_calls(&mut metrics, &function, failed, calls);
+                let rings = !metrics.rings(&service.template).is_empty();
+                assert_eq!(rings, expected, "{}: {case}", function.id);
             }
         }
-        shared.sort();
-        let mut routed: Vec<String> = routes(&service).into_values().collect();
-        routed.sort();
-        assert_eq!(shared, routed, "{}", service.name);
-        for (id, _, _) in service.functions() {
-            // Its caller waits, and sees the error.
-            if id.ends_with("MigrateFunction") {
-                continue;
+        // Without calls there is no data at all.
+        let none = Metrics::default().rings(&service.template);
+        assert_eq!(none, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_slow_function_rings_after_three_slow_minutes() {
+    let (slow, fast) = (Some(3_100.0), Some(90.0));
+    let cases = [
+        ("fast", [fast; PERIODS], false),
+        (
+            "one slow call of one",
+            [None, None, None, None, slow],
+            false,
+        ),
+        ("two slow minutes", [fast, fast, fast, slow, slow], false),
+        ("three slow minutes", [fast, fast, slow, slow, slow], true),
+        (
+            "three slow minutes and no calls between",
+            [slow, None, slow, None, slow],
+            true,
+        ),
+    ];
+    for service in services() {
+        let all = watched_functions(&service);
+        for function in all.iter().filter(|one| one.route.is_some()) {
+            for (case, series, expected) in cases {
+                let mut metrics = Metrics::default();
+                for other in &all {
+                    metrics.set("Duration", &other.id, [fast; PERIODS]);
+                }
+                metrics.set("Duration", &function.id, series);
+                let rings = metrics.rings(&service.template);
+                let right = rings.iter().all(|name| name.ends_with("-slow"));
+                assert!(
+                    right && rings.len() == usize::from(expected),
+                    "{case}: {rings:?}"
+                );
             }
-            let rings = alarms.iter().any(|(_, _, alarm)| {
-                alarm["MetricName"] == "Errors"
-                    && alarm["Dimensions"][0]["Value"] == id.as_str()
-                    && alarm["Threshold"] == 0
-            });
-            assert_eq!(rings, !routed.contains(&id), "{id}");
+        }
+    }
+}
+
+#[test]
+fn the_gateway_rings_at_1_percent_of_its_requests() {
+    let template = template("infra/gateway/template.yaml");
+    for (failed, requests, expected) in [
+        (1, 1, false),
+        (3, 3, true),
+        (10, 1_000, false),
+        (11, 1_000, true),
+    ] {
+        for (metric, total, alarm) in [
+            ("5xx", "Count", "gateway-5xx"),
+            ("Throttles", "Invocations", "gateway-throttles"),
+        ] {
+            let mut metrics = Metrics::default();
+            let of = if metric == "5xx" { "Api" } else { "" };
+            metrics.set(metric, of, [Some(f64::from(failed)); PERIODS]);
+            // Lambda does not count a refused call as an invocation.
+            let counted = if metric == "5xx" {
+                requests
+            } else {
+                requests - failed
+            };
+            metrics.set(total, of, [Some(f64::from(counted)); PERIODS]);
+            let expected = Vec::from_iter(expected.then(|| format!("waybill-{alarm}")));
+            assert_eq!(metrics.rings(&template), expected, "{failed} of {requests}");
+        }
+    }
+}
+
+/// A route and its failures have one name in the gateway's log, in the metric and in the alarms.
+#[test]
+fn the_gateway_counts_failures_by_route() {
+    let template = template("infra/gateway/template.yaml");
+    let filter = template.properties("ServerErrorsMetric", "AWS::Logs::MetricFilter");
+    assert_eq!(filter["FilterPattern"], "{ $.status = \"5*\" }");
+    let metric = &filter["MetricTransformations"][0];
+    assert_eq!(metric["MetricName"], "ServerErrors");
+    assert_eq!(metric["MetricNamespace"], "Waybill/waybill");
+    assert_eq!(
+        metric["Dimensions"],
+        json!([{"Key": "Route", "Value": "$.route"}])
+    );
+    let stage = template.properties("DefaultStage", "AWS::ApiGatewayV2::Stage");
+    let line = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["status"], "$context.status");
+    assert_eq!(line["route"], "$context.routeKey");
+    for service in services() {
+        for (id, _, alarm) in alarms(&service.template) {
+            for query in alarm["Metrics"].as_array().into_iter().flatten() {
+                let counted = &query["MetricStat"]["Metric"];
+                if counted["MetricName"] == "ServerErrors" {
+                    assert_eq!(counted["Namespace"], metric["MetricNamespace"], "{id}");
+                }
+            }
+        }
+    }
+}
+
+/// No caller of the sweeper can retry.
+#[test]
+fn a_scheduled_function_rings_at_its_first_error() {
+    let mut metrics = Metrics::default();
+    metrics.set(
+        "Errors",
+        "OrdersSweepFunction",
+        [None, None, None, None, Some(1.0)],
+    );
+    let orders = Template::of_service("orders");
+    assert_eq!(metrics.rings(&orders), ["waybill-orders-sweep-errors"]);
+}
+
+#[test]
+fn a_gradual_deployment_watches_failures_and_slowness() {
+    for service in services() {
+        let preference =
+            &service.template.document()["Globals"]["Function"]["DeploymentPreference"];
+        let watched = service.template.resolve(&preference["Alarms"]["Fn::If"][1]);
+        let watched: BTreeSet<&str> = watched
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let all = alarms(&service.template);
+        let expected = all.iter().filter(|(_, _, alarm)| {
+            let name = alarm["AlarmName"].as_str().unwrap();
+            name.ends_with("-errors") || name.ends_with("-slow")
+        });
+        let expected: BTreeSet<&str> = expected.map(|(id, _, _)| id.as_str()).collect();
+        assert_eq!(watched, expected, "{}", service.name);
+        // CodeDeploy's quota for a deployment group.
+        assert!(watched.len() <= 10, "{}", service.name);
+        for (id, _, alarm) in all {
+            // CloudWatch user guide, "Limits that apply to alarms based on metric math expressions".
+            let metrics = alarm["Metrics"].as_array().into_iter().flatten();
+            let metrics = metrics.filter(|query| query["MetricStat"].is_object());
+            assert!(metrics.count() <= 10, "{id}");
         }
     }
 }

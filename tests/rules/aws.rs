@@ -229,6 +229,11 @@ fn a_role_that_another_service_takes_is_for_this_account_alone() {
                         assert_eq!(statement["Condition"], expected, "{id}");
                         seen += 1;
                     }
+                    "codedeploy.amazonaws.com" => {
+                        let expected =
+                            json!({"StringEquals": {"aws:SourceAccount": "123456789012"}});
+                        assert_eq!(statement["Condition"], expected, "{id}");
+                    }
                     other => panic!("{id} is for {other}: which condition does it need?"),
                 }
             }

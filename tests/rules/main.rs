@@ -64,7 +64,7 @@ impl Service {
     pub fn triggers(&self) -> Vec<(String, String, &serde_json::Value)> {
         let triggers = self.resources("AWS::Lambda::EventSourceMapping");
         let ids = |(id, trigger): (String, serde_json::Value)| {
-            let function = trigger["FunctionName"].as_str().unwrap().to_owned();
+            let function = served(&trigger["FunctionName"]).to_owned();
             let queue = owner(&trigger["EventSourceArn"]).to_owned();
             (function, queue, self.written(&id))
         };
@@ -113,6 +113,14 @@ pub fn template(location: &str) -> Template {
 pub fn owner(arn: &serde_json::Value) -> &str {
     let arn = arn.as_str().expect("an ARN");
     arn.strip_suffix(".Arn").expect("an ARN of this template")
+}
+
+/// The logical id in `Id.Alias`.
+pub fn served(alias: &serde_json::Value) -> &str {
+    let id = alias
+        .as_str()
+        .and_then(|alias| alias.strip_suffix(".Alias"));
+    id.unwrap_or_else(|| panic!("{alias} is not a function's alias; write !Ref Id.Alias"))
 }
 
 /// A value on a condition, else nothing.

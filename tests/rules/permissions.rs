@@ -80,9 +80,38 @@ fn no_role_has_a_wildcard_and_only_migrations_scan() {
                 assert!(!action.contains('*'), "{role}: {action}");
                 let is_migration = role.ends_with("MigrateRole");
                 assert!(action != "dynamodb:Scan" || is_migration, "{role}");
-                assert!(!resource.contains('*'), "{role}: {action} on {resource}");
+                let any = resource.contains('*') && role != "DeploymentRole";
+                assert!(!any, "{role}: {action} on {resource}");
             }
         }
+    }
+}
+
+/// The policy that AWS manages for this lets CodeDeploy move every alias of the account.
+#[test]
+fn codedeploy_moves_the_aliases_of_one_service() {
+    for service in services() {
+        let of = |what: &str| format!("arn:aws:{what}:waybill-{}-*", service.name);
+        let functions = of("lambda:us-east-1:123456789012:function");
+        let expected = [
+            (
+                "cloudwatch:DescribeAlarms",
+                of("cloudwatch:us-east-1:123456789012:alarm"),
+            ),
+            ("lambda:GetAlias", functions.clone()),
+            ("lambda:GetProvisionedConcurrencyConfig", functions.clone()),
+            ("lambda:UpdateAlias", functions),
+        ];
+        let expected = expected.map(|(action, resource)| (action.to_owned(), resource));
+        let granted = grants(&service, "DeploymentRole");
+        assert_eq!(granted, expected.into(), "{}", service.name);
+        let preference =
+            &service.template.document()["Globals"]["Function"]["DeploymentPreference"];
+        assert_eq!(preference["Enabled"], json!({"Ref": "GradualDeployments"}));
+        assert_eq!(
+            preference["Role"],
+            json!({"Fn::GetAtt": "DeploymentRole.Arn"})
+        );
     }
 }
 
@@ -323,12 +352,12 @@ fn an_operator_may_do_exactly_the_commands_calls() {
             if service.name != "users" {
                 need(&["dynamodb:Scan"], &table);
             }
-            let migrate = table.replace("Table.Arn", "MigrateFunction.Arn");
+            let migrate = table.replace("Table.Arn", "MigrateFunction.Alias");
             need(&["lambda:InvokeFunction"], &migrate);
         }
         if service.name == "orders" {
-            need(&["lambda:InvokeFunction"], "OrdersAdminFunction.Arn");
-            need(&["lambda:InvokeFunction"], "OrdersSweepFunction.Arn");
+            need(&["lambda:InvokeFunction"], "OrdersAdminFunction.Alias");
+            need(&["lambda:InvokeFunction"], "OrdersSweepFunction.Alias");
         }
         let allowed: BTreeSet<_> = statements(&operators_policy(&service))
             .into_iter()

@@ -32,25 +32,14 @@ impl<'w> Broken<'w> {
             function,
             variables,
         };
-        broken.set(&fewer);
+        world.configure(&broken.function, &fewer);
         broken
-    }
-
-    fn set(&self, variables: &Value) {
-        self.world
-            .aws
-            .call(
-                "lambda",
-                "UpdateFunctionConfiguration",
-                json!({"FunctionName": self.function, "Environment": {"Variables": variables}}),
-            )
-            .unwrap();
     }
 }
 
 impl Drop for Broken<'_> {
     fn drop(&mut self) {
-        self.set(&self.variables);
+        self.world.configure(&self.function, &self.variables);
     }
 }
 

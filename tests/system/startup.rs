@@ -6,8 +6,12 @@ use std::process::{Command, Stdio};
 use shared_auth::{SigningKey, jwks};
 use test_support::template::{Template, workspace_root};
 
-/// Variables that have a default.
-const OPTIONAL: [&str; 2] = ["LOG_LEVEL", "TRUSTED_FRONT_SHA256"];
+/// Variables that have a default, or that no function reads.
+const OPTIONAL: [&str; 3] = [
+    "AUTH_SIGNING_KEY_VERSION",
+    "LOG_LEVEL",
+    "TRUSTED_FRONT_SHA256",
+];
 
 /// Each function's binary with the variables its template gives it, all of them usable.
 fn functions() -> Vec<(String, BTreeMap<String, String>)> {

@@ -169,11 +169,40 @@ impl World {
             .call(
                 "lambda",
                 "Invoke",
-                json!({"FunctionName": self.stack.name("orders-sweep"), "Payload": "{}"}),
+                json!({"FunctionName": self.stack.name("orders-sweep:live"), "Payload": "{}"}),
             )
             .unwrap();
         assert!(answer["FunctionError"].is_null(), "{answer}");
         answer
+    }
+
+    /// Publishes what was changed on a function.
+    pub fn publish(&self, function: &str) -> String {
+        let request = json!({"FunctionName": function});
+        eventually("its update ends", || {
+            let now = self
+                .aws
+                .call("lambda", "GetFunctionConfiguration", request.clone());
+            (now.unwrap()["LastUpdateStatus"] == "Successful").then_some(())
+        });
+        let version = self.aws.call("lambda", "PublishVersion", request).unwrap();
+        version["Version"].as_str().unwrap().to_owned()
+    }
+
+    /// Moves a function's alias: most calls go to one version, and a share to others.
+    pub fn serve(&self, function: &str, version: &str, shares: &Value) {
+        let request = json!({"FunctionName": function, "Name": "live", "FunctionVersion": version,
+            "RoutingConfig": {"AdditionalVersionWeights": shares}});
+        self.aws.call("lambda", "UpdateAlias", request).unwrap();
+    }
+
+    /// Gives a function other variables, and callers the version that has them.
+    pub fn configure(&self, function: &str, variables: &Value) {
+        let request = json!({"FunctionName": function, "Environment": {"Variables": variables}});
+        let aws = &self.aws;
+        aws.call("lambda", "UpdateFunctionConfiguration", request)
+            .unwrap();
+        self.serve(function, &self.publish(function), &json!({}));
     }
 
     /// Starts or stops a queue's trigger, and waits until that holds.
@@ -230,23 +259,16 @@ impl<'w> Configured<'w> {
             let mut other = variables.clone();
             assert!(other[variable].is_string(), "{name} has no {variable}");
             other[variable] = json!(value);
-            configured.set(name, &other);
+            world.configure(name, &other);
         }
         configured
-    }
-
-    fn set(&self, name: &str, variables: &Value) {
-        let request = json!({"FunctionName": name, "Environment": {"Variables": variables}});
-        let aws = &self.world.aws;
-        aws.call("lambda", "UpdateFunctionConfiguration", request)
-            .unwrap();
     }
 }
 
 impl Drop for Configured<'_> {
     fn drop(&mut self) {
         for (name, variables) in &self.functions {
-            self.set(name, variables);
+            self.world.configure(name, variables);
         }
     }
 }

@@ -364,7 +364,7 @@ impl Needs {
                         .get("FunctionName")
                         .and_then(Yaml::as_str)
                         .context(format!("{id} has no FunctionName"))?;
-                    let function = function.strip_suffix(".Arn").unwrap_or(function);
+                    let function = function.split('.').next().unwrap_or(function);
                     let most = properties
                         .get("ScalingConfig")
                         .and_then(|scaling| scaling.get("MaximumConcurrency"))

@@ -18,11 +18,11 @@ use crate::rotation::{Issuer, Observed, Phase, Record, Since, Step, Verifier, Wa
 use crate::ui::{count, say};
 
 /// A variable that no function reads. Its change makes Lambda start new instances, which load the
-/// new key. A deployment that drops it does no harm.
-const SIGNING_KEY_ID: &str = "AUTH_SIGNING_KEY_ID";
+/// new key.
+const SIGNING_KEY_VERSION: &str = "AUTH_SIGNING_KEY_VERSION";
 
-/// How long stacks and functions may take to settle.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long a stack may take to settle. Each of four services may shift its traffic for five minutes.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a step without effect is repeated.
@@ -141,7 +141,7 @@ fn carry_out(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()>
             }
             Ok(())
         }
-        Step::Distribute(_) => distribute(aws, names, &observed.set),
+        Step::Distribute(_) => distribute(aws, names, set, &observed.set),
         Step::NotePublished(kid) => {
             let mut record = observed.record.clone();
             record.published = Some(now(kid));
@@ -169,7 +169,12 @@ fn carry_out(aws: &Aws, names: &Names, found: &Found, step: &Step) -> Result<()>
             }
             Ok(())
         }
-        Step::Restart(functions) => restart(aws, functions, &observed.signing),
+        Step::Restart(functions) => {
+            let value = ("AuthSigningKeyVersion", signing.version.to_string());
+            update_stacks(aws, names, &observed.set, value)?;
+            say(format_args!("restarted  {}", functions.join(", ")));
+            Ok(())
+        }
         Step::NoteSigning(kid) => {
             let mut record = observed.record.clone();
             record.signing = Some(now(kid));
@@ -391,8 +396,12 @@ fn observe(aws: &Aws, names: &Names) -> Result<Found> {
         if !(checks || issues) {
             continue;
         }
-        let function = updated_function(aws, name)?;
-        let variables = &function["Environment"]["Variables"];
+        // Callers get what the alias serves, and `ListFunctions` shows what the next version will be.
+        let request = json!({"FunctionName": name, "Qualifier": account::LIVE});
+        let live = aws
+            .call("lambda", "GetFunctionConfiguration", request)
+            .context(format!("reading the alias {} of {name}", account::LIVE))?;
+        let variables = &live["Environment"]["Variables"];
         if checks {
             observed.verifiers.push(Verifier {
                 name: name.to_owned(),
@@ -402,7 +411,8 @@ fn observe(aws: &Aws, names: &Names) -> Result<Found> {
         if issues {
             observed.issuers.push(Issuer {
                 name: name.to_owned(),
-                kid: variables[SIGNING_KEY_ID].as_str().map(str::to_owned),
+                kid: (variables[SIGNING_KEY_VERSION] == signing.version.to_string())
+                    .then(|| observed.signing.clone()),
             });
         }
     }
@@ -420,48 +430,53 @@ fn concerns(observed: &Observed, set: &str) -> bool {
     !its.is_disjoint(&observed.set) || its.contains(&observed.signing)
 }
 
-/// A function's configuration after its last update.
-fn updated_function(aws: &Aws, function: &str) -> Result<Value> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let request = json!({"FunctionName": function});
-        let found = aws
-            .call("lambda", "GetFunctionConfiguration", request)
-            .context(format!("reading {function}"))?;
-        match found["LastUpdateStatus"].as_str() {
-            Some("InProgress") if Instant::now() < deadline => thread::sleep(PAUSE),
-            Some("Successful") | None => return Ok(found),
-            _ => {
-                return Err(Error::new(format!(
-                    "the update of {function} failed: {}",
-                    found["LastUpdateStatusReason"]
-                )));
-            }
-        }
+/// Deploys the key set to the functions.
+fn distribute(aws: &Aws, names: &Names, set: &Parameter, kids: &BTreeSet<String>) -> Result<()> {
+    let value = ("AuthJwksVersion", set.version.to_string());
+    let updated = update_stacks(aws, names, kids, value)?;
+    let behind: Vec<String> = observe(aws, names)?
+        .observed
+        .verifiers
+        .into_iter()
+        .filter(|verifier| verifier.kids != *kids)
+        .map(|verifier| verifier.name)
+        .collect();
+    if behind.is_empty() {
+        say(format_args!(
+            "deployed   the key set, to {}",
+            count(updated, "stack")
+        ));
+        Ok(())
+    } else {
+        Err(Error::new(format!(
+            "updating the stacks did not bring the key set {} to these functions: {}. Deploy them, \
+             then run this again",
+            names.set,
+            behind.join(", ")
+        )))
     }
 }
 
-/// Updates the stacks with their own templates and parameters, so that CloudFormation reads the key
-/// set again. Changing the functions directly would be undone by a deployment that rolls back.
-fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
-    let stacks: Vec<Value> = account::stacks(aws)?
-        .into_iter()
-        .filter(|stack| {
-            // AWS returns the parameter's name, the emulator its value.
-            account::stack_parameter(stack, "AuthJwks")
-                .is_some_and(|given| given == names.set || !kids(given).is_disjoint(set))
-        })
-        .collect();
+/// Updates the stacks with one new value, and their own template and other parameters. CloudFormation
+/// then reads the key set again, publishes versions, and moves the aliases. Changing the functions
+/// directly would be undone by a deployment that rolls back.
+fn update_stacks(
+    aws: &Aws,
+    names: &Names,
+    set: &BTreeSet<String>,
+    (changed, value): (&str, String),
+) -> Result<usize> {
     let mut updating = Vec::new();
-    for stack in &stacks {
-        // By id, which also works for nested stacks.
-        let id = stack["StackId"].as_str().unwrap_or_default();
-        settled_stack(aws, id)?;
+    for id in to_update(&account::stacks(aws)?, names, set) {
+        let stack = settled_stack(aws, &id)?;
         let parameters: Vec<Value> = stack["Parameters"]
             .as_array()
             .into_iter()
             .flatten()
-            .map(|given| json!({"ParameterKey": given["ParameterKey"], "UsePreviousValue": true}))
+            .map(|given| match &given["ParameterKey"] {
+                key if key == changed => json!({"ParameterKey": key, "ParameterValue": value}),
+                key => json!({"ParameterKey": key, "UsePreviousValue": true}),
+            })
             .collect();
         let update = aws.find(
             "cloudformation",
@@ -479,7 +494,7 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
         }
     }
     for id in &updating {
-        let status = settled_stack(aws, id)?;
+        let status = settled_stack(aws, id)?["StackStatus"].take();
         if status != "UPDATE_COMPLETE" {
             return Err(Error::new(format!(
                 "the update of {id} ended as {status}; its events name the cause. Repair that, \
@@ -487,42 +502,34 @@ fn distribute(aws: &Aws, names: &Names, set: &BTreeSet<String>) -> Result<()> {
             )));
         }
     }
-    let behind: Vec<String> = observe(aws, names)?
-        .observed
-        .verifiers
-        .into_iter()
-        .filter(|verifier| verifier.kids != *set)
-        .map(|verifier| verifier.name)
-        .collect();
-    if behind.is_empty() {
-        say(format_args!(
-            "deployed   the key set, to {}",
-            count(updating.len(), "stack")
-        ));
-        Ok(())
-    } else {
-        Err(Error::new(format!(
-            "updating the stacks did not bring the key set {} to these functions: {}. Deploy them, \
-             then run this again",
-            names.set,
-            behind.join(", ")
-        )))
-    }
+    Ok(updating.len())
 }
 
-/// A stack's status after its last update.
-fn settled_stack(aws: &Aws, id: &str) -> Result<String> {
+/// The ids of the stacks with this key set. AWS recommends to update a nested stack through its root.
+fn to_update(stacks: &[Value], names: &Names, set: &BTreeSet<String>) -> BTreeSet<String> {
+    let concerned = stacks.iter().filter(|stack| {
+        // AWS returns the parameter's name, the emulator its value.
+        account::stack_parameter(stack, "AuthJwks")
+            .is_some_and(|given| given == names.set || !kids(given).is_disjoint(set))
+    });
+    concerned
+        .filter_map(|stack| stack["RootId"].as_str().or(stack["StackId"].as_str()))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A stack after its last update.
+fn settled_stack(aws: &Aws, id: &str) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let answer = aws
+        let mut answer = aws
             .call("cloudformation", "DescribeStacks", json!({"StackName": id}))
             .context(format!("reading {id}"))?;
-        let status = answer["Stacks"][0]["StackStatus"]
-            .as_str()
-            .unwrap_or_default();
+        let stack = answer["Stacks"][0].take();
+        let status = stack["StackStatus"].as_str().unwrap_or_default();
         let busy = status.ends_with("_IN_PROGRESS") && status != "REVIEW_IN_PROGRESS";
         if !busy {
-            return Ok(status.to_owned());
+            return Ok(stack);
         }
         if Instant::now() > deadline {
             return Err(Error::new(format!("{id} does not settle: {status}")));
@@ -531,26 +538,25 @@ fn settled_stack(aws: &Aws, id: &str) -> Result<String> {
     }
 }
 
-/// Restarts issuers, so that they load the signing key. Their old instances finish with the old
-/// key, which is still published.
-fn restart(aws: &Aws, functions: &[String], kid: &str) -> Result<()> {
-    for function in functions {
-        let now = updated_function(aws, function)?;
-        let mut variables = now["Environment"]["Variables"].clone();
-        variables[SIGNING_KEY_ID] = json!(kid);
-        aws.call(
-            "lambda",
-            "UpdateFunctionConfiguration",
-            json!({
-                "FunctionName": function,
-                "Environment": {"Variables": variables},
-                // Fails if a deployment changed the function in between.
-                "RevisionId": now["RevisionId"],
-            }),
-        )
-        .context(format!("restarting {function}"))?;
-        updated_function(aws, function)?;
-        say(format_args!("restarted  {function}"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_stacks_are_updated_once_through_their_root() {
+        let stack = |id: &str, root: Option<&str>, set: &str| {
+            json!({"StackId": id, "RootId": root,
+                "Parameters": [{"ParameterKey": "AuthJwks", "ParameterValue": set}]})
+        };
+        let names = Names::own("shop");
+        let stacks = [
+            json!({"StackId": "root", "Parameters": []}),
+            stack("users", Some("root"), &names.set),
+            stack("orders", Some("root"), &names.set),
+            stack("alone", None, &names.set),
+            stack("other", None, "/other/auth/jwks"),
+        ];
+        let ids = to_update(&stacks, &names, &BTreeSet::new());
+        assert_eq!(ids, ["alone", "root"].map(str::to_owned).into());
     }
-    Ok(())
 }

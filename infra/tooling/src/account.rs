@@ -40,9 +40,13 @@ pub fn queues(aws: &Aws, prefix: &str) -> Result<Vec<String>> {
     Ok(urls)
 }
 
-/// Calls a function and waits for its answer.
+/// The alias that every caller of a function uses.
+pub const LIVE: &str = "live";
+
+/// Calls what a function's alias serves, and waits for the answer.
 pub fn invoke(aws: &Aws, function: &str, event: &Value) -> Result<Value> {
-    let request = json!({"FunctionName": function, "Payload": event.to_string()});
+    let request =
+        json!({"FunctionName": format!("{function}:{LIVE}"), "Payload": event.to_string()});
     let answer = aws
         .call("lambda", "Invoke", request)
         .context(format!("calling {function}"))?;

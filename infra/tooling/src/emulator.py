@@ -1,11 +1,12 @@
 """Starts MiniStack with corrections. Each comment says how AWS and MiniStack differ."""
 
 import contextvars
+import random
 import sys
 
 from ministack.app import main
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import cloudformation, sqs
+from ministack.services import cloudformation, lambda_svc, sqs
 from ministack.services.cloudformation import engine, provisioners
 
 # AWS has no actions for the batch forms of SQS calls: the action of the single form allows them
@@ -102,4 +103,31 @@ def with_number(handler):
 
 
 triggers["create"], triggers["update"] = with_number(triggers["create"]), with_number(triggers["update"])
+
+# Lambda spreads the calls of an alias over its versions by weight. MiniStack stores the weights, and calls
+# one version.
+record, invoke = lambda_svc._effective_func_record_for_qualifier, lambda_svc._invoke
+
+
+def drawn(function, qualifier):
+    draw = random.random()
+    alias = (function or {}).get("aliases", {}).get(qualifier) or {}
+    for version, weight in (alias.get("RoutingConfig", {}).get("AdditionalVersionWeights") or {}).items():
+        if draw < weight:
+            return version
+        draw -= weight
+    return qualifier
+
+
+async def invoked(name, event, headers, path_qualifier=None, query_params=None):
+    asked = path_qualifier or lambda_svc._qp_first(query_params or {}, "Qualifier")
+    version = drawn(lambda_svc._functions.get(name), asked) if asked else None
+    return await invoke(name, event, headers, version, query_params)
+
+
+lambda_svc._effective_func_record_for_qualifier = lambda function, qualifier: record(
+    function, drawn(function, qualifier)
+)
+lambda_svc._invoke = invoked
+
 sys.exit(main())

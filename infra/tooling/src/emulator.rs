@@ -21,8 +21,8 @@ const LAUNCHER: &str = include_str!("emulator.py");
 const FIRST_CHOICE: u16 = 4566;
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const BUSY_PATIENCE: Duration = Duration::from_secs(30);
-/// Saving the state takes about 3 s, and much longer with many open connections on a busy machine.
-const STOP_PATIENCE: Duration = Duration::from_secs(120);
+/// Saving the state takes about 3 s, and longer with many warm functions.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Emulator {
@@ -179,29 +179,24 @@ impl Emulator {
 
     /// Saves the state and stops the emulator with its functions.
     pub fn stop(&self, home: &Home) -> Result<()> {
-        if self.is_alive(home) {
-            process::signal("TERM", &[self.pid]);
-        }
-        let deadline = Instant::now() + STOP_PATIENCE;
-        while Instant::now() < deadline && self.is_alive(home) {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let has_ended = !self.is_alive(home);
-        // Its functions may be running, and it saves their work; so they end after it.
-        self.kill(home);
-        fs::remove_file(home.emulator()).context(home.emulator().display())?;
-        match has_ended {
-            true => Ok(()),
-            false => Err(Error::new(format!(
-                "the emulator did not end within 2 minutes and was killed, so the last changes may be lost; \
-                 see {}",
-                home.emulator_log().display()
-            ))),
-        }
+        self.end(home, STOP_PATIENCE);
+        fs::remove_file(home.emulator()).context(home.emulator().display())
     }
 
     /// Stops the emulator without saving its state.
     pub fn kill(&self, home: &Home) {
+        self.end(home, Duration::ZERO);
+    }
+
+    fn end(&self, home: &Home, patience: Duration) {
+        // Its functions may be running, and it saves their work; so they end after it.
+        if !patience.is_zero() && self.is_alive(home) {
+            process::signal("TERM", &[self.pid]);
+            let deadline = Instant::now() + patience;
+            while Instant::now() < deadline && self.is_alive(home) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
         process::end_group(self.pid, home.folder());
     }
 }

@@ -19,8 +19,11 @@ use crate::ui::say;
 /// The longest function name that fits with the longest prefix (Lambda allows 64 characters).
 const MAX_FUNCTION: usize = 31;
 
-/// An alarm takes ten metrics, and each function needs two.
-const FUNCTIONS_OF_AN_ALARM: usize = 5;
+/// The most metrics of an alarm.
+const METRICS_OF_AN_ALARM: usize = 10;
+
+/// The part of an expression that belongs to one function.
+const FAILED_PERCENT: &str = "            IF(FILL(failed_{{module}}, 0) >= 3, 100 * failed_{{module}} / calls_{{module}}, 0)";
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -177,7 +180,7 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
     let endpoint = fill(include_str!("new/endpoint.yaml"), &words);
     let migrate = migrate_part(&files.read("functions/payments/template.yaml")?, name);
     let migrate = migrate.context("functions/payments/template.yaml has no payments-migrate")?;
-    let alarm = alarm("Read", &words);
+    let alarm = alarm("ReadErrors", &words) + &alarm("Slow", &words);
     let operation = operation(&Yaml::Null, &words);
     words.extend([
         ("endpoint", endpoint),
@@ -250,7 +253,7 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
     })?;
     let operators = fill(
         "{{service}}\n    dynamodb:BatchGetItem {{Table}}.Arn\n    dynamodb:Scan {{Table}}.Arn\n    \
-         lambda:InvokeFunction {{Service}}MigrateFunction.Arn\n",
+         lambda:InvokeFunction {{Service}}MigrateFunction.Alias\n",
         &words,
     );
     files.change("tests/golden/operators.txt", |text| {
@@ -646,28 +649,93 @@ fn granted(words: &Words) -> String {
     fill(granted, words)
 }
 
-fn alarm(kind: &str, words: &Words) -> String {
-    let metrics = fill(include_str!("new/metrics.yaml"), words);
-    let mut words = words.clone();
-    let (name, calls) = match kind {
-        "Read" => ("read", "the read calls"),
-        "Write" => ("write", "the write calls"),
-        _ => (
-            &words["binary"][words["service"].len() + 1..],
-            "the calls of one endpoint",
+/// An alarm on failed or slow calls, with the endpoint as its only one.
+fn alarm(id: &str, words: &Words) -> String {
+    let own = &words["binary"][words["service"].len() + 1..];
+    let slow = id.ends_with("Slow");
+    let name = match id {
+        "ReadErrors" => "read-errors".to_owned(),
+        "WriteErrors" => "write-errors".to_owned(),
+        "Slow" => "slow".to_owned(),
+        _ if slow => format!("{own}-slow"),
+        _ => format!("{own}-errors"),
+    };
+    let head = "        - { Id: ";
+    let (trouble, metrics, periods, threshold) = match slow {
+        true => (
+            "One in a hundred calls of a function takes more than three seconds",
+            format!(
+                "{head}slowest, ReturnData: true, Expression: MAX(METRICS()) }}\n{}",
+                include_str!("new/slow.yaml")
+            ),
+            "5\n      DatapointsToAlarm: 3",
+            "3000",
+        ),
+        false => (
+            "More than 1 % of the calls of one function fail",
+            format!(
+                "{head}percent, ReturnData: true, Expression: \"MAX([\n{FAILED_PERCENT}])\" }}\n{}",
+                include_str!("new/metrics.yaml")
+            ),
+            "1",
+            "1",
         ),
     };
-    let (name, calls) = (format!("{name}-errors"), calls.to_owned());
+    let mut words = words.clone();
+    let metrics = fill(&metrics, &words);
     words.extend([
-        ("Alarm", format!("{kind}Errors")),
+        ("Alarm", id.to_owned()),
         ("alarm", name),
-        ("calls", calls),
+        ("trouble", trouble.to_owned()),
         ("metrics", metrics),
+        ("periods", periods.to_owned()),
+        ("threshold", threshold.to_owned()),
     ]);
     fill(include_str!("new/alarm.yaml"), &words)
 }
 
-/// Adds the endpoint to the template, and to an alarm with room for it.
+/// Adds the endpoint to an alarm. Without that alarm, or if it is full, the endpoint gets its own.
+fn add_to_alarm(text: &str, id: &str, metrics: &str, words: &Words) -> Option<String> {
+    let metrics = fill(metrics, words);
+    let part = fill(FAILED_PERCENT, words) + ",\n";
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let head = format!("  {id}Alarm:\n");
+    let at = lines.iter().position(|line| *line == head);
+    let of_it = lines
+        .iter()
+        .enumerate()
+        .skip(at.map_or(lines.len(), |at| at + 1));
+    let of_it = of_it.take_while(|(_, line)| line.starts_with("   "));
+    let known = of_it.filter(|(_, line)| line.contains("MetricStat:"));
+    let known: Vec<usize> = known.map(|(at, _)| at).collect();
+    if let Some(last) = known.last()
+        && known.len() + metrics.lines().count() <= METRICS_OF_AN_ALARM
+    {
+        lines.insert(last + 1, &metrics);
+        let open = lines[..*last]
+            .iter()
+            .rposition(|line| line.ends_with("MAX([\n"));
+        if let Some(open) = open.filter(|open| Some(*open) > at) {
+            lines.insert(open + 1, &part);
+        }
+        return Some(lines.concat());
+    }
+    let id = match at {
+        None => id.to_owned(),
+        Some(_) if id == "Slow" => format!("{}Slow", words["Stem"]),
+        Some(_) => format!("{}Errors", words["Stem"]),
+    };
+    // A deployment watches every alarm of its service.
+    let text = text.replacen(
+        "AlarmsAreSent, [",
+        &format!("AlarmsAreSent, [!Ref {id}Alarm, "),
+        1,
+    );
+    let alarm = alarm(&id, words) + "\n";
+    insert_before(&text, |line| line == "Outputs:", &alarm)
+}
+
+/// Adds the endpoint to the template and its alarms.
 fn add_to_template(text: &str, words: &Words) -> Option<String> {
     let part = fill(include_str!("new/endpoint.yaml"), words);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -684,42 +752,12 @@ fn add_to_template(text: &str, words: &Words) -> Option<String> {
         .concat()
         .concat();
 
-    let kind = match &*words["METHOD"] {
-        "GET" => "Read",
-        _ => "Write",
+    let errors = match &*words["METHOD"] {
+        "GET" => "ReadErrors",
+        _ => "WriteErrors",
     };
-    let of_kind = format!("\n  {kind}ErrorsAlarm:");
-    let Some((before, of_kind_on)) = text.split_once(&of_kind) else {
-        return insert_before(
-            &text,
-            |line| line == "Outputs:",
-            &(alarm(kind, words) + "\n"),
-        );
-    };
-    let alarm_lines = of_kind_on.split_inclusive('\n');
-    let own = alarm_lines
-        .enumerate()
-        .take_while(|(at, line)| *at == 0 || line.starts_with("   "));
-    let counted: Vec<usize> = own
-        .filter(|(_, line)| line.contains("{ Id: calls_"))
-        .map(|(at, _)| at)
-        .collect();
-    let last = *counted.last()?;
-    if counted.len() >= FUNCTIONS_OF_AN_ALARM {
-        return insert_before(
-            &text,
-            |line| line == "Outputs:",
-            &(alarm(&words["Stem"], words) + "\n"),
-        );
-    }
-    let metrics = fill(include_str!("new/metrics.yaml"), words);
-    let lines: Vec<&str> = of_kind_on.split_inclusive('\n').collect();
-    let (first, rest) = lines.split_at(last + 1);
-    Some(format!(
-        "{before}{of_kind}{}{metrics}{}",
-        first.concat(),
-        rest.concat()
-    ))
+    let text = add_to_alarm(&text, errors, include_str!("new/metrics.yaml"), words)?;
+    add_to_alarm(&text, "Slow", include_str!("new/slow.yaml"), words)
 }
 
 /// Adds the service to the root template, as the last application.

@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+pub mod alarms;
 mod aws;
 pub mod contracts;
 mod crashable;

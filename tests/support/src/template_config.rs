@@ -114,7 +114,9 @@ impl Queue {
         let number = |value: &Value| value.as_u64().expect("the template says it") as u32;
         Self {
             url: queue_url(&queue),
-            function: functions[text("FunctionName")].name.clone(),
+            function: functions[text("FunctionName").trim_end_matches(".Alias")]
+                .name
+                .clone(),
             visibility_seconds: number(&queue["VisibilityTimeout"]),
             max_receives: number(&queue["RedrivePolicy"]["maxReceiveCount"]),
         }

@@ -148,7 +148,10 @@ fn lambda(operation: &str) -> Option<(&'static str, &'static str)> {
         "UpdateFunctionConfiguration" => {
             ("PUT", "/2015-03-31/functions/{FunctionName}/configuration")
         }
+        "UpdateFunctionCode" => ("PUT", "/2015-03-31/functions/{FunctionName}/code"),
+        "PublishVersion" => ("POST", "/2015-03-31/functions/{FunctionName}/versions"),
         "GetAlias" => ("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}"),
+        "UpdateAlias" => ("PUT", "/2015-03-31/functions/{FunctionName}/aliases/{Name}"),
         "GetFunctionConcurrency" => ("GET", "/2019-09-30/functions/{FunctionName}/concurrency"),
         "PutFunctionConcurrency" => ("PUT", "/2017-10-31/functions/{FunctionName}/concurrency"),
         "DeleteFunctionConcurrency" => {

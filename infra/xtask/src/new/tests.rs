@@ -51,7 +51,14 @@ fn a_sixth_endpoint_gets_its_own_alarm() {
     }
     assert_eq!(count(&text, "ErrorsAlarm:\n"), 4, "{text}");
     assert_eq!(count(&text, "  PaymentsNew5ErrorsAlarm:\n"), 1, "{text}");
-    assert_eq!(count(&text, "{ Id: calls_"), 7, "{text}");
+    assert_eq!(count(&text, "{ Id: calls_"), 8, "{text}");
+    assert_eq!(count(&text, "IF(FILL(failed_new"), 6, "{text}");
+    assert_eq!(count(&text, "Stat: p99"), 7, "{text}");
+    assert!(
+        text.contains(
+            "AlarmsAreSent, [!Ref PaymentsNew6ErrorsAlarm, !Ref PaymentsNew5ErrorsAlarm, "
+        )
+    );
 }
 
 #[test]
