@@ -4,6 +4,7 @@
 
 mod access;
 mod bad_input;
+mod canary;
 mod catalogue;
 mod chaos;
 mod contention;
