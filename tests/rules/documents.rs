@@ -217,7 +217,7 @@ fn every_command_is_one_that_the_tools_know() {
 }
 
 /// The tool's own complaint about a line that calls it. Variables and placeholders stand for texts.
-fn refused(line: &str) -> Option<String> {
+pub fn refused(line: &str) -> Option<String> {
     let line = line.split(" #").next()?;
     let end = |start: usize| {
         line[start..]
