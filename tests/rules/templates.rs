@@ -279,6 +279,7 @@ fn a_version_is_described_by_the_parameters_of_its_function() {
         "AutoPublishAlias",
         "Architectures",
         "CodeUri",
+        "Description",
         "DeploymentPreference",
         "EventInvokeConfig",
         "FunctionName",
@@ -305,6 +306,10 @@ fn a_version_is_described_by_the_parameters_of_its_function() {
             if parameters.remove("AuthJwks") {
                 parameters.insert("AuthJwksVersion".to_owned());
             }
+            // It can change alone: a deployment may set an older version of the same keys.
+            let changes = &document["Globals"]["Function"]["Description"]["Fn::Sub"];
+            assert_eq!(*changes, "Keys ${AuthJwksVersion}", "{}", service.name);
+            assert!(own["Description"].is_null(), "{id}");
             let words: Vec<_> = parameters.iter().map(|one| format!("${{{one}}}")).collect();
             let written = &service.written(&id)["VersionDescription"]["Fn::Sub"];
             assert_eq!(*written, words.join(" "), "VersionDescription of {id}");
