@@ -39,6 +39,25 @@ fn a_service_with_a_queue_describes_it() {
 }
 
 #[test]
+fn asyncapi_has_every_message_with_its_contract() {
+    let contracts = |service: &&Service| service.folder.join("contracts").is_dir();
+    for service in services().iter().filter(contracts) {
+        let document = yaml(&service.folder.join("asyncapi.yaml"));
+        let described = document["components"]["messages"].as_object().unwrap();
+        let names: BTreeSet<&String> = described.keys().collect();
+        let types = contracts::types(&service.name);
+        assert_eq!(names, types.iter().collect(), "{}", service.name);
+        for (kind, message) in described {
+            let payload = &message["payload"]["allOf"][1]["properties"];
+            assert_eq!(payload["type"]["const"], *kind);
+            let contract = payload["data"]["$ref"].as_str().unwrap();
+            let contract = contract.trim_start_matches("./");
+            assert_eq!(contract, format!("contracts/{kind}.schema.json"));
+        }
+    }
+}
+
+#[test]
 fn a_service_with_a_queue_describes_the_faults_of_commands() {
     let known = Fault::ALL.map(|(name, ..)| name);
     for service in services().iter().filter(|service| service.has_queue()) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::world::{Customer, order_body, world};
+use crate::world::{Customer, confirmed_journey, order_body, world};
 
 #[test]
 fn a_confirmed_order_accounts_for_its_money_and_stock() {
@@ -42,18 +42,7 @@ fn a_confirmed_order_accounts_for_its_money_and_stock() {
             "updated_at": order["updated_at"],
         })
     );
-    assert_eq!(
-        customer.journey(id),
-        [
-            "order_placed",
-            "user_verified",
-            "reserve_stock_requested",
-            "stock_reserved",
-            "charge_payment_requested",
-            "payment_charged",
-            "order_confirmed",
-        ]
-    );
+    assert_eq!(customer.journey(id), confirmed_journey());
     assert_eq!(world.stock(&tea), (10, 8, 2));
     assert_eq!(world.stock(&cup), (4, 3, 1));
     assert_eq!(world.net_charge(id), 3_400);
@@ -141,17 +130,15 @@ fn a_declined_payment_gives_the_stock_back() {
     let id = customer.place(&sku, 2, "pm_card_chargeDeclined");
     let order = customer.ends(&id, "REJECTED");
     assert_eq!(order["failure"]["code"], "payment_declined");
-    assert_eq!(
-        customer.journey(&id)[3..],
-        [
-            "stock_reserved",
-            "charge_payment_requested",
-            "payment_declined",
-            "release_stock_requested",
-            "stock_released",
-            "order_rejected",
-        ]
-    );
+    let journey = customer.journey(&id);
+    let end = [
+        "charge_payment_requested",
+        "payment_declined",
+        "release_stock_requested",
+        "stock_released",
+        "order_rejected",
+    ];
+    assert!(journey.ends_with(&end.map(str::to_owned)), "{journey:?}");
     assert_eq!(world.stock(&sku), (5, 5, 0));
     assert_eq!(world.net_charge(&id), 0);
     let late = customer.cancel(&id);
@@ -190,17 +177,17 @@ fn a_confirmed_order_can_be_cancelled_and_everything_goes_back() {
     assert_eq!(again.status, 202, "{}", again.body);
     let order = customer.is_cancelled(&id);
     assert!(order["failure"].is_null(), "{order}");
+    let cancelled = [
+        "cancel_requested",
+        "refund_payment_requested",
+        "payment_refunded",
+        "release_stock_requested",
+        "stock_released",
+        "order_cancelled",
+    ];
     assert_eq!(
-        customer.journey(&id)[6..],
-        [
-            "order_confirmed",
-            "cancel_requested",
-            "refund_payment_requested",
-            "payment_refunded",
-            "release_stock_requested",
-            "stock_released",
-            "order_cancelled",
-        ]
+        customer.journey(&id),
+        [confirmed_journey(), cancelled.to_vec()].concat()
     );
     assert_eq!(world.stock(&sku), (5, 5, 0));
     assert_eq!(world.net_charge(&id), 0);

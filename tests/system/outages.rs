@@ -1,9 +1,10 @@
 //! Outages of one part of the system.
 
+use orders::domain::Participant;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{Customer, World, eventually, order_body, world};
+use crate::world::{Customer, World, eventually, first_step_at, order_body, world};
 
 /// A function that cannot start, until this is dropped: one of its variables is taken away.
 pub struct Broken<'w> {
@@ -154,13 +155,14 @@ fn an_order_cancelled_while_it_is_pending_gives_everything_back() {
     let _alone = world.alone();
     let sku = world.item(5, 700);
     let customer = Customer::new();
+    let asked = first_step_at(Participant::Payments).action.requested;
     let (reserving, charging) = {
         let _payments_are_down = Paused::new(world, "payments-commands");
         let charging = customer.place(&sku, 1, "pm_card_visa");
         eventually("the stock is reserved", || {
             customer
                 .events(&charging)
-                .contains(&"charge_payment_requested".to_owned())
+                .contains(&asked.as_str().to_owned())
                 .then_some(())
         });
         let _inventory_is_down = Paused::new(world, "inventory-commands");
@@ -173,11 +175,11 @@ fn an_order_cancelled_while_it_is_pending_gives_everything_back() {
         }
         // Each cancellation sent its compensation after the command it makes up for, at once and
         // not by way of the sweeper.
-        for queue in ["inventory-commands", "payments-commands"] {
-            eventually(&format!("the compensation is in {queue}"), || {
-                (world.queue_depth(queue) == 2).then_some(())
-            });
-        }
+        eventually("two commands and two compensations wait", || {
+            let queues = ["inventory-commands", "payments-commands"];
+            let waiting = queues.map(|queue| world.queue_depth(queue));
+            (waiting.iter().sum::<u64>() == 4).then_some(())
+        });
         (reserving, charging)
     };
     for id in [&reserving, &charging] {
@@ -228,10 +230,11 @@ fn the_sweeper_makes_up_for_messages_that_were_lost() {
         id
     };
     for (who, id, asked) in [
-        (&customer, &charging, "charge_payment_requested"),
-        (&customer, &reserving, "reserve_stock_requested"),
-        (&newcomer, &verifying, "verify_user_requested"),
+        (&customer, &charging, Participant::Payments),
+        (&customer, &reserving, Participant::Inventory),
+        (&newcomer, &verifying, Participant::Users),
     ] {
+        let asked = first_step_at(asked).action.requested.as_str();
         eventually(&format!("the sweeper finds order {id}"), || {
             world.sweep();
             (who.order(id)["status"] == "CONFIRMED").then_some(())

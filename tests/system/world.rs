@@ -3,6 +3,7 @@
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use orders::domain::{Participant, STEPS, Step};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xtask::aws::Aws;
@@ -20,6 +21,9 @@ fn patience() -> Duration {
     let seconds = std::env::var("WAYBILL_TEST_PATIENCE").ok();
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(120))
 }
+
+/// An order has this event only if users did not answer over REST.
+const ASKED_BY_QUEUE: &str = "verify_user_requested";
 
 /// Between two polls.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -431,9 +435,28 @@ impl Customer {
     /// an order fares does not depend on it.
     pub fn journey(&self, id: &str) -> Vec<String> {
         let mut events = self.events(id);
-        events.retain(|event| event != "verify_user_requested");
+        events.retain(|event| event != ASKED_BY_QUEUE);
         events
     }
+}
+
+/// The timeline of an order that each step confirmed at once, as [`Customer::journey`] has it.
+pub fn confirmed_journey() -> Vec<&'static str> {
+    let steps = STEPS.iter().map(|step| &step.action);
+    let events = steps.flat_map(|it| [it.requested.as_str(), it.done.as_str()]);
+    let asked = events.filter(|event| *event != ASKED_BY_QUEUE);
+    ["order_placed"]
+        .into_iter()
+        .chain(asked)
+        .chain(["order_confirmed"])
+        .collect()
+}
+
+/// The step at which an order waits while this service is down.
+pub fn first_step_at(participant: Participant) -> &'static Step {
+    let mut steps = STEPS.iter();
+    let first = steps.find(|step| step.participant == participant);
+    first.expect("every participant has a step")
 }
 
 /// How long an answer says to wait.

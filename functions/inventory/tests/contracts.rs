@@ -270,23 +270,3 @@ fn the_template_and_the_description_have_the_same_routes() {
     deployed.sort();
     assert_eq!(deployed, described);
 }
-
-#[test]
-fn the_messages_description_names_every_contract() {
-    let messages = document("asyncapi.yaml");
-    let described = messages["components"]["messages"].as_object().unwrap();
-    let mut named: Vec<&String> = described.keys().collect();
-    named.sort();
-    assert_eq!(
-        contracts::types("inventory").iter().collect::<Vec<_>>(),
-        named
-    );
-    for (kind, message) in described {
-        let payload = &message["payload"]["allOf"][1]["properties"];
-        assert_eq!(payload["type"]["const"], json!(kind));
-        assert_eq!(
-            payload["data"]["$ref"],
-            json!(format!("./contracts/{kind}.schema.json"))
-        );
-    }
-}

@@ -22,17 +22,10 @@ fn every_function_has_a_route_for_its_commands() {
                 (case.prepare)(&mut order);
             }
             let saga = match case.event {
-                Event::UserVerified { .. }
-                | Event::UserRefused { .. }
-                | Event::StockReserved { .. }
-                | Event::StockRefused { .. }
-                | Event::StockReleased
-                | Event::PaymentCharged { .. }
-                | Event::PaymentDeclined { .. }
-                | Event::PaymentRefunded { .. } => &world.replies,
                 Event::CancelRequested { .. } => &world.cancel,
                 Event::Due => &world.sweep.saga,
                 Event::RetryRequested { .. } | Event::Abandoned { .. } => &world.admin,
+                _ => &world.replies,
             };
             let order = match decide(&order, &case.event, TIMEOUT, case.now) {
                 Decision::Advance(next) => *next,

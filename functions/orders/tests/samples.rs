@@ -2,12 +2,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 use orders::domain::{
-    Decision, Draft, Ending, Entry, Event, Failure, Line, Money, Order, OrderId, PaymentMethod,
-    Quantity, ReservedLine, Sku, State, StepTimeout, TimelineEvent, UserId, decide, place,
+    Action, Command, Decision, Draft, Ending, Entry, Event, Failure, Line, Money, Order, OrderId,
+    PaymentMethod, Quantity, Refusal, ReservedLine, Sku, State, StepTimeout, TimelineEvent, UserId,
+    decide, owed, place,
 };
+use orders::messages;
 use serde_json::{Value, json};
+use shared_lambda::envelope::Envelope;
 use test_support::Aws;
+use test_support::contracts::schema;
 use uuid::Uuid;
+
+use crate::world::reply;
 
 pub const TIMEOUT: StepTimeout = StepTimeout(SignedDuration::from_secs(30));
 
@@ -15,26 +21,10 @@ pub const ANN: Uuid = Uuid::from_u128(0xa11ce);
 pub const BOB: Uuid = Uuid::from_u128(0xb0b);
 pub const ADMIN: Uuid = Uuid::from_u128(0xad);
 
-/// All states. [`state_number`] does not compile if one is missing.
-pub const STATES: [State; 10] = State::ALL;
-
-pub fn state_number(state: State) -> usize {
-    match state {
-        State::Verifying => 0,
-        State::Reserving => 1,
-        State::Charging => 2,
-        State::Confirmed => 3,
-        State::Refunding(Ending::Rejected) => 4,
-        State::Refunding(Ending::Cancelled) => 5,
-        State::Releasing(Ending::Rejected) => 6,
-        State::Releasing(Ending::Cancelled) => 7,
-        State::Rejected => 8,
-        State::Cancelled => 9,
-    }
-}
+pub const STATES: [State; State::ALL.len()] = State::ALL;
 
 pub fn ends(state: State) -> bool {
-    matches!(state, State::Confirmed | State::Rejected | State::Cancelled)
+    state.has_ended()
 }
 
 /// The time of placement of all samples.
@@ -92,16 +82,81 @@ pub fn placed(id: u128) -> Order {
     place(draft(id), true, TIMEOUT, start())
 }
 
+/// The data of a reply about [`draft`]: the example of its contract, unless it must fit the order.
+pub fn sample(kind: &str) -> Value {
+    let usd = |amount: i64| json!({"amount": amount, "currency": "USD"});
+    match kind {
+        "UserVerified" => json!({}),
+        "UserRefused" | "StockRefused" => json!({"code": "some_code", "detail": "some words"}),
+        "StockReserved" => json!({"lines": [
+            {"sku": "cup", "quantity": 2, "unit_price": usd(1250)},
+            {"sku": "pot", "quantity": 1, "unit_price": usd(1000)},
+        ]}),
+        "PaymentCharged" => json!({"payment_id": "p", "amount": usd(DRAFT_TOTAL)}),
+        "PaymentRefunded" => json!({"refunded": usd(DRAFT_TOTAL)}),
+        _ => {
+            let mut actions = Command::all().map(Command::action);
+            let answers = |it: &&Action| it.answers().any(|event| format!("{event:?}") == kind);
+            let action = actions
+                .find(answers)
+                .unwrap_or_else(|| panic!("no sample of {kind}"));
+            let service = action.command.step().participant.as_str();
+            schema(service, kind)["examples"][0].clone()
+        }
+    }
+}
+
+pub fn sample_reply(order: OrderId, kind: &str) -> String {
+    reply(order, kind, &sample(kind))
+}
+
+/// A correct participant's answer to the order's command: a positive one, or a refusal.
+pub fn fair_answer(order: &Order, yes: bool) -> Event {
+    let command = owed(order).expect("an order in flight owes a command");
+    match command {
+        Command::ChargePayment if yes => Event::PaymentCharged {
+            amount: order.total.unwrap(),
+        },
+        Command::RefundPayment => Event::PaymentRefunded {
+            refunded: order.total.filter(|_| yes),
+        },
+        _ => {
+            let action = command.action();
+            let answer = action.refused.filter(|_| !yes).unwrap_or(action.done);
+            let reply = sample_reply(order.id, &format!("{answer:?}"));
+            messages::event(&Envelope::parse(&reply).unwrap()).unwrap()
+        }
+    }
+}
+
+/// Applies an event. Before a reply, the steps that come before it succeed.
+pub fn apply(order: Order, event: &Event, now: Timestamp) -> Order {
+    match decide(&order, event, TIMEOUT, now) {
+        Decision::Advance(next) => *next,
+        Decision::Refuse(Refusal::Contradiction(_)) => {
+            let answer = fair_answer(&order, true);
+            apply(apply(order, &answer, now), event, now)
+        }
+        other => panic!("{event:?} in {:?}: {other:?}", order.state),
+    }
+}
+
 /// Applies events to an order, one a second.
 pub fn through(order: Order, events: &[Event]) -> Order {
     let mut now = order.updated_at;
     events.iter().fold(order, |order, event| {
         now += SignedDuration::from_secs(1);
-        match decide(&order, event, TIMEOUT, now) {
-            Decision::Advance(next) => *next,
-            other => panic!("{event:?} in {:?}: {other:?}", order.state),
-        }
+        apply(order, event, now)
     })
+}
+
+/// The order, once its steps before a state have succeeded.
+pub fn until(mut order: Order, state: State) -> Order {
+    while order.state != state {
+        let answer = fair_answer(&order, true);
+        order = through(order, &[answer]);
+    }
+    order
 }
 
 /// An order whose payment was declined, two seconds after its placement.
@@ -121,7 +176,8 @@ pub fn declined(id: u128) -> Order {
 
 /// An order in a state, with the values it has by then.
 pub fn order_in(state: State) -> Order {
-    let mut order = placed(0x0de0 + state_number(state) as u128);
+    let number = STATES.iter().position(|known| *known == state);
+    let mut order = placed(0x0de0 + number.unwrap() as u128);
     order.state = state;
     order.version = 7;
     order.updated_at = after(3);

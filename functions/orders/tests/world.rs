@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use jiff::{SignedDuration, Timestamp};
 use orders::advance::Saga;
-use orders::domain::{Order, OrderId};
+use orders::domain::{Order, OrderId, State, owed};
 use orders::handlers::{admin, cancel, get, list, place, replies, sweep, timeline};
 use orders::messages::Routes;
 use orders::store::OrderStore;
@@ -29,7 +29,7 @@ use test_support::template::Template;
 use test_support::{Aws, Call};
 use uuid::Uuid;
 
-use crate::samples::{TIMEOUT, start};
+use crate::samples::{TIMEOUT, sample_reply, start};
 
 pub const USERS_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/users-commands";
 pub const INVENTORY_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/0/inventory-commands";
@@ -166,6 +166,19 @@ impl World {
         sqs::send(&self.aws.sqs(), outgoing)
             .await
             .map_err(|error| Failure::retry("its answer was not accepted", error))
+    }
+
+    /// Delivers the success of each step before a state.
+    pub async fn answer_until(&self, id: OrderId, state: State) {
+        loop {
+            let order = self.order(id).await;
+            if order.state == state {
+                return;
+            }
+            let command = owed(&order).expect("an order in flight owes a command");
+            let done = format!("{:?}", command.action().done);
+            self.deliver(&sample_reply(id, &done)).await.unwrap();
+        }
     }
 
     pub async fn sweep(&self) -> Result<Value, shared_lambda::Error> {

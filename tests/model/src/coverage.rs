@@ -1,48 +1,43 @@
 //! The coverage goals: a search that never reaches a situation shows nothing about it.
 
-use orders::domain::{Ending, Order, State, TimelineEvent};
+use std::fmt;
+use std::sync::LazyLock;
+
+use orders::domain::{Command, Compensation, Order, STEPS, State, TimelineEvent};
 use payments::domain::{Payment, PaymentState};
 
 macro_rules! goals {
     ($($variant:ident => $name:literal,)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum CoverageGoal { $($variant,)* }
+        pub enum CoverageGoal {
+            Is(State),
+            CancelledIn(State),
+            GaveUpIn(State),
+            Refused(Command),
+            Parked(Compensation),
+            $($variant,)*
+        }
 
-        impl CoverageGoal {
-            pub const ALL: &[CoverageGoal] = &[$(CoverageGoal::$variant,)*];
+        const SITUATIONS: &[CoverageGoal] = &[$(CoverageGoal::$variant,)*];
 
-            pub fn as_str(self) -> &'static str {
-                match self { $(CoverageGoal::$variant => $name,)* }
+        impl fmt::Display for CoverageGoal {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    CoverageGoal::Is(state) => write!(f, "an order is {state:?}"),
+                    CoverageGoal::CancelledIn(state) => write!(f, "an order was cancelled in {state:?}"),
+                    CoverageGoal::GaveUpIn(state) => write!(f, "a step was given up in {state:?}"),
+                    CoverageGoal::Refused(command) => write!(f, "{command:?} was refused"),
+                    CoverageGoal::Parked(undo) => write!(f, "parked a {undo:?}"),
+                    $(CoverageGoal::$variant => f.write_str($name),)*
+                }
             }
         }
     };
 }
 
 goals! {
-    Verifying => "an order is Verifying",
-    Reserving => "an order is Reserving",
-    Charging => "an order is Charging",
-    Confirmed => "an order is Confirmed",
-    RefundingRejected => "an order is Refunding(Rejected)",
-    RefundingCancelled => "an order is Refunding(Cancelled)",
-    ReleasingRejected => "an order is Releasing(Rejected)",
-    ReleasingCancelled => "an order is Releasing(Cancelled)",
-    Rejected => "an order is Rejected",
-    Cancelled => "an order is Cancelled",
-    RejectedOutOfStock => "rejected: out_of_stock",
     RejectedPriceChanged => "rejected: price_changed",
-    RejectedDeclined => "rejected: payment_declined",
-    RejectedUser => "rejected: user_not_allowed",
     RejectedTimedOut => "rejected: timed_out",
-    GaveUpVerifying => "verifying the user timed out",
-    GaveUpReserving => "reserving timed out",
-    GaveUpCharging => "charging timed out",
-    ParkedRefunding => "parked a refund",
-    ParkedReleasing => "parked a release",
-    CancelledWhileVerifying => "cancelled while verifying",
-    CancelledWhileReserving => "cancelled while reserving",
-    CancelledWhileCharging => "cancelled while charging",
-    CancelledAfterConfirmation => "cancelled after the confirmation",
     CancelledTooLate => "cancelled too late",
     UnitsReleased => "units were released",
     ReleaseLeftTombstone => "a release came before its reserve",
@@ -60,6 +55,38 @@ goals! {
     AllConfirmed => "every order was confirmed",
 }
 
+/// All goals. Those of states, commands and compensations follow from the saga's declaration.
+pub static ALL: LazyLock<Vec<CoverageGoal>> = LazyLock::new(|| {
+    let mut goals = SITUATIONS.to_vec();
+    for state in State::ALL {
+        goals.push(CoverageGoal::Is(state));
+        let goes_forward = state.command().is_some_and(|it| it.undo().is_none());
+        if goes_forward {
+            goals.push(CoverageGoal::GaveUpIn(state));
+        }
+        if goes_forward || state == State::Confirmed {
+            goals.push(CoverageGoal::CancelledIn(state));
+        }
+    }
+    for step in &STEPS {
+        let action = &step.action;
+        goals.extend(
+            action
+                .refused
+                .map(|_| CoverageGoal::Refused(action.command)),
+        );
+        let undo = step.undo.as_ref();
+        goals.extend(undo.map(|undo| CoverageGoal::Parked(undo.compensation)));
+    }
+    goals
+});
+
+/// The bit of a goal in a set.
+fn bit(goal: CoverageGoal) -> u64 {
+    let position = ALL.iter().position(|known| *known == goal);
+    1 << position.unwrap_or_else(|| panic!("{goal} is no goal"))
+}
+
 /// A set of goals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Covered(u64);
@@ -68,7 +95,7 @@ impl Covered {
     pub const NOTHING: Covered = Covered(0);
 
     pub fn of(goal: CoverageGoal) -> Self {
-        Self(1 << goal as u64)
+        Self(bit(goal))
     }
 
     pub fn when(condition: bool, goal: CoverageGoal) -> Self {
@@ -90,68 +117,38 @@ impl Covered {
     }
 
     pub fn contains(self, goal: CoverageGoal) -> bool {
-        self.0 >> goal as u64 & 1 == 1
+        self.0 & bit(goal) != 0
     }
 
     /// The goals of an order's write: its state, and the new entries of its timeline.
     pub fn of_order(before: Option<&Order>, after: &Order) -> Self {
-        let state = Self::of(match after.state {
-            State::Verifying => CoverageGoal::Verifying,
-            State::Reserving => CoverageGoal::Reserving,
-            State::Charging => CoverageGoal::Charging,
-            State::Confirmed => CoverageGoal::Confirmed,
-            State::Refunding(Ending::Rejected) => CoverageGoal::RefundingRejected,
-            State::Refunding(Ending::Cancelled) => CoverageGoal::RefundingCancelled,
-            State::Releasing(Ending::Rejected) => CoverageGoal::ReleasingRejected,
-            State::Releasing(Ending::Cancelled) => CoverageGoal::ReleasingCancelled,
-            State::Rejected => CoverageGoal::Rejected,
-            State::Cancelled => CoverageGoal::Cancelled,
-        });
         let code = after.failure.as_ref().map(|failure| failure.code.as_str());
         let why = match (after.state, code) {
-            (State::Rejected, Some("out_of_stock")) => Self::of(CoverageGoal::RejectedOutOfStock),
             (State::Rejected, Some("price_changed")) => {
                 Self::of(CoverageGoal::RejectedPriceChanged)
             }
-            (State::Rejected, Some("payment_declined")) => Self::of(CoverageGoal::RejectedDeclined),
-            (State::Rejected, Some("user_not_allowed")) => Self::of(CoverageGoal::RejectedUser),
             (State::Rejected, Some("timed_out")) => Self::of(CoverageGoal::RejectedTimedOut),
             _ => Self::NOTHING,
         };
         let known = before.map_or(0, |before| before.timeline.len());
         let entries = after.timeline.iter().skip(known);
         let from = before.map(|before| before.state);
-        entries.fold(state.and_all(why), |covered, entry| {
-            covered.and_all(match (entry.event, from) {
-                (TimelineEvent::CancelRequested, Some(State::Verifying)) => {
-                    Self::of(CoverageGoal::CancelledWhileVerifying)
+        entries.fold(why.and(CoverageGoal::Is(after.state)), |covered, entry| {
+            let refused = STEPS
+                .iter()
+                .find(|step| step.action.refused == Some(entry.event));
+            let goal = match (entry.event, from) {
+                (TimelineEvent::CancelRequested, Some(from)) => {
+                    Some(CoverageGoal::CancelledIn(from))
                 }
-                (TimelineEvent::CancelRequested, Some(State::Reserving)) => {
-                    Self::of(CoverageGoal::CancelledWhileReserving)
+                (TimelineEvent::StepTimedOut, Some(from)) => Some(CoverageGoal::GaveUpIn(from)),
+                (TimelineEvent::OrderParked, Some(from)) => {
+                    let undo = from.command().and_then(Command::undo);
+                    undo.map(|undo| CoverageGoal::Parked(undo.compensation))
                 }
-                (TimelineEvent::CancelRequested, Some(State::Charging)) => {
-                    Self::of(CoverageGoal::CancelledWhileCharging)
-                }
-                (TimelineEvent::CancelRequested, Some(State::Confirmed)) => {
-                    Self::of(CoverageGoal::CancelledAfterConfirmation)
-                }
-                (TimelineEvent::StepTimedOut, Some(State::Verifying)) => {
-                    Self::of(CoverageGoal::GaveUpVerifying)
-                }
-                (TimelineEvent::StepTimedOut, Some(State::Reserving)) => {
-                    Self::of(CoverageGoal::GaveUpReserving)
-                }
-                (TimelineEvent::StepTimedOut, Some(State::Charging)) => {
-                    Self::of(CoverageGoal::GaveUpCharging)
-                }
-                (TimelineEvent::OrderParked, Some(State::Refunding(_))) => {
-                    Self::of(CoverageGoal::ParkedRefunding)
-                }
-                (TimelineEvent::OrderParked, Some(State::Releasing(_))) => {
-                    Self::of(CoverageGoal::ParkedReleasing)
-                }
-                _ => Self::NOTHING,
-            })
+                _ => refused.map(|step| CoverageGoal::Refused(step.action.command)),
+            };
+            goal.map_or(covered, |goal| covered.and(goal))
         })
     }
 

@@ -5,19 +5,19 @@
 use inventory::domain as stock;
 use orders::domain as saga;
 use payments::domain as money;
-use users::domain::NotAllowed;
+use users::domain::{NotAllowed, Status, User};
 use uuid::Uuid;
+
+use crate::services::Services;
 
 /// A message without its order id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    VerifyUser,
+    /// A command that changes nothing, with each reply that it may get.
+    Check(saga::Command, [saga::Event; 2]),
     ReserveStock,
     ReleaseStock,
-    ChargePayment {
-        amount: saga::Money,
-    },
-    RefundPayment,
+    Payment(money::Command),
     /// A participant's reply, as an event of orders.
     Reply(saga::Event),
 }
@@ -26,12 +26,13 @@ pub enum Body {
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub draft: saga::Draft,
+    pub user: User,
     pub wanted: stock::WantedLines,
     pub method: money::PaymentMethod,
 }
 
 impl Facts {
-    pub fn new(draft: saga::Draft) -> Self {
+    pub fn new(draft: saga::Draft, user: User) -> Self {
         let wanted = draft.lines.iter().map(|line| stock::WantedLine {
             sku: stock::Sku::parse(line.sku.as_str()).expect("both services accept the same skus"),
             quantity: stock::Quantity::parse(line.quantity.units().into())
@@ -42,6 +43,7 @@ impl Facts {
                 .expect("a draft has lines with distinct skus"),
             method: money::PaymentMethod::stored(draft.payment_method.as_str())
                 .expect("both services accept the same payment methods"),
+            user,
             draft,
         }
     }
@@ -50,44 +52,49 @@ impl Facts {
         self.draft.id.0
     }
 
-    /// The command for payments. `None` for other messages.
-    pub fn payment_command(&self, body: &Body) -> Option<money::Command> {
+    pub fn command<S: Services>(
+        &self,
+        services: &S,
+        order: &saga::Order,
+        owed: saga::Command,
+    ) -> Body {
         let user_id = money::UserId(self.draft.user_id.0);
-        match body {
-            Body::ChargePayment { amount } => Some(money::Command::Charge {
-                user_id,
-                amount: money::Money::new(amount.amount, amount.currency.as_str())
-                    .expect("inventory's prices are above zero"),
-                method: self.method.clone(),
-            }),
-            Body::RefundPayment => Some(money::Command::Refund { user_id }),
-            Body::VerifyUser | Body::ReserveStock | Body::ReleaseStock | Body::Reply(_) => None,
+        match owed {
+            // The user's status may change between the request and the answer.
+            saga::Command::VerifyUser => {
+                let answers = [Status::Active, Status::Deactivated].map(|status| {
+                    let mut user = self.user.clone();
+                    user.status = status;
+                    user_reply(self.draft.user_id, services.may_order(Some(&user)))
+                });
+                Body::Check(owed, answers)
+            }
+            saga::Command::ReserveStock => Body::ReserveStock,
+            saga::Command::ReleaseStock => Body::ReleaseStock,
+            saga::Command::ChargePayment => {
+                let total = order.total.expect("a charge is owed only with a total");
+                Body::Payment(money::Command::Charge {
+                    user_id,
+                    amount: money::Money::new(total.amount, total.currency.as_str())
+                        .expect("inventory's prices are above zero"),
+                    method: self.method.clone(),
+                })
+            }
+            saga::Command::RefundPayment => Body::Payment(money::Command::Refund { user_id }),
         }
     }
 }
 
-pub fn command(order: &saga::Order, owed: saga::Command) -> Body {
-    match owed {
-        saga::Command::VerifyUser => Body::VerifyUser,
-        saga::Command::ReserveStock => Body::ReserveStock,
-        saga::Command::ReleaseStock => Body::ReleaseStock,
-        saga::Command::ChargePayment => Body::ChargePayment {
-            amount: order.total.expect("a charge is owed only with a total"),
-        },
-        saga::Command::RefundPayment => Body::RefundPayment,
-    }
-}
-
-pub fn user_reply(user: saga::UserId, answer: Result<(), NotAllowed>) -> Body {
+fn user_reply(user: saga::UserId, answer: Result<(), NotAllowed>) -> saga::Event {
     let user = Some(user);
-    Body::Reply(match answer {
+    match answer {
         Ok(()) => saga::Event::UserVerified { user },
         Err(reason) => saga::Event::UserRefused {
             user,
             code: "user_not_allowed".to_owned(),
             detail: reason.to_string(),
         },
-    })
+    }
 }
 
 pub fn stock_reply(outcome: &stock::Outcome) -> Body {
@@ -103,8 +110,8 @@ pub fn stock_reply(outcome: &stock::Outcome) -> Body {
     })
 }
 
-pub fn payment_reply(reply: money::Reply) -> Body {
-    Body::Reply(match reply {
+pub fn payment_reply(reply: money::Reply) -> saga::Event {
+    match reply {
         money::Reply::Charged { amount, .. } => saga::Event::PaymentCharged {
             amount: saga_money(amount),
         },
@@ -115,7 +122,7 @@ pub fn payment_reply(reply: money::Reply) -> Body {
         money::Reply::Refunded(amount) => saga::Event::PaymentRefunded {
             refunded: amount.map(saga_money),
         },
-    })
+    }
 }
 
 pub fn saga_money(amount: money::Money) -> saga::Money {

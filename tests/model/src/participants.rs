@@ -212,10 +212,6 @@ impl PaymentTask {
         command: Command,
         now: Timestamp,
     ) -> Self {
-        let is_charge = match command {
-            Command::Charge { .. } => true,
-            Command::Refund { .. } => false,
-        };
         let mut paying = Self {
             order_id,
             command,
@@ -223,13 +219,8 @@ impl PaymentTask {
             step: TaskStep::Find,
         };
         // A charge skips the read: its conditional insert detects an existing row.
-        if is_charge {
-            let first = paying.decide(services, now);
-            debug_assert_eq!(
-                first,
-                TaskResult::Continues,
-                "a charge begins with an insert"
-            );
+        if paying.command.skips_read() {
+            paying.decide(services, now);
         }
         paying
     }

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use orders::domain::{Kind, Participant, STEPS};
 use serde_json::{Value, json};
 use simulation::clock::Millis;
 use simulation::invariants::Step;
@@ -128,18 +129,23 @@ fn cases() -> Vec<Case> {
                 ("rejected", Some("user_not_allowed")),
             )
         },
-        Case {
-            by_queue: true,
-            broken: Some("VerifyUser"),
-            ..Case::new("users never answers", "pm_card_visa", timed_out)
-        },
-        Case {
-            broken: Some("ReserveStock"),
-            ..Case::new("inventory never answers", "pm_card_visa", timed_out)
-        },
     ];
-    // Reserve, its reply, charge, its reply: then the order is confirmed.
-    for deliveries in 0..=5 {
+    // A broken pivot ends like the provider that is down.
+    for step in STEPS.iter().filter(|step| step.kind != Kind::Pivot) {
+        let participant = step.participant;
+        cases.push(Case {
+            by_queue: participant == Participant::Users,
+            broken: Some(step.action.message),
+            ..Case::new(
+                &format!("{} never answers", participant.as_str()),
+                "pm_card_visa",
+                timed_out,
+            )
+        });
+    }
+    // Each command and its reply: then the order is confirmed. Users answered over REST.
+    let all = 2 * (STEPS.len() - 1);
+    for deliveries in 0..=all + 1 {
         cases.push(Case {
             cancelled: Some(Cancelled::After(deliveries)),
             ..Case::new(
@@ -155,7 +161,7 @@ fn cases() -> Vec<Case> {
         ..Case::new("cancelled unverified", "pm_card_visa", cancelled)
     });
     // The cancellation races with the decline.
-    for (deliveries, ending) in [(2, cancelled), (3, cancelled), (4, declined)] {
+    for (deliveries, ending) in [(all - 2, cancelled), (all - 1, cancelled), (all, declined)] {
         cases.push(Case {
             cancelled: Some(Cancelled::After(deliveries)),
             ..Case::new(

@@ -25,7 +25,7 @@ pub use progress::{
     MAX_ATTEMPTS, MAX_TIMELINE, PARKED_RETRY, StepTimeout, owed, owed_fault, place,
 };
 pub use state::{Ending, State};
-pub use step::{Command, Compensation, Kind, Participant, STEPS, Step};
+pub use step::{Action, Command, Compensation, Kind, Participant, STEPS, Step};
 pub use timeline::{Entry, TimelineEvent};
 pub use values::{
     Currency, InvalidValue, MAX_AMOUNT, MAX_CODE, MAX_DETAIL, MAX_LINES, MAX_NAME, MAX_QUANTITY,

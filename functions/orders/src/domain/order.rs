@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::faults::InjectedFaults;
-use super::state::{Ending, State};
+use super::state::State;
 use super::timeline::Entry;
 use super::values::{Money, PaymentMethod, Quantity, Sku};
 
@@ -124,17 +124,6 @@ impl Status {
 
 impl Order {
     pub fn status(&self) -> Status {
-        match self.state {
-            State::Verifying | State::Reserving | State::Charging => Status::Pending,
-            State::Refunding(Ending::Rejected) | State::Releasing(Ending::Rejected) => {
-                Status::Pending
-            }
-            State::Refunding(Ending::Cancelled) | State::Releasing(Ending::Cancelled) => {
-                Status::Cancelling
-            }
-            State::Confirmed => Status::Confirmed,
-            State::Rejected => Status::Rejected,
-            State::Cancelled => Status::Cancelled,
-        }
+        self.state.status()
     }
 }

@@ -74,8 +74,8 @@ pub fn place(draft: Draft, verified: bool, timeout: StepTimeout, now: Timestamp)
 /// The command that the order's state requires, again and again until the answer comes.
 pub fn owed(order: &Order) -> Option<Command> {
     let command = order.state.command()?;
-    // An order reaches Charging only with a total.
-    let is_known = command != Command::ChargePayment || order.total.is_some();
+    // An order reaches such a command only with a total.
+    let is_known = !command.needs_total() || order.total.is_some();
     is_known.then_some(command)
 }
 

@@ -1,5 +1,6 @@
 //! The states of the saga.
 
+use super::order::Status;
 use super::step::Command;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,36 +25,34 @@ pub enum Ending {
     Cancelled,
 }
 
-impl State {
-    pub const ALL: [State; 10] = [
-        State::Verifying,
-        State::Reserving,
-        State::Charging,
-        State::Confirmed,
-        State::Refunding(Ending::Rejected),
-        State::Refunding(Ending::Cancelled),
-        State::Releasing(Ending::Rejected),
-        State::Releasing(Ending::Cancelled),
-        State::Rejected,
-        State::Cancelled,
-    ];
+macro_rules! states {
+    ($($state:ident $(($ending:ident))? => $name:literal,)*) => {
+        impl State {
+            pub const ALL: [State; [$($name),*].len()] =
+                [$(State::$state $((Ending::$ending))?),*];
 
-    /// The name in the table and in operators' reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Verifying => "verifying",
-            State::Reserving => "reserving",
-            State::Charging => "charging",
-            State::Confirmed => "confirmed",
-            State::Refunding(Ending::Rejected) => "refunding_to_reject",
-            State::Refunding(Ending::Cancelled) => "refunding_to_cancel",
-            State::Releasing(Ending::Rejected) => "releasing_to_reject",
-            State::Releasing(Ending::Cancelled) => "releasing_to_cancel",
-            State::Rejected => "rejected",
-            State::Cancelled => "cancelled",
+            /// The name in the table and in operators' reports.
+            pub fn as_str(self) -> &'static str {
+                match self { $(State::$state $((Ending::$ending))? => $name,)* }
+            }
         }
-    }
+    };
+}
 
+states! {
+    Verifying => "verifying",
+    Reserving => "reserving",
+    Charging => "charging",
+    Confirmed => "confirmed",
+    Refunding(Rejected) => "refunding_to_reject",
+    Refunding(Cancelled) => "refunding_to_cancel",
+    Releasing(Rejected) => "releasing_to_reject",
+    Releasing(Cancelled) => "releasing_to_cancel",
+    Rejected => "rejected",
+    Cancelled => "cancelled",
+}
+
+impl State {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
@@ -68,5 +67,25 @@ impl State {
             State::Releasing(_) => Some(Command::ReleaseStock),
             State::Confirmed | State::Rejected | State::Cancelled => None,
         }
+    }
+    /// The coarse state in API responses.
+    pub fn status(self) -> Status {
+        match self {
+            State::Verifying
+            | State::Reserving
+            | State::Charging
+            | State::Refunding(Ending::Rejected)
+            | State::Releasing(Ending::Rejected) => Status::Pending,
+            State::Refunding(Ending::Cancelled) | State::Releasing(Ending::Cancelled) => {
+                Status::Cancelling
+            }
+            State::Confirmed => Status::Confirmed,
+            State::Rejected => Status::Rejected,
+            State::Cancelled => Status::Cancelled,
+        }
+    }
+
+    pub fn has_ended(self) -> bool {
+        self.command().is_none()
     }
 }

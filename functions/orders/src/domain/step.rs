@@ -14,6 +14,7 @@ pub const STEPS: [Step; 3] = [
             name: "verify_user",
             requested: TimelineEvent::VerifyUserRequested,
             done: TimelineEvent::UserVerified,
+            refused: Some(TimelineEvent::UserRefused),
         },
         awaits: "whether the user may order",
         undo: None,
@@ -27,6 +28,7 @@ pub const STEPS: [Step; 3] = [
             name: "reserve_stock",
             requested: TimelineEvent::ReserveStockRequested,
             done: TimelineEvent::StockReserved,
+            refused: Some(TimelineEvent::StockRefused),
         },
         awaits: "the stock reservation",
         undo: Some(Undo {
@@ -38,6 +40,7 @@ pub const STEPS: [Step; 3] = [
                 name: "release_stock",
                 requested: TimelineEvent::ReleaseStockRequested,
                 done: TimelineEvent::StockReleased,
+                refused: None,
             },
             abandoned: TimelineEvent::ReleaseAbandoned,
         }),
@@ -51,6 +54,7 @@ pub const STEPS: [Step; 3] = [
             name: "charge_payment",
             requested: TimelineEvent::ChargePaymentRequested,
             done: TimelineEvent::PaymentCharged,
+            refused: Some(TimelineEvent::PaymentDeclined),
         },
         awaits: "the payment",
         // A charge without an answer may have been made.
@@ -63,6 +67,7 @@ pub const STEPS: [Step; 3] = [
                 name: "refund_payment",
                 requested: TimelineEvent::RefundPaymentRequested,
                 done: TimelineEvent::PaymentRefunded,
+                refused: None,
             },
             abandoned: TimelineEvent::RefundAbandoned,
         }),
@@ -78,8 +83,8 @@ pub struct Step {
     pub undo: Option<Undo>,
 }
 
-/// The kinds of steps, in the sequence that a saga requires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The kinds of steps. The pivot comes last, because after it nothing may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Changes nothing, so there is nothing to undo.
     Check,
@@ -104,6 +109,8 @@ pub struct Action {
     pub name: &'static str,
     pub requested: TimelineEvent,
     pub done: TimelineEvent,
+    /// The other answer. A compensation has none.
+    pub refused: Option<TimelineEvent>,
 }
 
 pub struct Undo {
@@ -153,6 +160,17 @@ impl Command {
         Self::all().find(|command| command.action().name == name)
     }
 
+    /// Whether the command carries the order's total, which is known once the stock is reserved.
+    pub fn needs_total(self) -> bool {
+        match self {
+            Command::ChargePayment => true,
+            Command::VerifyUser
+            | Command::ReserveStock
+            | Command::RefundPayment
+            | Command::ReleaseStock => false,
+        }
+    }
+
     /// The step that the command does or undoes.
     pub fn step(self) -> &'static Step {
         let mut steps = STEPS.iter();
@@ -172,6 +190,13 @@ impl Command {
     pub fn undo(self) -> Option<&'static Undo> {
         let undo = self.step().undo.as_ref();
         undo.filter(|undo| undo.action.command == self)
+    }
+}
+
+impl Action {
+    /// The events of the replies. A reply's message type is its event's `Debug` form.
+    pub fn answers(&self) -> impl Iterator<Item = TimelineEvent> {
+        [self.done].into_iter().chain(self.refused)
     }
 }
 

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::due::DuePartition;
 use super::timeline::EntryRow;
 use crate::domain::{
-    Failure, InjectedFaults, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku, State,
-    UserId,
+    Command, Failure, InjectedFaults, Line, Money, Order, OrderId, PaymentMethod, Quantity, Sku,
+    State, UserId,
 };
 use crate::migrations::SCHEMAS;
 
@@ -161,8 +161,8 @@ impl TryFrom<OrderRow> for Order {
             return Err(InvalidRow("id that is not its key's"));
         }
         let state = State::parse(&row.state).ok_or(InvalidRow("state"))?;
-        // Without a total there is nothing to charge, and the order would wait for ever.
-        if state == State::Charging && row.total.is_none() {
+        // Without the total that its command needs, the order would wait for ever.
+        if state.command().is_some_and(Command::needs_total) && row.total.is_none() {
             return Err(InvalidRow("total"));
         }
         Ok(Self {

@@ -72,11 +72,9 @@ async fn carry_out(
     now: Timestamp,
 ) -> Result<Reply, Failure> {
     let order_id = records.order_id;
-    let mut payment = match command {
-        // Nearly every charge is the first command of its order. Its conditional write detects the
-        // others, which saves a read.
-        Command::Charge { .. } => None,
-        Command::Refund { .. } => records.store.find(order_id).await?,
+    let mut payment = match command.skips_read() {
+        true => None,
+        false => records.store.find(order_id).await?,
     };
     // The loop ends: a payment only moves forward, and the retries are bounded.
     loop {

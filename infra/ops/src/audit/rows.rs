@@ -547,7 +547,30 @@ impl Rows {
     }
 }
 
+/// The part of an order that a participant holds for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Nothing,
+    /// The command or its compensation may not have run yet.
+    Unknown,
+    All,
+}
+
 impl State {
+    /// The order's stock at inventory, and its money at the payment provider.
+    pub fn held(self) -> (Held, Held) {
+        match self {
+            State::Verifying | State::Rejected | State::Cancelled => (Held::Nothing, Held::Nothing),
+            State::Reserving | State::ReleasingToReject | State::ReleasingToCancel => {
+                (Held::Unknown, Held::Nothing)
+            }
+            State::Charging | State::RefundingToReject | State::RefundingToCancel => {
+                (Held::All, Held::Unknown)
+            }
+            State::Confirmed => (Held::All, Held::All),
+        }
+    }
+
     pub fn is_in_flight(self) -> bool {
         match self {
             State::Verifying

@@ -1,5 +1,7 @@
 //! The sizes of the searched worlds.
 
+use orders::domain::{Command, State, Status};
+
 use crate::coverage::CoverageGoal;
 
 /// The orders and stock of a world, and the events that can occur.
@@ -93,40 +95,33 @@ impl Config {
     pub(super) fn can_cover(&self, goal: CoverageGoal) -> bool {
         let contended = self.orders > usize::from(self.units.unsigned_abs());
         match goal {
-            CoverageGoal::Verifying
-            | CoverageGoal::RejectedUser
-            | CoverageGoal::GaveUpVerifying => self.users_may_be_down,
-            CoverageGoal::CancelledWhileVerifying => {
+            CoverageGoal::Is(State::Verifying)
+            | CoverageGoal::GaveUpIn(State::Verifying)
+            | CoverageGoal::Refused(Command::VerifyUser) => self.users_may_be_down,
+            CoverageGoal::CancelledIn(State::Verifying) => {
                 self.users_may_be_down && self.customers_may_cancel
             }
-            CoverageGoal::RefundingCancelled
-            | CoverageGoal::ReleasingCancelled
-            | CoverageGoal::Cancelled
-            | CoverageGoal::CancelledWhileReserving
-            | CoverageGoal::CancelledWhileCharging
-            | CoverageGoal::CancelledAfterConfirmation
-            | CoverageGoal::CancelledTooLate => self.customers_may_cancel,
+            CoverageGoal::CancelledIn(_) | CoverageGoal::CancelledTooLate => {
+                self.customers_may_cancel
+            }
+            CoverageGoal::Is(state) => match state.status() {
+                Status::Cancelling | Status::Cancelled => self.customers_may_cancel,
+                Status::Pending | Status::Confirmed | Status::Rejected => true,
+            },
+            CoverageGoal::Refused(Command::ReserveStock) => contended,
             CoverageGoal::RejectedPriceChanged => self.prices_may_change,
             CoverageGoal::PaymentWriteOvertaken => self.handlers_at_once > 1,
             // Only a crash, or a second handler, leaves a begun charge to cancel.
             CoverageGoal::ChargeCancelledAtProvider | CoverageGoal::ChargeFoundLate => {
                 self.crashes || self.handlers_at_once > 1
             }
-            CoverageGoal::RejectedOutOfStock | CoverageGoal::SoldOnce => contended,
+            CoverageGoal::SoldOnce => contended,
             CoverageGoal::SoldAgain => contended,
             CoverageGoal::AllConfirmed => !contended,
-            CoverageGoal::Reserving
-            | CoverageGoal::Charging
-            | CoverageGoal::Confirmed
-            | CoverageGoal::RefundingRejected
-            | CoverageGoal::ReleasingRejected
-            | CoverageGoal::Rejected
-            | CoverageGoal::RejectedDeclined
+            CoverageGoal::Refused(_)
+            | CoverageGoal::GaveUpIn(_)
+            | CoverageGoal::Parked(_)
             | CoverageGoal::RejectedTimedOut
-            | CoverageGoal::GaveUpReserving
-            | CoverageGoal::GaveUpCharging
-            | CoverageGoal::ParkedRefunding
-            | CoverageGoal::ParkedReleasing
             | CoverageGoal::UnitsReleased
             | CoverageGoal::ReleaseLeftTombstone
             | CoverageGoal::ReserveMetTombstone

@@ -6,7 +6,6 @@
 use inventory::domain::{Item, RefusalCode, Reservation};
 use orders::domain::{Order, State};
 use payments::domain::{Payment, PaymentState};
-use users::domain::User;
 
 use super::config::Config;
 use super::fixture::{draft, item, user};
@@ -97,7 +96,6 @@ pub(super) struct Orders<'a, S> {
     pub config: Config,
     pub facts: Facts,
     pub item: Item,
-    pub user: User,
     pub orders: Interner<Option<Order>>,
     pub reservations: Interner<Option<Reservation>>,
     pub payments: Interner<Option<Payment>>,
@@ -113,9 +111,8 @@ impl<'a, S: Services> Orders<'a, S> {
         Self {
             services,
             config,
-            facts: Facts::new(draft()),
+            facts: Facts::new(draft(), user()),
             item: item(),
-            user: user(),
             orders: Interner(vec![None]),
             reservations: Interner(vec![None]),
             payments: Interner(vec![None]),
@@ -140,14 +137,7 @@ impl<'a, S: Services> Orders<'a, S> {
     /// The final state of an order that has ended.
     pub fn ended(&self, local: LocalState) -> Option<State> {
         let state = self.orders.get(local.order).as_ref()?.state;
-        match state {
-            State::Confirmed | State::Rejected | State::Cancelled => Some(state),
-            State::Verifying
-            | State::Reserving
-            | State::Charging
-            | State::Refunding(_)
-            | State::Releasing(_) => None,
-        }
+        state.has_ended().then_some(state)
     }
 
     pub fn is_in_flight(&self, local: LocalState) -> bool {
@@ -187,12 +177,7 @@ impl<'a, S: Services> Orders<'a, S> {
         let order = self.orders.get(local.order).as_ref()?;
         let (due, held) = match state {
             State::Confirmed => (order.total.map_or(0, |total| total.amount), 1),
-            State::Rejected | State::Cancelled => (0, 0),
-            State::Verifying
-            | State::Reserving
-            | State::Charging
-            | State::Refunding(_)
-            | State::Releasing(_) => return None,
+            _ => (0, 0),
         };
         let balance = self.ledgers.get(local.ledger).balance();
         if balance.charged - balance.refunded != due {

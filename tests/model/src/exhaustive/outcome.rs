@@ -51,7 +51,7 @@ impl fmt::Display for Outcome {
         match &self.counterexample {
             None => {
                 for missed in &self.missed {
-                    writeln!(f, "NOT COVERED: {}", missed.as_str())?;
+                    writeln!(f, "NOT COVERED: {}", missed)?;
                 }
                 writeln!(f, "0 counterexamples")
             }

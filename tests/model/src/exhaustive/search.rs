@@ -10,7 +10,7 @@ use orders::domain::State;
 use super::config::Config;
 use super::local_state::{At, LocalState, Orders, Step, Stock};
 use super::outcome::{Counterexample, Outcome};
-use crate::coverage::{CoverageGoal, Covered};
+use crate::coverage::{self, CoverageGoal, Covered};
 use crate::services::Services;
 
 /// The number of orders that fit into a state's key.
@@ -86,7 +86,7 @@ impl<'a, S: Services> Search<'a, S> {
         if self.counterexample.is_none() {
             self.backward();
         }
-        let missed = CoverageGoal::ALL
+        let missed = coverage::ALL
             .iter()
             .copied()
             .filter(|goal| !self.covered.contains(*goal) && self.config.can_cover(*goal));
@@ -97,7 +97,7 @@ impl<'a, S: Services> Search<'a, S> {
             transitions: self.successors.len(),
             depth,
             time: begun.elapsed(),
-            covered: CoverageGoal::ALL
+            covered: coverage::ALL
                 .iter()
                 .copied()
                 .filter(|s| self.covered.contains(*s))

@@ -5,7 +5,6 @@ use inventory::domain::{
 };
 use jiff::Timestamp;
 use orders::domain::{CancelledBy, Decision, Event, Ignored, MAX_ATTEMPTS, Order, Refusal};
-use users::domain::Status;
 
 use super::fixture::{DUE, NOW, PRICES, normalize};
 use super::local_state::{At, Label, LocalState, MAX_TASKS, Orders, Step, Stock};
@@ -120,26 +119,21 @@ impl<S: Services> Orders<'_, S> {
                 Some(order) => self.apply(label, &order, event, NOW, at),
                 None => self.violated(label, at, "a reply arrived for no order".to_owned()),
             },
-            // The user's status may change between the request and this answer.
-            Body::VerifyUser => {
-                for status in [Status::Active, Status::Deactivated] {
-                    self.user.status = status;
-                    let answer = self.services.may_order(Some(&self.user));
-                    let reply = messages::user_reply(self.facts.draft.user_id, answer);
+            Body::Check(_, answers) => {
+                for answer in answers {
+                    let reply = Body::Reply(answer.clone());
                     self.push(label, at, Some(reply), Covered::NOTHING);
                 }
             }
             Body::ReserveStock => self.reserve(label, at),
             Body::ReleaseStock => self.release(label, at),
-            Body::ChargePayment { .. } | Body::RefundPayment => {
+            Body::Payment(command) => {
                 let tasks = &at.local.tasks[..self.config.handlers_at_once];
                 let Some(slot) = tasks.iter().position(|task| *task == 0) else {
                     return;
                 };
-                let command = self.facts.payment_command(&message);
-                let command = command.expect("both are payment commands");
                 let id = payments::domain::OrderId(self.facts.id());
-                let task = PaymentTask::begin(self.services, id, command, NOW);
+                let task = PaymentTask::begin(self.services, id, command.clone(), NOW);
                 let local = at.local.with_task(slot, self.tasks.intern(Some(task)));
                 let label = Label::HandlerBegins { body };
                 self.found.push(Step::new(label, at.with(local)));
@@ -247,7 +241,12 @@ impl<S: Services> Orders<'_, S> {
                     self.found.push(Step::new(label, at.with(local)));
                 }
                 TaskResult::Answer(reply) => {
-                    self.push(label, done, Some(messages::payment_reply(reply)), covered);
+                    self.push(
+                        label,
+                        done,
+                        Some(Body::Reply(messages::payment_reply(reply))),
+                        covered,
+                    );
                 }
                 TaskResult::Unprocessable(why) => {
                     violation = Some(why);
@@ -290,7 +289,7 @@ impl<S: Services> Orders<'_, S> {
 
     fn owed(&self, order: &Order) -> Option<Body> {
         let owed = self.services.owed(order)?;
-        Some(messages::command(order, owed))
+        Some(self.facts.command(self.services, order, owed))
     }
 
     fn written(&mut self, at: At, order: Order) -> At {

@@ -1,5 +1,6 @@
 //! Checks each message: it fails only for a reason, and is deleted only after it was carried out.
 
+use orders::domain::State;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -89,12 +90,9 @@ impl World {
 
 /// Whether an order in this state waits for such an answer.
 fn waits_for(state: &str, answer: &str) -> bool {
-    match answer {
-        "UserVerified" | "UserRefused" => state == "verifying",
-        "StockReserved" | "StockRefused" => state == "reserving",
-        "PaymentCharged" | "PaymentDeclined" => state == "charging",
-        "PaymentRefunded" => state.starts_with("refunding"),
-        "StockReleased" => state.starts_with("releasing"),
-        _ => false,
-    }
+    let owed = State::parse(state).and_then(State::command);
+    owed.is_some_and(|command| {
+        let mut answers = command.action().answers();
+        answers.any(|event| format!("{event:?}") == answer)
+    })
 }

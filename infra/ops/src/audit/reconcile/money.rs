@@ -2,7 +2,7 @@
 
 use super::next::REFUNDED_TWICE;
 use super::{Audit, Kind, Subject, WrittenOff, add};
-use crate::audit::rows::{Entry, Money, Order, Payment, PaymentStatus, State};
+use crate::audit::rows::{Entry, Held, Money, Order, Payment, PaymentStatus, State};
 use crate::ui::money;
 
 /// The charges and refunds of an order.
@@ -59,16 +59,10 @@ impl<'b> Audit<'b> {
             }
             self.asked_of_provider(order, payment, outstanding);
         }
-        match order.state {
-            State::Confirmed => self.owes_total(order, payment, net.as_ref()),
-            // The provider may not have processed the request yet.
-            State::Charging | State::RefundingToReject | State::RefundingToCancel => {}
-            State::Verifying
-            | State::Reserving
-            | State::ReleasingToReject
-            | State::ReleasingToCancel
-            | State::Rejected
-            | State::Cancelled => self.owes_nothing(order, payment, net.as_ref()),
+        match order.state.held().1 {
+            Held::All => self.owes_total(order, payment, net.as_ref()),
+            Held::Unknown => {}
+            Held::Nothing => self.owes_nothing(order, payment, net.as_ref()),
         }
         let is_abandoned = payment.and_then(|payment| refund_abandoned(order, payment));
         if let Some(net) = net {
@@ -155,18 +149,7 @@ impl<'b> Audit<'b> {
         }
         let (asked, total) = (shown(&charge.money), shown(total));
         let what = format!("the provider was asked for {asked}, but its total is {total}");
-        let is_undone = match order.state {
-            State::ReleasingToReject
-            | State::ReleasingToCancel
-            | State::Rejected
-            | State::Cancelled => true,
-            State::Verifying
-            | State::Reserving
-            | State::Charging
-            | State::Confirmed
-            | State::RefundingToReject
-            | State::RefundingToCancel => false,
-        };
+        let is_undone = order.state.held().1 == Held::Nothing;
         if is_undone && payment.status == PaymentStatus::Refunded && outstanding == 0 {
             let remark = format!("order {}: {what}; it was refunded", order.id);
             self.done.remarks.push(remark);

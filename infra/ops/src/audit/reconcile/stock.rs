@@ -6,35 +6,24 @@ use uuid::Uuid;
 
 use super::next::RELEASED_TWICE;
 use super::{Audit, Kind, Subject, WrittenOff, add, sum};
-use crate::audit::rows::{Entry, Item, Order, Reservation, ReservationStatus, State};
+use crate::audit::rows::{Entry, Held, Item, Order, Reservation, ReservationStatus, State};
 
 impl<'b> Audit<'b> {
     pub(super) fn reservation(&mut self, order: &'b Order) {
         let reservation = self.reservations.get(&order.id).copied();
         let reserved =
             reservation.filter(|reservation| reservation.status == ReservationStatus::Reserved);
-        match order.state {
-            State::Charging
-            | State::Confirmed
-            | State::RefundingToReject
-            | State::RefundingToCancel => match reserved {
-                None => {
-                    let what = format!("it is {} and holds no stock", order.state);
-                    self.find_in(order, Kind::NotReserved, what);
-                }
-                Some(reservation) if !same_lines(order, reservation) => {
-                    let what = "inventory holds other lines for it than it ordered".to_owned();
-                    self.find_in(order, Kind::ReservedOtherwise, what);
-                }
-                Some(_) => {}
-            },
-            // The command or its compensation may not have run yet.
-            State::Reserving | State::ReleasingToReject | State::ReleasingToCancel => {}
-            State::Verifying | State::Rejected | State::Cancelled => {
-                if let Some(reservation) = reserved {
-                    self.still_reserved(order, reservation);
-                }
+        match (order.state.held().0, reserved) {
+            (Held::All, None) => {
+                let what = format!("it is {} and holds no stock", order.state);
+                self.find_in(order, Kind::NotReserved, what);
             }
+            (Held::All, Some(reservation)) if !same_lines(order, reservation) => {
+                let what = "inventory holds other lines for it than it ordered".to_owned();
+                self.find_in(order, Kind::ReservedOtherwise, what);
+            }
+            (Held::Nothing, Some(reservation)) => self.still_reserved(order, reservation),
+            (Held::All, Some(_)) | (Held::Unknown, _) | (Held::Nothing, None) => {}
         }
         if let Some(reservation) = reserved {
             self.hold(order, reservation);
