@@ -172,10 +172,10 @@ fn archive(project: &Project, service: &Service) -> PathBuf {
 
 fn built(project: &Project, service: &Service, local: bool) -> Result<()> {
     let services = std::slice::from_ref(service);
-    match (service.name.as_str(), local) {
-        (GATEWAY, _) => {}
-        (_, true) => drop(build::build(project, services)?),
-        (_, false) => functions::bundle(project, services, false)?,
+    if service.name != GATEWAY && local {
+        build::build(project, services)?;
+    } else if service.name != GATEWAY {
+        functions::bundle(project, services, false)?;
     }
     pack(project, service)
 }
