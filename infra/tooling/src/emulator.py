@@ -6,7 +6,7 @@ import sys
 
 from ministack.app import main
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import cloudformation, lambda_svc, sqs
+from ministack.services import cloudformation, cloudwatch_logs, dynamodb, lambda_svc, sqs
 from ministack.services.cloudformation import engine, provisioners
 
 # AWS has no actions for the batch forms of SQS calls: the action of the single form allows them
@@ -130,4 +130,20 @@ lambda_svc._effective_func_record_for_qualifier = lambda function, qualifier: re
 )
 lambda_svc._invoke = invoked
 
+# AWS refuses to create a resource whose name is taken. MiniStack would replace it, a table with its rows.
+def if_absent(kind, name_of, taken):
+    handlers = provisioners._RESOURCE_HANDLERS[kind]
+    create = handlers["create"]
+
+    def created(logical_id, properties, stack):
+        name = properties.get(name_of)
+        if name in taken:
+            raise ValueError(f"Resource of type '{kind}' with identifier '{name}' already exists.")
+        return create(logical_id, properties, stack)
+
+    handlers["create"] = created
+
+
+if_absent("AWS::DynamoDB::Table", "TableName", dynamodb._tables)
+if_absent("AWS::Logs::LogGroup", "LogGroupName", cloudwatch_logs._log_groups)
 sys.exit(main())

@@ -39,7 +39,7 @@ pub struct Template {
 pub struct Plan {
     pub stack: String,
     template: Template,
-    parameters: BTreeMap<String, String>,
+    pub parameters: BTreeMap<String, String>,
     fingerprint: String,
 }
 

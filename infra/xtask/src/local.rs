@@ -186,15 +186,7 @@ fn deploy(
     services: &[Service],
     key_set: &str,
 ) -> Result<()> {
-    let values = values(stack)?;
-    let plan = |name: &str, template: &Path| {
-        Plan::new(
-            &stack.name(name),
-            Template::read(template)?,
-            &values,
-            key_set,
-        )
-    };
+    let plan = |name: &str, template: &Path| part(stack, name, template, key_set);
     let deployer = Deployer::new(project, aws, &stack.endpoint)?;
     let gateway = plan("gateway", &project.gateway_template())?;
     deployer.prepare()?;
@@ -227,6 +219,16 @@ fn deploy(
             Err(Error::new(failures.join("\n\n")))
         }
     })
+}
+
+/// A service alone, or the gateway.
+pub fn part(stack: &Stack, name: &str, template: &Path, key_set: &str) -> Result<Plan> {
+    Plan::new(
+        &stack.name(name),
+        Template::read(template)?,
+        &values(stack)?,
+        key_set,
+    )
 }
 
 /// The whole installation from the root template, as on AWS. `up` deploys its parts instead and
