@@ -402,6 +402,7 @@ fn observe(aws: &Aws, names: &Names) -> Result<Found> {
             .call("lambda", "GetFunctionConfiguration", request)
             .context(format!("reading the alias {} of {name}", account::LIVE))?;
         let variables = &live["Environment"]["Variables"];
+        let version = signing.version.to_string();
         if checks {
             observed.verifiers.push(Verifier {
                 name: name.to_owned(),
@@ -411,7 +412,7 @@ fn observe(aws: &Aws, names: &Names) -> Result<Found> {
         if issues {
             observed.issuers.push(Issuer {
                 name: name.to_owned(),
-                kid: (variables[SIGNING_KEY_VERSION] == signing.version.to_string())
+                kid: (variables[SIGNING_KEY_VERSION].as_str() == Some(&version))
                     .then(|| observed.signing.clone()),
             });
         }
