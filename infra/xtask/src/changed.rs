@@ -57,7 +57,7 @@ impl Workspace {
                 .join(format!("functions/{consumer}/asyncapi.yaml"));
             let messages = std::fs::read_to_string(messages).unwrap_or_default();
             for owner in &names {
-                if messages.contains(&format!("../{owner}/contracts/")) {
+                if messages.contains(&format!("../{owner}/")) {
                     consumers
                         .entry(owner.clone())
                         .or_default()
