@@ -14,6 +14,7 @@ mod fault_injection;
 mod journeys;
 mod listings;
 mod matrix;
+mod migrations;
 mod operators;
 mod outages;
 mod pipeline;

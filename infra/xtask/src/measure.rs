@@ -34,7 +34,7 @@ enum Seen {
 
 const SYSTEM: &str = "cargo test --quiet --workspace --test system -- --nocapture";
 
-const MEASUREMENTS: [Measurement; 11] = [
+const MEASUREMENTS: [Measurement; 12] = [
     Measurement {
         name: "first-up",
         command: "rm -rf target/measured && git clone --quiet . target/measured && cd target/measured \
@@ -101,6 +101,20 @@ const MEASUREMENTS: [Measurement; 11] = [
             "login, known against unknown address",
             Seen::Lines(&["logins each:"]),
         )],
+    },
+    Measurement {
+        name: "migrate",
+        command: "WAYBILL_MIGRATED_ROWS=100000 cargo test --quiet --workspace --test orders migrations:: -- --nocapture",
+        rows: &[
+            (
+                "a migration under traffic",
+                Seen::Lines(&["rows migrated:"]),
+            ),
+            (
+                "bytes of an order before and after schema 2",
+                Seen::Lines(&["a confirmed order of"]),
+            ),
+        ],
     },
     Measurement {
         name: "sim",

@@ -28,8 +28,10 @@ fn order(number: u128, state: &str) -> Value {
         "rehearsal": "reserve_stock=fail_once", "total": price, "state": state, "attempt": 0,
         "timeline": [
             {"at": "2026-01-02T03:00:00Z", "what": "order_placed"},
-            {"at": "2026-01-02T03:00:00Z", "what": "reserve_stock_requested", "attempt": 1},
-            {"at": "2026-01-02T03:00:01Z", "what": "stock_reserved", "detail": "for 700 USD"},
+            {"at": "2026-01-02T03:00:01Z", "what": "stock_reserved", "attempt": 1, "detail": "a text"},
+            // Entries of schema 2.
+            "0 reserve_stock_requested#1",
+            "1000 stock_reserved: for 700 USD",
         ],
         "created_at": format!("2026-01-02T03:0{number}:00Z"),
         "updated_at": "2026-01-02T03:04:00Z", "version": 3,

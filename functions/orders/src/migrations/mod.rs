@@ -1,10 +1,16 @@
 //! The schemas of the table's rows, and the migrations to them. Each row has the `schema` of its writer.
 
-use shared_lambda::migrate::Schemas;
+use shared_lambda::migrate::{Migration, Schemas};
+
+use crate::store;
 
 /// The schemas of this release.
 pub const SCHEMAS: Schemas = Schemas {
     reads: 1..=2,
-    writes: 1,
-    migrations: &[],
+    writes: 2,
+    migrations: &[Migration {
+        schema: 2,
+        name: "compact timelines",
+        change: store::compacted,
+    }],
 };

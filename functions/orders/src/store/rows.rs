@@ -80,7 +80,7 @@ struct FailureRow {
 /// The row cannot have been written by this version of the code.
 #[derive(Debug, thiserror::Error)]
 #[error("the order's row has an unknown, missing or invalid {0}")]
-pub(super) struct InvalidRow(&'static str);
+pub(super) struct InvalidRow(pub &'static str);
 
 pub(super) fn pk(id: OrderId) -> String {
     format!("ORDER#{}", id.0)
@@ -122,7 +122,11 @@ impl From<&Order> for OrderRow {
             due_shard: order.due_at.map(|_| DuePartition::of(order).key()),
             due_at: order.due_at.map(millis),
             parked: order.parked,
-            timeline: order.timeline.iter().map(EntryRow::of).collect(),
+            timeline: order
+                .timeline
+                .iter()
+                .map(|entry| EntryRow::of(entry, order.created_at))
+                .collect(),
             created_at: order.created_at,
             updated_at: order.updated_at,
             version: order.version,
