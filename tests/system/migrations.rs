@@ -24,6 +24,9 @@ fn make_old(world: &World, id: &str, entries: &[Value]) {
         if let Some(attempt) = entry["attempt"].as_u64() {
             map["attempt"] = json!({"N": attempt.to_string()});
         }
+        if entry["detail"].is_string() {
+            map["detail"] = json!({"S": entry["detail"]});
+        }
         json!({"M": map})
     });
     row["timeline"] = json!({"L": entries.collect::<Vec<_>>()});
