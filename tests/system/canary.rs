@@ -273,8 +273,10 @@ impl<'w> Canary<'w> {
 
 impl Drop for Canary<'_> {
     fn drop(&mut self) {
-        self.serve(&json!({}));
+        // The alias must serve the latest code again: a migration refuses a deployment that has not ended.
         self.upload(&self.code);
+        let good = self.world.publish(&self.function);
+        self.world.serve(&self.function, &good, &json!({}));
     }
 }
 
