@@ -1,6 +1,6 @@
 //! Backups under traffic, and back to one of them after rows are lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use ops::audit;
@@ -13,6 +13,8 @@ use crate::world::{Configured, Customer, World, eventually, order_body, world};
 #[test]
 fn a_backup_under_traffic_restores_to_a_system_that_balances() {
     const CUSTOMERS: usize = 4;
+    // A customer's most orders, so that the test ends if the backup fails.
+    const MOST: usize = 200;
     let world = world();
     let _alone = world.alone();
     // Messages are purged, so each unfinished order waits for its deadline.
@@ -50,25 +52,32 @@ fn a_backup_under_traffic_restores_to_a_system_that_balances() {
     let settings = ["users", "orders", "inventory", "payments"].map(|name| settings(world, name));
 
     let installation = || Installation::of(aws, &world.stack.prefix, Pace::LOCAL).unwrap();
-    let is_over = AtomicBool::new(false);
+    let (is_over, accepted) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (backup, kept, all) = std::thread::scope(|scope| {
-        let (sku, is_over) = (&sku, &is_over);
+        let (sku, is_over, accepted) = (&sku, &is_over, &accepted);
+        let reach = |count: usize| {
+            eventually("customers place orders", || {
+                (accepted.load(Ordering::Relaxed) >= count).then_some(())
+            });
+        };
         let placing: Vec<_> = customers
             .iter()
             .map(|customer| {
                 scope.spawn(move || {
                     let mut placed = Vec::new();
-                    while !is_over.load(Ordering::Relaxed) {
+                    while !is_over.load(Ordering::Relaxed) && placed.len() < MOST {
                         placed.push((Timestamp::now(), place(customer, sku)));
+                        accepted.fetch_add(1, Ordering::Relaxed);
                     }
                     placed
                 })
             })
             .collect();
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        // One of the customers is then in its third order or later.
+        reach(2 * CUSTOMERS + 1);
         let begun = Timestamp::now();
         let backup = installation().back_up(begun).unwrap();
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        reach(accepted.load(Ordering::Relaxed) + 1);
         is_over.store(true, Ordering::Relaxed);
         let mut all = 0;
         let mut kept = Vec::new();
