@@ -49,7 +49,7 @@ const RECOVERY: Duration = Duration::from_secs(180);
 /// The emulator's throughput does not grow with more readers.
 const READERS: usize = 8;
 
-const QUEUES: [&str; 4] = [
+pub const QUEUES: [&str; 4] = [
     "users-commands",
     "inventory-commands",
     "payments-commands",
