@@ -118,6 +118,9 @@ pub fn start(python: &Path, home: &Home, port: u16) -> Result<Emulator> {
         .env("MINISTACK_EDITION", instance.to_string())
         .env("PERSIST_STATE", "1")
         .env("STATE_DIR", home.state())
+        // Otherwise the code of functions is gone from its bucket after a restart.
+        .env("S3_PERSIST", "1")
+        .env("S3_DATA_DIR", home.state().join("s3"))
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
         .stdin(Stdio::null())
