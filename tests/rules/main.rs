@@ -12,6 +12,7 @@ mod licences;
 mod lines;
 mod permissions;
 mod pipelines;
+mod released;
 mod stages;
 mod templates;
 mod words;

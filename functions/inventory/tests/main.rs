@@ -6,6 +6,7 @@ mod contracts;
 mod domain;
 mod events;
 mod handlers;
+mod released;
 mod store;
 mod stored;
 mod world;

@@ -15,6 +15,7 @@ mod handlers;
 mod logs;
 mod migrations;
 mod pictures;
+mod released;
 mod replies;
 mod saga;
 mod samples;

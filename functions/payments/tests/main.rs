@@ -5,6 +5,7 @@ mod commands;
 mod contracts;
 mod domain;
 mod handlers;
+mod released;
 mod simulator;
 mod store;
 mod stored;

@@ -8,6 +8,7 @@ mod domain;
 mod events;
 mod handlers;
 mod problems;
+mod released;
 mod sessions;
 mod store;
 mod throttle;

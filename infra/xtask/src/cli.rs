@@ -69,6 +69,8 @@ pub enum Command {
     /// Simulate the services under faults: N random runs, and every order of events for a few
     /// orders
     Sim(Simulation),
+    /// Run the last release and this code side by side: each reads the rows and messages of the other
+    Compat,
     /// Seed one bug at a time in a copy below target/, and check that the simulation finds it
     SeedBugs(SeedBugs),
     /// Run the measurements of docs/measured.md and write the page

@@ -5,6 +5,7 @@ pub mod changed;
 mod check;
 pub mod ci;
 pub mod cli;
+mod compat;
 mod demo;
 pub mod deploy;
 pub mod functions;

@@ -9,7 +9,8 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
 use crate::{
-    check, ci, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim, test,
+    check, ci, compat, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim,
+    test,
 };
 
 pub fn run(command: Command) -> Result<()> {
@@ -51,6 +52,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Test { fast } => test::run(&project, fast),
         Command::New { what } => new::run(&project, &what),
         Command::Sim(simulation) => sim::run(&project, &simulation),
+        Command::Compat => compat::run(&project),
         Command::SeedBugs(asked) => seed_bugs::run(&project, &asked),
         Command::Measure { names } => measure::run(&project, &names),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use test_support::template_config;
 
-use crate::services::{inventory, orders, payments, users};
+use crate::services::Release;
 use crate::wiring::{Handler, Wiring};
 
 /// The simulation's data about a service. The rest is in its template.
@@ -17,7 +17,7 @@ struct Participant {
     /// Whether the messages are commands, which have one answer each.
     answers: bool,
     one_at_a_time: bool,
-    wire: fn(&Wiring) -> Handler,
+    wire: fn(&Release) -> fn(&Wiring) -> Handler,
 }
 
 /// The order decides which queue a random number picks. Append new ones, so that seeds keep their
@@ -28,28 +28,28 @@ const PARTICIPANTS: [Participant; 4] = [
         function: "users-verify",
         answers: true,
         one_at_a_time: false,
-        wire: users::wire,
+        wire: |release| release.verify,
     },
     Participant {
         name: "Inventory",
         function: "inventory-commands",
         answers: true,
         one_at_a_time: true,
-        wire: inventory::wire,
+        wire: |release| release.stock,
     },
     Participant {
         name: "Payments",
         function: "payments-commands",
         answers: true,
         one_at_a_time: false,
-        wire: payments::wire,
+        wire: |release| release.payment,
     },
     Participant {
         name: "Replies",
         function: "orders-replies",
         answers: false,
         one_at_a_time: false,
-        wire: orders::wire,
+        wire: |release| release.replies,
     },
 ];
 
@@ -91,8 +91,8 @@ impl Queue {
         queue.unwrap_or_else(|| panic!("no queue triggers {function}"))
     }
 
-    pub fn wire(self, wiring: &Wiring) -> Handler {
-        (PARTICIPANTS[self.0].wire)(wiring)
+    pub fn wire(self, release: &Release, wiring: &Wiring) -> Handler {
+        (PARTICIPANTS[self.0].wire)(release)(wiring)
     }
 
     pub fn function(self) -> &'static str {

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::FutureExt;
-use inventory::handlers::{adjust, create, update};
-use orders::handlers::{admin, cancel, place, sweep};
+use inventory::handlers::create;
 use serde_json::{Value, json};
 use shared_auth::{Caller, Role};
 use shared_lambda::http::{Request, Response, respond};
@@ -20,19 +19,19 @@ use shared_lambda::{Origin, telemetry};
 use test_support::Aws;
 use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
-use users::handlers::update as update_user;
+use users::handlers::me;
 use users::passwords::HashedPassword;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
+use crate::fault_profile::{FaultKind, Rng, SharedProfile, lock_profile};
 use crate::handled::{Handled, HandlerResult};
 use crate::participants::Queue;
 use crate::pending_calls::PendingCalls;
-use crate::services::orders::place as new_place;
+use crate::services::{RELEASES, Release};
 use crate::tables::Tables;
 use crate::template_config;
-use crate::wiring::{Handler, WIRED, Wiring, customer};
+use crate::wiring::{Endpoint, Handler, WIRED, Wiring, customer};
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
 
@@ -42,9 +41,12 @@ pub struct System {
     pub clock: Clock,
     pub origin: Origin,
     wiring: Wiring,
-    place: RefCell<Rc<place::PlaceOrder>>,
-    /// In the order of [`Queue::ALL`].
-    handlers: Vec<Handler>,
+    /// One for each release.
+    place: RefCell<Rc<Vec<Endpoint>>>,
+    /// In the order of [`Queue::ALL`], for each release.
+    handlers: Vec<Vec<Handler>>,
+    /// Chooses the release of each call.
+    releases: RefCell<Rng>,
     handled: RefCell<Vec<Handled>>,
     /// Bugs found outside of messages.
     mistakes: RefCell<Vec<String>>,
@@ -65,8 +67,12 @@ impl System {
         });
         let wiring = Wiring::new(seed, aws.clone(), shared);
         Self {
-            place: RefCell::new(Rc::new(new_place(&wiring))),
-            handlers: Queue::ALL.iter().map(|queue| queue.wire(&wiring)).collect(),
+            place: RefCell::new(Rc::new(of_each(|release| (release.place)(&wiring)))),
+            handlers: of_each(|release| {
+                let wire = |queue: &Queue| queue.wire(release, &wiring);
+                Queue::ALL.iter().map(wire).collect()
+            }),
+            releases: RefCell::new(Rng::new(seed, 3)),
             handled: RefCell::default(),
             mistakes: RefCell::default(),
             clock: wiring.clock.clone(),
@@ -79,7 +85,13 @@ impl System {
 
     /// Replaces the instance of `orders-place` by a new one.
     pub fn restart_place(&self) {
-        self.place.replace(Rc::new(new_place(&self.wiring)));
+        let place = of_each(|release| (release.place)(&self.wiring));
+        self.place.replace(Rc::new(place));
+    }
+
+    /// The release of the next call.
+    fn release(&self) -> usize {
+        self.releases.borrow_mut().below(RELEASES.len() as u64) as usize
     }
 
     /// `POST /api/v1/orders`.
@@ -88,65 +100,68 @@ impl System {
         let request = Request::new()
             .with_header("idempotency-key", key)
             .with_body(body.to_owned());
+        let place = &place[self.release()];
         respond(&self.origin, request, |context, request| {
-            place::handle(&place, customer(user), context, request)
+            place(customer(user), context, request)
         })
         .await
     }
 
     /// `POST /api/v1/orders/{id}/cancel`.
     pub async fn cancel(&self, user: Uuid, order: Uuid) -> Response {
-        let saga = cancel::wire(&self.wiring.setup("orders-cancel")).expect(WIRED);
         let request = Request::new().with_path_parameter("id", order.to_string());
-        respond(&self.origin, request, |context, request| {
-            cancel::handle(&saga, customer(user), context, request)
-        })
-        .await
+        self.respond(|release| release.cancel, customer(user), request)
+            .await
     }
 
     /// `PATCH /api/v1/items/{sku}`.
     pub async fn reprice(&self, sku: &str, amount: i64, currency: &str) -> Response {
-        let store = update::wire(&self.wiring.setup("inventory-update")).expect(WIRED);
         let body = json!({"price": {"amount": amount, "currency": currency}});
         let request = Request::new()
             .with_path_parameter("sku", sku)
             .with_body(body.to_string());
-        respond(&self.origin, request, |context, request| {
-            update::handle(&store, admin(), context, request)
-        })
-        .await
+        self.respond(|release| release.reprice, admin(), request)
+            .await
     }
 
     /// `POST /api/v1/items/{sku}/adjustments`.
     pub async fn adjust(&self, sku: &str, delta: i64, key: &str) -> Response {
-        let store = adjust::wire(&self.wiring.setup("inventory-adjust")).expect(WIRED);
         let body = json!({"delta": delta, "reason": "counted"});
         let request = Request::new()
             .with_path_parameter("sku", sku)
             .with_header("idempotency-key", key)
             .with_body(body.to_string());
-        respond(&self.origin, request, |context, request| {
-            adjust::handle(&store, admin(), context, request)
-        })
-        .await
+        self.respond(|release| release.adjust, admin(), request)
+            .await
     }
 
     /// `PATCH /api/v1/users/{id}`.
     pub async fn set_status(&self, user: Uuid, status: &str) -> Response {
-        let store = update_user::wire(&self.wiring.setup("users-update")).expect(WIRED);
         let request = Request::new()
             .with_path_parameter("id", user.to_string())
             .with_body(json!({"status": status}).to_string());
+        self.respond(|release| release.set_status, admin(), request)
+            .await
+    }
+
+    /// The answer of a route's function, newly started.
+    async fn respond(
+        &self,
+        endpoint: fn(&Release) -> fn(&Wiring) -> Endpoint,
+        caller: Caller,
+        request: Request,
+    ) -> Response {
+        let endpoint = endpoint(&RELEASES[self.release()])(&self.wiring);
         respond(&self.origin, request, |context, request| {
-            update_user::handle(&store, admin(), context, request)
+            endpoint(caller.clone(), context, request)
         })
         .await
     }
 
     /// One run of the sweeper.
     pub async fn sweep(&self) -> Result<(), String> {
-        let sweep = sweep::wire(&self.wiring.setup("orders-sweep")).expect(WIRED);
-        let swept = sweep::handle(&sweep, self.origin.context(None)).await;
+        let release = &RELEASES[self.release()];
+        let swept = (release.sweep)(&self.wiring, self.origin.context(None)).await;
         let swept = swept.map_err(|error| error.to_string())?;
         if swept["unreadable"] != 0 {
             self.mistake(format!("the sweeper cannot read every row: {swept}"));
@@ -170,8 +185,8 @@ impl System {
     }
 
     async fn admin(&self, request: Value) -> Result<(), String> {
-        let saga = admin::wire(&self.wiring.setup("orders-admin")).expect(WIRED);
-        let answered = admin::handle(&saga, self.origin.context(None), request).await;
+        let release = &RELEASES[self.release()];
+        let answered = (release.admin)(&self.wiring, self.origin.context(None), request).await;
         let answered = answered.map_err(|error| telemetry::chain(&*error))?;
         if answered["outcome"] == "invalid" {
             self.mistake(format!("an operator's request is invalid: {answered}"));
@@ -190,7 +205,7 @@ impl System {
         };
         let limit = template_config::timeout(queue.function()).unsigned_abs();
         let ends_at = Instant::now() + Duration::from_millis(limit);
-        let handle = &self.handlers[queue.index()];
+        let handle = &self.handlers[self.release()][queue.index()];
         let handler = |context, envelope| {
             let about = Handled::of(queue, &envelope);
             self.record_result(about, handle(context, envelope))
@@ -239,7 +254,7 @@ impl System {
             let name = UserName::parse(name).expect("it is a name");
             User::register(id, email, name, self.clock.timestamp())
         };
-        let store = update_user::wire(&self.wiring.setup("users-update")).expect(WIRED);
+        let store = me::wire(&self.wiring.setup("users-me")).expect(WIRED);
         let names = (0..customers.len()).map(|number| format!("customer{number}"));
         let customers = customers.iter().copied().zip(names);
         for (id, name) in customers.chain([(ADMIN, "admin".to_owned())]) {
@@ -269,6 +284,10 @@ impl System {
             assert_eq!(created.status, 201, "{:?}", created.body);
         }
     }
+}
+
+fn of_each<T>(wire: impl FnMut(&Release) -> T) -> Vec<T> {
+    RELEASES.iter().map(wire).collect()
 }
 
 fn admin() -> Caller {

@@ -6,6 +6,8 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use futures_util::future::LocalBoxFuture;
 use shared_auth::{Caller, Role};
 use shared_lambda::envelope::Envelope;
+use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
 use shared_lambda::sqs::{Failure, Outgoing};
 use shared_lambda::{Context, Origin, Setup};
 use test_support::{Aws, template_config};
@@ -23,6 +25,10 @@ const GIVEN: [(&str, &str); 2] = [("STAGE", "dev"), ("USERS_URL", "https://api.e
 /// A queue's handler.
 pub type Handler =
     Box<dyn Fn(Context, Envelope) -> LocalBoxFuture<'static, Result<Vec<Outgoing>, Failure>>>;
+
+/// A route's handler.
+pub type Endpoint =
+    Box<dyn Fn(Caller, Context, Request) -> LocalBoxFuture<'static, Result<Response, Problem>>>;
 
 pub struct Wiring {
     pub aws: Aws,

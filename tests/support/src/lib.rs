@@ -28,6 +28,7 @@ mod crashable;
 mod dynamodb;
 pub mod events;
 mod fault;
+pub mod released;
 mod sqs;
 mod ssm;
 pub mod template;

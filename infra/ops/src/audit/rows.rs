@@ -637,7 +637,10 @@ fn entry_in(text: &str, created_at: Timestamp) -> Option<Value> {
         None => (head, None),
     };
     let at = created_at.checked_add(after).ok()?;
-    Some(json!({"at": at, "what": what, "attempt": attempt, "detail": detail}))
+    let mut entry = json!({"at": at, "what": what, "attempt": attempt, "detail": detail});
+    // As in schema 1, so that entries of both schemas are equal.
+    entry.as_object_mut()?.retain(|_, value| !value.is_null());
+    Some(entry)
 }
 
 /// The partitions of the sweeper's index.

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use futures_util::FutureExt;
-use payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
-use payments::handlers::commands::{self, Commands};
-use payments::provider::{Provider, ProviderError, Simulator};
+use super::crates::payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
+use super::crates::payments::handlers::commands::{self, Commands};
+use super::crates::payments::provider::{Provider, ProviderError, Simulator};
 
 use crate::clock::Clock;
 use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
 use crate::wiring::{Handler, WIRED, Wiring};
 
-pub fn wire(wiring: &Wiring) -> Handler {
+pub fn commands(wiring: &Wiring) -> Handler {
     let wired = commands::wire(&wiring.setup("payments-commands")).expect(WIRED);
     let commands = Rc::new(Commands {
         store: wired.store,

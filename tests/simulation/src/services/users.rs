@@ -1,4 +1,4 @@
-//! Users: its queue, and its answer to orders over REST.
+//! Users: its queue, the changes of administrators, and its answer to orders over REST.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,14 +11,18 @@ use futures_util::FutureExt;
 use shared_lambda::Origin;
 use shared_lambda::http::{Request, respond};
 use test_support::crashable;
-use users::handlers::{get, verify};
-use users::store::UserStore;
 use uuid::Uuid;
+
+use super::crates::users::handlers::{get, update, verify};
+use super::crates::users::store::UserStore;
+use crate::services::endpoint;
 
 use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
 use crate::wiring::{Handler, WIRED, Wiring, customer};
 
-pub fn wire(wiring: &Wiring) -> Handler {
+endpoint!(update, "users-update");
+
+pub fn verify(wiring: &Wiring) -> Handler {
     let verify = Rc::new(verify::wire(&wiring.setup("users-verify")).expect(WIRED));
     Box::new(move |context, envelope| {
         let verify = Rc::clone(&verify);

@@ -1,0 +1,145 @@
+//! `cargo xtask compat`: the last release and this code run side by side.
+//!
+//! The readers of the last release run as its own tests, in a copy of its commit, on the recorded lines of
+//! this code. Then the simulation runs in a copy of this code to which the last release's services are added.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::{Context, Error, Result};
+use crate::process;
+use crate::project::Project;
+use crate::seed_bugs::copy_tree;
+use crate::ui::say;
+
+/// Every release, the last one at the end: its version, its commit, and the digest of its recorded lines.
+const RELEASES: &str = "contracts/released/RELEASES";
+
+/// A part of the names of the tests that read recorded lines, in each `tests/released.rs`.
+const READERS: &str = "of_each_release";
+
+pub fn run(project: &Project) -> Result<()> {
+    let (version, commit) = last_release(project)?;
+    let copy = project.root().join("target/released").join(&commit);
+    extract(project, &commit, &copy).context(format!("the code of release {version}"))?;
+    let copy = Project::at(copy);
+    rename(&copy, &format!("c{commit}"))?;
+    let services = copy.services()?;
+    for service in &services {
+        let name = &service.name;
+        let written = format!("functions/{name}/tests/golden/written.jsonl");
+        let (ours, theirs) = (project.root().join(&written), copy.root().join(&written));
+        let recorded = format!("contracts/released/{version}/{name}.jsonl");
+        let recorded = project.root().join(recorded);
+        if fs::read(&theirs).context(theirs.display())? != fs::read(&recorded).unwrap_or_default() {
+            return Err(Error::new(format!(
+                "{} differs from {written} of commit {commit}; copy that file there",
+                recorded.display()
+            )));
+        }
+        fs::copy(&ours, &theirs).context(ours.display())?;
+    }
+    say(format_args!(
+        "== release {version} reads what this code writes"
+    ));
+    let names = services.iter().map(|service| service.name.as_str());
+    let of_each = names.clone().flat_map(|name| ["--test", name]);
+    run_tests(project, &copy, of_each, &[READERS]).context(format!(
+        "release {version} cannot read what this code writes; first release code that reads it, then \
+         code that writes it"
+    ))?;
+    say(format_args!(
+        "== release {version} and this code simulate the same orders"
+    ));
+    let both = with_released(project, &copy, names)?;
+    let feature = ["--features", "simulation/released", "--test", "simulation"];
+    run_tests(project, &both, feature, &["worlds::", "every_case"])
+}
+
+/// Dependencies are compiled once for all copies.
+fn run_tests<'a>(
+    project: &Project,
+    copy: &Project,
+    which: impl IntoIterator<Item = &'a str>,
+    filters: &[&str],
+) -> Result<()> {
+    let mut cargo = copy.cargo();
+    let programs = copy.root().with_extension("target");
+    cargo.args(["test", "--quiet", "--workspace"]).args(which);
+    cargo.env("CARGO_BUILD_BUILD_DIR", project.root().join("target"));
+    cargo.env("CARGO_TARGET_DIR", programs);
+    process::run(cargo.arg("--").args(filters))
+}
+
+/// A copy of this code in which the simulation has the services of both releases. Those of the last
+/// release run on this code's `shared-lambda`, so that both have the same types.
+fn with_released<'a>(
+    project: &Project,
+    released: &Project,
+    services: impl Iterator<Item = &'a str>,
+) -> Result<Project> {
+    let both = Project::at(project.root().join("target/released/both"));
+    copy_tree(project, both.root())?;
+    let folder = both.root().join("released");
+    fs::create_dir_all(&folder).context(folder.display())?;
+    let mut dependencies = "[dependencies]\n".to_owned();
+    for name in services {
+        let from = released.root().join("functions").join(name);
+        let mut copy = Command::new("cp");
+        process::run(copy.arg("-Rp").arg(from).arg(&folder))?;
+        let manifest = folder.join(name).join("Cargo.toml");
+        let renamed = format!("name = \"{name}-released\"");
+        replace(&manifest, &format!("name = \"{name}\""), &renamed)?;
+        dependencies += &format!("{name}-released = {{ path = \"../../released/{name}\" }}\n");
+    }
+    rename(&both, "both")?;
+    let members = "members = [\n    \"released/*\",";
+    replace(&both.root().join("Cargo.toml"), "members = [", members)?;
+    let simulation = both.root().join("tests/simulation/Cargo.toml");
+    replace(&simulation, "[dependencies]\n", &dependencies)?;
+    Ok(both)
+}
+
+/// Gives all crates of a copy a version of its own. Otherwise cargo takes them for those of another copy.
+fn rename(copy: &Project, name: &str) -> Result<()> {
+    let version = format!("\nversion = \"0.0.0-{name}+was.");
+    replace(&copy.root().join("Cargo.toml"), "\nversion = \"", &version)
+}
+
+fn replace(file: &Path, from: &str, to: &str) -> Result<()> {
+    let text = fs::read_to_string(file).context(file.display())?;
+    fs::write(file, text.replacen(from, to, 1)).context(file.display())
+}
+
+fn last_release(project: &Project) -> Result<(String, String)> {
+    let text = fs::read_to_string(project.root().join(RELEASES)).context(RELEASES)?;
+    let mut words = text.lines().last().unwrap_or_default().split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(version), Some(commit)) => Ok((version.to_owned(), commit.to_owned())),
+        _ => Err(Error::new(format!(
+            "{RELEASES}: its last line has no version and commit"
+        ))),
+    }
+}
+
+/// Git gives each file the time of its commit, so cargo builds the copy only once.
+fn extract(project: &Project, commit: &str, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).context(to.display())?;
+    let archive = to.with_extension("tar");
+    process::capture(
+        Command::new("git")
+            .current_dir(project.root())
+            .args(["archive", "--format=tar", "--output"])
+            .args([archive.as_os_str(), commit.as_ref()]),
+    )
+    .context("if this clone is shallow, run git fetch --unshallow")?;
+    process::run(
+        Command::new("tar")
+            .arg("-xf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(to),
+    )?;
+    fs::remove_file(&archive).context(archive.display())
+}
