@@ -278,10 +278,15 @@ pub fn shown(answer: &Value) -> String {
         word(&order["waits_for"]),
         total(order)
     );
+    // Always with milliseconds, so that the events stand below each other.
+    let time = |at: &Value| match word(at).parse::<Timestamp>() {
+        Ok(at) => format!("{at:.3}"),
+        Err(_) => word(at),
+    };
     for entry in array(&order["timeline"]) {
         output.push_str(&format!(
             "\n  {}  {}",
-            word(&entry["at"]),
+            time(&entry["at"]),
             word(&entry["event"])
         ));
         if let Some(attempt) = entry["attempt"].as_u64() {

@@ -12,8 +12,10 @@ use crate::error::{Context, Error, Result};
 pub struct Status {
     pub stacks: Vec<Stack>,
     pub queues: Vec<Queue>,
-    /// Orders that need an operator.
-    pub parked: usize,
+    /// A backup or a restore has stopped the functions.
+    pub stopped: bool,
+    /// Orders that need an operator. A stopped function cannot count them.
+    pub parked: Option<usize>,
     /// Problems, each with the next step.
     pub wrong: Vec<String>,
 }
@@ -34,7 +36,7 @@ pub struct Queue {
 }
 
 pub fn read(aws: &Aws, prefix: &str) -> Result<Status> {
-    let prefix = format!("{prefix}-");
+    let named = format!("{prefix}-");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let functions = account::functions(aws)?;
     let functions: Vec<String> = functions
@@ -44,7 +46,7 @@ pub fn read(aws: &Aws, prefix: &str) -> Result<Status> {
     let mut stacks: Vec<Stack> = account::stacks(aws)?
         .iter()
         .map(|stack| (text(&stack["StackName"]), text(&stack["StackStatus"])))
-        .filter(|(name, _)| name.starts_with(&prefix))
+        .filter(|(name, _)| name.starts_with(&named))
         .map(|(name, status)| Stack {
             functions: functions
                 .iter()
@@ -55,14 +57,19 @@ pub fn read(aws: &Aws, prefix: &str) -> Result<Status> {
         })
         .collect();
     stacks.sort_by(|a, b| a.name.cmp(&b.name));
-    let queues = account::queues(aws, &prefix)?
+    let queues = account::queues(aws, &named)?
         .iter()
         .map(|url| queue(aws, url))
         .collect::<Result<Vec<_>>>()?;
+    let stopped = is_stopped(aws, &stopped_parameter(prefix))?;
     let mut status = Status {
         stacks,
         queues,
-        parked: parked(aws, &prefix)?,
+        stopped,
+        parked: match stopped {
+            true => None,
+            false => Some(parked(aws, &named)?),
+        },
         wrong: Vec::new(),
     };
     status.judge();
@@ -84,6 +91,19 @@ fn queue(aws: &Aws, url: &str) -> Result<Queue> {
         in_flight: number("NotVisible"),
         delayed: number("Delayed"),
     })
+}
+
+/// The SSM parameter that exists while a backup or a restore has stopped the functions.
+pub fn stopped_parameter(prefix: &str) -> String {
+    format!("/{prefix}/stopped")
+}
+
+fn is_stopped(aws: &Aws, parameter: &str) -> Result<bool> {
+    match aws.call("ssm", "GetParameter", json!({"Name": parameter})) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is("ParameterNotFound") => Ok(false),
+        Err(error) => Err(error).context(format!("reading the parameter {parameter}")),
+    }
 }
 
 fn parked(aws: &Aws, prefix: &str) -> Result<usize> {
@@ -119,8 +139,14 @@ impl Status {
             let dead = format!("dead letters: {dead}; next: waybill dlq ls");
             self.wrong.push(dead);
         }
-        if self.parked > 0 {
-            let parked = self.parked;
+        if self.stopped {
+            self.wrong.push(
+                "a backup or a restore has stopped the functions; if it was killed, run the same \
+                 command again: it starts them at its end"
+                    .to_owned(),
+            );
+        }
+        if let Some(parked @ 1..) = self.parked {
             self.wrong.push(format!(
                 "parked orders: {parked}; next: waybill saga ls --stuck"
             ));
@@ -146,7 +172,9 @@ impl Status {
             let (in_flight, delayed) = (queue.in_flight, queue.delayed);
             output += &format!("{name:<40}{waiting:>8}{in_flight:>11}{delayed:>9}\n");
         }
-        output.push_str(&format!("\nparked orders: {}", self.parked));
+        let parked = self.parked.map(|parked| parked.to_string());
+        let parked = parked.as_deref().unwrap_or("not counted");
+        output.push_str(&format!("\nparked orders: {parked}"));
         output
     }
 
@@ -162,7 +190,7 @@ impl Status {
 mod tests {
     use super::*;
 
-    fn judged(stack: &str, dead: u64, parked: usize) -> Status {
+    fn judged(stack: &str, dead: u64, parked: Option<usize>) -> Status {
         let mut status = Status {
             stacks: vec![Stack {
                 name: "waybill-orders".to_owned(),
@@ -175,6 +203,7 @@ mod tests {
                 in_flight: 0,
                 delayed: 0,
             }],
+            stopped: parked.is_none(),
             parked,
             wrong: Vec::new(),
         };
@@ -183,12 +212,22 @@ mod tests {
     }
 
     #[test]
-    fn failed_stacks_dead_letters_and_parked_orders_fail() {
-        assert!(judged("UPDATE_COMPLETE", 0, 0).verdict().is_ok());
+    fn failed_and_stopped_stacks_dead_letters_and_parked_orders_fail() {
+        assert!(judged("UPDATE_COMPLETE", 0, Some(0)).verdict().is_ok());
         for (status, says) in [
-            (judged("ROLLBACK_COMPLETE", 0, 0), "stack waybill-orders"),
-            (judged("UPDATE_COMPLETE", 1, 0), "waybill dlq ls"),
-            (judged("UPDATE_COMPLETE", 0, 1), "waybill saga ls --stuck"),
+            (
+                judged("ROLLBACK_COMPLETE", 0, Some(0)),
+                "stack waybill-orders",
+            ),
+            (judged("UPDATE_COMPLETE", 1, Some(0)), "waybill dlq ls"),
+            (
+                judged("UPDATE_COMPLETE", 0, Some(1)),
+                "waybill saga ls --stuck",
+            ),
+            (
+                judged("UPDATE_COMPLETE", 0, None),
+                "has stopped the functions",
+            ),
         ] {
             let error = status.verdict().expect_err(says);
             assert!(error.to_string().contains(says), "{error}");

@@ -104,7 +104,7 @@ const MEASUREMENTS: [Measurement; 12] = [
     },
     Measurement {
         name: "migrate",
-        command: "WAYBILL_MIGRATED_ROWS=100000 cargo test --quiet --workspace --test orders migrations:: -- --nocapture",
+        command: "WAYBILL_MIGRATED_ROWS=100000 cargo test --quiet --profile sim --workspace --test orders migrations:: -- --nocapture",
         rows: &[
             (
                 "a migration under traffic",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tooling::status::stopped_parameter;
 
 use super::{Installation, Restore};
 use crate::error::{Context, Result};
@@ -95,7 +96,7 @@ impl Installation<'_> {
     }
 
     pub(super) fn parameter(&self) -> String {
-        format!("/{}/stopped", self.prefix)
+        stopped_parameter(self.prefix)
     }
 
     pub(super) fn record(&self) -> Result<Option<Record>> {

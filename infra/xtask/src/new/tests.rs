@@ -185,7 +185,8 @@ fn a_copy_with_scaffolds_keeps_the_rules() {
     let programs = ["shipments-list", "shipments-migrate", "payments-receipt"];
     let programs = programs.map(|name| ["--bin", name]).concat();
     // The modules of the rules, and the endpoint's tests in payments.
-    let wanted = "aws contracts dependencies licences permissions receipt templates list";
+    let wanted = "alarms aws contracts dependencies licences list permissions pipelines \
+                  receipt released stages templates";
     for arguments in [
         vec!["fmt", "--all", "--check"],
         [
