@@ -10,6 +10,8 @@ mod documents;
 mod documents_api;
 mod licences;
 mod lines;
+mod messages;
+mod openapi;
 mod permissions;
 mod pipelines;
 mod released;

@@ -168,20 +168,6 @@ fn document(name: &str) -> Value {
     serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{name} is not YAML: {error}"))
 }
 
-const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
-
-fn operations(openapi: &Value) -> Vec<(String, String, Value)> {
-    let mut operations = Vec::new();
-    for (path, item) in openapi["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            if METHODS.contains(&method.as_str()) {
-                operations.push((method.to_uppercase(), path.clone(), operation.clone()));
-            }
-        }
-    }
-    operations
-}
-
 /// The target of a `$ref` within the document, or the value itself.
 fn resolved<'a>(openapi: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
@@ -204,55 +190,6 @@ fn violations(openapi: &Value, schema: &Value, value: &Value) -> Vec<String> {
         .iter_errors(value)
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect()
-}
-
-fn examples(openapi: &Value, media: &Value) -> Vec<Value> {
-    let named = media["examples"].as_object().into_iter().flatten();
-    named
-        .map(|(_, example)| resolved(openapi, example)["value"].clone())
-        .chain(media.get("example").cloned())
-        .collect()
-}
-
-#[test]
-fn every_example_of_openapi_follows_its_schema() {
-    let openapi = document("openapi.yaml");
-    assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1."));
-    for (method, path, operation) in operations(&openapi) {
-        assert!(operation["operationId"].is_string(), "{method} {path}");
-        let mut contents: Vec<(String, &Value)> = Vec::new();
-        if let Some(body) = operation.get("requestBody") {
-            contents.push(("request".to_owned(), body));
-        }
-        for (status, response) in operation["responses"].as_object().unwrap() {
-            contents.push((status.clone(), resolved(&openapi, response)));
-        }
-        for (name, holder) in contents {
-            for (kind, media) in holder["content"].as_object().unwrap() {
-                let problem = name.starts_with(['4', '5']);
-                assert_eq!(
-                    kind == "application/problem+json",
-                    problem,
-                    "{method} {path} {name}"
-                );
-                let examples = examples(&openapi, media);
-                assert!(
-                    !examples.is_empty(),
-                    "{method} {path} {name} has no example"
-                );
-                for example in examples {
-                    let violations = violations(&openapi, &media["schema"], &example);
-                    assert!(
-                        violations.is_empty(),
-                        "{method} {path} {name}: {violations:#?}"
-                    );
-                    if problem {
-                        assert_eq!(example["status"].to_string(), name, "{method} {path}");
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Checks a response and its headers against the description of its route.

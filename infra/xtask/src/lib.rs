@@ -13,6 +13,7 @@ pub mod local;
 mod measure;
 mod mutants;
 pub mod new;
+pub mod openapi;
 mod run;
 pub mod seed;
 mod seed_bugs;

@@ -13,6 +13,7 @@ use clap::Subcommand;
 use serde_yaml_ng::Value as Yaml;
 
 use crate::error::{Context, Error, Result};
+use crate::openapi::completed;
 use crate::project::Project;
 use crate::ui::say;
 
@@ -123,7 +124,10 @@ pub fn endpoint(project: &Project, service: &str, name: &str, route: &str) -> Re
     words.extend([("Table", table), ("Store", store), ("variable", variable)]);
     files.change(&template, |text| add_to_template(text, &words))?;
     let description = format!("{folder}/openapi.yaml");
-    files.change(&description, |text| add_to_openapi(text, &words))?;
+    let shared = files.read(COMPONENTS)?;
+    files.change(&description, |text| {
+        Some(completed(&add_to_openapi(text, &words)?, &shared))
+    })?;
     files.change(&format!("{folder}/Cargo.toml"), |text| {
         let bin = fill("[[bin]]\nname = \"{{binary}}\"\ntest = false\n\n", &words);
         insert_before(text, |line| line == "[[test]]", &bin)
@@ -211,6 +215,10 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
             .texts
             .insert(format!("{folder}/{path}"), fill(text, &words));
     }
+    let shared = files.read(COMPONENTS)?;
+    files.change(&format!("{folder}/openapi.yaml"), |text| {
+        Some(completed(text, &shared))
+    })?;
     let workflow = fill(include_str!("new/workflow.yaml"), &words);
     files
         .texts
@@ -292,6 +300,8 @@ fn migrate_part(template: &str, service: &str) -> Option<String> {
     let end = start + template[start..].find("\n\n")? + 2;
     Some(as_in_payments(&template[start..end], service))
 }
+
+const COMPONENTS: &str = "contracts/openapi.yaml";
 
 const PERMISSIONS: &str = "tests/golden/permissions.txt";
 
@@ -772,42 +782,8 @@ fn add_to_root(text: &str, words: &mut Words) -> Option<String> {
     Some(text + &fill(output, words))
 }
 
-/// Error answers: status, slug and description, for a document without its own.
-const PROBLEMS: [(&str, &str, &str); 5] = [
-    ("400", "invalid-request", "The request is not valid."),
-    (
-        "401",
-        "unauthorized",
-        "The access token is missing or not valid.",
-    ),
-    ("403", "admin-only", "The caller is not an administrator."),
-    ("500", "internal", "An internal error."),
-    (
-        "503",
-        "unavailable",
-        "A dependency does not answer; a retry may succeed.",
-    ),
-];
-
 fn operation(document: &Yaml, words: &Words) -> String {
     let mut words = words.clone();
-    let schemes = document
-        .get("components")
-        .and_then(|all| all.get("securitySchemes")?.as_mapping());
-    let scheme = schemes
-        .and_then(|schemes| schemes.keys().next()?.as_str())
-        .unwrap_or("accessToken");
-    let problems = PROBLEMS.map(|(status, slug, description)| {
-        if let Some(reference) = reference(document, status) {
-            return format!("        \"{status}\": {{ $ref: \"{reference}\" }}\n");
-        }
-        let problem = BTreeMap::from([
-            ("status", status.to_owned()),
-            ("slug", slug.to_owned()),
-            ("description", description.to_owned()),
-        ]);
-        fill(include_str!("new/problem.yaml"), &problem)
-    });
     let described = document
         .get("paths")
         .and_then(|paths| paths.get(words["path"].as_str()));
@@ -817,7 +793,7 @@ fn operation(document: &Yaml, words: &Words) -> String {
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let named = named.filter(|_| !of_path).map(|name| {
         format!(
-            "        - {{ name: {name}, in: path, required: true, schema: {{ type: string }} }}\n"
+            "        - {{ name: {name}, in: path, required: true, schema: {{ type: string }}, example: {name} }}\n"
         )
     });
     let named: String = named.collect();
@@ -825,38 +801,8 @@ fn operation(document: &Yaml, words: &Words) -> String {
         true => String::new(),
         false => format!("      parameters:\n{named}"),
     };
-    words.extend([
-        ("scheme", scheme.to_owned()),
-        ("problems", problems.concat().trim_end().to_owned()),
-        ("parameters", parameters),
-    ]);
+    words.insert("parameters", parameters);
     fill(include_str!("new/operation.yaml"), &words)
-}
-
-/// The reference that most operations of a document use for a status.
-fn reference(document: &Yaml, status: &str) -> Option<String> {
-    let paths = document.get("paths")?.as_mapping()?.values();
-    let operations = paths
-        .filter_map(Yaml::as_mapping)
-        .flat_map(|path| path.values());
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for operation in operations {
-        let security = operation
-            .get("security")
-            .and_then(|all| serde_json::to_string(all).ok());
-        // Other operations may use 403 for another reason.
-        if status == "403" && !security.is_some_and(|security| security.contains("admin")) {
-            continue;
-        }
-        let answer = operation
-            .get("responses")
-            .and_then(|responses| responses.get(status));
-        if let Some(reference) = answer.and_then(|answer| answer.get("$ref")?.as_str()) {
-            *counts.entry(reference).or_default() += 1;
-        }
-    }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count);
-    most.map(|(reference, _)| reference.to_owned())
 }
 
 /// Adds the operation to the API's description.
