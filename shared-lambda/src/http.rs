@@ -44,6 +44,9 @@ const BLANKS: [char; 2] = [' ', '\t'];
 /// A request, without API Gateway's wrapping.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
+    method: String,
+    path: String,
+    raw_query: String,
     path_parameters: HashMap<String, String>,
     query: Vec<(String, String)>,
     headers: HashMap<String, String>,
@@ -93,9 +96,14 @@ impl Request {
         let body = text("/body").unwrap_or_default();
         let is_base64 = event.get("isBase64Encoded") == Some(&Value::Bool(true));
         // `queryStringParameters` joins repeated parameters with commas, which a value may hold too.
-        let query = text("/rawQueryString").unwrap_or_default();
-        let query = form_urlencoded::parse(query.as_bytes()).into_owned();
+        let raw_query = text("/rawQueryString").unwrap_or_default();
+        let query = form_urlencoded::parse(raw_query.as_bytes()).into_owned();
         Ok(Self {
+            method: text("/requestContext/http/method")
+                .unwrap_or_default()
+                .to_owned(),
+            path: text("/rawPath").unwrap_or_default().to_owned(),
+            raw_query: raw_query.to_owned(),
             path_parameters: strings("/pathParameters").collect(),
             query: query.collect(),
             headers: strings("/headers")
@@ -141,6 +149,21 @@ impl Request {
             .entry("content-type".to_owned())
             .or_insert_with(|| "application/json".to_owned());
         self
+    }
+
+    /// The method in capital letters.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The path as sent, without a public prefix.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The query as sent, without `?`.
+    pub fn raw_query(&self) -> &str {
+        &self.raw_query
     }
 
     /// A parameter of the route. The route's template guarantees it, so an absent one is empty.
@@ -319,6 +342,9 @@ impl Request {
                 fields.push(FieldError::new(name, format!("{detail}{key}")));
             }
         }
+        if known.0 == Query::ANY.0 {
+            return fields.finish();
+        }
         let mut wrong = Vec::new();
         for (index, (name, _)) in self.query.iter().enumerate() {
             let detail = if !known.0.contains(&name.as_str()) {
@@ -387,6 +413,9 @@ impl Query {
     /// No parameters.
     pub const NONE: Self = Self(&[]);
 
+    /// Any parameters, for a function that answers paths without an endpoint.
+    pub const ANY: Self = Self(&["*"]);
+
     /// Runs an endpoint without authentication.
     pub async fn run<F, Fut>(self, handler: F) -> Result<(), Error>
     where
@@ -447,8 +476,21 @@ impl Query {
         Fut: Future<Output = Result<Response, Problem>>,
     {
         let context = origin.context(request.header("traceparent"));
+        let is_head = request.method == "HEAD";
+        let response = self.answered(&context, request, handler).await;
+        match is_head {
+            true => response.without_content(),
+            false => response,
+        }
+    }
+
+    async fn answered<F, Fut>(self, context: &Context, request: Request, handler: F) -> Response
+    where
+        F: Fn(Context, Request) -> Fut,
+        Fut: Future<Output = Result<Response, Problem>>,
+    {
         if let Err(problem) = request.check(self) {
-            return problem.into_response(&context);
+            return problem.into_response(context);
         }
         // The call is inside the guarded future, to catch a panic before the first await too.
         let call = async { handler(context.clone(), request).await };
@@ -460,7 +502,7 @@ impl Query {
                     "the handler panicked; see the previous log line",
                 ))
             });
-        outcome.unwrap_or_else(|problem| problem.into_response(&context))
+        outcome.unwrap_or_else(|problem| problem.into_response(context))
     }
 
     fn unknown(self) -> String {

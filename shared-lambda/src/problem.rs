@@ -143,6 +143,7 @@ enum Status {
     Unauthorized,
     Forbidden,
     NotFound,
+    MethodNotAllowed,
     Conflict,
     PayloadTooLarge,
     UnsupportedMediaType,
@@ -161,6 +162,7 @@ impl Status {
             Status::Unauthorized => 401,
             Status::Forbidden => 403,
             Status::NotFound => 404,
+            Status::MethodNotAllowed => 405,
             Status::Conflict => 409,
             Status::PayloadTooLarge => 413,
             Status::UnsupportedMediaType => 415,
@@ -177,6 +179,7 @@ impl Status {
             Status::Unauthorized => "The caller is not authenticated",
             Status::Forbidden => "The caller may not do this",
             Status::NotFound => "There is no such resource",
+            Status::MethodNotAllowed => "The path does not take this method",
             Status::Conflict => "The resource does not allow this now",
             Status::PayloadTooLarge => "The request body is too large",
             Status::UnsupportedMediaType => "The type of the request body is not supported",
@@ -197,6 +200,7 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
     challenge: &'static str,
+    allow: Option<String>,
     cause: Option<Error>,
 }
 
@@ -245,6 +249,15 @@ impl Problem {
     /// 404: no such resource, or the caller may not know of it.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(Status::NotFound, "not-found", detail)
+    }
+
+    /// 405: the path takes only these methods (RFC 9110 §15.5.6).
+    pub fn method_not_allowed(allow: String) -> Self {
+        let detail = format!("this path takes {allow}");
+        Self {
+            allow: Some(allow),
+            ..Self::new(Status::MethodNotAllowed, "method-not-allowed", detail)
+        }
     }
 
     /// 409: the state of the resource does not allow it.
@@ -380,6 +393,9 @@ impl Problem {
         if let Some(seconds) = self.retry_after_seconds {
             response = response.with_header("retry-after", seconds.to_string());
         }
+        if let Some(allow) = self.allow {
+            response = response.with_header("allow", allow);
+        }
         if self.status == Status::UnsupportedMediaType {
             // RFC 9110 §15.5.16: names the accepted types.
             response = response
@@ -401,6 +417,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after_seconds: None,
             challenge: r#"Bearer realm="waybill""#,
+            allow: None,
             cause: None,
         }
     }

@@ -7,6 +7,13 @@ use serde::Serialize;
 
 use crate::Error;
 
+/// Headers of every answer. Browsers must not guess a type (WHATWG Fetch, `nosniff`), and must not go
+/// back to plain HTTP for a year (RFC 6797 §6.1; they ignore it where they came without TLS, §8.1).
+const ALWAYS: [(&str, &str); 2] = [
+    ("x-content-type-options", "nosniff"),
+    ("strict-transport-security", "max-age=31536000"),
+];
+
 /// A response, before Lambda wraps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -16,6 +23,8 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// The text, if there is content.
     pub body: Option<String>,
+    /// Whether the text is bytes in base64.
+    pub is_base64: bool,
 }
 
 impl Response {
@@ -30,6 +39,7 @@ impl Response {
                 ("cache-control", "no-store".to_owned()),
             ],
             body: Some(body),
+            is_base64: false,
         }
     }
 
@@ -39,6 +49,7 @@ impl Response {
             status,
             headers: vec![("cache-control", "no-store".to_owned())],
             body: None,
+            is_base64: false,
         }
     }
 
@@ -58,17 +69,32 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The answer to `HEAD`: that to `GET` with the length of its content instead of the content
+    /// (RFC 9110 §9.3.2 and §8.6).
+    pub fn without_content(mut self) -> Self {
+        let Some(body) = self.body.take() else {
+            return self;
+        };
+        let length = match self.is_base64 {
+            true => body.len() / 4 * 3 - body.bytes().rev().take_while(|b| *b == b'=').count(),
+            false => body.len(),
+        };
+        self.with_header("content-length", length.to_string())
+    }
+
     /// The form in which the Lambda runtime sends it to API Gateway.
     pub fn into_lambda(self) -> Result<ApiGatewayV2httpResponse, Error> {
         let mut response = ApiGatewayV2httpResponse::default();
         response.status_code = self.status.into();
-        for (name, value) in self.headers {
+        let always = ALWAYS.map(|(name, value)| (name, value.to_owned()));
+        for (name, value) in self.headers.into_iter().chain(always) {
             let name = HeaderName::from_bytes(name.as_bytes())?;
             response
                 .headers
                 .insert(name, HeaderValue::from_str(&value)?);
         }
         response.body = self.body.map(Body::Text);
+        response.is_base64_encoded = self.is_base64;
         Ok(response)
     }
 }

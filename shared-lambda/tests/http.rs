@@ -81,10 +81,16 @@ where
     let response = respond(&origin(), request, handler).await;
     let response = response.into_lambda().unwrap();
     assert!(!response.is_base64_encoded);
-    let headers = response.headers.iter();
-    let headers = headers
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-        .collect();
+    let owned = response.headers.iter();
+    let owned = owned.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let (always, headers): (Vec<_>, Vec<_>) = owned.partition(|(name, _)| {
+        ["x-content-type-options", "strict-transport-security"].contains(&name.as_str())
+    });
+    let expected = [
+        ("x-content-type-options", "nosniff"),
+        ("strict-transport-security", "max-age=31536000"),
+    ];
+    assert_eq!(always, crate::http::headers(&expected));
     let body = match response.body {
         Some(lambda_http::Body::Text(text)) => serde_json::from_str(&text).unwrap(),
         None => Value::Null,
@@ -98,6 +104,42 @@ fn headers(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(owned).collect()
 }
 
+#[tokio::test]
+async fn head_is_answered_like_get_without_content() {
+    let event = |method: &str| {
+        let mut event: Value = serde_json::from_str(GET_ITEM).unwrap();
+        event["rawQueryString"] = json!("");
+        event["requestContext"]["http"]["method"] = json!(method);
+        Request::of_event(event).unwrap()
+    };
+    let text = Response::json(200, &json!({"sku": "caf\u{e9}"}));
+    let bytes = |body: &str| Response {
+        body: Some(body.to_owned()),
+        is_base64: true,
+        ..text.clone()
+    };
+    for (answered, expected) in [
+        (text.clone(), Some(15)),
+        (bytes("AAAA"), Some(3)),
+        (bytes("AAA="), Some(2)),
+        (bytes("AA=="), Some(1)),
+        (bytes(""), Some(0)),
+        (Response::empty(204), None),
+    ] {
+        let handler = async |_, _| Ok(answered.clone());
+        let get = respond(&origin(), event("GET"), handler).await;
+        assert_eq!(get, answered);
+        let head = respond(&origin(), event("HEAD"), handler).await;
+        let length = expected.map(|length: usize| ("content-length", length.to_string()));
+        let headers = get.headers.into_iter().chain(length).collect();
+        assert_eq!((head.headers, head.body), (headers, None));
+    }
+    let refused = async |_, _| Err(Problem::not_found("there is no such item"));
+    let head = respond(&origin(), event("HEAD"), refused).await;
+    assert_eq!((head.status, head.body.as_ref()), (404, None));
+    assert!(head.header("content-length").is_some());
+}
+
 #[test]
 fn a_recorded_post_becomes_a_request_with_its_headers_and_body() {
     let request = recorded(PLACE);
@@ -107,6 +149,10 @@ fn a_recorded_post_becomes_a_request_with_its_headers_and_body() {
     );
     assert_eq!(request.header("authorization"), Some("Bearer not-a-token"));
     assert_eq!(request.header("x-absent"), None);
+    assert_eq!(
+        (request.method(), request.path()),
+        ("POST", "/api/v1/orders")
+    );
     let line = |sku: &str, quantity| Line {
         sku: sku.to_owned(),
         quantity,
