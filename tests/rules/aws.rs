@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use test_support::template::{Template, workspace_root};
 
 use crate::templates::routes;
-use crate::{only_if, read, services, template};
+use crate::{only_if, read, served, services, template};
 
 /// The nested stacks of the root template, by logical id.
 fn nested(root: &Template) -> BTreeMap<&String, &Value> {
@@ -101,6 +101,34 @@ fn a_queues_function_is_never_taken_for_a_loop() {
             });
             assert!(rings, "{function} has no alarm on calls that were dropped");
         }
+    }
+}
+
+/// Without the permission API Gateway answers 500.
+#[test]
+fn the_gateway_may_call_a_function_by_each_of_its_routes() {
+    for service in services() {
+        let permissions = service.resources("AWS::Lambda::Permission");
+        for (route, function) in routes(&service) {
+            let called = route.replace(' ', "");
+            let permits = permissions.iter().any(|(_, permission)| {
+                let source = permission["SourceArn"].as_str().unwrap();
+                let (_, allowed) = source.split_once(":ApiId/*/").expect(source);
+                served(&permission["FunctionName"]) == function && is_like(allowed, &called)
+            });
+            assert!(permits, "{route} may not call {function}");
+        }
+    }
+}
+
+/// Whether a text fits a pattern in which `*` stands for any text (IAM, `ArnLike`).
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|after| {
+            let mut ends = after.char_indices().map(|(at, _)| at).chain([after.len()]);
+            ends.any(|at| is_like(rest, &after[at..]))
+        }),
     }
 }
 

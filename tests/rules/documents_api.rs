@@ -7,7 +7,7 @@ use test_support::template::workspace_root;
 use crate::{files, read, services, yaml};
 
 /// The constructors of a problem that take its type, and the status each answers with.
-const CONSTRUCTORS: [(&str, u16); 16] = [
+const CONSTRUCTORS: [(&str, u16); 17] = [
     ("Problem::not_authenticated(", 401),
     ("Problem::forbidden(", 403),
     ("Problem::conflict(", 409),
@@ -18,6 +18,7 @@ const CONSTRUCTORS: [(&str, u16); 16] = [
     ("Status::Unauthorized,", 401),
     ("Status::Forbidden,", 403),
     ("Status::NotFound,", 404),
+    ("Status::MethodNotAllowed,", 405),
     ("Status::Conflict,", 409),
     ("Status::PayloadTooLarge,", 413),
     ("Status::UnsupportedMediaType,", 415),

@@ -53,6 +53,11 @@ impl Service {
             .collect()
     }
 
+    /// Whether it stores rows.
+    pub fn has_table(&self) -> bool {
+        !self.resources("AWS::DynamoDB::Table").is_empty()
+    }
+
     /// Whether it has a queue.
     pub fn has_queue(&self) -> bool {
         !self.resources("AWS::SQS::Queue").is_empty()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use test_support::template::workspace_root;
 
 use crate::permissions::statements;
 use crate::{Service, read, served, services, template, yaml};
@@ -113,6 +114,10 @@ fn every_queue_gives_a_message_time_and_five_tries() {
 #[test]
 fn every_service_has_one_table_which_can_be_restored() {
     for service in services() {
+        if service.name == "site" {
+            assert!(!service.has_table(), "the site stores nothing");
+            continue;
+        }
         let tables = service.resources("AWS::DynamoDB::Table");
         assert_eq!(tables.len(), 1, "{} has one table", service.name);
         let (_, table) = &tables[0];
@@ -164,7 +169,20 @@ fn every_route_is_documented_and_every_documented_route_exists() {
                 }
             }
         }
-        let routed: BTreeSet<String> = routes(&service).into_keys().collect();
+        let routes = routes(&service);
+        // The tests of the site call what its document describes.
+        if routes.keys().eq(["$default"]) {
+            continue;
+        }
+        // HEAD is wherever GET is, with the same function (RFC 9110 §9.1).
+        for route in documented.clone() {
+            if let Some(path) = route.strip_prefix("GET ") {
+                let head = format!("HEAD {path}");
+                assert_eq!(routes.get(&head), routes.get(&route), "{head}");
+                documented.insert(head);
+            }
+        }
+        let routed: BTreeSet<String> = routes.into_keys().collect();
         assert_eq!(routed, documented, "{}", service.name);
         for route in &routed {
             let path = route.split(' ').nth(1).unwrap();
@@ -176,10 +194,30 @@ fn every_route_is_documented_and_every_documented_route_exists() {
     }
 }
 
+/// By that document the site tells a wrong method from an unknown path.
+#[test]
+fn the_served_document_has_every_route() {
+    let served = yaml(&workspace_root().join("functions/site/pages/openapi.json"));
+    let operations = |document: &Value| -> BTreeSet<String> {
+        let paths = document["paths"].as_object().unwrap().iter();
+        let members = paths.flat_map(|(path, item)| {
+            let members = item.as_object().unwrap().keys();
+            members.map(move |member| format!("{member} {path}"))
+        });
+        members.collect()
+    };
+    let described = services()
+        .into_iter()
+        .flat_map(|service| operations(&yaml(&service.folder.join("openapi.yaml"))));
+    assert_eq!(operations(&served), described.collect());
+}
+
 #[test]
 fn every_function_has_a_trigger_or_an_operator() {
     for service in services() {
-        let mut reached: Vec<String> = routes(&service).into_values().collect();
+        // A route of GET and one of HEAD reach the same function.
+        let reached: BTreeSet<String> = routes(&service).into_values().collect();
+        let mut reached = Vec::from_iter(reached);
         let permitted: BTreeSet<String> = service
             .resources("AWS::Lambda::Permission")
             .into_iter()
@@ -308,7 +346,9 @@ fn a_version_is_described_by_the_parameters_of_its_function() {
             }
             // It can change alone: a deployment may set an older version of the same keys.
             let changes = &document["Globals"]["Function"]["Description"]["Fn::Sub"];
-            assert_eq!(*changes, "Keys ${AuthJwksVersion}", "{}", service.name);
+            let has_keys = document["Parameters"]["AuthJwksVersion"].is_object();
+            let keys = has_keys.then_some("Keys ${AuthJwksVersion}");
+            assert_eq!(changes.as_str(), keys, "{}", service.name);
             assert!(own["Description"].is_null(), "{id}");
             let words: Vec<_> = parameters.iter().map(|one| format!("${{{one}}}")).collect();
             let written = &service.written(&id)["VersionDescription"]["Fn::Sub"];
@@ -415,11 +455,15 @@ fn an_endpoint_costs_at_most_45_lines_of_a_template() {
         "LogGroup",
         "Integration",
         "Route",
+        "HeadRoute",
         "Permission",
     ];
     for service in services() {
         let template = read(&service.folder.join("template.yaml"));
         for (route, function) in routes(&service) {
+            if route.starts_with("HEAD ") {
+                continue;
+            }
             let stem = function.strip_suffix("Function").unwrap();
             let in_alarm = [&format!("!Ref {function}"), &format!("{route:?}")];
             let in_alarm = in_alarm.map(|value| format!("Value: {value} }}] }} }} }}"));
@@ -485,7 +529,8 @@ fn faults_are_injected_only_outside_production() {
         assert_eq!(passed, vec![&expected; usize::from(staged)]);
     }
     asking.sort();
-    let mut acting = vec!["orders-place".to_owned()];
+    // The site only names its stage.
+    let mut acting = vec!["orders-place".to_owned(), "site-default".to_owned()];
     for service in services() {
         // The functions of queues of commands.
         for (function, _, _) in service.triggers() {

@@ -92,6 +92,7 @@ fn a_function_in_an_unknown_stage_refuses_to_start() {
             "inventory-commands",
             "orders-place",
             "payments-commands",
+            "site-default",
             "users-verify"
         ]
     );

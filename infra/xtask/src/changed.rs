@@ -159,8 +159,8 @@ mod tests {
     #[test]
     fn a_change_concerns_the_services_built_from_it() {
         let workspace = workspace();
-        let all = "gateway inventory orders payments users";
-        let every_service = "inventory orders payments users";
+        let all = "gateway inventory orders payments site users";
+        let every_service = "inventory orders payments site users";
         for (files, services) in [
             ("functions/payments/src/store.rs", "payments"),
             ("functions/payments/template.yaml", "payments"),

@@ -267,7 +267,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("inventory, orders, payments, users"),
+                .contains("inventory, orders, payments, site, users"),
             "{error}"
         );
         assert_eq!(

@@ -453,7 +453,7 @@ Resources:
     fn the_root_contains_its_nested_templates() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
         let template = Template::read(root).expect("the root");
-        for service in ["users", "orders", "inventory", "payments"] {
+        for service in ["users", "orders", "inventory", "payments", "site"] {
             let path = root.with_file_name(format!("functions/{service}/template.yaml"));
             let nested = Template::read(&path).expect("a service");
             assert!(template.text.contains(&nested.text), "{service}");

@@ -26,6 +26,10 @@ const METRICS_OF_AN_ALARM: usize = 10;
 /// The part of an expression that belongs to one function.
 const FAILED_PERCENT: &str = "            IF(FILL(failed_{{module}}, 0) >= 3, 100 * failed_{{module}} / calls_{{module}}, 0)";
 
+/// The route of HEAD, which stands beside each route of GET.
+const HEAD_ROUTE: &str = r#"  {{Stem}}HeadRoute: { Type: AWS::ApiGatewayV2::Route, Properties: { ApiId: !Ref ApiId, RouteKey: "HEAD {{path}}", Target: !Sub "integrations/${{{Stem}}Integration}" } }
+"#;
+
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Rust's keywords and crates, which cannot name a module or crate.
@@ -407,7 +411,7 @@ fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
         ));
     }
     let operation = pascal(&binary);
-    Ok(BTreeMap::from([
+    let mut words = BTreeMap::from([
         ("service", service.to_owned()),
         ("binary", binary),
         ("module", name.replace('-', "_")),
@@ -419,7 +423,13 @@ fn words_of(service: &str, name: &str, route: &str) -> Result<Words> {
         ("METHOD", method.to_owned()),
         ("method", method.to_lowercase()),
         ("path", path.to_owned()),
-    ]))
+    ]);
+    let (head, methods) = match method {
+        "GET" => (fill(HEAD_ROUTE, &words), "*"),
+        _ => (String::new(), method),
+    };
+    words.extend([("head", head), ("methods", methods.to_owned())]);
+    Ok(words)
 }
 
 /// Converts `update-me` to `UpdateMe`.

@@ -68,7 +68,7 @@ fn bad_input_is_refused_with_an_example() {
     for ((service, name, route), refusal) in [
         (
             ("paymnets", "receipt", good),
-            "the services are: inventory, orders, payments, users",
+            "the services are: inventory, orders, payments, site, users",
         ),
         (
             ("payments", "get", good),

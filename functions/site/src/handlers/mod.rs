@@ -1,0 +1,3 @@
+//! One module a function.
+
+pub mod default;
