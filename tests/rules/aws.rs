@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use test_support::template::{Template, workspace_root};
 
 use crate::templates::routes;
-use crate::{only_if, read, served, services, template};
+use crate::{files, only_if, read, served, services, template};
 
 /// The nested stacks of the root template, by logical id.
 fn nested(root: &Template) -> BTreeMap<&String, &Value> {
@@ -129,6 +129,45 @@ fn is_like(pattern: &str, text: &str) -> bool {
             let mut ends = after.char_indices().map(|(at, _)| at).chain([after.len()]);
             ends.any(|at| is_like(rest, &after[at..]))
         }),
+    }
+}
+
+/// A browser sends and shows only the methods and headers that are listed here.
+#[test]
+fn browsers_may_use_every_method_and_header_but_no_cookies() {
+    let gateway = template("infra/gateway/template.yaml");
+    let cors = &gateway.document()["Resources"]["Api"]["Properties"]["CorsConfiguration"];
+    let [condition, cors, without] = &cors["Fn::If"].as_array().unwrap()[..] else {
+        panic!("CORS is on a condition");
+    };
+    assert_eq!(*condition, "BrowsersMayCall");
+    assert_eq!(*without, json!({"Ref": "AWS::NoValue"}));
+    let origins = json!({"Fn::Split": [",", {"Ref": "AllowedOrigins"}]});
+    assert_eq!(cors["AllowOrigins"], origins);
+    assert!(cors["AllowCredentials"].is_null());
+    let listed =
+        |name: &str| -> BTreeSet<String> { serde_json::from_value(cors[name].clone()).unwrap() };
+    let all = services();
+    let routes = all.iter().flat_map(|service| routes(service).into_keys());
+    let methods = routes.filter_map(|route| Some(route.split_once(' ')?.0.to_owned()));
+    assert_eq!(listed("AllowMethods"), methods.collect());
+    let exposed = listed("ExposeHeaders");
+    let sources = all.iter().map(|service| service.folder.join("src"));
+    let sources = sources.chain([workspace_root().join("shared-lambda/src")]);
+    for file in sources.flat_map(|folder| files(&folder)) {
+        for call in read(&file).split("with_header(").skip(1) {
+            let name = call.trim_start().strip_prefix('"');
+            let name = name.and_then(|rest| rest.split('"').next());
+            // Browsers show some headers anyway (WHATWG Fetch, "CORS-safelisted response-header name").
+            let shown = |name: &&str| {
+                ["accept", "accept-encoding", "vary"].contains(name)
+                    || name.starts_with("content-")
+                    || *name == "cache-control"
+            };
+            for name in name.into_iter().filter(|name| !shown(name)) {
+                assert!(exposed.contains(name), "{}: {name}", file.display());
+            }
+        }
     }
 }
 

@@ -50,6 +50,36 @@ fn every_parameter_of_a_stage_is_one_of_the_root_template() {
     }
 }
 
+/// An origin is a scheme, a host and a port (RFC 6454 §6.2). `*` would open the API to every page, and
+/// local pages belong to no customer of production.
+#[test]
+fn a_stage_allows_named_origins_and_production_none() {
+    let project = Project::at(workspace_root());
+    let patterns = ["template.yaml", "infra/gateway/template.yaml"].map(|location| {
+        let parameter = template(location).document()["Parameters"]["AllowedOrigins"].clone();
+        assert_eq!(parameter["Default"], "", "{location}");
+        parameter["AllowedPattern"].as_str().unwrap().to_owned()
+    });
+    let origin = "https?://[a-z0-9.-]+(:[0-9]+)?";
+    assert_eq!(
+        patterns,
+        [(); 2].map(|()| format!("^({origin}(,{origin})*)?$"))
+    );
+    for stage in ["dev", "staging", "production"] {
+        let given = parameters(&project, stage).unwrap();
+        let origins = given.get("AllowedOrigins").map_or("", String::as_str);
+        let is_local = |origin: &str| {
+            let port = origin.strip_prefix("http://localhost:");
+            port.is_some_and(|port| port.parse::<u16>().is_ok())
+        };
+        let is_right = match stage {
+            "dev" => origins.split(',').all(is_local),
+            _ => origins.is_empty(),
+        };
+        assert!(is_right, "{stage}: {origins}");
+    }
+}
+
 #[test]
 fn a_service_has_the_parameters_of_its_stage() {
     for service in services() {

@@ -86,6 +86,22 @@ def updated(kind, physical_id, old, new, stack, logical_id=None, attributes=None
 
 provisioners._update_resource = updated
 
+# The template's CORS has names in capitals, which MiniStack keeps. Its gateway reads others.
+apis = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
+
+
+def with_cors(handler):
+    def renamed(argument):
+        cors = argument.get("CorsConfiguration") if isinstance(argument, dict) else None
+        if not cors:
+            return argument
+        return argument | {"CorsConfiguration": {name[0].lower() + name[1:]: cors[name] for name in cors}}
+
+    return lambda *arguments, **named: handler(*map(renamed, arguments), **named)
+
+
+apis["create"], apis["update"] = with_cors(apis["create"]), with_cors(apis["update"])
+
 # CloudFormation converts a parameter's text to a number where a property needs one. MiniStack keeps the
 # text, and its triggers cannot compare it.
 triggers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]

@@ -5,6 +5,7 @@ use std::thread;
 
 use crate::aws::{Aws, LOCAL_REGION};
 use crate::build::{self, Built};
+use crate::ci::stage;
 use crate::deploy::{Deployer, Plan, Template};
 use crate::emulator::{self, Condition, Emulator};
 use crate::error::{Context, Error, Result};
@@ -242,7 +243,7 @@ pub fn root(project: &Project, stack: &Stack, key_set: &str) -> Result<Plan> {
 }
 
 /// The values for the templates' parameters.
-pub fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
+pub fn values(stack: &Stack) -> Result<[(&'static str, String); 11]> {
     let names = Names::own(&stack.prefix);
     Ok([
         ("Prefix", stack.prefix.clone()),
@@ -252,12 +253,20 @@ pub fn values(stack: &Stack) -> Result<[(&'static str, String); 10]> {
         ("AuthIssuer", keys::issuer(&stack.prefix)),
         ("ApiId", stack.api_id.clone()),
         ("ApiUrl", stack.base_url.clone()),
+        ("AllowedOrigins", allowed_origins()?),
         ("Architecture", architecture()?.to_owned()),
         // Allows fault injection.
         ("Stage", "dev".to_owned()),
         // The seed, the demo and all tests register from one address.
         ("RegistrationsPerSource", "1000000".to_owned()),
     ])
+}
+
+/// The origins of usual development servers, as in the stage dev.
+fn allowed_origins() -> Result<String> {
+    let mut dev = stage::parameters(&Project::find()?, "dev")?;
+    dev.remove("AllowedOrigins")
+        .context("samconfig.toml: AllowedOrigins")
 }
 
 fn deploy_one(deployer: &Deployer<'_>, plan: &Plan) -> Result<()> {
