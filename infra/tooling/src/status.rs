@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_and_stopped_stacks_dead_letters_and_parked_orders_fail() {
+    fn failures_stops_dead_letters_and_parked_orders_are_reported() {
         assert!(judged("UPDATE_COMPLETE", 0, Some(0)).verdict().is_ok());
         for (status, says) in [
             (
