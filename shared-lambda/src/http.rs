@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 pub use crate::object::Object;
 use crate::problem::{FieldError, Fields, Problem, shortened};
+use crate::problems::ADMIN_ONLY;
 pub use crate::response::Response;
 use crate::{Context, Error, Origin, json, telemetry};
 
@@ -581,7 +582,7 @@ pub fn require_admin(caller: &Caller, why: &str) -> Result<(), Problem> {
     if caller.is_admin() {
         return Ok(());
     }
-    Err(Problem::forbidden("admin-only", why))
+    Err(Problem::new(&ADMIN_ONLY, why))
 }
 
 /// Reads a field that may be absent but not null: null looks like a change but makes none. Used as

@@ -22,6 +22,7 @@ mod json;
 pub mod migrate;
 mod object;
 pub mod problem;
+pub mod problems;
 mod response;
 pub mod rest;
 pub mod schedule;

@@ -8,6 +8,10 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::problems::{
+    INTERNAL, INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, OUTCOME_UNKNOWN, PAYLOAD_TOO_LARGE,
+    TOO_MANY_REQUESTS, UNAUTHORIZED, UNAVAILABLE, UNSUPPORTED_MEDIA_TYPE,
+};
 use crate::response::Response;
 use crate::{Context, Error, telemetry};
 
@@ -136,66 +140,28 @@ pub(crate) fn is_within(pointer: &str, place: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The statuses of problems. None is a 2xx, so an error cannot look like success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    BadRequest,
-    Unauthorized,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    Conflict,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    UnprocessableContent,
-    TooManyRequests,
-    /// A bug: a retry does not help.
-    Internal,
-    /// A dependency does not answer: a retry helps.
-    Unavailable,
-}
-
-impl Status {
-    fn code(self) -> u16 {
-        match self {
-            Status::BadRequest => 400,
-            Status::Unauthorized => 401,
-            Status::Forbidden => 403,
-            Status::NotFound => 404,
-            Status::MethodNotAllowed => 405,
-            Status::Conflict => 409,
-            Status::PayloadTooLarge => 413,
-            Status::UnsupportedMediaType => 415,
-            Status::UnprocessableContent => 422,
-            Status::TooManyRequests => 429,
-            Status::Internal => 500,
-            Status::Unavailable => 503,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Status::BadRequest => "The request is not valid",
-            Status::Unauthorized => "The caller is not authenticated",
-            Status::Forbidden => "The caller may not do this",
-            Status::NotFound => "There is no such resource",
-            Status::MethodNotAllowed => "The path does not take this method",
-            Status::Conflict => "The resource does not allow this now",
-            Status::PayloadTooLarge => "The request body is too large",
-            Status::UnsupportedMediaType => "The type of the request body is not supported",
-            Status::UnprocessableContent => "The request cannot be carried out as it stands",
-            Status::TooManyRequests => "Too many requests",
-            Status::Internal => "Something went wrong here",
-            Status::Unavailable => "The service is busy or not reachable",
-        }
-    }
+/// A type of problem (RFC 9457 §3.1): a client decides by it, and `/problems/SLUG` explains it.
+///
+/// All types are constants in a `problems.rs`. `xtask::problem_types` reads these files for the
+/// documents and pages, so they have no other form.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProblemType {
+    /// Its name, which never changes.
+    pub slug: &'static str,
+    /// The HTTP status of each answer with this type: 4xx or 5xx.
+    pub status: u16,
+    /// The same text in each answer.
+    pub title: &'static str,
+    /// When it occurs; Markdown.
+    pub when: &'static str,
+    /// The caller's next step; Markdown.
+    pub remedy: &'static str,
 }
 
 /// The reason why a request failed.
 #[derive(Debug)]
 pub struct Problem {
-    status: Status,
-    slug: &'static str,
+    kind: &'static ProblemType,
     detail: String,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
@@ -205,6 +171,19 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem of this type. The detail is about this request.
+    pub fn new(kind: &'static ProblemType, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_seconds: None,
+            challenge: r#"Bearer realm="waybill""#,
+            allow: None,
+            cause: None,
+        }
+    }
+
     /// 400: these fields, parameters or headers are wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
@@ -214,7 +193,7 @@ impl Problem {
         };
         Self {
             errors,
-            ..Self::new(Status::BadRequest, "invalid-request", detail)
+            ..Self::new(&INVALID_REQUEST, detail)
         }
     }
 
@@ -225,12 +204,7 @@ impl Problem {
 
     /// 401: the request does not identify its caller.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(Status::Unauthorized, "unauthorized", detail)
-    }
-
-    /// 401 of another type: a credential other than a token is wrong.
-    pub fn not_authenticated(slug: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(Status::Unauthorized, slug, detail)
+        Self::new(&UNAUTHORIZED, detail)
     }
 
     /// 401: the token is not valid.
@@ -241,103 +215,61 @@ impl Problem {
         }
     }
 
-    /// 403: the caller is known but not allowed.
-    pub fn forbidden(slug: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(Status::Forbidden, slug, detail)
-    }
-
     /// 404: no such resource, or the caller may not know of it.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(Status::NotFound, "not-found", detail)
+        Self::new(&NOT_FOUND, detail)
     }
 
     /// 405: the path takes only these methods (RFC 9110 §15.5.6).
     pub fn method_not_allowed(allow: String) -> Self {
-        let detail = format!("this path takes {allow}");
         Self {
-            allow: Some(allow),
-            ..Self::new(Status::MethodNotAllowed, "method-not-allowed", detail)
+            allow: Some(allow.clone()),
+            ..Self::new(&METHOD_NOT_ALLOWED, format!("this path takes {allow}"))
         }
-    }
-
-    /// 409: the state of the resource does not allow it.
-    pub fn conflict(slug: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(Status::Conflict, slug, detail)
     }
 
     /// 413: the body is too long.
     pub fn payload_too_large(limit_bytes: usize) -> Self {
-        Self::new(
-            Status::PayloadTooLarge,
-            "payload-too-large",
-            format!("a request body has at most {limit_bytes} bytes"),
-        )
+        let detail = format!("a request body has at most {limit_bytes} bytes");
+        Self::new(&PAYLOAD_TOO_LARGE, detail)
     }
 
     /// 415: the headers do not declare JSON.
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
-        Self::new(
-            Status::UnsupportedMediaType,
-            "unsupported-media-type",
-            detail,
-        )
-    }
-
-    /// 422: well formed, but not possible.
-    pub fn unprocessable(slug: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(Status::UnprocessableContent, slug, detail)
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
     /// 429: the client must wait.
     pub fn too_many_requests(retry_after_seconds: u32) -> Self {
         let detail = format!("try again in {retry_after_seconds} seconds");
-        Self::too_many("too-many-requests", detail, retry_after_seconds)
-    }
-
-    /// 429 of another type: a limit other than the request rate.
-    pub fn too_many(
-        slug: &'static str,
-        detail: impl Into<String>,
-        retry_after_seconds: u32,
-    ) -> Self {
-        Self {
-            retry_after_seconds: Some(retry_after_seconds),
-            ..Self::new(Status::TooManyRequests, slug, detail)
-        }
+        Self::new(&TOO_MANY_REQUESTS, detail).with_retry_after(retry_after_seconds)
     }
 
     /// 503: a dependency does not answer; the client may retry.
     pub fn unavailable(cause: impl Into<Error>) -> Self {
-        Self {
-            retry_after_seconds: Some(1),
-            cause: Some(cause.into()),
-            ..Self::new(
-                Status::Unavailable,
-                "unavailable",
-                "nothing was lost; try again shortly, with the same Idempotency-Key where you sent one",
-            )
-        }
+        let detail =
+            "nothing was lost; try again shortly, with the same Idempotency-Key where you sent one";
+        Self::new(&UNAVAILABLE, detail)
+            .with_retry_after(1)
+            .with_cause(cause)
     }
 
     /// 503 for a request that may have succeeded and must not be repeated blindly. It has no
     /// `Retry-After`; the detail says how to find out.
     pub fn outcome_unknown(detail: impl Into<String>, cause: impl Into<Error>) -> Self {
-        Self {
-            cause: Some(cause.into()),
-            ..Self::new(Status::Unavailable, "outcome-unknown", detail)
-        }
+        Self::new(&OUTCOME_UNKNOWN, detail).with_cause(cause)
     }
 
     /// 500: a bug.
     pub fn internal(cause: impl Into<Error>) -> Self {
-        Self {
-            cause: Some(cause.into()),
-            ..Self::new(
-                Status::Internal,
-                "internal",
-                "the failure has been logged; name the instance when you report it",
-            )
-        }
+        let detail = "the failure has been logged; name the instance when you report it";
+        Self::new(&INTERNAL, detail).with_cause(cause)
+    }
+
+    /// Says how long the client has to wait.
+    pub fn with_retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// Adds a cause for the log.
@@ -348,12 +280,12 @@ impl Problem {
 
     /// The HTTP status.
     pub fn status(&self) -> u16 {
-        self.status.code()
+        self.kind.status
     }
 
-    /// The stable type without its prefix, for example `invalid-request`.
+    /// The type without its prefix, for example `invalid-request`.
     pub fn slug(&self) -> &'static str {
-        self.slug
+        self.kind.slug
     }
 
     /// The fields that are wrong.
@@ -363,24 +295,31 @@ impl Problem {
 
     /// The response. A 5xx is logged here, once.
     pub(crate) fn into_response(self, context: &Context) -> Response {
-        let status = self.status.code();
+        let ProblemType {
+            slug,
+            status,
+            title,
+            ..
+        } = *self.kind;
         let instance = format!("urn:waybill:trace:{}", context.trace_id());
         if status >= 500 {
             let cause = self.cause.as_deref().map(|cause| telemetry::chain(cause));
             tracing::error!(
                 status,
-                problem = self.slug,
+                problem = slug,
                 trace_id = context.trace_id(),
                 detail = %self.detail,
                 cause,
                 "request failed"
             );
         } else {
-            tracing::debug!(status, problem = self.slug, detail = %self.detail, "request refused");
+            tracing::debug!(status, problem = slug, detail = %self.detail, "request refused");
         }
         let mut body = json!({
-            "type": format!("urn:waybill:problem:{}", self.slug),
-            "title": self.status.title(),
+            // RFC 9457 §3.1.1 asks for the full path in a relative reference.
+            "type": format!("/problems/{slug}"),
+            "urn": format!("urn:waybill:problem:{slug}"),
+            "title": title,
             "status": status,
             "detail": self.detail,
             "instance": instance,
@@ -396,29 +335,16 @@ impl Problem {
         if let Some(allow) = self.allow {
             response = response.with_header("allow", allow);
         }
-        if self.status == Status::UnsupportedMediaType {
+        if status == UNSUPPORTED_MEDIA_TYPE.status {
             // RFC 9110 §15.5.16: names the accepted types.
             response = response
                 .with_header("accept", "application/json")
                 .with_header("accept-encoding", "identity");
         }
-        if self.status == Status::Unauthorized {
+        if status == UNAUTHORIZED.status {
             // RFC 6750 §3: the challenge names the scheme, and the error if a token was sent.
             response = response.with_header("www-authenticate", self.challenge);
         }
         response
-    }
-
-    fn new(status: Status, slug: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            slug,
-            detail: detail.into(),
-            errors: Vec::new(),
-            retry_after_seconds: None,
-            challenge: r#"Bearer realm="waybill""#,
-            allow: None,
-            cause: None,
-        }
     }
 }

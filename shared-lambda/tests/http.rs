@@ -620,7 +620,7 @@ async fn every_spelling_of_the_json_content_type_is_accepted() {
 
 #[tokio::test]
 async fn another_content_type_or_encoding_is_415() {
-    let unsupported = (415, "urn:waybill:problem:unsupported-media-type".to_owned());
+    let unsupported = (415, "/problems/unsupported-media-type".to_owned());
     for kind in [
         "",
         "text/plain",
@@ -663,7 +663,8 @@ async fn a_415_names_the_accepted_type() {
         ("accept-encoding", "identity"),
     ]);
     let body = json!({
-        "type": "urn:waybill:problem:unsupported-media-type",
+        "type": "/problems/unsupported-media-type",
+        "urn": "urn:waybill:problem:unsupported-media-type",
         "title": "The type of the request body is not supported",
         "status": 415,
         "detail": "the body is not declared as JSON in UTF-8; send Content-Type: application/json",
@@ -966,7 +967,8 @@ async fn panics_after_an_await(_: Context, _: Request) -> Result<Response, Probl
 async fn a_panic_is_a_500_without_its_message() {
     let logs = Logs::start();
     let expected = json!({
-        "type": "urn:waybill:problem:internal",
+        "type": "/problems/internal",
+        "urn": "urn:waybill:problem:internal",
         "title": "Something went wrong here",
         "status": 500,
         "detail": "the failure has been logged; name the instance when you report it",
@@ -1015,7 +1017,8 @@ async fn without_a_token_the_401_challenges_for_one() {
         ("www-authenticate", r#"Bearer realm="waybill""#),
     ]);
     let body = json!({
-        "type": "urn:waybill:problem:unauthorized",
+        "type": "/problems/unauthorized",
+        "urn": "urn:waybill:problem:unauthorized",
         "title": "The caller is not authenticated",
         "status": 401,
         "detail": "the request carries no bearer token in its Authorization header",

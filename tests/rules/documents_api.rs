@@ -1,31 +1,12 @@
 //! docs/api.md names the endpoints, problem types, states and codes that the code has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
 use test_support::template::workspace_root;
+use xtask::problem_types::{ProblemType, all};
 
-use crate::{files, read, services, yaml};
-
-/// The constructors of a problem that take its type, and the status each answers with.
-const CONSTRUCTORS: [(&str, u16); 17] = [
-    ("Problem::not_authenticated(", 401),
-    ("Problem::forbidden(", 403),
-    ("Problem::conflict(", 409),
-    ("Problem::unprocessable(", 422),
-    ("Problem::too_many(", 429),
-    ("Self::too_many(", 429),
-    ("Status::BadRequest,", 400),
-    ("Status::Unauthorized,", 401),
-    ("Status::Forbidden,", 403),
-    ("Status::NotFound,", 404),
-    ("Status::MethodNotAllowed,", 405),
-    ("Status::Conflict,", 409),
-    ("Status::PayloadTooLarge,", 413),
-    ("Status::UnsupportedMediaType,", 415),
-    ("Status::UnprocessableContent,", 422),
-    ("Status::Internal,", 500),
-    ("Status::Unavailable,", 503),
-];
+use crate::{read, services, yaml};
 
 fn document() -> String {
     read(&workspace_root().join("docs/api.md"))
@@ -52,40 +33,85 @@ fn code(cell: &str) -> &str {
     cell.trim_matches('`')
 }
 
+/// `UPDATE_EXPECT=1` writes the table.
 #[test]
-fn the_api_page_lists_every_problem_type() {
+fn the_api_page_has_the_table_of_problem_types() {
+    const HEAD: &str =
+        "| status | type | title | when | what to do |\n| --- | --- | --- | --- | --- |\n";
     let document = document();
-    let rows = rows(&document, "status");
-    let listed: BTreeSet<(u16, String)> = rows
-        .iter()
-        .map(|row| (row[0].parse().unwrap(), code(row[1]).to_owned()))
-        .collect();
-    assert_eq!(rows.len(), listed.len(), "a problem type is listed twice");
-
-    let mut sources = files(&workspace_root().join("shared-lambda/src"));
-    let services = services();
-    for service in &services {
-        sources.extend(files(&service.folder.join("src")));
+    let (before, rest) = document.split_once(HEAD).expect("the head of the table");
+    let (table, after) = rest.split_once("\n\n").expect("the end of the table");
+    let rows = all(&workspace_root()).unwrap().into_iter().map(|kind| {
+        let (status, slug, title) = (kind.status, kind.slug, kind.title);
+        format!(
+            "| {status} | `{slug}` | {title} | {} | {} |",
+            kind.when, kind.remedy
+        )
+    });
+    let rows = rows.collect::<Vec<_>>().join("\n");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let text = format!("{before}{HEAD}{rows}\n\n{after}");
+        std::fs::write(workspace_root().join("docs/api.md"), text).unwrap();
+    } else {
+        assert_eq!(table, rows, "docs/api.md beside the problems.rs");
     }
-    let mut used = BTreeSet::new();
-    for source in &sources {
-        let source = read(source);
-        for (constructor, status) in CONSTRUCTORS {
-            for call in source.split(constructor).skip(1) {
-                let literal = call.trim_start().strip_prefix('"');
-                let kind = literal.and_then(|literal| literal.split_once('"'));
-                used.extend(kind.map(|(kind, _)| (status, kind.to_owned())));
-            }
+}
+
+#[test]
+fn a_problem_type_has_its_own_slug_and_an_error_status() {
+    let mut slugs = BTreeSet::new();
+    for kind in all(&workspace_root()).unwrap() {
+        assert!((400..=599).contains(&kind.status), "{kind:?}");
+        let is_slug = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(kind.slug.chars().all(is_slug), "{kind:?}");
+        assert!(
+            slugs.insert(kind.slug.clone()),
+            "{} is there twice",
+            kind.slug
+        );
+    }
+}
+
+#[test]
+fn a_described_problem_has_the_title_of_its_type() {
+    let mut kinds: BTreeMap<String, ProblemType> = BTreeMap::new();
+    for kind in all(&workspace_root()).unwrap() {
+        kinds.insert(format!("/problems/{}", kind.slug), kind);
+    }
+    let mut described = String::new();
+    for service in services() {
+        let path = service.folder.join("openapi.yaml");
+        described.push_str(&read(&path));
+        for example in problems(&yaml(&path)) {
+            let kind = example["type"].as_str().unwrap();
+            let kind = kinds
+                .get(kind)
+                .unwrap_or_else(|| panic!("{example} has no type"));
+            let urn = format!("urn:waybill:problem:{}", kind.slug);
+            assert_eq!(
+                [&example["status"], &example["title"], &example["urn"]],
+                [&json!(kind.status), &json!(kind.title), &json!(urn)]
+            );
         }
     }
-    assert_eq!(listed, used, "docs/api.md beside the code");
+    for kind in kinds.values() {
+        assert!(
+            described.contains(&kind.slug),
+            "no openapi.yaml names {}",
+            kind.slug
+        );
+    }
+}
 
-    let described: String = services
-        .iter()
-        .map(|service| read(&service.folder.join("openapi.yaml")))
-        .collect();
-    for (_, kind) in listed {
-        assert!(described.contains(&kind), "no openapi.yaml names {kind}");
+/// The problems among the examples of a document.
+fn problems(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Object(members) if members.contains_key("instance") && value["type"].is_string() => {
+            vec![value]
+        }
+        Value::Object(members) => members.values().flat_map(problems).collect(),
+        Value::Array(elements) => elements.iter().flat_map(problems).collect(),
+        _ => Vec::new(),
     }
 }
 

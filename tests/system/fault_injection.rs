@@ -242,10 +242,7 @@ fn production_refuses_and_ignores_injected_faults() {
         let body = order_body(&sku, 1, "pm_card_visa");
         let refused = customer.try_with_faults("charge_payment=fail", &body);
         assert_eq!(refused.status, 403, "{}", refused.body);
-        assert_eq!(
-            refused.value()["type"],
-            "urn:waybill:problem:fault-switches-refused"
-        );
+        assert_eq!(refused.value()["type"], "/problems/fault-switches-refused");
         let listed = customer
             .get("/api/v1/orders")
             .expect(200, "listing")

@@ -143,7 +143,7 @@ fn a_declined_payment_gives_the_stock_back() {
     assert_eq!(world.net_charge(&id), 0);
     let late = customer.cancel(&id);
     assert_eq!(late.status, 409, "{}", late.body);
-    assert_eq!(late.value()["type"], "urn:waybill:problem:too-late");
+    assert_eq!(late.value()["type"], "/problems/too-late");
 }
 
 #[test]
@@ -224,10 +224,7 @@ fn the_same_key_is_the_same_order_and_another_body_is_refused() {
     assert_eq!(again["id"], ids[0].as_str());
     let other = customer.try_place(Some(&key), &order_body(&sku, 2, "pm_card_visa"));
     assert_eq!(other.status, 422, "{}", other.body);
-    assert_eq!(
-        other.value()["type"],
-        "urn:waybill:problem:idempotency-key-reused"
-    );
+    assert_eq!(other.value()["type"], "/problems/idempotency-key-reused");
 
     // A key is its user's own.
     let another = Customer::new();

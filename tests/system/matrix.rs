@@ -694,7 +694,7 @@ fn judge(answer: &Response, expected: u16, who: Who) -> Result<(), String> {
     }
     let problem = answer.value();
     let kind = problem["type"].as_str().unwrap_or_default();
-    if problem["status"] != expected || !kind.starts_with("urn:waybill:problem:") {
+    if problem["status"] != expected || !kind.starts_with("/problems/") {
         return Err(format!("not in the service's own words: {}", told()));
     }
     // RFC 6750 §3: a client that sent no token is told what is wanted, one that did what is wrong.

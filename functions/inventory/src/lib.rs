@@ -6,4 +6,5 @@ pub mod domain;
 pub mod handlers;
 pub mod messages;
 pub mod migrations;
+mod problems;
 pub mod store;

@@ -55,7 +55,7 @@ impl Answer {
         );
         let slug = self.body["type"]
             .as_str()
-            .and_then(|kind| kind.strip_prefix("urn:waybill:problem:"))
+            .and_then(|kind| kind.strip_prefix("/problems/"))
             .unwrap()
             .to_owned();
         let fields = self.body["errors"].as_array().into_iter().flatten();

@@ -8,5 +8,6 @@ pub mod domain;
 pub mod handlers;
 pub mod messages;
 pub mod migrations;
+mod problems;
 pub mod store;
 pub mod users_client;

@@ -184,10 +184,7 @@ async fn production_refuses_every_fault_header() {
         ] {
             let refused = world.place(&customer(ANN), request).await;
             assert_eq!(refused.status, 403, "{faults:?}");
-            assert_eq!(
-                body(&refused)["type"],
-                "urn:waybill:problem:fault-switches-refused"
-            );
+            assert_eq!(body(&refused)["type"], "/problems/fault-switches-refused");
         }
     }
     assert!(world.aws.dump(&world.table).is_empty());
@@ -235,10 +232,7 @@ async fn the_same_key_with_other_faults_is_another_request() {
     ] {
         let refused = place(other).await;
         assert_eq!(refused.status, 422, "{other:?}");
-        assert_eq!(
-            body(&refused)["type"],
-            "urn:waybill:problem:idempotency-key-reused"
-        );
+        assert_eq!(body(&refused)["type"], "/problems/idempotency-key-reused");
     }
     assert_eq!(world.aws.dump(&world.table).len(), 1);
 }

@@ -39,18 +39,21 @@ fn cups_with(pointer: &str, value: Value) -> Value {
 
 /// Holds a response to a whole problem.
 fn assert_problem(response: &Response, status: u16, slug: &str, detail: &str) {
-    let title = match status {
-        403 => "The caller may not do this",
-        404 => "There is no such resource",
-        409 => "The resource does not allow this now",
-        422 => "The request cannot be carried out as it stands",
-        429 => "Too many requests",
-        500 => "Something went wrong here",
-        503 => "The service is busy or not reachable",
+    let title = match slug {
+        "fault-switches-refused" => "Production does not inject faults",
+        "idempotency-key-reused" => "The Idempotency-Key belongs to another request",
+        "too-late" => "The order cannot be cancelled any more",
+        "too-many-unpaid-orders" => "Too many unpaid orders",
+        "user-not-allowed" => "The account may not place orders",
+        "admin-only" => "The caller is not an administrator",
+        "not-found" => "There is no such resource",
+        "internal" => "Something went wrong here",
+        "unavailable" => "The service is busy or not reachable",
         other => panic!("no title of {other}"),
     };
     let expected = json!({
-        "type": format!("urn:waybill:problem:{slug}"),
+        "type": format!("/problems/{slug}"),
+        "urn": format!("urn:waybill:problem:{slug}"),
         "title": title,
         "status": status,
         "detail": detail,
@@ -64,7 +67,7 @@ fn assert_problem(response: &Response, status: u16, slug: &str, detail: &str) {
 /// Holds a response to the errors of an invalid request: pointers and details.
 fn assert_invalid(response: &Response, expected: &[(&str, &str)]) {
     let problem = body(response);
-    assert_eq!(problem["type"], "urn:waybill:problem:invalid-request");
+    assert_eq!(problem["type"], "/problems/invalid-request");
     let error = |(pointer, detail): &_| json!({"pointer": pointer, "detail": detail});
     let errors: Value = expected.iter().map(error).collect();
     assert_eq!((response.status, &problem["errors"]), (400, &errors));
@@ -514,7 +517,7 @@ async fn a_failed_write_without_a_key_is_an_unknown_outcome() {
         let problem = body(&response);
         assert_eq!(
             (response.status, &problem["type"]),
-            (503, &json!("urn:waybill:problem:outcome-unknown"))
+            (503, &json!("/problems/outcome-unknown"))
         );
         assert_eq!(response.header("retry-after"), None);
         // The path in the detail shows whether the order was accepted.

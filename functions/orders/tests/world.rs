@@ -403,8 +403,9 @@ pub fn user(id: Uuid, status: &str) -> Answer {
 /// The answer with a problem.
 pub fn problem(status: u16) -> Answer {
     let problem = json!({
-        "type": "urn:waybill:problem:not-found", "title": "There is no such resource",
+        "type": "/problems/not-found", "title": "There is no such resource",
         "status": status, "detail": "there is no such user", "instance": "urn:waybill:trace:0",
+        "urn": "urn:waybill:problem:not-found",
     });
     Answer::Gives(status, problem.to_string())
 }

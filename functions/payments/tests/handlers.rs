@@ -129,7 +129,7 @@ async fn another_users_payment_looks_like_a_missing_one() {
     let order_id = ORDER.0.to_string();
     let none = get(&world, STRANGER, Role::Customer, &order_id).await;
     assert_eq!(none.0, 404);
-    assert_eq!(none.1["type"], "urn:waybill:problem:not-found");
+    assert_eq!(none.1["type"], "/problems/not-found");
     world.deliver(&charge("pm_card_visa")).await.unwrap();
     let anothers = get(&world, STRANGER, Role::Customer, &order_id).await;
     assert_eq!(anothers, none);

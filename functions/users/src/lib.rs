@@ -8,5 +8,6 @@ pub mod handlers;
 pub mod messages;
 pub mod migrations;
 pub mod passwords;
+mod problems;
 pub mod store;
 pub mod tokens;

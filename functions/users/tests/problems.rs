@@ -14,19 +14,23 @@ pub fn assert_problem(response: &Response, expected: &Value) {
 }
 
 fn problem(status: u16, slug: &str, detail: &str) -> Value {
-    let title = match status {
-        400 => "The request is not valid",
-        401 => "The caller is not authenticated",
-        403 => "The caller may not do this",
-        404 => "There is no such resource",
-        409 => "The resource does not allow this now",
-        429 => "Too many requests",
-        500 => "Something went wrong here",
-        503 => "The service is busy or not reachable",
-        _ => panic!("no test expects the status {status}"),
+    let title = match slug {
+        "invalid-request" => "The request is not valid",
+        "invalid-credentials" => "The login failed",
+        "invalid-refresh-token" => "The refresh token is not valid",
+        "admin-only" => "The caller is not an administrator",
+        "deactivated" => "The account is deactivated",
+        "not-found" => "There is no such resource",
+        "email-taken" => "The e-mail address is taken",
+        "own-rights" => "Administrators cannot change their own rights",
+        "too-many-requests" => "Too many requests",
+        "internal" => "Something went wrong here",
+        "unavailable" => "The service is busy or not reachable",
+        _ => panic!("no test expects {slug}"),
     };
     json!({
-        "type": format!("urn:waybill:problem:{slug}"),
+        "type": format!("/problems/{slug}"),
+        "urn": format!("urn:waybill:problem:{slug}"),
         "title": title,
         "status": status,
         "detail": detail,

@@ -14,6 +14,7 @@ mod measure;
 mod mutants;
 pub mod new;
 pub mod openapi;
+pub mod problem_types;
 mod run;
 pub mod seed;
 mod seed_bugs;

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problems::IDEMPOTENCY_KEY_REUSED;
 use shared_lambda::{Context, Error, Setup};
 use uuid::Uuid;
 
 use super::{admin_only, no_such_item, sku_of};
 use crate::domain::{Adjustment, Delta, Reason, Sku};
+use crate::problems::INSUFFICIENT_STOCK;
 use crate::store::{Adjusted, InventoryStore};
 
 #[derive(Deserialize)]
@@ -75,8 +77,8 @@ pub async fn handle(
     match adjusted.map_err(|error| error.of_write(key.is_some(), how_to_tell(&adjustment.sku)))? {
         Adjusted::Done => Ok(answer(&adjustment)),
         Adjusted::Before(before) => repeated(&adjustment, &before),
-        Adjusted::Insufficient { available } => Err(Problem::conflict(
-            "insufficient-stock",
+        Adjusted::Insufficient { available } => Err(Problem::new(
+            &INSUFFICIENT_STOCK,
             format!(
                 "only {} units of {} are available; this adjustment removes {}",
                 available,
@@ -92,8 +94,8 @@ fn repeated(adjustment: &Adjustment, before: &Adjustment) -> Result<Response, Pr
     if adjustment.is_repeat_of(before) {
         return Ok(answer(before));
     }
-    Err(Problem::unprocessable(
-        "idempotency-key-reused",
+    Err(Problem::new(
+        &IDEMPOTENCY_KEY_REUSED,
         "this Idempotency-Key belongs to another adjustment of this item; send a new key",
     ))
 }

@@ -9,6 +9,7 @@ use shared_lambda::{Context, Error, Setup};
 
 use super::{ItemBody, MoneyBody, Viewer, admin_only};
 use crate::domain::{InitialStock, Item, ItemName, Levels, Sku};
+use crate::problems::SKU_TAKEN;
 use crate::store::{Created, InventoryStore};
 
 #[derive(Deserialize)]
@@ -39,8 +40,8 @@ pub async fn handle(
     match store.create(&item, context.fresh_id).await? {
         Created::Done => Ok(Response::json(201, &ItemBody::new(&item, Viewer::Admin))
             .with_header("location", format!("/api/v1/items/{}", item.sku))),
-        Created::Taken => Err(Problem::conflict(
-            "sku-taken",
+        Created::Taken => Err(Problem::new(
+            &SKU_TAKEN,
             format!("there is an item {} already", item.sku),
         )),
     }

@@ -9,6 +9,7 @@ use super::view::{OrderBody, no_such_order, polled, visible_order};
 use crate::advance::{Applied, Saga};
 use crate::domain::{CancelledBy, Event, Order};
 use crate::messages::Routes;
+use crate::problems::TOO_LATE;
 
 /// A cancellation needs no route to users.
 pub fn wire(setup: &Setup) -> Result<Saga, Error> {
@@ -37,8 +38,8 @@ pub async fn handle(
             Ok(accepted(&order))
         }
         Applied::Overtaken(order) => Ok(accepted(&order)),
-        Applied::Refused(order, refusal) => Err(Problem::conflict(
-            "too-late",
+        Applied::Refused(order, refusal) => Err(Problem::new(
+            &TOO_LATE,
             format!("order {}: {refusal}", order.id.0),
         )),
         Applied::NotFound => Err(no_such_order(order.id)),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use shared_auth::Caller;
 use shared_lambda::http::{Query, Request, Response};
 use shared_lambda::problem::Problem;
+use shared_lambda::problems::ADMIN_ONLY;
 use shared_lambda::{Context, Error, Setup, cursor};
 use uuid::Uuid;
 
@@ -54,8 +55,8 @@ fn requested_user(caller: &Caller, request: &Request) -> Result<UserId, Problem>
     if user_id == caller.user_id || caller.is_admin() {
         Ok(UserId(user_id))
     } else {
-        Err(Problem::forbidden(
-            "admin-only",
+        Err(Problem::new(
+            &ADMIN_ONLY,
             "only an administrator may list another user's orders; leave user_id out to list your own",
         ))
     }

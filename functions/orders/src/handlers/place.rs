@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Object, Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
+use shared_lambda::problems::IDEMPOTENCY_KEY_REUSED;
 use shared_lambda::table::TableError;
 use shared_lambda::{Context, Error, Setup, Stage, rest, telemetry};
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ use crate::domain::{
     place,
 };
 use crate::messages::Routes;
+use crate::problems::{FAULT_SWITCHES_REFUSED, TOO_MANY_UNPAID_ORDERS, USER_NOT_ALLOWED};
 use crate::store::Inserted;
 use crate::users_client::{Permission, Users, policy};
 
@@ -164,8 +166,8 @@ fn not_inserted(error: TableError, id: OrderId, has_key: bool) -> Problem {
 /// Checked before the rest of the request, so that production never places such an order.
 fn may_inject_faults(stage: Stage, request: &Request) -> Result<(), Problem> {
     if request.header(FAULT_HEADER).is_some() && !stage.allows_faults() {
-        return Err(Problem::forbidden(
-            "fault-switches-refused",
+        return Err(Problem::new(
+            &FAULT_SWITCHES_REFUSED,
             "production does not inject faults; leave Waybill-Fault out, or use another stage",
         ));
     }
@@ -196,8 +198,8 @@ async fn refused(service: &PlaceOrder, draft: &Draft) -> Result<Response, Proble
             same_request(&draft.fingerprint, &existing)?;
             Ok(accepted(&existing))
         }
-        Some(_) | None => Err(Problem::forbidden(
-            "user-not-allowed",
+        Some(_) | None => Err(Problem::new(
+            &USER_NOT_ALLOWED,
             "this account may not place orders; ask the operator why",
         )),
     }
@@ -247,11 +249,7 @@ async fn too_many(
         "{}",
         wait.limit
     );
-    Err(Problem::too_many(
-        "too-many-unpaid-orders",
-        wait.to_string(),
-        wait.seconds,
-    ))
+    Err(Problem::new(&TOO_MANY_UNPAID_ORDERS, wait.to_string()).with_retry_after(wait.seconds))
 }
 
 fn accepted(order: &Order) -> Response {
@@ -264,8 +262,8 @@ fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
     if existing.fingerprint == *fingerprint {
         Ok(())
     } else {
-        Err(Problem::unprocessable(
-            "idempotency-key-reused",
+        Err(Problem::new(
+            &IDEMPOTENCY_KEY_REUSED,
             format!(
                 "this Idempotency-Key was used for another request, which became order {}; use a new key for a new order",
                 existing.id.0

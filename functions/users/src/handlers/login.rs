@@ -13,6 +13,7 @@ use shared_lambda::{Context, Error, Setup};
 use super::{TokenBody, guard};
 use crate::domain::{Email, Seed, Session, Status};
 use crate::passwords::{HashedPassword, Salt};
+use crate::problems::INVALID_CREDENTIALS;
 use crate::store::{Account, UserStore};
 use crate::tokens::RefreshToken;
 
@@ -96,8 +97,8 @@ pub async fn handle(
 }
 
 fn invalid_credentials() -> Problem {
-    Problem::not_authenticated(
-        "invalid-credentials",
+    Problem::new(
+        &INVALID_CREDENTIALS,
         "the e-mail address or the password is wrong, or the account is not active",
     )
 }

@@ -20,10 +20,12 @@ use shared_auth::{Caller, Issuer};
 use shared_lambda::Context;
 use shared_lambda::http::{Response, not_null, require_admin};
 use shared_lambda::problem::Problem;
+use shared_lambda::problems::ADMIN_ONLY;
 use shared_lambda::table::{TableError, millis};
 use uuid::Uuid;
 
 use crate::domain::{Role, User};
+use crate::problems::DEACTIVATED;
 use crate::store::UserStore;
 use crate::tokens::RefreshToken;
 
@@ -96,11 +98,11 @@ async fn is_active_admin(store: &UserStore, caller: &Caller) -> Result<bool, Tab
 }
 
 fn not_an_admin() -> Problem {
-    Problem::forbidden("admin-only", ADMINS_ONLY)
+    Problem::new(&ADMIN_ONLY, ADMINS_ONLY)
 }
 
 fn deactivated() -> Problem {
-    Problem::forbidden("deactivated", "your account is deactivated")
+    Problem::new(&DEACTIVATED, "your account is deactivated")
 }
 
 fn no_such_user() -> Problem {

@@ -14,6 +14,7 @@ use shared_lambda::{Context, Error, Setup};
 use super::{deactivated, guard, no_such_user, not_null};
 use crate::domain::{Password, Session, Status, User, Verdict};
 use crate::passwords::{HashedPassword, Salt};
+use crate::problems::CHANGED_MEANWHILE;
 use crate::store::{Account, Changed, UserStore};
 use crate::tokens::RefreshToken;
 
@@ -83,8 +84,8 @@ pub async fn handle(
     attempt.succeeded(store, &context).await?;
     match changed {
         Changed::Done => Ok(Response::empty(204)),
-        Changed::Overtaken => Err(Problem::conflict(
-            "changed-meanwhile",
+        Changed::Overtaken => Err(Problem::new(
+            &CHANGED_MEANWHILE,
             "another request changed your password or session first, so nothing was changed; try \
              again",
         )),

@@ -15,6 +15,7 @@ use shared_lambda::{Context, Error, Setup};
 
 use super::{TokenBody, guard};
 use crate::domain::{Seed, User, Verdict};
+use crate::problems::INVALID_REFRESH_TOKEN;
 use crate::store::{Changed, Counter, Source, UserStore};
 use crate::tokens::RefreshToken;
 
@@ -64,8 +65,8 @@ pub async fn handle(
     }
     let source = Source::of(request.source_address());
     guard::admit(store, &Counter::source(&source), &context).await?;
-    Err(Problem::not_authenticated(
-        "invalid-refresh-token",
+    Err(Problem::new(
+        &INVALID_REFRESH_TOKEN,
         "the refresh token is not valid or no longer valid; log in again",
     ))
 }

@@ -16,6 +16,7 @@ use super::{UserBody, guard};
 use crate::domain::throttle::{Policy, registrations};
 use crate::domain::{Email, Password, User, UserName};
 use crate::passwords::{HashedPassword, Salt};
+use crate::problems::EMAIL_TAKEN;
 use crate::store::{Account, Counter, Registered, Source, UserStore};
 
 #[derive(Deserialize)]
@@ -72,8 +73,8 @@ pub async fn handle(
             Ok(Response::json(201, &UserBody::new(&user))
                 .with_header("location", format!("/api/v1/users/{}", user.id)))
         }
-        Registered::EmailTaken => Err(Problem::conflict(
-            "email-taken",
+        Registered::EmailTaken => Err(Problem::new(
+            &EMAIL_TAKEN,
             "this e-mail address is already registered; log in instead",
         )),
     }

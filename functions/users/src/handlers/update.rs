@@ -12,6 +12,7 @@ use shared_lambda::{Context, Error, Setup};
 
 use super::{UserBody, admin_only, no_such_user, not_an_admin, not_null};
 use crate::domain::{Role, Status, UserChange};
+use crate::problems::OWN_RIGHTS;
 use crate::store::{Administered, UserStore};
 use shared_lambda::contention::Tries;
 
@@ -42,7 +43,7 @@ pub async fn handle(
         let before = store.user(id).await?.ok_or_else(no_such_user)?;
         let after = before
             .change(change, caller.user_id)
-            .map_err(|error| Problem::conflict("own-rights", error.to_string()))?;
+            .map_err(|error| Problem::new(&OWN_RIGHTS, error.to_string()))?;
         if after == before {
             return Ok(Response::json(200, &UserBody::new(&before)));
         }
