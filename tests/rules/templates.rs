@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use test_support::template::workspace_root;
 
 use crate::permissions::statements;
 use crate::{Service, read, served, services, template, yaml};
@@ -192,24 +191,6 @@ fn every_route_is_documented_and_every_documented_route_exists() {
             );
         }
     }
-}
-
-/// By that document the site tells a wrong method from an unknown path.
-#[test]
-fn the_served_document_has_every_route() {
-    let served = yaml(&workspace_root().join("functions/site/pages/openapi.json"));
-    let operations = |document: &Value| -> BTreeSet<String> {
-        let paths = document["paths"].as_object().unwrap().iter();
-        let members = paths.flat_map(|(path, item)| {
-            let members = item.as_object().unwrap().keys();
-            members.map(move |member| format!("{member} {path}"))
-        });
-        members.collect()
-    };
-    let described = services()
-        .into_iter()
-        .flat_map(|service| operations(&yaml(&service.folder.join("openapi.yaml"))));
-    assert_eq!(operations(&served), described.collect());
 }
 
 #[test]

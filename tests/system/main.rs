@@ -11,7 +11,6 @@ mod contention;
 mod deployment;
 mod documents;
 mod fault_injection;
-mod gateway;
 mod journeys;
 mod listings;
 mod matrix;

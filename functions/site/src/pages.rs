@@ -2,9 +2,11 @@
 
 use shared_lambda::http::{Request, Response};
 
-/// Scripts, styles and calls only from and to this host. No page may frame these pages.
+/// Scripts, styles and calls only from and to this host. No page may frame these pages, and no script may
+/// write HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
-    connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// A file of the folder `pages`.
 pub struct Page {

@@ -331,6 +331,10 @@ fn todo(folder: &str, words: &Words) -> Vec<(String, &'static str)> {
             "the same, with UPDATE_EXPECT=1 cargo test -p system-tests --test rules",
         ),
         (
+            "functions/site/pages".to_owned(),
+            "the served documents, with the same command",
+        ),
+        (
             API_PAGE.to_owned(),
             "its callers and purpose, in the table of endpoints",
         ),
