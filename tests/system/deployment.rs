@@ -270,6 +270,7 @@ fn the_root_template_fails_deploys_takes_an_update_and_goes() {
     assert_eq!(rooted.change("CreateStack", &stack), "CREATE_COMPLETE");
     rooted.answers("/.well-known/jwks.json", 200);
     rooted.answers("/api/v1/items", 200);
+    rooted.answers("/health", 200);
     rooted.answers(&format!("/api/v1/payments/{}", Uuid::new_v4()), 401);
     an_order_passes_its_queues(&rooted.stack.http());
     assert_eq!(rooted.functions().len(), plan.functions());

@@ -11,6 +11,7 @@ mod contention;
 mod deployment;
 mod documents;
 mod fault_injection;
+mod gateway;
 mod journeys;
 mod listings;
 mod matrix;

@@ -6,7 +6,7 @@ import sys
 
 from ministack.app import main
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import cloudformation, cloudwatch_logs, dynamodb, lambda_svc, sqs
+from ministack.services import apigateway, cloudformation, cloudwatch_logs, dynamodb, lambda_svc, sqs
 from ministack.services.cloudformation import engine, provisioners
 
 # AWS has no actions for the batch forms of SQS calls: the action of the single form allows them
@@ -101,6 +101,31 @@ def with_cors(handler):
 
 
 apis["create"], apis["update"] = with_cors(apis["create"]), with_cors(apis["update"])
+
+# AWS answers the preflight of an allowed origin itself, and every other OPTIONS goes to $default. MiniStack
+# answers all, with 403 where the origin is not allowed.
+execute = apigateway._handle_execute_in_scope
+
+
+class Routed(str):
+    """The method OPTIONS, which MiniStack does not take for a preflight."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        return False
+
+
+async def executed(api_id, stage, path, method, headers, *arguments):
+    if method == "OPTIONS":
+        cors = (apigateway._apis.get(api_id) or {}).get("corsConfiguration")
+        is_allowed = apigateway._cors_response_headers(cors, headers.get("origin"))
+        if not is_allowed or "access-control-request-method" not in headers:
+            method = Routed(method)
+    return await execute(api_id, stage, path, method, headers, *arguments)
+
+
+apigateway._handle_execute_in_scope = executed
 
 # CloudFormation converts a parameter's text to a number where a property needs one. MiniStack keeps the
 # text, and its triggers cannot compare it.

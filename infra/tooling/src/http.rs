@@ -34,6 +34,8 @@ impl Client {
     pub fn with_timeout(base_url: &str, timeout: Duration) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // A redirect is an answer too.
+            .max_redirects(0)
             .timeout_global(Some(timeout))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .max_idle_connections_per_host(64)
