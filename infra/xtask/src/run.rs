@@ -83,6 +83,7 @@ Three things to try:
        -d '{{"lines":[{{"sku":"stoneware-cup","quantity":2}}],"payment_method":"pm_card_visa"}}'
      curl -s {url}/api/v1/orders -H "authorization: Bearer $TOKEN"
 
+Or try every operation on a page: {url}/docs
 Or watch a tour of all outcomes: cargo xtask demo
 "#
     )
