@@ -5,62 +5,55 @@ use serde_yaml_ng::Value as Yaml;
 
 use crate::openapi::{examples, list, members, operations_of, resolved, text};
 
+/// An entry of the contents, and the section to which it leads.
+type Part = (String, String);
+
 /// The page without its frame.
 pub fn body(api: &Yaml, messages: &Yaml) -> String {
-    let mut contents = String::new();
-    let mut parts = String::new();
+    let (mut contents, mut sections) = (String::new(), String::new());
+    let mut add = |name: &str, about: String, parts: Vec<Part>| {
+        let (entries, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        contents += &format!("<h2>{name}</h2>\n<ul>\n{}</ul>\n", entries.concat());
+        sections += &format!(
+            "<h2 id=\"group-{name}\">{name}</h2>\n{about}{}",
+            parts.concat()
+        );
+    };
     for tag in list(&api["tags"]) {
         let name = text(&tag["name"]);
         let operations = operations(api).filter(|found| text(&found.operation["tags"][0]) == name);
-        let (entries, sections): (Vec<_>, Vec<_>) = operations
-            .map(|found| (found.entry(), found.section(api)))
-            .unzip();
-        contents += &group(name, &entries.concat());
-        let about = prose(&tag["description"]);
-        parts += &format!(
-            "<h2 id=\"tag-{name}\">{name}</h2>\n{about}{}",
-            sections.concat()
-        );
+        let parts = operations.map(|found| found.part(api)).collect();
+        add(name, prose(&tag["description"]), parts);
     }
-    let answers = members(&api["components"]["responses"]);
-    let answers: String = answers
-        .map(|(name, answer)| {
-            let inner = answer_body(api, answer);
-            format!(
-                "<section class=\"part\" id=\"answer-{name}\"><h3>{}</h3>\n{inner}</section>\n",
-                inline(first_sentence(text(&answer["description"])))
-            )
-        })
-        .collect();
-    parts += &format!("<h2 id=\"answers\">Answers of several operations</h2>\n{answers}");
-    let (queues, sections): (Vec<_>, Vec<_>) = queues(messages).into_iter().unzip();
-    contents += &group("queues", &queues.concat());
-    parts += &format!(
-        "<h2 id=\"queues\">Messages between the services</h2>\n{}{}",
+    let answers = members(&api["components"]["responses"]).map(|(name, answer)| {
+        let inner = prose(&answer["description"]) + &answer_body(api, answer);
+        part(&format!("answer-{name}"), "", name, &inner)
+    });
+    let about = "<p>Several operations have these answers.</p>\n".to_owned();
+    add("answers", about, answers.collect());
+    add(
+        "queues",
         prose(&messages["info"]["description"]),
-        sections.concat()
+        queues(messages),
     );
     let types = &api["components"]["schemas"];
-    // A message's amount has the form of the API's.
-    let of_messages = members(&messages["components"]["schemas"]);
+    // A message's amount has the form of the API's, and its data stands beside the queue.
     let is_shown =
         |name: &str| types[name].is_null() && messages["components"]["messages"][name].is_null();
-    let of_messages = of_messages.filter(|(name, _)| is_shown(name));
-    let (entries, sections): (Vec<_>, Vec<_>) = members(types)
-        .chain(of_messages)
-        .map(|(name, schema)| {
-            (
-                entry(&format!("type-{name}"), "", name),
-                type_section(name, schema),
-            )
-        })
-        .unzip();
-    contents += &group("types", &entries.concat());
-    parts += &format!("<h2 id=\"types\">Types</h2>\n{}", sections.concat());
+    let of_messages =
+        members(&messages["components"]["schemas"]).filter(|(name, _)| is_shown(name));
+    let types = members(types).chain(of_messages);
+    add(
+        "types",
+        String::new(),
+        types
+            .map(|(name, schema)| type_part(name, schema))
+            .collect(),
+    );
     format!(
         "<nav aria-label=\"Contents\"><details open><summary>Contents</summary>\n\
          <label>Filter <input type=\"search\" id=\"filter\" autocomplete=\"off\"></label>\n{contents}</details></nav>\n\
-         <main id=\"main\" tabindex=\"-1\">\n<h1>{}</h1>\n{}{ABOUT}{parts}</main>\n",
+         <main id=\"main\" tabindex=\"-1\">\n<h1>{}</h1>\n{}{ABOUT}{sections}</main>\n",
         escaped(text(&api["info"]["title"])),
         prose(&api["info"]["description"]),
     )
@@ -72,16 +65,16 @@ const ABOUT: &str = "<p>The base URL is <code class=\"base\">$url</code>. The sa
     <p id=\"session\" role=\"status\">You are not logged in. <a href=\"#logIn\">Log in</a> below to try the other \
     operations. This page keeps the token in memory only.</p>\n";
 
-fn group(name: &str, entries: &str) -> String {
-    format!("<h2>{name}</h2>\n<ul>\n{entries}</ul>\n")
-}
-
-fn entry(id: &str, mark: &str, title: &str) -> String {
-    let mark = match mark {
-        "" => String::new(),
-        mark => format!("<b class=\"{mark}\">{}</b> ", mark.to_uppercase()),
+fn part(id: &str, mark: &str, title: &str, inner: &str) -> Part {
+    let title = escaped(title);
+    let marked = match mark {
+        "" => title.clone(),
+        mark => format!("<b class=\"{mark}\">{}</b> {title}", mark.to_uppercase()),
     };
-    format!("<li><a href=\"#{id}\">{mark}{}</a></li>\n", escaped(title))
+    (
+        format!("<li><a href=\"#{id}\">{marked}</a></li>\n"),
+        format!("<section class=\"part\" id=\"{id}\"><h3>{title}</h3>\n{inner}</section>\n"),
+    )
 }
 
 struct Operation<'a> {
@@ -107,10 +100,6 @@ impl Operation<'_> {
         text(&self.operation["operationId"])
     }
 
-    fn entry(&self) -> String {
-        entry(self.id(), self.method, text(&self.operation["summary"]))
-    }
-
     fn parameters<'a>(&'a self, api: &'a Yaml) -> impl Iterator<Item = &'a Yaml> {
         let all = list(&self.item["parameters"]).chain(list(&self.operation["parameters"]));
         all.map(|parameter| resolved(api, parameter))
@@ -133,14 +122,20 @@ impl Operation<'_> {
         examples(api, media).next()
     }
 
-    fn section(&self, api: &Yaml) -> String {
+    fn part(&self, api: &Yaml) -> Part {
         let Self {
             path,
             method,
             operation,
             ..
         } = self;
-        let mut inner = prose(&operation["description"]);
+        let mut inner = format!(
+            "<p class=\"route\"><b class=\"{method}\">{}</b> <code>{}</code> <span>{}</span></p>\n{}",
+            method.to_uppercase(),
+            escaped(path),
+            self.callers().0,
+            prose(&operation["description"]),
+        );
         let parameters: String = self
             .parameters(api)
             .map(|parameter| {
@@ -174,15 +169,7 @@ impl Operation<'_> {
             .map(|(status, answer)| answer_of(api, status, answer))
             .collect();
         inner += &format!("<h4>Answers</h4>\n{answers}{}", self.form(api));
-        format!(
-            "<section class=\"part\" id=\"{}\"><h3>{}</h3>\n<p class=\"route\"><b class=\"{method}\">{}</b> \
-             <code>{}</code> <span>{}</span></p>\n{inner}</section>\n",
-            self.id(),
-            escaped(text(&operation["summary"])),
-            method.to_uppercase(),
-            escaped(path),
-            self.callers().0,
-        )
+        part(self.id(), method, text(&operation["summary"]), &inner)
     }
 
     /// The required parameters and the first example of the body, as a command.
@@ -266,7 +253,9 @@ fn answer_of(api: &Yaml, status: &str, answer: &Yaml) -> String {
         }
         None => {
             let open = if status.starts_with('2') { " open" } else { "" };
-            let inner = answer_body(api, described);
+            let description = text(&described["description"]);
+            let rest = markdown(description[first_sentence(description).len()..].trim());
+            let inner = rest + &answer_body(api, described);
             format!(
                 "<details class=\"answer\"{open}><summary>{summary}</summary>\n{inner}</details>\n"
             )
@@ -275,8 +264,7 @@ fn answer_of(api: &Yaml, status: &str, answer: &Yaml) -> String {
 }
 
 fn answer_body(api: &Yaml, answer: &Yaml) -> String {
-    let description = text(&answer["description"]);
-    let mut inner = markdown(description[first_sentence(description).len()..].trim());
+    let mut inner = String::new();
     let headers: String = members(&answer["headers"])
         .map(|(name, header)| {
             let header = resolved(api, header);
@@ -295,21 +283,19 @@ fn answer_body(api: &Yaml, answer: &Yaml) -> String {
         inner += &format!("<dl>{headers}</dl>\n");
     }
     for (kind, media) in members(&answer["content"]) {
-        let problems: String = examples(api, media)
+        let problems: Vec<String> = examples(api, media)
             .filter_map(|example| text(&example["type"]).strip_prefix("/problems/"))
-            .map(|slug| format!(": <a href=\"problems/{slug}\">{slug}</a>"))
+            .map(|slug| format!("<a href=\"problems/{slug}\">{slug}</a>"))
             .collect();
-        inner += &format!(
-            "<p>{} as <code>{kind}</code>{problems}</p>\n",
-            shown(&media["schema"])
-        );
+        let problems = joined([format!("as <code>{kind}</code>"), problems.join(", ")]);
+        inner += &format!("<p>{} {problems}</p>\n", shown(&media["schema"]));
         inner += &examples(api, media).map(sample).collect::<String>();
     }
     inner
 }
 
-/// The entries and sections of the queues. Replies to several services come by one queue.
-fn queues(messages: &Yaml) -> Vec<(String, String)> {
+/// The queues. Replies to several services come by one queue.
+fn queues(messages: &Yaml) -> Vec<Part> {
     let mut addresses: Vec<&str> = members(&messages["channels"])
         .map(|(_, channel)| text(&channel["address"]))
         .collect();
@@ -326,12 +312,12 @@ fn queues(messages: &Yaml) -> Vec<(String, String)> {
         let sent: String = sent
             .map(|(name, message)| message_part(messages, name, message))
             .collect();
-        let section = format!(
-            "<section class=\"part\" id=\"queue-{queue}\"><h3>{queue}</h3>\n<p class=\"route\"><code>{}</code></p>\n{}{sent}</section>\n",
-            escaped(address),
-            prose(&channels[0]["description"]),
+        let about = prose(&channels[0]["description"]);
+        let inner = format!(
+            "<p class=\"route\"><code>{}</code></p>\n{about}{sent}",
+            escaped(address)
         );
-        (entry(&format!("queue-{queue}"), "", queue), section)
+        part(&format!("queue-{queue}"), "", queue, &inner)
     };
     addresses.into_iter().map(of_queue).collect()
 }
@@ -348,17 +334,18 @@ fn message_part(messages: &Yaml, name: &str, message: &Yaml) -> String {
     )
 }
 
-fn type_section(name: &str, schema: &Yaml) -> String {
+fn type_part(name: &str, schema: &Yaml) -> Part {
     let kind = match schema["properties"].is_mapping() {
         true => String::new(),
         false => format!("<p>{}</p>\n", joined([shown(schema), limits(schema)])),
     };
     let samples: String = list(&schema["examples"]).map(sample).collect();
-    format!(
-        "<section class=\"part\" id=\"type-{name}\"><h3>{name}</h3>\n{}{kind}{}{samples}</section>\n",
+    let inner = format!(
+        "{}{kind}{}{samples}",
         prose(&schema["description"]),
-        fields(schema),
-    )
+        fields(schema)
+    );
+    part(&format!("type-{name}"), "", name, &inner)
 }
 
 /// The properties of an object, or of the objects in an array.
