@@ -159,21 +159,3 @@ fn the_api_page_names_every_status_event_and_failure_code() {
     let listed: BTreeSet<&str> = rows.iter().map(|row| code(row[0])).collect();
     assert_eq!(listed, described, "docs/api.md beside openapi.yaml");
 }
-
-/// By the served document the site tells a wrong method from an unknown path.
-#[test]
-fn the_served_document_has_every_route() {
-    let served = yaml(&workspace_root().join("functions/site/pages/openapi.json"));
-    let operations = |document: &Value| -> BTreeSet<String> {
-        let paths = document["paths"].as_object().unwrap().iter();
-        let members = paths.flat_map(|(path, item)| {
-            let members = item.as_object().unwrap().keys();
-            members.map(move |member| format!("{member} {path}"))
-        });
-        members.collect()
-    };
-    let described = services()
-        .into_iter()
-        .flat_map(|service| operations(&yaml(&service.folder.join("openapi.yaml"))));
-    assert_eq!(operations(&served), described.collect());
-}
