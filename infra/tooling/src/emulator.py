@@ -3,8 +3,9 @@
 import contextvars
 import random
 import sys
+import time
 
-from ministack.app import main
+from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import apigateway, cloudformation, cloudwatch_logs, dynamodb, lambda_svc, sqs
 from ministack.services.cloudformation import engine, provisioners
@@ -38,6 +39,25 @@ def guarded():
 
 
 sqs.get_state = guarded
+
+# Other state can change while MiniStack copies it, for instance logs. MiniStack then skips that service.
+save_all = app.save_all
+
+
+def settled(get_state):
+    def state(tries=50):
+        try:
+            return get_state()
+        except RuntimeError:  # dictionary changed size during iteration
+            if tries == 0:
+                raise
+        time.sleep(0.1)
+        return state(tries - 1)
+
+    return state
+
+
+app.save_all = lambda services: save_all({name: settled(get_state) for name, get_state in services.items()})
 
 # The queues refuse calls without TLS, which the local address does not have. On AWS, functions and tools
 # use TLS, because the endpoints begin with https.
@@ -187,4 +207,4 @@ def if_absent(kind, name_of, taken):
 
 if_absent("AWS::DynamoDB::Table", "TableName", dynamodb._tables)
 if_absent("AWS::Logs::LogGroup", "LogGroupName", cloudwatch_logs._log_groups)
-sys.exit(main())
+sys.exit(app.main())
