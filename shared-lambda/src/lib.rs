@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod aws;
+pub mod conditional;
 pub mod contention;
 mod context;
 pub mod cursor;
@@ -21,6 +22,7 @@ pub mod invoke;
 mod json;
 pub mod migrate;
 mod object;
+pub mod prefer;
 pub mod problem;
 pub mod problems;
 mod response;

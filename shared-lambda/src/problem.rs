@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::problems::{
     INTERNAL, INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, OUTCOME_UNKNOWN, PAYLOAD_TOO_LARGE,
-    TOO_MANY_REQUESTS, UNAUTHORIZED, UNAVAILABLE, UNSUPPORTED_MEDIA_TYPE,
+    PRECONDITION_FAILED, TOO_MANY_REQUESTS, UNAUTHORIZED, UNAVAILABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::response::Response;
 use crate::{Context, Error, telemetry};
@@ -226,6 +226,15 @@ impl Problem {
             allow: Some(allow.clone()),
             ..Self::new(&METHOD_NOT_ALLOWED, format!("this path takes {allow}"))
         }
+    }
+
+    /// 412: a condition of the request does not hold (RFC 9110 §15.5.13).
+    pub fn precondition_failed() -> Self {
+        Self::new(
+            &PRECONDITION_FAILED,
+            "nothing was changed, because the ETag is not the one that the request names; read the \
+             resource again, then decide",
+        )
     }
 
     /// 413: the body is too long.

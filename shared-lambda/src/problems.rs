@@ -48,6 +48,15 @@ pub const METHOD_NOT_ALLOWED: ProblemType = ProblemType {
     remedy: "use one of the methods in `Allow`",
 };
 
+/// A condition of the request does not hold (RFC 9110 §15.5.13).
+pub const PRECONDITION_FAILED: ProblemType = ProblemType {
+    slug: "precondition-failed",
+    status: 412,
+    title: "The resource has changed",
+    when: "the resource has another `ETag` than `If-Match` names",
+    remedy: "read it again, then decide",
+};
+
 /// The body is too long.
 pub const PAYLOAD_TOO_LARGE: ProblemType = ProblemType {
     slug: "payload-too-large",

@@ -61,6 +61,14 @@ impl Response {
         self
     }
 
+    /// Says that an earlier request with the same `Idempotency-Key` had the effect, if there is a key.
+    pub fn replayed(self, has_key: bool) -> Self {
+        match has_key {
+            true => self.with_header("idempotent-replayed", "true"),
+            false => self,
+        }
+    }
+
     /// A header by its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers

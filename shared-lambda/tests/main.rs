@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod aws;
+mod conditional;
 mod context;
 mod cursor;
 mod envelope;
@@ -12,6 +13,7 @@ mod http;
 mod logs;
 mod migrate;
 mod object;
+mod prefer;
 mod problem;
 mod rest;
 mod sqs;

@@ -117,11 +117,9 @@ fn orders_are_taken_and_carried_out_while_users_cannot_be_asked() {
             == 403)
             .then_some(())
     });
-    let again = customer
-        .try_place(Some(&key), &body)
-        .expect(202, "placing again")
-        .unwrap();
-    assert_eq!(again["id"], id.as_str());
+    let again = customer.try_place(Some(&key), &body);
+    assert!(matches!(again.status, 200 | 202), "{}", again.body);
+    assert_eq!(again.value()["id"], id.as_str());
     let other = customer.try_place(Some(&key), &order_body(&sku, 2, "pm_card_visa"));
     assert_eq!(other.status, 422, "{}", other.body);
 }

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `ITEM#<sku>` | `ITEM` | an item with its stock |
 //! | `ITEM#<sku>` | `ADJUSTMENT#<id>` | one correction of its stock |
+//! | `KEY#<id>` | `KEY` | the creation of an item with an `Idempotency-Key` |
 //! | `ORDER#<order id>` | `RESERVATION` | an order's units, or the reason why it has none |
 //!
 //! The index `catalogue` lists the items by SKU. It holds only keys. Keys never change, so a
@@ -21,7 +22,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use shared_lambda::table::Table;
 
 pub use adjustments::Adjusted;
-pub use items::{Created, ItemPage, Read};
+pub use items::{ChangedItem, Created, ItemPage, Read};
 pub use shared_lambda::table::Written;
 
 /// The one value of the partition key of the index `catalogue`.
@@ -29,6 +30,7 @@ const CATALOGUE: &str = "ITEM";
 
 const ITEM: &str = "ITEM";
 const RESERVATION: &str = "RESERVATION";
+const KEY: &str = "KEY";
 
 /// The service's table.
 #[derive(Clone, Debug)]

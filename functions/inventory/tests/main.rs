@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod commands;
+mod conditional;
 mod contracts;
 mod domain;
 mod events;
 mod handlers;
 mod released;
+mod repeats;
 mod store;
 mod stored;
 mod world;

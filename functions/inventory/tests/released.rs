@@ -16,6 +16,10 @@ async fn written() -> Vec<Value> {
     let mut replies = Vec::new();
     world.stock("MUG", 1250, 5).await;
     world.stock_in("HAT", 900, "EUR", 5).await;
+    let cup = json!({"sku": "CUP", "name": "Cup", "price": {"amount": 900, "currency": "EUR"}, "stock": 1});
+    let cup = world.as_admin().with_body(cup.to_string());
+    let created = world.create(cup.with_header("idempotency-key", "key-1"));
+    assert_eq!(created.await.status, 201);
     let of_mug = || world.as_admin().with_path_parameter("sku", "MUG");
     rows.extend(world.dump());
     let change = of_mug().with_body(json!({"name": "Steel mug"}).to_string());
@@ -76,6 +80,13 @@ async fn read(row: &Value) -> Result<Value, String> {
         let replies = replies.map_err(|failure| failure.detail().to_owned())?;
         let reply: Value = serde_json::from_str(replies[0].body()).unwrap();
         return Ok(json!({"type": reply["type"], "data": reply["data"]}));
+    }
+    if let Some(key) = pk.strip_prefix("KEY#") {
+        let key: Uuid = key.parse().map_err(|_| "its key has no id")?;
+        let found = world.store.created_under(key).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let (sku, fingerprint) = found.ok_or("it is not found")?;
+        return Ok(json!({"sku": sku.as_str(), "fingerprint": fingerprint}));
     }
     let sku = pk.strip_prefix("ITEM#").ok_or("its key is of no kind")?;
     if let Some(id) = sk.strip_prefix("ADJUSTMENT#") {

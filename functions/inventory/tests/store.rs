@@ -1,7 +1,7 @@
 //! The access patterns, each with its conditions.
 
 use inventory::domain::*;
-use inventory::store::{Adjusted, Created, Read, Written};
+use inventory::store::{Adjusted, ChangedItem, Created, Read, Written};
 use serde_json::json;
 use shared_lambda::telemetry::chain;
 use test_support::Fault;
@@ -86,10 +86,10 @@ async fn a_change_does_not_create_a_missing_item() {
     let context = world.context();
     let changed = world
         .store
-        .change(&sku("NOPE"), &change, context.now, context.fresh_id)
+        .change(&sku("NOPE"), &change, None, context.now, context.fresh_id)
         .await
         .unwrap();
-    assert_eq!(changed, None);
+    assert_eq!(changed, ChangedItem::NoSuchItem);
     assert_eq!(world.dump(), Vec::<serde_json::Value>::new());
 }
 

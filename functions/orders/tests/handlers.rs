@@ -10,12 +10,13 @@ use orders::users_client::policy;
 use serde_json::{Value, json};
 use shared_lambda::aws::CALL_TIMEOUT;
 use shared_lambda::http::{Request, Response};
-use test_support::Fault;
 use test_support::template::Template;
+use test_support::{Fault, crashable};
 use uuid::Uuid;
 
 use crate::samples::{
-    ANN, BOB, STATES, TIMEOUT, after, declined, ends, order_in, placed, set_attribute, swept, usd,
+    ANN, BOB, STATES, TIMEOUT, after, declined, ends, order_in, placed, sample_reply,
+    set_attribute, swept, usd,
 };
 use crate::world::{
     Answer, INVENTORY_QUEUE, PAYMENTS_QUEUE, TRACE, USERS_QUEUE, World, about, admin, body,
@@ -73,6 +74,19 @@ fn assert_invalid(response: &Response, expected: &[(&str, &str)]) {
     assert_eq!((response.status, &problem["errors"]), (400, &errors));
 }
 
+/// The entity tag of the order as the answer shows it.
+fn etag_of(response: &Response) -> String {
+    let tag = response.header("etag").expect("there is an ETag");
+    assert_eq!(response.clone().tagged().header("etag"), Some(tag));
+    tag.to_owned()
+}
+
+/// Holds a response to a first one that it repeats.
+fn assert_replayed(response: &Response, first: &Response) {
+    assert_eq!(first.header("idempotent-replayed"), None);
+    assert_eq!(*response, first.clone().replayed(true));
+}
+
 // ---- POST /api/v1/orders
 
 #[tokio::test]
@@ -104,8 +118,9 @@ async fn an_order_is_accepted_and_its_stock_requested() {
         [
             ("content-type", "application/json".to_owned()),
             ("cache-control", "no-store".to_owned()),
-            ("location", format!("/api/v1/orders/{id}")),
+            ("etag", etag_of(&response)),
             ("retry-after", "1".to_owned()),
+            ("location", format!("/api/v1/orders/{id}")),
         ]
     );
     let sent = world.aws.sent(INVENTORY_QUEUE);
@@ -225,7 +240,7 @@ async fn a_repeat_returns_the_same_order_and_sends_its_command_again() {
         .with_body(again)
         .with_header("idempotency-key", "key-1");
     let second = world.place(&customer(ANN), again).await;
-    assert_eq!(second, first);
+    assert_replayed(&second, &first);
     assert_eq!(world.aws.dump(&world.table).len(), 1);
     assert_eq!(world.command_types(), ["ReserveStock", "ReserveStock"]);
     assert_eq!(id_of(&first), OrderId::of_key(UserId(ANN), "key-1"));
@@ -241,6 +256,7 @@ async fn an_order_under_a_legacy_key_is_found() {
         world.store().insert(&order).await.unwrap();
         let again = world.post(ANN, &cups(), Some(sent)).await;
         assert_eq!(id_of(&again), order.id, "{sent}");
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
         let mut other = cups();
         other["payment_method"] = json!("pm_card_mastercard");
         let other = world.post(ANN, &other, Some(sent)).await;
@@ -260,12 +276,14 @@ async fn a_repeat_returns_the_orders_present_state() {
         world.store().update(&order).await.unwrap();
         world.commands();
         let second = world.post(ANN, &cups(), Some("key-1")).await;
-        assert_eq!(second.status, 202);
-        assert_eq!(
-            second.header("retry-after"),
-            (!ends(state)).then_some("1"),
-            "{state:?}"
-        );
+        let truth = if ends(state) {
+            (200, None)
+        } else {
+            (202, Some("1"))
+        };
+        let told = (second.status, second.header("retry-after"));
+        assert_eq!(told, truth, "{state:?}");
+        assert_eq!(second.header("idempotent-replayed"), Some("true"));
         assert_eq!(body(&second)["status"], order.status().as_str());
         // This function may not write to payments; the sweeper does.
         let owed: Vec<&str> = owed(&order)
@@ -340,11 +358,12 @@ async fn twenty_identical_requests_at_once_are_one_order() {
         let request = cups();
         let requests = (0..20).map(|_| world.place(&ann, posting(&request, Some("key-1"))));
         let responses = futures_util::future::join_all(requests).await;
-        assert!(
-            responses.iter().all(|response| response == &responses[0]),
-            "seed {seed}"
-        );
-        assert_eq!(responses[0].status, 202);
+        let is_first = |r: &&Response| r.header("idempotent-replayed").is_none();
+        let first: Vec<_> = responses.iter().filter(is_first).collect();
+        assert_eq!(first.len(), 1, "seed {seed}");
+        let replayed = first[0].clone().replayed(true);
+        let repeats = responses.iter().filter(|response| **response == replayed);
+        assert_eq!((repeats.count(), first[0].status), (19, 202), "seed {seed}");
         assert_eq!(world.aws.dump(&world.table).len(), 1);
         assert_eq!(world.order(id_of(&responses[0])).await.version, 1);
     }
@@ -374,7 +393,7 @@ async fn a_refused_user_still_gets_an_earlier_order() {
     world.clock.pass(31);
     world.users.always(user(ANN, "deactivated"));
     let second = world.post(ANN, &cups(), Some("key-1")).await;
-    assert_eq!(second, first);
+    assert_replayed(&second, &first);
     let mut other = cups();
     other["payment_method"] = json!("pm_other");
     let reused = world.post(ANN, &other, Some("key-1")).await;
@@ -610,7 +629,7 @@ async fn a_repeat_is_never_a_429() {
     }
     world.commands();
     assert_eq!(mug(&world, Some("5")).await.status, 429);
-    assert_eq!(mug(&world, Some("0")).await, first[0]);
+    assert_replayed(&mug(&world, Some("0")).await, &first[0]);
     assert_eq!(world.command_types(), ["ReserveStock"]);
     let reused = world.post(ANN, &cups(), Some("0")).await;
     assert_eq!(reused.status, 422);
@@ -770,6 +789,43 @@ async fn owner_and_administrator_see_the_whole_timeline() {
                 "next_cursor": null,
             })
         );
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_the_client_has_is_not_sent_again() {
+    for state in STATES {
+        let world = World::with(&order_in(state)).await;
+        let id = order_in(state).id;
+        let ann = customer(ANN);
+        let read = async |tag: &str| {
+            let request = about(id.0).with_header("if-none-match", tag);
+            world.get(&ann, request).await
+        };
+        let first = world.get(&ann, about(id.0)).await;
+        let told = (first.status, first.header("retry-after"));
+        assert_eq!(told, (200, (!ends(state)).then_some("1")), "{state:?}");
+        let tag = etag_of(&first);
+        let again = read(&tag).await;
+        assert_eq!((again.status, &again.body), (304, &None));
+        assert_eq!(again.header("etag"), Some(tag.as_str()));
+        assert_eq!(again.header("retry-after"), first.header("retry-after"));
+        // Owner and administrator see the same order.
+        let admins = world.get(&admin(), about(id.0)).await;
+        assert_eq!(etag_of(&admins), tag);
+        world.clock.pass(5);
+        let cancelled = world.cancel(&ann, about(id.0)).await;
+        let changed = cancelled.status != 409
+            && !body(&first)["status"]
+                .as_str()
+                .unwrap()
+                .starts_with("CANCEL");
+        assert_eq!(
+            read(&tag).await.status,
+            if changed { 200 } else { 304 },
+            "{state:?}"
+        );
+        assert_eq!(read("tag").await.status, 400);
     }
 }
 
@@ -991,16 +1047,18 @@ async fn the_state_decides_whether_a_cancel_is_too_late() {
             };
             let now = world.order(order.id).await;
             assert_eq!(now.state, becomes, "{state:?}");
-            assert_eq!(response.status, 202);
-            let moves = becomes != State::Cancelled;
+            let truth = if ends(becomes) {
+                (200, None)
+            } else {
+                (202, Some("1"))
+            };
+            let told = (response.status, response.header("retry-after"));
+            assert_eq!(told, truth, "{state:?}");
+            let shown = world.get(&caller, about(order.id.0)).await;
             assert_eq!(
-                response.header("retry-after"),
-                moves.then_some("1"),
-                "{state:?}"
+                (body(&response), etag_of(&response)),
+                (body(&shown), etag_of(&shown))
             );
-            let mut shown = world.get(&caller, about(order.id.0)).await;
-            assert_eq!(body(&response), body(&shown));
-            shown.headers.clear();
             let sends = sends.map(|command| command.action().message);
             assert_eq!(world.command_types(), Vec::from_iter(sends), "{state:?}");
             if becomes == state {
@@ -1013,6 +1071,74 @@ async fn the_state_decides_whether_a_cancel_is_too_late() {
             assert_eq!(noted.unwrap().detail.as_deref(), by_another);
         }
     }
+}
+
+#[tokio::test]
+async fn a_cancel_with_a_key_is_marked_when_it_is_repeated() {
+    let order = order_in(State::Confirmed);
+    let world = World::with(&order).await;
+    let cancel = async |key: Option<&str>| {
+        let request = about(order.id.0);
+        let request = match key {
+            Some(key) => request.with_header("idempotency-key", key),
+            None => request,
+        };
+        world.cancel(&customer(ANN), request).await
+    };
+    let first = cancel(Some("key-1")).await;
+    assert_replayed(&cancel(Some("key-1")).await, &first);
+    assert_eq!(cancel(None).await, first);
+    for reply in ["PaymentRefunded", "StockReleased"] {
+        world.deliver(&sample_reply(order.id, reply)).await.unwrap();
+    }
+    let ended = cancel(Some("key-1")).await;
+    assert_eq!(
+        (ended.status, &body(&ended)["status"]),
+        (200, &json!("CANCELLED"))
+    );
+    assert_eq!(ended.header("idempotent-replayed"), Some("true"));
+    assert_eq!(cancel(Some("k k")).await.status, 400);
+}
+
+#[tokio::test]
+async fn two_cancels_at_once_are_one() {
+    for seed in 0..10 {
+        let order = order_in(State::Confirmed);
+        let world = World::with(&order).await;
+        world.aws.interleave(seed);
+        // The two rows differ by who cancelled.
+        let (ann, admin) = (customer(ANN), admin());
+        let request = || about(order.id.0).with_header("idempotency-key", "key-1");
+        let answers = futures_util::future::join(
+            world.cancel(&ann, request()),
+            world.cancel(&admin, request()),
+        );
+        let (one, other) = answers.await;
+        match one.header("idempotent-replayed") {
+            None => assert_replayed(&other, &one),
+            Some(_) => assert_replayed(&one, &other),
+        }
+        assert_eq!(world.order(order.id).await.version, order.version + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_cancel_is_finished_by_its_repeat() {
+    let order = order_in(State::Confirmed);
+    let world = World::with(&order).await;
+    world.aws.fault_on("dynamodb:PutItem", Fault::KillAfter);
+    let cancel = async || {
+        let request = about(order.id.0).with_header("idempotency-key", "key-1");
+        world.cancel(&customer(ANN), request).await
+    };
+    assert!(crashable(cancel()).await.is_none());
+    assert!(world.commands().is_empty());
+    let repeat = cancel().await;
+    assert_eq!(
+        (repeat.status, repeat.header("idempotent-replayed")),
+        (202, Some("true"))
+    );
+    assert_eq!(world.command_types(), ["RefundPayment"]);
 }
 
 #[tokio::test]

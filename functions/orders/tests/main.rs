@@ -20,4 +20,5 @@ mod replies;
 mod saga;
 mod samples;
 mod store;
+mod waiting;
 mod world;

@@ -27,7 +27,7 @@ use shared_lambda::table::{
 };
 use uuid::Uuid;
 
-use crate::domain::{Email, Role, Status, User, UserName};
+use crate::domain::{Email, KeyedRegistration, Role, Status, User, UserName};
 use crate::migrations::SCHEMAS;
 use crate::passwords::HashedPassword;
 
@@ -56,6 +56,8 @@ pub struct Credential {
     pub password: HashedPassword,
     /// The user's generation when the hash was read. A session from this login belongs to it.
     pub generation: u64,
+    /// None if the registration had no key.
+    pub registration: Option<KeyedRegistration>,
 }
 
 /// The service's table.
@@ -76,9 +78,10 @@ impl UserStore {
         &self,
         user: &User,
         password: &HashedPassword,
+        keyed: Option<KeyedRegistration>,
     ) -> Result<Registered, TableError> {
         const OPERATION: &str = "register a user";
-        let email_row = to_row(OPERATION, &EmailRow::new(user, password))?;
+        let email_row = to_row(OPERATION, &EmailRow::new(user, password, keyed))?;
         let user_row = to_row(OPERATION, &UserRow::new(user))?;
         let writes = vec![
             self.put_new(OPERATION, email_row)?,
@@ -116,6 +119,10 @@ impl UserStore {
             user_id: row.user_id,
             password: HashedPassword::from_record(row.password_hash),
             generation: row.generation,
+            registration: row
+                .registration_key
+                .zip(row.registration_name)
+                .map(|(key, name)| KeyedRegistration { key, name }),
         }))
     }
 
@@ -155,10 +162,14 @@ struct EmailRow {
     /// A PHC string.
     password_hash: String,
     generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registration_key: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registration_name: Option<Uuid>,
 }
 
 impl EmailRow {
-    fn new(user: &User, password: &HashedPassword) -> Self {
+    fn new(user: &User, password: &HashedPassword, keyed: Option<KeyedRegistration>) -> Self {
         Self {
             pk: email_pk(&user.email),
             sk: EMAIL.to_owned(),
@@ -166,6 +177,8 @@ impl EmailRow {
             user_id: user.id,
             password_hash: password.as_str().to_owned(),
             generation: user.generation,
+            registration_key: keyed.map(|keyed| keyed.key),
+            registration_name: keyed.map(|keyed| keyed.name),
         }
     }
 }

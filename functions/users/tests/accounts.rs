@@ -22,7 +22,7 @@ async fn populate(world: &World, numbers: std::ops::RangeInclusive<u64>) {
     let kept = hashed(PASSWORD);
     for n in numbers {
         let user = user(id(n), &format!("user{n}@example.com"));
-        world.store.register(&user, &kept).await.unwrap();
+        world.store.register(&user, &kept, None).await.unwrap();
     }
 }
 
@@ -99,7 +99,11 @@ async fn a_wrong_password_or_session_changes_nothing() {
     assert_problem(&change_password(&world, &body).await, &no_such_user());
     let own = world.quick_login("ada@example.com").await;
     let bob = user(id(2), "bob@example.com");
-    world.store.register(&bob, &hashed(PASSWORD)).await.unwrap();
+    world
+        .store
+        .register(&bob, &hashed(PASSWORD), None)
+        .await
+        .unwrap();
     let bobs = world.session("bob@example.com").await;
     let users = || {
         let mut rows = world.aws.dump(&world.table);

@@ -46,9 +46,11 @@ pub fn described(route: &str, response: Response) -> Response {
     response
 }
 
-fn headers(description: &Value) -> impl Iterator<Item = &String> {
-    let headers = description["headers"].as_object();
-    headers.into_iter().flat_map(|headers| headers.keys())
+/// The headers that every such answer has.
+fn headers(description: &'static Value) -> impl Iterator<Item = &'static String> {
+    let headers = description["headers"].as_object().into_iter().flatten();
+    let required = headers.filter(|(_, header)| resolved(header)["required"] != false);
+    required.map(|(name, _)| name)
 }
 
 fn resolved(value: &'static Value) -> &'static Value {

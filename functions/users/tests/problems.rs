@@ -22,6 +22,8 @@ fn problem(status: u16, slug: &str, detail: &str) -> Value {
         "deactivated" => "The account is deactivated",
         "not-found" => "There is no such resource",
         "email-taken" => "The e-mail address is taken",
+        "precondition-failed" => "The resource has changed",
+        "idempotency-key-reused" => "The Idempotency-Key belongs to another request",
         "own-rights" => "Administrators cannot change their own rights",
         "too-many-requests" => "Too many requests",
         "internal" => "Something went wrong here",
@@ -78,6 +80,18 @@ pub fn no_such_user() -> Value {
 pub fn email_taken() -> Value {
     const DETAIL: &str = "this e-mail address is already registered; log in instead";
     problem(409, "email-taken", DETAIL)
+}
+
+pub fn precondition_failed() -> Value {
+    const DETAIL: &str = "nothing was changed, because the ETag is not the one that the request names; \
+                          read the resource again, then decide";
+    problem(412, "precondition-failed", DETAIL)
+}
+
+pub fn key_reused() -> Value {
+    const DETAIL: &str = "this Idempotency-Key belongs to another registration of this address; log in, \
+                          or send a new key";
+    problem(422, "idempotency-key-reused", DETAIL)
 }
 
 pub fn own_rights() -> Value {

@@ -6,9 +6,11 @@ use test_support::released::{
     self, assert_messages_are_read, assert_recorded, assert_rows_are_read,
 };
 use users::domain::throttle::{ACCOUNT, registrations};
-use users::domain::{Email, Role, Session, SessionId, Status, UserChange, UserName};
+use users::domain::{
+    Email, KeyedRegistration, Role, Session, SessionId, Status, UserChange, UserName,
+};
 use users::handlers::verify;
-use users::store::{Account, Counted, Counter, Source};
+use users::store::{Account, Administered, Counted, Counter, Source};
 use users::tokens::RefreshToken;
 use uuid::Uuid;
 
@@ -32,8 +34,9 @@ async fn written() -> Vec<Value> {
     };
     let (ada, olga) = (user(id(1), EMAIL), user(id(2), "olga@example.com"));
     let (store, hash) = (&world.store, hashed("plum tractor voyage"));
-    for new in [&ada, &olga] {
-        store.register(new, &hash).await.unwrap();
+    let keyed = KeyedRegistration::new(olga.id, "key-1", &olga.name);
+    for (new, keyed) in [(&ada, None), (&olga, Some(keyed))] {
+        store.register(new, &hash, keyed).await.unwrap();
     }
     record();
     let token = RefreshToken::first(world.seed());
@@ -45,18 +48,17 @@ async fn written() -> Vec<Value> {
     let rotated = session.rotate(token.successor(seed).hash(), seed, world.now());
     store.rotate_session(&session, &rotated).await.unwrap();
     let name = UserName::parse("Ada King").unwrap();
-    store.rename(ada.id, &name, id(3)).await.unwrap();
+    store.rename(ada.id, &name, None, id(3)).await.unwrap();
     world.set(olga.id, "role", "admin").await;
     record();
     let change = UserChange {
         status: Some(Status::Deactivated),
         role: Some(Role::Admin),
     };
+    let ada = store.user(ada.id).await.unwrap().unwrap();
     let changed = ada.change(change, olga.id).unwrap();
-    store
-        .administer(&ada, &changed, olga.id, id(4))
-        .await
-        .unwrap();
+    let administered = store.administer(&ada, &changed, olga.id, id(4)).await;
+    assert_eq!(administered.unwrap(), Administered::Done);
     record();
     let (account, now) = (Account::of(EMAIL), world.now());
     let policy = registrations(REGISTRATIONS);

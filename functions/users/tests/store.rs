@@ -21,7 +21,9 @@ async fn fresh() -> (Aws, String, UserStore) {
 async fn a_registration_writes_two_rows_of_this_form() {
     let (aws, table, store) = fresh().await;
     let kept = hashed(PASSWORD);
-    let registered = store.register(&user(id(1), "Ada@Example.com"), &kept).await;
+    let registered = store
+        .register(&user(id(1), "Ada@Example.com"), &kept, None)
+        .await;
     assert_eq!(registered.unwrap(), Registered::Done);
     assert_eq!(
         row(&aws, &table, "EMAIL"),
@@ -56,7 +58,7 @@ async fn a_registered_user_is_read_consistently() {
     let (aws, _, store) = fresh().await;
     let ada = user(id(1), "ada@example.com");
     let password = hashed(PASSWORD);
-    store.register(&ada, &password).await.unwrap();
+    store.register(&ada, &password, None).await.unwrap();
     aws.clear_calls();
     assert_eq!(store.user(id(1)).await.unwrap(), Some(ada.clone()));
     assert_eq!(store.user(id(2)).await.unwrap(), None);
@@ -64,6 +66,7 @@ async fn a_registered_user_is_read_consistently() {
         user_id: id(1),
         password,
         generation: 0,
+        registration: None,
     };
     let credential = store.credential(&ada.email).await.unwrap();
     assert_eq!(credential, Some(expected));
@@ -79,15 +82,15 @@ async fn a_registration_never_overwrites_a_row() {
     let (aws, table, store) = fresh().await;
     let ada = user(id(1), "ada@example.com");
     let password = hashed(PASSWORD);
-    store.register(&ada, &password).await.unwrap();
+    store.register(&ada, &password, None).await.unwrap();
     let before = aws.dump(&table);
-    let repeated = store.register(&ada, &password).await;
+    let repeated = store.register(&ada, &password, None).await;
     assert_eq!(repeated.unwrap(), Registered::Done);
     let same_address = user(id(2), "ADA@example.com");
-    let taken = store.register(&same_address, &password).await;
+    let taken = store.register(&same_address, &password, None).await;
     assert_eq!(taken.unwrap(), Registered::EmailTaken);
     let same_id = user(id(1), "bob@example.com");
-    let error = store.register(&same_id, &password).await.unwrap_err();
+    let error = store.register(&same_id, &password, None).await.unwrap_err();
     assert_eq!(Problem::from(error).status(), 500);
     assert_eq!(aws.dump(&table), before);
 }
@@ -102,7 +105,7 @@ async fn of_parallel_registrations_one_gets_the_address() {
             let (store, kept) = (&store, &kept);
             async move {
                 let user = user(id(n), "ada@example.com");
-                store.register(&user, kept).await.unwrap()
+                store.register(&user, kept, None).await.unwrap()
             }
         });
         let outcomes = join_all(tries).await;
@@ -126,7 +129,7 @@ async fn a_registration_retries_contention_eight_times() {
             aws.fault_on("dynamodb:TransactWriteItems", Fault::TransactionConflict);
         }
         let ada = user(id(1), "ada@example.com");
-        let registered = store.register(&ada, &hashed(PASSWORD)).await;
+        let registered = store.register(&ada, &hashed(PASSWORD), None).await;
         assert_eq!(aws.fired(), times);
         let status = registered.map_err(|error| Problem::from(error).status());
         (status, aws.dump(&table).len())
@@ -144,7 +147,7 @@ async fn the_sdks_retry_finds_its_own_registration() {
         let store = UserStore::new(aws.dynamodb_with_attempts(3), table.clone());
         aws.fault_at(0, fault.clone());
         let ada = user(id(1), "ada@example.com");
-        let registered = store.register(&ada, &hashed(PASSWORD)).await;
+        let registered = store.register(&ada, &hashed(PASSWORD), None).await;
         assert_eq!(registered.unwrap(), Registered::Done, "{fault:?}");
         assert_eq!(aws.fired(), 1);
         assert_eq!(aws.dump(&table).len(), 2);
@@ -158,7 +161,7 @@ async fn a_crash_leaves_both_rows_or_none() {
         aws.fault_at(0, fault);
         let ada = user(id(1), "ada@example.com");
         let kept = hashed(PASSWORD);
-        assert!(crashable(store.register(&ada, &kept)).await.is_none());
+        assert!(crashable(store.register(&ada, &kept, None)).await.is_none());
         assert_eq!(aws.dump(&table).len(), rows);
     }
 }
@@ -167,7 +170,7 @@ async fn a_crash_leaves_both_rows_or_none() {
 async fn an_unreadable_row_is_a_500_and_a_newer_one_is_read() {
     let (aws, table, store) = fresh().await;
     store
-        .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD))
+        .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD), None)
         .await
         .unwrap();
     let good = row(&aws, &table, "USER");
@@ -225,7 +228,7 @@ proptest! {
         block_on(async {
             let (aws, table, store) = fresh().await;
             store
-                .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD))
+                .register(&user(id(1), "ada@example.com"), &hashed(PASSWORD), None)
                 .await
                 .unwrap();
             let mut row = row(&aws, &table, "USER");

@@ -211,7 +211,7 @@ impl World {
     pub async fn quick_login(&self, email: &str) -> String {
         static HASH: LazyLock<HashedPassword> = LazyLock::new(|| hashed(PASSWORD));
         let user = user(id(1), email);
-        let registered = self.store.register(&user, &HASH).await.unwrap();
+        let registered = self.store.register(&user, &HASH, None).await.unwrap();
         assert_eq!(registered, Registered::Done);
         let token = RefreshToken::first(self.seed());
         let session = Session::start(token.session(), user.id, 0, token.hash(), self.now());

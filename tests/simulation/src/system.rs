@@ -259,7 +259,7 @@ impl System {
         let customers = customers.iter().copied().zip(names);
         for (id, name) in customers.chain([(ADMIN, "admin".to_owned())]) {
             let (user, password) = (user(id, &name), HashedPassword::dummy());
-            let registered = store.register(&user, &password).await;
+            let registered = store.register(&user, &password, None).await;
             registered.expect("no fault occurs during the setup");
         }
         // HTTP has no way to create the first administrator.

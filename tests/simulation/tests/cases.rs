@@ -298,7 +298,7 @@ async fn run(case: &Case, setup: &Setup) -> Run {
     let repeats_request = setup.repeats_request || case.cancelled.is_some();
     loop {
         let placed = script.place(&case.body).await.map(|placed| placed.status);
-        if placed == Some(202) || (script.is_placed() && !repeats_request) {
+        if matches!(placed, Some(200 | 202)) || (script.is_placed() && !repeats_request) {
             break;
         }
         assert!(matches!(placed, None | Some(503)), "{}", case.name);
@@ -315,7 +315,14 @@ async fn run(case: &Case, setup: &Setup) -> Run {
             Cancelled::AfterEnd { .. } => script.settle().await,
         }
         while answer.is_none() {
-            let given = script.cancel().await.map(|cancelled| cancelled.status);
+            let given = script
+                .cancel()
+                .await
+                .map(|cancelled| match cancelled.status {
+                    // The order has ended already.
+                    200 => 202,
+                    status => status,
+                });
             answer = given.filter(|status| *status != 503);
             if answer.is_none() {
                 again(&mut script, &mut asked_again_at, &case.name).await;

@@ -1,6 +1,7 @@
 //! Items with their names and prices.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::stock::Levels;
 use super::values::{Sku, is_readable};
@@ -132,6 +133,14 @@ pub struct Item {
     pub updated_at: Timestamp,
 }
 
+/// The `Idempotency-Key` of a creation. It belongs to one administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreationKey {
+    pub id: Uuid,
+    /// Distinguishes a repeated request from another one that reuses the key.
+    pub fingerprint: Uuid,
+}
+
 /// A change of an item by an administrator: a name, a price or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemChange {
@@ -143,6 +152,12 @@ impl ItemChange {
     /// None without a name and a price.
     pub fn new(name: Option<ItemName>, price: Option<Price>) -> Option<Self> {
         (name.is_some() || price.is_some()).then_some(Self { name, price })
+    }
+
+    /// Whether an item has all new values.
+    pub fn is_made_in(&self, item: &Item) -> bool {
+        self.name.as_ref().is_none_or(|name| *name == item.name)
+            && self.price.as_ref().is_none_or(|price| *price == item.price)
     }
 
     pub fn name(&self) -> Option<&ItemName> {

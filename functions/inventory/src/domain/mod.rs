@@ -8,8 +8,8 @@ mod stock;
 mod values;
 
 pub use catalogue::{
-    Currency, InvalidAmount, InvalidCurrency, InvalidName, Item, ItemChange, ItemName, MAX_AMOUNT,
-    MAX_NAME_CHARS, Price, PriceAmount,
+    CreationKey, Currency, InvalidAmount, InvalidCurrency, InvalidName, Item, ItemChange, ItemName,
+    MAX_AMOUNT, MAX_NAME_CHARS, Price, PriceAmount,
 };
 pub use reservation::{
     InvalidLines, MAX_LINES, OnRelease, OnReserve, OtherLines, Outcome, Refusal, RefusalCode,

@@ -92,7 +92,7 @@ pub async fn handle(
 
 fn repeated(adjustment: &Adjustment, before: &Adjustment) -> Result<Response, Problem> {
     if adjustment.is_repeat_of(before) {
-        return Ok(answer(before));
+        return Ok(answer(before).replayed(true));
     }
     Err(Problem::new(
         &IDEMPOTENCY_KEY_REUSED,

@@ -3,7 +3,7 @@
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
-use shared_lambda::{Context, Error, Setup};
+use shared_lambda::{Context, Error, Setup, conditional};
 
 use super::{ItemBody, Viewer, no_such_item, sku_of};
 use crate::store::InventoryStore;
@@ -25,5 +25,5 @@ pub async fn handle(
     let viewer = Viewer::of(caller.as_ref());
     let sku = sku_of(&request)?;
     let item = store.item(&sku).await?.ok_or_else(|| no_such_item(&sku))?;
-    Ok(Response::json(200, &ItemBody::new(&item, viewer)))
+    conditional::answer(&request, ItemBody::respond(200, &item, viewer))
 }

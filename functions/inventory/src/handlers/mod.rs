@@ -10,7 +10,7 @@ pub mod update;
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::http::{Request, require_admin};
+use shared_lambda::http::{Request, Response, require_admin};
 use shared_lambda::problem::{Fields, Problem};
 
 use crate::domain::{Currency, Item, Price, PriceAmount, Sku};
@@ -63,6 +63,11 @@ struct ItemBody<'a> {
 }
 
 impl<'a> ItemBody<'a> {
+    /// An answer with an item.
+    fn respond(status: u16, item: &'a Item, viewer: Viewer) -> Response {
+        Response::json(status, &Self::new(item, viewer)).tagged()
+    }
+
     fn new(item: &'a Item, viewer: Viewer) -> Self {
         let for_admins = |units| (viewer == Viewer::Admin).then_some(units);
         Self {

@@ -4,13 +4,14 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
+use shared_lambda::conditional::Conditions;
 use shared_lambda::http::{Object, Request, Response, not_null};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::{Context, Error, Setup};
 
 use super::{ItemBody, MoneyBody, Viewer, admin_only, no_such_item, sku_of};
 use crate::domain::{ItemChange, ItemName};
-use crate::store::InventoryStore;
+use crate::store::{ChangedItem, InventoryStore};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,12 +38,29 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
     let sku = sku_of(&request)?;
-    let change = request.parse(|body: UpdateBody, fields| body.parse(fields))?;
-    let item = store
-        .change(&sku, &change, context.now, context.fresh_id)
-        .await?
-        .ok_or_else(|| no_such_item(&sku))?;
-    Ok(Response::json(200, &ItemBody::new(&item, Viewer::Admin)))
+    let (change, conditions) = request.parse(|body: UpdateBody, fields| {
+        let conditions = Conditions::of(&request, fields);
+        Some((body.parse(fields)?, conditions?))
+    })?;
+    let before = if conditions.are_given() {
+        let item = store.item(&sku).await?.ok_or_else(|| no_such_item(&sku))?;
+        conditions.permit(&ItemBody::respond(200, &item, Viewer::Admin))?;
+        Some(item)
+    } else {
+        None
+    };
+    let changed = store.change(
+        &sku,
+        &change,
+        before.as_ref(),
+        context.now,
+        context.fresh_id,
+    );
+    match changed.await? {
+        ChangedItem::Done(item) => Ok(ItemBody::respond(200, &item, Viewer::Admin)),
+        ChangedItem::Overtaken => Err(Problem::precondition_failed()),
+        ChangedItem::NoSuchItem => Err(no_such_item(&sku)),
+    }
 }
 
 impl UpdateBody {

@@ -2,28 +2,45 @@
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::from_items;
 use shared_lambda::contention::Tries;
 use shared_lambda::table::{
-    TableError, key, millis, number, parsed, read_row, read_rows, text, to_row,
+    TableError, Written, key, millis, number, parsed, read_row, read_rows, text, to_row,
 };
 use uuid::Uuid;
 
-use super::rows::{IndexRow, ItemRow, item_pk};
-use super::{CATALOGUE, ITEM, InventoryStore};
-use crate::domain::{Item, ItemChange, Sku};
+use super::rows::{IndexRow, ItemRow, KeyRow, item_pk, key_pk};
+use super::{CATALOGUE, ITEM, InventoryStore, KEY, put as put_item};
+use crate::domain::{CreationKey, Item, ItemChange, Sku};
+
+/// No attribute that an answer shows has changed.
+const SAME_ITEM: &str = "#name = :was_name AND amount = :was_amount AND currency = :was_currency AND \
+     stocked = :stocked AND available = :available AND held = :held AND updated_at = :was_updated";
 
 /// The sparse index of items.
 const CATALOGUE_INDEX: &str = "catalogue";
 
 /// The outcome of a creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     Done,
+    /// An earlier request with this key created the item, as it is now.
+    Before(Item),
+    /// The key belongs to another request.
+    KeyReused,
     /// The SKU belongs to another item.
     Taken,
+}
+
+/// The outcome of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedItem {
+    Done(Item),
+    /// The item is no longer the one that the change was bound to.
+    Overtaken,
+    NoSuchItem,
 }
 
 /// The consistency of a read.
@@ -72,6 +89,52 @@ impl InventoryStore {
             }
             _ => Err(TableError::new(OPERATION, error)),
         }
+    }
+
+    /// [`create`](Self::create) with a key. One transaction writes the item and the record of the key.
+    pub async fn create_once(
+        &self,
+        item: &Item,
+        key: &CreationKey,
+        request: Uuid,
+    ) -> Result<Created, TableError> {
+        const OPERATION: &str = "create an item once";
+        let new = |row| {
+            let put = Put::builder()
+                .table_name(&self.table.name)
+                .set_item(Some(row))
+                .condition_expression("attribute_not_exists(pk)");
+            parsed(OPERATION, put.build()).map(put_item)
+        };
+        let writes = vec![
+            new(to_row(OPERATION, &KeyRow::new(key, item))?)?,
+            new(to_row(OPERATION, &ItemRow::new(item, request))?)?,
+        ];
+        let mut tries = Tries::new(request);
+        while tries.next().await {
+            match self.table.transact(OPERATION, writes.clone()).await? {
+                Written::Done => return Ok(Created::Done),
+                Written::Contended => continue,
+                Written::Overtaken => {}
+            }
+            return Ok(match self.created_under(key.id).await? {
+                None => Created::Taken,
+                Some((_, fingerprint)) if fingerprint != key.fingerprint => Created::KeyReused,
+                Some((sku, _)) => {
+                    let gone = || TableError::corrupt(OPERATION, format!("there is no item {sku}"));
+                    Created::Before(self.item(&sku).await?.ok_or_else(gone)?)
+                }
+            });
+        }
+        Err(TableError::contended(OPERATION))
+    }
+
+    /// The item that was created under a key, and the fingerprint of the request.
+    pub async fn created_under(&self, key: Uuid) -> Result<Option<(Sku, Uuid)>, TableError> {
+        const OPERATION: &str = "read a key";
+        self.table
+            .get(OPERATION, &key_pk(key), KEY, KeyRow::parse)
+            .await
     }
 
     /// Reads the current item.
@@ -157,14 +220,15 @@ impl InventoryStore {
         parsed(operation, from_items(answer.items.unwrap_or_default()))
     }
 
-    /// Changes an item's name or price. Returns the changed item, if it exists.
+    /// Changes an item's name or price, only if the item is still `before` where that is given.
     pub async fn change(
         &self,
         sku: &Sku,
         change: &ItemChange,
+        before: Option<&Item>,
         now: Timestamp,
         call: Uuid,
-    ) -> Result<Option<Item>, TableError> {
+    ) -> Result<ChangedItem, TableError> {
         const OPERATION: &str = "change an item";
         let mut tries = Tries::new(call);
         while tries.next().await {
@@ -175,9 +239,30 @@ impl InventoryStore {
                 .update_item()
                 .table_name(&self.table.name)
                 .set_key(Some(key(&item_pk(sku), ITEM)))
-                .condition_expression("attribute_exists(pk)")
+                .condition_expression(match before {
+                    None => "attribute_exists(pk)",
+                    Some(_) => SAME_ITEM,
+                })
                 .expression_attribute_values(":now", text(&millis(now)))
-                .return_values(ReturnValue::AllNew);
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            if let Some(item) = before {
+                let levels = item.levels;
+                update = update
+                    .expression_attribute_names("#name", "name")
+                    .expression_attribute_values(":was_name", text(item.name.as_str()))
+                    .expression_attribute_values(":was_amount", number(item.price.amount.get()))
+                    .expression_attribute_values(
+                        ":was_currency",
+                        text(item.price.currency.as_str()),
+                    )
+                    .expression_attribute_values(":stocked", number(levels.stocked))
+                    .expression_attribute_values(":available", number(levels.available))
+                    .expression_attribute_values(":held", number(levels.held))
+                    .expression_attribute_values(":was_updated", text(&millis(item.updated_at)));
+            }
             if let Some(name) = change.name() {
                 set.push("#name = :name");
                 update = update
@@ -197,12 +282,25 @@ impl InventoryStore {
             let error = match updated {
                 Ok(answer) => {
                     let row = answer.attributes.unwrap_or_default();
-                    return read_row(OPERATION, row, ItemRow::parse).map(Some);
+                    return read_row(OPERATION, row, ItemRow::parse).map(ChangedItem::Done);
                 }
                 Err(error) => error,
             };
             match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => return Ok(None),
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let Some(row) = refused.item() else {
+                        return Ok(match before {
+                            None => ChangedItem::NoSuchItem,
+                            Some(_) => ChangedItem::Overtaken,
+                        });
+                    };
+                    let is = read_row(OPERATION, row.clone(), ItemRow::parse)?;
+                    // An earlier try may have taken effect without an answer (RFC 9110 §13.1.1).
+                    return Ok(match is.updated_at == now && change.is_made_in(&is) {
+                        true => ChangedItem::Done(is),
+                        false => ChangedItem::Overtaken,
+                    });
+                }
                 Some(UpdateItemError::TransactionConflictException(_)) => {}
                 _ => return Err(TableError::new(OPERATION, error)),
             }

@@ -6,15 +6,19 @@ use shared_lambda::Error;
 use shared_lambda::table::millis;
 use uuid::Uuid;
 
-use super::{CATALOGUE, ITEM, RESERVATION};
+use super::{CATALOGUE, ITEM, KEY, RESERVATION};
 use crate::domain::{
-    Adjustment, Currency, Delta, Item, ItemName, Levels, Price, PriceAmount, Quantity, Reason,
-    Refusal, RefusalCode, Reservation, ReservedLine, Sku,
+    Adjustment, CreationKey, Currency, Delta, Item, ItemName, Levels, Price, PriceAmount, Quantity,
+    Reason, Refusal, RefusalCode, Reservation, ReservedLine, Sku,
 };
 use crate::migrations::SCHEMAS;
 
 pub(super) fn item_pk(sku: &Sku) -> String {
     format!("ITEM#{sku}")
+}
+
+pub(super) fn key_pk(id: Uuid) -> String {
+    format!("KEY#{id}")
 }
 
 pub(super) fn order_pk(order_id: Uuid) -> String {
@@ -108,6 +112,38 @@ fn price(amount: i64, currency: &str) -> Result<Price, Error> {
         amount: PriceAmount::stored(amount)?,
         currency: Currency::stored(currency)?,
     })
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeyRow {
+    #[serde(skip_deserializing)]
+    pk: String,
+    #[serde(skip_deserializing)]
+    sk: String,
+    #[serde(skip_deserializing)]
+    schema: u32,
+    sku: String,
+    fingerprint: Uuid,
+    #[serde(skip_deserializing)]
+    created_at: String,
+}
+
+impl KeyRow {
+    pub fn new(key: &CreationKey, item: &Item) -> Self {
+        Self {
+            pk: key_pk(key.id),
+            sk: KEY.to_owned(),
+            schema: SCHEMAS.writes,
+            sku: item.sku.as_str().to_owned(),
+            fingerprint: key.fingerprint,
+            created_at: millis(item.created_at),
+        }
+    }
+
+    /// The item that was created, and the fingerprint of the request.
+    pub fn parse(self) -> Result<(Sku, Uuid), Error> {
+        Ok((Sku::stored(&self.sku)?, self.fingerprint))
+    }
 }
 
 #[derive(Serialize, Deserialize)]

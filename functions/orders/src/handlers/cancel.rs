@@ -1,13 +1,15 @@
 //! `POST /api/v1/orders/{id}/cancel`: the customer or an administrator cancels an order.
+//!
+//! An order is cancelled once. So it is itself the record of an `Idempotency-Key`.
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::Problem;
+use shared_lambda::problem::{Fields, Problem};
 use shared_lambda::{Context, Error, Setup};
 
-use super::view::{OrderBody, no_such_order, polled, visible_order};
+use super::view::{MAX_WAIT, answered, no_such_order, visible_order};
 use crate::advance::{Applied, Saga};
-use crate::domain::{CancelledBy, Event, Order};
+use crate::domain::{CancelledBy, Event};
 use crate::messages::Routes;
 use crate::problems::TOO_LATE;
 
@@ -25,6 +27,10 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    let wait = request.wait(MAX_WAIT);
+    let mut fields = Fields::default();
+    let key = fields.take("Idempotency-Key", request.idempotency_key());
+    fields.finish()?;
     let order = visible_order(&saga.orders, &caller, &request).await?;
     let by = if order.user_id.0 == caller.user_id {
         CancelledBy::Customer
@@ -32,20 +38,18 @@ pub async fn handle(
         CancelledBy::Administrator
     };
     let event = Event::CancelRequested { by };
-    match saga.advance(order.id, &event, &context).await? {
-        Applied::Advanced(order) | Applied::Repeated(order) => {
-            saga.send_owed(&order, &context).await;
-            Ok(accepted(&order))
+    let (order, is_repeat) = match saga.advance(order.id, &event, &context).await? {
+        Applied::Advanced(order) => (order, false),
+        Applied::Repeated(order) | Applied::Overtaken(order) => (order, true),
+        Applied::Refused(order, refusal) => {
+            return Err(Problem::new(
+                &TOO_LATE,
+                format!("order {}: {refusal}", order.id.0),
+            ));
         }
-        Applied::Overtaken(order) => Ok(accepted(&order)),
-        Applied::Refused(order, refusal) => Err(Problem::new(
-            &TOO_LATE,
-            format!("order {}: {refusal}", order.id.0),
-        )),
-        Applied::NotFound => Err(no_such_order(order.id)),
-    }
-}
-
-fn accepted(order: &Order) -> Response {
-    polled(Response::json(202, &OrderBody::from(order)), order)
+        Applied::NotFound => return Err(no_such_order(order.id)),
+    };
+    saga.send_owed(&order, &context).await;
+    let response = answered(&saga.orders, *order, wait, 202).await;
+    Ok(response.replayed(is_repeat && key.flatten().is_some()))
 }

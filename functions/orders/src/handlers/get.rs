@@ -3,9 +3,9 @@
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
-use shared_lambda::{Context, Error, Setup};
+use shared_lambda::{Context, Error, Setup, conditional};
 
-use super::view::{OrderBody, visible_order};
+use super::view::{MAX_WAIT, answered, visible_order};
 use crate::store::OrderStore;
 
 /// Needs only the orders table.
@@ -22,6 +22,8 @@ pub async fn handle(
     _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    let wait = request.wait(MAX_WAIT);
     let order = visible_order(orders, &caller, &request).await?;
-    Ok(Response::json(200, &OrderBody::from(&order)))
+    let response = answered(orders, order, wait, 200).await;
+    conditional::answer(&request, response)
 }

@@ -10,4 +10,4 @@ pub mod place;
 pub mod replies;
 pub mod sweep;
 pub mod timeline;
-mod view;
+pub mod view;

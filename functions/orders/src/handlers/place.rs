@@ -16,7 +16,7 @@ use shared_lambda::{Context, Error, Setup, Stage, rest, telemetry};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::view::{MoneyBody, OrderBody, polled};
+use super::view::{MAX_WAIT, MoneyBody, answered};
 use crate::advance::Saga;
 use crate::domain::{
     Command, Currency, Draft, InjectedFaults, Line, MAX_LINES, Money, Order, OrderId, Participant,
@@ -92,14 +92,33 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    may_inject_faults(service.stage, &request)?;
+    let wait = request.wait(MAX_WAIT);
+    let (order, is_repeat) = placed(service, caller, context, &request).await?;
+    let location = format!("/api/v1/orders/{}", order.id.0);
+    let response = answered(&service.saga.orders, order, wait, 202).await;
+    let response = response.with_header("location", location);
+    Ok(response.replayed(is_repeat && has_key(&request)))
+}
+
+fn has_key(request: &Request) -> bool {
+    request.header("idempotency-key").is_some()
+}
+
+/// The order that the request places, and whether it was there before.
+async fn placed(
+    service: &PlaceOrder,
+    caller: Caller,
+    context: Context,
+    request: &Request,
+) -> Result<(Order, bool), Problem> {
+    may_inject_faults(service.stage, request)?;
     let (draft, legacy_id) =
-        request.parse(|body, fields| draft(&caller, &context, &request, &body, fields))?;
+        request.parse(|body, fields| draft(&caller, &context, request, &body, fields))?;
     if let Some(id) = legacy_id
         && let Some(existing) = service.saga.orders.get(id).await?
         && existing.user_id == draft.user_id
     {
-        return repeated(service, &draft.fingerprint, &existing, &context).await;
+        return repeated(service, &draft.fingerprint, existing, &context).await;
     }
     let (permission, limits) = join(
         permission(service, &draft, &caller, &context),
@@ -111,7 +130,7 @@ pub async fn handle(
         Permission::Unknown => false,
         Permission::Refused => return refused(service, &draft).await,
     };
-    let has_key = request.header("idempotency-key").is_some();
+    let has_key = has_key(request);
     if let Err(wait) = limits {
         return too_many(service, &draft, has_key, &wait, &context).await;
     }
@@ -120,31 +139,31 @@ pub async fn handle(
     match inserted.map_err(|error| not_inserted(error, order.id, has_key))? {
         Inserted::New => {
             service.saga.send_owed(&order, &context).await;
-            Ok(accepted(&order))
+            Ok((order, false))
         }
         Inserted::Existing(existing) => {
-            repeated(service, &order.fingerprint, &existing, &context).await
+            repeated(service, &order.fingerprint, *existing, &context).await
         }
     }
 }
 
-/// Answers a repeated request with its existing order.
+/// The existing order of a repeated request.
 async fn repeated(
     service: &PlaceOrder,
     fingerprint: &Uuid,
-    existing: &Order,
+    existing: Order,
     context: &Context,
-) -> Result<Response, Problem> {
-    same_request(fingerprint, existing)?;
+) -> Result<(Order, bool), Problem> {
+    same_request(fingerprint, &existing)?;
     // The first request may have crashed before the send, and receivers are idempotent. Only other
     // functions send commands to payments.
-    match owed(existing).map(|command| command.step().participant) {
+    match owed(&existing).map(|command| command.step().participant) {
         Some(Participant::Payments) | None => {}
         Some(Participant::Users | Participant::Inventory) => {
-            service.saga.send_owed(existing, context).await;
+            service.saga.send_owed(&existing, context).await;
         }
     }
-    Ok(accepted(existing))
+    Ok((existing, true))
 }
 
 /// A write without an answer may have succeeded. With a key a repeated request is the same order;
@@ -192,11 +211,11 @@ async fn permission(
 }
 
 /// The user may not order, but a repeat of an earlier request still gets its order.
-async fn refused(service: &PlaceOrder, draft: &Draft) -> Result<Response, Problem> {
+async fn refused(service: &PlaceOrder, draft: &Draft) -> Result<(Order, bool), Problem> {
     match service.saga.orders.get(draft.id).await? {
         Some(existing) if existing.user_id == draft.user_id => {
             same_request(&draft.fingerprint, &existing)?;
-            Ok(accepted(&existing))
+            Ok((existing, true))
         }
         Some(_) | None => Err(Problem::new(
             &USER_NOT_ALLOWED,
@@ -234,12 +253,12 @@ async fn too_many(
     has_key: bool,
     wait: &Wait,
     context: &Context,
-) -> Result<Response, Problem> {
+) -> Result<(Order, bool), Problem> {
     if has_key
         && let Some(existing) = service.saga.orders.get(draft.id).await?
         && existing.user_id == draft.user_id
     {
-        return repeated(service, &draft.fingerprint, &existing, context).await;
+        return repeated(service, &draft.fingerprint, existing, context).await;
     }
     tracing::info!(
         event = "order_delayed",
@@ -250,12 +269,6 @@ async fn too_many(
         wait.limit
     );
     Err(Problem::new(&TOO_MANY_UNPAID_ORDERS, wait.to_string()).with_retry_after(wait.seconds))
-}
-
-fn accepted(order: &Order) -> Response {
-    let response = Response::json(202, &OrderBody::from(order))
-        .with_header("location", format!("/api/v1/orders/{}", order.id.0));
-    polled(response, order)
 }
 
 fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {

@@ -1,13 +1,25 @@
-//! The JSON form of an order, and which orders a caller may see.
+//! The JSON form of an order, which orders a caller may see, and how long an answer waits.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
+use shared_lambda::prefer::Wait;
 use shared_lambda::problem::Problem;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::domain::{Failure, InjectedFaults, Money, Order, OrderId, owed};
 use crate::store::OrderStore;
+
+/// The longest wait for an order's end (`Prefer: wait`). A waiting function is paid for, and most orders
+/// end within three seconds. API Gateway cuts an answer off after 30 s.
+pub const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// The pause before the first new read of a waiting function. Each further pause is half as long again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The order in the path. For another user's order the answer is 404, as if it did not exist.
 pub(super) async fn visible_order(
@@ -33,11 +45,42 @@ pub(super) async fn visible_order(
     Ok(order)
 }
 
-/// Adds `Retry-After` while the order is in flight.
-pub(super) fn polled(response: Response, order: &Order) -> Response {
-    match owed(order) {
-        Some(_) => response.with_header("retry-after", "1"),
+/// The answer with an order: 200, or `in_flight` while the saga carries it out. With a preferred wait, it
+/// comes when the order has ended or the time is over.
+pub(super) async fn answered(
+    orders: &OrderStore,
+    mut order: Order,
+    wait: Option<Wait>,
+    in_flight: u16,
+) -> Response {
+    if let Some(wait) = wait {
+        wait.bound(wait_for_end(orders, &mut order)).await;
+    }
+    let is_in_flight = owed(&order).is_some();
+    let status = if is_in_flight { in_flight } else { 200 };
+    let mut response = Response::json(status, &OrderBody::from(&order)).tagged();
+    if is_in_flight {
+        // A parked order is tried again every hour.
+        response = response.with_header("retry-after", if order.parked { "60" } else { "1" });
+    }
+    match wait {
+        Some(wait) => wait.applied(response),
         None => response,
+    }
+}
+
+/// Reads the order again until it has ended, until a step is asked a second time, or until a read fails. The
+/// second attempt comes after half a minute, so a service is down. A write that succeeded must not fail with
+/// a later read.
+async fn wait_for_end(orders: &OrderStore, order: &mut Order) {
+    let mut pause = FIRST_PAUSE;
+    while owed(order).is_some() && order.attempt == 1 {
+        sleep(pause).await;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        match orders.get(order.id).await {
+            Ok(Some(read)) => *order = read,
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 

@@ -15,4 +15,7 @@ pub use password::{Password, UnsuitablePassword, normalized, normalized_legacy};
 pub use session::{
     ABSOLUTE_LIFETIME, GRACE, IDLE_LIFETIME, Retired, Seed, Session, SessionId, TokenHash, Verdict,
 };
-pub use user::{NotAllowed, OwnRights, Role, Status, UnknownRole, UnknownStatus, User, UserChange};
+pub use user::{
+    KeyedRegistration, NotAllowed, OwnRights, Role, Status, UnknownRole, UnknownStatus, User,
+    UserChange,
+};

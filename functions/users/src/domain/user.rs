@@ -17,6 +17,24 @@ pub struct User {
     pub generation: u64,
 }
 
+/// The registration with an `Idempotency-Key` that made an account, as hashes in the namespace of the user's
+/// random id. It says nothing about the password, which only the credential's own hash may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedRegistration {
+    pub key: Uuid,
+    pub name: Uuid,
+}
+
+impl KeyedRegistration {
+    pub fn new(user_id: Uuid, key: &str, name: &UserName) -> Self {
+        let hash = |text: &str| Uuid::new_v5(&user_id, text.as_bytes());
+        Self {
+            key: hash(key),
+            name: hash(name.as_str()),
+        }
+    }
+}
+
 /// A change by an administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserChange {

@@ -7,7 +7,7 @@
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
-use shared_lambda::{Context, Error, Setup};
+use shared_lambda::{Context, Error, Setup, conditional};
 
 use super::{UserBody, is_active_admin, no_such_user};
 use crate::store::UserStore;
@@ -27,7 +27,7 @@ pub async fn handle(
         return Err(no_such_user());
     }
     match store.user(id).await? {
-        Some(user) => Ok(Response::json(200, &UserBody::new(&user))),
+        Some(user) => conditional::answer(&request, UserBody::respond(200, &user)),
         None => Err(no_such_user()),
     }
 }

@@ -3,7 +3,7 @@
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::Problem;
-use shared_lambda::{Context, Error, Setup};
+use shared_lambda::{Context, Error, Setup, conditional};
 
 use super::{UserBody, no_such_user};
 use crate::store::UserStore;
@@ -16,10 +16,10 @@ pub async fn handle(
     store: &UserStore,
     caller: Caller,
     _context: Context,
-    _request: Request,
+    request: Request,
 ) -> Result<Response, Problem> {
     match store.user(caller.user_id).await? {
-        Some(user) => Ok(Response::json(200, &UserBody::new(&user))),
+        Some(user) => conditional::answer(&request, UserBody::respond(200, &user)),
         None => Err(no_such_user()),
     }
 }

@@ -41,6 +41,11 @@ struct UserBody<'a> {
 }
 
 impl<'a> UserBody<'a> {
+    /// An answer with a user.
+    fn respond(status: u16, user: &'a User) -> Response {
+        Response::json(status, &Self::new(user)).tagged()
+    }
+
     fn new(user: &'a User) -> Self {
         Self {
             id: user.id,

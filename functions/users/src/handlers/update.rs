@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
+use shared_lambda::conditional::Conditions;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::table::TableError;
@@ -37,21 +38,25 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
     let id = request.uuid("id")?;
-    let change = request.parse(UpdateBody::parse)?;
+    let (change, conditions) = request.parse(|body: UpdateBody, fields| {
+        let conditions = Conditions::of(&request, fields);
+        Some((body.parse(fields)?, conditions?))
+    })?;
     let mut tries = Tries::new(context.fresh_id);
     while tries.next().await {
         let before = store.user(id).await?.ok_or_else(no_such_user)?;
+        conditions.permit(&UserBody::respond(200, &before))?;
         let after = before
             .change(change, caller.user_id)
             .map_err(|error| Problem::new(&OWN_RIGHTS, error.to_string()))?;
         if after == before {
-            return Ok(Response::json(200, &UserBody::new(&before)));
+            return Ok(UserBody::respond(200, &before));
         }
         let administered = store
             .administer(&before, &after, caller.user_id, context.fresh_id)
             .await?;
         match administered {
-            Administered::Done => return Ok(Response::json(200, &UserBody::new(&after))),
+            Administered::Done => return Ok(UserBody::respond(200, &after)),
             Administered::NotAnAdministrator => return Err(not_an_admin()),
             Administered::Overtaken => {}
         }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
+use shared_lambda::conditional::Conditions;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::{Context, Error, Setup};
@@ -27,19 +28,28 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = request.parse(|body: UpdateMeBody, fields| {
+    let (name, conditions) = request.parse(|body: UpdateMeBody, fields| {
+        let conditions = Conditions::of(&request, fields);
         let Some(name) = body.name else {
             let detail = "changes nothing; send a name";
             fields.push(FieldError::new("", detail));
             return None;
         };
-        fields.take("/name", UserName::parse(&name))
+        Some((fields.take("/name", UserName::parse(&name))?, conditions?))
     })?;
+    let before = if conditions.are_given() {
+        let user = store.user(caller.user_id).await?.ok_or_else(no_such_user)?;
+        conditions.permit(&UserBody::respond(200, &user))?;
+        Some(user)
+    } else {
+        None
+    };
     let renamed = store
-        .rename(caller.user_id, &name, context.fresh_id)
+        .rename(caller.user_id, &name, before.as_ref(), context.fresh_id)
         .await?;
     match renamed {
-        Renamed::Done(user) => Ok(Response::json(200, &UserBody::new(&user))),
+        Renamed::Done(user) => Ok(UserBody::respond(200, &user)),
+        Renamed::Overtaken => Err(Problem::precondition_failed()),
         Renamed::Deactivated => Err(deactivated()),
         Renamed::NoSuchUser => Err(no_such_user()),
     }

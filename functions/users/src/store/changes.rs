@@ -21,6 +21,8 @@ use crate::passwords::HashedPassword;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renamed {
     Done(User),
+    /// The user is no longer the one that the change was bound to.
+    Overtaken,
     Deactivated,
     NoSuchUser,
 }
@@ -44,24 +46,29 @@ pub enum Administered {
 }
 
 impl UserStore {
-    /// Renames an active user.
+    /// Renames an active user, only if the user is still `before` where that is given.
     pub async fn rename(
         &self,
         id: Uuid,
         name: &UserName,
+        before: Option<&User>,
         call: Uuid,
     ) -> Result<Renamed, TableError> {
         const OPERATION: &str = "rename a user";
         let mut tries = Tries::new(call);
         while tries.next().await {
-            let updated = self
+            let mut update = self
                 .table
                 .client
                 .update_item()
                 .table_name(&self.table.name)
                 .set_key(Some(key(&user_pk(id), USER)))
                 .update_expression("SET #name = :name")
-                .condition_expression("#status = :active")
+                .condition_expression(match before {
+                    None => "#status = :active",
+                    // The other attributes of an answer never change.
+                    Some(_) => "#status = :active AND #name = :was_name AND #role = :was_role",
+                })
                 .expression_attribute_names("#name", "name")
                 .expression_attribute_names("#status", "status")
                 .expression_attribute_values(":name", text(name.as_str()))
@@ -69,10 +76,14 @@ impl UserStore {
                 .return_values(ReturnValue::AllNew)
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
-                )
-                .send()
-                .await;
-            let error = match updated {
+                );
+            if let Some(user) = before {
+                update = update
+                    .expression_attribute_names("#role", "role")
+                    .expression_attribute_values(":was_name", text(user.name.as_str()))
+                    .expression_attribute_values(":was_role", text(user.role.as_str()));
+            }
+            let error = match update.send().await {
                 Ok(answer) => {
                     let row = answer.attributes.unwrap_or_default();
                     return read_row(OPERATION, row, UserRow::parse).map(Renamed::Done);
@@ -81,9 +92,15 @@ impl UserStore {
             };
             match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    return Ok(match refused.item() {
-                        Some(_) => Renamed::Deactivated,
-                        None => Renamed::NoSuchUser,
+                    let Some(row) = refused.item() else {
+                        return Ok(Renamed::NoSuchUser);
+                    };
+                    let is = read_row(OPERATION, row.clone(), UserRow::parse)?;
+                    return Ok(match is.status {
+                        Status::Deactivated => Renamed::Deactivated,
+                        // An earlier try may have taken effect without an answer (RFC 9110 §13.1.1).
+                        Status::Active if is.name == *name => Renamed::Done(is),
+                        Status::Active => Renamed::Overtaken,
                     });
                 }
                 Some(UpdateItemError::TransactionConflictException(_)) => {}
@@ -194,10 +211,12 @@ impl UserStore {
             .set_key(Some(key(&user_pk(before.id), USER)))
             .update_expression("SET #status = :status, #role = :role, generation = :generation")
             .condition_expression(
-                "#status = :was_status AND #role = :was_role AND generation = :was",
+                "#name = :was_name AND #status = :was_status AND #role = :was_role AND generation = :was",
             )
+            .expression_attribute_names("#name", "name")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#role", "role")
+            .expression_attribute_values(":was_name", text(before.name.as_str()))
             .expression_attribute_values(":was_status", text(before.status.as_str()))
             .expression_attribute_values(":was_role", text(before.role.as_str()))
             .expression_attribute_values(":was", number(before.generation))

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use shape::{
-    AdjustmentShape, ChargeShape, ItemShape, OrderShape, PaymentShape, RefundShape,
+    AdjustmentShape, ChargeShape, ItemShape, KeyShape, OrderShape, PaymentShape, RefundShape,
     ReservationShape, Shape,
 };
 
@@ -391,6 +391,8 @@ impl Rows {
             let sku = place.sku().unwrap_or_default().to_owned();
             let keyed = adjustment.map(|row| Adjustment { sku, ..row });
             self.adjustments.extend(keyed);
+        } else if place.pk.starts_with("KEY#") && place.sk == "KEY" {
+            self.parsed::<Value, KeyShape>(&place, row, |_| Ok(()));
         } else {
             self.unknown.push(place);
         }

@@ -114,7 +114,7 @@ impl World {
     pub(super) fn placed(&mut self, number: usize, response: &Response) {
         self.check_no_internal_error(response);
         match response.status {
-            202 => {
+            200 | 202 => {
                 let body: Value = response
                     .body
                     .as_deref()
@@ -188,7 +188,9 @@ impl World {
         self.check_no_internal_error(response);
         let client = &mut self.actors.clients[number];
         match response.status {
-            202 | 409 => client.cancelled = Some(response.status),
+            // An order that has ended is answered with 200.
+            200 | 202 => client.cancelled = Some(202),
+            409 => client.cancelled = Some(409),
             // The order is not placed yet, or never.
             404 if !client.acknowledged => {
                 if client.next_place.is_some() || !lock_profile(&self.profile).is_over() {

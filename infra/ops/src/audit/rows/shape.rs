@@ -116,6 +116,20 @@ impl Shape for AdjustmentShape {
     }
 }
 
+/// The record of a key, which only the creation of an item reads.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "a fingerprint only has to exist")]
+pub(super) struct KeyShape {
+    sku: String,
+    fingerprint: Uuid,
+}
+
+impl Shape for KeyShape {
+    fn check(&self, _: &RowKey) -> Result<(), String> {
+        is_sku(&self.sku)
+    }
+}
+
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "most fields only have to exist")]
 pub(super) struct ReservationShape {
