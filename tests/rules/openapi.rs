@@ -53,20 +53,20 @@ pub fn joined() -> Yaml {
 fn join(mut whole: Yaml, documents: &[(String, Yaml)]) -> Result<Yaml, Vec<String>> {
     let mut faults = Vec::new();
     let mut owners: HashMap<String, &str> = HashMap::new();
-    let mut claim = |what: String, owner, faults: &mut Vec<String>| {
-        if let Some(other) = owners.insert(what.clone(), owner) {
-            faults.push(format!("{what} is in {other} and in {owner}"));
-        }
-    };
     for (service, document) in documents {
+        let mut claim = |what: String| {
+            if let Some(other) = owners.insert(what.clone(), service) {
+                faults.push(format!("{what} is in {other} and in {service}"));
+            }
+        };
         for tag in list(&document["tags"]) {
-            claim(format!("tag {}", text(&tag["name"])), service, &mut faults);
+            claim(format!("tag {}", text(&tag["name"])));
         }
         for (path, item) in members(&document["paths"]) {
-            claim(format!("path {path}"), service, &mut faults);
+            claim(format!("path {path}"));
             for (_, operation) in operations_of(item) {
                 let id = text(&operation["operationId"]);
-                claim(format!("operation {id}"), service, &mut faults);
+                claim(format!("operation {id}"));
             }
         }
         for reference in dangling(document) {
@@ -74,12 +74,14 @@ fn join(mut whole: Yaml, documents: &[(String, Yaml)]) -> Result<Yaml, Vec<Strin
         }
         for (section, components) in members(&document["components"]) {
             for (name, component) in members(components) {
-                match &whole["components"][section][name] {
-                    Yaml::Null => {}
-                    known if known == component => continue,
-                    _ => faults.push(format!(
-                        "{section}/{name} of {service} has another meaning elsewhere"
-                    )),
+                let known = &whole["components"][section][name];
+                let what = format!("{section}/{name}");
+                let owner = owners.entry(what.clone());
+                let owner = *owner.or_insert(if known.is_null() { service } else { HEAD });
+                if !known.is_null() && known != component {
+                    faults.push(format!(
+                        "{what} has one meaning in {owner} and another in {service}"
+                    ));
                 }
                 insert(&mut whole, &["components", section, name], component);
             }
@@ -168,9 +170,9 @@ fn dangling(document: &Yaml) -> Vec<String> {
 #[test]
 fn the_documents_join_and_conflicts_are_named() {
     joined();
-    let part = |text: &str| {
+    let part = |name: &str, text: &str| {
         (
-            "x".to_owned(),
+            name.to_owned(),
             serde_yaml_ng::from_str::<Yaml>(text).unwrap(),
         )
     };
@@ -178,13 +180,13 @@ fn the_documents_join_and_conflicts_are_named() {
         paths: {/a: {get: {operationId: a}}}}";
     let second = "{tags: [{name: t}], components: {schemas: {A: {type: integer}, C: {$ref: '#/components/schemas/B'}}},
         paths: {/a: {post: {operationId: a}}}}";
-    let faults = join(Yaml::Null, &[part(first), part(second)]).unwrap_err();
+    let faults = join(Yaml::Null, &[part("a", first), part("b", second)]).unwrap_err();
     expect_test::expect![[r#"
-        tag t is in x and in x
-        path /a is in x and in x
-        operation a is in x and in x
-        #/components/schemas/B leads nowhere in x
-        schemas/A of x has another meaning elsewhere"#]]
+        tag t is in a and in b
+        path /a is in a and in b
+        operation a is in a and in b
+        #/components/schemas/B leads nowhere in b
+        schemas/A has one meaning in a and another in b"#]]
     .assert_eq(&faults.join("\n"));
 }
 
