@@ -161,7 +161,7 @@ impl Operation<'_> {
                 shown(&media["schema"])
             );
             inner += &prose(&operation["requestBody"]["description"]);
-            inner += &examples(api, media).map(sample).collect::<String>();
+            inner += &samples(api, media);
         }
         inner += &format!("<h4>curl</h4>\n<pre>{}</pre>\n", self.curl(api));
         let answers = members(&operation["responses"]);
@@ -289,7 +289,7 @@ fn answer_body(api: &Yaml, answer: &Yaml) -> String {
             .collect();
         let problems = joined([format!("as <code>{kind}</code>"), problems.join(", ")]);
         inner += &format!("<p>{} {problems}</p>\n", shown(&media["schema"]));
-        inner += &examples(api, media).map(sample).collect::<String>();
+        inner += &samples(api, media);
     }
     inner
 }
@@ -451,6 +451,16 @@ fn plain(value: &Yaml) -> String {
         Yaml::String(text) => text.clone(),
         other => serde_json::to_string(other).unwrap(),
     }
+}
+
+/// The examples of a body or an answer, each below its summary.
+fn samples(api: &Yaml, media: &Yaml) -> String {
+    let named = members(&media["examples"]).map(|(_, example)| {
+        let example = resolved(api, example);
+        let summary = prose(&example["summary"]);
+        summary + &sample(&example["value"])
+    });
+    named.chain(media.get("example").map(sample)).collect()
 }
 
 fn sample(example: &Yaml) -> String {
