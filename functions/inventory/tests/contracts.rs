@@ -243,32 +243,3 @@ fn openapi_refuses_the_bodies_that_functions_refuse() {
         }
     }
 }
-
-#[test]
-fn the_template_and_the_description_have_the_same_routes() {
-    let api = document("openapi.yaml");
-    let mut described: Vec<String> = api["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, operations)| {
-            let methods = operations.as_object().unwrap().keys();
-            methods
-                .filter(|method| *method != "parameters")
-                .map(move |method| format!("{} {path}", method.to_uppercase()))
-        })
-        .collect();
-    described.sort();
-    let template = document("template.yaml");
-    let mut deployed: Vec<String> = template["Resources"]
-        .as_object()
-        .unwrap()
-        .values()
-        .filter(|resource| resource["Type"] == "AWS::ApiGatewayV2::Route")
-        .map(|route| route["Properties"]["RouteKey"].as_str().unwrap().to_owned())
-        // HEAD answers as the GET beside it.
-        .filter(|route| !route.starts_with("HEAD "))
-        .collect();
-    deployed.sort();
-    assert_eq!(deployed, described);
-}
