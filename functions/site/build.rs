@@ -1,7 +1,6 @@
 //! Makes the table of the pages: each file below `pages/` becomes a page, compressed once.
 //!
-//! `docs.html` is `/docs`, `problems/index.html` is `/problems`, and other files keep their names. Browsers
-//! keep a file whose name has the hash of its content (`docs-0123abcd.js`), and ask again for all others.
+//! `docs.html` is `/docs`, and other files keep their names.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,7 +11,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
 
 const FOLDER: &str = "pages";
 
@@ -41,25 +39,15 @@ fn main() {
             .find(|(known, _)| *known == end)
             .unwrap_or_else(|| panic!("{}: add the type to TYPES", file.display()));
         let path = match end {
-            "html" => name.trim_end_matches("/index").to_owned(),
-            _ => format!("{name}.{end}"),
+            "html" => format!("/{name}"),
+            _ => format!("/{name}.{end}"),
         };
-        let is_hash = |text: &str| text.len() >= 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let is_immutable = name.rsplit_once('-').is_some_and(|(_, last)| is_hash(last));
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(text.as_bytes()).expect("memory takes all");
         let gzip = STANDARD.encode(gzip.finish().expect("memory takes all"));
-        let digest = Sha256::digest(&text);
-        let tag: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let path = format!("/{path}");
         writeln!(
             table,
-            "Page {{ path: {path:?}, content_type: {content_type:?}, is_immutable: {is_immutable}, \
-             tag: {tag:?}, plain: {text:?}, gzip: {gzip:?} }},"
+            "Page {{ path: {path:?}, content_type: {content_type:?}, plain: {text:?}, gzip: {gzip:?} }},"
         )
         .expect("a string takes all");
     }

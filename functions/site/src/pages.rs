@@ -1,6 +1,8 @@
 //! Pages and documents, which are part of the program.
 
+use shared_lambda::conditional;
 use shared_lambda::http::{Request, Response};
+use shared_lambda::problem::Problem;
 
 /// Scripts, styles and calls only from and to this host. No page may frame these pages, and no script may
 /// write HTML.
@@ -12,10 +14,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub struct Page {
     pub path: &'static str,
     content_type: &'static str,
-    /// Whether the name has the content's hash.
-    is_immutable: bool,
-    /// The start of the content's SHA-256.
-    tag: &'static str,
     plain: &'static str,
     /// The compressed content, in base64.
     gzip: &'static str,
@@ -30,29 +28,13 @@ pub fn find(path: &str) -> Option<&'static Page> {
 }
 
 impl Page {
-    /// The page, or 304 where the client has it.
-    pub fn answer(&self, request: &Request) -> Response {
+    /// The page, or 304 where the client has it. Each encoding has its own tag (RFC 9110 §8.8.3.3).
+    pub fn answer(&self, request: &Request) -> Result<Response, Problem> {
         let is_gzip = accepts_gzip(request.header("accept-encoding").unwrap_or_default());
-        // Each encoding has its own strong tag (RFC 9110 §8.8.3.3).
-        let tag = match is_gzip {
-            true => format!("\"{}-gzip\"", self.tag),
-            false => format!("\"{}\"", self.tag),
-        };
-        let has_it = matches(request.header("if-none-match").unwrap_or_default(), &tag);
-        let mut response = Response::empty(if has_it { 304 } else { 200 })
-            .with_header("etag", tag)
+        let mut response = Response::empty(200)
+            .with_header("content-type", self.content_type)
             .with_header("vary", "accept-encoding")
-            .with_header(
-                "cache-control",
-                match self.is_immutable {
-                    true => "public, max-age=31536000, immutable",
-                    false => "no-cache",
-                },
-            );
-        if has_it {
-            return response;
-        }
-        response = response.with_header("content-type", self.content_type);
+            .with_header("cache-control", "no-cache");
         if self.content_type.starts_with("text/html") {
             response = response.with_header("content-security-policy", POLICY);
         }
@@ -61,7 +43,7 @@ impl Page {
         }
         response.is_base64 = is_gzip;
         response.body = Some(if is_gzip { self.gzip } else { self.plain }.to_owned());
-        response
+        conditional::answer(request, response)
     }
 }
 
@@ -75,11 +57,4 @@ fn accepts_gzip(accepted: &str) -> bool {
         let weight = parts.find_map(|part| part.strip_prefix("q="));
         is_gzip && weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0))
     })
-}
-
-/// Whether `If-None-Match` has a tag, by the weak comparison (RFC 9110 §13.1.2). Tags of pages have no
-/// commas.
-fn matches(tags: &str, tag: &str) -> bool {
-    let mut tags = tags.split(',').map(str::trim);
-    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }

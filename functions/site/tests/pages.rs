@@ -46,6 +46,8 @@ async fn every_page_has_two_encodings_of_one_text() {
         assert_ne!(small.header("etag"), whole.header("etag"));
         for response in [&whole, &small] {
             assert_eq!(response.header("vary"), Some("accept-encoding"));
+            // Browsers ask for each page again, and get 304.
+            assert_eq!(response.header("cache-control"), Some("no-cache"));
             let is_html = response
                 .header("content-type")
                 .unwrap()
@@ -100,7 +102,7 @@ async fn a_page_that_the_client_has_is_not_sent_again() {
             assert_eq!(response.header("content-length"), None);
         }
     }
-    for sent in ["\"other\"", "", tag.trim_matches('"')] {
+    for sent in ["\"other\"", &tag.to_uppercase()] {
         let response = answer("GET", path, &[("if-none-match", sent)]).await;
         assert_eq!(response.status, 200, "{sent}");
     }
@@ -121,28 +123,5 @@ async fn the_head_of_a_page_has_the_length_of_its_bytes() {
         let mut expected = get.headers.clone();
         expected.push(("content-length", length.to_string()));
         assert_eq!((head.headers, head.body), (expected, None));
-    }
-}
-
-#[tokio::test]
-async fn browsers_keep_only_files_named_by_their_content() {
-    for page in PAGES {
-        let name = page
-            .path
-            .rsplit_once('.')
-            .map_or(page.path, |(name, _)| name);
-        let last = name.rsplit_once('-').map_or("", |(_, last)| last);
-        let is_hash = last.len() >= 8 && last.bytes().all(|b| b.is_ascii_hexdigit());
-        let response = answer("GET", page.path, &[]).await;
-        let cache = match is_hash {
-            true => "public, max-age=31536000, immutable",
-            false => "no-cache",
-        };
-        assert_eq!(
-            response.header("cache-control"),
-            Some(cache),
-            "{}",
-            page.path
-        );
     }
 }

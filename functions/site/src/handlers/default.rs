@@ -52,7 +52,7 @@ pub async fn handle(site: &Site, _context: Context, request: Request) -> Result<
         return Ok(Response::empty(204).with_header("allow", allow));
     }
     match pages::find(path) {
-        Some(page) => Ok(page.answer(&request)),
+        Some(page) => page.answer(&request),
         None if path == HEALTH => Ok(Response::json(200, &site.health())),
         // The gateway has no such route, as before the first deployment of its service.
         None => Err(Problem::not_found(
