@@ -148,23 +148,63 @@ pub fn target<'a>(document: &'a Yaml, reference: &str) -> &'a Yaml {
     parts.split('/').fold(document, |place, part| &place[part])
 }
 
+/// All references of a value.
+fn references<'a>(value: &'a Yaml, found: &mut Vec<&'a str>) {
+    for (name, value) in members(value) {
+        match value.as_str() {
+            Some(reference) if name == "$ref" => found.push(reference),
+            _ => references(value, found),
+        }
+    }
+    list(value).for_each(|value| references(value, found));
+}
+
 /// The references that lead nowhere.
 fn dangling(document: &Yaml) -> Vec<String> {
-    fn references<'a>(value: &'a Yaml, found: &mut Vec<&'a str>) {
-        for (name, value) in members(value) {
-            match value.as_str() {
-                Some(reference) if name == "$ref" => found.push(reference),
-                _ => references(value, found),
-            }
-        }
-        list(value).for_each(|value| references(value, found));
-    }
     let mut found = Vec::new();
     references(document, &mut found);
-    let dangling = found
+    let is_dangling = |reference: &&str| target(document, reference).is_null();
+    found
         .into_iter()
-        .filter(|reference| target(document, reference).is_null());
-    dangling.map(str::to_owned).collect()
+        .filter(is_dangling)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The linters redocly and spectral warn of these.
+#[test]
+fn operations_have_prose_and_components_are_used() {
+    for (service, document) in documents() {
+        let mut used = Vec::new();
+        references(&document, &mut used);
+        let components = members(&document["components"]);
+        for (section, components) in components.filter(|(section, _)| *section != "securitySchemes")
+        {
+            for (name, _) in members(components) {
+                let reference = format!("#/components/{section}/{name}");
+                assert!(
+                    used.contains(&reference.as_str()),
+                    "{service} has no use of {reference}"
+                );
+            }
+        }
+        let tags: Vec<&str> = list(&document["tags"])
+            .map(|tag| text(&tag["name"]))
+            .collect();
+        let operations = members(&document["paths"]).flat_map(|(_, item)| operations_of(item));
+        for (_, operation) in operations {
+            let prose =
+                ["operationId", "summary", "description"].map(|name| text(&operation[name]));
+            assert!(
+                prose.iter().all(|text| !text.is_empty()),
+                "{service}: {prose:?}"
+            );
+            assert!(
+                tags.contains(&text(&operation["tags"][0])),
+                "{service}: {prose:?}"
+            );
+        }
+    }
 }
 
 #[test]
