@@ -1,4 +1,6 @@
 //! Every test of this service.
+// The futures of its tests nest deeply.
+#![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod commands;
