@@ -35,7 +35,7 @@ impl Conditions {
     pub fn of(request: &Request, fields: &mut Fields) -> Option<Self> {
         let mut read = |name: &str| {
             let sent = request.header(&name.to_ascii_lowercase());
-            fields.take(name, sent.map(Tags::parse).transpose())
+            fields.take_header(name, sent.map(Tags::parse).transpose())
         };
         let (if_match, if_none_match) = (read("If-Match"), read("If-None-Match"));
         Some(Self {

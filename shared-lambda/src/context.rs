@@ -19,8 +19,13 @@ pub struct Context {
 impl Context {
     /// The trace's id: 32 hexadecimal digits, the same in every log line of a request.
     pub fn trace_id(&self) -> &str {
-        self.traceparent.get(3..35).unwrap_or_default()
+        trace_id(&self.traceparent).unwrap_or_default()
     }
+}
+
+/// The trace's id in a `traceparent`.
+pub(crate) fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.get(3..35)
 }
 
 /// The source of contexts: the system's clock and randomness, or a simulation's.

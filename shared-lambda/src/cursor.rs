@@ -24,7 +24,7 @@ pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
         .ok()
         .and_then(|json| serde_json::from_slice(&json).ok())
         .ok_or_else(|| {
-            Problem::invalid_field(
+            Problem::invalid_parameter(
                 "cursor",
                 "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again",
             )

@@ -46,8 +46,8 @@ impl Envelope {
     pub fn parse(body: &str) -> Result<Self, Failure> {
         let read: Result<Object<Self>, _> = json::read(body);
         read.map(|Object(envelope)| envelope).map_err(|mistake| {
-            let FieldError { pointer, detail } = mistake;
-            let subject = if pointer.is_empty() { "it" } else { &pointer };
+            let FieldError { name, detail, .. } = mistake;
+            let subject = if name.is_empty() { "it" } else { &name };
             Failure::unprocessable(format!(
                 "the message is not an envelope: {subject} {detail}"
             ))
@@ -67,9 +67,9 @@ impl Envelope {
         }
         let read: Result<Object<T>, _> = json::read(self.data.get());
         read.map(|Object(data)| data).map_err(|mistake| {
-            let FieldError { pointer, detail } = mistake;
+            let FieldError { name, detail, .. } = mistake;
             let kind = &self.kind;
-            Failure::unprocessable(format!("in {kind}, /data{pointer} {detail}"))
+            Failure::unprocessable(format!("in {kind}, /data{name} {detail}"))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use shared_auth::{Caller, TokenError, Verifier};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use crate::object::Object;
@@ -53,6 +55,10 @@ pub struct Request {
     headers: HashMap<String, String>,
     source_address: Option<String>,
     body: Bytes,
+    route: String,
+    request_id: Option<String>,
+    /// Set when the token is checked, for the log line of the request.
+    caller: Arc<OnceLock<Uuid>>,
 }
 
 /// The part of a list that the client asks for.
@@ -111,12 +117,28 @@ impl Request {
                 .map(|(name, value)| (name.to_ascii_lowercase(), value))
                 .collect(),
             source_address: text("/requestContext/http/sourceIp").map(str::to_owned),
+            route: text("/routeKey").unwrap_or_default().to_owned(),
+            request_id: text("/requestContext/requestId").map(str::to_owned),
+            caller: Arc::default(),
             body: if is_base64 {
                 STANDARD.decode(body)?.into()
             } else {
                 Bytes::copy_from_slice(body.as_bytes())
             },
         })
+    }
+
+    /// Sets the route and API Gateway's id of the request.
+    pub fn with_route(mut self, route: &str, request_id: &str) -> Self {
+        self.route = route.to_owned();
+        self.request_id = Some(request_id.to_owned());
+        self
+    }
+
+    /// Names the caller in the log line of the request.
+    pub fn called_by(&self, caller: Uuid) {
+        // The first check decides; a handler checks the same token again at most.
+        let _ = self.caller.set(caller);
     }
 
     /// Adds a parameter of the route.
@@ -175,7 +197,7 @@ impl Request {
     /// A parameter of the route that is a UUID.
     pub fn uuid(&self, name: &str) -> Result<Uuid, Problem> {
         Uuid::try_parse(self.path_parameter(name)).map_err(|_| {
-            Problem::invalid_field(
+            Problem::invalid_parameter(
                 name,
                 "is not a UUID, for example 01890a5d-ac96-774b-bcce-b302099a8057",
             )
@@ -240,7 +262,7 @@ impl Request {
                     // Other text is not repeated, because it may be a secret.
                     let sent = sent.map(|sent| format!("{sent}, ")).unwrap_or_default();
                     let detail = format!("is {sent}not a whole number from 1 to {MAX_PAGE}");
-                    Problem::invalid_field("limit", detail)
+                    Problem::invalid_parameter("limit", detail)
                 })?
             }
         };
@@ -340,7 +362,7 @@ impl Request {
                     _ => "",
                 };
                 let detail = "occurs more than once, with different values; send it once";
-                fields.push(FieldError::new(name, format!("{detail}{key}")));
+                fields.push(FieldError::header(name, format!("{detail}{key}")));
             }
         }
         if known.0 == Query::ANY.0 {
@@ -356,7 +378,7 @@ impl Request {
                 continue;
             };
             let name = if name.is_empty() { "\"\"" } else { name };
-            let error = FieldError::new(shortened(name), detail);
+            let error = FieldError::parameter(shortened(name), detail);
             if wrong.contains(&error) {
                 continue;
             }
@@ -478,38 +500,114 @@ impl Query {
     {
         let context = origin.context(request.header("traceparent"));
         let is_head = request.method == "HEAD";
-        let response = self.answered(&context, request, handler).await;
+        let call = Call::begin(&request);
+        let outcome = self.outcome(&context, request, handler).await;
+        let response = call.end(outcome, context);
         match is_head {
             true => response.without_content(),
             false => response,
         }
     }
 
-    async fn answered<F, Fut>(self, context: &Context, request: Request, handler: F) -> Response
+    async fn outcome<F, Fut>(
+        self,
+        context: &Context,
+        request: Request,
+        handler: F,
+    ) -> Result<Response, Problem>
     where
         F: Fn(Context, Request) -> Fut,
         Fut: Future<Output = Result<Response, Problem>>,
     {
-        if let Err(problem) = request.check(self) {
-            return problem.into_response(context);
-        }
+        request.check(self)?;
         // The call is inside the guarded future, to catch a panic before the first await too.
         let call = async { handler(context.clone(), request).await };
-        let outcome = AssertUnwindSafe(call)
+        AssertUnwindSafe(call)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
                 Err(Problem::internal(
                     "the handler panicked; see the previous log line",
                 ))
-            });
-        outcome.unwrap_or_else(|problem| problem.into_response(context))
+            })
     }
 
     fn unknown(self) -> String {
         match self.0 {
             [] => "is not a known parameter; none is known here".to_owned(),
             known => format!("is not a known parameter; known here: {}", known.join(", ")),
+        }
+    }
+}
+
+/// A request for its log line: ids and the route's template, and no other text of the client.
+struct Call {
+    route: String,
+    request_id: Option<String>,
+    order: Option<Uuid>,
+    caller: Arc<OnceLock<Uuid>>,
+    begun: Instant,
+}
+
+impl Call {
+    fn begin(request: &Request) -> Self {
+        let id = match request.route.contains("/orders/{id}") {
+            true => "id",
+            false => "order_id",
+        };
+        Self {
+            route: request.route.clone(),
+            request_id: request.request_id.clone(),
+            order: Uuid::try_parse(request.path_parameter(id)).ok(),
+            caller: Arc::clone(&request.caller),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Writes the line and names the request in the response.
+    fn end(self, outcome: Result<Response, Problem>, context: Context) -> Response {
+        let ms = self.begun.elapsed().as_millis() as u64;
+        let (response, problem, failure) = match outcome {
+            Ok(response) => (response, None, None),
+            Err(problem) => {
+                let is_failure = problem.status() >= 500;
+                let failure = is_failure.then(|| (problem.detail().to_owned(), problem.cause()));
+                let slug = problem.slug();
+                (problem.into_response(&context), Some(slug), failure)
+            }
+        };
+        // A new order is named by `Location`.
+        let placed = response.header("location").and_then(|location| {
+            let id = location.strip_prefix("/api/v1/orders/")?;
+            Uuid::try_parse(id).ok()
+        });
+        let order = self.order.or(placed).map(tracing::field::display);
+        let caller = self.caller.get().map(tracing::field::display);
+        let (route, request) = (self.route, self.request_id);
+        let (status, trace) = (response.status, context.trace_id());
+        match failure {
+            Some((detail, cause)) => tracing::error!(
+                route,
+                status,
+                ms,
+                problem,
+                caller,
+                order,
+                trace,
+                request,
+                detail,
+                cause,
+                "request failed"
+            ),
+            None => tracing::info!(
+                target: telemetry::CALLS,
+                route, status, ms, problem, caller, order, trace, request
+            ),
+        }
+        let response = response.with_header("traceparent", context.traceparent);
+        match request {
+            Some(id) => response.with_header("x-request-id", id),
+            None => response,
         }
     }
 }
@@ -556,12 +654,13 @@ pub fn authenticate(
     request: &Request,
     now: Timestamp,
 ) -> Result<Caller, Problem> {
-    verifier
-        .caller(request.header("authorization"), now)
-        .map_err(|error| match error {
-            TokenError::Missing => Problem::unauthorized(error.to_string()),
-            _ => Problem::invalid_token(error.to_string()),
-        })
+    let caller = verifier.caller(request.header("authorization"), now);
+    let caller = caller.map_err(|error| match error {
+        TokenError::Missing => Problem::unauthorized(error.to_string()),
+        _ => Problem::invalid_token(error.to_string()),
+    })?;
+    request.called_by(caller.user_id);
+    Ok(caller)
 }
 
 /// [`authenticate`] for an optional token. A token that is sent must be valid: with an expired one

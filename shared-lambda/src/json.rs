@@ -59,17 +59,13 @@ pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
         document.repair(text, &mut value);
     }
     // Mistakes that `value` does not show: a repeated field, or text that is not JSON.
-    if !document
-        .faults
-        .iter()
-        .any(|known| known.pointer == first.pointer)
-    {
+    if !document.faults.iter().any(|known| known.name == first.name) {
         document.faults.insert(0, first);
     }
     for fault in &mut document.faults {
-        match fault.pointer.rsplit_once('/') {
+        match fault.name.rsplit_once('/') {
             None => fault.detail.insert_str(0, "the body "),
-            Some((parent, name)) => fault.pointer = format!("{parent}/{}", shortened(name)),
+            Some((parent, name)) => fault.name = format!("{parent}/{}", shortened(name)),
         }
     }
     document
@@ -95,7 +91,7 @@ impl<T: DeserializeOwned> Document<T> {
                 Err(error) => error,
             };
             let Mistake { error, remedy } = mistake(text, &pointer(error.path()), error.inner());
-            let place = error.pointer.clone();
+            let place = error.name.clone();
             let follows = self.stand_ins.iter().any(|known| is_within(&place, known));
             if !follows {
                 self.faults.push(error);

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use crate::problems::{
@@ -18,22 +18,62 @@ use crate::{Context, Error, telemetry};
 /// The longest name from a caller that an answer repeats, in characters.
 const MAX_NAME: usize = 64;
 
+/// The part of a request with a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The body; the name is a JSON Pointer (RFC 6901), and empty for the whole body.
+    Body,
+    /// A parameter of the path or the query.
+    Parameter,
+    /// A header.
+    Header,
+}
+
 /// One mistake in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// A JSON Pointer (RFC 6901) into the body, or the name of a parameter or header.
-    pub pointer: String,
+    /// Where the name belongs.
+    pub part: Part,
+    /// The pointer, or the name of the parameter or header.
+    pub name: String,
     /// The mistake and the accepted values.
     pub detail: String,
 }
 
 impl FieldError {
-    /// A mistake at a place.
+    /// A mistake in the body, at a JSON Pointer.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        }
+        Self::of(Part::Body, pointer, detail)
+    }
+
+    /// A mistake in a parameter of the path or the query.
+    pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::of(Part::Parameter, name, detail)
+    }
+
+    /// A mistake in a header.
+    pub fn header(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::of(Part::Header, name, detail)
+    }
+
+    fn of(part: Part, name: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (name, detail) = (name.into(), detail.into());
+        let is_pointer = name.is_empty() || name.starts_with('/');
+        debug_assert!(part != Part::Body || is_pointer, "{name} is no pointer");
+        Self { part, name, detail }
+    }
+}
+
+/// One member says where: `pointer`, `parameter` or `header`.
+impl Serialize for FieldError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let part = match self.part {
+            Part::Body => "pointer",
+            Part::Parameter => "parameter",
+            Part::Header => "header",
+        };
+        let members = [(part, &self.name), ("detail", &self.detail)];
+        serializer.collect_map(members)
     }
 }
 
@@ -61,24 +101,38 @@ impl Fields {
         }
     }
 
+    /// Returns the value, or adds the mistakes that its problem lists.
+    pub fn add<T>(&mut self, read: Result<T, Problem>) -> Option<T> {
+        read.map_err(|problem| self.errors.extend(problem.errors))
+            .ok()
+    }
+
     /// Adds a mistake, unless it is about a stand-in.
     pub fn push(&mut self, error: FieldError) {
         let is_about =
-            |place: &String| is_within(&error.pointer, place) || is_within(place, &error.pointer);
-        if !self.stand_ins.iter().any(is_about) {
+            |place: &String| is_within(&error.name, place) || is_within(place, &error.name);
+        if error.part != Part::Body || !self.stand_ins.iter().any(is_about) {
             self.errors.push(error);
         }
     }
 
-    /// Returns the value, or adds the mistake.
+    /// Returns the value, or adds the mistake at this pointer.
     pub fn take<T>(&mut self, pointer: &str, parsed: Result<T, impl Display>) -> Option<T> {
-        match parsed {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.push(FieldError::new(pointer, error.to_string()));
-                None
-            }
-        }
+        self.value(parsed.map_err(|error| FieldError::new(pointer, error.to_string())))
+    }
+
+    /// [`take`](Self::take) for a header.
+    pub fn take_header<T>(&mut self, name: &str, parsed: Result<T, impl Display>) -> Option<T> {
+        self.value(parsed.map_err(|error| FieldError::header(name, error.to_string())))
+    }
+
+    /// [`take`](Self::take) for a parameter.
+    pub fn take_parameter<T>(&mut self, name: &str, parsed: Result<T, impl Display>) -> Option<T> {
+        self.value(parsed.map_err(|error| FieldError::parameter(name, error.to_string())))
+    }
+
+    fn value<T>(&mut self, parsed: Result<T, FieldError>) -> Option<T> {
+        parsed.map_err(|error| self.push(error)).ok()
     }
 
     /// [`take`](Self::take) for a number: the mistake repeats the number.
@@ -94,10 +148,7 @@ impl Fields {
         // These two values stand in for a number beyond an `i64`. Its mistake names the range of an
         // `i64`; the field's own range is more useful.
         if let (i64::MIN | i64::MAX, Err(error)) = (sent, &parsed)
-            && let Some(known) = self
-                .errors
-                .iter_mut()
-                .find(|known| known.pointer == pointer)
+            && let Some(known) = self.errors.iter_mut().find(|known| known.name == pointer)
             && let Some((sent, _)) = known.detail.split_once(", not ")
         {
             known.detail = beside(sent, error);
@@ -187,8 +238,8 @@ impl Problem {
     /// 400: these fields, parameters or headers are wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
-            [only] if only.pointer.is_empty() => only.detail.clone(),
-            [only] => format!("{} {}", only.pointer, only.detail),
+            [only] if only.name.is_empty() => only.detail.clone(),
+            [only] => format!("{} {}", only.name, only.detail),
             _ => format!("{} things are wrong; see errors", errors.len()),
         };
         Self {
@@ -197,9 +248,14 @@ impl Problem {
         }
     }
 
-    /// 400 for one field.
+    /// 400 for one field of the body.
     pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    /// 400 for one parameter of the path or the query.
+    pub fn invalid_parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError::parameter(name, detail)])
     }
 
     /// 401: the request does not identify its caller.
@@ -302,7 +358,18 @@ impl Problem {
         &self.errors
     }
 
-    /// The response. A 5xx is logged here, once.
+    /// The text about this request.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The cause with its sources.
+    pub(crate) fn cause(&self) -> Option<String> {
+        let cause = self.cause.as_deref();
+        cause.map(|cause| telemetry::chain(cause))
+    }
+
+    /// The response.
     pub(crate) fn into_response(self, context: &Context) -> Response {
         let ProblemType {
             slug,
@@ -310,20 +377,6 @@ impl Problem {
             title,
             ..
         } = *self.kind;
-        let instance = format!("urn:waybill:trace:{}", context.trace_id());
-        if status >= 500 {
-            let cause = self.cause.as_deref().map(|cause| telemetry::chain(cause));
-            tracing::error!(
-                status,
-                problem = slug,
-                trace_id = context.trace_id(),
-                detail = %self.detail,
-                cause,
-                "request failed"
-            );
-        } else {
-            tracing::debug!(status, problem = slug, detail = %self.detail, "request refused");
-        }
         let mut body = json!({
             // RFC 9457 §3.1.1 asks for the full path in a relative reference.
             "type": format!("/problems/{slug}"),
@@ -331,7 +384,7 @@ impl Problem {
             "title": title,
             "status": status,
             "detail": self.detail,
-            "instance": instance,
+            "instance": format!("urn:waybill:trace:{}", context.trace_id()),
         });
         if !self.errors.is_empty() {
             body["errors"] = json!(self.errors);

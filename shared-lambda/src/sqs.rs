@@ -11,9 +11,11 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
+use crate::context::trace_id;
 use crate::envelope::Envelope;
 pub use crate::failure::Failure;
 use crate::fault::{FAULT_LIFETIME, Fault};
@@ -101,20 +103,24 @@ where
     Fut: Future<Output = Result<Vec<Outgoing>, Failure>>,
 {
     let handler = &handler;
-    let mut handled: Vec<(SqsMessage, Result<Vec<Outgoing>, Failure>)> =
-        stream::iter(event.records)
-            .map(|message| {
-                // Boxed, because `buffered` moves the futures and they are large.
-                async move {
-                    let handled = handle(origin, queue.stage, &message, handler);
-                    let outcome = with_deadline(ends_at - CLOSING, handled).await;
-                    (message, outcome)
+    let mut handled: Vec<Handled> = stream::iter(event.records)
+        .map(|message| {
+            // Boxed, because `buffered` moves the futures and they are large.
+            async move {
+                let begun = Instant::now();
+                let handled = handle(origin, queue.stage, &message, handler);
+                let outcome = with_deadline(ends_at - CLOSING, handled).await;
+                Handled {
+                    message,
+                    outcome,
+                    took: begun.elapsed(),
                 }
-                .boxed_local()
-            })
-            .buffered(queue.concurrency)
-            .collect()
-            .await;
+            }
+            .boxed_local()
+        })
+        .buffered(queue.concurrency)
+        .collect()
+        .await;
 
     send_answers(&queue.client, ends_at - REPORTING, &mut handled).await;
 
@@ -122,9 +128,14 @@ where
     let mut retries = Vec::new();
     // A standard queue may deliver one message twice in a batch; its id is reported once.
     let mut failed: Vec<String> = Vec::new();
-    for (message, outcome) in handled {
+    for Handled {
+        message,
+        outcome,
+        took,
+    } in handled
+    {
+        log(&message, &outcome, took);
         let Err(failure) = outcome else { continue };
-        log(&message, &failure);
         let seconds = backoff_seconds(&message, &failure);
         retries.extend(message.receipt_handle.map(|receipt| (receipt, seconds)));
         let id = message.message_id.unwrap_or_default();
@@ -136,6 +147,14 @@ where
     // The remaining messages come back after the visibility timeout.
     let _ = timeout_at(ends_at - REPORTING / 3, make_visible(queue, retries)).await;
     response
+}
+
+/// A message with its outcome.
+struct Handled {
+    message: SqsMessage,
+    outcome: Result<Vec<Outgoing>, Failure>,
+    /// The time of its handler, without the batch's sending.
+    took: Duration,
 }
 
 /// Drops a handler at the deadline, as if the process had crashed there. After the deadline no
@@ -216,8 +235,8 @@ fn fault_now(stage: Stage, command: &Envelope, receives: u32, now: Timestamp) ->
     };
     tracing::warn!(
         event = "fault_injected",
-        order_id = %command.subject,
-        message_type = command.kind,
+        order = %command.subject,
+        "type" = command.kind,
         // An unknown fault is arbitrary text, which the log must not repeat.
         fault = known.map(|(name, ..)| name),
         ignored_because,
@@ -228,15 +247,11 @@ fn fault_now(stage: Stage, command: &Envelope, receives: u32, now: Timestamp) ->
 }
 
 /// Sends the answers of the handled messages. A message fails if its answer is not accepted.
-async fn send_answers(
-    client: &aws_sdk_sqs::Client,
-    cutoff: Instant,
-    handled: &mut [(SqsMessage, Result<Vec<Outgoing>, Failure>)],
-) {
+async fn send_answers(client: &aws_sdk_sqs::Client, cutoff: Instant, handled: &mut [Handled]) {
     let mut sources = Vec::new();
     let mut outgoing = Vec::new();
-    for (source, (_, outcome)) in handled.iter_mut().enumerate() {
-        if let Ok(answers) = outcome {
+    for (source, handled) in handled.iter_mut().enumerate() {
+        if let Ok(answers) = &mut handled.outcome {
             for answer in answers.drain(..) {
                 sources.push(source);
                 outgoing.push(answer);
@@ -245,7 +260,7 @@ async fn send_answers(
     }
     for rejected in send_each(client, outgoing, cutoff).await {
         let source = sources[rejected.index];
-        handled[source].1 = Err(Failure::retry(
+        handled[source].outcome = Err(Failure::retry(
             "its answer was not accepted",
             rejected.cause,
         ));
@@ -299,23 +314,42 @@ fn receive_count(message: &SqsMessage) -> u32 {
         .unwrap_or(1)
 }
 
-/// Logs one line per failure with the ids that identify the order, without the message's content.
-fn log(message: &SqsMessage, failure: &Failure) {
-    let body: Value = message
-        .body
-        .as_deref()
-        .and_then(|body| serde_json::from_str(body).ok())
-        .unwrap_or_default();
-    let text = |name: &str| body[name].as_str().unwrap_or("unknown");
-    tracing::error!(
-        message_id = message.message_id.as_deref().unwrap_or("unknown"),
-        order_id = text("order_id"),
-        message_type = text("type"),
-        traceparent = text("traceparent"),
-        receive_count = receive_count(message),
-        retry = failure.is_retried(),
-        cause = failure.cause().map(telemetry::chain),
-        "message failed: {}",
-        failure.detail()
-    );
+/// The members of a message that its log line repeats.
+#[derive(Default, Deserialize)]
+struct About {
+    order_id: Option<Uuid>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    traceparent: Option<String>,
+}
+
+/// Logs one line per message with the ids that identify the order, without the message's content.
+fn log(message: &SqsMessage, outcome: &Result<Vec<Outgoing>, Failure>, took: Duration) {
+    let body = message.body.as_deref().unwrap_or_default();
+    let about: About = serde_json::from_str(body).unwrap_or_default();
+    let order = about.order_id.map(tracing::field::display);
+    let kind = about.kind.as_deref().unwrap_or("unknown");
+    let trace = about.traceparent.as_deref().and_then(trace_id);
+    let ms = took.as_millis() as u64;
+    match outcome {
+        Ok(_) => {
+            tracing::info!(target: telemetry::CALLS, order, "type" = kind, outcome = "ok", ms, trace)
+        }
+        Err(failure) => tracing::error!(
+            order,
+            "type" = kind,
+            outcome = if failure.is_retried() {
+                "retry"
+            } else {
+                "poison"
+            },
+            ms,
+            trace,
+            message_id = message.message_id.as_deref().unwrap_or("unknown"),
+            receive_count = receive_count(message),
+            cause = failure.cause().map(telemetry::chain),
+            "message failed: {}",
+            failure.detail()
+        ),
+    }
 }

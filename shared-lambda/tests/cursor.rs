@@ -46,7 +46,7 @@ fn an_invalid_cursor_is_the_clients_mistake() {
     ] {
         let problem = decode::<Position>(cursor).unwrap_err();
         assert_eq!(problem.status(), 400, "{cursor:?}");
-        let expected = FieldError::new(
+        let expected = FieldError::parameter(
             "cursor",
             "is not a cursor of this list; take `next_cursor` from the page before, or leave it out to begin again",
         );

@@ -17,7 +17,7 @@ async fn refused(query: Query, request: Request) -> Vec<String> {
     let body: Value = serde_json::from_str(response.body.as_deref().unwrap_or("{}")).unwrap();
     let errors = body["errors"].as_array().into_iter().flatten();
     errors
-        .map(|error| error["pointer"].as_str().unwrap().to_owned())
+        .map(|error| crate::http::name(error).as_str().unwrap().to_owned())
         .collect()
 }
 

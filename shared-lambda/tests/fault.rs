@@ -177,6 +177,12 @@ async fn an_unknown_fault_is_ignored_and_a_non_text_one_refused() {
     }
 }
 
+fn warnings(logs: &Logs) -> Vec<Value> {
+    let mut lines = logs.lines();
+    lines.retain(|line| line["level"] == "WARN");
+    lines
+}
+
 #[tokio::test]
 async fn every_injected_fault_is_logged() {
     for (stage, fault, ignored_because) in [
@@ -194,8 +200,8 @@ async fn every_injected_fault_is_logged() {
             "level": "WARN",
             "message": "the command carries an injected fault",
             "event": "fault_injected",
-            "order_id": ORDER,
-            "message_type": "VerifyUser",
+            "order": ORDER,
+            "type": "VerifyUser",
         });
         if fault == "lost_reply" {
             line["fault"] = json!(fault);
@@ -203,11 +209,11 @@ async fn every_injected_fault_is_logged() {
         if let Some(reason) = ignored_because {
             line["ignored_because"] = json!(reason);
         }
-        assert_eq!(logs.lines(), [line]);
+        assert_eq!(warnings(&logs), [line]);
     }
     let logs = Logs::start();
     deliver(Some(Stage::Dev), &command(&json!(null)), 1).await;
-    assert_eq!(logs.lines(), [] as [Value; 0]);
+    assert_eq!(warnings(&logs), [] as [Value; 0]);
 }
 
 #[test]

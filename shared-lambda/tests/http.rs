@@ -61,7 +61,7 @@ fn mistakes<T: serde::de::DeserializeOwned>(body: &str) -> Vec<String> {
 }
 
 fn texts(errors: &[FieldError]) -> Vec<String> {
-    let text = |FieldError { pointer, detail }: &FieldError| format!("{pointer} {detail}");
+    let text = |FieldError { name, detail, .. }: &FieldError| format!("{name} {detail}");
     errors.iter().map(text).collect()
 }
 
@@ -83,6 +83,7 @@ where
     assert!(!response.is_base64_encoded);
     let owned = response.headers.iter();
     let owned = owned.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let owned = owned.filter(|(name, _)| !["traceparent", "x-request-id"].contains(&name.as_str()));
     let (always, headers): (Vec<_>, Vec<_>) = owned.partition(|(name, _)| {
         ["x-content-type-options", "strict-transport-security"].contains(&name.as_str())
     });
@@ -128,7 +129,7 @@ async fn head_is_answered_like_get_without_content() {
     ] {
         let handler = async |_, _| Ok(answered.clone());
         let get = respond(&origin(), event("GET"), handler).await;
-        assert_eq!(get, answered);
+        assert_eq!((get.status, &get.body), (answered.status, &answered.body));
         let head = respond(&origin(), event("HEAD"), handler).await;
         let length = expected.map(|length: usize| ("content-length", length.to_string()));
         let headers = get.headers.into_iter().chain(length).collect();
@@ -292,7 +293,7 @@ fn a_limit_must_be_a_whole_number_from_1_to_100() {
             .unwrap_err();
         assert_eq!(
             problem.errors(),
-            [FieldError::new(
+            [FieldError::parameter(
                 "limit",
                 format!("is {sent}not a whole number from 1 to 100")
             )],
@@ -317,7 +318,7 @@ fn a_path_parameter_is_read_as_a_uuid_or_refused() {
             .uuid("id")
             .unwrap_err();
         assert_eq!(problem.status(), 400, "{text:?}");
-        assert_eq!(problem.errors()[0].pointer, "id");
+        assert_eq!(problem.errors()[0].name, "id");
     }
 }
 
@@ -683,10 +684,19 @@ async fn refused(query: Query, request: Request) -> Vec<String> {
     assert_eq!(response.status, 400);
     let body: Value = serde_json::from_str(&body).unwrap();
     let errors = body["errors"].as_array().unwrap().iter();
-    let text = |error: &Value, name: &str| error[name].as_str().unwrap().to_owned();
     errors
-        .map(|error| text(error, "pointer") + " " + &text(error, "detail"))
+        .map(|error| {
+            let [name, detail] = [name(error), &error["detail"]].map(|text| text.as_str().unwrap());
+            format!("{name} {detail}")
+        })
         .collect()
+}
+
+/// The pointer or the name of a parameter or header; an error has exactly one.
+pub fn name(error: &Value) -> &Value {
+    assert_eq!(error.as_object().unwrap().len(), 2, "{error}");
+    let parts = ["pointer", "parameter", "header"].into_iter();
+    parts.filter_map(|part| error.get(part)).next().unwrap()
 }
 
 fn asking(query: &str) -> Request {
@@ -956,6 +966,81 @@ async fn a_request_continues_the_callers_trace() {
         response.2,
         json!({"trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-8000000000000001-01"})
     );
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request_and_its_trace() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-8000000000000001-01";
+    let outcomes: [fn() -> Result<Response, Problem>; 4] = [
+        || Ok(Response::json(200, &json!({}))),
+        || Ok(Response::empty(204)),
+        || Err(Problem::not_found("there is no such order")),
+        || Err(Problem::internal("a bug")),
+    ];
+    for outcome in outcomes {
+        let response = respond(&origin(), recorded(PLACE), async |_, _| outcome()).await;
+        assert_eq!(response.header("x-request-id"), Some("Zf3kQj0IIAMEJ5w="));
+        assert_eq!(response.header("traceparent"), Some(trace));
+    }
+    let unknown = sent_with(|event| event["rawQueryString"] = json!("colour=red"));
+    let response = respond(&origin(), unknown, async |_, _| Ok(Response::empty(204))).await;
+    assert_eq!(response.status, 400);
+    assert!(response.header("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn a_request_is_one_log_line_without_its_content() {
+    let order = Uuid::from_u128(9);
+    let (verifier, issuer) = verifier_and_issuer();
+    let user = Uuid::from_u128(7);
+    let token = issuer
+        .issue(user, Role::Customer, now(), Uuid::from_u128(8))
+        .token;
+    let logs = Logs::start();
+    let place = recorded(PLACE).with_header("authorization", format!("Bearer {token}"));
+    respond(&origin(), place, async |context, request| {
+        authenticate(&verifier, &request, context.now)?;
+        let location = format!("/api/v1/orders/{order}");
+        Ok(Response::json(202, &json!({})).with_header("location", location))
+    })
+    .await;
+    let read = Request::new()
+        .with_route("GET /api/v1/orders/{id}", "b")
+        .with_path_parameter("id", order.to_string())
+        .with_query("hunter2", "hunter2")
+        .with_source_address("203.0.113.7");
+    respond(&origin(), read, async |_, _| Ok(Response::empty(204))).await;
+    let users = Request::new()
+        .with_route("GET /api/v1/users/{id}", "c")
+        .with_path_parameter("id", user.to_string());
+    respond(&origin(), users, async |_, _| {
+        Err(Problem::not_found("hunter2"))
+    })
+    .await;
+    let placed = json!({
+        "route": "POST /api/v1/orders",
+        "status": 202,
+        "caller": user,
+        "order": order,
+        "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "request": "Zf3kQj0IIAMEJ5w=",
+    });
+    let refused = json!({
+        "route": "GET /api/v1/orders/{id}",
+        "status": 400,
+        "problem": "invalid-request",
+        "order": order,
+        "trace": TRACE_ID,
+        "request": "b",
+    });
+    let unknown = json!({
+        "route": "GET /api/v1/users/{id}",
+        "status": 404,
+        "problem": "not-found",
+        "trace": TRACE_ID,
+        "request": "c",
+    });
+    assert_eq!(logs.lines(), [placed, refused, unknown]);
 }
 
 async fn panics_after_an_await(_: Context, _: Request) -> Result<Response, Problem> {

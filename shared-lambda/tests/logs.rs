@@ -4,8 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
+use shared_lambda::telemetry;
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Collects this thread's log lines for as long as it lives.
 pub struct Logs {
@@ -24,25 +26,28 @@ impl Logs {
         });
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(Arc::clone(&written));
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .without_time()
-            .with_target(false)
-            .with_writer(move || sink.clone())
-            .finish();
+        let subscriber = telemetry::subscriber(LevelFilter::INFO, move || sink.clone());
         Self {
             written,
             _guard: tracing::subscriber::set_default(subscriber),
         }
     }
 
+    /// Everything that was written.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The lines without times, which a test cannot foresee.
     pub fn lines(&self) -> Vec<Value> {
-        let written = self.written.lock().unwrap();
-        let text = std::str::from_utf8(&written).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        let text = self.text();
+        let lines = text.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            let members = line.as_object_mut().unwrap();
+            members.retain(|name, _| !["timestamp", "ms"].contains(&name.as_str()));
+            line
+        });
+        lines.collect()
     }
 }
 

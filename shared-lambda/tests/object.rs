@@ -65,9 +65,9 @@ fn an_array_of_field_values_is_not_an_object() {
 #[test]
 fn a_mistake_within_an_object_is_named() {
     let body = json!({"lines": [{"sku": "tea", "quantity": "2"}]});
-    assert_eq!(read(&body).unwrap_err()[0].pointer, "/lines/0/quantity");
+    assert_eq!(read(&body).unwrap_err()[0].name, "/lines/0/quantity");
     let body = json!({"lines": [{"sku": "tea", "quantity": 2, "colour": "red"}]});
-    assert_eq!(read(&body).unwrap_err()[0].pointer, "/lines/0/colour");
+    assert_eq!(read(&body).unwrap_err()[0].name, "/lines/0/colour");
     let body = json!({"lines": [{"sku": "tea"}]});
-    assert_eq!(read(&body).unwrap_err()[0].pointer, "/lines/0/quantity");
+    assert_eq!(read(&body).unwrap_err()[0].name, "/lines/0/quantity");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared_lambda::http::{Request, Response, respond};
-use shared_lambda::problem::{FieldError, Problem, ProblemType};
+use shared_lambda::problem::{FieldError, Fields, Problem, ProblemType};
 
 use crate::logs::Logs;
 use crate::{TRACE_ID, origin};
@@ -46,6 +46,36 @@ async fn an_invalid_request_lists_every_wrong_field() {
         ],
     });
     assert_eq!(body(problem).await, expected);
+}
+
+#[tokio::test]
+async fn a_mistake_says_which_part_of_the_request_is_wrong() {
+    let problem = Problem::invalid(vec![
+        FieldError::new("/name", "is missing"),
+        FieldError::parameter("limit", "is 0"),
+        FieldError::header("Idempotency-Key", "is empty"),
+    ]);
+    let expected = json!([
+        {"pointer": "/name", "detail": "is missing"},
+        {"parameter": "limit", "detail": "is 0"},
+        {"header": "Idempotency-Key", "detail": "is empty"},
+    ]);
+    assert_eq!(body(problem).await["errors"], expected);
+}
+
+#[tokio::test]
+async fn mistakes_of_several_parameters_are_one_problem() {
+    let mut fields = Fields::default();
+    let limit = Request::new().with_query("limit", "0");
+    let page = fields.add(limit.page());
+    let id = fields.add(Request::new().uuid("id"));
+    assert_eq!((page, id), (None, None));
+    let problem = body(fields.into_problem()).await;
+    let names: Vec<&Value> = problem["errors"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&names[0]["parameter"], &names[1]["parameter"]),
+        (&json!("limit"), &json!("id"))
+    );
 }
 
 #[tokio::test]
@@ -113,9 +143,10 @@ async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
         let expected = json!({
             "level": "ERROR",
             "message": "request failed",
+            "route": "",
             "status": status,
             "problem": slug,
-            "trace_id": TRACE_ID,
+            "trace": TRACE_ID,
             // Only the detail may name the order.
             "detail": public["detail"],
             "cause": "the table refused the write: row of a@example.com",
@@ -125,12 +156,15 @@ async fn a_cause_is_logged_once_with_its_chain_and_never_sent() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_logged() {
+async fn the_cause_of_a_refusal_is_not_logged() {
     let logs = Logs::start();
     let response = response(Problem::not_found("no such order").with_cause(refused())).await;
     assert_eq!(response.status, 404);
     assert!(!response.body.unwrap().contains("refused"));
-    assert_eq!(logs.lines(), [] as [Value; 0]);
+    let line = json!({
+        "route": "", "status": 404, "problem": "not-found", "trace": TRACE_ID,
+    });
+    assert_eq!(logs.lines(), [line]);
 }
 
 #[tokio::test]

@@ -462,13 +462,27 @@ async fn a_failure_is_one_log_line_without_the_content() {
         "level": "ERROR",
         "message": "message failed: in ReserveStock, /data/lines is a string, not an array",
         "message_id": "a",
-        "order_id": Uuid::from_u128(0),
-        "message_type": "ReserveStock",
-        "traceparent": "unknown",
+        "order": Uuid::from_u128(0),
+        "type": "ReserveStock",
+        "outcome": "poison",
         "receive_count": 3,
-        "retry": false,
     });
     assert_eq!(lines, [expected]);
+}
+
+#[tokio::test]
+async fn a_handled_message_is_one_log_line() {
+    let logs = Logs::start();
+    failed(&Aws::new(), recorded(), async |_, _| Ok(Vec::new())).await;
+    let mut lines = logs.lines();
+    lines.retain(|line| line["level"].is_null());
+    let first = json!({
+        "order": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "type": "ReserveStock",
+        "outcome": "ok",
+        "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+    });
+    assert_eq!((lines.len(), &lines[0]), (2, &first));
 }
 
 #[tokio::test]
@@ -481,11 +495,11 @@ async fn a_failure_is_logged_with_its_cause() {
         "level": "ERROR",
         "message": "message failed: the table is busy",
         "message_id": GOOD,
-        "order_id": "01890a5d-ac96-774b-bcce-b302099a8057",
-        "message_type": "ReserveStock",
-        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "order": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "type": "ReserveStock",
+        "outcome": "retry",
+        "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
         "receive_count": 1,
-        "retry": true,
         "cause": "throttled",
     });
     assert_eq!(lines[0], first);

@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::fmt;
 
+use serde_json::{Value, json};
 use shared_lambda::telemetry::{chain, init};
+
+use crate::logs::Logs;
 
 #[derive(Debug)]
 struct Layer(&'static str, Option<Box<Layer>>);
@@ -75,4 +78,20 @@ fn metric_lines_are_printed_at_every_level() {
         let filter = shared_lambda::telemetry::filter(level);
         assert!(filter.would_enable(shared_lambda::telemetry::METRICS, &Level::INFO));
     }
+}
+
+#[test]
+fn a_line_of_a_call_is_short() {
+    let logs = Logs::start();
+    tracing::info!(target: shared_lambda::telemetry::CALLS, status = 200, none = None::<u8>);
+    tracing::warn!(status = 200, "slow");
+    let text = logs.text();
+    let (call, other) = text.split_once('\n').unwrap();
+    assert_eq!(call, r#"{"status":200}"#);
+    assert!(other.starts_with(r#"{"timestamp":""#), "{other}");
+    let other: Value = serde_json::from_str(other).unwrap();
+    assert_eq!(
+        (&other["level"], &other["message"]),
+        (&json!("WARN"), &json!("slow"))
+    );
 }

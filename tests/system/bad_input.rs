@@ -195,14 +195,14 @@ fn a_malformed_id_or_parameter_is_named() {
     ] {
         let answer = customer.get(path);
         assert_eq!(answer.status, 400, "{path}: {}", answer.body);
-        assert_eq!(answer.value()["errors"][0]["pointer"], field, "{path}");
+        assert_eq!(answer.value()["errors"][0]["parameter"], field, "{path}");
     }
     assert_eq!(customer.get("/api/v1/items?cursor=").status, 200);
     let quotes = format!("/api/v1/items?{}", "%22".repeat(3000));
     assert_eq!(customer.get(&quotes).status, 400);
     let key = customer.try_place(Some("two words"), &order_body("tea", 1, "pm_card_visa"));
     assert_eq!(key.status, 400, "{}", key.body);
-    assert_eq!(key.value()["errors"][0]["pointer"], "Idempotency-Key");
+    assert_eq!(key.value()["errors"][0]["header"], "Idempotency-Key");
 }
 
 #[test]

@@ -59,7 +59,11 @@ impl Answer {
             .unwrap()
             .to_owned();
         let fields = self.body["errors"].as_array().into_iter().flatten();
-        let fields = fields.map(|error| error["pointer"].as_str().unwrap().to_owned());
+        let fields = fields.map(|error| {
+            let parts = ["pointer", "parameter", "header"];
+            let name = parts.iter().find_map(|part| error[*part].as_str());
+            name.unwrap().to_owned()
+        });
         (self.status, slug, fields.collect())
     }
 }

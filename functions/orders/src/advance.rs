@@ -80,8 +80,8 @@ impl Saga {
             Err(error) => {
                 tracing::error!(
                     event = "command_not_sent",
-                    order_id = %order.id.0,
-                    trace_id = context.trace_id(),
+                    order = %order.id.0,
+                    trace = context.trace_id(),
                     "{error}"
                 );
                 return;
@@ -89,8 +89,8 @@ impl Saga {
         };
         if let Err(error) = sqs::send_within(SEND_TIMEOUT, &self.queues, owed).await {
             tracing::warn!(
-                order_id = %order.id.0,
-                trace_id = context.trace_id(),
+                order = %order.id.0,
+                trace = context.trace_id(),
                 cause = telemetry::chain(&error),
                 "the order's command could not be sent; the sweeper will send it"
             );

@@ -62,9 +62,9 @@ impl Users {
             Ok(answer) => permission(caller.user_id, answer.status, &answer.body),
             Err(error) => {
                 let cause = shared_lambda::telemetry::chain(&error);
-                let trace_id = context.trace_id();
+                let trace = context.trace_id();
                 tracing::warn!(
-                    trace_id,
+                    trace,
                     cause,
                     "the users service did not answer; the saga will ask it by queue"
                 );

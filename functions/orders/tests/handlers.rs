@@ -69,7 +69,11 @@ fn assert_problem(response: &Response, status: u16, slug: &str, detail: &str) {
 fn assert_invalid(response: &Response, expected: &[(&str, &str)]) {
     let problem = body(response);
     assert_eq!(problem["type"], "/problems/invalid-request");
-    let error = |(pointer, detail): &_| json!({"pointer": pointer, "detail": detail});
+    let error = |(name, detail): &(&str, &str)| match name.chars().next() {
+        None | Some('/') => json!({"pointer": name, "detail": detail}),
+        Some('A'..='Z') => json!({"header": name, "detail": detail}),
+        Some(_) => json!({"parameter": name, "detail": detail}),
+    };
     let errors: Value = expected.iter().map(error).collect();
     assert_eq!((response.status, &problem["errors"]), (400, &errors));
 }

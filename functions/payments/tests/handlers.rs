@@ -147,7 +147,7 @@ async fn an_invalid_order_id_is_a_400_that_names_the_field() {
     ] {
         let (status, body) = get(&world, OWNER, Role::Admin, id).await;
         assert_eq!(
-            (status, &body["errors"][0]["pointer"]),
+            (status, &body["errors"][0]["parameter"]),
             (400, &json!("order_id")),
             "{id}"
         );

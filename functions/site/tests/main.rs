@@ -23,7 +23,10 @@ async fn answer(method: &str, path: &str, headers: &[(&str, &str)]) -> Response 
     let setup = Setup::for_tests(Aws::new(), &[("STAGE", "staging")]);
     let site = handler::wire(&setup).unwrap();
     let handle = |context, request| handler::handle(&site, context, request);
-    Query::ANY.respond(&Origin::system(), request, handle).await
+    let mut response = Query::ANY.respond(&Origin::system(), request, handle).await;
+    // It differs in each answer, so that equal answers would not be equal.
+    response.headers.retain(|(name, _)| *name != "traceparent");
+    response
 }
 
 fn body(response: &Response) -> Value {

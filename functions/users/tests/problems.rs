@@ -48,7 +48,11 @@ pub fn invalid(errors: &[(&str, &str)]) -> Value {
         _ => format!("{} things are wrong; see errors", errors.len()),
     };
     let mut problem = problem(400, "invalid-request", &detail);
-    let error = |(pointer, detail)| json!({"pointer": pointer, "detail": detail});
+    let error = |(name, detail): (&str, &str)| match name.chars().next() {
+        None | Some('/') => json!({"pointer": name, "detail": detail}),
+        Some('A'..='Z') => json!({"header": name, "detail": detail}),
+        Some(_) => json!({"parameter": name, "detail": detail}),
+    };
     problem["errors"] = errors.iter().copied().map(error).collect();
     problem
 }

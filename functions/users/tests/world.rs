@@ -140,7 +140,9 @@ impl World {
             }
         };
         let request = request.with_header("traceparent", TRACEPARENT);
-        let response = query.respond(&self.origin, request, handle).await;
+        let mut response = query.respond(&self.origin, request, handle).await;
+        // It differs in each answer, so that equal answers would not be equal.
+        response.headers.retain(|(name, _)| *name != "traceparent");
         described(route, response)
     }
 

@@ -75,10 +75,12 @@ impl Line {
             && filter.level.is_none_or(|level| self.level() <= level)
     }
 
-    /// A line that is not JSON comes from a panic or a failed start.
+    /// A line that is not JSON comes from a panic or a failed start. The line of a request or message
+    /// has no level.
     fn level(&self) -> Level {
         let line: Value = serde_json::from_str(&self.message).unwrap_or_default();
         match line["level"].as_str() {
+            None if line.is_object() => Level::Info,
             Some("WARN") => Level::Warn,
             Some("INFO") => Level::Info,
             Some("DEBUG") => Level::Debug,
@@ -256,10 +258,14 @@ mod tests {
             message: message.to_owned(),
         };
         let order = Uuid::from_u128(7);
-        let info = line(&format!(r#"{{"level":"INFO","order_id":"{order}"}}"#));
+        let info = line(&format!(
+            r#"{{"order":"{order}","outcome":"ok","trace":"4bf9"}}"#
+        ));
         let (order, level) = (Some(order), Some(Level::Warn));
         assert!(info.matches(&Filter {
             order,
+            trace: Some("4bf9".to_owned()),
+            level: Some(Level::Info),
             ..Filter::default()
         }));
         assert!(!info.matches(&Filter {

@@ -31,7 +31,7 @@ use crate::pending_calls::PendingCalls;
 use crate::services::{RELEASES, Release};
 use crate::tables::Tables;
 use crate::template_config;
-use crate::wiring::{Endpoint, Handler, WIRED, Wiring, customer};
+use crate::wiring::{Endpoint, Handler, REQUEST_ID, WIRED, Wiring, customer};
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
 
@@ -98,10 +98,12 @@ impl System {
     pub async fn place(&self, user: Uuid, key: &str, body: &str) -> Response {
         let place = Rc::clone(&self.place.borrow());
         let request = Request::new()
+            .with_route("POST /api/v1/orders", REQUEST_ID)
             .with_header("idempotency-key", key)
             .with_body(body.to_owned());
         let place = &place[self.release()];
         respond(&self.origin, request, |context, request| {
+            request.called_by(user);
             place(customer(user), context, request)
         })
         .await

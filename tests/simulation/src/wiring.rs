@@ -22,6 +22,9 @@ pub const WIRED: &str = "the template gives every variable that the function rea
 /// Variables that only a deploy knows. The provider accepts simulated failures in this stage.
 const GIVEN: [(&str, &str); 2] = [("STAGE", "dev"), ("USERS_URL", "https://api.example/")];
 
+/// An id of a request, as long as API Gateway's.
+pub const REQUEST_ID: &str = "JKJaXmPLvHcESHA=";
+
 /// A queue's handler.
 pub type Handler =
     Box<dyn Fn(Context, Envelope) -> LocalBoxFuture<'static, Result<Vec<Outgoing>, Failure>>>;

@@ -6,7 +6,10 @@ mod attack;
 mod cases;
 mod faults;
 mod handler_failures;
+mod logs;
 mod outcomes;
 mod permissions;
+#[path = "../../../shared-lambda/tests/logs.rs"]
+mod recorded;
 mod rows;
 mod worlds;

@@ -50,7 +50,7 @@ pub async fn handle(
     admin_only(&caller)?;
     let sku = sku_of(&request)?;
     let (key, delta, reason) = request.parse(|body: AdjustBody, fields| {
-        let key = fields.take("Idempotency-Key", request.idempotency_key());
+        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
         let (delta, reason) = body.parse(fields)?;
         Some((key?, delta, reason))
     })?;

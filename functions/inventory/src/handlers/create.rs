@@ -39,7 +39,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
     let (item, key) = request.parse(|body: CreateBody, fields| {
-        let key = fields.take("Idempotency-Key", request.idempotency_key());
+        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
         Some((body.parse(context.now, fields)?, key?))
     })?;
     let created = match key {

@@ -108,7 +108,7 @@ fn admin_only(caller: &Caller) -> Result<(), Problem> {
 
 fn sku_of(request: &Request) -> Result<Sku, Problem> {
     Sku::stored(request.path_parameter("sku"))
-        .map_err(|error| Problem::invalid_field("sku", error.to_string()))
+        .map_err(|error| Problem::invalid_parameter("sku", error.to_string()))
 }
 
 fn no_such_item(sku: &Sku) -> Problem {

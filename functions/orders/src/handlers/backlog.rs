@@ -38,14 +38,14 @@ impl Backlogs {
     ) -> Self {
         let lengths = queues.map(|queue| async move {
             let waiting = timeout(TIMEOUT, waiting(client, queue)).await;
-            let trace_id = context.trace_id();
+            let trace = context.trace_id();
             match waiting.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 Ok(waiting) if waiting > TAKEN_AT_ONCE => {
                     tracing::warn!(
                         event = "queue_behind",
                         queue,
                         waiting,
-                        trace_id,
+                        trace,
                         "more messages wait in this queue than its function takes at once; due orders that \
                          wait for it are held back until it is shorter, for an hour at most"
                     );
@@ -56,7 +56,7 @@ impl Backlogs {
                     let cause = telemetry::chain(&*error);
                     tracing::warn!(
                         queue,
-                        trace_id,
+                        trace,
                         cause,
                         "the length of this queue cannot be read; its orders are not held back"
                     );

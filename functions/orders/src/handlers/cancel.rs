@@ -29,7 +29,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let wait = request.wait(MAX_WAIT);
     let mut fields = Fields::default();
-    let key = fields.take("Idempotency-Key", request.idempotency_key());
+    let key = fields.take_header("Idempotency-Key", request.idempotency_key());
     fields.finish()?;
     let order = visible_order(&saga.orders, &caller, &request).await?;
     let by = if order.user_id.0 == caller.user_id {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared_auth::Caller;
 use shared_lambda::http::{Query, Request, Response};
-use shared_lambda::problem::Problem;
+use shared_lambda::problem::{Fields, Problem};
 use shared_lambda::problems::ADMIN_ONLY;
 use shared_lambda::{Context, Error, Setup, cursor};
 use uuid::Uuid;
@@ -34,11 +34,18 @@ pub async fn handle(
     _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let user = requested_user(&caller, &request)?;
-    let status = request.query("status").map(status).transpose()?;
-    let page = request.page()?;
-    let after = page.cursor.as_deref().map(cursor::decode).transpose()?;
-    let found = orders.list(user, status, page.limit, after).await?;
+    let mut fields = Fields::default();
+    let user_id = fields.add(request.query("user_id").map(user_id).transpose());
+    let status = fields.add(request.query("status").map(status).transpose());
+    let page = fields.add(request.page().and_then(|page| {
+        let after = page.cursor.as_deref().map(cursor::decode).transpose()?;
+        Ok((page.limit, after))
+    }));
+    let (Some(user_id), Some(status), Some((limit, after))) = (user_id, status, page) else {
+        return Err(fields.into_problem());
+    };
+    let user = requested_user(&caller, user_id)?;
+    let found = orders.list(user, status, limit, after).await?;
     let body = Body {
         items: found.orders.iter().map(OrderBody::from).collect(),
         next_cursor: found.next.map(|next| cursor::encode(&next)),
@@ -46,12 +53,12 @@ pub async fn handle(
     Ok(Response::json(200, &body))
 }
 
-fn requested_user(caller: &Caller, request: &Request) -> Result<UserId, Problem> {
-    let Some(text) = request.query("user_id") else {
-        return Ok(UserId(caller.user_id));
-    };
-    let user_id =
-        Uuid::try_parse(text).map_err(|_| Problem::invalid_field("user_id", "is not a UUID"))?;
+fn user_id(text: &str) -> Result<Uuid, Problem> {
+    Uuid::try_parse(text).map_err(|_| Problem::invalid_parameter("user_id", "is not a UUID"))
+}
+
+fn requested_user(caller: &Caller, user_id: Option<Uuid>) -> Result<UserId, Problem> {
+    let user_id = user_id.unwrap_or(caller.user_id);
     if user_id == caller.user_id || caller.is_admin() {
         Ok(UserId(user_id))
     } else {
@@ -65,6 +72,6 @@ fn requested_user(caller: &Caller, request: &Request) -> Result<UserId, Problem>
 fn status(text: &str) -> Result<Status, Problem> {
     Status::parse(text).ok_or_else(|| {
         let known = Status::ALL.map(Status::as_str).join(", ");
-        Problem::invalid_field("status", format!("is not one of {known}"))
+        Problem::invalid_parameter("status", format!("is not one of {known}"))
     })
 }

@@ -239,7 +239,7 @@ async fn check_limits(service: &PlaceOrder, draft: &Draft, context: &Context) ->
         Err(elapsed) => telemetry::chain(&elapsed),
     };
     tracing::warn!(
-        trace_id = context.trace_id(),
+        trace = context.trace_id(),
         cause,
         "the customer's other orders cannot be read; the order is accepted without limits"
     );
@@ -264,7 +264,7 @@ async fn too_many(
         event = "order_delayed",
         user_id = %draft.user_id.0,
         seconds = wait.seconds,
-        trace_id = context.trace_id(),
+        trace = context.trace_id(),
         "{}",
         wait.limit
     );
@@ -295,10 +295,10 @@ fn draft(
 ) -> Option<(Draft, Option<OrderId>)> {
     let user_id = UserId(caller.user_id);
     let key = errors
-        .take("Idempotency-Key", request.idempotency_key())
+        .take_header("Idempotency-Key", request.idempotency_key())
         .flatten();
     let faults = request.header(FAULT_HEADER).map(InjectedFaults::parse);
-    let faults = errors.take("Waybill-Fault", faults.transpose());
+    let faults = errors.take_header("Waybill-Fault", faults.transpose());
     let lines = lines(&body.lines, errors);
     let payment_method = PaymentMethod::parse(&body.payment_method);
     let payment_method = errors.take("/payment_method", payment_method);

@@ -174,8 +174,8 @@ impl Tally {
     ) {
         self.failures += 1;
         tracing::error!(
-            order_id = id.map(|id| id.0.to_string()),
-            trace_id = context.trace_id(),
+            order = id.map(|id| id.0.to_string()),
+            trace = context.trace_id(),
             cause = telemetry::chain(error),
             "an order or a partition could not be swept; the next run tries again, or the first run \
              after due_at if this attempt was counted"
@@ -187,8 +187,8 @@ impl Tally {
         self.failures += 1;
         tracing::error!(
             event = "command_not_sent",
-            order_id = %order.id.0,
-            trace_id = context.trace_id(),
+            order = %order.id.0,
+            trace = context.trace_id(),
             state = ?order.state,
             attempt = order.attempt,
             due_at = order.due_at.map(|at| at.to_string()),
@@ -202,8 +202,8 @@ impl Tally {
         self.unreadable += 1;
         tracing::error!(
             event = "order_unreadable",
-            order_id = %id.0,
-            trace_id = context.trace_id(),
+            order = %id.0,
+            trace = context.trace_id(),
             cause = telemetry::chain(error),
             "the order's row is invalid; the order waits until the row is repaired"
         );
@@ -228,7 +228,7 @@ impl Tally {
             oldest_due_seconds = overdue,
             cut_short = self.cut_short,
             failures = self.failures,
-            trace_id = context.trace_id(),
+            trace = context.trace_id(),
             "swept"
         );
     }
@@ -308,11 +308,11 @@ fn log_transition(order: &Order, context: &Context, tally: &mut Tally) {
         tally.parked += 1;
         tracing::error!(
             event = "order_parked",
-            order_id = %order.id.0,
+            order = %order.id.0,
             state = ?order.state,
             attempt = order.attempt,
             faults,
-            trace_id = context.trace_id(),
+            trace = context.trace_id(),
             "a compensation has no answer; see the participant's dead-letter queue"
         );
         return;
@@ -327,10 +327,10 @@ fn log_transition(order: &Order, context: &Context, tally: &mut Tally) {
         tally.given_up += 1;
         tracing::warn!(
             event = "step_given_up",
-            order_id = %order.id.0,
+            order = %order.id.0,
             state = ?order.state,
             faults,
-            trace_id = context.trace_id(),
+            trace = context.trace_id(),
             "{}; the saga undoes it; see the participant's queue and its log",
             entry.detail.as_deref().unwrap_or("no answer")
         );

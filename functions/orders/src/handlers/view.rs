@@ -36,7 +36,7 @@ pub(super) async fn visible_order(
     if owed(&order).is_some() && order.due_at.is_none() {
         tracing::error!(
             event = "order_never_due",
-            order_id = %id.0,
+            order = %id.0,
             state = ?order.state,
             "the order's row has no due_at, so the sweeper cannot find it; run waybill saga retry {}",
             id.0

@@ -121,7 +121,7 @@ async fn record(
             Settling::Advance(next) => next,
             Settling::GiveBack(next) => {
                 tracing::error!(
-                    order_id = %records.order_id.0,
+                    order = %records.order_id.0,
                     charge_key = charge.key.as_str(),
                     amount = %charge.amount,
                     "the provider made a charge that payments had voided or declined; payments refunds it"

@@ -89,7 +89,7 @@ impl LoginAttempt {
         let (remembered, source, rate) = tokio::join!(remember, source, rate);
         if let Err(error) = source.and(rate) {
             tracing::warn!(
-                trace_id = context.trace_id(),
+                trace = context.trace_id(),
                 cause = telemetry::chain(&error),
                 "a successful login still counts as a failed attempt until its window ends"
             );

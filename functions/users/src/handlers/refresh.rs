@@ -95,7 +95,7 @@ async fn exchange(
                 Changed::Done => {
                     tracing::warn!(
                         user_id = %session.user_id,
-                        trace_id = context.trace_id(),
+                        trace = context.trace_id(),
                         "a retired refresh token was used again; its session has ended"
                     );
                     return Ok(None);

@@ -137,7 +137,7 @@ async fn remember_owner(store: &UserStore, user: &User, source: &Source, context
     if let Err(error) = store.remember_owner(&account, source, context.now).await {
         tracing::warn!(
             user_id = %user.id,
-            trace_id = context.trace_id(),
+            trace = context.trace_id(),
             cause = shared_lambda::telemetry::chain(&error),
             "a user is registered, but the source could not be stored as known"
         );
@@ -147,7 +147,7 @@ async fn remember_owner(store: &UserStore, user: &User, source: &Source, context
 impl RegisterBody {
     /// Collects all errors.
     fn parse(self, request: &Request, fields: &mut Fields) -> Option<Registration> {
-        let key = fields.take("Idempotency-Key", request.idempotency_key());
+        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
         let email = fields.take("/email", Email::parse(&self.email));
         let name = UserName::parse(&self.name);
         let password = Password::choose(&self.password, email.as_ref(), name.as_ref().ok());

@@ -195,7 +195,7 @@ pub fn failure(event: &Value) -> Option<(String, Failure)> {
         at: event["timestamp"].as_i64()?,
         error,
         receive_count: line["receive_count"].as_i64(),
-        trace: line["traceparent"].as_str().map(str::to_owned),
+        trace: line["trace"].as_str().map(str::to_owned),
     };
     Some((line["message_id"].as_str()?.to_owned(), failure))
 }

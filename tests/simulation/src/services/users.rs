@@ -18,7 +18,7 @@ use super::crates::users::store::UserStore;
 use crate::services::endpoint;
 
 use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
-use crate::wiring::{Handler, WIRED, Wiring, customer};
+use crate::wiring::{Handler, REQUEST_ID, WIRED, Wiring, customer};
 
 endpoint!(update, "users-update");
 
@@ -86,9 +86,12 @@ impl UsersService {
             .next()
             .unwrap_or_default()
             .to_owned();
-        let request = Request::new().with_path_parameter("id", id);
+        let request = Request::new()
+            .with_route("GET /api/v1/users/{id}", REQUEST_ID)
+            .with_path_parameter("id", id);
         // Its own process: a crash does not end the caller.
         let answer = crashable(respond(&self.origin, request, |context, request| {
+            request.called_by(caller);
             get::handle(&self.store, customer(caller), context, request)
         }))
         .await;

@@ -55,11 +55,11 @@ pub async fn advance(
     };
     tracing::warn!(
         event = "operated",
-        order_id = %order.id.0,
+        order = %order.id.0,
         outcome = json!(outcome).as_str(),
         state = ?order.state,
         cause = failure,
-        trace_id = context.trace_id(),
+        trace = context.trace_id(),
         "{}",
         match written {
             true => "an operator changed the order; its timeline names the operator and the reason",
