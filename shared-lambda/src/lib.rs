@@ -25,8 +25,6 @@ mod object;
 pub mod prefer;
 pub mod problem;
 pub mod problems;
-#[cfg(feature = "released")]
-mod released;
 mod response;
 pub mod rest;
 pub mod schedule;

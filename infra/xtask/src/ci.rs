@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::project::{GATEWAY, Project, Service};
 use crate::state::Home;
 use crate::ui::{put, say};
-use crate::{build, changed, check, deploy, functions, process};
+use crate::{build, changed, check, compat, deploy, functions, process};
 use stage::{Installation, Stage};
 
 /// The modules of the system tests that use a stack over HTTP alone.
@@ -59,7 +59,7 @@ struct Run {
 enum Step {
     /// Check the format, the lints and the rules
     Check,
-    /// Run the tests of the service and of the services that use its contracts
+    /// Run the tests of the service and of the services that use its contracts, and `compat`
     Test,
     /// Build the functions once and put them with their template into target/ci/SERVICE.tar.gz
     Build,
@@ -158,7 +158,12 @@ fn tested(project: &Project, service: &Service) -> Result<()> {
             .cargo()
             .args(["test", "--quiet", "--workspace"])
             .args(named),
-    )
+    )?;
+    let recorded = format!("functions/{}/tests/golden/written.jsonl", service.name);
+    match project.root().join(recorded).is_file() {
+        true => compat::run(project),
+        false => Ok(()),
+    }
 }
 
 /// The folder of archives.

@@ -1,7 +1,8 @@
 //! `cargo xtask compat`: the last release and this code run side by side.
 //!
 //! The readers of the last release run as its own tests, in a copy of its commit, on the recorded lines of
-//! this code. Then the simulation runs in a copy of this code to which the last release's services are added.
+//! this code. Then the simulation runs in a copy of this code with the last release's services, each on the
+//! `shared-lambda` and `shared-auth` of its release.
 
 use std::fs;
 use std::path::Path;
@@ -93,7 +94,7 @@ fn run_tests<'a>(
 }
 
 /// A copy of this code in which the simulation has the services of both releases. Those of the last
-/// release run on this code's `shared-lambda`, so that both have the same types.
+/// release stay members of their own workspace, so they take its `shared-lambda` and its dependencies.
 fn with_released<'a>(
     project: &Project,
     released: &Project,
@@ -101,21 +102,14 @@ fn with_released<'a>(
 ) -> Result<Project> {
     let both = Project::at(project.root().join("target/released/both"));
     copy_tree(project, both.root())?;
-    let folder = both.root().join("released");
-    fs::create_dir_all(&folder).context(folder.display())?;
+    let services = services.map(|name| (name, format!("functions/{name}")));
+    let shared = ["shared-auth", "shared-lambda"].map(|name| (name, name.to_owned()));
     let mut dependencies = "[dependencies]\n".to_owned();
-    for name in services {
-        let from = released.root().join("functions").join(name);
-        let mut copy = Command::new("cp");
-        process::run(copy.arg("-Rp").arg(from).arg(&folder))?;
-        let manifest = folder.join(name).join("Cargo.toml");
-        let renamed = format!("name = \"{name}-released\"");
-        replace(&manifest, &format!("name = \"{name}\""), &renamed)?;
-        dependencies += &format!("{name}-released = {{ path = \"../../released/{name}\" }}\n");
+    for (name, folder) in services.chain(shared) {
+        let path = released.root().join(folder);
+        dependencies += &format!("{name}-released = {{ package = {name:?}, path = {path:?} }}\n");
     }
     rename(&both, "both")?;
-    let members = "members = [\n    \"released/*\",";
-    replace(&both.root().join("Cargo.toml"), "members = [", members)?;
     let simulation = both.root().join("tests/simulation/Cargo.toml");
     replace(&simulation, "[dependencies]\n", &dependencies)?;
     Ok(both)

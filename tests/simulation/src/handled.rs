@@ -1,12 +1,11 @@
 //! The result of a message, seen inside its function: the queue runner would hide it.
 
 use std::any::Any;
-use std::iter;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::rc::Rc;
 
-use shared_lambda::envelope::Envelope;
-use shared_lambda::sqs::{Failure, Outgoing};
-use shared_lambda::table::TableError;
-use shared_lambda::telemetry;
+use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::participants::Queue;
@@ -32,42 +31,38 @@ pub enum HandlerResult {
     Wrong(String),
 }
 
-impl HandlerResult {
-    /// Correct services can carry out every message, now or after a retry. A panic, a refusal and a
-    /// lasting table error are bugs.
-    pub fn of(handled: &Result<Result<Vec<Outgoing>, Failure>, Box<dyn Any + Send>>) -> Self {
-        match handled {
-            Err(panic) => Self::Wrong(format!(
+/// The results of messages in one world, of all its functions.
+#[derive(Clone, Default)]
+pub struct Record(Rc<RefCell<Vec<Handled>>>);
+
+impl Record {
+    /// Records the result of a message. The queue runner would hide a panic or a refusal: it retries the
+    /// message.
+    pub async fn keep<T>(
+        &self,
+        about: Handled,
+        handled: impl Future<Output = T>,
+        result: impl FnOnce(&T) -> HandlerResult,
+    ) -> T {
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
+        let result = match &handled {
+            Ok(handled) => result(handled),
+            Err(panic) => HandlerResult::Wrong(format!(
                 "made its function panic: {}",
                 panic_message(&**panic)
             )),
-            Ok(Ok(messages)) => Self::Done(messages.iter().map(|m| m.body().to_owned()).collect()),
-            Ok(Err(failure)) if !failure.is_retried() => {
-                Self::Wrong(format!("can never be carried out: {}", failure.detail()))
-            }
-            Ok(Err(failure)) => {
-                let cause = failure.cause().map(telemetry::chain).unwrap_or_default();
-                let why = format!("{}: {cause}", failure.detail());
-                match failure.cause().is_some_and(is_lasting) {
-                    true => Self::Wrong(format!("fails at every retry: {why}")),
-                    false => Self::Retried(why),
-                }
-            }
-        }
+        };
+        self.0.borrow_mut().push(Handled { result, ..about });
+        handled.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// The results since the last call.
+    pub fn take(&self) -> Vec<Handled> {
+        self.0.take()
     }
 }
 
 impl Handled {
-    pub fn of(queue: Queue, envelope: &Envelope) -> Self {
-        Self {
-            queue,
-            id: envelope.id,
-            order: envelope.subject,
-            kind: envelope.kind.clone(),
-            result: HandlerResult::Done(Vec::new()),
-        }
-    }
-
     /// The violation, if any, that no fault excuses.
     pub fn violation(&self) -> Option<String> {
         let Self { kind, order, .. } = self;
@@ -90,12 +85,4 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("nothing")
-}
-
-/// Whether the root cause is a table error that no retry mends.
-fn is_lasting(error: &(dyn std::error::Error + 'static)) -> bool {
-    iter::successors(Some(error), |error| error.source()).any(|error| {
-        let of_table = error.downcast_ref::<TableError>();
-        of_table.is_some_and(|error| !error.is_transient())
-    })
 }

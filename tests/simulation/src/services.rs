@@ -1,16 +1,18 @@
 //! The services' handlers, wired as their binaries wire them.
 //!
 //! With the feature `released`, half of the calls run the services of the last release. Only
-//! `cargo xtask compat` can build that: it adds their crates to a copy of the project.
+//! `cargo xtask compat` can build that: in a copy of the project, it adds the crates of that release, also its
+//! `shared-auth` and `shared-lambda`.
+
+use std::error::Error;
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
-use shared_lambda::{Context, Error};
 
 use crate::wiring::{Endpoint, Handler, Wiring};
 
 /// A function without a route or a queue.
-pub type Invoked = LocalBoxFuture<'static, Result<Value, Error>>;
+pub type Invoked = LocalBoxFuture<'static, Result<Value, Box<dyn Error + Send + Sync>>>;
 
 /// The functions of one release.
 pub struct Release {
@@ -20,11 +22,12 @@ pub struct Release {
     pub replies: fn(&Wiring) -> Handler,
     pub place: fn(&Wiring) -> Endpoint,
     pub cancel: fn(&Wiring) -> Endpoint,
+    pub create: fn(&Wiring) -> Endpoint,
     pub reprice: fn(&Wiring) -> Endpoint,
     pub adjust: fn(&Wiring) -> Endpoint,
     pub set_status: fn(&Wiring) -> Endpoint,
-    pub sweep: fn(&Wiring, Context) -> Invoked,
-    pub admin: fn(&Wiring, Context, Value) -> Invoked,
+    pub sweep: fn(&Wiring) -> Invoked,
+    pub admin: fn(&Wiring, Value) -> Invoked,
 }
 
 pub const RELEASES: &[Release] = &[
@@ -34,19 +37,20 @@ pub const RELEASES: &[Release] = &[
 ];
 
 macro_rules! release {
-    ($release:ident: $inventory:ident $orders:ident $payments:ident $users:ident) => {
+    ($release:ident, called_by: $called_by:expr, $($name:ident = $crate_name:ident),*) => {
         #[path = "services"]
         mod $release {
             mod crates {
-                pub use ::{
-                    $inventory as inventory, $orders as orders, $payments as payments,
-                    $users as users,
-                };
+                $(pub use ::$crate_name as $name;)*
             }
             mod inventory;
             mod orders;
             mod payments;
+            mod release;
             mod users;
+
+            /// Names the caller in the log, as the check of a token does.
+            const CALLED_BY: fn(&crates::shared_lambda::http::Request, uuid::Uuid) = $called_by;
 
             pub const RELEASE: super::Release = super::Release {
                 verify: users::verify,
@@ -55,6 +59,7 @@ macro_rules! release {
                 replies: orders::replies,
                 place: orders::place,
                 cancel: orders::cancel,
+                create: inventory::create,
                 reprice: inventory::update,
                 adjust: inventory::adjust,
                 set_status: users::update,
@@ -65,22 +70,17 @@ macro_rules! release {
     };
 }
 
-release!(present: inventory orders payments users);
+release!(
+    present,
+    called_by: |request, caller| request.called_by(caller),
+    inventory = inventory, orders = orders, payments = payments, users = users,
+    shared_auth = shared_auth, shared_lambda = shared_lambda
+);
 #[cfg(feature = "released")]
-release!(released: inventory_released orders_released payments_released users_released);
-
-/// An endpoint of a function, named after its module.
-macro_rules! endpoint {
-    ($handler:ident, $function:literal) => {
-        pub fn $handler(wiring: &$crate::wiring::Wiring) -> $crate::wiring::Endpoint {
-            let wired = std::rc::Rc::new(
-                $handler::wire(&wiring.setup($function)).expect($crate::wiring::WIRED),
-            );
-            Box::new(move |caller, context, request| {
-                let wired = std::rc::Rc::clone(&wired);
-                Box::pin(async move { $handler::handle(&wired, caller, context, request).await })
-            })
-        }
-    };
-}
-use endpoint;
+release!(
+    released,
+    called_by: |_, _| {},
+    inventory = inventory_released, orders = orders_released,
+    payments = payments_released, users = users_released,
+    shared_auth = shared_auth_released, shared_lambda = shared_lambda_released
+);

@@ -4,34 +4,28 @@
 //! Left out: Lambda's runtime, the gateway and the check of tokens. A caller is a value.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::rc::Rc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::FutureExt;
-use inventory::handlers::create;
 use serde_json::{Value, json};
-use shared_auth::{Caller, Role};
-use shared_lambda::http::{Request, Response, respond};
-use shared_lambda::sqs::{self, Failure, Outgoing};
-use shared_lambda::{Origin, telemetry};
+use shared_lambda::http::Response;
+use shared_lambda::telemetry;
 use test_support::Aws;
 use tokio::time::Instant;
 use users::domain::{Email, User, UserName};
-use users::handlers::me;
 use users::passwords::HashedPassword;
+use users::store::UserStore;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::fault_profile::{FaultKind, Rng, SharedProfile, lock_profile};
-use crate::handled::{Handled, HandlerResult};
+use crate::handled::{Handled, Record};
 use crate::participants::Queue;
 use crate::pending_calls::PendingCalls;
 use crate::services::{RELEASES, Release};
 use crate::tables::Tables;
 use crate::template_config;
-use crate::wiring::{Endpoint, Handler, REQUEST_ID, WIRED, Wiring, customer};
+use crate::wiring::{Endpoint, Handler, Wiring, event};
 
 pub const ADMIN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0ad1);
 
@@ -39,15 +33,14 @@ pub struct System {
     pub aws: Aws,
     pub tables: Tables,
     pub clock: Clock,
-    pub origin: Origin,
+    pub record: Record,
     wiring: Wiring,
     /// One for each release.
-    place: RefCell<Rc<Vec<Endpoint>>>,
+    place: RefCell<Vec<Endpoint>>,
     /// In the order of [`Queue::ALL`], for each release.
     handlers: Vec<Vec<Handler>>,
     /// Chooses the release of each call.
     releases: RefCell<Rng>,
-    handled: RefCell<Vec<Handled>>,
     /// Bugs found outside of messages.
     mistakes: RefCell<Vec<String>>,
 }
@@ -67,16 +60,15 @@ impl System {
         });
         let wiring = Wiring::new(seed, aws.clone(), shared);
         Self {
-            place: RefCell::new(Rc::new(of_each(|release| (release.place)(&wiring)))),
+            place: RefCell::new(of_each(|release| (release.place)(&wiring))),
             handlers: of_each(|release| {
                 let wire = |queue: &Queue| queue.wire(release, &wiring);
                 Queue::ALL.iter().map(wire).collect()
             }),
             releases: RefCell::new(Rng::new(seed, 3)),
-            handled: RefCell::default(),
             mistakes: RefCell::default(),
             clock: wiring.clock.clone(),
-            origin: wiring.origin.clone(),
+            record: wiring.record.clone(),
             wiring,
             aws,
             tables,
@@ -86,7 +78,7 @@ impl System {
     /// Replaces the instance of `orders-place` by a new one.
     pub fn restart_place(&self) {
         let place = of_each(|release| (release.place)(&self.wiring));
-        self.place.replace(Rc::new(place));
+        self.place.replace(place);
     }
 
     /// The release of the next call.
@@ -96,53 +88,52 @@ impl System {
 
     /// `POST /api/v1/orders`.
     pub async fn place(&self, user: Uuid, key: &str, body: &str) -> Response {
-        let place = Rc::clone(&self.place.borrow());
-        let request = Request::new()
-            .with_route("POST /api/v1/orders", REQUEST_ID)
-            .with_header("idempotency-key", key)
-            .with_body(body.to_owned());
-        let place = &place[self.release()];
-        respond(&self.origin, request, |context, request| {
-            request.called_by(user);
-            place(customer(user), context, request)
-        })
-        .await
+        let key = json!({"idempotency-key": key});
+        let event = event("POST /api/v1/orders", json!({}), key, body.to_owned());
+        let answer = self.place.borrow()[self.release()](user, event);
+        answer.await
     }
 
     /// `POST /api/v1/orders/{id}/cancel`.
     pub async fn cancel(&self, user: Uuid, order: Uuid) -> Response {
-        let request = Request::new().with_path_parameter("id", order.to_string());
-        self.respond(|release| release.cancel, customer(user), request)
-            .await
+        let route = "POST /api/v1/orders/{id}/cancel";
+        let event = event(route, json!({"id": order}), json!({}), String::new());
+        self.respond(|release| release.cancel, user, event).await
+    }
+
+    /// `POST /api/v1/items`.
+    async fn create(&self, sku: &str, amount: i64, stock: i64) -> Response {
+        let body = json!({
+            "sku": sku, "name": sku, "stock": stock,
+            "price": {"amount": amount, "currency": "USD"},
+        });
+        let event = event("POST /api/v1/items", json!({}), json!({}), body.to_string());
+        self.respond(|release| release.create, ADMIN, event).await
     }
 
     /// `PATCH /api/v1/items/{sku}`.
     pub async fn reprice(&self, sku: &str, amount: i64, currency: &str) -> Response {
+        let (route, sku) = ("PATCH /api/v1/items/{sku}", json!({"sku": sku}));
         let body = json!({"price": {"amount": amount, "currency": currency}});
-        let request = Request::new()
-            .with_path_parameter("sku", sku)
-            .with_body(body.to_string());
-        self.respond(|release| release.reprice, admin(), request)
-            .await
+        let event = event(route, sku, json!({}), body.to_string());
+        self.respond(|release| release.reprice, ADMIN, event).await
     }
 
     /// `POST /api/v1/items/{sku}/adjustments`.
     pub async fn adjust(&self, sku: &str, delta: i64, key: &str) -> Response {
+        let route = "POST /api/v1/items/{sku}/adjustments";
+        let (sku, key) = (json!({"sku": sku}), json!({"idempotency-key": key}));
         let body = json!({"delta": delta, "reason": "counted"});
-        let request = Request::new()
-            .with_path_parameter("sku", sku)
-            .with_header("idempotency-key", key)
-            .with_body(body.to_string());
-        self.respond(|release| release.adjust, admin(), request)
-            .await
+        let event = event(route, sku, key, body.to_string());
+        self.respond(|release| release.adjust, ADMIN, event).await
     }
 
     /// `PATCH /api/v1/users/{id}`.
     pub async fn set_status(&self, user: Uuid, status: &str) -> Response {
-        let request = Request::new()
-            .with_path_parameter("id", user.to_string())
-            .with_body(json!({"status": status}).to_string());
-        self.respond(|release| release.set_status, admin(), request)
+        let (route, id) = ("PATCH /api/v1/users/{id}", json!({"id": user}));
+        let body = json!({"status": status});
+        let event = event(route, id, json!({}), body.to_string());
+        self.respond(|release| release.set_status, ADMIN, event)
             .await
     }
 
@@ -150,20 +141,16 @@ impl System {
     async fn respond(
         &self,
         endpoint: fn(&Release) -> fn(&Wiring) -> Endpoint,
-        caller: Caller,
-        request: Request,
+        caller: Uuid,
+        event: Value,
     ) -> Response {
-        let endpoint = endpoint(&RELEASES[self.release()])(&self.wiring);
-        respond(&self.origin, request, |context, request| {
-            endpoint(caller.clone(), context, request)
-        })
-        .await
+        endpoint(&RELEASES[self.release()])(&self.wiring)(caller, event).await
     }
 
     /// One run of the sweeper.
     pub async fn sweep(&self) -> Result<(), String> {
         let release = &RELEASES[self.release()];
-        let swept = (release.sweep)(&self.wiring, self.origin.context(None)).await;
+        let swept = (release.sweep)(&self.wiring).await;
         let swept = swept.map_err(|error| error.to_string())?;
         if swept["unreadable"] != 0 {
             self.mistake(format!("the sweeper cannot read every row: {swept}"));
@@ -188,7 +175,7 @@ impl System {
 
     async fn admin(&self, request: Value) -> Result<(), String> {
         let release = &RELEASES[self.release()];
-        let answered = (release.admin)(&self.wiring, self.origin.context(None), request).await;
+        let answered = (release.admin)(&self.wiring, request).await;
         let answered = answered.map_err(|error| telemetry::chain(&*error))?;
         if answered["outcome"] == "invalid" {
             self.mistake(format!("an operator's request is invalid: {answered}"));
@@ -196,41 +183,13 @@ impl System {
         Ok(())
     }
 
-    /// One batch of a queue, through production's queue runner.
+    /// One batch of a queue, through its release's queue runner.
     pub async fn batch(&self, queue: Queue, records: Vec<SqsMessage>) -> SqsBatchResponse {
         let mut event = SqsEvent::default();
         event.records = records;
-        let trigger = sqs::Queue::new(self.wiring.sqs.clone(), queue.url().to_owned());
-        let trigger = match queue.is_one_at_a_time() {
-            true => trigger.one_at_a_time(),
-            false => trigger,
-        };
         let limit = template_config::timeout(queue.function()).unsigned_abs();
         let ends_at = Instant::now() + Duration::from_millis(limit);
-        let handle = &self.handlers[self.release()][queue.index()];
-        let handler = |context, envelope| {
-            let about = Handled::of(queue, &envelope);
-            self.record_result(about, handle(context, envelope))
-        };
-        sqs::process(&self.origin, &trigger, event, ends_at, handler).await
-    }
-
-    /// Records the result of a message. The queue runner would hide a panic or a refusal: it
-    /// retries the message.
-    pub async fn record_result(
-        &self,
-        about: Handled,
-        handled: impl Future<Output = Result<Vec<Outgoing>, Failure>>,
-    ) -> Result<Vec<Outgoing>, Failure> {
-        let handled = AssertUnwindSafe(handled).catch_unwind().await;
-        let result = HandlerResult::of(&handled);
-        self.handled.borrow_mut().push(Handled { result, ..about });
-        handled.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    /// The results of messages since the last call.
-    pub fn handled(&self) -> Vec<Handled> {
-        self.handled.take()
+        self.handlers[self.release()][queue.index()](event, ends_at).await
     }
 
     /// The bugs found outside of messages since the last call.
@@ -240,7 +199,7 @@ impl System {
 
     /// All violations since the last call.
     pub fn violations(&self) -> Vec<String> {
-        let handled = self.handled();
+        let handled = self.record.take();
         let violations = handled.iter().filter_map(Handled::violation);
         self.mistakes().into_iter().chain(violations).collect()
     }
@@ -256,7 +215,8 @@ impl System {
             let name = UserName::parse(name).expect("it is a name");
             User::register(id, email, name, self.clock.timestamp())
         };
-        let store = me::wire(&self.wiring.setup("users-me")).expect(WIRED);
+        let users = self.tables.users.clone();
+        let store = UserStore::new(self.wiring.dynamodb.clone(), users);
         let names = (0..customers.len()).map(|number| format!("customer{number}"));
         let customers = customers.iter().copied().zip(names);
         for (id, name) in customers.chain([(ADMIN, "admin".to_owned())]) {
@@ -272,17 +232,8 @@ impl System {
             .expect("the setup registered it");
         row["role"] = json!("admin");
         self.aws.put_raw(&self.tables.users, row);
-        let catalogue = create::wire(&self.wiring.setup("inventory-create")).expect(WIRED);
         for (sku, amount, stock) in items {
-            let body = json!({
-                "sku": sku, "name": sku, "stock": stock,
-                "price": {"amount": amount, "currency": "USD"},
-            });
-            let request = Request::new().with_body(body.to_string());
-            let created = respond(&self.origin, request, |context, request| {
-                create::handle(&catalogue, admin(), context, request)
-            })
-            .await;
+            let created = self.create(sku, *amount, *stock).await;
             assert_eq!(created.status, 201, "{:?}", created.body);
         }
     }
@@ -290,12 +241,4 @@ impl System {
 
 fn of_each<T>(wire: impl FnMut(&Release) -> T) -> Vec<T> {
     RELEASES.iter().map(wire).collect()
-}
-
-fn admin() -> Caller {
-    Caller {
-        user_id: ADMIN,
-        role: Role::Admin,
-        token: ADMIN.to_string(),
-    }
 }

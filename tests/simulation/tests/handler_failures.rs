@@ -21,9 +21,9 @@ fn a_panic_is_recorded_and_still_reaches_the_runner() {
             kind: "ReserveStock".to_owned(),
             result: HandlerResult::Done(Vec::new()),
         };
-        let handled = script
-            .system
-            .record_result(about, async { panic!("on purpose") });
+        let no_answer = |(): &()| HandlerResult::Done(Vec::new());
+        let record = &script.system.record;
+        let handled = record.keep(about, async { panic!("on purpose") }, no_answer);
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
         assert!(handled.is_err(), "the runner sees the panic");
         let violation = format!(

@@ -56,7 +56,7 @@ impl World {
             .get(&id)
             .map(|process| process.failures_before);
         let undisturbed = begun == Some(failures);
-        for handled in self.system.handled() {
+        for handled in self.system.record.take() {
             self.handled(&handled, undisturbed);
             if let (HandlerResult::Done(led_to), Some(process)) =
                 (handled.result, self.processes.get_mut(&id))

@@ -1,20 +1,22 @@
 //! Inventory: its queue, and the changes of administrators.
 
-use std::rc::Rc;
+use super::crates::inventory::handlers::{adjust, commands, create, update};
+use super::release::{endpoint, handler};
+use crate::wiring::{Endpoint, Handler, Wiring};
 
-use futures_util::FutureExt;
+pub fn create(wiring: &Wiring) -> Endpoint {
+    endpoint(wiring, "inventory-create", create::wire, create::handle)
+}
 
-use super::crates::inventory::handlers::{adjust, commands, update};
-use crate::services::endpoint;
-use crate::wiring::{Handler, WIRED, Wiring};
+pub fn update(wiring: &Wiring) -> Endpoint {
+    endpoint(wiring, "inventory-update", update::wire, update::handle)
+}
 
-endpoint!(adjust, "inventory-adjust");
-endpoint!(update, "inventory-update");
+pub fn adjust(wiring: &Wiring) -> Endpoint {
+    endpoint(wiring, "inventory-adjust", adjust::wire, adjust::handle)
+}
 
 pub fn commands(wiring: &Wiring) -> Handler {
-    let commands = Rc::new(commands::wire(&wiring.setup("inventory-commands")).expect(WIRED));
-    Box::new(move |context, envelope| {
-        let commands = Rc::clone(&commands);
-        async move { commands::handle(&commands, context, envelope).await }.boxed_local()
-    })
+    let name = "inventory-commands";
+    handler(wiring, name, commands::wire, commands::handle)
 }

@@ -1,31 +1,28 @@
 //! Payments, with an unreliable provider.
 
-use std::rc::Rc;
-
-use futures_util::FutureExt;
 use super::crates::payments::domain::{Charge, ChargeKey, Money, PaymentId, RefundKey, Settlement};
 use super::crates::payments::handlers::commands::{self, Commands};
 use super::crates::payments::provider::{Provider, ProviderError, Simulator};
-
+use super::release::handler;
 use crate::clock::Clock;
 use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
-use crate::wiring::{Handler, WIRED, Wiring};
+use crate::wiring::{Handler, Wiring};
 
 pub fn commands(wiring: &Wiring) -> Handler {
-    let wired = commands::wire(&wiring.setup("payments-commands")).expect(WIRED);
-    let commands = Rc::new(Commands {
-        store: wired.store,
-        provider: Unreliable {
-            simulator: wired.provider,
-            profile: wiring.profile.clone(),
-            clock: wiring.clock.clone(),
-        },
-        replies_queue_url: wired.replies_queue_url,
-    });
-    Box::new(move |context, envelope| {
-        let commands = Rc::clone(&commands);
-        async move { commands::handle(&commands, context, envelope).await }.boxed_local()
-    })
+    let (profile, clock) = (wiring.profile.clone(), wiring.clock.clone());
+    let wire = |setup: &_| {
+        let wired = commands::wire(setup)?;
+        Ok(Commands {
+            store: wired.store,
+            provider: Unreliable {
+                simulator: wired.provider,
+                profile,
+                clock,
+            },
+            replies_queue_url: wired.replies_queue_url,
+        })
+    };
+    handler(wiring, "payments-commands", wire, commands::handle)
 }
 
 /// The payment simulator behind an unreliable connection.

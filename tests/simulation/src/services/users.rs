@@ -1,33 +1,30 @@
 //! Users: its queue, the changes of administrators, and its answer to orders over REST.
 
 use std::fmt;
-use std::rc::Rc;
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use futures_util::FutureExt;
-use shared_lambda::Origin;
-use shared_lambda::http::{Request, respond};
+use serde_json::json;
 use test_support::crashable;
 use uuid::Uuid;
 
+use super::CALLED_BY;
+use super::crates::shared_lambda::Origin;
+use super::crates::shared_lambda::http::{Request, respond};
 use super::crates::users::handlers::{get, update, verify};
 use super::crates::users::store::UserStore;
-use crate::services::endpoint;
-
+use super::release::{caller, endpoint, handler, origin, setup};
 use crate::fault_profile::{FaultKind, SharedProfile, lock_profile};
-use crate::wiring::{Handler, REQUEST_ID, WIRED, Wiring, customer};
+use crate::wiring::{Endpoint, Handler, WIRED, Wiring, event};
 
-endpoint!(update, "users-update");
+pub fn update(wiring: &Wiring) -> Endpoint {
+    endpoint(wiring, "users-update", update::wire, update::handle)
+}
 
 pub fn verify(wiring: &Wiring) -> Handler {
-    let verify = Rc::new(verify::wire(&wiring.setup("users-verify")).expect(WIRED));
-    Box::new(move |context, envelope| {
-        let verify = Rc::clone(&verify);
-        async move { verify::handle(&verify, context, envelope).await }.boxed_local()
-    })
+    handler(wiring, "users-verify", verify::wire, verify::handle)
 }
 
 /// `GET /api/v1/users/{id}` behind its gateway.
@@ -53,8 +50,8 @@ impl HttpConnector for UsersService {
 impl UsersService {
     pub fn new(wiring: &Wiring) -> Self {
         Self {
-            store: get::wire(&wiring.setup("users-get")).expect(WIRED),
-            origin: wiring.origin.clone(),
+            store: get::wire(&setup(wiring, "users-get")).expect(WIRED),
+            origin: origin(wiring),
             profile: wiring.profile.clone(),
         }
     }
@@ -79,20 +76,14 @@ impl UsersService {
             Some(Down::Broken) => return Ok(plain(503, "Service Unavailable".to_owned())),
         }
         let bearer = request.headers().get("authorization").unwrap_or_default();
-        let caller = Uuid::try_parse(bearer.trim_start_matches("Bearer ")).unwrap_or_default();
-        let id = request
-            .uri()
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let request = Request::new()
-            .with_route("GET /api/v1/users/{id}", REQUEST_ID)
-            .with_path_parameter("id", id);
+        let user = Uuid::try_parse(bearer.trim_start_matches("Bearer ")).unwrap_or_default();
+        let id = json!({"id": request.uri().rsplit('/').next()});
+        let event = event("GET /api/v1/users/{id}", id, json!({}), String::new());
+        let request = Request::of_event(event).expect("the event has the form of 2.0");
         // Its own process: a crash does not end the caller.
         let answer = crashable(respond(&self.origin, request, |context, request| {
-            request.called_by(caller);
-            get::handle(&self.store, customer(caller), context, request)
+            CALLED_BY(&request, user);
+            get::handle(&self.store, caller(user), context, request)
         }))
         .await;
         Ok(match answer {
