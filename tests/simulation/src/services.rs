@@ -1,8 +1,8 @@
 //! The services' handlers, wired as their binaries wire them.
 //!
 //! With the feature `released`, half of the calls run the services of the last release. Only
-//! `cargo xtask compat` can build that: in a copy of the project, it adds the crates of that release, also its
-//! `shared-auth` and `shared-lambda`.
+//! `cargo xtask compat` can build that: in a copy of the project, it adds the crates of that release, and
+//! its `shared-auth` and `shared-lambda`.
 
 use std::error::Error;
 

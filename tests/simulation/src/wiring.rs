@@ -1,5 +1,6 @@
-//! What the functions of one world share: the variables in their templates, one in-process AWS, time and
-//! ids. A function's release decides its `shared-lambda`, so this module has no type of it but the answer.
+//! The parts that all functions of one world share: the variables in their templates, one in-process AWS,
+//! time and ids. A function's release decides its `shared-lambda`, so this module takes only the answer
+//! from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
