@@ -681,6 +681,21 @@ fn every_row_is_read_or_reported() {
 }
 
 #[test]
+fn the_record_of_a_key_is_read_as_its_service_does() {
+    for (attribute, odd) in [("sku", "not a sku"), ("fingerprint", "odd")] {
+        let mut rows = balanced();
+        rows.inventory.push(
+            json!({"pk": format!("KEY#{}", id(0xbea)), "sk": "KEY", "schema": 1, "sku": "cup",
+                   "fingerprint": id(0xbeb), "created_at": "2026-01-02T03:00:00.000Z"}),
+        );
+        let done = rows.read();
+        assert_eq!((done.findings, done.remarks), (vec![], vec![]));
+        rows.inventory.last_mut().expect("the key")[attribute] = json!(odd);
+        assert_eq!(rows.read().findings.len(), 1, "{attribute}");
+    }
+}
+
+#[test]
 fn unknown_attributes_are_allowed() {
     let mut rows = balanced();
     rows.order_row(1)["lines"][0]["name"] = json!("Cup");
