@@ -43,7 +43,7 @@ pub fn run(project: &Project) -> Result<()> {
         }
         let lines = fs::read_to_string(&ours).context(ours.display())?;
         let known = fs::read_to_string(&theirs).context(theirs.display())?;
-        fs::write(&theirs, of_known_kinds(&lines, &known)).context(theirs.display())?;
+        fs::write(&theirs, under_known_keys(&lines, &known)).context(theirs.display())?;
     }
     say(format_args!(
         "== release {version} reads what this code writes"
@@ -62,15 +62,14 @@ pub fn run(project: &Project) -> Result<()> {
     run_tests(project, &both, feature, &["worlds::", "every_case"])
 }
 
-/// The messages, and the rows of the kinds that the last release writes too. It looks up no others.
-fn of_known_kinds(lines: &str, known: &str) -> String {
-    let kind = |line: &str| -> Option<[String; 2]> {
+/// The messages, and the rows under kinds of keys that the last release knows. It asks for no other key.
+fn under_known_keys(lines: &str, known: &str) -> String {
+    let key = |line: &str| -> Option<String> {
         let line: Value = serde_json::from_str(line).ok()?;
-        let prefix = |key: &str| Some(line["row"][key].as_str()?.split('#').next()?.to_owned());
-        Some([prefix("pk")?, prefix("sk")?])
+        Some(line["row"]["pk"].as_str()?.split('#').next()?.to_owned())
     };
-    let known: Vec<_> = known.lines().map(kind).collect();
-    let is_known = |line: &&str| known.contains(&kind(line)) || kind(line).is_none();
+    let known: Vec<_> = known.lines().map(key).collect();
+    let is_known = |line: &&str| key(line).is_none() || known.contains(&key(line));
     lines
         .lines()
         .filter(is_known)

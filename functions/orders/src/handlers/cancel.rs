@@ -38,9 +38,14 @@ pub async fn handle(
         CancelledBy::Administrator
     };
     let event = Event::CancelRequested { by };
-    let (order, is_repeat) = match saga.advance(order.id, &event, &context).await? {
-        Applied::Advanced(order) => (order, false),
-        Applied::Repeated(order) | Applied::Overtaken(order) => (order, true),
+    let applied = saga.advance(order.id, &event, &context).await?;
+    let is_repeat = !matches!(applied, Applied::Advanced(_));
+    let order = match applied {
+        Applied::Advanced(order) | Applied::Repeated(order) => {
+            saga.send_owed(&order, &context).await;
+            order
+        }
+        Applied::Overtaken(order) => order,
         Applied::Refused(order, refusal) => {
             return Err(Problem::new(
                 &TOO_LATE,
@@ -49,7 +54,6 @@ pub async fn handle(
         }
         Applied::NotFound => return Err(no_such_order(order.id)),
     };
-    saga.send_owed(&order, &context).await;
     let response = answered(&saga.orders, *order, wait, 202).await;
     Ok(response.replayed(is_repeat && key.flatten().is_some()))
 }
