@@ -61,7 +61,7 @@ impl Response {
         self
     }
 
-    /// Says that an earlier request with the same `Idempotency-Key` had the effect, if there is a key.
+    /// Says that an earlier request had the effect, if this one has an `Idempotency-Key`.
     pub fn replayed(self, has_key: bool) -> Self {
         match has_key {
             true => self.with_header("idempotent-replayed", "true"),
