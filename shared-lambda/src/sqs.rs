@@ -3,6 +3,7 @@
 //! A handler returns its answers as messages. The runner sends them in batches. SQS deletes a message
 //! only after its answers were accepted. After an earlier crash, SQS delivers the message again.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -314,22 +315,18 @@ fn receive_count(message: &SqsMessage) -> u32 {
         .unwrap_or(1)
 }
 
-/// The members of a message that its log line repeats.
-#[derive(Default, Deserialize)]
-struct About {
-    order_id: Option<Uuid>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    traceparent: Option<String>,
-}
-
 /// Logs one line per message with the ids that identify the order, without the message's content.
 fn log(message: &SqsMessage, outcome: &Result<Vec<Outgoing>, Failure>, took: Duration) {
     let body = message.body.as_deref().unwrap_or_default();
-    let about: About = serde_json::from_str(body).unwrap_or_default();
-    let order = about.order_id.map(tracing::field::display);
-    let kind = about.kind.as_deref().unwrap_or("unknown");
-    let trace = about.traceparent.as_deref().and_then(trace_id);
+    // Each member is read for itself, so that a wrong one does not hide the others.
+    let members: HashMap<String, &RawValue> = serde_json::from_str(body).unwrap_or_default();
+    let member = |name: &str| serde_json::from_str::<String>(members.get(name)?.get()).ok();
+    let order = member("order_id").and_then(|id| Uuid::try_parse(&id).ok());
+    let order = order.map(tracing::field::display);
+    let kind = member("type");
+    let kind = kind.as_deref().unwrap_or("unknown");
+    let traceparent = member("traceparent");
+    let trace = traceparent.as_deref().and_then(trace_id);
     let ms = took.as_millis() as u64;
     match outcome {
         Ok(_) => {

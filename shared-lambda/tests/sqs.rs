@@ -471,6 +471,42 @@ async fn a_failure_is_one_log_line_without_the_content() {
 }
 
 #[tokio::test]
+async fn a_wrong_member_does_not_hide_others_from_the_log() {
+    let whole: Value =
+        serde_json::from_str(batch(&[("a", 1)]).records[0].body.as_ref().unwrap()).unwrap();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let logged = async |name: &str, wrong: Value| {
+        let mut body = whole.clone();
+        body["traceparent"] = json!(format!("00-{trace}-00f067aa0ba902b7-01"));
+        body[name] = wrong;
+        let logs = Logs::start();
+        let event = with(batch(&[("a", 1)]), "body", json!(body.to_string()));
+        failed(&Aws::new(), event, answer_once).await;
+        let line = logs.lines().remove(0);
+        ["order", "type", "trace"].map(|name| line[name].clone())
+    };
+    let (order, kind, trace) = (
+        json!(Uuid::from_u128(0)),
+        json!("ReserveStock"),
+        json!(trace),
+    );
+    let nothing = Value::Null;
+    for (name, wrong, expected) in [
+        ("order_id", json!(7), [&nothing, &kind, &trace]),
+        ("order_id", json!("no id"), [&nothing, &kind, &trace]),
+        ("type", nothing.clone(), [&order, &json!("unknown"), &trace]),
+        ("traceparent", json!([]), [&order, &kind, &nothing]),
+        ("time", json!(0), [&order, &kind, &trace]),
+    ] {
+        assert_eq!(
+            logged(name, wrong).await,
+            expected.map(Value::clone),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_handled_message_is_one_log_line() {
     let logs = Logs::start();
     failed(&Aws::new(), recorded(), async |_, _| Ok(Vec::new())).await;
