@@ -87,9 +87,17 @@ impl Site {
 
     /// 308 for a known path with a slash behind it (RFC 9110 §15.4.9): method and body stay the same. The
     /// location is relative, because no function knows the address that clients use.
+    ///
+    /// No path of a resource has other letters than these. The gateway may have decoded a `%`, and a client
+    /// would follow `..` to another path.
     fn without_slash(&self, request: &Request) -> Option<Response> {
         let path = request.path().strip_suffix('/')?;
-        if self.methods(path).is_empty() {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
+        let is_dots = |part: &str| matches!(part, "." | "..");
+        if self.methods(path).is_empty()
+            || !path.bytes().all(is_plain)
+            || path.split('/').any(is_dots)
+        {
             return None;
         }
         let (_, last) = path.rsplit_once('/')?;
@@ -97,18 +105,8 @@ impl Site {
             "" => String::new(),
             query => format!("?{query}"),
         };
-        let location = format!("../{}{query}", encoded(last));
+        let location = format!("../{last}{query}");
         let is_sendable = location.bytes().all(|b| b.is_ascii_graphic());
         is_sendable.then(|| Response::empty(308).with_header("location", location))
     }
-}
-
-/// A part of a path, which the gateway has decoded, for a URL again (RFC 3986 §3.3).
-fn encoded(part: &str) -> String {
-    let keeps = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&b);
-    let bytes = part.bytes().map(|b| match keeps(b) {
-        true => char::from(b).to_string(),
-        false => format!("%{b:02X}"),
-    });
-    bytes.collect()
 }
