@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
-use crate::http::Request;
+use crate::http::{BLANKS, Request};
 use crate::problem::{Fields, Problem};
 use crate::response::Response;
 
@@ -101,15 +101,15 @@ fn tag(response: &Response) -> String {
 impl Tags {
     fn parse(sent: &str) -> Result<Self, &'static str> {
         const INVALID: &str = "is neither * nor a list of entity tags; send an ETag as it was received, with its quotes";
-        if sent.trim() == "*" {
+        if sent.trim_matches(BLANKS) == "*" {
             return Ok(Self::Any);
         }
         let mut tags = Vec::new();
-        let mut rest = sent.trim_start();
+        let mut rest = sent.trim_start_matches(BLANKS);
         while !rest.is_empty() {
             // RFC 9110 §5.6.1: a list may have empty members.
             if let Some(next) = rest.strip_prefix(',') {
-                rest = next.trim_start();
+                rest = next.trim_start_matches(BLANKS);
                 continue;
             }
             let opaque = rest.strip_prefix("W/").unwrap_or(rest);
@@ -120,7 +120,7 @@ impl Tags {
             }
             let (tag, next) = rest.split_at(rest.len() - inner.len() + end + 1);
             tags.push(tag.to_owned());
-            rest = next.trim_start();
+            rest = next.trim_start_matches(BLANKS);
             if !(rest.is_empty() || rest.starts_with(',')) {
                 return Err(INVALID);
             }

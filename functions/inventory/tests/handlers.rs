@@ -707,6 +707,8 @@ pub fn bad_items() -> Vec<(Value, Vec<&'static str>)> {
         case("/name", json!("")),
         case("/name", json!(long)),
         case("/name", json!(["mug"])),
+        case("/name", json!("mug\n")),
+        case("/name", json!("\u{1}")),
         case("/price", json!(1250)),
         case("/price/amount", json!(0)),
         case("/price/amount", json!(-1)),
@@ -738,6 +740,7 @@ pub fn bad_adjustments() -> Vec<(Value, Vec<&'static str>)> {
         case("/reason", json!("")),
         case("/reason", json!("x".repeat(201))),
         case("/reason", json!(1)),
+        case("/reason", json!("los\u{7f}t")),
         case("/note", json!("x")),
     ]
 }

@@ -46,6 +46,11 @@ pub fn described(route: &str, response: Response) -> Response {
     response
 }
 
+/// Whether the document allows a value of a request.
+pub fn allows(pointer: &str, value: &str) -> bool {
+    validator(OPENAPI.pointer(pointer).unwrap()).is_valid(&value.into())
+}
+
 /// The headers that every such answer has.
 fn headers(description: &'static Value) -> impl Iterator<Item = &'static String> {
     let headers = description["headers"].as_object().into_iter().flatten();

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use shared_auth::Role;
 use shared_lambda::http::Request;
 
+use users::domain::{Email, UserName};
+
+use crate::described::allows;
 use crate::problems::{assert_problem, invalid};
 use crate::world::{World, id, with_body};
 
@@ -94,6 +97,73 @@ async fn the_lists_parameters_are_checked() {
         let request = request.clone().with_query(name, value);
         let response = world.call("GET /api/v1/users", request).await;
         assert_problem(&response, &invalid(&[(name, detail)]));
+    }
+}
+
+#[tokio::test]
+async fn the_document_allows_what_the_service_takes() {
+    let world = World::new().await;
+    let status =
+        async |request: Request| world.call("PATCH /api/v1/users/me", request).await.status;
+    let own = || world.request_of(id(1), Role::Customer);
+    for (value, is_valid) in [
+        ("*", true),
+        (" *\t", true),
+        ("\"\"", true),
+        ("W/\"a\"", true),
+        ("\"a,b\" ,,\t\"\u{e9}\",", true),
+        (", \"a\"", true),
+        ("", false),
+        (",", false),
+        ("*,", false),
+        ("\"a\"\"b\"", false),
+        ("\"a b\"", false),
+        ("a", false),
+        ("w/\"a\"", false),
+    ] {
+        for name in ["IfMatch", "IfNoneMatch"] {
+            let schema = format!("/components/parameters/{name}/schema");
+            assert_eq!(allows(&schema, value), is_valid, "{name}: {value}");
+            let header = if name == "IfMatch" {
+                "if-match"
+            } else {
+                "if-none-match"
+            };
+            let request = own().with_header(header, value);
+            let status = status(request.with_body(r#"{"name": "Ada"}"#)).await;
+            assert_eq!(status == 400, !is_valid, "{header}: {value}: {status}");
+        }
+    }
+    for (email, is_valid) in [
+        ("ada.lovelace@example.com", true),
+        (&format!("{}@example.com", "a.".repeat(31) + "bc"), true),
+        (&format!("{}@example.com", "a.".repeat(32) + "b"), false),
+        (".ada@example.com", false),
+        ("ada.@example.com", false),
+        ("ada..lovelace@example.com", false),
+    ] {
+        assert_eq!(Email::parse(email).is_ok(), is_valid, "{email}");
+        assert_eq!(
+            allows("/components/schemas/Email", email),
+            is_valid,
+            "{email}"
+        );
+    }
+    for (name, is_valid) in [
+        ("Ada King", true),
+        ("\t Ada\n", true),
+        ("a", true),
+        ("Ada\nKing", false),
+        ("\u{1}", false),
+        ("Ada\u{85}King", false),
+        (" \u{a0}\n", false),
+    ] {
+        assert_eq!(UserName::parse(name).is_ok(), is_valid, "{name:?}");
+        assert_eq!(
+            allows("/components/schemas/UserName", name),
+            is_valid,
+            "{name:?}"
+        );
     }
 }
 

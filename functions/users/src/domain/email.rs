@@ -26,7 +26,8 @@ pub enum InvalidEmail {
 
 impl Email {
     /// The form browsers accept for `<input type=email>` (HTML Living Standard, "valid e-mail
-    /// address"), with a dot in the domain. ASCII only, so that no two addresses look alike.
+    /// address"), with a dot in the domain. Before the `@` it is a dot-string: mail programs send to no
+    /// other form without quotes (RFC 5321 §4.1.2). ASCII only, so that no two addresses look alike.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
         let text = text.trim();
         if text.chars().count() > MAX_BYTES {
@@ -64,8 +65,9 @@ impl fmt::Display for Email {
 }
 
 fn is_local_part(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&b);
-    (1..=MAX_LOCAL_PART_BYTES).contains(&text.len()) && text.bytes().all(allowed)
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b);
+    let is_atom = |atom: &str| !atom.is_empty() && atom.bytes().all(allowed);
+    text.len() <= MAX_LOCAL_PART_BYTES && text.split('.').all(is_atom)
 }
 
 fn is_domain(text: &str) -> bool {
