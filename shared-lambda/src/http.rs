@@ -42,7 +42,7 @@ const MAX_KEY_CHARACTERS: usize = 255;
 /// How many wrong query parameters one answer names.
 const MAX_WRONG_PARAMETERS: usize = 20;
 
-const BLANKS: [char; 2] = [' ', '\t'];
+pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
 
 /// A request, without API Gateway's wrapping.
 #[derive(Clone, Debug, Default)]
@@ -196,12 +196,8 @@ impl Request {
 
     /// A parameter of the route that is a UUID.
     pub fn uuid(&self, name: &str) -> Result<Uuid, Problem> {
-        Uuid::try_parse(self.path_parameter(name)).map_err(|_| {
-            Problem::invalid_parameter(
-                name,
-                "is not a UUID, for example 01890a5d-ac96-774b-bcce-b302099a8057",
-            )
-        })
+        parse_uuid(self.path_parameter(name))
+            .map_err(|detail| Problem::invalid_parameter(name, detail))
     }
 
     /// A query parameter, decoded. [`Query::respond`] refuses repeated ones.
@@ -393,6 +389,14 @@ impl Request {
     }
 }
 
+/// Reads a UUID in the form of RFC 9562 §4, in small or capital letters. The crate also reads URNs,
+/// braces and digits without hyphens, which would give one resource several paths.
+pub fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
+    const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == LENGTH);
+    id.ok_or("is not a UUID, for example 01890a5d-ac96-774b-bcce-b302099a8057")
+}
+
 /// The value of a single header, if all its repeats are equal.
 fn single_value(joined: &str) -> Option<&str> {
     let (first, mut rest) = first_part(joined);
@@ -558,7 +562,7 @@ impl Call {
         Self {
             route: request.route.clone(),
             request_id: request.request_id.clone(),
-            order: Uuid::try_parse(request.path_parameter(id)).ok(),
+            order: parse_uuid(request.path_parameter(id)).ok(),
             caller: Arc::clone(&request.caller),
             begun: Instant::now(),
         }

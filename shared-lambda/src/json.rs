@@ -46,10 +46,15 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, FieldError> {
 pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Document<T> {
     // serde accepts an array of the fields' values for an object.
     let is_array = text.trim_start().starts_with('[');
-    let first = match read(text) {
-        Ok(value) if !is_array => return Document::new(Some(value)),
-        Ok(_) => FieldError::new("", "is an array, not an object"),
-        Err(error) => error,
+    let first = match is_array {
+        false => match read(text) {
+            Ok(value) => return Document::new(Some(value)),
+            Err(error) => error,
+        },
+        true => match read::<IgnoredAny>(text) {
+            Ok(_) => FieldError::new("", "is an array, not an object"),
+            Err(error) => error,
+        },
     };
     let mut document = Document::new(None);
     let in_range = |number: &str| whole(number).or_else(|| nearest(number));

@@ -307,11 +307,19 @@ fn a_path_parameter_is_read_as_a_uuid_or_refused() {
     let id = Uuid::from_u128(7);
     let request = Request::new().with_path_parameter("id", id.to_string());
     assert_eq!(request.uuid("id").unwrap(), id);
+    let capitals = Uuid::from_u128(0xabc);
+    let request =
+        Request::new().with_path_parameter("id", capitals.to_string().to_ascii_uppercase());
+    assert_eq!(request.uuid("id").unwrap(), capitals);
     for text in [
         "",
         "7",
         "not-a-uuid",
         "01890a5d-ac96-774b-bcce-b302099a805g",
+        // Other spellings of ids.
+        "01890a5dac96774bbcceb302099a8057",
+        "{01890a5d-ac96-774b-bcce-b302099a8057}",
+        "urn:uuid:01890a5d-ac96-774b-bcce-b302099a8057",
     ] {
         let problem = Request::new()
             .with_path_parameter("id", text)
@@ -370,6 +378,12 @@ fn a_mistake_in_the_body_is_named_by_its_json_pointer() {
  the body is an array, not an object
 [[], null, null]
  the body is an array, not an object
+[7, {"lines": 7}]
+ the body is an array, not an object
+[7
+ the body is not JSON: EOF while parsing a list at line 1 column 2
+7
+ the body is a number, not an object
 null
  the body is null, not an object
 "lines"

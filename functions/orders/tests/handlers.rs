@@ -1010,7 +1010,11 @@ async fn an_invalid_list_parameter_is_named() {
         ("cursor", "ImFiYyI", CURSOR),
         // A position with a sort key that DynamoDB does not accept.
         ("cursor", "eyJwbGFjZWQiOiIifQ", CURSOR),
-        ("user_id", "ann", "is not a UUID"),
+        (
+            "user_id",
+            "ann",
+            "is not a UUID, for example 01890a5d-ac96-774b-bcce-b302099a8057",
+        ),
         ("email", "a@example.com", KNOWN),
     ];
     for (name, value, detail) in cases {
@@ -1102,6 +1106,19 @@ async fn a_cancel_with_a_key_is_marked_when_it_is_repeated() {
     );
     assert_eq!(ended.header("idempotent-replayed"), Some("true"));
     assert_eq!(cancel(Some("k k")).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_cancel_with_a_body_is_refused() {
+    let order = order_in(State::Confirmed);
+    let world = World::with(&order).await;
+    for sent in ["{}", " ", "null", "no JSON"] {
+        let request = about(order.id.0).with_body(sent);
+        let response = world.cancel(&customer(ANN), request).await;
+        let pointer = &body(&response)["errors"][0]["pointer"];
+        assert_eq!((response.status, pointer), (400, &json!("")), "{sent:?}");
+    }
+    assert_eq!(world.order(order.id).await, order);
 }
 
 #[tokio::test]

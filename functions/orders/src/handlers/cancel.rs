@@ -4,7 +4,7 @@
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::{Context, Error, Setup};
 
 use super::view::{MAX_WAIT, answered, no_such_order, visible_order};
@@ -30,6 +30,12 @@ pub async fn handle(
     let wait = request.wait(MAX_WAIT);
     let mut fields = Fields::default();
     let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    if !request.body().is_empty() {
+        fields.push(FieldError::new(
+            "",
+            "the body has to be empty; a cancellation has no content",
+        ));
+    }
     fields.finish()?;
     let order = visible_order(&saga.orders, &caller, &request).await?;
     let by = if order.user_id.0 == caller.user_id {

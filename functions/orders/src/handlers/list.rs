@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use shared_auth::Caller;
-use shared_lambda::http::{Query, Request, Response};
+use shared_lambda::http::{Query, Request, Response, parse_uuid};
 use shared_lambda::problem::{Fields, Problem};
 use shared_lambda::problems::ADMIN_ONLY;
 use shared_lambda::{Context, Error, Setup, cursor};
@@ -35,7 +35,8 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
-    let user_id = fields.add(request.query("user_id").map(user_id).transpose());
+    let user_id = request.query("user_id").map(parse_uuid).transpose();
+    let user_id = fields.take_parameter("user_id", user_id);
     let status = fields.add(request.query("status").map(status).transpose());
     let page = fields.add(request.page().and_then(|page| {
         let after = page.cursor.as_deref().map(cursor::decode).transpose()?;
@@ -51,10 +52,6 @@ pub async fn handle(
         next_cursor: found.next.map(|next| cursor::encode(&next)),
     };
     Ok(Response::json(200, &body))
-}
-
-fn user_id(text: &str) -> Result<Uuid, Problem> {
-    Uuid::try_parse(text).map_err(|_| Problem::invalid_parameter("user_id", "is not a UUID"))
 }
 
 fn requested_user(caller: &Caller, user_id: Option<Uuid>) -> Result<UserId, Problem> {
