@@ -201,7 +201,7 @@ fn every_command_is_one_that_the_tools_know() {
         for (info, block) in document.blocks() {
             let words: Vec<&str> = info.split_whitespace().collect();
             match words[..] {
-                ["sh", ref how @ ..] if matches!(how, [] | ["aws"] | ["slow"]) => {}
+                ["sh", ref how @ ..] if matches!(how, [] | ["aws"] | ["slow"] | ["clients"]) => {}
                 ["sh", ..] => unknown.push(format!("{}: a block of {info}", document.path)),
                 _ => continue,
             }

@@ -38,8 +38,9 @@ fn documents(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The blocks of commands as one script, or nothing where there is none.
-fn script(text: &str) -> Option<String> {
+/// The blocks of commands with this word after the fence as one script, or nothing where there is none.
+pub fn script(text: &str, kind: &str) -> Option<String> {
+    let fence = format!("```{kind}");
     let mut script = String::new();
     let mut is_inside = false;
     let mut step = String::new();
@@ -51,7 +52,7 @@ fn script(text: &str) -> Option<String> {
     };
     for (number, line) in text.lines().enumerate() {
         match (is_inside, line) {
-            (false, "```sh") => is_inside = true,
+            (false, line) if line == fence => is_inside = true,
             (false, _) => {}
             (true, "```") => {
                 run(&mut script, &mut step);
@@ -78,13 +79,21 @@ fn script(text: &str) -> Option<String> {
 
 /// The output of a document whose commands failed.
 fn failure(path: &Path) -> Option<String> {
-    let script = script(&std::fs::read_to_string(path).unwrap())?;
+    let script = script(&std::fs::read_to_string(path).unwrap(), "sh")?;
     let name = path.strip_prefix(workspace_root()).unwrap();
+    run(
+        Command::new("bash").current_dir(workspace_root()),
+        name,
+        &script,
+    )
+}
+
+/// The output of a script that failed.
+pub fn run(bash: &mut Command, document: &Path, script: &str) -> Option<String> {
     let tools = std::env::current_exe().unwrap();
-    let output = Command::new("bash")
-        .current_dir(workspace_root())
+    let output = bash
         .args(["-c", &format!("{PRELUDE}{script}")])
-        .env("document", name)
+        .env("document", document)
         .env("TOOLS", tools.ancestors().nth(2).unwrap())
         .stdin(Stdio::null())
         .output()
@@ -112,9 +121,9 @@ fn commands_succeed_and_print_the_answers_shown() {
 
 #[test]
 fn a_wrong_claim_fails() {
-    assert_eq!(script("text\n```sh slow\nexit 1\n```\n"), None);
+    assert_eq!(script("text\n```sh slow\nexit 1\n```\n", "sh"), None);
     let run = |text: &str| {
-        let script = format!("{PRELUDE}document=x; {}", script(text).unwrap());
+        let script = format!("{PRELUDE}document=x; {}", script(text, "sh").unwrap());
         Command::new("bash").args(["-c", &script]).output().unwrap()
     };
     assert!(

@@ -8,6 +8,7 @@ mod browser;
 mod canary;
 mod catalogue;
 mod chaos;
+mod clients;
 mod contention;
 mod deployment;
 mod documents;

@@ -41,7 +41,7 @@ pub fn lint(project: &Project, run: impl Fn(&mut Command) -> Result<()>) -> Resu
 const SCAFFOLD_TEST: &str = "a_copy_with_scaffolds_keeps_the_rules";
 
 /// Only checks need these.
-const TOOLS: [Tool; 2] = [tools::NODE, tools::ZIZMOR];
+const TOOLS: [Tool; 3] = [tools::NODE, tools::PYTHON_CLIENT, tools::ZIZMOR];
 
 /// Reads the logs that the tests before it left on the same stack.
 const LAST_MODULE: &str = "secrets";
