@@ -8,11 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
 use crate::http::{BLANKS, Request};
-use crate::problem::{Fields, Problem};
+use crate::problem::{FieldError, Fields, Problem};
 use crate::response::Response;
 
 /// Half of a SHA-256: two bodies with one tag can only be made on purpose, and only one caller has them.
 const TAG_BYTES: usize = 16;
+
+const NOT_TAKEN: &str = "is not taken by this request; leave it out";
 
 /// The conditions of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,17 +33,31 @@ enum Tags {
 }
 
 impl Conditions {
-    /// Reads both headers, and adds their mistakes.
-    pub fn of(request: &Request, fields: &mut Fields) -> Option<Self> {
+    /// Reads both headers, and adds their mistakes. A `POST` must not ignore a false condition (§13.1.1),
+    /// and what it does depends on no tag.
+    pub(crate) fn of(request: &Request, fields: &mut Fields) -> Self {
         let mut read = |name: &str| {
-            let sent = request.header(&name.to_ascii_lowercase());
-            fields.take_header(name, sent.map(Tags::parse).transpose())
+            let sent = request.header(&name.to_ascii_lowercase())?;
+            let tags = match request.method() {
+                // §13.2.1.
+                "OPTIONS" => return None,
+                "POST" => Err(NOT_TAKEN),
+                _ => Tags::parse(sent),
+            };
+            fields.take_header(name, tags)
         };
         let (if_match, if_none_match) = (read("If-Match"), read("If-None-Match"));
-        Some(Self {
-            if_match: if_match?,
-            if_none_match: if_none_match?,
-        })
+        Self {
+            if_match,
+            if_none_match,
+        }
+    }
+
+    /// Refuses `If-Match` where the answer has no entity tag to compare it with.
+    pub(crate) fn check_answer(&self, answer: &Response, fields: &mut Fields) {
+        if self.if_match.is_some() && answer.header("etag").is_none() {
+            fields.push(FieldError::header("If-Match", NOT_TAKEN));
+        }
     }
 
     /// Whether the request has a condition.
@@ -52,25 +68,32 @@ impl Conditions {
     /// Refuses a change of a resource with this representation (§13.2.2, steps 1 and 3).
     pub fn permit(&self, current: &Response) -> Result<(), Problem> {
         let tag = tag(current);
-        let is_wanted = |tags: &Tags| tags.have_strong(&tag);
-        let is_unwanted = |tags: &Tags| tags.have(&tag);
-        if self.if_match.as_ref().is_none_or(is_wanted)
-            && !self.if_none_match.as_ref().is_some_and(is_unwanted)
-        {
-            return Ok(());
+        match self.want(&tag) && !self.know(&tag) {
+            true => Ok(()),
+            false => Err(Problem::precondition_failed()),
         }
-        Err(Problem::precondition_failed())
+    }
+
+    fn want(&self, tag: &str) -> bool {
+        let tags = self.if_match.as_ref();
+        tags.is_none_or(|tags| tags.have_strong(tag))
+    }
+
+    fn know(&self, tag: &str) -> bool {
+        let tags = self.if_none_match.as_ref();
+        tags.is_some_and(|tags| tags.have(tag))
     }
 }
 
-/// The answer to a `GET`: without the body if the client has it already (§13.1.2).
+/// The answer to a `GET`: without the body if the client has it already (§13.1.2), and 412 if the client
+/// wants another one.
 pub fn answer(request: &Request, response: Response) -> Result<Response, Problem> {
-    let mut fields = Fields::default();
-    let conditions = Conditions::of(request, &mut fields);
-    fields.finish()?;
+    let (conditions, tag) = (request.conditions(), tag(&response));
     let response = response.tagged();
-    let known = conditions.and_then(|conditions| conditions.if_none_match);
-    if !known.is_some_and(|known| known.have(&tag(&response))) {
+    if !conditions.want(&tag) {
+        return Err(Problem::precondition_failed());
+    }
+    if !conditions.know(&tag) {
         return Ok(response);
     }
     let mut unchanged = response;

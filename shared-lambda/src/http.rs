@@ -17,11 +17,12 @@ use shared_auth::{Caller, TokenError, Verifier};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::conditional::Conditions;
 pub use crate::object::Object;
-use crate::problem::{FieldError, Fields, Problem, shortened};
+use crate::problem::{FieldError, Fields, Part, Problem, shortened};
 use crate::problems::ADMIN_ONLY;
 pub use crate::response::Response;
-use crate::{Context, Error, Origin, json, telemetry};
+use crate::{Context, Error, Origin, cursor, json, telemetry};
 
 /// The longest body a request may have, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -45,6 +46,10 @@ const MAX_WRONG_PARAMETERS: usize = 20;
 pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
 
 /// A request, without API Gateway's wrapping.
+///
+/// The runner looks for mistakes that concern no handler in particular. Then every reader refuses the
+/// request: [`uuid`](Self::uuid), [`page`](Self::page), [`json`](Self::json), [`parse`](Self::parse) and
+/// each one that begins with [`fields`](Self::fields). So a handler reads first and changes later.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     method: String,
@@ -57,17 +62,20 @@ pub struct Request {
     body: Bytes,
     route: String,
     request_id: Option<String>,
+    /// The runner's findings.
+    faults: Fields,
+    conditions: Conditions,
     /// Set when the token is checked, for the log line of the request.
     caller: Arc<OnceLock<Uuid>>,
 }
 
 /// The part of a list that the client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct Page<P> {
     /// The most items.
     pub limit: usize,
-    /// The start of the page; none for the first page.
-    pub cursor: Option<String>,
+    /// The position before the page, from the cursor; none for the first page.
+    pub after: Option<P>,
 }
 
 /// An `Idempotency-Key`.
@@ -120,6 +128,8 @@ impl Request {
             route: text("/routeKey").unwrap_or_default().to_owned(),
             request_id: text("/requestContext/requestId").map(str::to_owned),
             caller: Arc::default(),
+            faults: Fields::default(),
+            conditions: Conditions::default(),
             body: if is_base64 {
                 STANDARD.decode(body)?.into()
             } else {
@@ -196,8 +206,19 @@ impl Request {
 
     /// A parameter of the route that is a UUID.
     pub fn uuid(&self, name: &str) -> Result<Uuid, Problem> {
-        parse_uuid(self.path_parameter(name))
-            .map_err(|detail| Problem::invalid_parameter(name, detail))
+        let mut fields = self.fields();
+        let id = fields.take_parameter(name, parse_uuid(self.path_parameter(name)));
+        fields.finish(id)
+    }
+
+    /// The mistakes that the runner has found. A handler adds its own, so that one answer has all.
+    pub fn fields(&self) -> Fields {
+        self.faults.clone()
+    }
+
+    /// The conditions of the request (RFC 9110 §13), as the runner has read them.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// A query parameter, decoded. [`Query::respond`] refuses repeated ones.
@@ -247,26 +268,23 @@ impl Request {
     }
 
     /// `?limit=` (1 to [`MAX_PAGE`]) and `?cursor=`. An empty cursor means the first page.
-    pub fn page(&self) -> Result<Page, Problem> {
-        let limit = match self.query("limit") {
-            None => DEFAULT_PAGE,
-            Some(text) => {
-                let sent = text.parse::<i64>().ok();
-                let limit = sent.and_then(|sent| usize::try_from(sent).ok());
-                let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
-                limit.ok_or_else(|| {
-                    // Other text is not repeated, because it may be a secret.
-                    let sent = sent.map(|sent| format!("{sent}, ")).unwrap_or_default();
-                    let detail = format!("is {sent}not a whole number from 1 to {MAX_PAGE}");
-                    Problem::invalid_parameter("limit", detail)
-                })?
-            }
-        };
+    pub fn page<P: DeserializeOwned>(&self) -> Result<Page<P>, Problem> {
+        let mut fields = self.fields();
+        let limit = self.query("limit").map_or(Ok(DEFAULT_PAGE), |text| {
+            let sent = text.parse::<i64>().ok();
+            let limit = sent.and_then(|sent| usize::try_from(sent).ok());
+            let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
+            limit.ok_or_else(|| {
+                // Other text is not repeated, because it may be a secret.
+                let sent = sent.map(|sent| format!("{sent}, ")).unwrap_or_default();
+                format!("is {sent}not a whole number from 1 to {MAX_PAGE}")
+            })
+        });
+        let limit = fields.take_parameter("limit", limit);
         let cursor = self.query("cursor").filter(|cursor| !cursor.is_empty());
-        Ok(Page {
-            limit,
-            cursor: cursor.map(str::to_owned),
-        })
+        let after = fields.add(cursor.map(cursor::decode).transpose());
+        let page = limit.zip(after);
+        fields.finish(page.map(|(limit, after)| Page { limit, after }))
     }
 
     /// The raw body.
@@ -277,42 +295,45 @@ impl Request {
     /// Reads the body strictly. The problem names each unknown field, wrong type and missing field by
     /// its JSON Pointer.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        self.parse(|body, _| Some(body))
+        self.parse(self.fields(), |body, _| Some(body))
     }
 
-    /// Reads the body and converts it with `read`. The problem reports all mistakes at once: those
-    /// of the JSON and those that `read` adds. `read` gets a stand-in for each missing or wrong value;
-    /// its result is then not used.
+    /// Reads the body and converts it with `read`. The problem reports all mistakes at once: the known
+    /// ones of other parts, those of the JSON, and those that `read` adds. `read` gets a stand-in for each
+    /// missing or wrong value; its result is then not used.
     pub fn parse<T: DeserializeOwned, V>(
         &self,
+        mut fields: Fields,
         read: impl FnOnce(T, &mut Fields) -> Option<V>,
     ) -> Result<V, Problem> {
+        let text = self.text()?;
+        let text = text.map_err(|detail| FieldError::new("", detail));
+        let document = text
+            .map(json::read_all)
+            .unwrap_or_else(json::Document::of_fault);
         let json::Document {
             value,
             faults,
             stand_ins,
-        } = json::read_all(self.text()?);
-        let mut fields = Fields::of_body(faults, stand_ins, value.is_none());
+        } = document;
+        fields.add_body(faults, stand_ins, value.is_none());
         let value = value.and_then(|body| read(body, &mut fields));
-        fields.finish()?;
-        value.ok_or_else(|| Problem::internal("a body was refused without a reason"))
+        fields.finish(value)
     }
 
-    /// The body as text, after the checks of its headers, length and encoding.
-    fn text(&self) -> Result<&str, Problem> {
+    /// The body as text, or its mistake. Nothing else is checked in a body that is too long or of another
+    /// type.
+    fn text(&self) -> Result<Result<&str, &'static str>, Problem> {
         if self.body.is_empty() {
-            return Err(Problem::invalid_field(
-                "",
-                "the body is empty; send a JSON object",
-            ));
+            return Ok(Err("the body is empty; send a JSON object"));
         }
         self.is_plain_json()?;
         if self.body.len() > MAX_BODY_BYTES {
             return Err(Problem::payload_too_large(MAX_BODY_BYTES));
         }
         // RFC 8259 §8.1: JSON between systems is UTF-8.
-        std::str::from_utf8(&self.body)
-            .map_err(|_| Problem::invalid_field("", "the body is not UTF-8"))
+        let text = std::str::from_utf8(&self.body);
+        Ok(text.map_err(|_| "the body is not UTF-8"))
     }
 
     /// Refuses a body that is not declared as JSON or is compressed (RFC 9110 §15.5.16).
@@ -346,8 +367,8 @@ impl Request {
         ))
     }
 
-    /// Refuses different values of one header, and repeated or unknown query parameters.
-    fn check(&self, known: Query) -> Result<(), Problem> {
+    /// Finds different values of one header, wrong conditions, and repeated or unknown query parameters.
+    fn check(&mut self, known: Query) {
         let mut fields = Fields::default();
         for name in SINGLE_HEADERS {
             let sent = self.headers.get(&name.to_ascii_lowercase());
@@ -361,12 +382,12 @@ impl Request {
                 fields.push(FieldError::header(name, format!("{detail}{key}")));
             }
         }
-        if known.0 == Query::ANY.0 {
-            return fields.finish();
-        }
+        self.conditions = Conditions::of(self, &mut fields);
         let mut wrong = Vec::new();
         for (index, (name, _)) in self.query.iter().enumerate() {
-            let detail = if !known.0.contains(&name.as_str()) {
+            let detail = if known.0 == Query::ANY.0 {
+                break;
+            } else if !known.0.contains(&name.as_str()) {
                 known.unknown()
             } else if self.query[..index].iter().any(|(before, _)| before == name) {
                 "occurs more than once; send it once".to_owned()
@@ -385,7 +406,7 @@ impl Request {
             wrong.push(error);
         }
         wrong.into_iter().for_each(|error| fields.push(error));
-        fields.finish()
+        self.faults = fields;
     }
 }
 
@@ -516,24 +537,28 @@ impl Query {
     async fn outcome<F, Fut>(
         self,
         context: &Context,
-        request: Request,
+        mut request: Request,
         handler: F,
     ) -> Result<Response, Problem>
     where
         F: Fn(Context, Request) -> Fut,
         Fut: Future<Output = Result<Response, Problem>>,
     {
-        request.check(self)?;
+        request.check(self);
+        let (mut faults, conditions) = (request.fields(), request.conditions().clone());
         // The call is inside the guarded future, to catch a panic before the first await too.
         let call = async { handler(context.clone(), request).await };
-        AssertUnwindSafe(call)
+        let response = AssertUnwindSafe(call)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
                 Err(Problem::internal(
                     "the handler panicked; see the previous log line",
                 ))
-            })
+            })?;
+        // The handler of a plain `GET` reads nothing, and so does not see them.
+        conditions.check_answer(&response, &mut faults);
+        faults.finish(Some(response))
     }
 
     fn unknown(self) -> String {
@@ -658,6 +683,10 @@ pub fn authenticate(
     request: &Request,
     now: Timestamp,
 ) -> Result<Caller, Problem> {
+    // A second token is no wrong token (RFC 6750 §3.1).
+    if request.faults.has(Part::Header, "Authorization") {
+        return Err(request.fields().into_problem());
+    }
     let caller = verifier.caller(request.header("authorization"), now);
     let caller = caller.map_err(|error| match error {
         TokenError::Missing => Problem::unauthorized(error.to_string()),

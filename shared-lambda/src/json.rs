@@ -85,6 +85,14 @@ impl<T: DeserializeOwned> Document<T> {
         }
     }
 
+    /// Text that cannot be read as JSON.
+    pub(crate) fn of_fault(fault: FieldError) -> Self {
+        Self {
+            faults: vec![fault],
+            ..Self::new(None)
+        }
+    }
+
     /// Records one mistake after the other and repairs each in `value` to find the next.
     fn repair(&mut self, text: &str, value: &mut Value) {
         for _ in 0..MAX_FAULTS {

@@ -78,7 +78,7 @@ impl Serialize for FieldError {
 }
 
 /// Collects the mistakes in a request, so that one answer reports them all.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields {
     errors: Vec<FieldError>,
     /// Places with a missing or wrong value. Further mistakes there follow from the first.
@@ -88,32 +88,47 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Starts with the mistakes in a body's JSON.
-    pub(crate) fn of_body(
+    /// Adds the mistakes in a body's JSON.
+    pub(crate) fn add_body(
+        &mut self,
         errors: Vec<FieldError>,
         stand_ins: Vec<String>,
         may_be_more: bool,
-    ) -> Self {
-        Self {
-            errors,
-            stand_ins,
-            may_be_more,
-        }
+    ) {
+        self.errors.extend(errors);
+        self.stand_ins = stand_ins;
+        self.may_be_more |= may_be_more;
     }
 
     /// Returns the value, or adds the mistakes that its problem lists.
     pub fn add<T>(&mut self, read: Result<T, Problem>) -> Option<T> {
-        read.map_err(|problem| self.errors.extend(problem.errors))
-            .ok()
+        read.map_err(|problem| {
+            problem
+                .errors
+                .into_iter()
+                .for_each(|error| self.push(error))
+        })
+        .ok()
     }
 
-    /// Adds a mistake, unless it is about a stand-in.
+    /// Adds a mistake, unless it follows from one that is known: it is about a stand-in, or about the
+    /// same parameter or header.
     pub fn push(&mut self, error: FieldError) {
         let is_about =
             |place: &String| is_within(&error.name, place) || is_within(place, &error.name);
-        if error.part != Part::Body || !self.stand_ins.iter().any(is_about) {
+        let follows = match error.part {
+            Part::Body => self.stand_ins.iter().any(is_about),
+            Part::Parameter | Part::Header => self.has(error.part, &error.name),
+        };
+        if !follows {
             self.errors.push(error);
         }
+    }
+
+    /// Whether a mistake in this parameter or header is known.
+    pub(crate) fn has(&self, part: Part, name: &str) -> bool {
+        let mut known = self.errors.iter();
+        known.any(|known| (known.part, known.name.as_str()) == (part, name))
     }
 
     /// Returns the value, or adds the mistake at this pointer.
@@ -167,13 +182,12 @@ impl Fields {
         problem
     }
 
-    /// The problem, if there are mistakes.
-    pub fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(self.into_problem())
+    /// The value, or the problem if there are mistakes.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        if !self.errors.is_empty() {
+            return Err(self.into_problem());
         }
+        value.ok_or_else(|| Problem::internal("a request was refused without a reason"))
     }
 }
 

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared_auth::{Issuer, Role, SigningKey, Verifier, jwks};
-use shared_lambda::Context;
 use shared_lambda::http::{
     MAX_BODY_BYTES, Object, Page, Query, Request, Response, authenticate, respond,
 };
 use shared_lambda::problem::{FieldError, Problem};
+use shared_lambda::{Context, cursor};
 use uuid::Uuid;
 
 use crate::logs::Logs;
@@ -260,14 +260,14 @@ fn header_names_are_case_insensitive() {
 
 #[test]
 fn a_page_has_20_items_by_default() {
-    let page = |limit, cursor: Option<&str>| Page {
+    let page = |limit, after: Option<&str>| Page {
         limit,
-        cursor: cursor.map(str::to_owned),
+        after: after.map(str::to_owned),
     };
     assert_eq!(Request::new().page().unwrap(), page(20, None));
     let request = Request::new()
         .with_query("limit", "100")
-        .with_query("cursor", "abc");
+        .with_query("cursor", cursor::encode(&"abc"));
     assert_eq!(request.page().unwrap(), page(100, Some("abc")));
     let request = Request::new().with_query("cursor", "");
     assert_eq!(request.page().unwrap(), page(20, None));
@@ -289,7 +289,7 @@ fn a_limit_must_be_a_whole_number_from_1_to_100() {
     ] {
         let problem = Request::new()
             .with_query("limit", limit)
-            .page()
+            .page::<String>()
             .unwrap_err();
         assert_eq!(
             problem.errors(),
@@ -546,7 +546,7 @@ fn all_mistakes_of_a_body_are_reported_together() {
 fn an_unknown_field_does_not_hide_a_wrong_value() {
     let read = |body: &str| {
         let request = Request::new().with_body(body.to_owned());
-        let read = request.parse(|line: Line, fields| {
+        let read = request.parse(request.fields(), |line: Line, fields| {
             let sku = (line.sku == "tea").then_some(()).ok_or("is not tea");
             let few = (line.quantity > 0).then_some(()).ok_or("is not some");
             let sku = fields.take("/sku", sku);
@@ -593,7 +593,7 @@ fn a_number_beyond_64_bits_is_reported_with_the_fields_range() {
         (&format!("{many}.0"), "a number of many digits"),
     ] {
         let request = Request::new().with_body(format!(r#"{{"count": {sent}}}"#));
-        let read = request.parse(|body: Counted, fields| {
+        let read = request.parse(request.fields(), |body: Counted, fields| {
             let few = match body.count {
                 1..=9 => Ok(()),
                 _ => Err("is not a whole number from 1 to 9"),
@@ -748,9 +748,17 @@ async fn an_unknown_or_repeated_query_parameter_is_refused() {
 
 #[tokio::test]
 async fn a_bounded_list_of_mistakes_says_at_least() {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only ever refused")]
+    struct Placed {
+        lines: Vec<Object<Line>>,
+    }
     let detail = async |request: Request| {
         let read = async |_: Context, request: Request| {
-            request.json::<Order>()?;
+            if !request.body().is_empty() {
+                request.json::<Placed>()?;
+            }
             Ok(Response::empty(204))
         };
         let (_, _, body) = sent(request, read).await;
@@ -768,6 +776,103 @@ async fn a_bounded_list_of_mistakes_says_at_least() {
     };
     assert_eq!(detail(body(49)).await, expected(49, "49"));
     assert_eq!(detail(body(3000)).await, expected(50, "at least 50"));
+    // A missing field is repaired in two steps, and a line that is no object in five.
+    let lines = |line: &str| {
+        let lines = vec![line; 50].join(",");
+        Request::new().with_body(format!("{{\"lines\": [{lines}]}}"))
+    };
+    let missing = lines(r#"{"sku": "a"}"#);
+    assert_eq!(detail(missing).await, expected(25, "at least 25"));
+    assert_eq!(detail(lines("7")).await, expected(10, "at least 10"));
+}
+
+/// A `POST` with a mistake in each part.
+fn wrong_everywhere(body: &str) -> Request {
+    sent_with(|event| {
+        event["requestContext"]["http"]["method"] = json!("POST");
+        event["rawQueryString"] = json!("colour=red");
+        event["pathParameters"] = json!({"id": "seven"});
+        event["headers"] = json!({
+            "content-type": "application/json",
+            "idempotency-key": "k,l",
+            "if-match": "\"tag\"",
+        });
+        event["body"] = json!(body);
+    })
+}
+
+#[tokio::test]
+async fn one_answer_lists_the_mistakes_of_all_parts() {
+    let read = async |_: Context, request: Request| {
+        let mut fields = request.fields();
+        let id = fields.add(request.uuid("id"));
+        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+        request.parse(fields, |_: Order, _| id.zip(key))?;
+        Ok(Response::empty(204))
+    };
+    let mut known = vec!["Idempotency-Key", "If-Match", "colour", "id"];
+    for (body, of_body) in [
+        (r#"{"lines": [], "colour": 1}"#, "/colour"),
+        (r#"{"lines": 7}"#, "/lines"),
+        ("[]", ""),
+        ("{", ""),
+        ("", ""),
+    ] {
+        known.push(of_body);
+        let (status, _, answer) = sent(wrong_everywhere(body), read).await;
+        let errors = answer["errors"].as_array().unwrap();
+        let names: Vec<&str> = errors.iter().map(|e| name(e).as_str().unwrap()).collect();
+        assert_eq!((status, &names), (400, &known), "{body}");
+        known.pop();
+    }
+    let right = Request::new().with_path_parameter("id", Uuid::nil().to_string());
+    let right = right.with_body(r#"{"lines": []}"#);
+    assert_eq!(respond(&origin(), right, read).await.status, 204);
+}
+
+#[tokio::test]
+async fn every_reader_refuses_a_request_with_mistakes() {
+    type Reader = fn(&Request) -> Result<(), Problem>;
+    let readers: [Reader; 5] = [
+        |request| request.uuid("id").map(drop),
+        |request| request.page::<String>().map(drop),
+        |request| request.json::<Order>().map(drop),
+        |request| request.parse(request.fields(), |_: Order, _| Some(())),
+        |request| request.fields().finish(Some(())),
+    ];
+    let request = |query: &str| {
+        let request = asking(query).with_body(r#"{"lines": []}"#);
+        request.with_path_parameter("id", Uuid::nil().to_string())
+    };
+    for read in readers {
+        for (query, status) in [("", 204), ("colour=red", 400)] {
+            let reached = std::cell::Cell::new(false);
+            let handler = async |_: Context, request: Request| {
+                read(&request)?;
+                reached.set(true);
+                Ok(Response::empty(204))
+            };
+            let response = respond(&origin(), request(query), handler).await;
+            assert_eq!((response.status, reached.get()), (status, status == 204));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_checked_before_other_mistakes() {
+    let (verifier, _) = verifier_and_issuer();
+    let read = async |context: Context, request: Request| {
+        authenticate(&verifier, &request, context.now)?;
+        Ok(Response::empty(204))
+    };
+    let (status, ..) = sent(wrong_everywhere("{}"), read).await;
+    assert_eq!(status, 401);
+    let twice = wrong_everywhere("{}").with_header("authorization", "Bearer a,Bearer b");
+    let (status, _, body) = sent(twice, read).await;
+    assert_eq!(
+        (status, &body["errors"][0]["header"]),
+        (400, &json!("Authorization"))
+    );
 }
 
 #[tokio::test]

@@ -260,3 +260,29 @@ fn a_key_that_is_sent_twice_is_one_order() {
     let two = place(&["key-1", "key-2"]);
     assert_eq!(two.status, 400, "{}", two.body);
 }
+
+#[test]
+fn one_answer_has_the_mistakes_of_all_parts() {
+    let world = world();
+    let _shared = world.shared();
+    let customer = Customer::new();
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "key-1"),
+        ("idempotency-key", "key-2"),
+        ("if-match", "\"tag\""),
+    ];
+    let path = "/api/v1/orders?colour=red";
+    let token = Some(customer.token.as_str());
+    let answer = world
+        .http
+        .send("POST", path, token, &headers, Some(b"{\"lines\": 7}"));
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    let errors = answer.value()["errors"].clone();
+    let named = ["header", "header", "parameter", "pointer", "pointer"];
+    for (error, part) in errors.as_array().unwrap().iter().zip(named) {
+        assert!(error[part].is_string(), "{part}: {errors}");
+    }
+    assert_eq!(errors.as_array().unwrap().len(), named.len(), "{errors}");
+}

@@ -453,7 +453,7 @@ async fn mistakes_are_reported_beside_unknown_fields() {
     assert_eq!(answer.problem(), invalid(&fields));
     let body = json!({"delta": "1", "reason": "", "note": 1});
     let answer = adjust(&world, "MUG-01", &body, Some("a key")).await;
-    let fields = ["/delta", "/note", "Idempotency-Key", "/reason"];
+    let fields = ["Idempotency-Key", "/delta", "/note", "/reason"];
     assert_eq!(answer.problem(), invalid(&fields));
     assert_eq!(world.levels("MUG-01"), (5, 5, 0));
 }

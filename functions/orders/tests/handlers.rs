@@ -1109,6 +1109,19 @@ async fn a_cancel_with_a_key_is_marked_when_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn a_wrong_cancel_gets_all_its_mistakes() {
+    let world = World::new();
+    let request = Request::new()
+        .with_path_parameter("id", "seven")
+        .with_query("colour", "red")
+        .with_header("idempotency-key", "k k")
+        .with_body("{}");
+    let response = world.cancel(&customer(ANN), request).await;
+    assert_eq!(response.status, 400);
+    assert_eq!(body(&response)["errors"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
 async fn a_cancel_with_a_body_is_refused() {
     let order = order_in(State::Confirmed);
     let world = World::with(&order).await;

@@ -9,7 +9,7 @@ use users::domain::{Email, UserName};
 
 use crate::described::allows;
 use crate::problems::{assert_problem, invalid};
-use crate::world::{World, id, with_body};
+use crate::world::{World, body_of, id, with_body};
 
 /// A route, a body, and the body's errors.
 type Case = (
@@ -172,7 +172,17 @@ async fn an_id_must_be_a_uuid() {
     let (world, request) = with_user().await;
     for route in ["GET /api/v1/users/{id}", "PATCH /api/v1/users/{id}"] {
         let request = request.clone().with_path_parameter("id", "me");
-        assert_eq!(world.call(route, request).await.status, 400, "{route}");
+        let request = request
+            .with_query("colour", "red")
+            .with_body(r#"{"role": 7}"#);
+        let response = world.call(route, request).await;
+        assert_eq!(response.status, 400, "{route}");
+        let errors = body_of(&response)["errors"].as_array().unwrap().len();
+        assert_eq!(
+            errors,
+            if route.starts_with("GET") { 2 } else { 3 },
+            "{route}"
+        );
     }
 }
 

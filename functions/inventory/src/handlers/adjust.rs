@@ -48,11 +48,12 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
-    let sku = sku_of(&request)?;
-    let (key, delta, reason) = request.parse(|body: AdjustBody, fields| {
-        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    let mut fields = request.fields();
+    let sku = fields.add(sku_of(&request));
+    let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    let (sku, key, delta, reason) = request.parse(fields, |body: AdjustBody, fields| {
         let (delta, reason) = body.parse(fields)?;
-        Some((key?, delta, reason))
+        Some((sku?, key?, delta, reason))
     })?;
     let id_of = |key: &str| adjustment_id(caller.user_id, &sku, key);
     let formerly = key.as_ref().and_then(|key| key.formerly.as_deref());

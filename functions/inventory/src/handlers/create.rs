@@ -38,8 +38,9 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
-    let (item, key) = request.parse(|body: CreateBody, fields| {
-        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    let mut fields = request.fields();
+    let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    let (item, key) = request.parse(fields, |body: CreateBody, fields| {
         Some((body.parse(context.now, fields)?, key?))
     })?;
     let created = match key {

@@ -39,9 +39,8 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let viewer = Viewer::of(caller.as_ref());
-    let page = request.page()?;
-    let after = page.cursor.as_deref().map(cursor::decode::<Position>);
-    let after = after.transpose()?.map(|position| position.after);
+    let page = request.page::<Position>()?;
+    let after = page.after.map(|position| position.after);
     let listed = store
         .page(after.as_deref(), page.limit, context.fresh_id)
         .await?;

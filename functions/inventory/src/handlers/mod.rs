@@ -107,8 +107,9 @@ fn admin_only(caller: &Caller) -> Result<(), Problem> {
 }
 
 fn sku_of(request: &Request) -> Result<Sku, Problem> {
-    Sku::stored(request.path_parameter("sku"))
-        .map_err(|error| Problem::invalid_parameter("sku", error.to_string()))
+    let mut fields = request.fields();
+    let sku = fields.take_parameter("sku", Sku::stored(request.path_parameter("sku")));
+    fields.finish(sku)
 }
 
 fn no_such_item(sku: &Sku) -> Problem {

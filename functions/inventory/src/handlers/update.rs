@@ -4,7 +4,6 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::conditional::Conditions;
 use shared_lambda::http::{Object, Request, Response, not_null};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::{Context, Error, Setup};
@@ -37,11 +36,12 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
-    let sku = sku_of(&request)?;
-    let (change, conditions) = request.parse(|body: UpdateBody, fields| {
-        let conditions = Conditions::of(&request, fields);
-        Some((body.parse(fields)?, conditions?))
+    let mut fields = request.fields();
+    let sku = fields.add(sku_of(&request));
+    let (change, sku) = request.parse(fields, |body: UpdateBody, fields| {
+        Some((body.parse(fields)?, sku?))
     })?;
+    let conditions = request.conditions();
     let before = if conditions.are_given() {
         let item = store.item(&sku).await?.ok_or_else(|| no_such_item(&sku))?;
         conditions.permit(&ItemBody::respond(200, &item, Viewer::Admin))?;

@@ -4,7 +4,7 @@
 
 use shared_auth::Caller;
 use shared_lambda::http::{Request, Response};
-use shared_lambda::problem::{FieldError, Fields, Problem};
+use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::{Context, Error, Setup};
 
 use super::view::{MAX_WAIT, answered, no_such_order, visible_order};
@@ -28,7 +28,8 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = request.wait(MAX_WAIT);
-    let mut fields = Fields::default();
+    let mut fields = request.fields();
+    let id = fields.add(request.uuid("id"));
     let key = fields.take_header("Idempotency-Key", request.idempotency_key());
     if !request.body().is_empty() {
         fields.push(FieldError::new(
@@ -36,8 +37,8 @@ pub async fn handle(
             "the body has to be empty; a cancellation has no content",
         ));
     }
-    fields.finish()?;
-    let order = visible_order(&saga.orders, &caller, &request).await?;
+    let (id, key) = fields.finish(id.zip(key))?;
+    let order = visible_order(&saga.orders, &caller, id).await?;
     let by = if order.user_id.0 == caller.user_id {
         CancelledBy::Customer
     } else {
@@ -61,5 +62,5 @@ pub async fn handle(
         Applied::NotFound => return Err(no_such_order(order.id)),
     };
     let response = answered(&saga.orders, *order, wait, 202).await;
-    Ok(response.replayed(is_repeat && key.flatten().is_some()))
+    Ok(response.replayed(is_repeat && key.is_some()))
 }

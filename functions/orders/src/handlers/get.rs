@@ -23,7 +23,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = request.wait(MAX_WAIT);
-    let order = visible_order(orders, &caller, &request).await?;
+    let order = visible_order(orders, &caller, request.uuid("id")?).await?;
     let response = answered(orders, order, wait, 200).await;
     conditional::answer(&request, response)
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared_auth::Caller;
 use shared_lambda::http::{Query, Request, Response, parse_uuid};
-use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problem::Problem;
 use shared_lambda::problems::ADMIN_ONLY;
 use shared_lambda::{Context, Error, Setup, cursor};
 use uuid::Uuid;
@@ -34,19 +34,16 @@ pub async fn handle(
     _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::default();
+    let mut fields = request.fields();
     let user_id = request.query("user_id").map(parse_uuid).transpose();
     let user_id = fields.take_parameter("user_id", user_id);
     let status = fields.add(request.query("status").map(status).transpose());
-    let page = fields.add(request.page().and_then(|page| {
-        let after = page.cursor.as_deref().map(cursor::decode).transpose()?;
-        Ok((page.limit, after))
-    }));
-    let (Some(user_id), Some(status), Some((limit, after))) = (user_id, status, page) else {
+    let page = fields.add(request.page());
+    let (Some(user_id), Some(status), Some(page)) = (user_id, status, page) else {
         return Err(fields.into_problem());
     };
     let user = requested_user(&caller, user_id)?;
-    let found = orders.list(user, status, limit, after).await?;
+    let found = orders.list(user, status, page.limit, page.after).await?;
     let body = Body {
         items: found.orders.iter().map(OrderBody::from).collect(),
         next_cursor: found.next.map(|next| cursor::encode(&next)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::http::{Object, Request, Response};
+use shared_lambda::http::{IdempotencyKey, Object, Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::problems::IDEMPOTENCY_KEY_REUSED;
 use shared_lambda::table::TableError;
@@ -112,8 +112,13 @@ async fn placed(
     request: &Request,
 ) -> Result<(Order, bool), Problem> {
     may_inject_faults(service.stage, request)?;
-    let (draft, legacy_id) =
-        request.parse(|body, fields| draft(&caller, &context, request, &body, fields))?;
+    let mut fields = request.fields();
+    let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    let faults = request.header(FAULT_HEADER).map(InjectedFaults::parse);
+    let faults = fields.take_header("Waybill-Fault", faults.transpose());
+    let (draft, legacy_id) = request.parse(fields, |body, fields| {
+        draft(&caller, &context, key.flatten(), faults, &body, fields)
+    })?;
     if let Some(id) = legacy_id
         && let Some(existing) = service.saga.orders.get(id).await?
         && existing.user_id == draft.user_id
@@ -289,16 +294,12 @@ fn same_request(fingerprint: &Uuid, existing: &Order) -> Result<(), Problem> {
 fn draft(
     caller: &Caller,
     context: &Context,
-    request: &Request,
+    key: Option<IdempotencyKey>,
+    faults: Option<Option<InjectedFaults>>,
     body: &Body,
     errors: &mut Fields,
 ) -> Option<(Draft, Option<OrderId>)> {
     let user_id = UserId(caller.user_id);
-    let key = errors
-        .take_header("Idempotency-Key", request.idempotency_key())
-        .flatten();
-    let faults = request.header(FAULT_HEADER).map(InjectedFaults::parse);
-    let faults = errors.take_header("Waybill-Fault", faults.transpose());
     let lines = lines(&body.lines, errors);
     let payment_method = PaymentMethod::parse(&body.payment_method);
     let payment_method = errors.take("/payment_method", payment_method);

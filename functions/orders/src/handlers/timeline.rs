@@ -41,7 +41,7 @@ pub async fn handle(
     _context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let order = visible_order(orders, &caller, &request).await?;
+    let order = visible_order(orders, &caller, request.uuid("id")?).await?;
     let entry = |mut entry: Entry| {
         if entry.event.is_by_operator() && !caller.is_admin() {
             entry.detail = None;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::Response;
 use shared_lambda::prefer::Wait;
 use shared_lambda::problem::Problem;
 use tokio::time::sleep;
@@ -21,13 +21,13 @@ pub const MAX_WAIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The order in the path. For another user's order the answer is 404, as if it did not exist.
+/// An order. For another user's order the answer is 404, as if it did not exist.
 pub(super) async fn visible_order(
     orders: &OrderStore,
     caller: &Caller,
-    request: &Request,
+    id: Uuid,
 ) -> Result<Order, Problem> {
-    let id = OrderId(request.uuid("id")?);
+    let id = OrderId(id);
     let order = orders
         .get(id)
         .await?

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use shared_auth::Caller;
 use shared_lambda::http::{Query, Request, Response};
-use shared_lambda::problem::{Fields, Problem};
+use shared_lambda::problem::Problem;
 use shared_lambda::{Context, Error, Setup, cursor};
 
 use super::{UserBody, admin_only, is_active_admin, not_an_admin};
@@ -39,22 +39,19 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
-    let mut fields = Fields::default();
+    let mut fields = request.fields();
     let status = request.query("status").map(Status::parse).transpose();
     let status = status.map_err(|_| "is neither active nor deactivated");
     let status = fields.take_parameter("status", status);
-    let page = fields.add(request.page().and_then(|page| {
-        let position = page.cursor.as_deref().map(cursor::decode::<Position>);
-        Ok((page.limit, position.transpose()?))
-    }));
-    let (Some(status), Some((limit, position))) = (status, page) else {
+    let page = fields.add(request.page::<Position>());
+    let (Some(status), Some(page)) = (status, page) else {
         return Err(fields.into_problem());
     };
-    let before = position.map(|position| position.before);
+    let before = page.after.map(|position| position.before);
     if !is_active_admin(store, &caller).await? {
         return Err(not_an_admin());
     }
-    let listed = store.page(status, before.as_deref(), limit).await?;
+    let listed = store.page(status, before.as_deref(), page.limit).await?;
     let body = ListBody {
         items: listed.users.iter().map(UserBody::new).collect(),
         next_cursor: listed

@@ -52,11 +52,12 @@ pub async fn handle(
         Status::Active => {}
         Status::Deactivated => return Err(deactivated()),
     }
-    let (current, new, refresh_token) = request.parse(|body: PasswordBody, fields| {
-        let new = Password::choose(&body.new_password, Some(&user.email), Some(&user.name));
-        let new = fields.take("/new_password", new)?;
-        Some((body.current_password, new, body.refresh_token))
-    })?;
+    let (current, new, refresh_token) =
+        request.parse(request.fields(), |body: PasswordBody, fields| {
+            let new = Password::choose(&body.new_password, Some(&user.email), Some(&user.name));
+            let new = fields.take("/new_password", new)?;
+            Some((body.current_password, new, body.refresh_token))
+        })?;
     let kept = match &refresh_token {
         Some(token) => Some(own_session(store, &user, token, &context).await?),
         None => None,

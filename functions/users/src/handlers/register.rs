@@ -9,7 +9,7 @@
 
 use serde::Deserialize;
 use shared_lambda::front::TrustedFront;
-use shared_lambda::http::{Request, Response};
+use shared_lambda::http::{IdempotencyKey, Request, Response};
 use shared_lambda::problem::{Fields, Problem};
 use shared_lambda::problems::IDEMPOTENCY_KEY_REUSED;
 use shared_lambda::{Context, Error, Setup};
@@ -61,12 +61,14 @@ pub async fn handle(
         policy,
     } = register;
     let request = front.locate(request);
+    let mut fields = request.fields();
+    let key = fields.take_header("Idempotency-Key", request.idempotency_key());
     let Registration {
         email,
         password,
         name,
         key,
-    } = request.parse(|body: RegisterBody, fields| body.parse(&request, fields))?;
+    } = request.parse(fields, |body: RegisterBody, fields| body.parse(key, fields))?;
     let source = Source::of(request.source_address());
     guard::admit(store, &Counter::registrations(&source, *policy), &context).await?;
     let user = User::register(context.fresh_id, email, name, context.now);
@@ -146,8 +148,11 @@ async fn remember_owner(store: &UserStore, user: &User, source: &Source, context
 
 impl RegisterBody {
     /// Collects all errors.
-    fn parse(self, request: &Request, fields: &mut Fields) -> Option<Registration> {
-        let key = fields.take_header("Idempotency-Key", request.idempotency_key());
+    fn parse(
+        self,
+        key: Option<Option<IdempotencyKey>>,
+        fields: &mut Fields,
+    ) -> Option<Registration> {
         let email = fields.take("/email", Email::parse(&self.email));
         let name = UserName::parse(&self.name);
         let password = Password::choose(&self.password, email.as_ref(), name.as_ref().ok());

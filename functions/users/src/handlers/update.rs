@@ -5,7 +5,6 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::conditional::Conditions;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Fields, Problem};
 use shared_lambda::table::TableError;
@@ -37,11 +36,12 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     admin_only(&caller)?;
-    let id = request.uuid("id")?;
-    let (change, conditions) = request.parse(|body: UpdateBody, fields| {
-        let conditions = Conditions::of(&request, fields);
-        Some((body.parse(fields)?, conditions?))
+    let mut fields = request.fields();
+    let id = fields.add(request.uuid("id"));
+    let (change, id) = request.parse(fields, |body: UpdateBody, fields| {
+        Some((body.parse(fields)?, id?))
     })?;
+    let conditions = request.conditions();
     let mut tries = Tries::new(context.fresh_id);
     while tries.next().await {
         let before = store.user(id).await?.ok_or_else(no_such_user)?;

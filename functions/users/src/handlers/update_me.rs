@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 use shared_auth::Caller;
-use shared_lambda::conditional::Conditions;
 use shared_lambda::http::{Request, Response};
 use shared_lambda::problem::{FieldError, Problem};
 use shared_lambda::{Context, Error, Setup};
@@ -28,15 +27,15 @@ pub async fn handle(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (name, conditions) = request.parse(|body: UpdateMeBody, fields| {
-        let conditions = Conditions::of(&request, fields);
+    let name = request.parse(request.fields(), |body: UpdateMeBody, fields| {
         let Some(name) = body.name else {
             let detail = "changes nothing; send a name";
             fields.push(FieldError::new("", detail));
             return None;
         };
-        Some((fields.take("/name", UserName::parse(&name))?, conditions?))
+        fields.take("/name", UserName::parse(&name))
     })?;
+    let conditions = request.conditions();
     let before = if conditions.are_given() {
         let user = store.user(caller.user_id).await?.ok_or_else(no_such_user)?;
         conditions.permit(&UserBody::respond(200, &user))?;
