@@ -444,6 +444,28 @@ async fn an_adjustment_with_a_former_form_of_its_key_is_found() {
 }
 
 #[tokio::test]
+async fn an_unknown_parameter_changes_nothing() {
+    let world = shop().await;
+    let before = world.dump();
+    let odd = |body: Value| {
+        let request = world.as_admin().with_path_parameter("sku", "MUG-01");
+        request
+            .with_query("colour", "red")
+            .with_body(body.to_string())
+    };
+    let mut other = mug();
+    other["sku"] = json!("CUP");
+    for answer in [
+        world.create(odd(other)).await,
+        world.update(odd(json!({"name": "Cup"}))).await,
+        world.adjust(odd(by(1))).await,
+    ] {
+        assert_eq!(answer.problem(), invalid(&["colour"]));
+    }
+    assert_eq!(world.dump(), before);
+}
+
+#[tokio::test]
 async fn mistakes_are_reported_beside_unknown_fields() {
     let world = shop().await;
     let body = r#"{"sku": "", "name": 7, "price": {"amount": 1.5, "currency": "USD"},

@@ -1109,6 +1109,20 @@ async fn a_cancel_with_a_key_is_marked_when_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn an_unknown_parameter_changes_nothing() {
+    let order = order_in(State::Confirmed);
+    let world = World::with(&order).await;
+    let before = world.aws.dump(&world.table);
+    let odd = |request: Request| request.with_query("colour", "red");
+    let ann = customer(ANN);
+    let placed = world.place(&ann, odd(posting(&cups(), None))).await;
+    let cancelled = world.cancel(&ann, odd(about(order.id.0))).await;
+    assert_eq!((placed.status, cancelled.status), (400, 400));
+    assert_eq!(world.aws.dump(&world.table), before);
+    assert_eq!(world.command_types(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_wrong_cancel_gets_all_its_mistakes() {
     let world = World::new();
     let request = Request::new()

@@ -9,6 +9,7 @@ use shared_lambda::http::{Request, respond};
 use shared_lambda::sqs::{self, Queue};
 use test_support::Fault;
 use tokio::time::Instant;
+use users::domain::{Email, User};
 use users::handlers::jwks::{self, PublishedKeys};
 use users::handlers::verify;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use crate::described::described;
 use crate::problems::{
     assert_problem, email_taken, internal, invalid_credentials, no_such_user, unavailable,
 };
-use crate::world::{NOW, PASSWORD, REPLIES, World, body_of, id, with_body};
+use crate::world::{NOW, PASSWORD, REPLIES, World, body_of, hashed, id, user, with_body};
 
 const COMMANDS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/waybill-users-commands";
 
@@ -457,4 +458,20 @@ async fn retries_by_the_sdk_give_the_requested_result() {
     assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(body_of(&response)["status"], "deactivated");
     assert!(world.aws.fired() > 15, "{}", world.aws.fired());
+}
+
+#[tokio::test]
+async fn an_old_address_still_logs_in_and_is_described() {
+    let world = World::new().await;
+    let email = ".ada@example.com";
+    assert!(Email::parse(email).is_err());
+    let old = User {
+        email: Email::from_record(email.to_owned()),
+        ..user(id(1), "ada@example.com")
+    };
+    let hash = hashed(PASSWORD);
+    world.store.register(&old, &hash, None).await.unwrap();
+    world.session(".Ada@example.com").await;
+    let shown = world.me(world.request_of(id(1), Role::Customer)).await;
+    assert_eq!(body_of(&shown)["email"], email);
 }

@@ -9,7 +9,7 @@ use users::domain::{Email, UserName};
 
 use crate::described::allows;
 use crate::problems::{assert_problem, invalid};
-use crate::world::{World, body_of, id, with_body};
+use crate::world::{PASSWORD, World, body_of, id, with_body};
 
 /// A route, a body, and the body's errors.
 type Case = (
@@ -50,6 +50,57 @@ async fn an_invalid_body_gets_all_its_errors_and_changes_nothing() {
     for (route, body, errors) in cases() {
         let response = world.call(route, request.clone().with_body(body)).await;
         assert_problem(&response, &invalid(&errors));
+    }
+    assert_eq!(world.aws.writes(), writes);
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_changes_nothing() {
+    let (world, token) = World::logged_in().await;
+    let request = world.request_of(id(2), Role::Admin);
+    let request = request.with_path_parameter("id", id(1).to_string());
+    let own = world.request_of(id(1), Role::Customer);
+    let writes = world.aws.writes();
+    let (email, new) = ("eve@example.com", "plum tractor voyage");
+    for (route, request, body) in [
+        (
+            "POST /api/v1/users",
+            &own,
+            json!({"email": email, "password": new, "name": "Eve"}),
+        ),
+        (
+            "POST /api/v1/auth/login",
+            &own,
+            json!({"email": "ada@example.com", "password": PASSWORD}),
+        ),
+        (
+            "POST /api/v1/auth/refresh",
+            &own,
+            json!({"refresh_token": token}),
+        ),
+        (
+            "POST /api/v1/auth/logout",
+            &own,
+            json!({"refresh_token": token}),
+        ),
+        ("PATCH /api/v1/users/me", &own, json!({"name": "Eve"})),
+        (
+            "POST /api/v1/users/me/password",
+            &own,
+            json!({"current_password": PASSWORD, "new_password": new}),
+        ),
+        (
+            "PATCH /api/v1/users/{id}",
+            &request,
+            json!({"role": "admin"}),
+        ),
+    ] {
+        let request = request.clone().with_query("colour", "red");
+        let response = world.call(route, request.with_body(body.to_string())).await;
+        let errors = &body_of(&response)["errors"];
+        assert_eq!(response.status, 400, "{route}");
+        assert_eq!(errors[0]["parameter"], "colour", "{route}");
+        assert_eq!(errors.as_array().unwrap().len(), 1, "{route}: {errors}");
     }
     assert_eq!(world.aws.writes(), writes);
 }
