@@ -171,42 +171,6 @@ fn dangling(document: &Yaml) -> Vec<String> {
         .collect()
 }
 
-/// The linters redocly and spectral warn of these.
-#[test]
-fn operations_have_prose_and_components_are_used() {
-    for (service, document) in documents() {
-        let mut used = Vec::new();
-        references(&document, &mut used);
-        let components = members(&document["components"]);
-        for (section, components) in components.filter(|(section, _)| *section != "securitySchemes")
-        {
-            for (name, _) in members(components) {
-                let reference = format!("#/components/{section}/{name}");
-                assert!(
-                    used.contains(&reference.as_str()),
-                    "{service} has no use of {reference}"
-                );
-            }
-        }
-        let tags: Vec<&str> = list(&document["tags"])
-            .map(|tag| text(&tag["name"]))
-            .collect();
-        let operations = members(&document["paths"]).flat_map(|(_, item)| operations_of(item));
-        for (_, operation) in operations {
-            let prose =
-                ["operationId", "summary", "description"].map(|name| text(&operation[name]));
-            assert!(
-                prose.iter().all(|text| !text.is_empty()),
-                "{service}: {prose:?}"
-            );
-            assert!(
-                tags.contains(&text(&operation["tags"][0])),
-                "{service}: {prose:?}"
-            );
-        }
-    }
-}
-
 #[test]
 fn the_documents_join_and_conflicts_are_named() {
     joined();

@@ -13,6 +13,7 @@ mod contention;
 mod deployment;
 mod documents;
 mod fault_injection;
+mod fuzzing;
 mod gateway;
 mod journeys;
 mod listings;

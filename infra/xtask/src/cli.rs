@@ -61,6 +61,8 @@ pub enum Command {
         #[arg(long)]
         fast: bool,
     },
+    /// Check the API: lint its documents, and send generated requests to a stack of its own
+    Api,
     /// Create the files of a new endpoint or service, and list what to write by hand
     New {
         #[command(subcommand)]

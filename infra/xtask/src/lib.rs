@@ -1,5 +1,6 @@
 //! The developer's command, as a library for the system tests.
 
+pub mod api;
 mod build;
 pub mod changed;
 mod check;

@@ -34,7 +34,7 @@ enum Seen {
 
 const SYSTEM: &str = "cargo test --quiet --workspace --test system -- --nocapture";
 
-const MEASUREMENTS: [Measurement; 12] = [
+const MEASUREMENTS: [Measurement; 13] = [
     Measurement {
         name: "first-up",
         command: "rm -rf target/measured && git clone --quiet . target/measured && cd target/measured \
@@ -58,6 +58,14 @@ const MEASUREMENTS: [Measurement; 12] = [
         name: "fast",
         command: "cargo xtask test --fast",
         rows: &[("every check that needs no stack", Seen::Time)],
+    },
+    Measurement {
+        name: "api",
+        command: "cargo xtask api",
+        rows: &[
+            ("linters and generated requests, on a new stack", Seen::Time),
+            ("generated requests", Seen::Lines(&[" generated, "])),
+        ],
     },
     Measurement {
         name: "contention",

@@ -9,8 +9,8 @@ use crate::stack::Stack;
 use crate::state::Home;
 use crate::ui::{self, say};
 use crate::{
-    check, ci, compat, demo, emulator, functions, local, measure, mutants, new, seed_bugs, sim,
-    test,
+    api, check, ci, compat, demo, emulator, functions, local, measure, mutants, new, seed_bugs,
+    sim, test,
 };
 
 pub fn run(command: Command) -> Result<()> {
@@ -50,6 +50,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(&emulator::stack(&home)?),
         Command::Check { service } => check::run(&project, service.as_deref()),
         Command::Test { fast } => test::run(&project, fast),
+        Command::Api => api::run(&project),
         Command::New { what } => new::run(&project, &what),
         Command::Sim(simulation) => sim::run(&project, &simulation),
         Command::Compat => compat::run(&project),

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::api;
 use crate::aws::LOCAL_REGION;
 use crate::build;
 use crate::emulator;
@@ -41,7 +42,15 @@ pub fn lint(project: &Project, run: impl Fn(&mut Command) -> Result<()>) -> Resu
 const SCAFFOLD_TEST: &str = "a_copy_with_scaffolds_keeps_the_rules";
 
 /// Only checks need these.
-const TOOLS: [Tool; 3] = [tools::NODE, tools::PYTHON_CLIENT, tools::ZIZMOR];
+const TOOLS: [Tool; 4] = [
+    tools::NODE,
+    tools::PYTHON_CLIENT,
+    tools::SCHEMATHESIS,
+    tools::ZIZMOR,
+];
+
+/// Changes everything that an administrator may, so only the last module runs on its stack afterwards.
+const FUZZING_MODULE: &str = "fuzzing";
 
 /// Reads the logs that the tests before it left on the same stack.
 const LAST_MODULE: &str = "secrets";
@@ -204,6 +213,9 @@ fn scaffolds(project: &Project, stages: &Stages) -> Result<()> {
 
 fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()> {
     stages.run("templates", |log| validate_templates(project, log))?;
+    stages.run("documents", |log| {
+        api::lint(project, |linter| log.run(&mut nice(linter)))
+    })?;
     stages.run("workflows", |log| {
         tools::ZIZMOR.install(project)?;
         let mut zizmor = Command::new(tools::ZIZMOR.program(project, "zizmor"));
@@ -329,10 +341,12 @@ fn system_tests(project: &Project, stages: &Stages) -> Result<SystemTests> {
         .lines()
         .map(module)
         .collect::<Result<BTreeSet<_>>>()?;
-    if !modules.contains(LAST_MODULE) {
-        return Err(Error::new(format!(
-            "no module of the system tests is called {LAST_MODULE}"
-        )));
+    for named in [FUZZING_MODULE, LAST_MODULE] {
+        if !modules.contains(named) {
+            return Err(Error::new(format!(
+                "no module of the system tests is called {named}"
+            )));
+        }
     }
     Ok(SystemTests {
         modules,
@@ -349,8 +363,10 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
         .map(|number| Home::test(project, number))
         .collect();
     let _locks = homes.iter().map(Home::lock).collect::<Result<Vec<_>>>()?;
-    let waiting = tests.modules.iter().filter(|module| *module != LAST_MODULE);
+    let is_free = |module: &&String| ![FUZZING_MODULE, LAST_MODULE].contains(&module.as_str());
+    let waiting = tests.modules.iter().filter(is_free);
     let queue: Mutex<Vec<&String>> = Mutex::new(waiting.collect());
+    let fuzzing = Mutex::new(Some(FUZZING_MODULE));
     // The guard of a heavy module is held while it runs.
     let heavy = Mutex::new(());
     let next = || {
@@ -377,7 +393,7 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
         .zip(ports)
         .enumerate()
         .map(|(number, (home, port))| {
-            let next = &next;
+            let (next, fuzzing) = (&next, &fuzzing);
             move || {
                 stages.run(&format!("system {}: up", number + 1), |_| {
                     local::start(project, home, Some(port), &tests.services).map(drop)
@@ -394,6 +410,13 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
                 };
                 while let Some((next, _alone)) = next() {
                     module(next)?;
+                }
+                let first = fuzzing
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                if let Some(fuzzing) = first {
+                    module(fuzzing)?;
                 }
                 module(LAST_MODULE)
             }
@@ -443,13 +466,13 @@ fn keep_log(home: &Home, logs: &Path) {
     }
 }
 /// Ends the stack's emulator should this program be ended before it can.
-struct Guard {
+pub struct Guard {
     shell: Child,
     alive: Option<ChildStdin>,
 }
 
 impl Guard {
-    fn start(home: &Home) -> Result<Self> {
+    pub fn start(home: &Home) -> Result<Self> {
         // A line means that all went well; the end of the input without one
         // that this program is gone.
         let script = r#"read -r line && exit 0
@@ -470,7 +493,7 @@ impl Guard {
 
 impl Guard {
     /// The stack is gone, or the guard is to end it.
-    fn end(mut self, is_gone: bool) {
+    pub fn end(mut self, is_gone: bool) {
         if let (Some(mut alive), true) = (self.alive.take(), is_gone) {
             let _ = writeln!(alive, "done");
         }

@@ -25,6 +25,8 @@ pub const MINISTACK: Tool = Tool::new("ministack", "ministack[full]==1.5.33");
 pub const CARGO_LAMBDA: Tool = Tool::new("cargo-lambda", "cargo-lambda==1.9.2");
 /// Looks for weaknesses in the workflows.
 pub const ZIZMOR: Tool = Tool::new("zizmor", "zizmor==1.32.0");
+/// Sends generated requests to the API.
+pub const SCHEMATHESIS: Tool = Tool::new("schemathesis", "schemathesis==4.32.5");
 /// Generates a client, which needs the generator's own packages.
 pub const PYTHON_CLIENT: Tool = Tool::new("openapi-python-client", "openapi-python-client==0.29.1");
 /// Node, with the packages of [`CLIENTS`].
