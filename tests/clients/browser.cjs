@@ -95,8 +95,8 @@ async function page(browser, origin, port) {
 }
 
 async function docs(browser) {
-  for (const width of [1280, 390]) {
-    const page = await browser.newPage({ viewport: { width, height: 800 } });
+  for (const [width, colorScheme] of [[1280, "light"], [390, "dark"]]) {
+    const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
     const faults = [];
     page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
     page.on("pageerror", (error) => faults.push(String(error)));
