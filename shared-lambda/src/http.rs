@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -22,6 +21,7 @@ pub use crate::object::Object;
 use crate::problem::{FieldError, Fields, Part, Problem, shortened};
 use crate::problems::ADMIN_ONLY;
 pub use crate::response::Response;
+use crate::runtime::{answer, serve};
 use crate::{Context, Error, Origin, cursor, json, telemetry};
 
 /// The longest body a request may have, in bytes.
@@ -467,20 +467,18 @@ impl Query {
     /// Runs an endpoint without authentication.
     pub async fn run<F, Fut>(self, handler: F) -> Result<(), Error>
     where
-        F: Fn(Context, Request) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<Response, Problem>> + Send,
+        F: Fn(Context, Request) -> Fut,
+        Fut: Future<Output = Result<Response, Problem>>,
     {
-        telemetry::init();
-        let (origin, handler) = (Origin::system(), &handler);
+        let (origin, handler) = (&Origin::system(), &handler);
         // Boxed, because the SDK's futures nest too deeply for the compiler.
-        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-            let origin = origin.clone();
+        serve(&|event| {
             async move {
                 let request = Request::of_event(event.payload)?;
-                self.respond(&origin, request, handler).await.into_lambda()
+                answer(&self.respond(origin, request, handler).await.into_lambda()?)
             }
-            .boxed()
-        }))
+            .boxed_local()
+        })
         .await
     }
 
@@ -491,8 +489,8 @@ impl Query {
         handler: F,
     ) -> Result<(), Error>
     where
-        F: Fn(Caller, Context, Request) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<Response, Problem>> + Send,
+        F: Fn(Caller, Context, Request) -> Fut,
+        Fut: Future<Output = Result<Response, Problem>>,
     {
         let handler = &handler;
         self.run(move |context, request| async move {
@@ -505,8 +503,8 @@ impl Query {
     /// Runs an endpoint with an optional access token.
     pub async fn run_public<F, Fut>(self, verifier: &Verifier, handler: F) -> Result<(), Error>
     where
-        F: Fn(Option<Caller>, Context, Request) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<Response, Problem>> + Send,
+        F: Fn(Option<Caller>, Context, Request) -> Fut,
+        Fut: Future<Output = Result<Response, Problem>>,
     {
         let handler = &handler;
         self.run(move |context, request| async move {
@@ -644,8 +642,8 @@ impl Call {
 /// [`Query::run`] for an endpoint without query parameters.
 pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
 where
-    F: Fn(Context, Request) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<Response, Problem>> + Send,
+    F: Fn(Context, Request) -> Fut,
+    Fut: Future<Output = Result<Response, Problem>>,
 {
     Query::NONE.run(handler).await
 }
@@ -653,8 +651,8 @@ where
 /// [`Query::run_authenticated`] for an endpoint without query parameters.
 pub async fn run_authenticated<F, Fut>(verifier: &Verifier, handler: F) -> Result<(), Error>
 where
-    F: Fn(Caller, Context, Request) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<Response, Problem>> + Send,
+    F: Fn(Caller, Context, Request) -> Fut,
+    Fut: Future<Output = Result<Response, Problem>>,
 {
     Query::NONE.run_authenticated(verifier, handler).await
 }
@@ -662,8 +660,8 @@ where
 /// [`Query::run_public`] for an endpoint without query parameters.
 pub async fn run_public<F, Fut>(verifier: &Verifier, handler: F) -> Result<(), Error>
 where
-    F: Fn(Option<Caller>, Context, Request) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<Response, Problem>> + Send,
+    F: Fn(Option<Caller>, Context, Request) -> Fut,
+    Fut: Future<Output = Result<Response, Problem>>,
 {
     Query::NONE.run_public(verifier, handler).await
 }

@@ -1,23 +1,21 @@
 //! Functions that a caller invokes by name (`lambda:InvokeFunction`). They have no route.
 
 use futures_util::FutureExt;
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
-use crate::{Context, Error, Origin, telemetry};
+use crate::runtime::{answer, serve};
+use crate::{Context, Error, Origin};
 
 /// Runs a function on each call and returns its value to the caller.
 pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
 where
-    F: Fn(Context, Value) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<Value, Error>> + Send,
+    F: Fn(Context, Value) -> Fut,
+    Fut: Future<Output = Result<Value, Error>>,
 {
-    telemetry::init();
-    let (origin, handler) = (Origin::system(), &handler);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-        let context = origin.context(None);
-        // The runtime logs a failure, once.
-        handler(context, event.payload).boxed()
-    }))
+    let origin = Origin::system();
+    serve(&|event| {
+        let call = handler(origin.context(None), event.payload);
+        async { answer(&call.await?) }.boxed_local()
+    })
     .await
 }

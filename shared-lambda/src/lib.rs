@@ -27,6 +27,7 @@ pub mod problem;
 pub mod problems;
 mod response;
 pub mod rest;
+mod runtime;
 pub mod schedule;
 mod send;
 mod setup;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::{Context, Error, Origin, telemetry};
+use crate::runtime::{answer, serve};
+use crate::{Context, Error, Origin};
 
 /// The time after which a run starts no more work. It uses tokio's clock, which a simulation
 /// controls, and not the time of day.
@@ -30,15 +30,13 @@ impl TimeLimit {
 /// operator who calls the function by hand.
 pub async fn run<F, Fut>(handler: F) -> Result<(), Error>
 where
-    F: Fn(Context) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<Value, Error>> + Send,
+    F: Fn(Context) -> Fut,
+    Fut: Future<Output = Result<Value, Error>>,
 {
-    telemetry::init();
-    let (origin, handler) = (Origin::system(), &handler);
-    lambda_runtime::run(service_fn(move |_: LambdaEvent<Value>| {
-        let context = origin.context(None);
-        // The runtime logs a failure, once.
-        handler(context).boxed()
-    }))
+    let origin = Origin::system();
+    serve(&|_| {
+        let call = handler(origin.context(None));
+        async { answer(&call.await?) }.boxed_local()
+    })
     .await
 }

@@ -11,7 +11,6 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -20,6 +19,7 @@ use crate::context::trace_id;
 use crate::envelope::Envelope;
 pub use crate::failure::Failure;
 use crate::fault::{FAULT_LIFETIME, Fault};
+use crate::runtime::{answer, serve};
 use crate::send::{BATCH_ENTRIES, send_each};
 pub use crate::send::{Outgoing, SendError, send, send_within};
 use crate::{Context, Error, Origin, Stage, telemetry};
@@ -77,17 +77,16 @@ where
     F: Fn(Context, Envelope) -> Fut,
     Fut: Future<Output = Result<Vec<Outgoing>, Failure>>,
 {
-    telemetry::init();
-    let (origin, handler) = (Origin::system(), &handler);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
-        let origin = origin.clone();
+    let (origin, handler) = (&Origin::system(), &handler);
+    serve(&|event| {
         async move {
             let left = event.context.deadline().duration_since(SystemTime::now());
             let ends_at = Instant::now() + left.unwrap_or_default();
-            Ok::<_, Error>(process(&origin, queue, event.payload, ends_at, handler).await)
+            let batch = serde_json::from_value(event.payload)?;
+            answer(&process(origin, queue, batch, ends_at, handler).await)
         }
         .boxed_local()
-    }))
+    })
     .await
 }
 
