@@ -26,3 +26,7 @@ pub mod system;
 pub mod tables;
 pub mod template_config;
 pub mod wiring;
+
+/// The simulation and its tests spend much of their time in the allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

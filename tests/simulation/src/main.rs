@@ -8,10 +8,6 @@ use simulation::fault_profile::FaultKind;
 use simulation::report::{replay_command, run_all, shrink};
 use simulation::run::{Plan, run};
 
-/// The simulation spends much of its time in the allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const USAGE: &str = "\
 Runs the production handlers of all services with injected faults, one world for each seed.
 
