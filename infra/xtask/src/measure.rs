@@ -69,7 +69,7 @@ const MEASUREMENTS: [Measurement; 13] = [
     },
     Measurement {
         name: "contention",
-        command: "WAYBILL_ORDERS_EACH=20 SYSTEM contention::",
+        command: "WAYBILL_CLIENTS=50 WAYBILL_ORDERS_EACH=20 SYSTEM contention::",
         rows: &[(
             "1,000 orders by 50 clients on 100 units",
             Seen::Lines(&["orders:"]),
