@@ -5,7 +5,7 @@
 //! `shared-lambda` and `shared-auth` of its release.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -28,6 +28,7 @@ pub fn run(project: &Project) -> Result<()> {
     extract(project, &commit, &copy).context(format!("the code of release {version}"))?;
     let copy = Project::at(copy);
     rename(&copy, &format!("c{commit}"))?;
+    take_profiles(project, &copy)?;
     let services = copy.services()?;
     for service in &services {
         let name = &service.name;
@@ -118,6 +119,22 @@ fn with_released<'a>(
 fn rename(copy: &Project, name: &str) -> Result<()> {
     let version = format!("\nversion = \"0.0.0-{name}+was.");
     replace(&copy.root().join("Cargo.toml"), "\nversion = \"", &version)
+}
+
+/// Gives a copy the profiles of this code, so that both share the compiled dependencies.
+fn take_profiles(project: &Project, copy: &Project) -> Result<()> {
+    let manifest = |project: &Project| -> Result<(PathBuf, String)> {
+        let path = project.root().join("Cargo.toml");
+        let text = fs::read_to_string(&path).context(path.display())?;
+        Ok((path, text))
+    };
+    let ((_, ours), (path, theirs)) = (manifest(project)?, manifest(copy)?);
+    let at = |text: &str| {
+        text.find("\n[profile.")
+            .context("Cargo.toml has no profile")
+    };
+    let text = theirs[..at(&theirs)?].to_owned() + &ours[at(&ours)?..];
+    fs::write(&path, text).context(path.display())
 }
 
 fn replace(file: &Path, from: &str, to: &str) -> Result<()> {

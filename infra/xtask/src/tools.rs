@@ -107,10 +107,7 @@ impl Tool {
         })?;
         process::capture(
             Command::new(self.program(project, "python"))
-                .args(
-                    "-m pip install -q --no-compile --disable-pip-version-check --no-input"
-                        .split(' '),
-                )
+                .args("-m pip install --quiet --disable-pip-version-check --no-input".split(' '))
                 .arg(self.pin)
                 .env_remove("PYTHONPATH"),
         )
