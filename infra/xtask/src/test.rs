@@ -375,7 +375,8 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
         .map(|number| Home::test(project, number))
         .collect();
     let _locks = homes.iter().map(Home::lock).collect::<Result<Vec<_>>>()?;
-    let is_free = |module: &&String| ![FUZZING_MODULE, LAST_MODULE].contains(&module.as_str());
+    let elsewhere = [FUZZING_MODULE, LAST_MODULE, api::BROWSER_MODULE];
+    let is_free = |module: &&String| !elsewhere.contains(&module.as_str());
     let mut waiting: Vec<&String> = tests.modules.iter().filter(is_free).collect();
     waiting.sort_by_key(|module| !LONG_MODULES.contains(&module.as_str()));
     let queue = Mutex::new(waiting);
