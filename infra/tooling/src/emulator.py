@@ -1,14 +1,43 @@
 """Starts MiniStack with corrections. Each comment says how AWS and MiniStack differ."""
 
 import contextvars
+import queue
 import random
+import socket
+import socketserver
 import sys
 import time
+import types
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import apigateway, cloudformation, cloudwatch_logs, dynamodb, lambda_svc, sqs
 from ministack.services.cloudformation import engine, provisioners
+
+# For each idle execution environment, MiniStack looks twenty times a second whether the environment has to
+# stop. After some load there are hundreds, and the looks take a whole core.
+class Events(queue.Queue):
+    def get(self, block=True, timeout=None):
+        # The queue of events has one place. The process behind it is killed, so it need not be told soon.
+        return super().get(block, 10 if self.maxsize == 1 else timeout)
+
+
+lambda_runtime.queue = types.SimpleNamespace(Queue=Events, Empty=queue.Empty, Full=queue.Full)
+serve = socketserver.BaseServer.serve_forever
+
+
+def stop(server):
+    server._BaseServer__shutdown_request = True
+    # A connection wakes the server.
+    with socket.create_connection(server.server_address, timeout=1):
+        server._BaseServer__is_shut_down.wait()
+
+
+socketserver.BaseServer.serve_forever = lambda server, poll_interval=None: serve(server, 60)
+socketserver.BaseServer.shutdown = stop
+
+# MiniStack sends a function its event in two packets. The second waits 40 ms for the confirmation of the first.
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 # AWS has no actions for the batch forms of SQS calls: the action of the single form allows them
 # (Service Authorization Reference, Amazon SQS). MiniStack checks an action with the batch's name.
