@@ -58,13 +58,14 @@ const LAST_MODULE: &str = "secrets";
 /// Modules with many clients. Two at once would take all processors for so long that calls run out of time.
 const HEAVY_MODULES: [&str; 2] = ["chaos", "contention"];
 
-/// Modules that take more than a minute. They start first, so that the stacks end together.
+/// Modules that take about a minute or more, the longest first. They start first, so that the stacks end
+/// together.
 const LONG_MODULES: [&str; 5] = [
     "chaos",
     "operators",
     "rotation",
-    "canary",
     "fault_injection",
+    "canary",
 ];
 
 /// Runs all checks, or without `system` those that need no stack, and prints a table of times.
@@ -378,7 +379,8 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
     let elsewhere = [FUZZING_MODULE, LAST_MODULE, api::BROWSER_MODULE];
     let is_free = |module: &&String| !elsewhere.contains(&module.as_str());
     let mut waiting: Vec<&String> = tests.modules.iter().filter(is_free).collect();
-    waiting.sort_by_key(|module| !LONG_MODULES.contains(&module.as_str()));
+    let rank = |module: &String| LONG_MODULES.iter().position(|long| long == module);
+    waiting.sort_by_key(|module| rank(module).unwrap_or(LONG_MODULES.len()));
     let queue = Mutex::new(waiting);
     let fuzzing = Mutex::new(Some(FUZZING_MODULE));
     // The guard of a heavy module is held while it runs.
