@@ -16,7 +16,9 @@ fn browse(arguments: &[&str]) {
     let mut node = NODE.command(&project, "node").unwrap();
     node.arg(workspace_root().join("tests/clients/browser.cjs"))
         .args(arguments)
-        .env("WAYBILL_URL", &world.stack.base_url);
+        .env("WAYBILL_URL", &world.stack.base_url)
+        // A failure shows what the browser itself reported.
+        .env("DEBUG", "pw:browser");
     process::capture(&mut node).unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask api`: the linters of the API's documents, then a browser and Schemathesis on a new stack.
+//! `cargo xtask api`: the linters of the API's documents, and Schemathesis on a stack of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,9 +12,6 @@ use crate::state::Home;
 use crate::test::Guard;
 use crate::tools::{CLIENTS, NODE, SCHEMATHESIS};
 
-/// A module of the system tests. Beside loaded stacks, Chromium has ended itself once, for an unknown cause.
-pub const BROWSER_MODULE: &str = "browser";
-
 /// For each operation.
 const EXAMPLES: u32 = 200;
 
@@ -24,13 +21,8 @@ pub fn run(project: &Project) -> Result<()> {
     let _lock = home.lock()?;
     local::down(&home, true)?;
     let guard = Guard::start(&home)?;
-    let outcome = local::up(project, &home, None).and_then(|stack| {
-        let mut browser = project.cargo();
-        browser.args(["test", "--quiet", "--workspace", "--test", "system"]);
-        let module = format!("{BROWSER_MODULE}::");
-        process::run(browser.arg(module).env("WAYBILL_STACK", home.stack()))?;
-        process::run(&mut schemathesis(project, &stack, EXAMPLES)?)
-    });
+    let outcome = local::up(project, &home, None)
+        .and_then(|stack| process::run(&mut schemathesis(project, &stack, EXAMPLES)?));
     let removed = local::down(&home, true);
     guard.end(removed.is_ok());
     outcome.and(removed)

@@ -161,7 +161,7 @@ fn tested(project: &Project, service: &Service) -> Result<()> {
     )?;
     let recorded = format!("functions/{}/tests/golden/written.jsonl", service.name);
     match project.root().join(recorded).is_file() {
-        true => compat::run(project),
+        true => compat::run(project, process::run),
         false => Ok(()),
     }
 }

@@ -22,7 +22,16 @@ const RELEASES: &str = "contracts/released/RELEASES";
 /// A part of the names of the tests that read recorded lines, in each `tests/released.rs`.
 const READERS: &str = "of_each_release";
 
-pub fn run(project: &Project) -> Result<()> {
+/// Whether this clone has the commit of the last release. A shallow one may lack it.
+pub fn is_possible(project: &Project) -> Result<bool> {
+    let (_, commit) = last_release(project)?;
+    let mut git = Command::new("git");
+    git.current_dir(project.root()).args(["cat-file", "-e"]);
+    Ok(process::capture(git.arg(format!("{commit}^{{commit}}"))).is_ok())
+}
+
+/// Runs each program with `execute`.
+pub fn run(project: &Project, execute: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
     let (version, commit) = last_release(project)?;
     let copy = project.root().join("target/released").join(&commit);
     extract(project, &commit, &copy).context(format!("the code of release {version}"))?;
@@ -51,7 +60,7 @@ pub fn run(project: &Project) -> Result<()> {
     ));
     let names = services.iter().map(|service| service.name.as_str());
     let of_each = names.clone().flat_map(|name| ["--test", name]);
-    run_tests(project, &copy, of_each, &[READERS]).context(format!(
+    execute(&mut tests(project, &copy, of_each, &[READERS])).context(format!(
         "release {version} cannot read what this code writes; first release code that reads it, then \
          code that writes it"
     ))?;
@@ -60,7 +69,12 @@ pub fn run(project: &Project) -> Result<()> {
     ));
     let both = with_released(project, &copy, names)?;
     let feature = ["--features", "simulation/released", "--test", "simulation"];
-    run_tests(project, &both, feature, &["worlds::", "every_case"])
+    execute(&mut tests(
+        project,
+        &both,
+        feature,
+        &["worlds::", "every_case"],
+    ))
 }
 
 /// The messages, and the rows under kinds of keys that the last release knows. It asks for no other key.
@@ -79,18 +93,19 @@ fn under_known_keys(lines: &str, known: &str) -> String {
 }
 
 /// Dependencies are compiled once for all copies.
-fn run_tests<'a>(
+fn tests<'a>(
     project: &Project,
     copy: &Project,
     which: impl IntoIterator<Item = &'a str>,
     filters: &[&str],
-) -> Result<()> {
+) -> Command {
     let mut cargo = copy.cargo();
     let programs = copy.root().with_extension("target");
     cargo.args(["test", "--quiet", "--workspace"]).args(which);
     cargo.env("CARGO_BUILD_BUILD_DIR", project.root().join("target"));
     cargo.env("CARGO_TARGET_DIR", programs);
-    process::run(cargo.arg("--").args(filters))
+    cargo.arg("--").args(filters);
+    cargo
 }
 
 /// A copy of this code in which the simulation has the services of both releases. Those of the last

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::api;
 use crate::aws::LOCAL_REGION;
 use crate::build;
+use crate::compat;
 use crate::emulator;
 use crate::error::{Context, Error, Result};
 use crate::local;
@@ -176,7 +177,8 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
         lints(project, stages)?;
         tests(project, stages)?;
         scaffolds(project, stages)?;
-        return templates_and_documentation(project, stages);
+        templates_and_documentation(project, stages)?;
+        return releases(project, stages);
     }
     let system_tests = system_tests(project, stages)?;
     tests(project, stages)?;
@@ -184,7 +186,8 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
     let checks = || {
         lints(project, stages)?;
         scaffolds(project, stages)?;
-        templates_and_documentation(project, stages)
+        templates_and_documentation(project, stages)?;
+        releases(project, stages)
     };
     let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] = [
         Box::new(|| system(project, &system_tests, stages)),
@@ -245,6 +248,18 @@ fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()>
         let mut rustdoc = project.cargo();
         rustdoc.args(documented).env("RUSTDOCFLAGS", "-D warnings");
         log.run(&mut nice(&rustdoc))
+    })
+}
+
+fn releases(project: &Project, stages: &Stages) -> Result<()> {
+    if !compat::is_possible(project)? {
+        say(
+            "== releases: not run, because this clone lacks the last release; git fetch --unshallow gets it",
+        );
+        return Ok(());
+    }
+    stages.run("releases", |log| {
+        compat::run(project, |tests| log.run(&mut nice(tests)))
     })
 }
 
@@ -376,8 +391,7 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
         .map(|number| Home::test(project, number))
         .collect();
     let _locks = homes.iter().map(Home::lock).collect::<Result<Vec<_>>>()?;
-    let elsewhere = [FUZZING_MODULE, LAST_MODULE, api::BROWSER_MODULE];
-    let is_free = |module: &&String| !elsewhere.contains(&module.as_str());
+    let is_free = |module: &&String| ![FUZZING_MODULE, LAST_MODULE].contains(&module.as_str());
     let mut waiting: Vec<&String> = tests.modules.iter().filter(is_free).collect();
     let rank = |module: &String| LONG_MODULES.iter().position(|long| long == module);
     waiting.sort_by_key(|module| rank(module).unwrap_or(LONG_MODULES.len()));

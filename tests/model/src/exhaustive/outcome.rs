@@ -40,8 +40,17 @@ impl fmt::Display for Outcome {
         writeln!(f, "{:?}", self.config)?;
         writeln!(
             f,
-            "{} states, {} transitions, depth {}; {} local states of one order; {:.1} s",
+            "{} states of {}{}, {} transitions, depth {}; {} local states of one order; {:.1} s",
             self.states,
+            match self.config.orders {
+                1 => "1 order".to_owned(),
+                several => format!("{several} orders"),
+            },
+            if self.config.lossy {
+                " with lost messages"
+            } else {
+                ""
+            },
             self.transitions,
             self.depth,
             self.locals,
