@@ -173,25 +173,24 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
     stages.run("format", |log| {
         log.run(project.cargo().args(["fmt", "--all", "--check"]))
     })?;
-    if fast {
-        lints(project, stages)?;
-        tests(project, stages)?;
-        scaffolds(project, stages)?;
-        templates_and_documentation(project, stages)?;
-        return releases(project, stages);
-    }
-    let system_tests = system_tests(project, stages)?;
-    tests(project, stages)?;
-    // The system tests wait most of their time. The checks beside them take what the stacks leave.
     let checks = || {
-        lints(project, stages)?;
         scaffolds(project, stages)?;
         templates_and_documentation(project, stages)?;
         releases(project, stages)
     };
+    if fast {
+        lints(project, stages)?;
+        let tests = || tests(project, stages);
+        let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] =
+            [Box::new(tests), Box::new(checks)];
+        return in_parallel(lanes);
+    }
+    let system_tests = system_tests(project, stages)?;
+    tests(project, stages)?;
+    // The system tests wait most of their time. The checks beside them take what the stacks leave.
     let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] = [
         Box::new(|| system(project, &system_tests, stages)),
-        Box::new(checks),
+        Box::new(|| lints(project, stages).and_then(|()| checks())),
     ];
     in_parallel(lanes)
 }
