@@ -53,7 +53,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Api => api::run(&project),
         Command::New { what } => new::run(&project, &what),
         Command::Sim(simulation) => sim::run(&project, &simulation),
-        Command::Compat => compat::run(&project, process::run),
+        Command::Compat => compat::run(&project, crate::process::run),
         Command::SeedBugs(asked) => seed_bugs::run(&project, &asked),
         Command::Measure { names } => measure::run(&project, &names),
         Command::Mutants { arguments } => mutants::run(&project, &arguments),
