@@ -93,7 +93,7 @@ const MEASUREMENTS: [Measurement; 13] = [
     },
     Measurement {
         name: "tokens",
-        command: "cargo bench --quiet -p shared-auth && cargo test --quiet -p shared-auth -- --nocapture",
+        command: "cargo bench --quiet -p shared-auth && cargo test --quiet --workspace --test shared-auth -- --nocapture",
         rows: &[
             ("checking an access token", Seen::Lines(&["verify:"])),
             (
@@ -104,7 +104,7 @@ const MEASUREMENTS: [Measurement; 13] = [
     },
     Measurement {
         name: "login",
-        command: "WAYBILL_TIMING_TRIES=1000 cargo test --quiet -p users timing -- --nocapture",
+        command: "WAYBILL_TIMING_TRIES=1000 cargo test --quiet --workspace --test users timing -- --nocapture",
         rows: &[(
             "login, known against unknown address",
             Seen::Lines(&["logins each:"]),
@@ -112,7 +112,7 @@ const MEASUREMENTS: [Measurement; 13] = [
     },
     Measurement {
         name: "migrate",
-        command: "WAYBILL_MIGRATED_ROWS=100000 cargo test --quiet --profile sim --workspace --test orders migrations:: -- --nocapture",
+        command: "WAYBILL_MIGRATED_ROWS=100000 cargo test --quiet --workspace --test orders migrations:: -- --nocapture",
         rows: &[
             (
                 "a migration under traffic",
