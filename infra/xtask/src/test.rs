@@ -250,14 +250,15 @@ fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()>
     })
 }
 
+/// As `cargo xtask compat`.
 fn releases(project: &Project, stages: &Stages) -> Result<()> {
     if !compat::is_possible(project)? {
         say(
-            "== releases: not run, because this clone lacks the last release; git fetch --unshallow gets it",
+            "== compat: not run, because this clone lacks the last release; git fetch --unshallow gets it",
         );
         return Ok(());
     }
-    stages.run("releases", |log| {
+    stages.run("compat", |log| {
         compat::run(project, |tests| log.run(&mut nice(tests)))
     })
 }
