@@ -606,7 +606,7 @@ async fn one_order_too_many_is_a_429_and_writes_nothing() {
     world.clock.pass(2);
     for key in [Some("5"), None] {
         let response = mug(&world, key).await;
-        let detail = "5 of your orders are not paid for yet, and 5 may be open at once; try again in 2 seconds";
+        let detail = "you have 5 of at most 5 open orders; try again in 2 seconds";
         assert_problem(&response, 429, "too-many-unpaid-orders", detail);
         assert_eq!(response.header("retry-after"), Some("2"));
     }

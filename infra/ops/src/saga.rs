@@ -349,8 +349,8 @@ fn outcome_text(order: Uuid, doing: &str, answer: &Value) -> Result<String> {
         "recorded_not_sent" => Ok(format!("order {order}: {doing}: recorded, but {later}")),
         "not_sent" => failed(later),
         "abandoned_before" => failed(format!(
-            "it was already abandoned {}; your decision was not recorded, so coordinate with that \
-             operator{}",
+            "it was already abandoned {}; this decision was not recorded; if another operator made \
+             the first, agree with them on what to do{}",
             abandoned_before(now, doing),
             next()
         )),
@@ -407,7 +407,11 @@ fn write(shown: &mut String, list: &Value, what: Listed, now: Timestamp) -> std:
             text(&order["order_id"]),
             total(order),
             text(&order["state"]),
-            order["attempt"],
+            // The attempt of a parked order is the next one, which an operator has to allow.
+            order["attempt"]
+                .as_u64()
+                .min(order["max_attempts"].as_u64())
+                .unwrap_or(0),
             order["max_attempts"],
             text(&order["waits_for"]),
             order["due_at"].as_str().unwrap_or("never"),

@@ -42,6 +42,7 @@ const RESERVED: &str = "abstract alloc as async await become box break const con
 pub enum Scaffolded {
     /// An endpoint of an existing service
     Endpoint {
+        /// A folder below functions/, such as `orders`
         service: String,
         /// The function's verb, such as `update-me`
         name: String,
@@ -49,7 +50,10 @@ pub enum Scaffolded {
         route: String,
     },
     /// A service with a table and one endpoint
-    Service { name: String },
+    Service {
+        /// One word of a-z and 0-9, in the plural, such as `shipments`
+        name: String,
+    },
 }
 
 /// Writes the files and prints what is left to do.
@@ -806,8 +810,12 @@ fn operation(document: &Yaml, words: &Words) -> String {
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let named = named.filter(|_| !of_path).map(|name| {
+        let (format, example) = match name == "id" || name.ends_with("_id") {
+            true => (", format: uuid", "01980000-0000-7000-8000-000000000001"),
+            false => ("", name),
+        };
         format!(
-            "        - {{ name: {name}, in: path, required: true, schema: {{ type: string }}, example: {name} }}\n"
+            "        - {{ name: {name}, in: path, required: true, schema: {{ type: string{format} }}, example: {example} }}\n"
         )
     });
     let named: String = named.collect();

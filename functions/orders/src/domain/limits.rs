@@ -45,7 +45,7 @@ pub struct Wait {
 /// The reached limit, worded for the customer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
-    #[error("{open} of your orders are not paid for yet, and {allowed} may be open at once")]
+    #[error("you have {open} of at most {allowed} open orders")]
     OpenOrders { open: usize, allowed: usize },
     #[error(
         "your open orders that are not paid for ask for {held} units of {sku}, and together they may ask for {allowed}"

@@ -84,7 +84,7 @@ fn a_customer_has_at_most_five_open_orders() {
     assert_eq!(wait, Wait { limit, seconds: 1 });
     assert_eq!(
         wait.to_string(),
-        "5 of your orders are not paid for yet, and 5 may be open at once; try again in 1 seconds"
+        "you have 5 of at most 5 open orders; try again in 1 seconds"
     );
     // The wait grows with the age of the oldest order, up to a minute.
     assert_eq!(seconds(&one(), &five, after(7)), 7);

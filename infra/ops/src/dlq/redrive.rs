@@ -210,8 +210,8 @@ pub fn drop_one(
     let request = json!({"QueueUrl": found.url, "ReceiptHandle": found.letter.receipt});
     sqs("DeleteMessage", request).context(format!("deleting {id}; run this again"))?;
     Ok(format!(
-        "\n{id} is dropped; only the text above is left of it. Its order continues as if the \
-         message had never arrived: waybill saga ls"
+        "\n{id} is dropped; only the text above is left of it. If its order has not ended, the \
+         order continues as if the message had never arrived: waybill saga ls"
     ))
 }
 
