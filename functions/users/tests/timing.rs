@@ -18,7 +18,7 @@ use users::store::{Account, Source};
 
 use crate::world::{NOW, World, id, with_body};
 
-const LOGINS: usize = 60;
+const LOGINS: usize = 150;
 
 /// The largest difference of the medians, as a share of the larger one.
 const MEDIANS_APART: f64 = 0.05;
