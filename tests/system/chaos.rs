@@ -499,7 +499,7 @@ fn come_to_rest(world: &World, placed: &[Vec<Order>]) {
 
 fn status(world: &World, order: &Order) -> String {
     let path = format!("/api/v1/orders/{}", order.id);
-    let answer = world.read(&path, &world.admin());
+    let answer = world.http.get(&path, Some(&world.admin())).unwrap();
     let found = answer.expect(200, "reading an acknowledged order").unwrap();
     found["status"].as_str().unwrap().to_owned()
 }

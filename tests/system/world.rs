@@ -148,15 +148,9 @@ impl World {
     }
 
     pub fn payment(&self, order: &str) -> Response {
-        self.read(&format!("/api/v1/payments/{order}"), &self.admin())
-    }
-
-    /// Reads as a client that tries again after a 503. Beside other checks, a function may run out of time.
-    pub fn read(&self, path: &str, token: &str) -> Response {
-        eventually(&format!("{path} is answered"), || {
-            let answer = self.http.get(path, Some(token)).unwrap();
-            (answer.status != 503).then_some(answer)
-        })
+        self.http
+            .get(&format!("/api/v1/payments/{order}"), Some(&self.admin()))
+            .unwrap()
     }
 
     /// An order's charge minus its refund.
@@ -385,8 +379,7 @@ impl Customer {
     }
 
     pub fn order(&self, id: &str) -> Value {
-        world()
-            .read(&format!("/api/v1/orders/{id}"), &self.token)
+        self.get(&format!("/api/v1/orders/{id}"))
             .expect(200, "reading an order")
             .unwrap()
     }
