@@ -3,6 +3,7 @@
 //! A script delivers messages in order and at once, and advances the time only if nothing else is
 //! left to do. Each case plans its fault ([`test_support::Fault`] at the nth write).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,8 @@ pub struct Script {
     pub first_fault: Option<FirstFault>,
     /// The writes between the first and the last run of the sweeper: equal attempts.
     pub repeats: Range<usize>,
+    /// The last write of each call of a function, and whether its caller waits for an answer.
+    pub last_writes: BTreeMap<usize, bool>,
     calls: Arc<Mutex<Calls>>,
     waiting: Vec<(Queue, SqsMessage)>,
     history: Vec<(Queue, String)>,
@@ -137,6 +140,7 @@ impl Script {
             broken: None,
             first_fault: None,
             repeats: 0..0,
+            last_writes: BTreeMap::new(),
             calls,
             waiting: Vec::new(),
             history: Vec::new(),
@@ -158,14 +162,14 @@ impl Script {
         lock(&self.calls).users_is_down = self.by_queue;
         let placed = crashable(system.place(CUSTOMER, KEY, &body.to_string())).await;
         lock(&self.calls).users_is_down = false;
-        self.collect();
+        self.collect(true);
         placed
     }
 
     pub async fn cancel(&mut self) -> Option<Response> {
         let system = Rc::clone(&self.system);
         let cancelled = crashable(system.cancel(CUSTOMER, self.order)).await;
-        self.collect();
+        self.collect(true);
         cancelled
     }
 
@@ -173,7 +177,7 @@ impl Script {
     pub async fn retry(&mut self) -> bool {
         let system = Rc::clone(&self.system);
         let done = crashable(system.retry(self.order)).await;
-        self.collect();
+        self.collect(true);
         matches!(done, Some(Ok(())))
     }
 
@@ -181,7 +185,7 @@ impl Script {
     pub async fn abandon(&mut self, step: Step) -> bool {
         let system = Rc::clone(&self.system);
         let done = crashable(system.abandon(self.order, step.name())).await;
-        self.collect();
+        self.collect(true);
         matches!(done, Some(Ok(())))
     }
 
@@ -214,7 +218,7 @@ impl Script {
     async fn handle(&mut self, queue: Queue, message: SqsMessage) {
         let system = Rc::clone(&self.system);
         crashable(system.batch(queue, vec![message])).await;
-        self.collect();
+        self.collect(false);
     }
 
     /// Runs until the order has ended and no message waits.
@@ -255,7 +259,7 @@ impl Script {
             };
             // The next run makes up for a failed one.
             swept = matches!(crashable(system.sweep()).await, Some(Ok(())));
-            self.collect();
+            self.collect(true);
         }
     }
 
@@ -324,7 +328,10 @@ impl Script {
         [&tables.orders, &tables.inventory, &tables.payments]
     }
 
-    fn collect(&mut self) {
+    /// After each call of a function.
+    fn collect(&mut self, has_answer: bool) {
+        let last_write = self.system.aws.writes().wrapping_sub(1);
+        self.last_writes.entry(last_write).or_insert(has_answer);
         for queue in Queue::ALL {
             for message in self.system.aws.sent_messages(queue.url()) {
                 self.history.push((queue, message.body.clone()));
