@@ -41,6 +41,7 @@ pub fn run(project: &Project, execute: impl Fn(&mut Command) -> Result<()>) -> R
     let services = copy.services()?;
     for service in &services {
         let name = &service.name;
+        drop_programs(&copy.root().join("functions").join(name))?;
         let written = format!("functions/{name}/tests/golden/written.jsonl");
         let (ours, theirs) = (project.root().join(&written), copy.root().join(&written));
         let recorded = format!("contracts/released/{version}/{name}.jsonl");
@@ -120,14 +121,34 @@ fn with_released<'a>(
     let services = services.map(|name| (name, format!("functions/{name}")));
     let shared = ["shared-auth", "shared-lambda"].map(|name| (name, name.to_owned()));
     let mut dependencies = "[dependencies]\n".to_owned();
+    // Cargo would optimize crates of another workspace, as it does dependencies.
+    let mut profiles = "[profile.dev.package]\n".to_owned();
     for (name, folder) in services.chain(shared) {
         let path = released.root().join(folder);
         dependencies += &format!("{name}-released = {{ package = {name:?}, path = {path:?} }}\n");
+        let package = format!("path+file://{}", path.display());
+        profiles += &format!("{package:?} = {{ opt-level = 0, debug-assertions = true }}\n");
     }
+    replace(
+        &both.root().join("Cargo.toml"),
+        "[profile.dev.package]\n",
+        &profiles,
+    )?;
     rename(&both, "both")?;
     let simulation = both.root().join("tests/simulation/Cargo.toml");
     replace(&simulation, "[dependencies]\n", &dependencies)?;
     Ok(both)
+}
+
+/// Removes a service's programs, for its tests do not use them.
+fn drop_programs(service: &Path) -> Result<()> {
+    let manifest = service.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).context(manifest.display())?;
+    let sections = text.split("\n[");
+    let kept: Vec<_> = sections.filter(|one| !one.starts_with("[bin]]")).collect();
+    fs::write(&manifest, kept.join("\n[")).context(manifest.display())?;
+    let programs = service.join("src/bin");
+    fs::remove_dir_all(&programs).context(programs.display())
 }
 
 /// Gives all crates of a copy a version of its own. Otherwise cargo takes them for those of another copy.
