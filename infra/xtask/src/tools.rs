@@ -17,6 +17,8 @@ pub struct Tool {
     pin: &'static str,
 }
 
+/// Installs the others, in a fifth of pip's time.
+const UV: Tool = Tool::new("uv", "uv==0.13.9");
 /// Deploys the stacks.
 pub const SAM: Tool = Tool::new("sam", "aws-sam-cli==1.170.0");
 /// The AWS emulator.
@@ -99,18 +101,11 @@ impl Tool {
         if directory.exists() {
             fs::remove_dir_all(&directory).context(directory.display())?;
         }
-        fs::create_dir_all(&directory).context(directory.display())?;
-        process::capture(Command::new(&python).args(["-m", "venv"]).arg(&directory)).map_err(|error| {
-            Error::new(format!(
-                "{error}\nPython's venv module is needed (Debian and Ubuntu: apt install python3-venv)"
-            ))
-        })?;
-        process::capture(
-            Command::new(self.program(project, "python"))
-                .args("-m pip install --quiet --disable-pip-version-check --no-input".split(' '))
-                .arg(self.pin)
-                .env_remove("PYTHONPATH"),
-        )
+        if self.folder == UV.folder {
+            self.install_by_pip(&python, &directory)
+        } else {
+            self.install_by_uv(project, &python, &directory)
+        }
         .context(format!("installing {}", self.pin))?;
         if self.folder == NODE.folder {
             self.install_packages(project)?;
@@ -118,6 +113,31 @@ impl Tool {
         let unfinished = directory.join("pin.new");
         fs::write(&unfinished, self.wanted(project)?).context(unfinished.display())?;
         fs::rename(&unfinished, self.marker(project)).context(unfinished.display())
+    }
+
+    fn install_by_pip(self, python: &Path, directory: &Path) -> Result<()> {
+        process::capture(Command::new(python).args(["-m", "venv"]).arg(directory)).map_err(|error| {
+            Error::new(format!(
+                "{error}\nPython's venv module is needed (Debian and Ubuntu: apt install python3-venv)"
+            ))
+        })?;
+        let mut pip = Command::new(directory.join("bin/python"));
+        pip.args("-m pip install --quiet --disable-pip-version-check --no-input".split(' '));
+        process::capture(pip.arg(self.pin).env_remove("PYTHONPATH")).map(drop)
+    }
+
+    fn install_by_uv(self, project: &Project, python: &Path, directory: &Path) -> Result<()> {
+        UV.install(project)?;
+        let uv = |command: &str| {
+            let mut uv = Command::new(UV.program(project, "uv"));
+            uv.args(command.split(' ')).args(["--no-cache", "--python"]);
+            uv
+        };
+        process::capture(uv("venv --quiet").arg(python).arg(directory))?;
+        let mut install = uv("pip install --quiet --compile-bytecode");
+        process::capture(install.arg(directory.join("bin/python")).arg(self.pin))
+            .map(drop)
+            .context("uv reads UV_DEFAULT_INDEX, and not the settings of pip")
     }
 
     /// Installs Node's packages, and unpacks the browser that one of them contains.
