@@ -154,11 +154,8 @@ impl Tool {
         // On Lambda, the package unpacks the browser's libraries too.
         node.env("AWS_LAMBDA_JS_RUNTIME", "nodejs24.x");
         process::capture(node.env("TMPDIR", &directory).args(["-e", unpack]))?;
-        for unused in ["include", "node_modules/@sparticuz"] {
-            let unused = directory.join(unused);
-            fs::remove_dir_all(&unused).context(unused.display())?;
-        }
-        Ok(())
+        let unpacked = directory.join("node_modules/@sparticuz");
+        fs::remove_dir_all(&unpacked).context(unpacked.display())
     }
 
     pub fn pin(self) -> &'static str {
