@@ -72,8 +72,15 @@ fn join(mut whole: Yaml, documents: &[(String, Yaml)]) -> Result<Yaml, Vec<Strin
         for reference in dangling(document) {
             faults.push(format!("{reference} leads nowhere in {service}"));
         }
+        let mut used = Vec::new();
+        references(document, &mut used);
         for (section, components) in members(&document["components"]) {
             for (name, component) in members(components) {
+                let reference = format!("#/components/{section}/{name}");
+                // Operations name security schemes without a reference.
+                if section != "securitySchemes" && !used.contains(&reference.as_str()) {
+                    faults.push(format!("{section}/{name} has no use in {service}"));
+                }
                 let known = &whole["components"][section][name];
                 let what = format!("{section}/{name}");
                 let owner = owners.entry(what.clone());
@@ -186,11 +193,14 @@ fn the_documents_join_and_conflicts_are_named() {
         paths: {/a: {post: {operationId: a}}}}";
     let faults = join(Yaml::Null, &[part("a", first), part("b", second)]).unwrap_err();
     expect_test::expect![[r#"
+        schemas/B has no use in a
         tag t is in a and in b
         path /a is in a and in b
         operation a is in a and in b
         #/components/schemas/B leads nowhere in b
-        schemas/A has one meaning in a and another in b"#]]
+        schemas/A has no use in b
+        schemas/A has one meaning in a and another in b
+        schemas/C has no use in b"#]]
     .assert_eq(&faults.join("\n"));
 }
 
