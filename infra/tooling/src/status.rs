@@ -141,8 +141,8 @@ impl Status {
         }
         if self.stopped {
             self.wrong.push(
-                "a backup or a restore has stopped the functions; if it was killed, run the same \
-                 command again: it starts them at its end"
+                "a backup or a restore has stopped the functions; if it was killed, run waybill \
+                 backup create: it starts them, or names the command that ends the restore"
                     .to_owned(),
             );
         }
