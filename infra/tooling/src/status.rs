@@ -61,16 +61,17 @@ pub fn read(aws: &Aws, prefix: &str) -> Result<Status> {
         .iter()
         .map(|url| queue(aws, url))
         .collect::<Result<Vec<_>>>()?;
-    let stopped = is_stopped(aws, &stopped_parameter(prefix))?;
+    let stopped = read_parameter(aws, &stopped_parameter(prefix))?;
+    let stopped = stopped.map(|record| has_stopped(&record));
     let mut status = Status {
         stacks,
         queues,
-        stopped,
+        stopped: stopped.is_some(),
         parked: match stopped {
-            true => None,
-            false => Some(parked(aws, &named)?),
+            Some(_) => None,
+            None => Some(parked(aws, &named)?),
         },
-        wrong: Vec::new(),
+        wrong: stopped.into_iter().collect(),
     };
     status.judge();
     Ok(status)
@@ -98,12 +99,22 @@ pub fn stopped_parameter(prefix: &str) -> String {
     format!("/{prefix}/stopped")
 }
 
-fn is_stopped(aws: &Aws, parameter: &str) -> Result<bool> {
-    match aws.call("ssm", "GetParameter", json!({"Name": parameter})) {
-        Ok(_) => Ok(true),
-        Err(error) if error.is("ParameterNotFound") => Ok(false),
-        Err(error) => Err(error).context(format!("reading the parameter {parameter}")),
+fn read_parameter(aws: &Aws, name: &str) -> Result<Option<String>> {
+    match aws.call("ssm", "GetParameter", json!({"Name": name})) {
+        Ok(found) => Ok(found["Parameter"]["Value"].as_str().map(str::to_owned)),
+        Err(error) if error.is("ParameterNotFound") => Ok(None),
+        Err(error) => Err(error).context(format!("reading the parameter {name}")),
     }
+}
+
+/// Names the command that starts the functions again, from the record of the command that stopped them.
+fn has_stopped(record: &str) -> String {
+    let record: Value = serde_json::from_str(record).unwrap_or_default();
+    let (what, command) = match record["restore"]["backup"].as_str() {
+        Some(backup) => ("restore", format!("restore --from {backup}")),
+        None => ("backup", "backup create".to_owned()),
+    };
+    format!("a {what} has stopped the functions; if it was killed, run waybill {command}")
 }
 
 fn parked(aws: &Aws, prefix: &str) -> Result<usize> {
@@ -138,13 +149,6 @@ impl Status {
         if dead > 0 {
             let dead = format!("dead letters: {dead}; next: waybill dlq ls");
             self.wrong.push(dead);
-        }
-        if self.stopped {
-            self.wrong.push(
-                "a backup or a restore has stopped the functions; if it was killed, run waybill \
-                 backup create: it starts them, or names the command that ends the restore"
-                    .to_owned(),
-            );
         }
         if let Some(parked @ 1..) = self.parked {
             self.wrong.push(format!(
@@ -224,13 +228,17 @@ mod tests {
                 judged("UPDATE_COMPLETE", 0, Some(1)),
                 "waybill saga ls --stuck",
             ),
-            (
-                judged("UPDATE_COMPLETE", 0, None),
-                "has stopped the functions",
-            ),
         ] {
             let error = status.verdict().expect_err(says);
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_killed_backup_or_restore_is_named_with_its_command() {
+        let backup = r#"{"reserved": {}, "triggers": [], "restore": null}"#;
+        assert!(has_stopped(backup).ends_with("run waybill backup create"));
+        let restore = r#"{"restore": {"backup": "at-20261127T120000Z"}}"#;
+        assert!(has_stopped(restore).ends_with("restore --from at-20261127T120000Z"));
     }
 }
