@@ -18,6 +18,8 @@ pub struct Workspace {
     services: BTreeMap<String, BTreeSet<String>>,
     /// The services that use another one's contracts, by the owner's name.
     consumers: BTreeMap<String, BTreeSet<String>>,
+    /// Cargo's options for the tests of each package.
+    tests: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +32,15 @@ struct Package {
     name: String,
     manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+    /// Whether `cargo test` runs it.
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +76,17 @@ impl Workspace {
                 }
             }
         }
+        let tests = |package: &Package| {
+            let tests = package.targets.iter().filter(|target| target.test);
+            let options = tests.filter_map(|target| match target.kind.first()?.as_str() {
+                "test" => Some(format!("--test={}", target.name)),
+                "lib" => Some("--lib".to_owned()),
+                _ => None,
+            });
+            (package.name.clone(), options.collect())
+        };
         Ok(Self {
+            tests: metadata.packages.iter().map(tests).collect(),
             folders: metadata.packages.iter().filter_map(folder).collect(),
             services: names
                 .into_iter()
@@ -79,6 +100,12 @@ impl Workspace {
     pub fn owner(&self, file: &str) -> Option<&String> {
         let mut folders = Path::new(file).ancestors();
         folders.find_map(|folder| self.folders.get(folder))
+    }
+
+    /// Cargo's options for the tests of these packages.
+    pub fn tests(&self, packages: &BTreeSet<String>) -> BTreeSet<&String> {
+        let tests = packages.iter().filter_map(|name| self.tests.get(name));
+        tests.flatten().collect()
     }
 
     /// Every service, and the gateway.

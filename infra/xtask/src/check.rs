@@ -13,25 +13,18 @@ use crate::ui::say;
 /// Checks the format, the lints, the rules between templates, contracts and code, and the tests of
 /// the changed packages.
 pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
+    let workspace = Workspace::read(project)?;
     let packages = match service {
         Some(service) => BTreeSet::from([known(project, service)?]),
-        None => changed_packages(project)?,
+        None => changed_packages(project, &workspace)?,
     };
-    let cargo = |arguments: &[&str]| process::run(project.cargo().args(arguments));
-    cargo(&["fmt", "--all", "--check"])?;
+    process::run(project.cargo().args(["fmt", "--all", "--check"]))?;
     test::lint(project, process::run)?;
-    cargo(&[
-        "test",
-        "--quiet",
-        "--package",
-        "system-tests",
-        "--test",
-        "rules",
-    ])?;
-    let named = packages.iter().flat_map(|name| ["--package", name]);
-    if !packages.is_empty() {
-        process::run(project.cargo().args(["test", "--quiet"]).args(named))?;
-    }
+    // With `--workspace`, the tests use the dependencies that `cargo xtask test` has compiled.
+    let mut tests = project.cargo();
+    tests.args(["test", "--quiet", "--workspace", "--test=rules"]);
+    tests.args(workspace.tests(&packages));
+    process::run(tests.args(["--", "--skip", test::SCAFFOLD_TEST]))?;
     let names: Vec<&str> = packages.iter().map(String::as_str).collect();
     say(match names.join(", ").as_str() {
         "" => "no package has uncommitted changes; format, lints and rules hold".to_owned(),
@@ -55,10 +48,10 @@ pub fn known(project: &Project, service: &str) -> Result<String> {
     }
 }
 
-fn changed_packages(project: &Project) -> Result<BTreeSet<String>> {
+fn changed_packages(project: &Project, workspace: &Workspace) -> Result<BTreeSet<String>> {
     let status = "status --porcelain --untracked-files=all --no-renames -z".split(' ');
     let status = process::capture(Command::new("git").current_dir(project.root()).args(status))?;
-    Ok(owners(&Workspace::read(project)?, &status))
+    Ok(owners(workspace, &status))
 }
 
 /// The packages of the files that `git status --porcelain -z` lists.

@@ -40,7 +40,7 @@ pub fn lint(project: &Project, run: impl Fn(&mut Command) -> Result<()>) -> Resu
 
 /// Checks a copy of the workspace for a minute: it runs beside the system tests, after the lints have
 /// compiled what it needs.
-const SCAFFOLD_TEST: &str = "a_copy_with_scaffolds_keeps_the_rules";
+pub const SCAFFOLD_TEST: &str = "a_copy_with_scaffolds_keeps_the_rules";
 
 /// Only checks need these.
 const TOOLS: [Tool; 4] = [
