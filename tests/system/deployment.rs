@@ -216,7 +216,18 @@ fn a_service_alone_deploys_fails_and_adopts_its_table() {
     let source = source.unwrap();
     let start = source.find("\n  PaymentsTable:\n").unwrap();
     let resource = source[start..].split("\n\n").next().unwrap();
-    let template = format!("Parameters: {{ Prefix: {{ Type: String }} }}\nResources:{resource}\n");
+    let conditions =
+        "Conditions: { TableIsRecoverable: !Equals [1, 1], TableIsProtected: !Equals [1, 2] }";
+    // AWS refuses a condition that the template does not define; the emulator accepts it.
+    for named in resource.split("!If [").skip(1) {
+        let name = named.split(',').next().unwrap();
+        assert!(conditions.contains(name), "{name} is not defined");
+    }
+    let page = workspace_root().join("docs/operate/update-and-remove.md");
+    assert!(std::fs::read_to_string(page).unwrap().contains(conditions));
+    let template = format!(
+        "Parameters: {{ Prefix: {{ Type: String }} }}\n{conditions}\nResources:{resource}\n"
+    );
     let import = json!({
         "StackName": payments, "ChangeSetName": "adopt", "ChangeSetType": "IMPORT",
         "TemplateBody": template,
