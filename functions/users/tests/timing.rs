@@ -3,8 +3,9 @@
 //! Wrong passwords for a known and an unknown address take turns, and each login's CPU time is
 //! measured: once from a network where neither account is known, and once from one where the first
 //! is. CPU time excludes the network and other processes. The Mann-Whitney U test compares the two
-//! samples by ranks, so that outliers do not distort it. `WAYBILL_TIMING_TRIES=1000` runs as many
-//! logins of each kind as the proof needs.
+//! samples by ranks, so that outliers do not distort it. The Hodges-Lehmann estimator says how far they
+//! are apart: a busy machine has fast and slow phases, and medians can then differ by chance.
+//! `WAYBILL_TIMING_TRIES=1000` runs as many logins of each kind as the proof needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,8 +21,8 @@ use crate::world::{NOW, World, id, with_body};
 
 const LOGINS: usize = 150;
 
-/// The largest difference of the medians, as a share of the larger one.
-const MEDIANS_APART: f64 = 0.05;
+/// The largest shift between the samples, as a share of a login's time.
+const MOST_APART: f64 = 0.05;
 
 /// The largest deviation of the rank sum, in standard deviations. Chance exceeds it about once in
 /// 1.7 million runs.
@@ -52,16 +53,20 @@ fn no_difference(home: Option<&str>) {
     let (mut known, mut unknown) = runtime.block_on(sample(logins, home));
 
     let z = mann_whitney_z(&known, &unknown);
+    let pairs = known
+        .iter()
+        .flat_map(|a| unknown.iter().map(move |b| a - b));
+    let shift = median(&mut pairs.collect::<Vec<_>>()).abs();
     let (a, b) = (median(&mut known), median(&mut unknown));
-    let apart = (a - b).abs() / a.max(b);
+    let apart = shift / a.min(b);
     println!(
-        "{logins} logins each: known {:.3} ms, unknown {:.3} ms (medians, {:.3} % apart); \
+        "{logins} logins each: known {:.3} ms, unknown {:.3} ms (medians; shifted by {:.3} %); \
          Mann-Whitney z = {z:.2}, limit {Z_LIMIT}",
         a * 1e3,
         b * 1e3,
         apart * 100.0
     );
-    assert!(apart <= MEDIANS_APART, "{apart}");
+    assert!(apart <= MOST_APART, "{apart}");
     assert!(z.abs() <= Z_LIMIT, "{z}");
 }
 
