@@ -143,6 +143,11 @@ fn chosen(bugs: Vec<Bug>, names: &[String]) -> Result<Vec<Bug>> {
 /// Copies the working tree to a folder, without the files that git ignores. Equal files keep their
 /// modification time, so that cargo rebuilds only the changed ones.
 pub(crate) fn copy_tree(project: &Project, to: &Path) -> Result<()> {
+    copy_files(project.root(), to, &listed(project)?)
+}
+
+/// The files of a checkout, from its root.
+pub(crate) fn listed(project: &Project) -> Result<Vec<PathBuf>> {
     let listed = process::capture(Command::new("git").current_dir(project.root()).args([
         "ls-files",
         "-z",
@@ -150,15 +155,11 @@ pub(crate) fn copy_tree(project: &Project, to: &Path) -> Result<()> {
         "--others",
         "--exclude-standard",
     ]))?;
-    let files: Vec<&Path> = listed
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(Path::new)
-        .collect();
-    copy_files(project.root(), to, &files)
+    let names = listed.split('\0').filter(|name| !name.is_empty());
+    Ok(names.map(PathBuf::from).collect())
 }
 
-fn copy_files(from: &Path, to: &Path, files: &[&Path]) -> Result<()> {
+pub(crate) fn copy_files(from: &Path, to: &Path, files: &[PathBuf]) -> Result<()> {
     let mut copied = BTreeSet::new();
     for file in files {
         let (from, to) = (from.join(file), to.join(file));
@@ -339,7 +340,7 @@ mod tests {
         fs::create_dir_all(from.join("src")).expect("a folder");
         fs::write(from.join("src/a.rs"), "a").expect("a file");
         fs::write(from.join("b.rs"), "b").expect("a file");
-        let all = ["src/a.rs", "b.rs", "gone.rs"].map(Path::new);
+        let all = ["src/a.rs", "b.rs", "gone.rs"].map(PathBuf::from);
         copy_files(&from, &to, &all).expect("copied");
         let written = |name: &str| fs::metadata(to.join(name)).and_then(|file| file.modified());
         let before = written("src/a.rs").expect("a time");

@@ -1,12 +1,13 @@
 //! Scaffolds keep the rules and answer; bad input is refused with the next step.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use expect_test::expect_file;
 
 use super::*;
 use crate::process;
-use crate::seed_bugs::copy_tree;
+use crate::seed_bugs::{copy_files, copy_tree, listed};
 
 fn here() -> Project {
     Project::find().expect("tests run inside the project")
@@ -165,21 +166,27 @@ fn a_failed_write_restores_all_files() {
 fn a_copy_with_scaffolds_keeps_the_rules() {
     let project = here();
     let target = project.root().join("target");
-    let copy = Project::at(target.join("scaffolded"));
-    fs::create_dir_all(copy.root()).expect("below target");
-    copy_tree(&project, copy.root()).expect("copied");
-    let manifest = copy.root().join("Cargo.toml");
+    let fresh = Project::at(target.join("scaffolded-fresh"));
+    let _ = fs::remove_dir_all(fresh.root());
+    fs::create_dir_all(fresh.root()).expect("below target");
+    copy_tree(&project, fresh.root()).expect("copied");
+    let manifest = fresh.root().join("Cargo.toml");
     let own = fs::read_to_string(&manifest).expect("copied");
     let other = own.replacen("\nversion = \"0.1.0\"", "\nversion = \"0.1.0-copy\"", 1);
     assert_ne!(own, other, "the workspace has another version");
     fs::write(&manifest, other).expect("written");
-    // An earlier run may have left empty folders.
-    let _ = fs::remove_dir_all(copy.root().join("functions/shipments"));
     let route = "GET /api/v1/payments/{order_id}/receipt";
-    let added = service(&copy, "shipments").expect("it is new");
-    added.write(&copy).expect("written");
-    let added = endpoint(&copy, "payments", "receipt", route).expect("it is new");
-    added.write(&copy).expect("written");
+    let mut files = listed(&project).expect("listed");
+    let added = service(&fresh, "shipments").expect("it is new");
+    added.write(&fresh).expect("written");
+    files.extend(added.files.keys().map(PathBuf::from));
+    let added = endpoint(&fresh, "payments", "receipt", route).expect("it is new");
+    added.write(&fresh).expect("written");
+    files.extend(added.files.keys().map(PathBuf::from));
+    // Files that are as before keep their times, so cargo compiles only what has changed.
+    let copy = Project::at(target.join("scaffolded"));
+    fs::create_dir_all(copy.root()).expect("below target");
+    copy_files(fresh.root(), copy.root(), &files).expect("copied");
     let scaffolded = ["--test", "shipments", "--test", "payments"];
     let offline = ["--quiet", "--offline"];
     let programs = ["shipments-list", "shipments-migrate", "payments-receipt"];
