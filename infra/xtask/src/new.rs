@@ -280,15 +280,18 @@ pub fn service(project: &Project, name: &str) -> Result<Scaffold> {
         (format!("{folder}/src/lib.rs"), "the purpose of the service"),
         (format!("{folder}/src/store.rs"), "its rows"),
         ("docs/pictures/services.svg".to_owned(), "the service"),
-        (
-            "docs/operate/restore.md".to_owned(),
-            "its name, in the loops that restore tables",
-        ),
-        (
-            "docs/operate/update-and-remove.md".to_owned(),
-            "its name, in the loop that deletes tables",
-        ),
     ]);
+    let pages = [
+        "operate/update-and-remove.md",
+        "operate/pipelines.md",
+        "proof.md",
+    ];
+    todo.extend(pages.map(|page| {
+        (
+            format!("docs/{page}"),
+            "its name, in the loops over all services",
+        )
+    }));
     Ok(Scaffold {
         files: files.texts,
         todo,
