@@ -17,7 +17,7 @@ pub struct Tool {
     pin: &'static str,
 }
 
-/// Installs the others, in a fifth of pip's time.
+/// Installs the others, in a quarter of pip's time.
 const UV: Tool = Tool::new("uv", "uv==0.13.9");
 /// Deploys the stacks.
 pub const SAM: Tool = Tool::new("sam", "aws-sam-cli==1.170.0");

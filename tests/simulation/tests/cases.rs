@@ -513,9 +513,6 @@ fn a_replay_of_every_message_leaves_the_tables_unchanged() {
 #[test]
 fn a_crash_after_a_write_equals_one_before_the_next() {
     for_each_case(async |case| {
-        if case.is_a_race() || case.ending.0 == "confirmed" {
-            return;
-        }
         let clean = run(case, &Setup::plain(1)).await;
         let crash_at = async |nth, fault| {
             let setup = Setup {
