@@ -111,8 +111,12 @@ pub fn check(
 /// Refuses values that the templates do not allow, before any call to AWS.
 pub fn judge(project: &Project, given: &[(String, String)]) -> Result<()> {
     let mut known = BTreeSet::new();
-    for service in project.services()? {
-        let path = service.template;
+    let services = project.services()?.into_iter();
+    let templates = services.map(|service| service.template).chain([
+        project.gateway_template(),
+        project.root().join("template.yaml"),
+    ]);
+    for path in templates {
         let text = fs::read_to_string(&path).context(path.display())?;
         let document: Yaml = serde_yaml_ng::from_str(&text).context(path.display())?;
         for (name, value) in given {
@@ -121,18 +125,17 @@ pub fn judge(project: &Project, given: &[(String, String)]) -> Result<()> {
             };
             known.insert(name);
             if let Some(allowed) = misfit(parameter, value) {
-                let service = service.name;
+                let path = path.strip_prefix(project.root()).unwrap_or(&path);
                 return Err(Error::new(format!(
-                    "{name} is `{value}`, and the template of {service} allows {allowed}"
+                    "{name} is `{value}`, and {} allows {allowed}",
+                    path.display()
                 )));
             }
         }
     }
     match given.iter().find(|(name, _)| !known.contains(name)) {
         None => Ok(()),
-        Some((name, _)) => Err(Error::new(format!(
-            "no service's template has a parameter {name}"
-        ))),
+        Some((name, _)) => Err(Error::new(format!("no template has a parameter {name}"))),
     }
 }
 
