@@ -290,7 +290,7 @@ async fn rows_migrate_under_traffic_killed_twice_and_throttled() {
     let (changed, seconds) = (&answer["work"]["changed"], &answer["work"]["seconds"]);
     println!(
         "rows migrated: {count} rows of schema 1, {changed} changed in the last run of {seconds} s, {} orders \
-         advanced meanwhile, 2 kills, 1 throttled call, none lost",
+         advanced meanwhile, 2 kills, 1 throttled call, no row lost",
         expected.len()
     );
 }
