@@ -173,27 +173,30 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
     stages.run("format", |log| {
         log.run(project.cargo().args(["fmt", "--all", "--check"]))
     })?;
-    let checks = || {
-        scaffolds(project, stages)?;
-        templates_and_documentation(project, stages)?;
+    // Cargo compiles for one of these lanes at a time. Meanwhile the other one runs what is compiled.
+    let compiled = || scaffolds(project, stages).and_then(|()| documentation(project, stages));
+    let others = || {
+        templates_and_documents(project, stages)?;
         releases(project, stages)
     };
     if fast {
         lints(project, stages)?;
         let tests = || tests(project, stages);
-        let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] =
-            [Box::new(tests), Box::new(checks)];
+        let lanes: [Lane<'_>; 3] = [Box::new(tests), Box::new(compiled), Box::new(others)];
         return in_parallel(lanes);
     }
     let system_tests = system_tests(project, stages)?;
     tests(project, stages)?;
     // The system tests wait most of their time. The checks beside them take what the stacks leave.
-    let lanes: [Box<dyn FnOnce() -> Result<()> + Send>; 2] = [
+    let lanes: [Lane<'_>; 3] = [
         Box::new(|| system(project, &system_tests, stages)),
-        Box::new(|| lints(project, stages).and_then(|()| checks())),
+        Box::new(|| lints(project, stages).and_then(|()| compiled())),
+        Box::new(others),
     ];
     in_parallel(lanes)
 }
+
+type Lane<'a> = Box<dyn FnOnce() -> Result<()> + Send + 'a>;
 
 fn lints(project: &Project, stages: &Stages) -> Result<()> {
     stages.run("lints", |log| {
@@ -223,7 +226,7 @@ fn scaffolds(project: &Project, stages: &Stages) -> Result<()> {
     })
 }
 
-fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()> {
+fn templates_and_documents(project: &Project, stages: &Stages) -> Result<()> {
     stages.run("templates", |log| validate_templates(project, log))?;
     stages.run("documents", |log| {
         api::lint(project, |linter| log.run(&mut nice(linter)))
@@ -233,7 +236,10 @@ fn templates_and_documentation(project: &Project, stages: &Stages) -> Result<()>
         let mut zizmor = Command::new(tools::ZIZMOR.program(project, "zizmor"));
         zizmor.current_dir(project.root());
         log.run(zizmor.args(["--offline", "--quiet", ".github/workflows"]))
-    })?;
+    })
+}
+
+fn documentation(project: &Project, stages: &Stages) -> Result<()> {
     stages.run("documentation", |log| {
         // The libraries: for the binaries, which have one line each, cargo checks all crates once more.
         let documented = [
