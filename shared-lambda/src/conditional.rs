@@ -7,12 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
-use crate::http::{BLANKS, Request};
 use crate::problem::{FieldError, Fields, Problem};
 use crate::response::Response;
 
 /// Half of a SHA-256: two bodies with one tag can only be made on purpose, and only one caller has them.
 const TAG_BYTES: usize = 16;
+
+/// Optional whitespace between the parts of a header (RFC 9110 §5.6.3).
+pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
 
 const NOT_TAKEN: &str = "is not taken by this request; leave it out";
 
@@ -35,10 +37,14 @@ enum Tags {
 impl Conditions {
     /// Reads both headers, and adds their mistakes. A `POST` must not ignore a false condition (§13.1.1),
     /// and what it does depends on no tag.
-    pub(crate) fn of(request: &Request, fields: &mut Fields) -> Self {
+    pub(crate) fn of<'a>(
+        method: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+        fields: &mut Fields,
+    ) -> Self {
         let mut read = |name: &str| {
-            let sent = request.header(&name.to_ascii_lowercase())?;
-            let tags = match request.method() {
+            let sent = header(&name.to_ascii_lowercase())?;
+            let tags = match method {
                 // §13.2.1.
                 "OPTIONS" => return None,
                 "POST" => Err(NOT_TAKEN),
@@ -87,8 +93,8 @@ impl Conditions {
 
 /// The answer to a `GET`: without the body if the client has it already (§13.1.2), and 412 if the client
 /// wants another one.
-pub fn answer(request: &Request, response: Response) -> Result<Response, Problem> {
-    let (conditions, tag) = (request.conditions(), tag(&response));
+pub fn answer(conditions: &Conditions, response: Response) -> Result<Response, Problem> {
+    let tag = tag(&response);
     let response = response.tagged();
     if !conditions.want(&tag) {
         return Err(Problem::precondition_failed());

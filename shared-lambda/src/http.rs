@@ -16,7 +16,7 @@ use shared_auth::{Caller, TokenError, Verifier};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::conditional::Conditions;
+use crate::conditional::{BLANKS, Conditions};
 pub use crate::object::Object;
 use crate::problem::{FieldError, Fields, Part, Problem, shortened};
 use crate::problems::ADMIN_ONLY;
@@ -42,8 +42,6 @@ const MAX_KEY_CHARACTERS: usize = 255;
 
 /// How many wrong query parameters one answer names.
 const MAX_WRONG_PARAMETERS: usize = 20;
-
-pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
 
 /// A request, without API Gateway's wrapping.
 ///
@@ -382,7 +380,7 @@ impl Request {
                 fields.push(FieldError::header(name, format!("{detail}{key}")));
             }
         }
-        self.conditions = Conditions::of(self, &mut fields);
+        self.conditions = Conditions::of(self.method(), |name| self.header(name), &mut fields);
         let mut wrong = Vec::new();
         for (index, (name, _)) in self.query.iter().enumerate() {
             let detail = if known.0 == Query::ANY.0 {

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::problems::{
     INTERNAL, INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, OUTCOME_UNKNOWN, PAYLOAD_TOO_LARGE,
-    PRECONDITION_FAILED, TOO_MANY_REQUESTS, UNAUTHORIZED, UNAVAILABLE, UNSUPPORTED_MEDIA_TYPE,
+    PRECONDITION_FAILED, ProblemType, TOO_MANY_REQUESTS, UNAUTHORIZED, UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::response::Response;
 use crate::{Context, Error, telemetry};
@@ -203,24 +204,6 @@ pub(crate) fn shortened(name: &str) -> String {
 pub(crate) fn is_within(pointer: &str, place: &str) -> bool {
     let rest = pointer.strip_prefix(place);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// A type of problem (RFC 9457 §3.1): a client decides by it, and `/problems/SLUG` explains it.
-///
-/// All types are constants in a `problems.rs`. `xtask::problem_types` reads these files for the
-/// documents and pages, so they have no other form.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ProblemType {
-    /// Its name, which never changes.
-    pub slug: &'static str,
-    /// The HTTP status of each answer with this type: 4xx or 5xx.
-    pub status: u16,
-    /// The same text in each answer.
-    pub title: &'static str,
-    /// When it occurs; Markdown.
-    pub when: &'static str,
-    /// The caller's next step; Markdown.
-    pub remedy: &'static str,
 }
 
 /// The reason why a request failed.

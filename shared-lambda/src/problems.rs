@@ -1,7 +1,23 @@
 //! The problem types that functions of more than one service answer. A service's own types are in
 //! its `problems.rs`.
 
-use crate::problem::ProblemType;
+/// A type of problem (RFC 9457 §3.1): a client decides by it, and `/problems/SLUG` explains it.
+///
+/// All types are constants in a `problems.rs`. `xtask::problem_types` reads these files for the
+/// documents and pages, so they have no other form.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProblemType {
+    /// Its name, which never changes.
+    pub slug: &'static str,
+    /// The HTTP status of each answer with this type: 4xx or 5xx.
+    pub status: u16,
+    /// The same text in each answer.
+    pub title: &'static str,
+    /// When it occurs; Markdown.
+    pub when: &'static str,
+    /// The caller's next step; Markdown.
+    pub remedy: &'static str,
+}
 
 /// The request is wrong; `errors` says where.
 pub const INVALID_REQUEST: ProblemType = ProblemType {

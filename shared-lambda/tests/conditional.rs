@@ -31,7 +31,7 @@ async fn change(request: Request) -> u16 {
 
 /// The answer to a `GET` of the cup.
 async fn read(request: Request) -> Response {
-    let handler = async |_: Context, request: Request| answer(&request, cup());
+    let handler = async |_: Context, request: Request| answer(request.conditions(), cup());
     let mut response = respond(&origin(), request, handler).await;
     response.headers.retain(|(name, _)| *name != "traceparent");
     response

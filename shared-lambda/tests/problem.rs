@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use shared_lambda::http::{Request, Response, respond};
-use shared_lambda::problem::{FieldError, Fields, Problem, ProblemType};
+use shared_lambda::problem::{FieldError, Fields, Problem};
+use shared_lambda::problems::ProblemType;
 
 use crate::logs::Logs;
 use crate::{TRACE_ID, origin};

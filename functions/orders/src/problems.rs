@@ -1,6 +1,6 @@
 //! The problem types that only this service answers.
 
-use shared_lambda::problem::ProblemType;
+use shared_lambda::problems::ProblemType;
 
 pub(crate) const USER_NOT_ALLOWED: ProblemType = ProblemType {
     slug: "user-not-allowed",

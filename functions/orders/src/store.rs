@@ -27,6 +27,7 @@ use rows::{SK, item, order, order_of, pk};
 
 pub use due::{DUE_SHARDS, Due, DuePage, DuePartition, DuePosition};
 pub use lists::{ListPosition, MAX_READ_PER_PAGE, OrderPage};
+pub use rows::SCHEMA;
 pub use timeline::compacted;
 
 pub struct OrderStore {

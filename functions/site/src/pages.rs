@@ -43,7 +43,7 @@ impl Page {
         }
         response.is_base64 = is_gzip;
         response.body = Some(if is_gzip { self.gzip } else { self.plain }.to_owned());
-        conditional::answer(request, response)
+        conditional::answer(request.conditions(), response)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Result};
 
-/// One type. `shared_lambda::problem::ProblemType` explains the fields.
+/// One type. `shared_lambda::problems::ProblemType` explains the fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProblemType {
     pub slug: String,

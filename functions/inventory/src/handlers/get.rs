@@ -25,5 +25,5 @@ pub async fn handle(
     let viewer = Viewer::of(caller.as_ref());
     let sku = sku_of(&request)?;
     let item = store.item(&sku).await?.ok_or_else(|| no_such_item(&sku))?;
-    conditional::answer(&request, ItemBody::respond(200, &item, viewer))
+    conditional::answer(request.conditions(), ItemBody::respond(200, &item, viewer))
 }

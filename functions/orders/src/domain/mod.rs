@@ -20,11 +20,11 @@ pub use limits::{
     FIRST_DELAY, FREE_UNPAID, Limit, MAX_DELAY, MAX_OPEN_ORDERS, MAX_OPEN_UNITS, RECENT_ORDERS,
     RECENT_WINDOW, Wait, may_place,
 };
-pub use order::{Draft, Failure, Line, Order, OrderId, Status, UserId};
+pub use order::{Draft, Failure, Line, Order, OrderId, UserId};
 pub use progress::{
     MAX_ATTEMPTS, MAX_TIMELINE, PARKED_RETRY, StepTimeout, owed, owed_fault, place,
 };
-pub use state::{Ending, State};
+pub use state::{Ending, State, Status};
 pub use step::{Action, Command, Compensation, Kind, Participant, STEPS, Step};
 pub use timeline::{Entry, TimelineEvent};
 pub use values::{

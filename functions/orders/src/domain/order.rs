@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::faults::InjectedFaults;
-use super::state::State;
+use super::state::{State, Status};
 use super::timeline::Entry;
 use super::values::{Money, PaymentMethod, Quantity, Sku};
 
@@ -86,40 +86,6 @@ pub struct Order {
     pub updated_at: Timestamp,
     /// Grows by one with every write; each write requires the version before it.
     pub version: u64,
-}
-
-/// The coarse state in API responses. The timeline has the steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Pending,
-    Confirmed,
-    Rejected,
-    Cancelling,
-    Cancelled,
-}
-
-impl Status {
-    pub const ALL: [Status; 5] = [
-        Status::Pending,
-        Status::Confirmed,
-        Status::Rejected,
-        Status::Cancelling,
-        Status::Cancelled,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Pending => "PENDING",
-            Status::Confirmed => "CONFIRMED",
-            Status::Rejected => "REJECTED",
-            Status::Cancelling => "CANCELLING",
-            Status::Cancelled => "CANCELLED",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text)
-    }
 }
 
 impl Order {

@@ -1,6 +1,5 @@
 //! The states of the saga.
 
-use super::order::Status;
 use super::step::Command;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,5 +86,39 @@ impl State {
 
     pub fn has_ended(self) -> bool {
         self.command().is_none()
+    }
+}
+
+/// The coarse state in API responses. The timeline has the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Confirmed,
+    Rejected,
+    Cancelling,
+    Cancelled,
+}
+
+impl Status {
+    pub const ALL: [Status; 5] = [
+        Status::Pending,
+        Status::Confirmed,
+        Status::Rejected,
+        Status::Cancelling,
+        Status::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "PENDING",
+            Status::Confirmed => "CONFIRMED",
+            Status::Rejected => "REJECTED",
+            Status::Cancelling => "CANCELLING",
+            Status::Cancelled => "CANCELLED",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }

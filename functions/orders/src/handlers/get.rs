@@ -25,5 +25,5 @@ pub async fn handle(
     let wait = request.wait(MAX_WAIT);
     let order = visible_order(orders, &caller, request.uuid("id")?).await?;
     let response = answered(orders, order, wait, 200).await;
-    conditional::answer(&request, response)
+    conditional::answer(request.conditions(), response)
 }

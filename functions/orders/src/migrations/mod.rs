@@ -14,3 +14,6 @@ pub const SCHEMAS: Schemas = Schemas {
         change: store::compacted,
     }],
 };
+
+// The store cannot import this module, which imports the store.
+const _: () = assert!(SCHEMAS.writes == store::SCHEMA);

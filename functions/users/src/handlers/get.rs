@@ -27,7 +27,7 @@ pub async fn handle(
         return Err(no_such_user());
     }
     match store.user(id).await? {
-        Some(user) => conditional::answer(&request, UserBody::respond(200, &user)),
+        Some(user) => conditional::answer(request.conditions(), UserBody::respond(200, &user)),
         None => Err(no_such_user()),
     }
 }

@@ -19,7 +19,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     match store.user(caller.user_id).await? {
-        Some(user) => conditional::answer(&request, UserBody::respond(200, &user)),
+        Some(user) => conditional::answer(request.conditions(), UserBody::respond(200, &user)),
         None => Err(no_such_user()),
     }
 }
