@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use test_support::template::workspace_root;
-use xtask::ci::stage::parameters;
 use xtask::project::Project;
+use xtask::samconfig::parameters;
 
 use crate::{only_if, services, template};
 

@@ -1,9 +1,9 @@
 //! A browser: a page of another origin calls the API, and a reader of the reference tries it.
 
 use test_support::template::workspace_root;
-use xtask::ci::stage::parameters;
 use xtask::process;
 use xtask::project::Project;
+use xtask::samconfig::parameters;
 use xtask::tools::NODE;
 
 use crate::world::world;

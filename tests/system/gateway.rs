@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use test_support::template::workspace_root;
 use uuid::Uuid;
-use xtask::ci::stage::parameters;
 use xtask::http::Response;
 use xtask::project::Project;
+use xtask::samconfig::parameters;
 
 use crate::world::world;
 

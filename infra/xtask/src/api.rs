@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::Result;
+use crate::guard::Guard;
 use crate::local;
 use crate::process;
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::state::Home;
-use crate::test::Guard;
 use crate::tools::{CLIENTS, NODE, SCHEMATHESIS};
 
 /// For each operation.

@@ -5,12 +5,12 @@ use std::thread;
 
 use crate::aws::{Aws, LOCAL_REGION};
 use crate::build::{self, Built};
-use crate::ci::stage;
 use crate::deploy::{Deployer, Plan, Template};
 use crate::emulator::{self, Condition, Emulator};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names, Pair};
 use crate::project::{Project, Service};
+use crate::samconfig;
 use crate::seed;
 use crate::stack::{LOCAL_PREFIX, Stack, base_url, endpoint};
 use crate::state::Home;
@@ -270,7 +270,7 @@ pub fn values(stack: &Stack) -> Result<[(&'static str, String); 11]> {
 
 /// The origins of usual development servers, as in the stage dev.
 fn allowed_origins() -> Result<String> {
-    let mut dev = stage::parameters(&Project::find()?, "dev")?;
+    let mut dev = samconfig::parameters(&Project::find()?, "dev")?;
     dev.remove("AllowedOrigins")
         .context("samconfig.toml: AllowedOrigins")
 }

@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api;
@@ -16,6 +13,8 @@ use crate::build;
 use crate::compat;
 use crate::emulator;
 use crate::error::{Context, Error, Result};
+use crate::guard::Guard;
+use crate::lanes::in_parallel;
 use crate::local;
 use crate::process;
 use crate::project::{Project, Service};
@@ -471,21 +470,6 @@ fn system(project: &Project, tests: &SystemTests, stages: &Stages) -> Result<()>
     outcome.and(removed.into_iter().collect())
 }
 
-/// Runs all to their ends and answers the first error.
-pub fn in_parallel<L>(lanes: impl IntoIterator<Item = L>) -> Result<()>
-where
-    L: FnOnce() -> Result<()> + Send,
-{
-    thread::scope(|scope| {
-        let running: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(lane)).collect();
-        let ended = running.into_iter().map(|lane| {
-            lane.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        ended.collect::<Vec<_>>().into_iter().collect()
-    })
-}
-
 /// The emulator's log of a failed run outlives its stack.
 fn keep_log(home: &Home, logs: &Path) {
     let name = home
@@ -499,48 +483,6 @@ fn keep_log(home: &Home, logs: &Path) {
             "an emulator's log is kept in {}",
             kept.display()
         ));
-    }
-}
-/// Ends the stack's emulator should this program be ended before it can.
-pub struct Guard {
-    shell: Child,
-    alive: Option<ChildStdin>,
-}
-
-impl Guard {
-    pub fn start(home: &Home) -> Result<Self> {
-        // A line means that all went well; the end of the input without one
-        // that this program is gone.
-        let script = r#"read -r line && exit 0
-            pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$0") && kill -s KILL -- "-$pid""#;
-        let mut shell = Command::new("sh")
-            .args(["-c", script])
-            .arg(home.emulator())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .context("cannot start the guard of the test stack")?;
-        let alive = shell.stdin.take();
-        Ok(Self { shell, alive })
-    }
-}
-
-impl Guard {
-    /// The stack is gone, or the guard is to end it.
-    pub fn end(mut self, is_gone: bool) {
-        if let (Some(mut alive), true) = (self.alive.take(), is_gone) {
-            let _ = writeln!(alive, "done");
-        }
-    }
-}
-
-/// Also where a panic skipped [`Guard::end`]: the guard then ends the stack.
-impl Drop for Guard {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        let _ = self.shell.wait();
     }
 }
 

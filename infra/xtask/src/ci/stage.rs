@@ -17,11 +17,13 @@ use crate::changed::Workspace;
 use crate::deploy::{Deployer, Plan, Template};
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Names};
+use crate::lanes::in_parallel;
 use crate::project::{GATEWAY, Project};
+use crate::samconfig::parameters;
 use crate::stack::{Account, Stack, base_url};
 use crate::state::Home;
 use crate::ui::{Step, say};
-use crate::{emulator, local, process, seed, test};
+use crate::{emulator, local, process, seed};
 
 /// The services of a pull request's stage that it does not change are copied from this stage.
 const COPIED: &str = "staging";
@@ -76,23 +78,6 @@ impl fmt::Display for Stage {
             Self::Pull(number) => write!(f, "pr-{number}"),
         }
     }
-}
-
-/// The parameters of a table of samconfig.toml. Each list there is JSON as well as TOML.
-pub fn parameters(project: &Project, table: &str) -> Result<BTreeMap<String, String>> {
-    const FILE: &str = "samconfig.toml";
-    let text = fs::read_to_string(project.root().join(FILE)).context(FILE)?;
-    let missing = || format!("{FILE} has no parameter_overrides for {table}");
-    let table = text.split(&format!("[{table}.deploy.parameters]")).nth(1);
-    let list = table.and_then(|table| table.split("parameter_overrides =").nth(1));
-    let list = list.context(missing())?;
-    let mut values = serde_json::Deserializer::from_str(list).into_iter::<Vec<String>>();
-    let pair = |entry: String| {
-        let (name, value) = entry.split_once('=').context(format!("{FILE}: {entry}"))?;
-        Ok((name.to_owned(), value.to_owned()))
-    };
-    let values = values.next().context(missing())?.context(FILE)?;
-    values.into_iter().map(pair).collect()
 }
 
 /// One service of one stage, on the local emulator or in an account.
@@ -188,7 +173,7 @@ impl<'a> Installation<'a> {
         let one =
             &|(name, path): (&String, &PathBuf)| self.deploy_one(&deployer, name, path, &outputs);
         match self.local {
-            Some(_) => test::in_parallel(templates.iter().map(|part| move || one(part)))?,
+            Some(_) => in_parallel(templates.iter().map(|part| move || one(part)))?,
             // API Gateway refuses changes of one API that arrive at the same moment.
             None => templates.iter().try_for_each(one)?,
         }
