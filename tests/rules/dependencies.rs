@@ -1,6 +1,7 @@
 //! Dependencies between crates and modules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -224,6 +225,106 @@ fn every_source_file_begins_with_its_purpose() {
                     "{} does not open with a `//!` sentence",
                     path.display()
                 );
+            }
+        }
+    }
+}
+
+/// The module of a source file, as the path from its crate's root.
+fn module_of(sources: &Path, file: &Path) -> Vec<String> {
+    let path = file.strip_prefix(sources).unwrap().with_extension("");
+    let parts = path.iter().map(|part| part.to_str().unwrap().to_owned());
+    parts
+        .filter(|part| part != "mod" && part != "lib")
+        .collect()
+}
+
+/// The paths that a `use` names, without braces and new names.
+fn spread(tree: &str) -> Vec<String> {
+    let Some((before, inside)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap().trim().to_owned()];
+    };
+    let (mut depth, mut parts) = (0, vec![String::new()]);
+    for letter in inside.trim_end().trim_end_matches('}').chars() {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        match letter {
+            ',' if depth == 0 => parts.push(String::new()),
+            _ => parts.last_mut().unwrap().push(letter),
+        }
+    }
+    let full = parts.iter().map(|part| format!("{before}{}", part.trim()));
+    full.flat_map(|path| spread(&path)).collect()
+}
+
+/// The modules of the same crate that a file imports from, except those around it.
+fn imports(source: &str, module: &[String], known: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap());
+    let code = lines.collect::<Vec<_>>().join(" ");
+    let uses = code.split("use ").skip(1);
+    let paths = uses.flat_map(|after| spread(after.split(';').next().unwrap()));
+    let target = |path: String| {
+        let mut parts = path.split("::").map(str::to_owned).peekable();
+        let mut at = match parts.next()?.as_str() {
+            "crate" => Vec::new(),
+            "self" => module.to_vec(),
+            "super" => module[..module.len().checked_sub(1)?].to_vec(),
+            child => [module, &[child.to_owned()]].concat(),
+        };
+        for part in parts {
+            let next = [&at[..], &[part]].concat();
+            if !known.contains(&next) {
+                break;
+            }
+            at = next;
+        }
+        (known.contains(&at) && !module.starts_with(&at)).then_some(at)
+    };
+    paths.filter_map(target).collect()
+}
+
+#[test]
+fn modules_import_each_other_in_no_circle() {
+    let root = test_support::template::workspace_root();
+    let crates = [
+        "shared-auth",
+        "shared-lambda",
+        "infra/ops",
+        "infra/tooling",
+        "infra/xtask",
+    ];
+    let crates = crates.map(|folder| root.join(folder)).into_iter();
+    let crates = crates.chain(services().into_iter().map(|service| service.folder));
+    for sources in crates.map(|folder| folder.join("src")) {
+        let programs = sources.join("bin");
+        let sources_of = files(&sources).into_iter();
+        let is_module = |path: &PathBuf| {
+            path.extension().is_some_and(|ending| ending == "rs")
+                && !path.starts_with(&programs)
+                && !path.ends_with("tests.rs")
+        };
+        let modules: BTreeMap<Vec<String>, String> = sources_of
+            .filter(is_module)
+            .map(|path| (module_of(&sources, &path), read(&path)))
+            .collect();
+        let known: BTreeSet<Vec<String>> = modules.keys().cloned().collect();
+        let edges: BTreeMap<&Vec<String>, Vec<Vec<String>>> = modules
+            .iter()
+            .map(|(module, source)| (module, imports(source, module, &known)))
+            .collect();
+        for module in &known {
+            let (mut reached, mut waiting) = (BTreeSet::new(), edges[module].clone());
+            while let Some(next) = waiting.pop() {
+                let name = module.join("::");
+                assert_ne!(
+                    &next,
+                    module,
+                    "{name} is in a circle of imports: {}",
+                    sources.display()
+                );
+                if reached.insert(next.clone()) {
+                    waiting.extend(edges[&next].clone());
+                }
             }
         }
     }
