@@ -131,13 +131,22 @@ impl Tool {
         let uv = |command: &str| {
             let mut uv = Command::new(UV.program(project, "uv"));
             uv.args(command.split(' ')).args(["--no-cache", "--python"]);
+            // As pip: a proxy's certificate may be in the system's store.
+            uv.env("UV_SYSTEM_CERTS", "true");
             uv
         };
-        process::capture(uv("venv --quiet").arg(python).arg(directory))?;
+        // By its path: uv understands a name as a version, and may find another Python.
+        let path = ["-c", "import sys; print(sys.executable)"];
+        let path = process::capture(Command::new(python).args(path))?;
+        process::capture(uv("venv --quiet").arg(path.trim()).arg(directory))?;
         let mut install = uv("pip install --quiet --compile-bytecode");
         process::capture(install.arg(directory.join("bin/python")).arg(self.pin))
             .map(drop)
-            .context("uv reads UV_DEFAULT_INDEX, and not the settings of pip")
+            .map_err(|error| {
+                Error::new(format!(
+                    "{error}\nuv does not read pip's settings; it reads UV_DEFAULT_INDEX and SSL_CERT_FILE"
+                ))
+            })
     }
 
     /// Installs Node's packages, and unpacks the browser that one of them contains.
