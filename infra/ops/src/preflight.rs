@@ -104,11 +104,23 @@ pub fn check(
     }
     let mut found = find(aws, &needs, prefix, &own_stacks)?;
     found.sharing = keys::sharing(&stacks, prefix);
-    find_keys(aws, &Names::of(&stacks, prefix), &mut found)?;
+    let deployed = Names::of(&stacks, prefix);
+    let named = |name: &str| {
+        let found = given.iter().find(|(known, _)| known == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    };
+    let names = Names::new(
+        named("AuthJwksParameter").unwrap_or(&deployed.set),
+        named("AuthSigningKeyParameter").unwrap_or(&deployed.signing),
+    );
+    find_keys(aws, &names, &mut found)?;
     Ok(compare(&needs, &found))
 }
 
-/// Refuses values that the templates do not allow, before any call to AWS.
+/// Refuses values outside the lists and ranges of the templates, before any call to AWS. It does not know
+/// their patterns.
 pub fn judge(project: &Project, given: &[(String, String)]) -> Result<()> {
     let mut known = BTreeSet::new();
     let services = project.services()?.into_iter();
@@ -803,6 +815,11 @@ Resources:
             ("Stage", "nonsense", "allows dev, staging, production"),
             ("ReserveConcurrency", "yes", "allows true, false"),
             (
+                "DetailedRouteMetrics",
+                "yes",
+                "infra/gateway/template.yaml allows true, false",
+            ),
+            (
                 "CommandsConcurrency",
                 "1",
                 "allows a whole number from 2 to 1000",
@@ -836,6 +853,8 @@ Resources:
             ("Stage", "dev"),
             ("CommandsConcurrency", "2"),
             ("ApiUrl", ""),
+            ("AllowedOrigins", "https://shop.example"),
+            ("AuthJwksParameter", "/shared/jwks"),
         ] {
             assert_eq!(judged(name, value), Ok(()), "{name}");
         }

@@ -40,7 +40,7 @@ impl Names {
         Self::new(&format!("{folder}/jwks"), &format!("{folder}/signing-key"))
     }
 
-    fn new(set: &str, signing: &str) -> Self {
+    pub fn new(set: &str, signing: &str) -> Self {
         let folder = signing.rsplit_once('/').map_or("", |(folder, _)| folder);
         Self {
             set: set.to_owned(),

@@ -61,19 +61,18 @@ pub fn read(aws: &Aws, prefix: &str) -> Result<Status> {
         .iter()
         .map(|url| queue(aws, url))
         .collect::<Result<Vec<_>>>()?;
-    let stopped = read_parameter(aws, &stopped_parameter(prefix))?;
-    let stopped = stopped.map(|record| has_stopped(&record));
+    let record = read_parameter(aws, &stopped_parameter(prefix))?;
     let mut status = Status {
         stacks,
         queues,
-        stopped: stopped.is_some(),
-        parked: match stopped {
+        stopped: record.is_some(),
+        parked: match record {
             Some(_) => None,
             None => Some(parked(aws, &named)?),
         },
-        wrong: stopped.into_iter().collect(),
+        wrong: Vec::new(),
     };
-    status.judge();
+    status.judge(record.as_deref());
     Ok(status)
 }
 
@@ -114,7 +113,7 @@ fn has_stopped(record: &str) -> String {
         Some(backup) => ("restore", format!("restore --from {backup}")),
         None => ("backup", "backup create".to_owned()),
     };
-    format!("a {what} has stopped the functions; if it was killed, run waybill {command}")
+    format!("a {what} has stopped the functions; if it ended early, run waybill {command}")
 }
 
 fn parked(aws: &Aws, prefix: &str) -> Result<usize> {
@@ -132,7 +131,9 @@ fn parked(aws: &Aws, prefix: &str) -> Result<usize> {
 }
 
 impl Status {
-    fn judge(&mut self) {
+    /// With the record of the command that stopped the functions, if any.
+    fn judge(&mut self, record: Option<&str>) {
+        self.wrong.extend(record.map(has_stopped));
         if self.stacks.is_empty() {
             self.wrong.push("nothing is deployed".to_owned());
         }
@@ -194,7 +195,7 @@ impl Status {
 mod tests {
     use super::*;
 
-    fn judged(stack: &str, dead: u64, parked: Option<usize>) -> Status {
+    fn judged(stack: &str, dead: u64, parked: usize, record: Option<&str>) -> Status {
         let mut status = Status {
             stacks: vec![Stack {
                 name: "waybill-orders".to_owned(),
@@ -207,38 +208,38 @@ mod tests {
                 in_flight: 0,
                 delayed: 0,
             }],
-            stopped: parked.is_none(),
-            parked,
+            stopped: record.is_some(),
+            parked: Some(parked),
             wrong: Vec::new(),
         };
-        status.judge();
+        status.judge(record);
         status
     }
 
     #[test]
     fn failures_stops_dead_letters_and_parked_orders_are_reported() {
-        assert!(judged("UPDATE_COMPLETE", 0, Some(0)).verdict().is_ok());
+        let whole = "UPDATE_COMPLETE";
+        assert!(judged(whole, 0, 0, None).verdict().is_ok());
+        let backup = r#"{"reserved": {}, "triggers": [], "restore": null}"#;
+        let restore = r#"{"restore": {"backup": "at-20261127T120000Z"}}"#;
         for (status, says) in [
             (
-                judged("ROLLBACK_COMPLETE", 0, Some(0)),
+                judged("ROLLBACK_COMPLETE", 0, 0, None),
                 "stack waybill-orders",
             ),
-            (judged("UPDATE_COMPLETE", 1, Some(0)), "waybill dlq ls"),
+            (judged(whole, 1, 0, None), "waybill dlq ls"),
+            (judged(whole, 0, 1, None), "waybill saga ls --stuck"),
             (
-                judged("UPDATE_COMPLETE", 0, Some(1)),
-                "waybill saga ls --stuck",
+                judged(whole, 0, 0, Some(backup)),
+                "run waybill backup create",
+            ),
+            (
+                judged(whole, 0, 0, Some(restore)),
+                "run waybill restore --from at-20261127T120000Z",
             ),
         ] {
             let error = status.verdict().expect_err(says);
             assert!(error.to_string().contains(says), "{error}");
         }
-    }
-
-    #[test]
-    fn a_killed_backup_or_restore_is_named_with_its_command() {
-        let backup = r#"{"reserved": {}, "triggers": [], "restore": null}"#;
-        assert!(has_stopped(backup).ends_with("run waybill backup create"));
-        let restore = r#"{"restore": {"backup": "at-20261127T120000Z"}}"#;
-        assert!(has_stopped(restore).ends_with("restore --from at-20261127T120000Z"));
     }
 }
