@@ -258,7 +258,7 @@ fn spread(tree: &str) -> Vec<String> {
 
 /// The modules of the same crate that a file imports from, except those around it.
 fn imports(source: &str, module: &[String], known: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
-    let code = source.split("#[cfg(test)]").next().unwrap();
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let lines = code.lines().map(|line| line.split("//").next().unwrap());
     let code = lines.collect::<Vec<_>>().join(" ");
     let uses = code.split("use ").skip(1);

@@ -102,7 +102,7 @@ impl Workspace {
         folders.find_map(|folder| self.folders.get(folder))
     }
 
-    /// Cargo's options for the tests of these packages.
+    /// Cargo's options for the tests of these packages. `--lib` runs those of every library.
     pub fn tests(&self, packages: &BTreeSet<String>) -> BTreeSet<&String> {
         let tests = packages.iter().filter_map(|name| self.tests.get(name));
         tests.flatten().collect()

@@ -11,7 +11,7 @@ use crate::test;
 use crate::ui::say;
 
 /// Checks the format, the lints, the rules between templates, contracts and code, and the tests of
-/// the changed packages.
+/// the changed packages, except the long one of the scaffolds.
 pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     let workspace = Workspace::read(project)?;
     let packages = match service {

@@ -31,9 +31,7 @@ impl Guard {
         let alive = shell.stdin.take();
         Ok(Self { shell, alive })
     }
-}
 
-impl Guard {
     /// The stack is gone, or the guard is to end it.
     pub fn end(mut self, is_gone: bool) {
         if let (Some(mut alive), true) = (self.alive.take(), is_gone) {

@@ -172,7 +172,7 @@ fn all(project: &Project, fast: bool, stages: &Stages) -> Result<()> {
     stages.run("format", |log| {
         log.run(project.cargo().args(["fmt", "--all", "--check"]))
     })?;
-    // Cargo compiles for one of these lanes at a time. Meanwhile the other one runs what is compiled.
+    // Cargo compiles for one lane at a time. Meanwhile the others run what is compiled.
     let compiled = || scaffolds(project, stages).and_then(|()| documentation(project, stages));
     let others = || {
         templates_and_documents(project, stages)?;

@@ -40,7 +40,7 @@ pub fn compacted(row: &Row) -> Result<Option<Row>, Error> {
         Some(AttributeValue::S(text(&entry, part.created_at)))
     });
     let texts: Option<Vec<_>> = texts.collect();
-    let texts = texts.ok_or("the order's row has an unknown or invalid timeline entry")?;
+    let texts = texts.ok_or("the order's row has an unknown, missing or invalid timeline entry")?;
     let mut next = row.clone();
     next.insert("timeline".to_owned(), AttributeValue::L(texts));
     Ok(Some(next))
