@@ -271,7 +271,7 @@ type Tried = (Fault, bool);
 impl Run {
     /// The faults to try at the nth write: all, or one of them in turn where the writes repeat. A crash
     /// after a write is tried only where an answer is lost. Elsewhere it equals a crash before the next
-    /// write, or no crash. (The test of this leaves out writes that repeat.)
+    /// write, or no crash.
     fn faults_at(&self, nth: usize, faults: &[Tried]) -> Vec<Tried> {
         let loses_an_answer = self.last_writes.get(&nth) == Some(&true);
         let is_needed = |(fault, _): &&Tried| *fault != Fault::KillAfter || loses_an_answer;
@@ -529,7 +529,7 @@ fn a_crash_after_a_write_equals_one_before_the_next() {
             };
             // Two deliveries take long: an eighth of their writes.
             let writes = (0..clean.writes).step_by(if deliveries == 1 { 1 } else { 8 });
-            for nth in writes.filter(|nth| !clean.repeats.contains(nth)) {
+            for nth in writes {
                 let expected = match clean.last_writes.get(&nth) {
                     Some(true) => continue,
                     Some(false) => seen(&clean),
